@@ -1,0 +1,52 @@
+package stormsight.backend;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.ServiceLoader;
+import java.util.stream.Collectors;
+
+/** The backends on the class path. */
+public final class Backends {
+    /** The name that leaves the choice to {@link #open}. */
+    public static final String AUTO = "auto";
+
+    private Backends() {}
+
+    /** All providers, the best for {@code auto} first. */
+    public static List<BackendProvider> providers() {
+        return ServiceLoader.load(BackendProvider.class).stream()
+                .map(ServiceLoader.Provider::get)
+                .sorted(Comparator.comparingInt(BackendProvider::priority).reversed())
+                .toList();
+    }
+
+    /**
+     * The provider of that name, or for {@value #AUTO} the available one with the highest priority. A named backend is never replaced
+     * by another one.
+     *
+     * @throws BackendException if there is none of that name, or it is not available
+     */
+    public static BackendProvider provider(String name) {
+        List<BackendProvider> providers = providers();
+        if (name.equals(AUTO)) {
+            return providers.stream()
+                    .filter(provider -> provider.priority() >= 0 && provider.unavailable().isEmpty())
+                    .findFirst()
+                    .orElseThrow(() -> new BackendException("no backend is available"));
+        }
+        BackendProvider found = providers.stream()
+                .filter(provider -> provider.name().equals(name))
+                .findFirst()
+                .orElseThrow(() -> new BackendException("backend '" + name + "' is not present; there are "
+                        + providers.stream().map(BackendProvider::name).sorted().collect(Collectors.joining(", "))));
+        found.unavailable().ifPresent(why -> {
+            throw new BackendException("backend '" + name + "' is not available: " + why);
+        });
+        return found;
+    }
+
+    /** Opens the backend of that name, or {@value #AUTO}. */
+    public static Backend open(String name, BackendOptions options) {
+        return provider(name).open(options);
+    }
+}

@@ -1,0 +1,40 @@
+package stormsight.backend;
+
+import java.lang.foreign.MemorySegment;
+import stormsight.program.Program;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+
+/**
+ * Prepared programs with their memory. Used by one thread at a time. A run allocates nothing on the heap. Tensors of kind CACHE keep their
+ * values from run to run and program to program; they start as zeros.
+ */
+public interface Executor extends AutoCloseable {
+    /**
+     * Runs one of the prepared programs and returns when its outputs can be read.
+     *
+     * @throws IllegalArgumentException if the program was not prepared, or the step passes the capacity of a tensor
+     * @throws BackendException if the device fails
+     */
+    void run(Program program, Step step);
+
+    /**
+     * Copies the first {@code from.byteSize()} bytes of an input, all layers of a stack one after the other.
+     *
+     * @throws IllegalArgumentException if the tensor is no INPUT of a prepared program, or is smaller than that
+     */
+    void write(Tensor input, MemorySegment from);
+
+    /**
+     * Copies the first {@code to.byteSize()} bytes of an output, all layers of a stack one after the other.
+     *
+     * @throws IllegalArgumentException if the tensor is no OUTPUT of a prepared program, or is smaller than that
+     */
+    void read(Tensor output, MemorySegment to);
+
+    /** Bytes that this executor holds beside the weights that it uses in place. */
+    long allocatedBytes();
+
+    @Override
+    void close();
+}

@@ -1,0 +1,15 @@
+package stormsight.backend;
+
+import stormsight.program.Program;
+
+/** Hears how far a run is. Called on the thread that runs, so it must be quick. */
+@FunctionalInterface
+public interface RunListener {
+    RunListener NONE = (program, done, total) -> {};
+
+    /**
+     * @param done layers finished, counted over all segments of the program
+     * @param total layers of the program
+     */
+    void finished(Program program, int done, int total);
+}

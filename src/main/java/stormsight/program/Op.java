@@ -1,0 +1,450 @@
+package stormsight.program;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/**
+ * A coarse, already fused operation. The set is closed: an executor switches over it, and one that forgets an operation does
+ * not compile.
+ *
+ * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them. Activations, norms and
+ * caches are F32; only the {@code w}, {@code gate}, {@code up} of a product and the {@code table} of {@link Embed} may be F16, BF16 or Q8. A product
+ * with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face stores linear layers.
+ */
+public sealed interface Op {
+    /** Tensors that this operation reads, in order of declaration. */
+    List<Tensor> reads();
+
+    /** Tensors that it writes. One that is updated in place stands in both lists. */
+    List<Tensor> writes();
+
+    default List<Tensor> tensors() {
+        return Stream.concat(reads().stream(), writes().stream()).distinct().toList();
+    }
+
+    /** Elementwise function applied to a product. */
+    enum Activation {
+        NONE,
+        /** 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
+        GELU_TANH
+    }
+
+    /**
+     * Layout of attention heads in a row: head h has columns h x headDim onwards; query head h reads key-value head
+     * h / (queryHeads / keyValueHeads).
+     */
+    record Heads(int queryHeads, int keyValueHeads, int headDim) {
+        public Heads {
+            if (queryHeads < 1 || keyValueHeads < 1 || headDim < 1 || queryHeads % keyValueHeads != 0) {
+                throw new IllegalArgumentException(
+                        queryHeads + " query heads, " + keyValueHeads + " key-value heads of size " + headDim);
+            }
+        }
+
+        public int queryColumns() {
+            return queryHeads * headDim;
+        }
+
+        public int keyValueColumns() {
+            return keyValueHeads * headDim;
+        }
+    }
+
+    /**
+     * Limits what generated tokens see: token i past the prefix sees token j only if {@code i - j < size}. Tokens of the prefix see the
+     * whole prefix, as in transformers 5.
+     *
+     * @param period slides in layers whose index is a multiple of it: 1 all, 2 every other from the first
+     */
+    record SlidingWindow(int size, int period) {
+        public SlidingWindow {
+            if (size < 1 || period < 1) {
+                throw new IllegalArgumentException("window of " + size + " in every " + period + "th layer");
+            }
+        }
+    }
+
+    /**
+     * {@code out[i] = scale * table[ids[i]]} for an id from 0 on; {@code out[i] = features[-1 - ids[i]]}, unscaled, for a negative
+     * one: row 0 of the image is -1, row 1 is -2.
+     *
+     * @param ids [R] I32
+     * @param table [V, D]
+     * @param features [N, D] if images are merged in
+     * @param out [R, D]
+     */
+    record Embed(Tensor ids, Tensor table, float scale, Optional<Tensor> features, Tensor out) implements Op {
+        public Embed {
+            require(ids.dtype() == DType.I32, "%s is not I32", ids);
+            requireColumns(out, table.columns());
+            features.ifPresent(f -> requireColumns(f, table.columns()));
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return list(ids, Optional.of(table), features);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * {@code out = residual + activation(x . transpose(w) + bias)}.
+     *
+     * @param x [R, K]
+     * @param w [M, K] of any weight type
+     * @param bias [M] F32
+     * @param residual [R, M], may be {@code out} itself
+     * @param out [R, M], not {@code x}
+     */
+    record MatMul(Tensor x, Tensor w, Optional<Tensor> bias, Activation activation, Optional<Tensor> residual, Tensor out)
+            implements Op {
+        public MatMul {
+            requireColumns(x, w.columns());
+            requireColumns(out, w.rows());
+            bias.ifPresent(b -> requireColumns(b, w.rows()));
+            residual.ifPresent(r -> requireColumns(r, w.rows()));
+            require(!x.equals(out), "%s is both read and written", x);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return list(x, Optional.of(w), bias, residual);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * {@code out = activation(x . transpose(gate)) * (x . transpose(up))}, with GELU_TANH.
+     *
+     * @param x [R, K]
+     * @param gate [M, K]
+     * @param up [M, K], of the same type
+     * @param out [R, M]
+     */
+    record GatedGelu(Tensor x, Tensor gate, Tensor up, Tensor out) implements Op {
+        public GatedGelu {
+            requireColumns(x, gate.columns());
+            requireColumns(x, up.columns());
+            requireColumns(out, gate.rows());
+            requireColumns(out, up.rows());
+            require(gate.dtype() == up.dtype(), "%s and %s differ in type", gate, up);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x, gate, up);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * {@code out = (x - mean) / sqrt(variance + epsilon) * w + bias} over each row, population variance.
+     *
+     * @param x [R, D]
+     * @param w [D]
+     * @param bias [D]
+     * @param out [R, D], may be {@code x}
+     */
+    record LayerNorm(Tensor x, Tensor w, Tensor bias, float epsilon, Tensor out) implements Op {
+        public LayerNorm {
+            requireColumns(x, w.columns());
+            requireColumns(bias, w.columns());
+            requireColumns(out, w.columns());
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x, w, bias);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * {@code out = residual + x / sqrt(mean(x^2) + epsilon) * w} over each row. Gemma's {@code 1 + w} is already in w.
+     *
+     * @param x [R, D]
+     * @param w [D]
+     * @param residual [R, D], may be {@code out} itself
+     * @param out [R, D], may be {@code x} if there is no residual
+     */
+    record RmsNorm(Tensor x, Tensor w, float epsilon, Optional<Tensor> residual, Tensor out) implements Op {
+        public RmsNorm {
+            requireColumns(x, w.columns());
+            requireColumns(out, w.columns());
+            residual.ifPresent(r -> requireColumns(r, w.columns()));
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return list(x, Optional.of(w), residual);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * Rotates pairs (c, c + headDim/2) of each head of row i, in place, by the angle of token {@code position + i}.
+     *
+     * @param x [R, heads x headDim]
+     * @param table [positions, headDim] F32: the cosines of the headDim/2 angles, then their sines
+     * @see <a href="https://arxiv.org/abs/2104.09864">RoFormer</a>
+     */
+    record Rope(Tensor x, Tensor table, int heads) implements Op {
+        public Rope {
+            requireColumns(x, Math.multiplyExact(heads, table.columns()));
+            require(table.columns() % 2 == 0, "%s has an odd head size", table);
+        }
+
+        public int headDim() {
+            return table.columns();
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x, table);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(x);
+        }
+    }
+
+    /**
+     * {@code cache[position + i] = x[i]}.
+     *
+     * @param x [R, C]
+     * @param cache [capacity, C] of kind CACHE
+     */
+    record Store(Tensor x, Tensor cache) implements Op {
+        public Store {
+            requireColumns(x, cache.columns());
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(cache);
+        }
+    }
+
+    /**
+     * For every row i and query head h: {@code out = sum over visible j of softmax_j(s_j) v_j}, with
+     * {@code s_j = scale * (q . k_j)}, then {@code s = softCap * tanh(s / softCap)} if softCap is not 0. Which keys are visible, see
+     * {@link Step} and {@link SlidingWindow}; keys are those of tokens 0 .. position + rows - 1.
+     *
+     * @param q [R, queryHeads x headDim]
+     * @param k [at least position + rows, keyValueHeads x headDim], an activation or a cache
+     * @param v as k
+     * @param out [R, queryHeads x headDim], not q, k or v
+     */
+    record Attention(Tensor q, Tensor k, Tensor v, Heads heads, float scale, float softCap,
+            Optional<SlidingWindow> window, Tensor out) implements Op {
+        public Attention {
+            requireColumns(q, heads.queryColumns());
+            requireColumns(out, heads.queryColumns());
+            requireColumns(k, heads.keyValueColumns());
+            requireColumns(v, heads.keyValueColumns());
+            require(!out.equals(q), "%s is both read and written", q);
+            require(softCap >= 0, "%s: a negative soft cap", out);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(q, k, v);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * A probe: {@link Attention} with edges taken away. In layers l with {@code layerFlags[l] != 0}, row i does not see token j where
+     * {@code blocked[position + i, j] != 0}. A row that sees nothing becomes 0.
+     *
+     * @param blocked [tokens, tokens] U8, an input; tokens beyond it are not blocked
+     * @param layerFlags [layers] I32, an input
+     */
+    record BlockedAttention(Attention attention, Tensor blocked, Tensor layerFlags) implements Op {
+        public BlockedAttention {
+            require(blocked.dtype() == DType.U8, "%s is not U8", blocked);
+            require(layerFlags.dtype() == DType.I32, "%s is not I32", layerFlags);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(attention.q(), attention.k(), attention.v(), blocked, layerFlags);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return attention.writes();
+        }
+    }
+
+    /**
+     * A probe: the softmax weights that {@code attention} uses, 0 where a key is not visible.
+     *
+     * @param out [queryHeads, R, keys], where R and keys are capacities: row i of head h starts at (h x R + i) x keys; the columns from
+     *     position + rows on are left as they are
+     */
+    record AttentionWeights(Attention attention, Tensor out) implements Op {
+        public AttentionWeights {
+            require(out.shape().rank() == 3 && out.shape().dimension(0) == attention.heads().queryHeads(),
+                    "%s does not have one plane a query head", out);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(attention.q(), attention.k());
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * A probe: {@code out[i] = x[i]}.
+     *
+     * @param x [R, D]
+     * @param out [R, D]
+     */
+    record Copy(Tensor x, Tensor out) implements Op {
+        public Copy {
+            requireColumns(out, x.columns());
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * {@code out[0] = x[rows - 1]}: the row that predicts the next token.
+     *
+     * @param x [R, D]
+     * @param out [1, D]
+     */
+    record LastRow(Tensor x, Tensor out) implements Op {
+        public LastRow {
+            requireColumns(out, x.columns());
+            require(out.rows() == 1, "%s has more than one row", out);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * {@code x = cap * tanh(x / cap)}, in place.
+     *
+     * @param x [R, D]
+     * @param cap positive
+     */
+    record SoftCap(Tensor x, float cap) implements Op {
+        public SoftCap {
+            require(cap > 0, "%s: a soft cap that is not positive", x);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(x);
+        }
+    }
+
+    /**
+     * Draws the next token from the last of the run's rows of logits, by the step's {@link Sampling} and coin. The token is -1 if any logit below
+     * {@code vocabulary} is not a number.
+     *
+     * @param logits [R, V]
+     * @param vocabulary only ids below it are drawn: the rows past it pad the table or stand for images
+     * @param token [1] I32
+     * @param logProbability [1] F32: natural logarithm of the token's probability under softmax(logits), whatever the sampling
+     */
+    record Sample(Tensor logits, int vocabulary, Tensor token, Tensor logProbability) implements Op {
+        public Sample {
+            require(vocabulary >= 1 && vocabulary <= logits.columns(),
+                    "%s: a vocabulary of " + vocabulary, logits);
+            require(token.dtype() == DType.I32, "%s is not I32", token);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(logits);
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(token, logProbability);
+        }
+    }
+
+    private static void require(boolean condition, String message, Object... tensors) {
+        if (!condition) {
+            throw new IllegalArgumentException(message.formatted(tensors));
+        }
+    }
+
+    private static void requireColumns(Tensor tensor, int columns) {
+        if (tensor.columns() != columns) {
+            throw new IllegalArgumentException(tensor.name() + " has " + tensor.columns() + " columns, " + columns + " expected");
+        }
+    }
+
+    @SafeVarargs
+    private static List<Tensor> list(Tensor first, Optional<Tensor>... more) {
+        List<Tensor> tensors = new ArrayList<>();
+        tensors.add(first);
+        for (Optional<Tensor> tensor : more) {
+            tensor.ifPresent(tensors::add);
+        }
+        return List.copyOf(tensors);
+    }
+}
