@@ -1,0 +1,125 @@
+package stormsight.checkpoint;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.Reader;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.StreamReadConstraints;
+import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.TokenStreamFactory;
+import tools.jackson.core.json.JsonFactory;
+
+/** How all JSON of a checkpoint is read: UTF-8 and nothing else, no duplicate keys, no more depth, names or tokens than a real file has. */
+final class StrictJson {
+    /** Of a header or an index: what the reference implementation of safetensors accepts. */
+    static final long MAX_BYTES = 100_000_000;
+
+    /** A header takes about 18 tokens a tensor: this allows 200 000 tensors in one file, and bounds the memory that a hostile one takes. */
+    private static final long MAX_TOKENS = 4_000_000;
+    private static final int MAX_DEPTH = 64;
+    private static final int MAX_NAME = 4_096;
+    private static final int MAX_NUMBER = 400;
+
+    private static final int PRINTED_NAME = 160;
+
+    static final JsonFactory FACTORY = JsonFactory.builder()
+            .streamReadConstraints(StreamReadConstraints.builder()
+                    .maxDocumentLength(MAX_BYTES)
+                    .maxTokenCount(MAX_TOKENS)
+                    .maxNestingDepth(MAX_DEPTH)
+                    .maxNameLength(MAX_NAME)
+                    .maxNumberLength(MAX_NUMBER)
+                    .build())
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            // The symbol table would keep the names of every file for good.
+            .disable(TokenStreamFactory.Feature.INTERN_PROPERTY_NAMES)
+            .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
+            .build();
+
+    private StrictJson() {}
+
+    /** What a parser is given to do. */
+    interface Reading<T> {
+        T from(JsonParser parser);
+    }
+
+    /**
+     * Reads one document that takes the whole stream.
+     *
+     * @param what stands for the document in messages
+     * @throws CheckpointException naming the file if it is not UTF-8 or not JSON
+     */
+    static <T> T read(Path file, String what, InputStream bytes, Reading<T> reading) {
+        Reader text = new InputStreamReader(bytes, StandardCharsets.UTF_8.newDecoder());
+        try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), text)) {
+            T value = reading.from(parser);
+            if (parser.nextToken() != null) {
+                throw new CheckpointException(file, what + " goes on after its end");
+            }
+            return value;
+        } catch (JacksonException e) {
+            if (e.getCause() instanceof CharacterCodingException) {
+                throw new CheckpointException(file, what + " is not UTF-8", e);
+            }
+            long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
+            throw new CheckpointException(file,
+                    what + " is not valid JSON" + (at < 0 ? "" : " at character " + at) + ": " + oneLine(e.getOriginalMessage()), e);
+        }
+    }
+
+    /** Reads a file that is one JSON document of at most {@code limit} bytes. */
+    static <T> T readFile(Path file, String what, long limit, Reading<T> reading) {
+        requireFile(file);
+        try (FileChannel channel = FileChannel.open(file)) {
+            if (channel.size() > limit) {
+                throw new CheckpointException(file, channel.size() + " bytes, at most " + limit + " expected");
+            }
+            return read(file, what, Channels.newInputStream(channel), reading);
+        } catch (IOException e) {
+            throw unreadable(file, e);
+        }
+    }
+
+    /** Refuses what is no regular file, such as a pipe, which would block. */
+    static void requireFile(Path file) {
+        if (!Files.isRegularFile(file)) {
+            throw new CheckpointException(file, Files.exists(file) ? "not a file" : "no such file");
+        }
+    }
+
+    static void requireDirectory(Path directory) {
+        if (!Files.isDirectory(directory)) {
+            throw new CheckpointException(directory, Files.exists(directory) ? "not a directory" : "no such directory");
+        }
+    }
+
+    static CheckpointException unreadable(Path file, IOException e) {
+        String reason = e instanceof AccessDeniedException ? "permission denied" : oneLine(String.valueOf(e.getMessage()));
+        return new CheckpointException(file, "cannot be read: " + reason, e);
+    }
+
+    /** A name from a file, made fit for one line of a message. */
+    static String printable(String name) {
+        String line = oneLine(name);
+        return line.isEmpty() ? "\"\"" : line;
+    }
+
+    private static String oneLine(String text) {
+        String line = text.length() <= PRINTED_NAME ? text : text.substring(0, PRINTED_NAME) + "...";
+        return line.codePoints()
+                .map(c -> Character.isISOControl(c) || Character.getType(c) == Character.LINE_SEPARATOR
+                        || Character.getType(c) == Character.PARAGRAPH_SEPARATOR ? '?' : c)
+                .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
+                .toString();
+    }
+}

@@ -1,0 +1,48 @@
+package stormsight.checkpoint;
+
+import java.util.Comparator;
+import java.util.List;
+
+/**
+ * Brings the names under which different versions of transformers store a model to one form: that of the published PaliGemma
+ * files. Names of other models stay as they are.
+ *
+ * <pre>
+ * part       published                    4.52 to 4.57                      5.x in memory         5.18 saved     bare model
+ * decoder    language_model.model.        model.language_model.             as 4.52               as published   language_model.
+ * head       language_model.lm_head.      lm_head.                          as 4.52               as published   -
+ * tower      vision_tower.vision_model.   model.vision_tower.vision_model.  model.vision_tower.   vision_tower.  either
+ * projector  multi_modal_projector.       model.multi_modal_projector.      as 4.52               as published   as published
+ * </pre>
+ */
+final class TensorNames {
+    private record Rule(String prefix, String published) {}
+
+    /** The longest prefix wins; what is published already is listed so that no shorter rule catches it. */
+    private static final List<Rule> RULES = List.of(
+                    new Rule("vision_tower.vision_model.", "vision_tower.vision_model."),
+                    new Rule("model.vision_tower.vision_model.", "vision_tower.vision_model."),
+                    new Rule("model.vision_tower.", "vision_tower.vision_model."),
+                    new Rule("vision_tower.", "vision_tower.vision_model."),
+                    new Rule("model.multi_modal_projector.", "multi_modal_projector."),
+                    new Rule("model.language_model.", "language_model.model."),
+                    // Only these three: another model's language_model may have parts of other names.
+                    new Rule("language_model.layers.", "language_model.model.layers."),
+                    new Rule("language_model.embed_tokens.", "language_model.model.embed_tokens."),
+                    new Rule("language_model.norm.", "language_model.model.norm."),
+                    new Rule("lm_head.", "language_model.lm_head."))
+            .stream()
+            .sorted(Comparator.comparingInt((Rule rule) -> rule.prefix().length()).reversed())
+            .toList();
+
+    private TensorNames() {}
+
+    static String published(String stored) {
+        for (Rule rule : RULES) {
+            if (stored.startsWith(rule.prefix())) {
+                return rule.published() + stored.substring(rule.prefix().length());
+            }
+        }
+        return stored;
+    }
+}
