@@ -13,7 +13,7 @@ final class Activations {
     static void requireGeluTanh(ConfigFile config, String key) {
         String name = config.text(key, "gelu_pytorch_tanh");
         if (!GELU_TANH.contains(name)) {
-            throw config.problem(key, "activation '" + name + "' is not supported, only gelu_pytorch_tanh");
+            throw config.invalid(key, "activation '" + name + "' is not supported, only gelu_pytorch_tanh");
         }
     }
 }

@@ -28,45 +28,45 @@ public record GemmaConfig(Version version, int hiddenSize, int intermediateSize,
         boolean second = switch (type) {
             case "gemma" -> false;
             case "gemma2" -> true;
-            default -> throw config.problem(prefix + "model_type",
+            default -> throw config.invalid(prefix + "model_type",
                     "decoder '" + type + "' is not supported; supported are gemma and gemma2");
         };
         // hidden_activation overrides hidden_act; null means the latter, which is tanh-GELU whatever it says.
         Activations.requireGeluTanh(config, prefix + "hidden_activation");
         if (config.bool(prefix + "attention_bias", false)) {
-            throw config.problem(prefix + "attention_bias", "biases in attention are not supported");
+            throw config.invalid(prefix + "attention_bias", "biases in attention are not supported");
         }
-        int queryHeads = config.positive(prefix + "num_attention_heads", second ? 8 : 16);
-        int keyValueHeads = config.positive(prefix + "num_key_value_heads", second ? 4 : 16);
-        int headDim = config.positive(prefix + "head_dim", 256);
+        int queryHeads = Sizes.positive(config, prefix + "num_attention_heads", second ? 8 : 16);
+        int keyValueHeads = Sizes.positive(config, prefix + "num_key_value_heads", second ? 4 : 16);
+        int headDim = Sizes.positive(config, prefix + "head_dim", 256);
         if (queryHeads % keyValueHeads != 0) {
-            throw config.problem(prefix + "num_key_value_heads",
+            throw config.invalid(prefix + "num_key_value_heads",
                     keyValueHeads + " key-value heads do not divide " + queryHeads + " query heads");
         }
         if (headDim % 2 != 0) {
-            throw config.problem(prefix + "head_dim", headDim + " is odd");
+            throw config.invalid(prefix + "head_dim", headDim + " is odd");
         }
         // transformers 5 writes rope_parameters, older files rope_theta.
         double theta = config.number(prefix + "rope_parameters.rope_theta", config.number(prefix + "rope_theta", 10000));
         String ropeType = config.text(prefix + "rope_parameters.rope_type", "default");
         if (!ropeType.equals("default")) {
-            throw config.problem(prefix + "rope_parameters.rope_type", "'" + ropeType + "' is not supported");
+            throw config.invalid(prefix + "rope_parameters.rope_type", "'" + ropeType + "' is not supported");
         }
         double scale = second ? config.number(prefix + "query_pre_attn_scalar", 256) : headDim;
         return new GemmaConfig(
                 second ? Version.GEMMA2 : Version.GEMMA,
-                config.positive(prefix + "hidden_size", second ? 2304 : 3072),
-                config.positive(prefix + "intermediate_size", second ? 9216 : 24576),
-                config.positive(prefix + "num_hidden_layers", second ? 26 : 28),
+                Sizes.positive(config, prefix + "hidden_size", second ? 2304 : 3072),
+                Sizes.positive(config, prefix + "intermediate_size", second ? 9216 : 24576),
+                Sizes.positive(config, prefix + "num_hidden_layers", second ? 26 : 28),
                 new Heads(queryHeads, keyValueHeads, headDim),
-                config.positive(prefix + "vocab_size", 256000),
+                Sizes.positive(config, prefix + "vocab_size", 256000),
                 (float) config.number(prefix + "rms_norm_eps", 1e-6),
                 theta,
-                config.positive(prefix + "max_position_embeddings", 8192),
+                Sizes.positive(config, prefix + "max_position_embeddings", 8192),
                 (float) (1 / Math.sqrt(scale)),
                 second ? (float) config.number(prefix + "attn_logit_softcapping", 50) : 0,
                 second ? (float) config.number(prefix + "final_logit_softcapping", 30) : 0,
-                second ? config.positive(prefix + "sliding_window", 4096) : 0,
+                second ? Sizes.positive(config, prefix + "sliding_window", 4096) : 0,
                 config.bool(prefix + "tie_word_embeddings", config.bool("tie_word_embeddings", true)));
     }
 }

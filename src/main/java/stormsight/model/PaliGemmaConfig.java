@@ -1,10 +1,8 @@
 package stormsight.model;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
-import java.util.TreeSet;
 import stormsight.checkpoint.ConfigFile;
 
 /**
@@ -30,24 +28,25 @@ public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTo
         ConfigFile config = ConfigFile.read(directory.resolve("config.json"));
         String type = config.text("model_type");
         if (!type.equals(MODEL_TYPE)) {
-            throw config.problem("model_type", "'" + type + "' is not supported; supported is " + MODEL_TYPE
+            throw config.invalid("model_type", "'" + type + "' is not supported; supported is " + MODEL_TYPE
                     + " (PaliGemma 1 and 2)");
         }
         SiglipConfig vision = SiglipConfig.read(config, "vision_config.");
         GemmaConfig text = GemmaConfig.read(config, "text_config.");
         int imageTokenId = config.integer("image_token_index", config.integer("image_token_id", 256000));
         if (imageTokenId < 1 || imageTokenId >= text.vocabularySize()) {
-            throw config.problem("image_token_index",
+            throw config.invalid("image_token_index",
                     imageTokenId + " is not in a vocabulary of " + text.vocabularySize());
         }
         return new PaliGemmaConfig(vision, text, imageTokenId, config.integer("bos_token_id", 2), endIds(directory, config));
     }
 
     private static Set<Integer> endIds(Path directory, ConfigFile config) {
-        Path generation = directory.resolve("generation_config.json");
-        List<Integer> inConfig = config.integers("eos_token_id", List.of(1));
-        return new TreeSet<>(Files.exists(generation)
-                ? ConfigFile.read(generation).integers("eos_token_id", inConfig) : inConfig);
+        List<Integer> ids = ConfigFile.readIfPresent(directory.resolve("generation_config.json"))
+                .filter(generation -> generation.has("eos_token_id"))
+                .orElse(config)
+                .integers("eos_token_id");
+        return ids.isEmpty() ? Set.of(1) : Set.copyOf(ids);
     }
 
     /**

@@ -16,25 +16,25 @@ public record SiglipConfig(int hiddenSize, int intermediateSize, int layers, int
     static SiglipConfig read(ConfigFile config, String prefix) {
         Activations.requireGeluTanh(config, prefix + "hidden_act");
         if (config.integer(prefix + "num_channels", CHANNELS) != CHANNELS) {
-            throw config.problem(prefix + "num_channels", "only " + CHANNELS + " channels are supported");
+            throw config.invalid(prefix + "num_channels", "only " + CHANNELS + " channels are supported");
         }
         if (config.bool(prefix + "vision_use_head", false)) {
-            throw config.problem(prefix + "vision_use_head", "a tower with a pooling head is not supported");
+            throw config.invalid(prefix + "vision_use_head", "a tower with a pooling head is not supported");
         }
         SiglipConfig read = new SiglipConfig(
-                config.positive(prefix + "hidden_size", 768),
-                config.positive(prefix + "intermediate_size", 3072),
-                config.positive(prefix + "num_hidden_layers", 12),
-                config.positive(prefix + "num_attention_heads", 12),
-                config.positive(prefix + "image_size", 224),
-                config.positive(prefix + "patch_size", 16),
+                Sizes.positive(config, prefix + "hidden_size", 768),
+                Sizes.positive(config, prefix + "intermediate_size", 3072),
+                Sizes.positive(config, prefix + "num_hidden_layers", 12),
+                Sizes.positive(config, prefix + "num_attention_heads", 12),
+                Sizes.positive(config, prefix + "image_size", 224),
+                Sizes.positive(config, prefix + "patch_size", 16),
                 (float) config.number(prefix + "layer_norm_eps", 1e-6));
         if (read.hiddenSize % read.heads != 0) {
-            throw config.problem(prefix + "num_attention_heads",
+            throw config.invalid(prefix + "num_attention_heads",
                     read.heads + " heads do not divide a hidden_size of " + read.hiddenSize);
         }
         if (read.patchSize > read.imageSize) {
-            throw config.problem(prefix + "patch_size",
+            throw config.invalid(prefix + "patch_size",
                     "a patch of " + read.patchSize + " pixels is larger than an image of " + read.imageSize);
         }
         return read;

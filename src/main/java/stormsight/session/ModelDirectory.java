@@ -3,6 +3,7 @@ package stormsight.session;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
@@ -10,6 +11,7 @@ import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.model.PaliGemma;
 import stormsight.model.PaliGemmaConfig;
+import stormsight.model.SiglipConfig;
 import stormsight.tokenizer.PaliGemmaPrompt;
 import stormsight.tokenizer.Tokenizer;
 
@@ -33,14 +35,16 @@ public final class ModelDirectory implements AutoCloseable {
     /**
      * Opens a directory in the layout of Hugging Face and checks that it holds what the model needs. Weights are mapped, not read.
      *
+     * @param resize how images are resized, if not as the directory says
      * @throws CheckpointException naming the file, and the tensor if there is one
      */
-    public static ModelDirectory open(Path path) {
+    public static ModelDirectory open(Path path, Optional<Resampling> resize) {
         if (!Files.isDirectory(path)) {
             throw new CheckpointException(path, Files.exists(path) ? "is not a directory" : "no such directory");
         }
         PaliGemmaConfig config = PaliGemmaConfig.read(path);
-        Preprocessing preprocessing = preprocessing(path, config);
+        Preprocessing stored = preprocessing(path, config);
+        Preprocessing preprocessing = resize.map(stored::with).orElse(stored);
         Checkpoint checkpoint = Checkpoint.open(path);
         try {
             PaliGemma.check(config, checkpoint);
@@ -59,40 +63,39 @@ public final class ModelDirectory implements AutoCloseable {
     /** From preprocessor_config.json, or processor_config.json as transformers 5 writes it, or the values of all published checkpoints. */
     private static Preprocessing preprocessing(Path path, PaliGemmaConfig config) {
         int size = config.vision().imageSize();
-        Path own = path.resolve("preprocessor_config.json");
-        Path nested = path.resolve("processor_config.json");
-        if (Files.exists(own)) {
-            return preprocessing(ConfigFile.read(own), "", size);
-        }
-        if (Files.exists(nested)) {
-            return preprocessing(ConfigFile.read(nested), "image_processor.", size);
-        }
-        return Preprocessing.siglip(size);
+        return ConfigFile.readIfPresent(path.resolve("preprocessor_config.json"))
+                .or(() -> ConfigFile.readIfPresent(path.resolve("processor_config.json"))
+                        .flatMap(file -> file.objectIfPresent("image_processor")))
+                .map(file -> preprocessing(file, size))
+                .orElseGet(() -> Preprocessing.siglip(size));
     }
 
-    private static Preprocessing preprocessing(ConfigFile file, String prefix, int size) {
+    private static Preprocessing preprocessing(ConfigFile file, int size) {
         for (String side : List.of("height", "width")) {
-            int found = file.integer(prefix + "size." + side, size);
+            int found = file.integer("size." + side, size);
             if (found != size) {
-                throw file.problem(prefix + "size." + side, found + " pixels, but the vision tower takes " + size);
+                throw file.invalid("size." + side, found + " pixels, but the vision tower takes " + size);
             }
         }
         // Numbers of Pillow's filters.
-        Resampling resampling = switch (file.integer(prefix + "resample", 3)) {
+        Resampling resampling = switch (file.integer("resample", 3)) {
             case 2 -> Resampling.BILINEAR;
             case 3 -> Resampling.BICUBIC;
-            default -> throw file.problem(prefix + "resample", "only 2 (bilinear) and 3 (bicubic) are supported");
+            default -> throw file.invalid("resample", "only 2 (bilinear) and 3 (bicubic) are supported");
         };
-        return new Preprocessing(size, resampling, (float) file.number(prefix + "rescale_factor", 1 / 255.0),
-                channels(file, prefix + "image_mean"), channels(file, prefix + "image_std"));
+        return new Preprocessing(size, Preprocessing.Fit.STRETCH, resampling, file.number("rescale_factor", 1 / 255.0),
+                channels(file, "image_mean"), channels(file, "image_std"));
     }
 
-    private static List<Float> channels(ConfigFile file, String key) {
-        List<Double> values = file.numbers(key, List.of(0.5, 0.5, 0.5));
-        if (values.size() != 3) {
-            throw file.problem(key, values.size() + " values, 3 expected");
+    private static List<Double> channels(ConfigFile file, String key) {
+        if (!file.has(key)) {
+            return List.of(0.5, 0.5, 0.5);
         }
-        return values.stream().map(Double::floatValue).toList();
+        List<Double> values = file.numbers(key);
+        if (values.size() != SiglipConfig.CHANNELS) {
+            throw file.invalid(key, values.size() + " values, " + SiglipConfig.CHANNELS + " expected");
+        }
+        return values;
     }
 
     public Path path() {

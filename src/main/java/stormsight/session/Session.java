@@ -89,7 +89,7 @@ public final class Session implements AutoCloseable {
         Run run = new Run(request, listener, promptTokens);
         long start = System.nanoTime();
 
-        directory.preprocessing().patches(request.image(), model.config().vision().patchSize(), patches);
+        directory.preprocessing().writePatches(request.image(), model.config().vision().patchSize(), patches);
         executor.write(model.patches(), patches);
         long imageDone = System.nanoTime();
 
