@@ -1,0 +1,73 @@
+package stormsight.tornado;
+
+import stormsight.backend.DeviceInfo;
+import stormsight.program.Tensor;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+
+/**
+ * What a kernel family needs to put an operation into a graph: arrays for tensors, and a place to add tasks.
+ *
+ * <p>The array of a stack holds its layers one after the other. A kernel finds the running layer at
+ * {@code step.get(StepBuffer.LAYER) * stride}, with {@link #stride} 0 for a tensor that is no stack; the product fits an int.
+ */
+public interface Tasks {
+    /** The context that every kernel takes first. */
+    KernelContext context();
+
+    /** Slots are named in {@link StepBuffer}. */
+    IntArray step();
+
+    /** Temperature, top-p and coin of the step; slots are named in {@link StepBuffer}. */
+    FloatArray sampling();
+
+    /** An F32 tensor. */
+    FloatArray floats(Tensor tensor);
+
+    /** An I32 tensor. */
+    IntArray ints(Tensor tensor);
+
+    /** The bits of an F16 or BF16 tensor. */
+    ShortArray shorts(Tensor tensor);
+
+    /** A U8 tensor, or the eight-bit integers of a Q8 one. */
+    ByteArray bytes(Tensor tensor);
+
+    /** The scales of a Q8 tensor, [rows, ceil(columns / 32)] a layer. */
+    FloatArray scales(Tensor tensor);
+
+    /** An array for a parameter that an operation leaves out; not to be read or written. */
+    FloatArray none();
+
+    /** Elements from one layer to the next in the tensor's array, 0 if it is no stack. */
+    int stride(Tensor tensor);
+
+    /** Scales from one layer to the next in {@link #scales}, 0 if it is no stack. */
+    int scaleStride(Tensor tensor);
+
+    /**
+     * 512 factors for bfloat16: bits b are {@code table[(b >> 7) & 0x1FF] * (128 + (b & 0x7F))} where b is a normal number or zero.
+     */
+    FloatArray bf16Table();
+
+    /**
+     * 64 factors for binary16: bits b are {@code table[(b >> 10) & 0x3F] * (1024 + (b & 0x3FF))} where b is a normal number or zero.
+     */
+    FloatArray f16Table();
+
+    DeviceInfo device();
+
+    /** The code that TornadoVM generates: {@code opencl}, {@code ptx}, {@code cuda}. */
+    String language();
+
+    /**
+     * Adds a task and its launch geometry under one name.
+     *
+     * @param kernel name of the kernel, for reports
+     * @throws stormsight.backend.BackendException if the device cannot launch that geometry
+     */
+    void task(String kernel, Geometry geometry, TaskAdder adder);
+}
