@@ -46,12 +46,16 @@ public final class StepBuffer {
         floats.clear();
     }
 
-    void set(Step step) {
+    /**
+     * @param layer first layer that runs, as {@link #LAYER}
+     * @param layerNumber the same as {@link #LAYER_NUMBER}
+     */
+    void set(Step step, int layer, int layerNumber) {
         ints.set(POSITION, step.position());
         ints.set(ROWS, step.rows());
         ints.set(PREFIX, step.prefixLength());
-        ints.set(LAYER, 0);
-        ints.set(LAYER_NUMBER, 0);
+        ints.set(LAYER, layer);
+        ints.set(LAYER_NUMBER, layerNumber);
         ints.set(TOP_K, step.sampling().topK());
         floats.set(TEMPERATURE, step.sampling().temperature());
         floats.set(TOP_P, step.sampling().topP());

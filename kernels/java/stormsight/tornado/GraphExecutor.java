@@ -1,0 +1,243 @@
+package stormsight.tornado;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import stormsight.backend.BackendException;
+import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.Program;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+import uk.ac.manchester.tornado.api.ImmutableTaskGraph;
+import uk.ac.manchester.tornado.api.TaskGraph;
+import uk.ac.manchester.tornado.api.TornadoExecutionPlan;
+import uk.ac.manchester.tornado.api.TornadoExecutionResult;
+import uk.ac.manchester.tornado.api.enums.DataTransferMode;
+import uk.ac.manchester.tornado.api.exceptions.TornadoExecutionPlanException;
+import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
+
+/**
+ * Programs as the graphs of one execution plan.
+ *
+ * <p>In TornadoVM a graph takes buffers over from the graph that ran just before it. Here each graph does that once, while it is prepared: graphs
+ * run in a chain in which every one takes all buffers from its predecessor. From then on a graph knows its buffers, and takes nothing
+ * but the {@link Residency#anchor}, an array of one element, from whichever graph ran before. Compute graphs stand in the chain in reverse, so that the
+ * order in which they later run differs from that of the chain.
+ */
+final class GraphExecutor implements Executor {
+    /** A graph of the plan. */
+    private record Member(TaskGraph graph, List<TornadoNativeArray> sent) {}
+
+    private final Runtime.Device device;
+    private final Residency residency;
+    private final RunListener listener;
+    private final List<Member> members = new ArrayList<>();
+    private final Map<String, Integer> indices = new LinkedHashMap<>();
+    private final Map<Tensor, Integer> senders = new LinkedHashMap<>();
+    private final Set<Tensor> written = new LinkedHashSet<>();
+    private final Map<Program, Lowering.Lowered> lowered = new LinkedHashMap<>();
+    private TornadoExecutionPlan plan;
+    private int stepGraph;
+    /** Of the graph that ran last, which holds all buffers as every graph does. */
+    private TornadoExecutionResult last;
+
+    private GraphExecutor(Runtime.Device device, Residency residency, RunListener listener) {
+        this.device = device;
+        this.residency = residency;
+        this.listener = listener;
+    }
+
+    static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
+            RunListener listener) {
+        Residency residency = new Residency(device.info(), weights, programs);
+        GraphExecutor executor = new GraphExecutor(device, residency, listener);
+        try {
+            executor.build(programs);
+            executor.load();
+            executor.compile();
+            return executor;
+        } catch (RuntimeException | Error e) {
+            executor.close();
+            throw e;
+        }
+    }
+
+    private void build(List<Program> programs) {
+        Lowering lowering = new Lowering(residency, device, Settings.unroll());
+        for (Residency.Load load : residency.loads()) {
+            add(lowering.transfers("load" + members.size()), load.arrays());
+        }
+        stepGraph = add(lowering.transfers("step"), residency.stepArrays());
+        residency.sentWhenWritten().forEach((tensor, array) ->
+                senders.put(tensor, add(lowering.transfers("input" + members.size()), List.of(array))));
+        List<Lowering.Graph> compute = new ArrayList<>();
+        for (Program program : programs) {
+            Lowering.Lowered result = lowering.lower(program);
+            lowered.put(program, result);
+            compute.addAll(result.graphs());
+        }
+        compute.reversed().forEach(graph -> add(graph.graph(), List.of()));
+
+        List<TornadoNativeArray> known = new ArrayList<>();
+        ImmutableTaskGraph[] graphs = new ImmutableTaskGraph[members.size()];
+        for (int i = 0; i < graphs.length; i++) {
+            Member member = members.get(i);
+            TaskGraph graph = member.graph;
+            for (int j = 0; j < graphs.length; j++) {
+                if (j == i - 1) {
+                    graph.consumeFromDevice(members.get(j).graph.getTaskGraphName(), known.toArray());
+                } else if (i > 0) {
+                    graph.consumeFromDevice(members.get(j).graph.getTaskGraphName(), residency.anchor());
+                }
+            }
+            if (!member.sent.isEmpty()) {
+                graph.transferToDevice(DataTransferMode.EVERY_EXECUTION, member.sent.toArray());
+                graph.persistOnDevice(member.sent.toArray());
+                known.addAll(member.sent);
+            }
+            graphs[i] = graph.snapshot();
+        }
+        plan = new TornadoExecutionPlan(graphs);
+        plan.withDevice(device.tornado());
+        plan.withGridScheduler(lowering.grids());
+    }
+
+    private int add(TaskGraph graph, List<TornadoNativeArray> sent) {
+        int index = members.size();
+        members.add(new Member(graph, sent));
+        indices.put(graph.getTaskGraphName(), index);
+        return index;
+    }
+
+    private void load() {
+        for (int i = 0; i < residency.loads().size(); i++) {
+            Residency.Load load = residency.loads().get(i);
+            load.fill();
+            execute(i, 1, "sending the weights");
+            load.free();
+        }
+    }
+
+    /** Runs every graph once over no rows: TornadoVM compiles a graph when it first runs. */
+    private void compile() {
+        residency.step().clear();
+        for (int i = residency.loads().size(); i < members.size(); i++) {
+            execute(i, 1, describe(members.get(i).graph.getTaskGraphName()));
+        }
+    }
+
+    private void execute(int graph, int repeat, String what) {
+        try {
+            // Through the plan that withGraph returns: a plan keeps every result it gave, and this one is dropped.
+            TornadoExecutionPlan selected = plan.withGraph(graph);
+            for (int i = 0; i < repeat; i++) {
+                last = selected.execute();
+            }
+        } catch (RuntimeException e) {
+            throw new BackendException(what + " failed on " + device.info().name() + ": " + Runtime.firstLine(e), e);
+        }
+    }
+
+    private String describe(String graph) {
+        for (Lowering.Lowered program : lowered.values()) {
+            for (Lowering.Graph each : program.graphs()) {
+                if (each.name().equals(graph)) {
+                    return each.tasks().stream().map(task -> task.program() + ", " + task.segment()).distinct()
+                            .collect(Collectors.joining(" and "));
+                }
+            }
+        }
+        return graph;
+    }
+
+    @Override
+    public void run(Program program, Step step) {
+        Lowering.Lowered target = lowered.get(program);
+        if (target == null) {
+            throw new IllegalArgumentException("program " + program.name() + " was not prepared");
+        }
+        Capacity.check(program, step);
+        for (Tensor input : written) {
+            execute(senders.get(input), 1, "sending " + input.name());
+        }
+        written.clear();
+        residency.step().set(step, target.firstLayer(), target.firstNumber());
+        execute(stepGraph, 1, "sending the step");
+        int total = target.graphs().stream().mapToInt(Lowering.Graph::repeat).sum();
+        int done = 0;
+        for (Lowering.Graph graph : target.graphs()) {
+            execute(indices.get(graph.name()), graph.repeat(), describe(graph.name()));
+            done += graph.repeat();
+            listener.finished(program, done, total);
+        }
+    }
+
+    @Override
+    public void write(Tensor input, MemorySegment from) {
+        check(input, Tensor.Kind.INPUT, from);
+        long offset = 0;
+        for (TornadoNativeArray array : residency.arrays(input)) {
+            long bytes = Math.min(array.getNumBytesOfSegment(), from.byteSize() - offset);
+            if (bytes > 0) {
+                MemorySegment.copy(from, offset, array.getSegment(), 0, bytes);
+                offset += bytes;
+            }
+        }
+        if (senders.containsKey(input)) {
+            written.add(input);
+        }
+    }
+
+    @Override
+    public void read(Tensor output, MemorySegment to) {
+        check(output, Tensor.Kind.OUTPUT, to);
+        long offset = 0;
+        for (TornadoNativeArray array : residency.arrays(output)) {
+            long bytes = Math.min(array.getNumBytesOfSegment(), to.byteSize() - offset);
+            if (bytes > 0) {
+                fetch(array);
+                MemorySegment.copy(array.getSegment(), 0, to, offset, bytes);
+                offset += bytes;
+            }
+        }
+    }
+
+    private void fetch(TornadoNativeArray array) {
+        last.transferToHost(array);
+    }
+
+    private void check(Tensor tensor, Tensor.Kind kind, MemorySegment segment) {
+        if (tensor.kind() != kind || !residency.holds(tensor)) {
+            throw new IllegalArgumentException(tensor + " is no " + kind + " of a prepared program");
+        }
+        if (segment.byteSize() > tensor.bytes()) {
+            throw new IllegalArgumentException(segment.byteSize() + " bytes, " + tensor + " has " + tensor.bytes());
+        }
+    }
+
+    @Override
+    public long allocatedBytes() {
+        return residency.deviceBytes();
+    }
+
+    @Override
+    public void close() {
+        try {
+            if (plan != null) {
+                plan.withAllGraphs();
+                plan.close();
+            }
+        } catch (TornadoExecutionPlanException e) {
+            throw new BackendException("freeing " + device.info().name() + " failed: " + Runtime.firstLine(e), e);
+        } finally {
+            residency.close();
+        }
+    }
+}

@@ -1,0 +1,284 @@
+package stormsight.tornado;
+
+import java.util.ArrayList;
+import java.util.List;
+import stormsight.backend.BackendException;
+import stormsight.backend.DeviceInfo;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Tensor;
+import stormsight.tornado.kernel.Attention;
+import stormsight.tornado.kernel.Control;
+import stormsight.tornado.kernel.Embed;
+import stormsight.tornado.kernel.MatMul;
+import stormsight.tornado.kernel.Norm;
+import stormsight.tornado.kernel.Rope;
+import stormsight.tornado.kernel.Rows;
+import stormsight.tornado.kernel.Sample;
+import uk.ac.manchester.tornado.api.GridScheduler;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.TaskGraph;
+import uk.ac.manchester.tornado.api.WorkerGrid;
+import uk.ac.manchester.tornado.api.WorkerGrid1D;
+import uk.ac.manchester.tornado.api.WorkerGrid2D;
+import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+
+/**
+ * Turns programs into task graphs. Identical layers become one graph that runs once a layer, or, unrolled, tasks of their own; what runs once is joined
+ * with its neighbours.
+ */
+final class Lowering {
+    /**
+     * TornadoVM describes a graph in 8192 bytes, of which a task takes 15 and 5 a parameter, with at most 20 of those; it also
+     * limits a graph to 256 tasks.
+     */
+    private static final int GRAPH_TASKS = 8192 / (15 + 5 * 20);
+
+    /** A task as {@code plan} shows it. */
+    record Task(String program, String segment, Op op, String graph, String name, String kernel, Geometry geometry) {}
+
+    /** A graph, how often a run of its program executes it, and the tasks in it. */
+    record Graph(TaskGraph graph, int repeat, List<Task> tasks) {
+        String name() {
+            return graph.getTaskGraphName();
+        }
+    }
+
+    /** The graphs of a program in the order in which they run. */
+    record Lowered(Program program, List<Graph> graphs, int firstLayer, int firstNumber) {}
+
+    /** Layers of a segment in one chunk of the stacks: {@code layer} indexes the chunk's arrays, {@code number} the model. */
+    private record Section(Segment segment, int chunk, int layer, int number, int layers) {
+        int end() {
+            return layer + layers;
+        }
+    }
+
+    private final Residency residency;
+    private final Runtime.Device device;
+    private final boolean unroll;
+    private final GridScheduler grids = new GridScheduler();
+    private final KernelContext context = new KernelContext();
+    private int graphs;
+
+    Lowering(Residency residency, Runtime.Device device, boolean unroll) {
+        this.residency = residency;
+        this.device = device;
+        this.unroll = unroll;
+    }
+
+    /** The launch geometry of all tasks. */
+    GridScheduler grids() {
+        return grids;
+    }
+
+    /** A graph that does nothing but hold transfers. */
+    TaskGraph transfers(String name) {
+        TaskGraph graph = new TaskGraph(name);
+        graph.task("nothing", Control::nothing, context, residency.anchor());
+        grid(name + ".nothing", Control.ONE_ITEM);
+        return graph;
+    }
+
+    Lowered lower(Program program) {
+        List<Section> sections = new ArrayList<>();
+        program.segments().forEach(segment -> split(segment, sections));
+        List<Graph> lowered = new ArrayList<>();
+        GraphTasks open = null;
+        for (int i = 0; i < sections.size(); i++) {
+            Section section = sections.get(i);
+            Section next = i + 1 < sections.size() ? sections.get(i + 1) : null;
+            if (section.layers > 1) {
+                close(open, 1, lowered);
+                open = null;
+                GraphTasks loop = new GraphTasks(program, section);
+                section.segment.ops().forEach(loop::lower);
+                loop.advance(section.end(), next);
+                close(loop, section.layers, lowered);
+                continue;
+            }
+            if (open != null && open.tasks.size() + section.segment.ops().size() * 2 > GRAPH_TASKS) {
+                close(open, 1, lowered);
+                open = null;
+            }
+            if (open == null) {
+                open = new GraphTasks(program, section);
+            }
+            open.section = section;
+            section.segment.ops().forEach(open::lower);
+            if (next != null && (next.layer != section.layer || next.number != section.number)) {
+                open.advance(section.end(), next);
+            }
+        }
+        close(open, 1, lowered);
+        return new Lowered(program, lowered, sections.getFirst().layer, sections.getFirst().number);
+    }
+
+    private static void close(GraphTasks graph, int repeat, List<Graph> lowered) {
+        if (graph != null) {
+            lowered.add(new Graph(graph.graph, repeat, List.copyOf(graph.tasks)));
+        }
+    }
+
+    private void split(Segment segment, List<Section> sections) {
+        int end = segment.firstLayer() + segment.layers();
+        int most = unroll ? 1 : residency.chunkLayers();
+        int number = segment.firstLayer();
+        while (number < end) {
+            int chunk = number / residency.chunkLayers();
+            int layer = number % residency.chunkLayers();
+            int layers = Math.min(Math.min(most, residency.chunkLayers() - layer), end - number);
+            sections.add(new Section(segment, chunk, layer, number, layers));
+            number += layers;
+        }
+    }
+
+    private void grid(String task, Geometry geometry) {
+        WorkerGrid grid;
+        if (geometry.globalY() == 1) {
+            grid = new WorkerGrid1D(geometry.globalX());
+        } else {
+            grid = new WorkerGrid2D(geometry.globalX(), geometry.globalY());
+        }
+        grid.setGlobalWork(geometry.globalX(), geometry.globalY(), 1);
+        grid.setLocalWork(geometry.localX(), geometry.localY(), 1);
+        grids.addWorkerGrid(task, grid);
+    }
+
+    /** One graph while operations are added to it. */
+    private final class GraphTasks implements Tasks {
+        private final Program program;
+        private final TaskGraph graph;
+        private final List<Task> tasks = new ArrayList<>();
+        private Section section;
+        private Op op;
+
+        GraphTasks(Program program, Section first) {
+            this.program = program;
+            graph = new TaskGraph("g" + graphs++);
+            section = first;
+        }
+
+        void lower(Op next) {
+            op = next;
+            switch (next) {
+                case Op.Embed embed -> Embed.lower(embed, this);
+                case Op.MatMul matMul -> MatMul.lower(matMul, this);
+                case Op.GatedGelu gatedGelu -> MatMul.lower(gatedGelu, this);
+                case Op.LayerNorm layerNorm -> Norm.lower(layerNorm, this);
+                case Op.RmsNorm rmsNorm -> Norm.lower(rmsNorm, this);
+                case Op.Rope rope -> Rope.lower(rope, this);
+                case Op.Store store -> Rows.lower(store, this);
+                case Op.Attention attention -> Attention.lower(attention, this);
+                case Op.BlockedAttention blocked -> Attention.lower(blocked, this);
+                case Op.AttentionWeights weights -> Attention.lower(weights, this);
+                case Op.Copy copy -> Rows.lower(copy, this);
+                case Op.LastRow lastRow -> Rows.lower(lastRow, this);
+                case Op.SoftCap softCap -> Rows.lower(softCap, this);
+                case Op.Sample sample -> Sample.lower(sample, this);
+            }
+        }
+
+        void advance(int end, Section next) {
+            op = null;
+            int layer = next == null ? 0 : next.layer;
+            int number = next == null ? 0 : next.number;
+            task("advance", Control.ONE_ITEM,
+                    (target, name) -> target.task(name, Control::advance, context, step(), end, layer, number));
+        }
+
+        @Override
+        public KernelContext context() {
+            return context;
+        }
+
+        @Override
+        public IntArray step() {
+            return residency.step().ints();
+        }
+
+        @Override
+        public FloatArray sampling() {
+            return residency.step().floats();
+        }
+
+        @Override
+        public FloatArray floats(Tensor tensor) {
+            return (FloatArray) residency.array(tensor, section.chunk);
+        }
+
+        @Override
+        public IntArray ints(Tensor tensor) {
+            return (IntArray) residency.array(tensor, section.chunk);
+        }
+
+        @Override
+        public ShortArray shorts(Tensor tensor) {
+            return (ShortArray) residency.array(tensor, section.chunk);
+        }
+
+        @Override
+        public ByteArray bytes(Tensor tensor) {
+            return (ByteArray) residency.array(tensor, section.chunk);
+        }
+
+        @Override
+        public FloatArray scales(Tensor tensor) {
+            return residency.scales(tensor, section.chunk);
+        }
+
+        @Override
+        public FloatArray none() {
+            return residency.none();
+        }
+
+        @Override
+        public int stride(Tensor tensor) {
+            return tensor.layers() == 1 ? 0 : Math.toIntExact(tensor.shape().elements());
+        }
+
+        @Override
+        public int scaleStride(Tensor tensor) {
+            return tensor.layers() == 1 ? 0
+                    : Math.toIntExact(tensor.rows() * DType.scalesPerRow(tensor.shape()));
+        }
+
+        @Override
+        public FloatArray bf16Table() {
+            return residency.bf16Table();
+        }
+
+        @Override
+        public FloatArray f16Table() {
+            return residency.f16Table();
+        }
+
+        @Override
+        public DeviceInfo device() {
+            return device.info();
+        }
+
+        @Override
+        public String language() {
+            return device.language();
+        }
+
+        @Override
+        public void task(String kernel, Geometry geometry, TaskAdder adder) {
+            geometry.check(program.name() + ", " + section.segment.name() + ", " + kernel, device.info());
+            if (tasks.size() == GRAPH_TASKS) {
+                throw new BackendException(program.name() + ", " + section.segment.name() + " takes more than " + GRAPH_TASKS
+                        + " tasks a layer, too many for one graph");
+            }
+            String name = kernel + tasks.size();
+            adder.add(graph, name);
+            grid(graph.getTaskGraphName() + "." + name, geometry);
+            tasks.add(new Task(program.name(), section.segment.name(), op, graph.getTaskGraphName(), name, kernel, geometry));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+package stormsight.tornado;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import stormsight.backend.BackendException;
+import stormsight.backend.DeviceInfo;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.DType;
+import stormsight.program.Program;
+import stormsight.program.Shape;
+import stormsight.program.Tensor;
+import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
+
+/**
+ * Where every tensor of some programs lies: which arrays hold it, and what of them is kept in host memory. An array is the name of one buffer on the
+ * device; all graphs share it. Weights, caches, activations and the decode tables are sent once, in the {@link #loads}, and their host memory is freed
+ * then; INPUT and OUTPUT tensors keep theirs.
+ *
+ * <p>A stack whose elements or bytes pass what one array or one allocation holds is split: array n holds the layers from n x {@link #chunkLayers}.
+ */
+final class Residency implements AutoCloseable {
+    /** What an array starts with, written by TornadoVM. */
+    private static final long HEADER = TornadoNativeArray.ARRAY_HEADER;
+    /** Inputs up to that size are sent with every step; a larger one has a graph of its own and is sent when it was written. */
+    static final long SMALL_INPUT_BYTES = 256;
+    /** Host memory that one load takes at most, unless one array alone is larger. */
+    private static final long LOAD_BYTES = 1L << 31;
+    /** Arrays of one load: TornadoVM gives a graph's description {@code 8192} bytes. */
+    private static final int LOAD_ARRAYS = 200;
+
+    /** The arrays of a tensor, one a chunk of layers. */
+    private record Place(List<TornadoNativeArray> arrays, List<FloatArray> scales) {}
+
+    /** Arrays that are sent together, and how to fill their host memory. */
+    static final class Load {
+        private final Arena arena = Arena.ofShared();
+        private final List<TornadoNativeArray> arrays = new ArrayList<>();
+        private final List<Runnable> fills = new ArrayList<>();
+        private long bytes;
+
+        List<TornadoNativeArray> arrays() {
+            return arrays;
+        }
+
+        void fill() {
+            fills.forEach(Runnable::run);
+            fills.clear();
+        }
+
+        void free() {
+            arena.close();
+        }
+    }
+
+    private final DeviceInfo device;
+    private final Map<Tensor, HostTensor> weights;
+    private final int chunkLayers;
+    private final Arena arena = Arena.ofShared();
+    private final Map<Tensor, Place> places = new LinkedHashMap<>();
+    private final List<Load> loads = new ArrayList<>();
+    private final List<TornadoNativeArray> stepArrays = new ArrayList<>();
+    private final Map<Tensor, TornadoNativeArray> sentWhenWritten = new LinkedHashMap<>();
+    private final StepBuffer step = new StepBuffer();
+    private final FloatArray none;
+    private final IntArray anchor;
+    private final FloatArray bf16Table;
+    private final FloatArray f16Table;
+    private long deviceBytes;
+
+    Residency(DeviceInfo device, Map<Tensor, HostTensor> weights, List<Program> programs) {
+        this.device = device;
+        this.weights = weights;
+        Set<Tensor> tensors = new LinkedHashSet<>();
+        programs.forEach(program -> tensors.addAll(program.tensors()));
+        tensors.forEach(this::checkWeight);
+        checkNames(tensors);
+        checkFits(tensors);
+        chunkLayers = chunkLayers(tensors);
+        none = new FloatArray(1);
+        anchor = new IntArray(1);
+        bf16Table = new FloatArray(512);
+        f16Table = new FloatArray(64);
+        DecodeTables.fillBf16(bf16Table);
+        DecodeTables.fillF16(f16Table);
+        List.of(none, anchor, bf16Table, f16Table).forEach(this::kept);
+        tensors.forEach(tensor -> places.put(tensor, place(tensor)));
+        stepArrays.add(step.ints());
+        stepArrays.add(step.floats());
+    }
+
+    private void checkWeight(Tensor tensor) {
+        if (tensor.kind() != Tensor.Kind.WEIGHT) {
+            return;
+        }
+        HostTensor value = weights.get(tensor);
+        if (value == null) {
+            throw new IllegalArgumentException("no value for the weight " + tensor);
+        }
+        if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape()) || value.layers().size() != tensor.layers()) {
+            throw new IllegalArgumentException("the value of " + tensor + " is " + value.dtype() + value.shape() + " x "
+                    + value.layers().size());
+        }
+    }
+
+    private static void checkNames(Set<Tensor> tensors) {
+        Map<String, Tensor> byName = new LinkedHashMap<>();
+        for (Tensor tensor : tensors) {
+            Tensor other = byName.put(tensor.name(), tensor);
+            if (other != null) {
+                throw new IllegalArgumentException("two tensors of one name: " + tensor + " and " + other);
+            }
+        }
+    }
+
+    private void checkFits(Set<Tensor> tensors) {
+        long needed = tensors.stream().mapToLong(Tensor::bytes).sum();
+        if (device.memoryBytes() > 0 && needed > device.memoryBytes()) {
+            long weightBytes = tensors.stream().filter(t -> t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
+            throw new BackendException(String.format(Locale.ROOT,
+                    "the model needs %.2f GB on the device (%.2f GB of weights, %.2f GB of caches and activations), %s has %.2f GB",
+                    needed / 1e9, weightBytes / 1e9, (needed - weightBytes) / 1e9, device.name(), device.memoryBytes() / 1e9));
+        }
+        deviceBytes = needed;
+    }
+
+    /** As few arrays a stack as possible, of about equal size. */
+    private int chunkLayers(Set<Tensor> tensors) {
+        int most = 1;
+        int chunk = Integer.MAX_VALUE;
+        for (Tensor tensor : tensors) {
+            most = Math.max(most, tensor.layers());
+            long elements = Math.max(1, tensor.shape().elements());
+            long bytes = Math.max(1, tensor.dtype() == DType.Q8 ? elements : tensor.dtype().bytes(tensor.shape()));
+            long fit = Integer.MAX_VALUE / elements;
+            if (device.maxAllocationBytes() > 0) {
+                fit = Math.min(fit, (device.maxAllocationBytes() - HEADER - 1) / bytes);
+            }
+            if (fit < 1) {
+                throw new BackendException(String.format(Locale.ROOT, "%s takes %.2f GB, %s allocates at most %.2f GB at once",
+                        tensor, bytes / 1e9, device.name(), device.maxAllocationBytes() / 1e9));
+            }
+            chunk = (int) Math.min(chunk, fit);
+        }
+        int chunks = Math.ceilDiv(most, Math.min(chunk, most));
+        return Math.ceilDiv(most, chunks);
+    }
+
+    private Place place(Tensor tensor) {
+        List<TornadoNativeArray> arrays = new ArrayList<>();
+        List<FloatArray> scales = new ArrayList<>();
+        for (int first = 0; first < tensor.layers(); first += chunkLayers) {
+            int layers = Math.min(chunkLayers, tensor.layers() - first);
+            arrays.add(array(tensor, first, layers));
+            if (tensor.dtype() == DType.Q8) {
+                scales.add(scales(tensor, first, layers));
+            }
+        }
+        return new Place(arrays, scales);
+    }
+
+    private TornadoNativeArray array(Tensor tensor, int first, int layers) {
+        Shape shape = tensor.shape();
+        long layerBytes = tensor.dtype() == DType.Q8 ? shape.elements() : tensor.dtype().bytes(shape);
+        switch (tensor.kind()) {
+            case INPUT, OUTPUT -> {
+                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(arena, HEADER + layerBytes * layers));
+                if (tensor.kind() == Tensor.Kind.OUTPUT) {
+                    kept(array);
+                } else if (tensor.bytes() <= SMALL_INPUT_BYTES) {
+                    stepArrays.add(array);
+                } else {
+                    sentWhenWritten.put(tensor, array);
+                }
+                return array;
+            }
+            case WEIGHT, ACTIVATION, CACHE -> {
+                Load load = load(HEADER + layerBytes * layers);
+                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
+                load.arrays.add(array);
+                if (tensor.kind() == Tensor.Kind.WEIGHT) {
+                    List<MemorySegment> values = weights.get(tensor).layers();
+                    load.fills.add(() -> {
+                        for (int i = 0; i < layers; i++) {
+                            MemorySegment.copy(values.get(first + i), 0, array.getSegmentWithHeader(), HEADER + i * layerBytes, layerBytes);
+                        }
+                    });
+                }
+                return array;
+            }
+        }
+        throw new IllegalStateException(tensor.kind().toString());
+    }
+
+    private FloatArray scales(Tensor tensor, int first, int layers) {
+        Shape shape = tensor.shape();
+        long offset = DType.q8ScalesOffset(shape);
+        long layerBytes = DType.Q8.bytes(shape) - offset;
+        Load load = load(HEADER + layerBytes * layers);
+        FloatArray array = FloatArray.fromSegmentShallow(HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
+        load.arrays.add(array);
+        List<MemorySegment> values = weights.get(tensor).layers();
+        load.fills.add(() -> {
+            for (int i = 0; i < layers; i++) {
+                MemorySegment.copy(values.get(first + i), offset, array.getSegmentWithHeader(), HEADER + i * layerBytes, layerBytes);
+            }
+        });
+        return array;
+    }
+
+    private static TornadoNativeArray wrap(DType dtype, MemorySegment memory) {
+        return switch (dtype) {
+            case F32 -> FloatArray.fromSegmentShallow(memory);
+            case F16, BF16 -> ShortArray.fromSegmentShallow(memory);
+            case I32 -> IntArray.fromSegmentShallow(memory);
+            case Q8, U8 -> ByteArray.fromSegmentShallow(memory);
+        };
+    }
+
+    /** An array whose host memory stays. */
+    private void kept(TornadoNativeArray array) {
+        load(array.getNumBytesOfSegmentWithHeader()).arrays.add(array);
+    }
+
+    private Load load(long bytes) {
+        if (loads.isEmpty() || loads.getLast().bytes + bytes > LOAD_BYTES || loads.getLast().arrays.size() == LOAD_ARRAYS) {
+            loads.add(new Load());
+        }
+        Load load = loads.getLast();
+        load.bytes += bytes;
+        return load;
+    }
+
+    /** What is sent once, in this order. */
+    List<Load> loads() {
+        return loads;
+    }
+
+    /** What is sent before every run. */
+    List<TornadoNativeArray> stepArrays() {
+        return stepArrays;
+    }
+
+    /** Inputs that are sent before the first run after they were written. */
+    Map<Tensor, TornadoNativeArray> sentWhenWritten() {
+        return Collections.unmodifiableMap(sentWhenWritten);
+    }
+
+    /** An array that every graph has, so that a graph can take it from whichever ran before. */
+    IntArray anchor() {
+        return anchor;
+    }
+
+    FloatArray none() {
+        return none;
+    }
+
+    FloatArray bf16Table() {
+        return bf16Table;
+    }
+
+    FloatArray f16Table() {
+        return f16Table;
+    }
+
+    StepBuffer step() {
+        return step;
+    }
+
+    /** Layers of a stack that one array holds. */
+    int chunkLayers() {
+        return chunkLayers;
+    }
+
+    /** The array of a tensor that holds the layers from {@code chunk * chunkLayers()}, or all of one that is no stack. */
+    TornadoNativeArray array(Tensor tensor, int chunk) {
+        List<TornadoNativeArray> arrays = find(tensor).arrays;
+        return arrays.get(tensor.layers() == 1 ? 0 : chunk);
+    }
+
+    /** The scales of a Q8 tensor, split as its array is. */
+    FloatArray scales(Tensor tensor, int chunk) {
+        List<FloatArray> scales = find(tensor).scales;
+        return scales.get(tensor.layers() == 1 ? 0 : chunk);
+    }
+
+    /** All arrays of a tensor, in order of layers. */
+    List<TornadoNativeArray> arrays(Tensor tensor) {
+        return find(tensor).arrays;
+    }
+
+    boolean holds(Tensor tensor) {
+        return places.containsKey(tensor);
+    }
+
+    private Place find(Tensor tensor) {
+        Place place = places.get(tensor);
+        if (place == null) {
+            throw new IllegalArgumentException(tensor + " is in none of the prepared programs");
+        }
+        return place;
+    }
+
+    /** Bytes that the tensors take on the device. */
+    long deviceBytes() {
+        return deviceBytes;
+    }
+
+    /** Frees what the host holds. */
+    @Override
+    public void close() {
+        arena.close();
+        for (Load load : loads) {
+            if (load.arena.scope().isAlive()) {
+                load.free();
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+package stormsight.tornado;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.stream.Collectors;
+import stormsight.backend.BackendException;
+import stormsight.backend.DeviceInfo;
+import stormsight.program.DType;
+import uk.ac.manchester.tornado.api.TornadoBackend;
+import uk.ac.manchester.tornado.api.TornadoRuntime;
+import uk.ac.manchester.tornado.api.TornadoTargetDevice;
+import uk.ac.manchester.tornado.api.common.TornadoDevice;
+import uk.ac.manchester.tornado.api.enums.TornadoDeviceType;
+import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
+
+/** TornadoVM in this JVM, and the only class that knows in what its versions differ. Loading it starts the drivers. */
+final class Runtime {
+    /** A device, and what is known of it. */
+    record Device(TornadoDevice tornado, DeviceInfo info, String language) {}
+
+    private static final String MEMORY_LIMIT = "tornado.device.memory";
+
+    private static List<Device> devices;
+    private static String failure;
+
+    private Runtime() {}
+
+    /** Whether this JVM was started with what TornadoVM needs. */
+    static boolean startable() {
+        return ModuleLayer.boot().findModule("tornado.runtime").isPresent();
+    }
+
+    /** All devices, GPUs first. Empty if {@link #failure} says why. */
+    static synchronized List<Device> devices() {
+        if (devices == null) {
+            // TornadoVM's own limit, 4 GB unless told otherwise, knows nothing of the device; Residency compares what a model needs with what the
+            // device has. Must be set before the first class of the runtime is loaded.
+            if (System.getProperty(MEMORY_LIMIT) == null) {
+                System.setProperty(MEMORY_LIMIT, String.valueOf(1L << 50));
+            }
+            try {
+                devices = find();
+                failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
+            } catch (RuntimeException | ExceptionInInitializerError | UnsatisfiedLinkError | NoClassDefFoundError e) {
+                devices = List.of();
+                failure = "TornadoVM does not start: " + firstLine(e);
+            }
+        }
+        return devices;
+    }
+
+    /** Why there are no devices, one line. */
+    static String failure() {
+        return failure;
+    }
+
+    private static List<Device> find() {
+        TornadoRuntime runtime = TornadoRuntimeProvider.getTornadoRuntime();
+        List<Device> found = new ArrayList<>();
+        for (int b = 0; b < runtime.getNumBackends(); b++) {
+            TornadoBackend backend = runtime.getBackend(b);
+            for (int d = 0; d < backend.getNumDevices(); d++) {
+                TornadoDevice device = backend.getDevice(d);
+                String language = runtime.getBackendType(b).name().toLowerCase(Locale.ROOT);
+                found.add(new Device(device, describe(b + ":" + d, language, device), language));
+            }
+        }
+        found.sort(Comparator.comparing((Device device) -> device.info().kind() == DeviceInfo.Kind.CPU));
+        return List.copyOf(found);
+    }
+
+    private static DeviceInfo describe(String id, String language, TornadoDevice device) {
+        TornadoTargetDevice physical = device.getPhysicalDevice();
+        long[] groups = physical.getDeviceMaxWorkGroupSize();
+        int group = groups == null || groups.length == 0 ? 0 : (int) Math.min(Integer.MAX_VALUE, groups[0]);
+        String name = physical.getDeviceName();
+        Set<DType> types = EnumSet.noneOf(DType.class);
+        String details = String.valueOf(physical.getDeviceInfo()) + device.getDescription();
+        if (!language.equals("opencl") || details.contains("cl_khr_fp16")) {
+            types.add(DType.F16);
+        }
+        if (language.equals("cuda")) {
+            types.add(DType.BF16);
+        }
+        String platform = device.getPlatformName();
+        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), platform,
+                kind(device.getDeviceType()), device.getMaxGlobalMemory(), physical.getDeviceLocalMemorySize(),
+                physical.getDeviceMaxAllocationSize(), group, physical.getDeviceMaxComputeUnits(), types);
+    }
+
+    private static DeviceInfo.Kind kind(TornadoDeviceType type) {
+        return switch (type) {
+            case CPU -> DeviceInfo.Kind.CPU;
+            case GPU -> DeviceInfo.Kind.GPU;
+            default -> DeviceInfo.Kind.ACCELERATOR;
+        };
+    }
+
+    private static String runtime(String language, TornadoDevice device) {
+        return switch (language) {
+            case "opencl" -> "TornadoVM OpenCL (" + device.getDeviceOpenCLCVersion().strip() + ")";
+            default -> "TornadoVM " + language.toUpperCase(Locale.ROOT);
+        };
+    }
+
+    /** TornadoVM does not tell the vendor, but platforms and devices are named after it. */
+    private static String vendor(String platform, String name) {
+        for (String vendor : List.of("NVIDIA", "AMD", "Intel", "Apple", "ARM", "Qualcomm")) {
+            if (name.contains(vendor) || platform.contains(vendor)) {
+                return vendor;
+            }
+        }
+        return platform.contains("Portable Computing Language") ? "PoCL" : platform;
+    }
+
+    /** @throws BackendException if there is none of that id */
+    static Device device(String id) {
+        return devices().stream()
+                .filter(device -> device.info().id().equals(id))
+                .findFirst()
+                .orElseThrow(() -> new BackendException("there is no device " + id + "; there are "
+                        + devices.stream().map(device -> device.info().id() + " (" + device.info().name() + ")")
+                                .collect(Collectors.joining(", "))));
+    }
+
+    static String firstLine(Throwable error) {
+        Throwable cause = error;
+        while (cause.getMessage() == null && cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        String message = cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage();
+        return message.strip().lines().findFirst().orElse(cause.getClass().getSimpleName()).strip();
+    }
+}
