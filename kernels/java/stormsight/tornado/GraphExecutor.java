@@ -11,6 +11,7 @@ import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.StepLimits;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.Program;
 import stormsight.program.Step;
@@ -43,6 +44,7 @@ final class GraphExecutor implements Executor {
     private final Map<Tensor, Integer> senders = new LinkedHashMap<>();
     private final Set<Tensor> written = new LinkedHashSet<>();
     private final Map<Program, Lowering.Lowered> lowered = new LinkedHashMap<>();
+    private final Map<Program, StepLimits> limits = new LinkedHashMap<>();
     private TornadoExecutionPlan plan;
     private int stepGraph;
     /** Of the graph that ran last, which holds all buffers as every graph does. */
@@ -81,6 +83,7 @@ final class GraphExecutor implements Executor {
         for (Program program : programs) {
             Lowering.Lowered result = lowering.lower(program);
             lowered.put(program, result);
+            limits.put(program, StepLimits.of(program));
             compute.addAll(result.graphs());
         }
         compute.reversed().forEach(graph -> add(graph.graph(), List.of()));
@@ -163,7 +166,7 @@ final class GraphExecutor implements Executor {
         if (target == null) {
             throw new IllegalArgumentException("program " + program.name() + " was not prepared");
         }
-        Capacity.check(program, step);
+        limits.get(program).check(program, step);
         for (Tensor input : written) {
             execute(senders.get(input), 1, "sending " + input.name());
         }
