@@ -25,7 +25,7 @@ import stormsight.program.Shape;
 /** Broken files end in a {@link CheckpointException}, whatever is broken about them, at once and without taking much memory. */
 @Timeout(value = 60, unit = TimeUnit.SECONDS, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class CheckpointFuzzTest {
-    private static final int CASES = 3000;
+    private static final int CASES = 2000;
 
     /** Beside what a header takes: buffers of the parser. Classes are loaded by reading the intact file first. */
     private static final long ALLOCATION_LIMIT = 8 << 20;

@@ -11,10 +11,10 @@ import java.lang.foreign.ValueLayout;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -180,14 +180,12 @@ class CheckpointTest {
         checkpoint.close();
     }
 
-    /** Two shards of one tensor each, under an index that the test changes. */
+    /** Shards of the tensors a and b under that index. */
     private void assertIndexRefused(String weightMap, String problem) throws IOException {
-        for (String tensor : List.of("a", "b")) {
-            Path file = directory.resolve(tensor + ".safetensors");
-            Files.deleteIfExists(file);
-            SafetensorsWriter.writeFile(file, List.of(new Entry(tensor, DType.F32, Shape.of(2))), (entry, first, piece) -> {});
-        }
-        Files.copy(directory.resolve("a.safetensors"), directory.resolve("copy.safetensors"), StandardCopyOption.REPLACE_EXISTING);
+        Entry a = new Entry("a", DType.F32, Shape.of(2));
+        Entry b = new Entry("b", DType.F32, Shape.of(2));
+        Map.of("a", List.of(a), "copy", List.of(a), "b", List.of(b), "both", List.of(a, b)).forEach((name, tensors) ->
+                SafetensorsWriter.writeFile(directory.resolve(name + ".safetensors"), tensors, (entry, first, piece) -> {}));
         Files.writeString(directory.resolve("model.safetensors.index.json"), "{\"metadata\":{},\"weight_map\":" + weightMap + "}");
         if (problem.isEmpty()) {
             Checkpoint.open(directory).close();
@@ -204,7 +202,8 @@ class CheckpointTest {
         "{'a':'a.safetensors','b':'b.safetensors','c':'b.safetensors'}|b.safetensors: tensor c is missing, although",
         "{'a':'b.safetensors','b':'b.safetensors'}|b.safetensors: tensor a is missing",
         "{'a':'a.safetensors','b':'copy.safetensors'}|copy.safetensors: tensor a is also in a.safetensors",
-        "{'b':'a.safetensors'}|a.safetensors: tensor a is not listed in model.safetensors.index.json",
+        "{'a':'a.safetensors','b':'both.safetensors'}|both.safetensors: tensor a is also in a.safetensors",
+        "{'a':'both.safetensors'}|both.safetensors: tensor b is not listed in model.safetensors.index.json",
         "{'a':'none.safetensors'}|none.safetensors: no such file",
         "{'a':'../a.safetensors'}|tensor a: ../a.safetensors is not a plain file name",
         "{'a':'/a.safetensors'}|not a plain file name",
