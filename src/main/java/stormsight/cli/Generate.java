@@ -137,7 +137,7 @@ final class Generate implements Runnable {
     }
 
     private RgbImage decodeImage() {
-        ImageDecoder decoder = ignoreOrientation ? ImageDecoder.DEFAULT.withoutOrientation() : ImageDecoder.DEFAULT;
+        ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         return image.equals(STANDARD_INPUT) ? decoder.decode(System.in, "standard input") : decoder.decode(Path.of(image));
     }
 

@@ -120,7 +120,7 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** Image tokens, bos, text, newline. */
     public PaliGemmaPrompt prompt(String text) {
-        return PaliGemmaPrompt.of(tokenizer, config.vision().tokens(), text);
+        return new PaliGemmaPrompt(tokenizer, config.vision().tokens(), text);
     }
 
     @Override

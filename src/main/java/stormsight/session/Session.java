@@ -98,7 +98,7 @@ public final class Session implements AutoCloseable {
         long encodeDone = System.nanoTime();
 
         MemorySegment used = ids.asSlice(0, (long) promptTokens * Integer.BYTES);
-        MemorySegment.copy(prompt.engineIds(), 0, used, ValueLayout.JAVA_INT, 0, promptTokens);
+        MemorySegment.copy(prompt.ids(), 0, used, ValueLayout.JAVA_INT, 0, promptTokens);
         executor.write(model.promptIds(), used);
         boolean more = run.step(model.prefill(), 0, promptTokens);
         long prefillDone = System.nanoTime();
@@ -137,7 +137,7 @@ public final class Session implements AutoCloseable {
         private final AnswerListener listener;
         private final int promptTokens;
         private final Random coins;
-        private final StreamingDetokenizer detokenizer = directory.tokenizer().streaming();
+        private final StreamingDetokenizer detokenizer = new StreamingDetokenizer(directory.tokenizer());
         private final StringBuilder text = new StringBuilder();
         private final List<Answer.Token> tokens = new ArrayList<>();
         private Answer.Stop stop;
