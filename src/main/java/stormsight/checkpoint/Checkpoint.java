@@ -41,6 +41,8 @@ public final class Checkpoint implements AutoCloseable {
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     /** A cache line, so that decoded weights suit any vector load. */
     private static final int ALIGNMENT = 64;
+    /** Of common file systems. */
+    private static final int MAX_FILE_NAME = 255;
 
     private final Path source;
     private final Arena arena = Arena.ofShared();
@@ -154,7 +156,8 @@ public final class Checkpoint implements AutoCloseable {
     /** A shard lies beside the index and nowhere else. */
     private static Path shard(Path index, String tensor, String name) {
         try {
-            if (!name.isEmpty() && !name.equals(".") && !name.equals("..") && name.indexOf('/') < 0 && name.indexOf('\\') < 0) {
+            boolean plain = name.chars().noneMatch(c -> c == '/' || c == '\\') && !name.equals(".") && !name.equals("..");
+            if (plain && !name.isEmpty() && name.length() <= MAX_FILE_NAME) {
                 return index.resolveSibling(name);
             }
         } catch (InvalidPathException e) {
