@@ -1,0 +1,37 @@
+package stormsight.cli;
+
+import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+
+/** Options that choose where a model runs. */
+final class BackendMixin {
+    @Option(names = "--backend", paramLabel = "NAME", defaultValue = Backends.AUTO,
+            description = "Where to run: cpu, scalar (the slow reference), or auto. Default: ${DEFAULT-VALUE}.")
+    private String name;
+
+    @Option(names = "--device", paramLabel = "ID", description = "A device of the backend, as 'devices' lists it.")
+    private Optional<String> device = Optional.empty();
+
+    @Spec(Spec.Target.MIXEE)
+    private CommandSpec spec;
+
+    private int threads;
+
+    @Option(names = "--threads", paramLabel = "N", description = "Threads of a CPU backend. Default: one a core.")
+    private void threads(int count) {
+        if (count < 1) {
+            throw new ParameterException(spec.commandLine(), "--threads " + count + " is not positive");
+        }
+        threads = count;
+    }
+
+    Backend open() {
+        return Backends.open(name, new BackendOptions(threads, device));
+    }
+}

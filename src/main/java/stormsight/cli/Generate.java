@@ -1,0 +1,227 @@
+package stormsight.cli;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalLong;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.backend.Backend;
+import stormsight.backend.DeviceInfo;
+import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
+import stormsight.model.PaliGemma;
+import stormsight.program.Sampling;
+import stormsight.session.Answer;
+import stormsight.session.ModelDirectory;
+import stormsight.session.Request;
+import stormsight.session.Session;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Answers one prompt about one image. */
+@Command(name = "generate", description = {
+    "Answers a prompt about an image. The answer goes to standard output, everything else to standard error.",
+    "Prompts that PaliGemma knows: 'caption en', 'answer en QUESTION', 'detect THING ; THING', 'segment THING', 'ocr'."})
+final class Generate implements Runnable {
+    private static final String STANDARD_INPUT = "-";
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private ModelMixin model;
+
+    @Mixin
+    private BackendMixin backendOptions;
+
+    @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true,
+            description = "PNG, JPEG, GIF, BMP or WebP; - reads standard input.")
+    private String image;
+
+    @Option(names = "--ignore-orientation", description = "Do not turn the image as its EXIF data says.")
+    private boolean ignoreOrientation;
+
+    @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", required = true,
+            description = "What to do with the image; - reads standard input.")
+    private String prompt;
+
+    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
+            description = "Most tokens of the answer. Default: ${DEFAULT-VALUE}.")
+    private int maxTokens;
+
+    @Option(names = "--temperature", paramLabel = "T", defaultValue = "0",
+            description = "0 takes the most probable token, more draws more freely. Default: ${DEFAULT-VALUE}.")
+    private float temperature;
+
+    @Option(names = "--top-k", paramLabel = "K", defaultValue = "0",
+            description = "Draw among the K most probable tokens; 0 keeps all. Default: ${DEFAULT-VALUE}.")
+    private int topK;
+
+    @Option(names = "--top-p", paramLabel = "P", defaultValue = "1",
+            description = "Draw among the most probable tokens that sum to P. Default: ${DEFAULT-VALUE}.")
+    private float topP;
+
+    @Option(names = "--seed", paramLabel = "N", defaultValue = "0",
+            description = "The same seed gives the same answer. Default: ${DEFAULT-VALUE}.")
+    private long seed;
+
+    @Option(names = "--json", description = "Print one JSON object with answer, tokens, log-probabilities and timings.")
+    private boolean json;
+
+    @Override
+    public void run() {
+        Sampling sampling = sampling();
+        if (image.equals(STANDARD_INPUT) && prompt.equals(STANDARD_INPUT)) {
+            throw new UsageException("--image - and --prompt - both want standard input");
+        }
+        PrintWriter err = spec.commandLine().getErr();
+        Progress progress = new Progress(err, Environment.terminal());
+        Interruption interruption = new Interruption(progress, err);
+        long start = System.nanoTime();
+        String text = prompt.equals(STANDARD_INPUT) ? standardInputText() : prompt;
+        RgbImage pixels = decodeImage();
+        long decoded = System.nanoTime();
+        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
+            int promptTokens = promptTokens(directory, text);
+            try (Session session = Session.open(directory, backend, new PaliGemma.Limits(promptTokens, maxTokens),
+                    model.options(), progress)) {
+                long loaded = System.nanoTime();
+                PrintWriter out = spec.commandLine().getOut();
+                Answer answer = session.answer(new Request(pixels, text, maxTokens, sampling, seed), piece -> {
+                    if (!json) {
+                        interruption.streaming();
+                        out.print(piece);
+                        out.flush();
+                    }
+                });
+                Report report = new Report(directory, backend.device(), answer, loaded - decoded, decoded - start,
+                        loaded - start);
+                if (json) {
+                    out.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json()));
+                } else {
+                    out.println();
+                    out.flush();
+                    report.print(err);
+                }
+            }
+        } finally {
+            interruption.over();
+        }
+    }
+
+    private Sampling sampling() {
+        if (maxTokens < 1) {
+            throw new UsageException("--max-tokens " + maxTokens + " is not positive");
+        }
+        try {
+            return new Sampling(temperature, topK, topP);
+        } catch (IllegalArgumentException e) {
+            throw new UsageException("--" + e.getMessage());
+        }
+    }
+
+    private int promptTokens(ModelDirectory directory, String text) {
+        try {
+            return directory.prompt(text).length();
+        } catch (IllegalArgumentException e) {
+            throw new UsageException("--prompt: " + e.getMessage());
+        }
+    }
+
+    private RgbImage decodeImage() {
+        ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
+        return image.equals(STANDARD_INPUT) ? decoder.decode(System.in, "standard input") : decoder.decode(Path.of(image));
+    }
+
+    private static String standardInputText() {
+        try (InputStream in = System.in) {
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        } catch (IOException e) {
+            throw new UsageException("--prompt -: standard input cannot be read: " + e.getMessage());
+        }
+    }
+
+    /** What is told about an answer. */
+    private record Report(ModelDirectory directory, DeviceInfo device, Answer answer, long loadNanos, long imageNanos,
+            long beforeAnswerNanos) {
+        /** Tokens that decode ran for: all but the first. */
+        private int decoded() {
+            return answer.tokens().size() - 1;
+        }
+
+        private long imageTotal() {
+            return imageNanos + answer.timings().image();
+        }
+
+        /** From the start of the command. */
+        private long firstToken() {
+            return beforeAnswerNanos + answer.timings().firstToken();
+        }
+
+        void print(PrintWriter err) {
+            Answer.Timings timings = answer.timings();
+            line(err, "model", directory.path() + ", " + directory.config().family());
+            line(err, "device", device.backend() + " " + device.id() + ", " + device.name() + ", " + device.runtime());
+            line(err, "load", seconds(loadNanos));
+            line(err, "image", seconds(imageTotal()));
+            line(err, "encode", seconds(timings.encode()));
+            line(err, "prefill", seconds(timings.prefill()) + rate(answer.promptTokens(), timings.prefill()));
+            line(err, "first token", seconds(firstToken()));
+            line(err, "decode", seconds(timings.decode()) + rate(decoded(), timings.decode()));
+            OptionalLong resident = Memory.peakResident();
+            line(err, "peak memory", "heap " + Memory.text(Memory.peakHeap())
+                    + (resident.isPresent() ? ", resident " + Memory.text(resident.getAsLong()) + " with mapped weights" : ""));
+            if (answer.stop() == Answer.Stop.LENGTH) {
+                line(err, "stopped", "after " + answer.tokens().size() + " tokens (--max-tokens)");
+            }
+            err.flush();
+        }
+
+        private static void line(PrintWriter err, String name, String value) {
+            err.println(String.format(Locale.ROOT, "%-12s %s", name, value));
+        }
+
+        private static String seconds(long nanos) {
+            return String.format(Locale.ROOT, "%.3f s", nanos / 1e9);
+        }
+
+        private static String rate(int tokens, long nanos) {
+            return tokens == 0 ? "" : String.format(Locale.ROOT, "  %d tokens, %.1f tok/s", tokens, tokens * 1e9 / nanos);
+        }
+
+        Map<String, Object> json() {
+            Answer.Timings timings = answer.timings();
+            Map<String, Object> seconds = new LinkedHashMap<>();
+            seconds.put("load", loadNanos / 1e9);
+            seconds.put("image", imageTotal() / 1e9);
+            seconds.put("encode", timings.encode() / 1e9);
+            seconds.put("prefill", timings.prefill() / 1e9);
+            seconds.put("first_token", firstToken() / 1e9);
+            seconds.put("decode", timings.decode() / 1e9);
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("answer", answer.text());
+            object.put("stop", answer.stop().name().toLowerCase(Locale.ROOT));
+            object.put("prompt_tokens", answer.promptTokens());
+            object.put("tokens", answer.tokens().stream()
+                    .map(token -> Map.of("id", token.id(), "text", token.text(), "log_probability", token.logProbability()))
+                    .toList());
+            object.put("seconds", seconds);
+            object.put("peak_heap_bytes", Memory.peakHeap());
+            Memory.peakResident().ifPresent(bytes -> object.put("peak_resident_bytes", bytes));
+            object.put("model", directory.path().toString());
+            object.put("family", directory.config().family());
+            object.put("backend", device.backend());
+            object.put("device", device.name() + ", " + device.runtime());
+            object.put("version", Version.text());
+            return object;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+package stormsight.cli;
+
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import picocli.AutoComplete;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
+import stormsight.backend.BackendException;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.image.ImageException;
+import stormsight.session.LimitException;
+
+/** The command line. Exceptions become one line and an exit code here and nowhere else. */
+@Command(name = "stormsight", mixinStandardHelpOptions = true, scope = ScopeType.INHERIT, versionProvider = Version.class,
+        description = "Asks a vision-language model about an image.",
+        synopsisSubcommandLabel = "COMMAND",
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {
+            "0:done",
+            "1:an error inside Stormsight",
+            "2:wrong options or arguments",
+            "3:a checkpoint is missing, broken or not supported",
+            "4:an image cannot be read",
+            "5:a backend or device is missing, too small or fails",
+            "6:prompt and answer do not fit the model",
+            "7:a verification found a difference",
+            "130:interrupted"})
+public final class Main implements Runnable {
+    private static final int INTERNAL = 1;
+    private static final int USAGE = 2;
+    private static final int CHECKPOINT = 3;
+    private static final int IMAGE = 4;
+    private static final int BACKEND = 5;
+    private static final int LIMIT = 6;
+    static final int DIFFERENCE = 7;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Option(names = {"-v", "--verbose"}, scope = ScopeType.INHERIT, description = "Log more, and show the trace of an error.")
+    private boolean verbose;
+
+    private Main() {}
+
+    /** Parses and runs; the process ends with the exit code. */
+    public static void main(String[] arguments) {
+        // Answers and file names are UTF-8 whatever the locale says.
+        System.setOut(utf8(FileDescriptor.out));
+        System.setErr(utf8(FileDescriptor.err));
+        System.exit(execute(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments));
+    }
+
+    private static PrintStream utf8(FileDescriptor descriptor) {
+        return new PrintStream(new FileOutputStream(descriptor), true, StandardCharsets.UTF_8);
+    }
+
+    /** Parses and runs with other streams. */
+    static int execute(PrintWriter out, PrintWriter err, String... arguments) {
+        Environment.configureLogging(Arrays.asList(arguments).contains("--verbose") || Arrays.asList(arguments).contains("-v"));
+        Main main = new Main();
+        CommandLine line = new CommandLine(main)
+                .addSubcommand(new Generate())
+                .addSubcommand(new Inspect())
+                .addSubcommand(new Verify())
+                .addSubcommand(new Synthesize())
+                .addSubcommand(new Devices())
+                .addSubcommand(new AutoComplete.GenerateCompletion())
+                .addSubcommand(new CommandLine.HelpCommand())
+                .setOut(out)
+                .setErr(err)
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .setUsageHelpAutoWidth(true)
+                .setParameterExceptionHandler((e, _) -> usage(e))
+                .setExecutionExceptionHandler((e, command, _) -> main.report(e, command.getErr()));
+        return line.execute(arguments);
+    }
+
+    @Override
+    public void run() {
+        throw new ParameterException(spec.commandLine(), "a command is missing");
+    }
+
+    private static int usage(ParameterException e) {
+        CommandLine command = e.getCommandLine();
+        command.getErr().println("stormsight: " + oneLine(e.getMessage()));
+        if (!CommandLine.UnmatchedArgumentException.printSuggestions(e, command.getErr())) {
+            command.getErr().println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
+        }
+        return USAGE;
+    }
+
+    private int report(Exception e, PrintWriter err) {
+        int code = switch (e) {
+            case CheckpointException _ -> CHECKPOINT;
+            case ImageException _ -> IMAGE;
+            case BackendException _ -> BACKEND;
+            case LimitException _ -> LIMIT;
+            case UsageException _ -> USAGE;
+            default -> INTERNAL;
+        };
+        err.println("stormsight: " + oneLine(code == INTERNAL ? "internal error: " + e : e.getMessage()));
+        if (verbose) {
+            e.printStackTrace(err);
+        } else if (code == INTERNAL) {
+            err.println("Run it again with --verbose for the trace.");
+        }
+        return code;
+    }
+
+    private static String oneLine(String message) {
+        return message.strip().replaceAll("\\s*\\R\\s*", " ");
+    }
+}

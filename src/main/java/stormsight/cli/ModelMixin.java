@@ -1,0 +1,53 @@
+package stormsight.cli;
+
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Optional;
+import picocli.CommandLine.Option;
+import stormsight.image.Resampling;
+import stormsight.model.PaliGemma;
+import stormsight.session.ModelDirectory;
+
+/** Options that choose a model and what it follows where references disagree. */
+final class ModelMixin {
+    /** Names of the resize as users know them. */
+    enum Resize {
+        BICUBIC(Resampling.BICUBIC),
+        BILINEAR(Resampling.BILINEAR_BIG_VISION);
+
+        private final Resampling resampling;
+
+        Resize(Resampling resampling) {
+            this.resampling = resampling;
+        }
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    @Option(names = {"-m", "--model"}, paramLabel = "DIR", required = true,
+            description = "A checkpoint directory as Hugging Face has it.")
+    private Path model;
+
+    @Option(names = "--resize", paramLabel = "HOW",
+            description = "bicubic as transformers resizes, or bilinear as big_vision does. Default: as the checkpoint says.")
+    private Resize resize;
+
+    @Option(names = "--sliding-window",
+            description = "PaliGemma 2: limit what generated tokens see in every other layer, as transformers 5 does.")
+    private boolean slidingWindow;
+
+    @Option(names = "--final-soft-cap", description = "PaliGemma 2: cap the logits, as plain Gemma 2 does.")
+    private boolean finalSoftCap;
+
+    ModelDirectory open() {
+        return ModelDirectory.open(model, Optional.ofNullable(resize).map(chosen -> chosen.resampling));
+    }
+
+    PaliGemma.Options options() {
+        return new PaliGemma.Options(slidingWindow, finalSoftCap, PaliGemma.Options.DEFAULT.everyRow(),
+                PaliGemma.Options.DEFAULT.firstPosition());
+    }
+}

@@ -1,0 +1,54 @@
+package stormsight.cli;
+
+import java.io.PrintWriter;
+import java.util.Locale;
+import stormsight.backend.RunListener;
+import stormsight.program.Program;
+
+/** A progress bar on standard error for passes that take long; silent where that is no terminal. */
+final class Progress implements RunListener {
+    private static final int WIDTH = 30;
+    /** A pass that is done within this time shows nothing. */
+    private static final long PATIENCE_NANOS = 300_000_000;
+    private static final String CLEAR_LINE = "\r\u001b[K";
+
+    private final PrintWriter err;
+    private final boolean visible;
+    private long start;
+    private boolean shown;
+
+    Progress(PrintWriter err, boolean visible) {
+        this.err = err;
+        this.visible = visible;
+    }
+
+    @Override
+    public void finished(Program program, int done, int total) {
+        // A pass over one row is a step of an answer, which shows its own progress as text.
+        if (!visible || program.name().equals("decode")) {
+            return;
+        }
+        long now = System.nanoTime();
+        if (done <= 1) {
+            start = now;
+        }
+        if (done == total) {
+            clear();
+        } else if (now - start > PATIENCE_NANOS) {
+            int filled = WIDTH * done / total;
+            err.print(CLEAR_LINE + String.format(Locale.ROOT, "%-8s [%s%s] %d/%d", program.name(), "#".repeat(filled),
+                    " ".repeat(WIDTH - filled), done, total));
+            err.flush();
+            shown = true;
+        }
+    }
+
+    /** Takes the bar away, so that the line is free again. */
+    void clear() {
+        if (shown) {
+            err.print(CLEAR_LINE);
+            err.flush();
+            shown = false;
+        }
+    }
+}

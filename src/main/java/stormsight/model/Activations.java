@@ -1,0 +1,19 @@
+package stormsight.model;
+
+import java.util.Set;
+import stormsight.checkpoint.ConfigFile;
+
+/** Names of activation functions in config.json. */
+final class Activations {
+    /** "gelu" in old Gemma files means the tanh form too; "gelu_new" is the same function. */
+    private static final Set<String> GELU_TANH = Set.of("gelu_pytorch_tanh", "gelu_new", "gelu");
+
+    private Activations() {}
+
+    static void requireGeluTanh(ConfigFile config, String key) {
+        String name = config.text(key, "gelu_pytorch_tanh");
+        if (!GELU_TANH.contains(name)) {
+            throw config.invalid(key, "activation '" + name + "' is not supported, only gelu_pytorch_tanh");
+        }
+    }
+}

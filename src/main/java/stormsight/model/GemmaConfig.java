@@ -1,0 +1,72 @@
+package stormsight.model;
+
+import stormsight.checkpoint.ConfigFile;
+import stormsight.program.Op.Heads;
+
+/**
+ * Sizes of a Gemma decoder, with the defaults of transformers for what config.json leaves out. The head size is never derived from the
+ * hidden size: they are independent.
+ *
+ * @param queryScale factor of q . k
+ * @param attentionSoftCap 0 for none
+ * @param finalSoftCap 0 for none; whether it is applied is the caller's choice
+ * @param slidingWindow 0 for none; whether it is applied is the caller's choice
+ * @param vocabularySize rows of the embedding table
+ * @param maxPositions longest sequence
+ * @param tied the embedding table is the head
+ */
+public record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
+        int vocabularySize, float rmsNormEpsilon, double ropeTheta, int maxPositions, float queryScale,
+        float attentionSoftCap, float finalSoftCap, int slidingWindow, boolean tied) {
+    public enum Version {
+        GEMMA,
+        GEMMA2
+    }
+
+    static GemmaConfig read(ConfigFile config, String prefix) {
+        String type = config.text(prefix + "model_type", "gemma");
+        boolean second = switch (type) {
+            case "gemma" -> false;
+            case "gemma2" -> true;
+            default -> throw config.invalid(prefix + "model_type",
+                    "decoder '" + type + "' is not supported; supported are gemma and gemma2");
+        };
+        // hidden_activation overrides hidden_act; null means the latter, which is tanh-GELU whatever it says.
+        Activations.requireGeluTanh(config, prefix + "hidden_activation");
+        if (config.bool(prefix + "attention_bias", false)) {
+            throw config.invalid(prefix + "attention_bias", "biases in attention are not supported");
+        }
+        int queryHeads = Sizes.positive(config, prefix + "num_attention_heads", second ? 8 : 16);
+        int keyValueHeads = Sizes.positive(config, prefix + "num_key_value_heads", second ? 4 : 16);
+        int headDim = Sizes.positive(config, prefix + "head_dim", 256);
+        if (queryHeads % keyValueHeads != 0) {
+            throw config.invalid(prefix + "num_key_value_heads",
+                    keyValueHeads + " key-value heads do not divide " + queryHeads + " query heads");
+        }
+        if (headDim % 2 != 0) {
+            throw config.invalid(prefix + "head_dim", headDim + " is odd");
+        }
+        // transformers 5 writes rope_parameters, older files rope_theta.
+        double theta = config.number(prefix + "rope_parameters.rope_theta", config.number(prefix + "rope_theta", 10000));
+        String ropeType = config.text(prefix + "rope_parameters.rope_type", "default");
+        if (!ropeType.equals("default")) {
+            throw config.invalid(prefix + "rope_parameters.rope_type", "'" + ropeType + "' is not supported");
+        }
+        double scale = second ? config.number(prefix + "query_pre_attn_scalar", 256) : headDim;
+        return new GemmaConfig(
+                second ? Version.GEMMA2 : Version.GEMMA,
+                Sizes.positive(config, prefix + "hidden_size", second ? 2304 : 3072),
+                Sizes.positive(config, prefix + "intermediate_size", second ? 9216 : 24576),
+                Sizes.positive(config, prefix + "num_hidden_layers", second ? 26 : 28),
+                new Heads(queryHeads, keyValueHeads, headDim),
+                Sizes.positive(config, prefix + "vocab_size", 256000),
+                (float) config.number(prefix + "rms_norm_eps", 1e-6),
+                theta,
+                Sizes.positive(config, prefix + "max_position_embeddings", 8192),
+                (float) (1 / Math.sqrt(scale)),
+                second ? (float) config.number(prefix + "attn_logit_softcapping", 50) : 0,
+                second ? (float) config.number(prefix + "final_logit_softcapping", 30) : 0,
+                second ? Sizes.positive(config, prefix + "sliding_window", 4096) : 0,
+                config.bool(prefix + "tie_word_embeddings", config.bool("tie_word_embeddings", true)));
+    }
+}

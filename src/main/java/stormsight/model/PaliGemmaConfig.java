@@ -1,0 +1,63 @@
+package stormsight.model;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import stormsight.checkpoint.ConfigFile;
+
+/**
+ * config.json of a PaliGemma 1 or 2 checkpoint, with the defaults of transformers for what it leaves out.
+ *
+ * @param imageTokenId id that stands for an image row in a prompt; no text has it
+ * @param endIds ids that end an answer
+ */
+public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTokenId, int bosId, Set<Integer> endIds) {
+    /** As config.json names it in {@code model_type}. */
+    public static final String MODEL_TYPE = "paligemma";
+
+    public PaliGemmaConfig {
+        endIds = Set.copyOf(endIds);
+    }
+
+    /**
+     * Reads config.json and, if there is one, generation_config.json.
+     *
+     * @throws stormsight.checkpoint.CheckpointException if they are missing, broken or describe something that is not supported
+     */
+    public static PaliGemmaConfig read(Path directory) {
+        ConfigFile config = ConfigFile.read(directory.resolve("config.json"));
+        String type = config.text("model_type");
+        if (!type.equals(MODEL_TYPE)) {
+            throw config.invalid("model_type", "'" + type + "' is not supported; supported is " + MODEL_TYPE
+                    + " (PaliGemma 1 and 2)");
+        }
+        SiglipConfig vision = SiglipConfig.read(config, "vision_config.");
+        GemmaConfig text = GemmaConfig.read(config, "text_config.");
+        int imageTokenId = config.integer("image_token_index", config.integer("image_token_id", 256000));
+        if (imageTokenId < 1 || imageTokenId >= text.vocabularySize()) {
+            throw config.invalid("image_token_index",
+                    imageTokenId + " is not in a vocabulary of " + text.vocabularySize());
+        }
+        return new PaliGemmaConfig(vision, text, imageTokenId, config.integer("bos_token_id", 2), endIds(directory, config));
+    }
+
+    private static Set<Integer> endIds(Path directory, ConfigFile config) {
+        List<Integer> ids = ConfigFile.readIfPresent(directory.resolve("generation_config.json"))
+                .filter(generation -> generation.has("eos_token_id"))
+                .orElse(config)
+                .integers("eos_token_id");
+        return ids.isEmpty() ? Set.of(1) : Set.copyOf(ids);
+    }
+
+    /**
+     * Ids that may be answered: all below the image token, which {@code <loc>} and {@code <seg>} tokens precede and filler rows follow.
+     */
+    public int vocabulary() {
+        return imageTokenId;
+    }
+
+    /** Such as {@code PaliGemma 2, 224 px}. */
+    public String family() {
+        return (text.version() == GemmaConfig.Version.GEMMA2 ? "PaliGemma 2" : "PaliGemma 1") + ", " + vision.imageSize() + " px";
+    }
+}

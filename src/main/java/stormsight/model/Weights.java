@@ -1,0 +1,65 @@
+package stormsight.model;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.DType;
+import stormsight.program.Tensor;
+
+/** The weights of a model as tensors of its programs, with their values if they come from a checkpoint. */
+final class Weights {
+    private final Map<String, Tensor> tensors = new LinkedHashMap<>();
+    private final Map<Tensor, HostTensor> values = new LinkedHashMap<>();
+
+    private Weights() {}
+
+    /**
+     * Weights without values, to look at programs before anything is loaded.
+     *
+     * @param matrixType type of a matrix, by the name of its first layer
+     */
+    static Weights unbound(List<WeightSpec> specs, Function<String, DType> matrixType) {
+        Weights weights = new Weights();
+        for (WeightSpec spec : specs) {
+            DType type = spec.use() == WeightSpec.Use.MATRIX ? matrixType.apply(spec.names().getFirst()) : DType.F32;
+            weights.tensors.put(spec.name(),
+                    new Tensor(spec.name(), type, spec.shape(), Tensor.Kind.WEIGHT, spec.layers()));
+        }
+        return weights;
+    }
+
+    /**
+     * Weights of a checkpoint that was found to hold them all. Matrices are used in place; vectors become F32.
+     *
+     * @throws stormsight.checkpoint.CheckpointException if the layers of a stack differ in type
+     */
+    static Weights bind(List<WeightSpec> specs, Checkpoint checkpoint) {
+        Weights weights = unbound(specs, name -> checkpoint.tensor(name).dtype());
+        for (WeightSpec spec : specs) {
+            HostTensor value = switch (spec.use()) {
+                case MATRIX -> checkpoint.stack(spec.names());
+                case VECTOR -> checkpoint.f32(spec.names(), x -> x);
+                case ONE_PLUS -> checkpoint.f32(spec.names(), x -> 1 + x);
+            };
+            weights.values.put(weights.get(spec.name()), new HostTensor(value.dtype(), spec.shape(), value.layers()));
+        }
+        return weights;
+    }
+
+    /** @param name as {@link WeightSpec#name()} has it */
+    Tensor get(String name) {
+        Tensor tensor = tensors.get(name);
+        if (tensor == null) {
+            throw new IllegalArgumentException("no weight " + name);
+        }
+        return tensor;
+    }
+
+    Map<Tensor, HostTensor> values() {
+        return Collections.unmodifiableMap(values);
+    }
+}

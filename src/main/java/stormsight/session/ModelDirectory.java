@@ -1,0 +1,131 @@
+package stormsight.session;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.ConfigFile;
+import stormsight.image.Preprocessing;
+import stormsight.image.Resampling;
+import stormsight.model.PaliGemma;
+import stormsight.model.PaliGemmaConfig;
+import stormsight.model.SiglipConfig;
+import stormsight.tokenizer.PaliGemmaPrompt;
+import stormsight.tokenizer.Tokenizer;
+
+/** An opened checkpoint directory: configuration, mapped weights, tokenizer, how images are prepared. */
+public final class ModelDirectory implements AutoCloseable {
+    private final Path path;
+    private final PaliGemmaConfig config;
+    private final Checkpoint checkpoint;
+    private final Tokenizer tokenizer;
+    private final Preprocessing preprocessing;
+
+    private ModelDirectory(Path path, PaliGemmaConfig config, Checkpoint checkpoint, Tokenizer tokenizer,
+            Preprocessing preprocessing) {
+        this.path = path;
+        this.config = config;
+        this.checkpoint = checkpoint;
+        this.tokenizer = tokenizer;
+        this.preprocessing = preprocessing;
+    }
+
+    /**
+     * Opens a directory in the layout of Hugging Face and checks that it holds what the model needs. Weights are mapped, not read.
+     *
+     * @param resize how images are resized, if not as the directory says
+     * @throws CheckpointException naming the file, and the tensor if there is one
+     */
+    public static ModelDirectory open(Path path, Optional<Resampling> resize) {
+        if (!Files.isDirectory(path)) {
+            throw new CheckpointException(path, Files.exists(path) ? "is not a directory" : "no such directory");
+        }
+        PaliGemmaConfig config = PaliGemmaConfig.read(path);
+        Preprocessing stored = preprocessing(path, config);
+        Preprocessing preprocessing = resize.map(stored::with).orElse(stored);
+        Checkpoint checkpoint = Checkpoint.open(path);
+        try {
+            PaliGemma.check(config, checkpoint);
+            Tokenizer tokenizer = Tokenizer.open(path.resolve("tokenizer.json"));
+            if (tokenizer.size() > config.text().vocabularySize()) {
+                throw new CheckpointException(path.resolve("tokenizer.json"), tokenizer.size()
+                        + " tokens, but the embedding table has " + config.text().vocabularySize() + " rows");
+            }
+            return new ModelDirectory(path, config, checkpoint, tokenizer, preprocessing);
+        } catch (RuntimeException e) {
+            checkpoint.close();
+            throw e;
+        }
+    }
+
+    /** From preprocessor_config.json, or processor_config.json as transformers 5 writes it, or the values of all published checkpoints. */
+    private static Preprocessing preprocessing(Path path, PaliGemmaConfig config) {
+        int size = config.vision().imageSize();
+        return ConfigFile.readIfPresent(path.resolve("preprocessor_config.json"))
+                .or(() -> ConfigFile.readIfPresent(path.resolve("processor_config.json"))
+                        .flatMap(file -> file.objectIfPresent("image_processor")))
+                .map(file -> preprocessing(file, size))
+                .orElseGet(() -> Preprocessing.siglip(size));
+    }
+
+    private static Preprocessing preprocessing(ConfigFile file, int size) {
+        for (String side : List.of("height", "width")) {
+            int found = file.integer("size." + side, size);
+            if (found != size) {
+                throw file.invalid("size." + side, found + " pixels, but the vision tower takes " + size);
+            }
+        }
+        // Numbers of Pillow's filters.
+        Resampling resampling = switch (file.integer("resample", 3)) {
+            case 2 -> Resampling.BILINEAR;
+            case 3 -> Resampling.BICUBIC;
+            default -> throw file.invalid("resample", "only 2 (bilinear) and 3 (bicubic) are supported");
+        };
+        return new Preprocessing(size, Preprocessing.Fit.STRETCH, resampling, file.number("rescale_factor", 1 / 255.0),
+                channels(file, "image_mean"), channels(file, "image_std"));
+    }
+
+    private static List<Double> channels(ConfigFile file, String key) {
+        if (!file.has(key)) {
+            return List.of(0.5, 0.5, 0.5);
+        }
+        List<Double> values = file.numbers(key);
+        if (values.size() != SiglipConfig.CHANNELS) {
+            throw file.invalid(key, values.size() + " values, " + SiglipConfig.CHANNELS + " expected");
+        }
+        return values;
+    }
+
+    public Path path() {
+        return path;
+    }
+
+    public PaliGemmaConfig config() {
+        return config;
+    }
+
+    public Checkpoint checkpoint() {
+        return checkpoint;
+    }
+
+    public Tokenizer tokenizer() {
+        return tokenizer;
+    }
+
+    public Preprocessing preprocessing() {
+        return preprocessing;
+    }
+
+    /** Image tokens, bos, text, newline. */
+    public PaliGemmaPrompt prompt(String text) {
+        return new PaliGemmaPrompt(tokenizer, config.vision().tokens(), text);
+    }
+
+    @Override
+    public void close() {
+        tokenizer.close();
+        checkpoint.close();
+    }
+}
