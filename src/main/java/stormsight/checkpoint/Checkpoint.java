@@ -117,7 +117,8 @@ public final class Checkpoint implements AutoCloseable {
             for (TensorInfo tensor : header.tensors()) {
                 TensorInfo other = stored.putIfAbsent(tensor.storedName(), tensor);
                 if (other != null) {
-                    throw new CheckpointException(header.file(), "tensor " + tensor.label() + " is also in " + other.file().getFileName());
+                    throw new CheckpointException(header.file(),
+                            "tensor " + tensor.label() + " is also in " + other.file().getFileName());
                 }
             }
         }
@@ -134,7 +135,8 @@ public final class Checkpoint implements AutoCloseable {
         });
         for (TensorInfo tensor : stored.values()) {
             if (!shards.containsKey(tensor.storedName())) {
-                throw new CheckpointException(tensor.file(), "tensor " + tensor.label() + " is not listed in " + index.getFileName());
+                throw new CheckpointException(tensor.file(),
+                        "tensor " + tensor.label() + " is not listed in " + index.getFileName());
             }
         }
     }
@@ -147,7 +149,7 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
-    /** Reads where an index says each stored tensor is. Its metadata is not used: sizes stated there are known to be wrong at times. */
+    /** Reads where an index says each stored tensor is. Its metadata is not used: total sizes stated there are wrong at times. */
     private static Map<String, Path> shards(Path index) {
         Map<String, Path> shards = StrictJson.readFile(index, "the index", StrictJson.MAX_BYTES, parser -> {
             if (parser.nextToken() != JsonToken.START_OBJECT) {
@@ -313,8 +315,8 @@ public final class Checkpoint implements AutoCloseable {
             TensorInfo info = info(name);
             weightType(info);
             if (!info.shape().equals(first.shape()) || equalTypes && info.type() != first.type()) {
-                throw new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + " " + info.shape() + ", "
-                        + first.type() + " " + first.shape() + " as in " + first.name() + " expected");
+                throw new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + " " + info.shape()
+                        + ", " + first.type() + " " + first.shape() + " as in " + first.label() + " expected");
             }
         }
     }

@@ -48,7 +48,8 @@ record SafetensorsHeader(Path file, long fileBytes, List<TensorInfo> tensors) {
             }
             long length = ByteBuffer.wrap(bytes(channel, 0, LENGTH_BYTES)).order(ByteOrder.LITTLE_ENDIAN).getLong();
             if (Long.compareUnsigned(length, StrictJson.MAX_BYTES) > 0) {
-                throw broken("a header of " + Long.toUnsignedString(length) + " bytes, at most " + StrictJson.MAX_BYTES + " expected");
+                throw broken("a header of " + Long.toUnsignedString(length) + " bytes, at most " + StrictJson.MAX_BYTES
+                        + " expected");
             }
             if (length > size - LENGTH_BYTES) {
                 throw broken("a header of " + length + " bytes in a file of " + size + " bytes: the file is truncated");
@@ -162,8 +163,8 @@ record SafetensorsHeader(Path file, long fileBytes, List<TensorInfo> tensors) {
             while (parser.nextToken() != JsonToken.END_ARRAY) {
                 if (parser.currentToken() != JsonToken.VALUE_NUMBER_INT
                         || parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER || parser.getLongValue() < 0) {
-                    throw broken(tensor, key + " holds " + StrictJson.printable(parser.getString()) + ", which is not an integer from 0 to "
-                            + Long.MAX_VALUE);
+                    throw broken(tensor, key + " holds " + StrictJson.printable(parser.getString())
+                            + ", which is not an integer from 0 to " + Long.MAX_VALUE);
                 }
                 if (values.size() == limit) {
                     throw broken(tensor, key + " has more than " + limit + " numbers");
