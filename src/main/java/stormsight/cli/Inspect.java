@@ -66,8 +66,8 @@ final class Inspect implements Runnable {
                 text.version() == GemmaConfig.Version.GEMMA2 ? "Gemma 2" : "Gemma 1", text.layers(), text.hiddenSize(),
                 text.heads().queryHeads(), text.heads().keyValueHeads(), text.heads().headDim(), text.intermediateSize(),
                 text.maxPositions()));
-        line(out, "vocabulary", "%d rows, %d of them tokens that may be answered, %s head".formatted(
-                text.vocabularySize(), config.vocabulary(), text.tied() ? "tied" : "own"));
+        line(out, "vocabulary", "%d rows, %d tokens, %d of them may be answered, %s head".formatted(
+                text.vocabularySize(), directory.tokenizer().size(), config.vocabulary(), text.tied() ? "tied" : "own"));
         line(out, "parameters", String.format(Locale.ROOT, "%,d",
                 PaliGemma.weights(config).stream().mapToLong(WeightSpec::parameters).sum()));
         Map<String, Integer> types = new TreeMap<>();

@@ -129,7 +129,7 @@ public sealed interface Op {
      * @param x [R, K]
      * @param gate [M, K]
      * @param up [M, K], of the same type
-     * @param out [R, M]
+     * @param out [R, M], not {@code x}
      */
     record GatedGelu(Tensor x, Tensor gate, Tensor up, Tensor out) implements Op {
         public GatedGelu {
@@ -138,6 +138,7 @@ public sealed interface Op {
             requireColumns(out, gate.rows());
             requireColumns(out, up.rows());
             require(gate.dtype() == up.dtype(), "%s and %s differ in type", gate, up);
+            require(!x.equals(out), "%s is both read and written", x);
         }
 
         @Override

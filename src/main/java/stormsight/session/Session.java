@@ -83,12 +83,7 @@ public final class Session implements AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public Answer answer(Request request, AnswerListener listener) {
-        PaliGemmaPrompt prompt = directory.prompt(request.prompt());
-        int promptTokens = prompt.length();
-        checkFits(promptTokens, request.maxTokens());
-        Run run = new Run(request, listener, promptTokens);
         long start = System.nanoTime();
-
         directory.preprocessing().writePatches(request.image(), model.config().vision().patchSize(), patches);
         executor.write(model.patches(), patches);
         long imageDone = System.nanoTime();
@@ -97,6 +92,10 @@ public final class Session implements AutoCloseable {
         executor.run(model.encode(), new Step(0, imageTokens, imageTokens));
         long encodeDone = System.nanoTime();
 
+        PaliGemmaPrompt prompt = directory.prompt(request.prompt());
+        int promptTokens = prompt.length();
+        checkFits(promptTokens, request.maxTokens());
+        Run run = new Run(request, listener, promptTokens);
         MemorySegment used = ids.asSlice(0, (long) promptTokens * Integer.BYTES);
         MemorySegment.copy(prompt.ids(), 0, used, ValueLayout.JAVA_INT, 0, promptTokens);
         executor.write(model.promptIds(), used);

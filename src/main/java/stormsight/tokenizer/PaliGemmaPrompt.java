@@ -30,9 +30,7 @@ public final class PaliGemmaPrompt {
         if (imageTokens < 0) {
             throw new IllegalArgumentException(imageTokens + " image tokens");
         }
-        if (text.contains(IMAGE)) {
-            throw new IllegalArgumentException("the prompt holds " + IMAGE + ": the image is placed before the text by itself");
-        }
+        check(text);
         this.imageTokens = imageTokens;
         this.image = tokenizer.require(IMAGE);
         int[] middle = tokenizer.encode(text.replaceFirst("[\r\n]+\\z", ""));
@@ -40,6 +38,13 @@ public final class PaliGemmaPrompt {
         this.text[0] = tokenizer.require("<bos>");
         System.arraycopy(middle, 0, this.text, 1, middle.length);
         this.text[middle.length + 1] = tokenizer.require("\n");
+    }
+
+    /** @throws IllegalArgumentException if the text cannot be a prompt: it holds {@code <image>} */
+    public static void check(String text) {
+        if (text.contains(IMAGE)) {
+            throw new IllegalArgumentException("the prompt holds " + IMAGE + ": the image is placed before the text by itself");
+        }
     }
 
     /** Tokens of the prompt, all of which see each other. */

@@ -1,0 +1,78 @@
+package stormsight.backend.cpu;
+
+import stormsight.program.Op;
+import stormsight.program.Step;
+
+/**
+ * What {@link Op.Attention}, {@link Op.BlockedAttention} and {@link Op.AttentionWeights} share. The keys that a row sees are an interval, from
+ * {@link #from} to {@link #to}, less what is blocked.
+ *
+ * @param out address, 0 if only weights are wanted
+ * @param capacity rows of q that a run handles at most
+ * @param keyCapacity rows of k
+ * @param window 0 where this layer does not slide
+ * @param blocked address of [tokens, tokens], 0 for none
+ * @param layerFlag address of this layer's flag
+ * @param weights address of [queryHeads, capacity, weightKeys], 0 for none
+ */
+record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, float softCap, int window, int capacity,
+        int keyCapacity, long blocked, int blockedTokens, long layerFlag, long weights, int weightKeys) {
+    static Attention of(Op.Attention op, Binding binding) {
+        return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()), binding.address(op.out()),
+                op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.k().rows(), 0, 0, 0, 0, 0);
+    }
+
+    static Attention of(Op.BlockedAttention op, Binding binding) {
+        Attention plain = of(op.attention(), binding);
+        return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap, plain.window,
+                plain.capacity, plain.keyCapacity, binding.address(op.blocked()), op.blocked().columns(),
+                binding.address(op.layerFlags()) + 4L * binding.layer(), 0, 0);
+    }
+
+    /** The values and the output of the operation are not touched. */
+    static Attention of(Op.AttentionWeights op, Binding binding) {
+        Op.Attention of = op.attention();
+        return new Attention(binding.address(of.q()), binding.address(of.k()), 0, 0, of.heads(), of.scale(), of.softCap(),
+                window(of, binding.layer()),
+                op.out().shape().dimension(1), of.k().rows(), 0, 0, 0, binding.address(op.out()), op.out().columns());
+    }
+
+    private static int window(Op.Attention op, int layer) {
+        return op.window().filter(window -> layer % window.period() == 0).map(Op.SlidingWindow::size).orElse(0);
+    }
+
+    int rows(Step step) {
+        return Math.min(step.rows(), capacity);
+    }
+
+    int keys(Step step) {
+        return step.position() + rows(step);
+    }
+
+    /** First key that row i sees. */
+    int from(Step step, int i) {
+        int token = step.position() + i;
+        return window == 0 || token < step.prefixLength() ? 0 : Math.max(0, token - window + 1);
+    }
+
+    /** One past the last key that row i sees. */
+    int to(Step step, int i) {
+        int token = step.position() + i;
+        return Math.min(keys(step), Math.max(step.prefixLength(), token + 1));
+    }
+
+    /** Whether edges are taken away in this layer. */
+    boolean blocks() {
+        return blocked != 0 && Memory.i32(layerFlag) != 0;
+    }
+
+    /** Whether that edge is taken away, given that this layer has any. */
+    boolean blocks(int token, int key) {
+        return token < blockedTokens && key < blockedTokens && Memory.i8(blocked + (long) token * blockedTokens + key) != 0;
+    }
+
+    /** Address of the weights of head h and row i. */
+    long weights(int h, int i) {
+        return weights + 4L * ((long) h * capacity + i) * weightKeys;
+    }
+}

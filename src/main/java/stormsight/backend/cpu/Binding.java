@@ -1,0 +1,31 @@
+package stormsight.backend.cpu;
+
+import java.util.Map;
+import java.util.Optional;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.Tensor;
+
+/**
+ * Where the tensors of one layer lie.
+ *
+ * @param addresses of tensors that the executor allocated
+ * @param layer index into stacks
+ */
+record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer) {
+    long address(Tensor tensor) {
+        int index = tensor.layers() > 1 ? layer : 0;
+        if (tensor.kind() == Tensor.Kind.WEIGHT) {
+            return weights.get(tensor).layers().get(index).address();
+        }
+        return addresses.get(tensor) + index * tensor.dtype().bytes(tensor.shape());
+    }
+
+    /** Address of a tensor, 0 for none. */
+    long address(Optional<Tensor> tensor) {
+        return tensor.isPresent() ? address(tensor.get()) : 0;
+    }
+
+    Weight weight(Tensor tensor) {
+        return Weight.of(tensor.dtype(), tensor.shape(), address(tensor));
+    }
+}

@@ -1,0 +1,273 @@
+package stormsight.backend.cpu;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import stormsight.backend.BackendException;
+import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+
+/** Programs as flat lists of kernels, one list a layer, over one block of native memory. Weights are read where they are. */
+final class CpuExecutor implements Executor {
+    private static final long ALIGNMENT = 64;
+
+    private final Arena arena;
+    private final long allocatedBytes;
+    private final Map<Tensor, Long> addresses;
+    private final Prepared[] programs;
+    private final RunListener listener;
+    private final Workers workers;
+
+    /** Kept reachable: kernels know the addresses alone. */
+    private final Map<Tensor, HostTensor> weights;
+
+    private boolean closed;
+
+    private CpuExecutor(Arena arena, long allocatedBytes, Map<Tensor, Long> addresses, Prepared[] programs, RunListener listener,
+            Workers workers, Map<Tensor, HostTensor> weights) {
+        this.arena = arena;
+        this.allocatedBytes = allocatedBytes;
+        this.addresses = addresses;
+        this.programs = programs;
+        this.listener = listener;
+        this.workers = workers;
+        this.weights = weights;
+    }
+
+    /** @param layers kernels of each layer, in order, over all segments; {@code names} says which segment each is of */
+    private record Prepared(Program program, Limits limits, Kernel[][] layers, String[] names) {}
+
+    static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Kernels kernels,
+            Workers workers, long memoryBytes) {
+        Set<Tensor> tensors = new LinkedHashSet<>();
+        programs.forEach(program -> tensors.addAll(program.tensors()));
+        Map<String, Tensor> names = new HashMap<>();
+        Map<Tensor, Long> offsets = new LinkedHashMap<>();
+        Map<Tensor, HostTensor> used = new HashMap<>();
+        long bytes = 0;
+        for (Tensor tensor : tensors) {
+            Tensor other = names.put(tensor.name(), tensor);
+            if (other != null) {
+                throw new IllegalArgumentException("two tensors of one name: " + tensor + " " + tensor.kind() + ", " + other + " "
+                        + other.kind());
+            }
+            if (tensor.kind() == Tensor.Kind.WEIGHT) {
+                used.put(tensor, checkedWeight(tensor, weights.get(tensor)));
+            } else {
+                offsets.put(tensor, bytes);
+                bytes = Math.addExact(bytes, Scratch.align(tensor.bytes()));
+            }
+        }
+        programs.forEach(CpuExecutor::checkTypes);
+        List<Limits> limits = programs.stream().map(Limits::of).toList();
+
+        // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
+        Scratch wanted = new Scratch(workers.count());
+        programs.forEach(program -> kernels(program, offsets, used, wanted, kernels));
+        long total = Math.addExact(bytes, wanted.totalBytes());
+        if (total > memoryBytes) {
+            throw new BackendException("activations and caches need " + total + " bytes, this machine has " + memoryBytes);
+        }
+        Arena arena = Arena.ofShared();
+        boolean done = false;
+        try {
+            long base = arena.allocate(Math.max(total, 1), ALIGNMENT).address();
+            Map<Tensor, Long> addresses = new HashMap<>();
+            offsets.forEach((tensor, offset) -> addresses.put(tensor, base + offset));
+            Scratch scratch = new Scratch(workers.count());
+            Prepared[] prepared = new Prepared[programs.size()];
+            for (int i = 0; i < prepared.length; i++) {
+                Program program = programs.get(i);
+                String[] segmentNames = program.segments().stream()
+                        .flatMap(segment -> Collections.nCopies(segment.layers(), segment.name()).stream())
+                        .toArray(String[]::new);
+                prepared[i] = new Prepared(program, limits.get(i), kernels(program, addresses, used, scratch, kernels), segmentNames);
+            }
+            scratch.place(base + bytes);
+            CpuExecutor executor = new CpuExecutor(arena, total, addresses, prepared, listener, workers, used);
+            done = true;
+            return executor;
+        } catch (OutOfMemoryError e) {
+            throw new BackendException("activations and caches need " + total + " bytes, which the system does not give", e);
+        } finally {
+            if (!done) {
+                arena.close();
+            }
+        }
+    }
+
+    private static HostTensor checkedWeight(Tensor tensor, HostTensor value) {
+        if (value == null) {
+            throw new IllegalArgumentException("no value for weight " + tensor);
+        }
+        if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape()) || value.layers().size() != tensor.layers()) {
+            throw new IllegalArgumentException("weight " + tensor + " x " + tensor.layers() + " was given " + value.dtype()
+                    + value.shape() + " x " + value.layers().size());
+        }
+        for (MemorySegment layer : value.layers()) {
+            if (!layer.isNative()) {
+                throw new IllegalArgumentException("weight " + tensor + " does not lie in native memory");
+            }
+        }
+        return value;
+    }
+
+    /** Activations, norms and caches are F32; only ids, masks and big weights are of another type. */
+    private static void checkTypes(Program program) {
+        for (Segment segment : program.segments()) {
+            for (Op op : segment.ops()) {
+                List<Tensor> others = switch (op) {
+                    case Op.Embed embed -> List.of(embed.ids(), embed.table());
+                    case Op.MatMul matMul -> List.of(matMul.w());
+                    case Op.GatedGelu gated -> List.of(gated.gate(), gated.up());
+                    case Op.BlockedAttention blocked -> List.of(blocked.blocked(), blocked.layerFlags());
+                    case Op.Sample sample -> List.of(sample.token());
+                    case Op.LayerNorm norm -> List.of();
+                    case Op.RmsNorm norm -> List.of();
+                    case Op.Rope rope -> List.of();
+                    case Op.Store store -> List.of();
+                    case Op.Attention attention -> List.of();
+                    case Op.AttentionWeights attention -> List.of();
+                    case Op.Copy copy -> List.of();
+                    case Op.LastRow last -> List.of();
+                    case Op.SoftCap cap -> List.of();
+                };
+                for (Tensor tensor : op.tensors()) {
+                    if (tensor.dtype() != DType.F32 && !others.contains(tensor)) {
+                        throw new IllegalArgumentException(segment.name() + ": " + tensor + " where F32 is expected");
+                    }
+                }
+            }
+        }
+    }
+
+    private static Kernel[][] kernels(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch,
+            Kernels kernels) {
+        List<Kernel[]> layers = new ArrayList<>();
+        for (Segment segment : program.segments()) {
+            for (int layer = 0; layer < segment.layers(); layer++) {
+                Binding binding = new Binding(addresses, weights, scratch, segment.firstLayer() + layer);
+                List<Kernel> list = new ArrayList<>();
+                kernels.forget();
+                for (Op op : segment.ops()) {
+                    if (!(op instanceof Op.MatMul || op instanceof Op.GatedGelu)) {
+                        kernels.forget();
+                    }
+                    list.addAll(kernels(op, binding, kernels));
+                }
+                layers.add(list.toArray(Kernel[]::new));
+            }
+        }
+        return layers.toArray(Kernel[][]::new);
+    }
+
+    private static List<Kernel> kernels(Op op, Binding binding, Kernels kernels) {
+        return switch (op) {
+            case Op.Embed embed -> List.of(new Rows.Embed(embed, binding));
+            case Op.MatMul matMul -> kernels.matMul(matMul, binding);
+            case Op.GatedGelu gated -> kernels.gatedGelu(gated, binding);
+            case Op.LayerNorm norm -> List.of(kernels.layerNorm(norm, binding));
+            case Op.RmsNorm norm -> List.of(kernels.rmsNorm(norm, binding));
+            case Op.Rope rope -> List.of(kernels.rope(rope, binding));
+            case Op.Store store -> List.of(new Rows.Copy(store, binding));
+            case Op.Attention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
+            case Op.BlockedAttention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
+            case Op.AttentionWeights attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
+            case Op.Copy copy -> List.of(new Rows.Copy(copy, binding));
+            case Op.LastRow last -> List.of(new Rows.Last(last, binding));
+            case Op.SoftCap cap -> List.of(kernels.softCap(cap, binding));
+            case Op.Sample sample -> Sample.kernels(sample, binding);
+        };
+    }
+
+    @Override
+    public void run(Program program, Step step) {
+        checkOpen();
+        Prepared prepared = prepared(program);
+        prepared.limits.check(program, step);
+        Kernel[][] layers = prepared.layers;
+        for (int layer = 0; layer < layers.length; layer++) {
+            Kernel[] kernels = layers[layer];
+            for (int i = 0; i < kernels.length; i++) {
+                try {
+                    workers.run(kernels[i], step);
+                } catch (InternalError e) {
+                    // What the virtual machine throws when a mapped file was cut short under it.
+                    throw new BackendException(program.name() + ", segment " + prepared.names[layer] + ": cannot read memory", e);
+                }
+            }
+            listener.finished(program, layer + 1, layers.length);
+        }
+    }
+
+    private Prepared prepared(Program program) {
+        for (Prepared prepared : programs) {
+            if (prepared.program == program) {
+                return prepared;
+            }
+        }
+        for (Prepared prepared : programs) {
+            if (prepared.program.equals(program)) {
+                return prepared;
+            }
+        }
+        throw new IllegalArgumentException("program " + program.name() + " was not prepared");
+    }
+
+    @Override
+    public void write(Tensor input, MemorySegment from) {
+        long address = address(input, Tensor.Kind.INPUT, from.byteSize());
+        MemorySegment.copy(from, 0, Memory.ALL, address, from.byteSize());
+    }
+
+    @Override
+    public void read(Tensor output, MemorySegment to) {
+        long address = address(output, Tensor.Kind.OUTPUT, to.byteSize());
+        MemorySegment.copy(Memory.ALL, address, to, 0, to.byteSize());
+    }
+
+    private long address(Tensor tensor, Tensor.Kind kind, long bytes) {
+        checkOpen();
+        Long address = addresses.get(tensor);
+        if (tensor.kind() != kind || address == null) {
+            throw new IllegalArgumentException(tensor + " " + tensor.kind() + " is no " + kind + " of a prepared program");
+        }
+        if (bytes > tensor.bytes()) {
+            throw new IllegalArgumentException(bytes + " bytes, " + tensor + " has " + tensor.bytes());
+        }
+        return address;
+    }
+
+    private void checkOpen() {
+        if (closed) {
+            throw new IllegalStateException("executor is closed");
+        }
+    }
+
+    @Override
+    public long allocatedBytes() {
+        return allocatedBytes;
+    }
+
+    @Override
+    public void close() {
+        if (!closed) {
+            closed = true;
+            arena.close();
+        }
+    }
+}

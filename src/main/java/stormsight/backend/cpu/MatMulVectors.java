@@ -1,0 +1,281 @@
+package stormsight.backend.cpu;
+
+import static stormsight.backend.cpu.Memory.ALL;
+
+import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+import stormsight.program.Step;
+
+/**
+ * A {@link Product} whose x is packed. A piece is a block of weight rows and, with many tokens, a block of tokens. Few tokens go through {@link MatVec};
+ * otherwise 8 rows x {@value #DEPTH} weights at a time are decoded once into a panel that stays in the first-level cache, and {@link Tile}
+ * multiplies it with the tiles of tokens.
+ */
+final class MatMulVectors implements Kernel {
+    /** Weights of a row in a panel. */
+    private static final int DEPTH = 256;
+
+    /** Tokens of a piece: their x for one panel, and their sums, stay in the second-level cache. */
+    private static final int TOKENS = 480;
+
+    private static final int FEW_ROWS = 64;
+    private static final int MANY_ROWS = 128;
+
+    /** From this width on there are enough pieces of many rows for all threads. */
+    private static final int MANY_FROM = 4096;
+
+    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final int LANES = F.length();
+    private static final long BYTES = 4L * LANES;
+    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+    private static final VectorSpecies<Byte> B = LANES == 16 ? ByteVector.SPECIES_128
+            : LANES == 32 ? ByteVector.SPECIES_256 : ByteVector.SPECIES_64;
+
+    private final Product product;
+    private final Packing packing;
+    private final Scratch scratch;
+    private final int rows;
+
+    MatMulVectors(Product product, Packing packing, Scratch scratch) {
+        this.product = product;
+        this.packing = packing;
+        this.scratch = scratch;
+        rows = product.width() >= MANY_FROM ? MANY_ROWS : FEW_ROWS;
+        scratch.reserveOwn(panelOffset() + 4L * Tile.ROWS * DEPTH);
+    }
+
+    /** Sums of one token, twice, begin the own scratch; then come the sums of all tokens [row, token], twice; then the panel. */
+    private long blockOffset() {
+        return 2 * 4L * MANY_ROWS;
+    }
+
+    private long blockBytes() {
+        return 4L * rows * Packing.padded(Math.min(TOKENS, product.capacity()));
+    }
+
+    private long panelOffset() {
+        return blockOffset() + Math.max(MatVec.SCRATCH, (product.up() == null ? 1 : 2) * blockBytes());
+    }
+
+    private int rowBlocks() {
+        return (product.width() + rows - 1) / rows;
+    }
+
+    private static int tokenBlocks(int tokens) {
+        return Packing.single(tokens) ? 1 : (tokens + TOKENS - 1) / TOKENS;
+    }
+
+    @Override
+    public int pieces(Step step) {
+        return rowBlocks() * tokenBlocks(product.tokens(step));
+    }
+
+    @Override
+    public void run(Step step, int piece, int worker) {
+        int tokens = product.tokens(step);
+        int tokenBlocks = tokenBlocks(tokens);
+        int first = piece / tokenBlocks * rows;
+        int count = Math.min(rows, product.width() - first);
+        if (Packing.single(tokens)) {
+            single(first, count, tokens, worker);
+        } else {
+            int firstToken = piece % tokenBlocks * TOKENS;
+            tiles(first, count, firstToken, Math.min(TOKENS, tokens - firstToken), worker);
+        }
+    }
+
+    private void single(int first, int count, int tokens, int worker) {
+        long sums = scratch.own(worker);
+        long upSums = sums + 4L * MANY_ROWS;
+        long lanes = sums + blockOffset();
+        long panel = sums + panelOffset();
+        int whole = (count + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS;
+        for (int t = 0; t < tokens; t++) {
+            long x = scratch.shared() + 4L * t * packing.slots();
+            if (packing.small()) {
+                small(product.w(), first, count, x, sums, panel);
+            } else {
+                MatVec.rows(product.w(), packing, first, whole, x, sums, lanes);
+            }
+            if (product.up() != null) {
+                if (packing.small()) {
+                    small(product.up(), first, count, x, upSums, panel);
+                } else {
+                    MatVec.rows(product.up(), packing, first, whole, x, upSums, lanes);
+                }
+            }
+            finish(sums, upSums, first, count, t);
+        }
+    }
+
+    private void small(Weight w, int first, int count, long x, long sums, long panel) {
+        for (int i = 0; i < count; i++) {
+            w.decode(first + i, 1, panel);
+            float sum = 0;
+            for (int k = 0; k < packing.depth(); k++) {
+                sum = Math.fma(Memory.f32(panel + 4L * k), Memory.f32(x + 4L * k), sum);
+            }
+            Memory.f32(sums + 4L * i, sum);
+        }
+    }
+
+    private void tiles(int first, int count, int firstToken, int tokens, int worker) {
+        long sums = scratch.own(worker);
+        long upSums = sums + 4L * MANY_ROWS;
+        long block = sums + blockOffset();
+        long upBlock = block + blockBytes();
+        long panel = sums + panelOffset();
+        int slots = packing.slots();
+        long stride = 4L * Packing.padded(tokens);
+        for (int slot = 0; slot < slots; slot += DEPTH) {
+            int depth = Math.min(DEPTH, slots - slot);
+            for (int i = 0; i < count; i += Tile.ROWS) {
+                int group = Math.min(Tile.ROWS, count - i);
+                decode(product.w(), first + i, group, slot, depth, panel);
+                multiply(panel, group, slot, depth, firstToken, tokens, block + i * stride, stride);
+                if (product.up() != null) {
+                    decode(product.up(), first + i, group, slot, depth, panel);
+                    multiply(panel, group, slot, depth, firstToken, tokens, upBlock + i * stride, stride);
+                }
+            }
+        }
+        for (int t = 0; t < tokens; t++) {
+            for (int i = 0; i < count; i++) {
+                Memory.f32(sums + 4L * i, Memory.f32(block + i * stride + 4L * t));
+            }
+            if (product.up() != null) {
+                for (int i = 0; i < count; i++) {
+                    Memory.f32(upSums + 4L * i, Memory.f32(upBlock + i * stride + 4L * t));
+                }
+            }
+            finish(sums, upSums, first, count, firstToken + t);
+        }
+    }
+
+    private void multiply(long panel, int group, int slot, int depth, int firstToken, int tokens, long block, long stride) {
+        for (int t = 0; t < tokens; t += Pack.TILE) {
+            int padded = Packing.padded(Math.min(Pack.TILE, tokens - t));
+            long x = scratch.shared() + 4L * ((long) (firstToken + t) * packing.slots() + (long) slot * padded);
+            Tile.multiply(padded / LANES, panel, 4L * DEPTH, 4, group, depth, x, 4L * padded, block + 4L * t, stride, slot > 0);
+        }
+    }
+
+    /** Decodes slots of some rows into the panel. */
+    private void decode(Weight w, int first, int count, int slot, int depth, long panel) {
+        for (int i = 0; i < count; i++) {
+            long to = panel + 4L * DEPTH * i;
+            if (packing.small()) {
+                w.decode(first + i, 1, to);
+                for (int k = packing.depth(); k < depth; k++) {
+                    Memory.f32(to + 4L * k, 0);
+                }
+                continue;
+            }
+            long row = w.address() + (first + i) * w.rowBytes();
+            switch (w.dtype()) {
+                case BF16 -> bf16(row, slot, depth, to);
+                case F16 -> f16(row, slot, depth, to);
+                case F32 -> f32(row, slot, depth, to);
+                case Q8 -> q8(row, w.scales() + 4L * (first + i) * w.scalesPerRow(), slot, depth, to);
+                case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
+            }
+        }
+    }
+
+    private void bf16(long row, int slot, int depth, long to) {
+        for (int s = 0; s < depth; s += 2 * LANES) {
+            IntVector pairs = IntVector.fromMemorySegment(I, ALL, row + 2L * packing.start((slot + s) / (2 * LANES)), LE);
+            pairs.lanewise(VectorOperators.LSHL, 16).intoMemorySegment(ALL, to + 4L * s, LE);
+            pairs.and(0xFFFF0000).intoMemorySegment(ALL, to + 4L * s + BYTES, LE);
+        }
+    }
+
+    private void f16(long row, int slot, int depth, long to) {
+        for (int s = 0; s < depth; s += 2 * LANES) {
+            IntVector pairs = IntVector.fromMemorySegment(I, ALL, row + 2L * packing.start((slot + s) / (2 * LANES)), LE);
+            IntVector low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
+            IntVector high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
+            FloatVector even = low.reinterpretAsFloats().mul(Half.REBIAS);
+            FloatVector odd = high.reinterpretAsFloats().mul(Half.REBIAS);
+            even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                    low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+            odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                    high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+            even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN))
+                    .intoMemorySegment(ALL, to + 4L * s, LE);
+            odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).intoMemorySegment(ALL, to + 4L * s + BYTES, LE);
+        }
+    }
+
+    private void f32(long row, int slot, int depth, long to) {
+        for (int s = 0; s < depth; s += 2 * LANES) {
+            Memory.copy(row + 4L * packing.start((slot + s) / (2 * LANES)), to + 4L * s, 2 * BYTES);
+        }
+    }
+
+    private void q8(long row, long scales, int slot, int depth, long to) {
+        for (int s = 0; s < depth; s += packing.block()) {
+            int b = (slot + s) / packing.block();
+            float scale = Memory.f32(scales + 4L * b);
+            long from = row + packing.start(b);
+            for (int i = 0; i < packing.block(); i += LANES) {
+                FloatVector weights = (FloatVector) ByteVector.fromMemorySegment(B, ALL, from + i, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                weights.mul(scale).intoMemorySegment(ALL, to + 4L * (s + i), LE);
+            }
+        }
+    }
+
+    /** Bias, activation, second factor and residual for some columns of one token. The sums are overwritten. */
+    private void finish(long sums, long upSums, int first, int count, int token) {
+        if (product.bias() != 0) {
+            for (int i = 0; i < count; i++) {
+                Memory.f32(sums + 4L * i, Memory.f32(sums + 4L * i) + Memory.f32(product.bias() + 4L * (first + i)));
+            }
+        }
+        if (product.gelu()) {
+            gelu(sums, count);
+        }
+        long at = 4L * ((long) token * product.width() + first);
+        if (product.up() != null) {
+            for (int i = 0; i < count; i++) {
+                Memory.f32(sums + 4L * i, Memory.f32(sums + 4L * i) * Memory.f32(upSums + 4L * i));
+            }
+        }
+        if (product.residual() != 0) {
+            for (int i = 0; i < count; i++) {
+                Memory.f32(sums + 4L * i, Memory.f32(sums + 4L * i) + Memory.f32(product.residual() + at + 4L * i));
+            }
+        }
+        Memory.copy(sums, product.out() + at, 4L * count);
+    }
+
+    /**
+     * {@code x = x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))}, which is 0.5 x (1 + tanh(..)). Whole vectors are handled: there is room after
+     * the last value.
+     */
+    private static void gelu(long x, int count) {
+        float factor = (float) (-2 * Math.sqrt(2 / Math.PI));
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector y = FloatVector.fromMemorySegment(F, ALL, x + 4L * i, LE);
+            FloatVector a = y.mul(y).mul(0.044715f * factor).add(factor).mul(y).max(Exp.LOWEST).min(Exp.HIGHEST);
+            FloatVector t = a.fma(FloatVector.broadcast(F, Exp.LOG2_E), FloatVector.broadcast(F, Exp.ROUND));
+            FloatVector n = t.sub(Exp.ROUND);
+            FloatVector r = n.fma(FloatVector.broadcast(F, -Exp.LN2_HIGH), a);
+            r = n.fma(FloatVector.broadcast(F, -Exp.LN2_LOW), r);
+            FloatVector p = r.fma(FloatVector.broadcast(F, Exp.C5), FloatVector.broadcast(F, Exp.C4));
+            p = p.fma(r, FloatVector.broadcast(F, Exp.C3));
+            p = p.fma(r, FloatVector.broadcast(F, Exp.C2));
+            p = p.fma(r, FloatVector.broadcast(F, Exp.C1));
+            p = p.fma(r, FloatVector.broadcast(F, Exp.C0));
+            p = p.fma(r.mul(r), r.add(1f));
+            FloatVector e = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS).reinterpretAsFloats());
+            y.div(e.add(1f)).intoMemorySegment(ALL, x + 4L * i, LE);
+        }
+    }
+}

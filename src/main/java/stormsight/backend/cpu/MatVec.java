@@ -1,0 +1,328 @@
+package stormsight.backend.cpu;
+
+import static stormsight.backend.cpu.Memory.ALL;
+
+import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+import stormsight.program.DType;
+
+/**
+ * Dot products of one packed row of x with rows of weights: memory bandwidth is the limit. Each loop reads several rows at once that lie far
+ * apart, which suits hardware prefetchers better than neighbours do. Two 16-bit weights are read as one integer lane. The sums of the
+ * lanes go through memory, to be added in a fixed order.
+ *
+ * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are boxed.
+ */
+final class MatVec {
+    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final int LANES = F.length();
+    private static final long BYTES = 4L * LANES;
+    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+
+    /** As many bytes as a float vector has lanes, or 8 where that is too few for a vector. */
+    private static final VectorSpecies<Byte> B = LANES == 16 ? ByteVector.SPECIES_128
+            : LANES == 8 ? ByteVector.SPECIES_64 : LANES == 32 ? ByteVector.SPECIES_256 : ByteVector.SPECIES_64;
+
+    /** Rows that one pass reads: Q8 rows are short, so there are more of them. */
+    private static final int STREAMS = 4;
+
+    private static final int Q8_STREAMS = 8;
+
+    /** Bytes of scratch for the sums of the lanes. */
+    static final long SCRATCH = Q8_STREAMS * BYTES;
+
+    private MatVec() {}
+
+    /**
+     * {@code sums[i] = w[first + i] . x} for count rows; count is a multiple of 8. Rows past the last one repeat it.
+     *
+     * @param lanes scratch of {@link #SCRATCH} bytes
+     */
+    static void rows(Weight w, Packing packing, int first, int count, long x, long sums, long lanes) {
+        int streams = w.dtype() == DType.Q8 ? Q8_STREAMS : STREAMS;
+        int distance = count / streams;
+        int last = w.rows() - 1;
+        long rowBytes = w.rowBytes();
+        long scaleBytes = 4L * w.scalesPerRow();
+        for (int i = 0; i < distance; i++) {
+            int row = first + i;
+            switch (w.dtype()) {
+                case BF16 -> bf16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
+                case F16 -> f16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
+                case F32 -> f32(w.address(), rowBytes, row, distance, last, packing, x, lanes);
+                case Q8 -> q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
+                case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
+            }
+            for (int stream = 0; stream < streams; stream += 4) {
+                long from = lanes + stream * BYTES;
+                float s0 = 0;
+                float s1 = 0;
+                float s2 = 0;
+                float s3 = 0;
+                for (int lane = 0; lane < LANES; lane++) {
+                    s0 += Memory.f32(from + 4L * lane);
+                    s1 += Memory.f32(from + BYTES + 4L * lane);
+                    s2 += Memory.f32(from + 2 * BYTES + 4L * lane);
+                    s3 += Memory.f32(from + 3 * BYTES + 4L * lane);
+                }
+                long to = sums + 4L * (i + (long) stream * distance);
+                Memory.f32(to, s0);
+                Memory.f32(to + 4L * distance, s1);
+                Memory.f32(to + 8L * distance, s2);
+                Memory.f32(to + 12L * distance, s3);
+            }
+        }
+    }
+
+    private static void bf16(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
+            long lanes) {
+        long w0 = w + Math.min(row, last) * rowBytes;
+        long w1 = w + Math.min(row + distance, last) * rowBytes;
+        long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;
+        long w3 = w + Math.min(row + 3 * distance, last) * rowBytes;
+        FloatVector e0 = FloatVector.zero(F);
+        FloatVector o0 = FloatVector.zero(F);
+        FloatVector e1 = FloatVector.zero(F);
+        FloatVector o1 = FloatVector.zero(F);
+        FloatVector e2 = FloatVector.zero(F);
+        FloatVector o2 = FloatVector.zero(F);
+        FloatVector e3 = FloatVector.zero(F);
+        FloatVector o3 = FloatVector.zero(F);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 2L * (packing.depth() - packing.block() - full * packing.block());
+            for (int b = from; b < to; b++) {
+                long at = b * BYTES + shift;
+                FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
+                FloatVector xo = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES) + BYTES, LE);
+                IntVector pairs = IntVector.fromMemorySegment(I, ALL, w0 + at, LE);
+                e0 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e0);
+                o0 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o0);
+                pairs = IntVector.fromMemorySegment(I, ALL, w1 + at, LE);
+                e1 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e1);
+                o1 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o1);
+                pairs = IntVector.fromMemorySegment(I, ALL, w2 + at, LE);
+                e2 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e2);
+                o2 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o2);
+                pairs = IntVector.fromMemorySegment(I, ALL, w3 + at, LE);
+                e3 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e3);
+                o3 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o3);
+            }
+        }
+        e0.add(o0).intoMemorySegment(ALL, lanes, LE);
+        e1.add(o1).intoMemorySegment(ALL, lanes + BYTES, LE);
+        e2.add(o2).intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        e3.add(o3).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+    }
+
+    private static void f16(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
+            long lanes) {
+        long w0 = w + Math.min(row, last) * rowBytes;
+        long w1 = w + Math.min(row + distance, last) * rowBytes;
+        long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;
+        long w3 = w + Math.min(row + 3 * distance, last) * rowBytes;
+        FloatVector e0 = FloatVector.zero(F);
+        FloatVector o0 = FloatVector.zero(F);
+        FloatVector e1 = FloatVector.zero(F);
+        FloatVector o1 = FloatVector.zero(F);
+        FloatVector e2 = FloatVector.zero(F);
+        FloatVector o2 = FloatVector.zero(F);
+        FloatVector e3 = FloatVector.zero(F);
+        FloatVector o3 = FloatVector.zero(F);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 2L * (packing.depth() - packing.block() - full * packing.block());
+            for (int b = from; b < to; b++) {
+                long at = b * BYTES + shift;
+                FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
+                FloatVector xo = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES) + BYTES, LE);
+                IntVector pairs = IntVector.fromMemorySegment(I, ALL, w0 + at, LE);
+                IntVector low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
+                IntVector high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
+                FloatVector even = low.reinterpretAsFloats().mul(Half.REBIAS);
+                FloatVector odd = high.reinterpretAsFloats().mul(Half.REBIAS);
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
+                e0 = even.fma(xe, e0);
+                o0 = odd.fma(xo, o0);
+                pairs = IntVector.fromMemorySegment(I, ALL, w1 + at, LE);
+                low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
+                high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
+                even = low.reinterpretAsFloats().mul(Half.REBIAS);
+                odd = high.reinterpretAsFloats().mul(Half.REBIAS);
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
+                e1 = even.fma(xe, e1);
+                o1 = odd.fma(xo, o1);
+                pairs = IntVector.fromMemorySegment(I, ALL, w2 + at, LE);
+                low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
+                high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
+                even = low.reinterpretAsFloats().mul(Half.REBIAS);
+                odd = high.reinterpretAsFloats().mul(Half.REBIAS);
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
+                e2 = even.fma(xe, e2);
+                o2 = odd.fma(xo, o2);
+                pairs = IntVector.fromMemorySegment(I, ALL, w3 + at, LE);
+                low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
+                high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
+                even = low.reinterpretAsFloats().mul(Half.REBIAS);
+                odd = high.reinterpretAsFloats().mul(Half.REBIAS);
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
+                e3 = even.fma(xe, e3);
+                o3 = odd.fma(xo, o3);
+            }
+        }
+        e0.add(o0).intoMemorySegment(ALL, lanes, LE);
+        e1.add(o1).intoMemorySegment(ALL, lanes + BYTES, LE);
+        e2.add(o2).intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        e3.add(o3).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+    }
+
+    private static void f32(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
+            long lanes) {
+        long w0 = w + Math.min(row, last) * rowBytes;
+        long w1 = w + Math.min(row + distance, last) * rowBytes;
+        long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;
+        long w3 = w + Math.min(row + 3 * distance, last) * rowBytes;
+        FloatVector e0 = FloatVector.zero(F);
+        FloatVector o0 = FloatVector.zero(F);
+        FloatVector e1 = FloatVector.zero(F);
+        FloatVector o1 = FloatVector.zero(F);
+        FloatVector e2 = FloatVector.zero(F);
+        FloatVector o2 = FloatVector.zero(F);
+        FloatVector e3 = FloatVector.zero(F);
+        FloatVector o3 = FloatVector.zero(F);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 4L * (packing.depth() - packing.block() - full * packing.block());
+            for (int b = from; b < to; b++) {
+                long at = b * (2 * BYTES) + shift;
+                FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
+                FloatVector xo = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES) + BYTES, LE);
+                e0 = FloatVector.fromMemorySegment(F, ALL, w0 + at, LE).fma(xe, e0);
+                o0 = FloatVector.fromMemorySegment(F, ALL, w0 + at + BYTES, LE).fma(xo, o0);
+                e1 = FloatVector.fromMemorySegment(F, ALL, w1 + at, LE).fma(xe, e1);
+                o1 = FloatVector.fromMemorySegment(F, ALL, w1 + at + BYTES, LE).fma(xo, o1);
+                e2 = FloatVector.fromMemorySegment(F, ALL, w2 + at, LE).fma(xe, e2);
+                o2 = FloatVector.fromMemorySegment(F, ALL, w2 + at + BYTES, LE).fma(xo, o2);
+                e3 = FloatVector.fromMemorySegment(F, ALL, w3 + at, LE).fma(xe, e3);
+                o3 = FloatVector.fromMemorySegment(F, ALL, w3 + at + BYTES, LE).fma(xo, o3);
+            }
+        }
+        e0.add(o0).intoMemorySegment(ALL, lanes, LE);
+        e1.add(o1).intoMemorySegment(ALL, lanes + BYTES, LE);
+        e2.add(o2).intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        e3.add(o3).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+    }
+
+    private static void q8(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last, Packing packing,
+            long x, long lanes) {
+        int r0 = Math.min(row, last);
+        long w0 = w + r0 * rowBytes;
+        long s0 = scales + r0 * scaleBytes;
+        int r1 = Math.min(row + distance, last);
+        long w1 = w + r1 * rowBytes;
+        long s1 = scales + r1 * scaleBytes;
+        int r2 = Math.min(row + 2 * distance, last);
+        long w2 = w + r2 * rowBytes;
+        long s2 = scales + r2 * scaleBytes;
+        int r3 = Math.min(row + 3 * distance, last);
+        long w3 = w + r3 * rowBytes;
+        long s3 = scales + r3 * scaleBytes;
+        int r4 = Math.min(row + 4 * distance, last);
+        long w4 = w + r4 * rowBytes;
+        long s4 = scales + r4 * scaleBytes;
+        int r5 = Math.min(row + 5 * distance, last);
+        long w5 = w + r5 * rowBytes;
+        long s5 = scales + r5 * scaleBytes;
+        int r6 = Math.min(row + 6 * distance, last);
+        long w6 = w + r6 * rowBytes;
+        long s6 = scales + r6 * scaleBytes;
+        int r7 = Math.min(row + 7 * distance, last);
+        long w7 = w + r7 * rowBytes;
+        long s7 = scales + r7 * scaleBytes;
+        FloatVector a0 = FloatVector.zero(F);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        FloatVector a4 = FloatVector.zero(F);
+        FloatVector a5 = FloatVector.zero(F);
+        FloatVector a6 = FloatVector.zero(F);
+        FloatVector a7 = FloatVector.zero(F);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
+            for (int b = from; b < to; b++) {
+                long at = b * (long) DType.Q8_BLOCK + shift;
+                long xs = x + 4L * b * DType.Q8_BLOCK;
+                FloatVector p0 = FloatVector.zero(F);
+                FloatVector p1 = FloatVector.zero(F);
+                FloatVector p2 = FloatVector.zero(F);
+                FloatVector p3 = FloatVector.zero(F);
+                FloatVector p4 = FloatVector.zero(F);
+                FloatVector p5 = FloatVector.zero(F);
+                FloatVector p6 = FloatVector.zero(F);
+                FloatVector p7 = FloatVector.zero(F);
+                for (int i = 0; i < DType.Q8_BLOCK; i += LANES) {
+                    FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i, LE);
+                    // Where a byte vector has more lanes than a float vector, the lower half of it is converted.
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    p4 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w4 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p4);
+                    p5 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w5 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p5);
+                    p6 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w6 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p6);
+                    p7 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w7 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p7);
+                }
+                a0 = p0.fma(FloatVector.broadcast(F, Memory.f32(s0 + 4L * b)), a0);
+                a1 = p1.fma(FloatVector.broadcast(F, Memory.f32(s1 + 4L * b)), a1);
+                a2 = p2.fma(FloatVector.broadcast(F, Memory.f32(s2 + 4L * b)), a2);
+                a3 = p3.fma(FloatVector.broadcast(F, Memory.f32(s3 + 4L * b)), a3);
+                a4 = p4.fma(FloatVector.broadcast(F, Memory.f32(s4 + 4L * b)), a4);
+                a5 = p5.fma(FloatVector.broadcast(F, Memory.f32(s5 + 4L * b)), a5);
+                a6 = p6.fma(FloatVector.broadcast(F, Memory.f32(s6 + 4L * b)), a6);
+                a7 = p7.fma(FloatVector.broadcast(F, Memory.f32(s7 + 4L * b)), a7);
+            }
+        }
+        a0.intoMemorySegment(ALL, lanes, LE);
+        a1.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a2.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a3.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a4.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a5.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
+        a6.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
+        a7.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+    }
+}

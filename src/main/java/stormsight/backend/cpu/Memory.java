@@ -1,0 +1,51 @@
+package stormsight.backend.cpu;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
+/**
+ * Native memory by absolute address. One constant segment spans all of it, so that mapped files and allocated memory look alike to the
+ * compiler and no access checks a scope; in return every address must have been checked when a program was prepared.
+ */
+final class Memory {
+    static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
+
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    private Memory() {}
+
+    static float f32(long address) {
+        return ALL.get(F32, address);
+    }
+
+    static void f32(long address, float value) {
+        ALL.set(F32, address, value);
+    }
+
+    static int i32(long address) {
+        return ALL.get(I32, address);
+    }
+
+    static void i32(long address, int value) {
+        ALL.set(I32, address, value);
+    }
+
+    static short i16(long address) {
+        return ALL.get(I16, address);
+    }
+
+    static byte i8(long address) {
+        return ALL.get(ValueLayout.JAVA_BYTE, address);
+    }
+
+    static void copy(long from, long to, long bytes) {
+        MemorySegment.copy(ALL, from, ALL, to, bytes);
+    }
+
+    static void zero(long address, long bytes) {
+        ALL.asSlice(address, bytes).fill((byte) 0);
+    }
+}

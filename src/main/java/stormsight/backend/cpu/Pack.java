@@ -1,0 +1,78 @@
+package stormsight.backend.cpu;
+
+import stormsight.program.Step;
+
+/** Packs x into the shared scratch. */
+final class Pack implements Kernel {
+    /** Slots of one piece. */
+    private static final int PIECE = 512;
+
+    /** Tokens of a full tile. */
+    static final int TILE = Tile.VECTORS * Tile.LANES;
+
+    private final long x;
+    private final Packing packing;
+    private final int[] order;
+    private final Scratch scratch;
+
+    Pack(long x, Packing packing, Scratch scratch) {
+        this.x = x;
+        this.packing = packing;
+        this.scratch = scratch;
+        order = packing.order();
+        scratch.reserveShared(packing.bytes());
+    }
+
+    private int tokens(Step step) {
+        return Math.min(step.rows(), packing.capacity());
+    }
+
+    private int chunks() {
+        return (order.length + PIECE - 1) / PIECE;
+    }
+
+    @Override
+    public int pieces(Step step) {
+        int tokens = tokens(step);
+        return Packing.single(tokens) ? 1 : (tokens + TILE - 1) / TILE * chunks();
+    }
+
+    @Override
+    public void run(Step step, int piece, int worker) {
+        int tokens = tokens(step);
+        if (Packing.single(tokens)) {
+            for (int t = 0; t < tokens; t++) {
+                long from = x + 4L * t * packing.depth();
+                long to = scratch.shared() + 4L * t * order.length;
+                for (int slot = 0; slot < order.length; slot++) {
+                    int index = order[slot];
+                    Memory.f32(to + 4L * slot, index < 0 ? 0 : Memory.f32(from + 4L * index));
+                }
+            }
+            return;
+        }
+        int first = piece / chunks() * TILE;
+        int count = Math.min(TILE, tokens - first);
+        int padded = Packing.padded(count);
+        long rowBytes = 4L * packing.depth();
+        long from = x + first * rowBytes;
+        long to = scratch.shared() + 4L * first * order.length;
+        int start = piece % chunks() * PIECE;
+        for (int slot = start; slot < Math.min(start + PIECE, order.length); slot++) {
+            int index = order[slot];
+            long line = to + 4L * slot * padded;
+            if (index < 0) {
+                for (int t = 0; t < padded; t++) {
+                    Memory.f32(line + 4L * t, 0);
+                }
+                continue;
+            }
+            for (int t = 0; t < count; t++) {
+                Memory.f32(line + 4L * t, Memory.f32(from + t * rowBytes + 4L * index));
+            }
+            for (int t = count; t < padded; t++) {
+                Memory.f32(line + 4L * t, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+package stormsight.backend.cpu;
+
+import stormsight.program.DType;
+
+/**
+ * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A row is cut into blocks. With
+ * {@code pairs}, a block of 2 L values (L lanes) is first those of even index, then those of odd index, as two 16-bit weights are read as one
+ * integer. A last, partial block reads the last whole block of the row again, with zeros for the values of x that were counted already.
+ *
+ * @param depth columns of x
+ * @param capacity rows of x that are packed at most
+ */
+record Packing(boolean pairs, int block, int depth, int capacity) {
+    private static final int LANES = Tile.LANES;
+
+    /** Up to so many tokens are multiplied one by one, each row of weights being read from the cache again. */
+    private static final int SINGLE_TOKENS = 4;
+
+    static Packing of(Product product) {
+        boolean pairs = product.dtype() == DType.BF16 || product.dtype() == DType.F16;
+        int block = product.dtype() == DType.Q8 ? DType.Q8_BLOCK : 2 * LANES;
+        return new Packing(pairs, block, product.depth(), product.capacity());
+    }
+
+    /** Whether tokens are packed one after the other; else they lie in tiles [slot, token]. */
+    static boolean single(int tokens) {
+        return tokens <= SINGLE_TOKENS;
+    }
+
+    static int maxSingle(int capacity) {
+        return Math.min(capacity, SINGLE_TOKENS);
+    }
+
+    /** Whether a row is shorter than a block: it then stands as it is, with zeros after it. */
+    boolean small() {
+        return depth < block;
+    }
+
+    /** Values of a packed row. */
+    int slots() {
+        return (depth + block - 1) / block * block;
+    }
+
+    /** Whole blocks of a row. */
+    int fullBlocks() {
+        return depth / block;
+    }
+
+    /** First value of the row that block b reads. */
+    int start(int b) {
+        return Math.min(b * block, depth - block);
+    }
+
+    /** Index into the row for each slot, -1 for a zero. */
+    int[] order() {
+        int[] order = new int[slots()];
+        for (int slot = 0; slot < order.length; slot++) {
+            int b = slot / block;
+            int i = slot % block;
+            if (small()) {
+                order[slot] = i < depth ? i : -1;
+            } else {
+                int within = !pairs ? i : i < LANES ? 2 * i : 2 * (i - LANES) + 1;
+                int index = start(b) + within;
+                order[slot] = index < b * block ? -1 : index;
+            }
+        }
+        return order;
+    }
+
+    /** Tokens rounded up to whole vectors. */
+    static int padded(int tokens) {
+        return (tokens + LANES - 1) / LANES * LANES;
+    }
+
+    long bytes() {
+        return 4L * slots() * Math.max(maxSingle(capacity), padded(capacity));
+    }
+}

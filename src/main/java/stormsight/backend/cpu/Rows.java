@@ -1,0 +1,114 @@
+package stormsight.backend.cpu;
+
+import stormsight.program.Op;
+import stormsight.program.Step;
+
+/** Operations that move rows: the same for every path. */
+final class Rows {
+    private Rows() {}
+
+    /** {@code out[i] = scale * table[ids[i]]}, or a row of the image features for a negative id. */
+    static final class Embed implements Kernel {
+        private final long ids;
+        private final Weight table;
+        private final float scale;
+        private final long features;
+        private final int featureRows;
+        private final long out;
+        private final int capacity;
+
+        Embed(Op.Embed op, Binding binding) {
+            ids = binding.address(op.ids());
+            table = binding.weight(op.table());
+            scale = op.scale();
+            features = binding.address(op.features());
+            featureRows = op.features().isPresent() ? op.features().get().rows() : 0;
+            out = binding.address(op.out());
+            capacity = op.out().rows();
+        }
+
+        @Override
+        public int pieces(Step step) {
+            return Math.min(step.rows(), capacity);
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            int id = Memory.i32(ids + 4L * piece);
+            long rowBytes = 4L * table.columns();
+            if (id >= 0) {
+                if (id >= table.rows()) {
+                    throw new IllegalArgumentException("token id " + id + ", the table has " + table.rows() + " rows");
+                }
+                table.decode(id, scale, out + piece * rowBytes);
+            } else {
+                long feature = -1L - id;
+                if (feature >= featureRows) {
+                    throw new IllegalArgumentException("image row " + feature + ", there are " + featureRows);
+                }
+                Memory.copy(features + feature * rowBytes, out + piece * rowBytes, rowBytes);
+            }
+        }
+    }
+
+    /** Copies the run's rows, to row {@code position} onwards if they go to a cache. */
+    static final class Copy implements Kernel {
+        private final long from;
+        private final long to;
+        private final int capacity;
+        private final long rowBytes;
+        private final boolean store;
+
+        Copy(Op.Store op, Binding binding) {
+            from = binding.address(op.x());
+            to = binding.address(op.cache());
+            capacity = op.x().rows();
+            rowBytes = 4L * op.x().columns();
+            store = true;
+        }
+
+        Copy(Op.Copy op, Binding binding) {
+            from = binding.address(op.x());
+            to = binding.address(op.out());
+            capacity = op.out().rows();
+            rowBytes = 4L * op.x().columns();
+            store = false;
+        }
+
+        @Override
+        public int pieces(Step step) {
+            return 1;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            long offset = store ? step.position() * rowBytes : 0;
+            Memory.copy(from, to + offset, Math.min(step.rows(), capacity) * rowBytes);
+        }
+    }
+
+    /** {@code out[0] = x[rows - 1]}. */
+    static final class Last implements Kernel {
+        private final long from;
+        private final long to;
+        private final int capacity;
+        private final long rowBytes;
+
+        Last(Op.LastRow op, Binding binding) {
+            from = binding.address(op.x());
+            to = binding.address(op.out());
+            capacity = op.x().rows();
+            rowBytes = 4L * op.x().columns();
+        }
+
+        @Override
+        public int pieces(Step step) {
+            return 1;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            Memory.copy(from + (Math.min(step.rows(), capacity) - 1) * rowBytes, to, rowBytes);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+package stormsight.backend.cpu;
+
+import java.util.Arrays;
+import java.util.List;
+import stormsight.program.Op;
+import stormsight.program.Sampling;
+import stormsight.program.Step;
+
+/**
+ * Draws a token: the same code for every path. Ranks are decided by the logits themselves, -0 counting as 0, which gives the order of the exact
+ * probabilities. Weights {@code exp((z - max) / temperature)} are rounded to F32 and summed in double precision.
+ *
+ * <p>There is no sort: logits are mapped to integers of the same order, and the last one kept is found digit by digit in histograms of
+ * {@value #DIGIT_BITS} bits, of counts for top-k and of weights for top-p.
+ */
+final class Sample {
+    /** Logits of one piece. */
+    private static final int PIECE = 1 << 13;
+
+    private static final int DIGIT_BITS = 11;
+    private static final int DIGITS = 1 << DIGIT_BITS;
+    private static final int ROUNDS = 3;
+
+    private final long logits;
+    private final int capacity;
+    private final int columns;
+    private final int vocabulary;
+    private final long token;
+    private final long logProbability;
+
+    private final int pieces;
+    private final float[] largest;
+    private final int[] largestId;
+    private final double[] sums;
+    private final float[] weights;
+    private final int[] counts = new int[DIGITS];
+    private final double[] masses = new double[DIGITS];
+
+    /** The last key kept, and how many of the logits that equal it are, lowest ids first. */
+    private long cutKey;
+    private int cutTies;
+
+    private Sample(Op.Sample op, Binding binding) {
+        logits = binding.address(op.logits());
+        capacity = op.logits().rows();
+        columns = op.logits().columns();
+        vocabulary = op.vocabulary();
+        token = binding.address(op.token());
+        logProbability = binding.address(op.logProbability());
+        pieces = (vocabulary + PIECE - 1) / PIECE;
+        largest = new float[pieces];
+        largestId = new int[pieces];
+        sums = new double[pieces];
+        weights = new float[vocabulary];
+    }
+
+    static List<Kernel> kernels(Op.Sample op, Binding binding) {
+        Sample sample = new Sample(op, binding);
+        return List.of(sample.new Largest(), sample.new Sums(), sample.new Draw());
+    }
+
+    /** Address of the last row of logits. */
+    private long row(Step step) {
+        return logits + (Math.min(step.rows(), capacity) - 1) * 4L * columns;
+    }
+
+    /** Largest logit of each piece and its lowest id; NaN if there is one. */
+    private final class Largest implements Kernel {
+        @Override
+        public int pieces(Step step) {
+            return pieces;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            long row = row(step);
+            int from = piece * PIECE;
+            int to = Math.min(from + PIECE, vocabulary);
+            int best = from;
+            float bestLogit = Memory.f32(row + 4L * from);
+            for (int i = from; i < to; i++) {
+                float logit = Memory.f32(row + 4L * i);
+                if (logit > bestLogit) {
+                    bestLogit = logit;
+                    best = i;
+                } else if (logit != logit) {
+                    bestLogit = logit;
+                    break;
+                }
+            }
+            largest[piece] = bestLogit;
+            largestId[piece] = best;
+        }
+    }
+
+    /** Id of the largest logit, -1 if one is not a number. */
+    private int best() {
+        int best = 0;
+        for (int piece = 0; piece < pieces; piece++) {
+            if (Float.isNaN(largest[piece])) {
+                return -1;
+            }
+            if (largest[piece] > largest[best]) {
+                best = piece;
+            }
+        }
+        return largestId[best];
+    }
+
+    /** Sum of exp(z - max) for the log-probability, and the weights if there is something to draw. */
+    private final class Sums implements Kernel {
+        @Override
+        public int pieces(Step step) {
+            return pieces;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            int best = best();
+            if (best < 0) {
+                return;
+            }
+            long row = row(step);
+            float max = Memory.f32(row + 4L * best);
+            double temperature = step.sampling().temperature();
+            int to = Math.min((piece + 1) * PIECE, vocabulary);
+            double sum = 0;
+            for (int i = piece * PIECE; i < to; i++) {
+                float logit = Memory.f32(row + 4L * i);
+                double difference = logit == max ? 0 : (double) logit - max;
+                double exp = Math.exp(difference);
+                sum += exp;
+                if (temperature > 0) {
+                    weights[i] = (float) (temperature == 1 ? exp : Math.exp(difference / temperature));
+                }
+            }
+            sums[piece] = sum;
+        }
+    }
+
+    private final class Draw implements Kernel {
+        @Override
+        public int pieces(Step step) {
+            return 1;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            int best = best();
+            if (best < 0) {
+                Memory.i32(token, -1);
+                Memory.f32(logProbability, Float.NaN);
+                return;
+            }
+            long row = row(step);
+            double sum = 0;
+            for (int i = 0; i < pieces; i++) {
+                sum += sums[i];
+            }
+            int drawn = step.sampling().greedy() ? best : draw(row, step.sampling(), step.coin());
+            float max = Memory.f32(row + 4L * best);
+            float logit = Memory.f32(row + 4L * drawn);
+            Memory.i32(token, drawn);
+            Memory.f32(logProbability, (float) ((logit == max ? 0 : (double) logit - max) - Math.log(sum)));
+        }
+    }
+
+    private int draw(long row, Sampling sampling, float coin) {
+        cutKey = 0;
+        cutTies = Integer.MAX_VALUE;
+        if (sampling.topK() > 0 && sampling.topK() < vocabulary) {
+            cutByCount(row, sampling.topK());
+        }
+        if (sampling.topP() < 1) {
+            cutByMass(row, sampling.topP());
+        }
+        double sum = keptSum(row);
+        double aim = coin * sum;
+        double cumulated = 0;
+        int ties = cutTies;
+        int last = -1;
+        for (int i = 0; i < vocabulary; i++) {
+            long key = key(row, i);
+            if (key > cutKey || key == cutKey && ties-- > 0) {
+                cumulated += weights[i];
+                if (cumulated > aim) {
+                    return i;
+                }
+                last = i;
+            }
+        }
+        return last;
+    }
+
+    private double keptSum(long row) {
+        double sum = 0;
+        int ties = cutTies;
+        for (int i = 0; i < vocabulary; i++) {
+            long key = key(row, i);
+            if (key > cutKey || key == cutKey && ties-- > 0) {
+                sum += weights[i];
+            }
+        }
+        return sum;
+    }
+
+    /** Keeps the first {@code k} by rank. */
+    private void cutByCount(long row, int k) {
+        long prefix = 0;
+        int missing = k;
+        for (int round = 0; round < ROUNDS; round++) {
+            int shift = shift(round);
+            Arrays.fill(counts, 0);
+            for (int i = 0; i < vocabulary; i++) {
+                long key = key(row, i);
+                if (key >>> shift + DIGIT_BITS == prefix) {
+                    counts[(int) (key >>> shift) & DIGITS - 1]++;
+                }
+            }
+            int digit = DIGITS - 1;
+            while (counts[digit] < missing) {
+                missing -= counts[digit--];
+            }
+            prefix = prefix << DIGIT_BITS | digit;
+        }
+        cutKey = prefix;
+        cutTies = missing;
+    }
+
+    /** Of those kept, keeps the shortest beginning by rank whose weights sum to at least {@code topP} of their sum. */
+    private void cutByMass(long row, float topP) {
+        double missing = topP * keptSum(row);
+        long prefix = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+            int shift = shift(round);
+            Arrays.fill(masses, 0);
+            Arrays.fill(counts, 0);
+            int ties = cutTies;
+            for (int i = 0; i < vocabulary; i++) {
+                long key = key(row, i);
+                boolean kept = key > cutKey || key == cutKey && ties-- > 0;
+                if (kept && key >>> shift + DIGIT_BITS == prefix) {
+                    int digit = (int) (key >>> shift) & DIGITS - 1;
+                    masses[digit] += weights[i];
+                    counts[digit]++;
+                }
+            }
+            int digit = DIGITS - 1;
+            int lastUsed = -1;
+            while (digit >= 0 && (counts[digit] == 0 || masses[digit] < missing)) {
+                if (counts[digit] > 0) {
+                    missing -= masses[digit];
+                    lastUsed = digit;
+                }
+                digit--;
+            }
+            if (digit < 0) {
+                // Rounding of the sums left a rest: the lowest one counted is the last one kept.
+                digit = lastUsed;
+                missing += masses[digit];
+            }
+            prefix = prefix << DIGIT_BITS | digit;
+        }
+        int digit = (int) prefix & DIGITS - 1;
+        int ties = counts[digit];
+        double each = masses[digit] / ties;
+        int needed = 1;
+        while (needed < ties && needed * each < missing) {
+            needed++;
+        }
+        cutKey = prefix;
+        cutTies = needed;
+    }
+
+    /** Bits below the digit of a round. */
+    private static int shift(int round) {
+        return (ROUNDS - 1 - round) * DIGIT_BITS;
+    }
+
+    /** An unsigned 32-bit number that orders as the logit does. */
+    private long key(long row, int id) {
+        int bits = Float.floatToRawIntBits(Memory.f32(row + 4L * id) + 0f);
+        return (bits < 0 ? ~bits : bits | 0x80000000) & 0xFFFFFFFFL;
+    }
+}

@@ -1,0 +1,54 @@
+package stormsight.backend.cpu;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.BackendProvider;
+import stormsight.backend.DeviceInfo;
+
+/** The processor with the Vector API, or with the scalar loops where that module is not in the Java runtime. */
+public final class VectorProvider implements BackendProvider {
+    private static final String MODULE = "jdk.incubator.vector";
+    private static final Logger LOG = LoggerFactory.getLogger(VectorProvider.class);
+
+    private static boolean vectors() {
+        return ModuleLayer.boot().findModule(MODULE).isPresent();
+    }
+
+    private static Supplier<Kernels> kernels() {
+        return vectors() ? VectorKernels::new : ScalarKernels::new;
+    }
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    @Override
+    public int priority() {
+        return 0;
+    }
+
+    @Override
+    public Optional<String> unavailable() {
+        return Optional.empty();
+    }
+
+    @Override
+    public List<DeviceInfo> devices() {
+        return List.of(CpuBackend.device(name(), kernels().get().description(), Runtime.getRuntime().availableProcessors()));
+    }
+
+    @Override
+    public Backend open(BackendOptions options) {
+        Backend backend = CpuBackend.open(name(), options, kernels());
+        DeviceInfo device = backend.device();
+        LOG.info("cpu: {}, {} threads{}", device.runtime(), device.computeUnits(),
+                vectors() ? "" : " (slow: start Java with --add-modules " + MODULE + ")");
+        return backend;
+    }
+}

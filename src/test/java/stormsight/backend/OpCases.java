@@ -1,0 +1,485 @@
+package stormsight.backend;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SplittableRandom;
+import stormsight.checkpoint.HostTensor;
+import stormsight.checkpoint.Q8;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Sampling;
+import stormsight.program.Segment;
+import stormsight.program.Shape;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+
+/**
+ * The cases that every backend must pass: each operation, each weight type, and shapes of 1, primes, tiles more or less one, and the widths of
+ * real models. The expected values are those of the backend "scalar".
+ */
+public final class OpCases {
+    private static final DType[] WEIGHT_TYPES = {DType.F32, DType.F16, DType.BF16, DType.Q8};
+
+    /** Sums of up to 16384 products in F32, of terms about as large as the result. */
+    private static final double SUM = 2e-5;
+
+    private static final String SUM_REASON = "F32 sums of up to 16384 products";
+
+    /** An exponential function or a reciprocal root of a few units in the last place, then short sums. */
+    private static final double FUNCTION = 5e-6;
+
+    private static final String FUNCTION_REASON = "F32 functions right to a few units in the last place";
+
+    private final List<OpCase> cases = new ArrayList<>();
+
+    private OpCases() {}
+
+    /** All cases, in the same order each time; their data are made when they are asked for. */
+    public static List<OpCase> all() {
+        OpCases all = new OpCases();
+        all.embed();
+        all.matMul();
+        all.gatedGelu();
+        all.norms();
+        all.rope();
+        all.moves();
+        all.softCap();
+        all.attention();
+        all.probes();
+        all.sample();
+        return all.cases;
+    }
+
+    /** @throws AssertionError naming case, tensor and element if a backend's results differ from the reference's by more than the tolerance */
+    public static void check(Backend backend, OpCase opCase) {
+        try (Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT)) {
+            OpCase.Setup setup = opCase.setup().get();
+            compare(opCase, setup, run(backend, setup), run(scalar, setup));
+        }
+    }
+
+    /** Outputs of a case, all layers of a stack one after the other. */
+    public static Map<Tensor, MemorySegment> run(Backend backend, OpCase.Setup setup) {
+        Map<Tensor, MemorySegment> outputs = new LinkedHashMap<>();
+        try (Executor executor = backend.prepare(setup.weights(), setup.programs(), RunListener.NONE)) {
+            setup.inputs().forEach(executor::write);
+            for (OpCase.Run run : setup.runs()) {
+                executor.run(run.program(), run.step());
+            }
+            for (Tensor output : setup.outputs()) {
+                MemorySegment to = MemorySegment.ofArray(new byte[Math.toIntExact(output.bytes())]);
+                executor.read(output, to);
+                outputs.put(output, to);
+            }
+        }
+        return outputs;
+    }
+
+    /** @throws AssertionError at the first element that differs by more than the tolerance */
+    public static void compare(OpCase opCase, OpCase.Setup setup, Map<Tensor, MemorySegment> actual,
+            Map<Tensor, MemorySegment> expected) {
+        for (Tensor output : setup.outputs()) {
+            MemorySegment a = actual.get(output);
+            MemorySegment e = expected.get(output);
+            int count = Math.toIntExact(e.byteSize() / 4);
+            double largest = 0;
+            for (int i = 0; output.dtype() == DType.F32 && i < count; i++) {
+                float value = Math.abs(e.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
+                largest = Float.isFinite(value) ? Math.max(largest, value) : largest;
+            }
+            for (int i = 0; i < count; i++) {
+                boolean equal;
+                if (output.dtype() == DType.I32) {
+                    equal = a.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, i) == e.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, i);
+                } else {
+                    float x = a.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
+                    float y = e.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
+                    equal = Float.compare(x, y) == 0 || Math.abs((double) x - y) <= opCase.tolerance() * (1 + largest);
+                }
+                if (!equal) {
+                    throw new AssertionError(opCase.name() + ": " + output + " element " + i + " is " + text(output, a, i) + ", expected "
+                            + text(output, e, i) + ", tolerance " + opCase.tolerance() + " of 1 + " + largest);
+                }
+            }
+        }
+    }
+
+    private static String text(Tensor tensor, MemorySegment data, int i) {
+        return tensor.dtype() == DType.I32 ? String.valueOf(data.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, i))
+                : String.valueOf(data.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
+    }
+
+    /** Collects the tensors of one case. Values are random, seeded by the name of the case. */
+    static final class Data {
+        final Arena arena = Arena.ofAuto();
+        final SplittableRandom random;
+        final Map<Tensor, HostTensor> weights = new LinkedHashMap<>();
+        final Map<Tensor, MemorySegment> inputs = new LinkedHashMap<>();
+        final List<OpCase.Run> runs = new ArrayList<>();
+        final List<Tensor> outputs = new ArrayList<>();
+
+        Data(String name) {
+            random = new SplittableRandom(name.hashCode());
+        }
+
+        /** Uniform in [-1, 1). */
+        float value() {
+            return (float) random.nextDouble(-1, 1);
+        }
+
+        /** An F32 input of random values, all of size about scale. */
+        Tensor input(String name, double scale, int... shape) {
+            Tensor tensor = new Tensor(name, DType.F32, Shape.of(shape), Tensor.Kind.INPUT, 1);
+            MemorySegment data = arena.allocate(Math.max(tensor.bytes(), 4));
+            for (long i = 0; i < tensor.shape().elements(); i++) {
+                data.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, (float) (value() * scale));
+            }
+            inputs.put(tensor, data);
+            return tensor;
+        }
+
+        Tensor ids(String name, int... values) {
+            Tensor tensor = new Tensor(name, DType.I32, Shape.of(values.length), Tensor.Kind.INPUT, 1);
+            inputs.put(tensor, MemorySegment.ofArray(values));
+            return tensor;
+        }
+
+        Tensor output(String name, int layers, int... shape) {
+            Tensor tensor = new Tensor(name, DType.F32, Shape.of(shape), Tensor.Kind.OUTPUT, layers);
+            outputs.add(tensor);
+            return tensor;
+        }
+
+        Tensor cache(String name, int... shape) {
+            return new Tensor(name, DType.F32, Shape.of(shape), Tensor.Kind.CACHE, 1);
+        }
+
+        /** A weight of random values about scale in size, at an address that is not aligned. */
+        Tensor weight(String name, DType dtype, double scale, int... dimensions) {
+            Shape shape = Shape.of(dimensions);
+            Tensor tensor = Tensor.weight(name, dtype, shape);
+            long elements = shape.elements();
+            DType stored = dtype == DType.Q8 ? DType.F32 : dtype;
+            MemorySegment data = arena.allocate(stored.bytes(shape) + 2).asSlice(2);
+            for (long i = 0; i < elements; i++) {
+                float value = (float) (value() * scale);
+                switch (stored) {
+                    case F32 -> data.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, value);
+                    // Every 31st value is subnormal.
+                    case F16 -> data.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i,
+                            Float.floatToFloat16(i % 31 == 0 ? value * 0x1p-15f : value));
+                    case BF16 -> data.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, (short) (Float.floatToRawIntBits(value) >> 16));
+                    case Q8, I32, U8 -> throw new IllegalStateException("weights of type " + stored);
+                }
+            }
+            HostTensor value = HostTensor.of(stored, shape, data);
+            weights.put(tensor, dtype == DType.Q8 ? Q8.quantize(value, arena) : value);
+            return tensor;
+        }
+
+        void run(Step step, Op... ops) {
+            run(1, step, ops);
+        }
+
+        void run(int layers, Step step, Op... ops) {
+            runs.add(new OpCase.Run(new Program("case", List.of(new Segment("layers", 0, layers, List.of(ops)))), step));
+        }
+
+        OpCase.Setup setup() {
+            return new OpCase.Setup(weights, inputs, runs, outputs);
+        }
+    }
+
+    /** Fills in the data of a case. */
+    private interface Author {
+        void write(Data data);
+    }
+
+    private void add(String name, double tolerance, String reason, Author author) {
+        cases.add(new OpCase(name, tolerance, reason, () -> {
+            Data data = new Data(name);
+            author.write(data);
+            return data.setup();
+        }));
+    }
+
+    private void embed() {
+        for (DType dtype : WEIGHT_TYPES) {
+            for (int columns : new int[] {1, 7, 33, 1152}) {
+                add("embed_5x" + columns + "_" + dtype, 1e-6, "one product", data -> {
+                    Tensor ids = data.ids("ids", 0, -3, 10, -1, 4, 4, -2);
+                    Op embed = new Op.Embed(ids, data.weight("table", dtype, 1, 11, columns), 3.5f,
+                            Optional.of(data.input("features", 1, 3, columns)), data.output("out", 1, 7, columns));
+                    data.run(new Step(0, 5, 0), embed);
+                });
+            }
+        }
+        add("embed_withoutImages", 1e-6, "one product", data -> data.run(new Step(3, 2, 0), new Op.Embed(data.ids("ids", 1, 0),
+                data.weight("table", DType.BF16, 1, 2, 64), 1, Optional.empty(), data.output("out", 1, 2, 64))));
+    }
+
+    /** Rows, depth and width of products. */
+    private static final int[][] PRODUCTS = {{1, 1, 1}, {1, 7, 13}, {1, 31, 8}, {1, 32, 9}, {1, 33, 65}, {1, 1152, 72}, {1, 2048, 33},
+        {1, 4304, 24}, {1, 16384, 16}, {1, 64, 4101}, {2, 97, 10}, {3, 2048, 17}, {4, 63, 64}, {5, 1, 3}, {5, 64, 1}, {7, 15, 23},
+        {15, 65, 47}, {16, 1152, 72}, {17, 257, 129}, {31, 31, 31}, {33, 4304, 40}, {47, 256, 8}, {48, 255, 7}, {49, 130, 67}, {6, 16384, 8},
+        {6, 48, 4100}, {97, 272, 65}, {272, 288, 80}, {491, 72, 20}};
+
+    private void matMul() {
+        int variant = 0;
+        for (int[] shape : PRODUCTS) {
+            for (DType dtype : WEIGHT_TYPES) {
+                // Each shape meets all combinations over the types and its neighbours.
+                int options = variant++ * 3 % 8;
+                matMul(shape[0], shape[0], shape[1], shape[2], dtype, (options & 1) != 0, (options & 2) != 0, (options & 4) != 0);
+            }
+        }
+        matMul(9, 5, 64, 40, DType.BF16, true, true, true);
+        matMul(60, 49, 64, 40, DType.Q8, true, true, true);
+        matMul(3, 1, 64, 40, DType.F16, false, false, true);
+    }
+
+    private void matMul(int capacity, int rows, int depth, int width, DType dtype, boolean bias, boolean gelu, boolean residual) {
+        String name = "matMul_" + rows + "x" + depth + "x" + width + "_" + dtype + (bias ? "_bias" : "") + (gelu ? "_gelu" : "")
+                + (residual ? "_residual" : "") + (capacity > rows ? "_of" + capacity : "");
+        add(name, SUM, SUM_REASON, data -> {
+            Tensor x = data.input("x", 1, capacity, depth);
+            Tensor out = data.output("out", 1, capacity, width);
+            Tensor w = data.weight("w", dtype, 3 / Math.sqrt(depth), width, depth);
+            List<Op> ops = new ArrayList<>();
+            if (residual) {
+                ops.add(new Op.Copy(data.input("before", 1, capacity, width), out));
+            }
+            ops.add(new Op.MatMul(x, w, bias ? Optional.of(data.weight("bias", DType.F32, 1, width)) : Optional.empty(),
+                    gelu ? Op.Activation.GELU_TANH : Op.Activation.NONE, residual ? Optional.of(out) : Optional.empty(), out));
+            data.run(new Step(0, rows, rows), ops.toArray(Op[]::new));
+        });
+    }
+
+    private void gatedGelu() {
+        int[][] shapes = {{1, 1, 1}, {1, 33, 13}, {1, 2048, 136}, {1, 64, 4101}, {2, 96, 67}, {5, 31, 8}, {17, 300, 65}, {48, 2304, 16},
+            {481, 64, 9}};
+        for (int[] shape : shapes) {
+            for (DType dtype : WEIGHT_TYPES) {
+                add("gatedGelu_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype, SUM, SUM_REASON, data -> {
+                    double scale = 3 / Math.sqrt(shape[1]);
+                    data.run(new Step(0, shape[0], 0), new Op.GatedGelu(data.input("x", 1, shape[0], shape[1]),
+                            data.weight("gate", dtype, scale, shape[2], shape[1]), data.weight("up", dtype, scale, shape[2], shape[1]),
+                            data.output("out", 1, shape[0], shape[2])));
+                });
+            }
+        }
+        // Two products in a row read the same x, then one of them changes it.
+        add("matMul_sameInput", SUM, SUM_REASON, data -> {
+            Tensor x = data.input("x", 1, 6, 64);
+            Tensor a = data.output("a", 1, 6, 64);
+            Tensor b = data.output("b", 1, 6, 64);
+            Tensor c = data.output("c", 1, 6, 64);
+            Tensor w = data.weight("w", DType.BF16, 0.2, 64, 64);
+            data.run(new Step(0, 6, 0), product(x, w, a), product(x, w, b), product(a, w, b), product(b, w, a), product(a, w, c));
+        });
+    }
+
+    private static Op product(Tensor x, Tensor w, Tensor out) {
+        return new Op.MatMul(x, w, Optional.empty(), Op.Activation.NONE, Optional.empty(), out);
+    }
+
+    private void norms() {
+        for (int rows : new int[] {1, 9}) {
+            for (int columns : new int[] {1, 7, 16, 17, 1152, 2048, 2305}) {
+                add("layerNorm_" + rows + "x" + columns, FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
+                        new Op.LayerNorm(data.input("x", 5, rows, columns), data.weight("w", DType.F32, 1, columns),
+                                data.weight("bias", DType.F32, 1, columns), 1e-6f, data.output("out", 1, rows, columns))));
+                add("rmsNorm_" + rows + "x" + columns, FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
+                        new Op.RmsNorm(data.input("x", 5, rows, columns), data.weight("w", DType.F32, 1, columns), 1e-6f,
+                                Optional.empty(), data.output("out", 1, rows, columns))));
+                add("rmsNorm_" + rows + "x" + columns + "_residual", FUNCTION, FUNCTION_REASON, data -> {
+                    Tensor out = data.output("out", 1, rows + 1, columns);
+                    data.run(new Step(7, rows, 0), new Op.Copy(data.input("before", 1, rows + 1, columns), out),
+                            new Op.RmsNorm(data.input("x", 0.01, rows + 1, columns), data.weight("w", DType.F32, 1, columns), 1e-6f,
+                                    Optional.of(out), out));
+                });
+            }
+        }
+        add("layerNorm_inPlace", FUNCTION, FUNCTION_REASON, data -> {
+            Tensor out = data.output("out", 1, 3, 72);
+            data.run(new Step(0, 3, 0), new Op.Copy(data.input("before", 1, 3, 72), out), new Op.LayerNorm(out,
+                    data.weight("w", DType.F32, 1, 72), data.weight("bias", DType.F32, 1, 72), 1e-6f, out));
+        });
+    }
+
+    private void rope() {
+        int[][] shapes = {{1, 1, 2, 0}, {1, 3, 6, 5}, {1, 8, 256, 30}, {9, 2, 64, 0}, {17, 3, 72, 11}, {5, 1, 128, 40}};
+        for (int[] shape : shapes) {
+            add("rope_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_at" + shape[3], 1e-6, "two products and a sum", data -> {
+                Tensor out = data.output("out", 1, shape[0] + 1, shape[1] * shape[2]);
+                Tensor table = data.weight("table", DType.F32, 1, 64, shape[2]);
+                data.run(new Step(shape[3], shape[0], 0),
+                        new Op.Copy(data.input("x", 1, shape[0] + 1, shape[1] * shape[2]), out), new Op.Rope(out, table, shape[1]));
+            });
+        }
+    }
+
+    private void moves() {
+        add("store", 0, "a copy", data -> {
+            Tensor cache = data.cache("cache", 11, 5);
+            Tensor x = data.input("x", 1, 4, 5);
+            data.run(new Step(6, 3, 0), new Op.Store(x, cache));
+            data.run(new Step(2, 1, 0), new Op.Store(x, cache));
+            data.run(new Step(0, 11, 0), new Op.Copy(cache, data.output("out", 1, 11, 5)));
+        });
+        add("copy", 0, "a copy", data -> data.run(new Step(2, 3, 0),
+                new Op.Copy(data.input("x", 1, 5, 7), data.output("out", 1, 4, 7))));
+        add("lastRow", 0, "a copy", data -> data.run(new Step(2, 3, 0),
+                new Op.LastRow(data.input("x", 1, 5, 7), data.output("out", 1, 1, 7))));
+        add("lastRow_ofOne", 0, "a copy", data -> data.run(new Step(9, 1, 0),
+                new Op.LastRow(data.input("x", 1, 1, 2048), data.output("out", 1, 1, 2048))));
+    }
+
+    private void softCap() {
+        int[][] shapes = {{1, 1}, {3, 17}, {1, 8193}};
+        for (int[] shape : shapes) {
+            for (double scale : new double[] {0.01, 50, 1000}) {
+                add("softCap_" + shape[0] + "x" + shape[1] + "_" + scale, FUNCTION, FUNCTION_REASON, data -> {
+                    Tensor out = data.output("out", 1, shape);
+                    data.run(new Step(0, shape[0], 0), new Op.Copy(data.input("x", scale, shape), out), new Op.SoftCap(out, 30));
+                });
+            }
+        }
+    }
+
+    /** What a case of attention is made of. Layer 1 slides only if the period is 1. */
+    private record Attend(int heads, int keyValueHeads, int dim, int rows, int position, int prefix, float softCap, int window, int period) {
+        String name() {
+            return rows + "x" + heads + "of" + keyValueHeads + "x" + dim + "_at" + position + "_prefix" + prefix
+                    + (softCap != 0 ? "_cap" : "") + (window != 0 ? "_window" + window + "in" + period : "");
+        }
+
+        Op.Attention op(Data data, int layers) {
+            int tokens = position + rows + 3;
+            return new Op.Attention(data.input("q", 2, rows + 1, heads * dim), data.input("k", 2, tokens, keyValueHeads * dim),
+                    data.input("v", 1, tokens, keyValueHeads * dim), new Op.Heads(heads, keyValueHeads, dim), (float) (1 / Math.sqrt(dim)),
+                    softCap, window == 0 ? Optional.empty() : Optional.of(new Op.SlidingWindow(window, period)),
+                    data.output("out", layers, rows + 1, heads * dim));
+        }
+    }
+
+    private static final Attend[] ATTENDS = {
+        new Attend(1, 1, 1, 1, 0, 0, 0, 0, 1),
+        new Attend(2, 2, 72, 50, 0, 50, 0, 0, 1),
+        new Attend(3, 3, 64, 49, 0, 49, 0, 0, 1),
+        new Attend(8, 1, 256, 19, 0, 19, 0, 0, 1),
+        new Attend(8, 4, 256, 13, 0, 13, 50, 0, 1),
+        new Attend(8, 1, 256, 1, 100, 60, 0, 0, 1),
+        new Attend(8, 4, 256, 1, 77, 60, 50, 0, 1),
+        new Attend(4, 2, 128, 48, 0, 0, 0, 0, 1),
+        new Attend(2, 1, 128, 47, 3, 0, 0, 0, 1),
+        new Attend(6, 2, 5, 17, 4, 9, 20, 0, 1),
+        new Attend(2, 2, 64, 31, 0, 10, 0, 7, 1),
+        new Attend(2, 1, 64, 31, 0, 10, 0, 7, 2),
+        new Attend(4, 2, 72, 1, 90, 20, 30, 16, 2),
+        new Attend(2, 2, 8, 20, 6, 26, 0, 3, 1),
+        new Attend(1, 1, 16, 300, 0, 0, 0, 64, 1),
+    };
+
+    private void attention() {
+        for (Attend attend : ATTENDS) {
+            int layers = attend.window == 0 ? 1 : 2;
+            add("attention_" + attend.name(), SUM, SUM_REASON,
+                    data -> data.run(layers, new Step(attend.position, attend.rows, attend.prefix), attend.op(data, layers)));
+        }
+    }
+
+    private void probes() {
+        for (Attend attend : ATTENDS) {
+            int tokens = attend.position + attend.rows;
+            add("attentionWeights_" + attend.name(), SUM, SUM_REASON, data -> {
+                Op.Attention attention = attend.op(data, 1);
+                data.run(new Step(attend.position, attend.rows, attend.prefix), attention,
+                        new Op.AttentionWeights(attention, data.output("weights", 1, attend.heads, attend.rows + 1, tokens + 2)));
+            });
+            add("blockedAttention_" + attend.name(), SUM, SUM_REASON, data -> {
+                Op.Attention attention = attend.op(data, 3);
+                int known = Math.max(1, tokens - 2);
+                byte[] blocked = new byte[known * known];
+                for (int i = 0; i < blocked.length; i++) {
+                    // One row in seven sees nothing.
+                    blocked[i] = (byte) (i / known % 7 == 3 || data.random.nextInt(3) == 0 ? 1 : 0);
+                }
+                Tensor mask = new Tensor("blocked", DType.U8, Shape.of(known, known), Tensor.Kind.INPUT, 1);
+                data.inputs.put(mask, MemorySegment.ofArray(blocked));
+                data.run(3, new Step(attend.position, attend.rows, attend.prefix),
+                        new Op.BlockedAttention(attention, mask, data.ids("layerFlags", 1, 0, 1)));
+            });
+        }
+    }
+
+    private void sample() {
+        Sampling[] samplings = {Sampling.GREEDY, new Sampling(1, 0, 1), new Sampling(0.7f, 5, 1), new Sampling(1, 0, 0.9f),
+            new Sampling(1.8f, 40, 0.5f), new Sampling(0.25f, 1, 0.1f)};
+        int[][] sizes = {{1, 1}, {37, 37}, {8192, 8191}, {8200, 8193}, {257216, 257152}};
+        for (int[] size : sizes) {
+            for (int i = 0; i < samplings.length; i++) {
+                Sampling sampling = samplings[i];
+                for (boolean ties : new boolean[] {false, true}) {
+                    if (size[0] > 10000 && i != 0 && i != 4) {
+                        continue;
+                    }
+                    add("sample_" + size[0] + "_T" + sampling.temperature() + "_k" + sampling.topK() + "_p" + sampling.topP()
+                            + (ties ? "_ties" : ""), FUNCTION, FUNCTION_REASON, data -> {
+                        float coin = (float) data.random.nextDouble();
+                        sample(data, size, new Step(0, 2, 0, Math.min(coin, 0.999f), sampling), ties, logits -> {});
+                    });
+                }
+            }
+        }
+        for (Sampling sampling : List.of(Sampling.GREEDY, new Sampling(1, 3, 0.9f))) {
+            String name = sampling.greedy() ? "_greedy" : "_drawn";
+            add("sample_nan" + name, 0, "no number", data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false,
+                    row -> row[8998] = Float.NaN));
+            add("sample_nanPastVocabulary" + name, FUNCTION, FUNCTION_REASON,
+                    data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false, row -> row[8999] = Float.NaN));
+            add("sample_minusInfinity" + name, FUNCTION, FUNCTION_REASON,
+                    data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), false, row -> {
+                        for (int i = 0; i < 50; i++) {
+                            row[i] = i % 3 == 1 ? row[i] : Float.NEGATIVE_INFINITY;
+                        }
+                    }));
+            add("sample_largestPastVocabulary" + name, FUNCTION, FUNCTION_REASON,
+                    data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), true, row -> row[40] = 100));
+            add("sample_minusZero" + name, FUNCTION, FUNCTION_REASON,
+                    data -> sample(data, new int[] {4, 4}, new Step(0, 2, 0, 0.1f, sampling), false, row -> {
+                        row[0] = -5;
+                        row[1] = -0f;
+                        row[2] = 0;
+                        row[3] = -0f;
+                    }));
+        }
+    }
+
+    private interface Row {
+        void change(float[] logits);
+    }
+
+    /** Two rows of logits, of which the last counts. */
+    private static void sample(Data data, int[] size, Step step, boolean ties, Row change) {
+        Tensor logits = new Tensor("logits", DType.F32, Shape.of(2, size[0]), Tensor.Kind.INPUT, 1);
+        float[] row = new float[size[0]];
+        for (int i = 0; i < row.length; i++) {
+            row[i] = ties ? data.random.nextInt(8) : data.value() * 12;
+        }
+        change.change(row);
+        MemorySegment values = data.arena.allocate(logits.bytes());
+        MemorySegment.copy(row, 0, values, ValueLayout.JAVA_FLOAT_UNALIGNED, 4L * row.length, row.length);
+        data.inputs.put(logits, values);
+        Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
+        data.outputs.add(token);
+        data.run(step, new Op.Sample(logits, size[1], token, data.output("logProbability", 1, 1)));
+    }
+}
