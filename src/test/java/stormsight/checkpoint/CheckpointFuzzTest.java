@@ -25,7 +25,7 @@ import stormsight.program.Shape;
 /** Broken files end in a {@link CheckpointException}, whatever is broken about them, at once and without taking much memory. */
 @Timeout(value = 60, unit = TimeUnit.SECONDS, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class CheckpointFuzzTest {
-    private static final int CASES = 2000;
+    private static final int CASES = 3000;
 
     /** Beside what a header takes: buffers of the parser. Classes are loaded by reading the intact file first. */
     private static final long ALLOCATION_LIMIT = 8 << 20;
@@ -64,7 +64,7 @@ class CheckpointFuzzTest {
                 case 2 -> withLength(original, random);
                 default -> concatenated(mutatedJson(header, random), data);
             };
-            Files.write(file, mutated);
+            replace(file, mutated);
             check("case " + i, mutated.length, () -> touch(Checkpoint.open(directory)));
         }
         assertTrue(refused > CASES / 2, refused + " refused");
@@ -85,7 +85,7 @@ class CheckpointFuzzTest {
                 case 1 -> Arrays.copyOf(original, random.nextInt(original.length + 1));
                 default -> mutatedJson(json, random).getBytes(StandardCharsets.UTF_8);
             };
-            Files.write(index, mutated);
+            replace(index, mutated);
             check("case " + i, mutated.length, () -> touch(Checkpoint.open(directory)));
         }
         assertTrue(refused > CASES / 2, refused + " refused");
@@ -106,7 +106,7 @@ class CheckpointFuzzTest {
                 case 1 -> Arrays.copyOf(original, random.nextInt(original.length + 1));
                 default -> mutatedJson(json, random).getBytes(StandardCharsets.UTF_8);
             };
-            Files.write(file, mutated);
+            replace(file, mutated);
             check("case " + i, mutated.length, () -> touch(ConfigFile.read(file)));
         }
         assertTrue(refused > CASES / 2, refused + " refused");
@@ -162,6 +162,12 @@ class CheckpointFuzzTest {
         config.bool("text_config.attention_bias", false);
         config.text("model_type", "");
         config.texts("architectures");
+    }
+
+    /** Some file systems wait for the disk when a file is truncated and written again. */
+    private static void replace(Path file, byte[] bytes) throws IOException {
+        Files.delete(file);
+        Files.write(file, bytes);
     }
 
     private static byte[] flipped(byte[] original, int limit, Random random) {

@@ -46,4 +46,24 @@ class TensorNamesTest {
     void otherNamesStay(String name) {
         assertEquals(name, TensorNames.published(name));
     }
+
+    @ParameterizedTest
+    @CsvSource({
+        // decoder, tower, projector
+        "model.language_model., model.vision_tower.vision_model., model.multi_modal_projector.",
+        "model.language_model., model.vision_tower., model.multi_modal_projector.",
+        "language_model.model., vision_tower., multi_modal_projector.",
+        "language_model., vision_tower.vision_model., multi_modal_projector.",
+        "language_model., vision_tower., multi_modal_projector.",
+    })
+    void aWholeModelOfEveryLayoutHasThePublishedNames(String decoder, String tower, String projector) {
+        try (Checkpoint checkpoint = Checkpoint.open(CheckpointTest.golden("paligemma-mqa"))) {
+            for (String name : checkpoint.names()) {
+                String stored = name.replaceFirst("^language_model\\.model\\.", decoder)
+                        .replaceFirst("^vision_tower\\.vision_model\\.", tower)
+                        .replaceFirst("^multi_modal_projector\\.", projector);
+                assertEquals(name, TensorNames.published(stored));
+            }
+        }
+    }
 }
