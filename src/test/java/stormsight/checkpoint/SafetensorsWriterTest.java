@@ -89,7 +89,8 @@ class SafetensorsWriterTest {
     @EnumSource(value = DType.class, names = {"F32", "F16", "BF16"})
     void randomValuesAreNormalAndDependOnSeedAndName(DType dtype) throws IOException {
         Distribution distribution = new Distribution(1, 0.25f);
-        List<Entry> tensors = List.of(new Entry("a", dtype, LARGE), new Entry("b", dtype, LARGE));
+        Shape shape = Shape.of(1_000_003);
+        List<Entry> tensors = List.of(new Entry("a", dtype, shape), new Entry("b", dtype, shape));
         float[][] values = new float[3][];
         for (int seed = 0; seed < 2; seed++) {
             Path file = directory.resolve(seed + ".safetensors");
@@ -111,10 +112,10 @@ class SafetensorsWriterTest {
             within += Math.abs(x) < 1 ? 1 : 0;
         }
         double n = values[0].length;
-        // Ten deviations of a mean of three million values, and the rounding of BF16.
-        assertEquals(0, sum / n, 0.006);
-        assertEquals(1, squares / n, 0.01);
-        assertEquals(0, product / n, 0.006);
+        // Ten deviations of a mean of a million values; rounding to BF16 adds less.
+        assertEquals(0, sum / n, 0.01);
+        assertEquals(1, squares / n, 0.015);
+        assertEquals(0, product / n, 0.01);
         assertEquals(0.6827, within / n, 0.01);
         assertTrue(differing(values[0], values[1]) > 0.9);
         assertTrue(differing(values[1], values[2]) > 0.9);
