@@ -14,6 +14,9 @@ import java.util.zip.CRC32;
  * @param orientation by EXIF, 1 .. 8
  */
 record Container(Format format, byte[] data, int orientation) {
+    /** Where the Adobe segment that {@link #jpeg} writes has its transform: 0 for RGB and CMYK, 1 for YCbCr, 2 for YCCK. */
+    static final int ADOBE_TRANSFORM = 17;
+
     enum Format {
         PNG,
         JPEG,

@@ -51,6 +51,9 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
 
     /** @throws ImageException if the file cannot be read as an image, whatever is wrong with it */
     public RgbImage decode(Path file) {
+        if (Files.isDirectory(file)) {
+            throw new ImageException(file.toString(), "is a directory");
+        }
         try (InputStream in = Files.newInputStream(file)) {
             return decode(in, file.toString());
         } catch (NoSuchFileException e) {
@@ -58,7 +61,7 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
         } catch (AccessDeniedException e) {
             throw new ImageException(file.toString(), "not permitted to read it", e);
         } catch (IOException e) {
-            throw new ImageException(file.toString(), Files.isDirectory(file) ? "is a directory" : problem(e), e);
+            throw new ImageException(file.toString(), problem(e), e);
         }
     }
 
@@ -110,7 +113,7 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
                 }
                 case JPEG -> {
                     Raster raster = reader.canReadRaster() && reader.getRawImageType(0) == null ? reader.readRaster(0, null) : null;
-                    yield raster != null && raster.getNumBands() == 4 ? cmyk(raster, container.data()[15] != 0) : rgb(reader.read(0));
+                    yield raster != null && raster.getNumBands() == 4 ? cmyk(raster, container.data()[Container.ADOBE_TRANSFORM] != 0) : rgb(reader.read(0));
                 }
                 default -> rgb(reader.read(0));
             };
