@@ -17,6 +17,10 @@ record Container(Format format, byte[] data, int orientation) {
     enum Format {
         PNG,
         JPEG,
+        /** JPEG of four inks. */
+        JPEG_CMYK,
+        /** JPEG of four inks, three of which are stored as luma and chroma. */
+        JPEG_YCCK,
         GIF,
         BMP,
         WEBP
@@ -133,12 +137,13 @@ record Container(Format format, byte[] data, int orientation) {
                 }
             }
         }
-        boolean rgb = components == 3 && !jfif && (adobe == 0 || adobe < 0 && ids == 0x524742);
+        boolean rgb = !jfif && (adobe == 0 || adobe < 0 && ids == ('R' << 16 | 'G' << 8 | 'B'));
         int transform = switch (components) {
             case 3 -> rgb ? 0 : 1;
             case 4 -> adobe <= 0 ? 0 : 2;
             default -> -1;
         };
+        Format format = components != 4 ? Format.JPEG : transform == 0 ? Format.JPEG_CMYK : Format.JPEG_YCCK;
         ByteArrayOutputStream out = new ByteArrayOutputStream(body.size() + 20);
         out.writeBytes(new byte[] {(byte) 0xff, (byte) 0xd8});
         if (transform >= 0) {
@@ -146,7 +151,7 @@ record Container(Format format, byte[] data, int orientation) {
         }
         body.writeTo(out);
         out.writeBytes(new byte[] {(byte) 0xff, (byte) 0xd9});
-        return new Container(Format.JPEG, out.toByteArray(), Math.max(orientation, 1));
+        return new Container(format, out.toByteArray(), Math.max(orientation, 1));
     }
 
     private static Container bmp(Bytes in) throws IOException {

@@ -22,7 +22,8 @@ import javax.imageio.stream.MemoryCacheImageInputStream;
  * Reads PNG, JPEG, GIF, BMP and WebP files into 8-bit RGB, with the samples that Pillow's {@code convert("RGB")} gives: alpha is dropped
  * without compositing, palettes are expanded, gray is replicated, CMYK is converted by its formula; colour profiles and
  * gamma are ignored. Of several frames the first is read. Of 16-bit samples the high byte is taken; Pillow clips 16-bit gray at 255
- * instead, which turns most of such an image white.
+ * instead, which turns most of such an image white. Lossy WebP comes out as from Pillow but for its chroma, which is repeated where libwebp
+ * interpolates it.
  *
  * @param applyOrientation whether the image is turned as its EXIF data says
  * @param maxPixels images of more pixels are refused before they are decoded
@@ -51,6 +52,9 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
 
     /** @throws ImageException if the file cannot be read as an image, whatever is wrong with it */
     public RgbImage decode(Path file) {
+        if (Files.isDirectory(file)) {
+            throw new ImageException(file.toString(), "is a directory");
+        }
         try (InputStream in = Files.newInputStream(file)) {
             return decode(in, file.toString());
         } catch (NoSuchFileException e) {
@@ -58,7 +62,7 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
         } catch (AccessDeniedException e) {
             throw new ImageException(file.toString(), "not permitted to read it", e);
         } catch (IOException e) {
-            throw new ImageException(file.toString(), Files.isDirectory(file) ? "is a directory" : problem(e), e);
+            throw new ImageException(file.toString(), problem(e), e);
         }
     }
 
@@ -108,10 +112,7 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
                     checkSize(frame.canvasWidth(), frame.canvasHeight(), name);
                     yield frame.onCanvas(reader.read(0));
                 }
-                case JPEG -> {
-                    Raster raster = reader.canReadRaster() && reader.getRawImageType(0) == null ? reader.readRaster(0, null) : null;
-                    yield raster != null && raster.getNumBands() == 4 ? cmyk(raster, container.data()[15] != 0) : rgb(reader.read(0));
-                }
+                case JPEG_CMYK, JPEG_YCCK -> cmyk(reader.readRaster(0, null), container.format() == Container.Format.JPEG_YCCK);
                 default -> rgb(reader.read(0));
             };
         } finally {
@@ -129,17 +130,22 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
     }
 
     private static ImageReader reader(Container.Format format) {
-        if (format == Container.Format.WEBP) {
+        String name = switch (format) {
+            case WEBP -> null;
+            case JPEG_CMYK, JPEG_YCCK -> "JPEG";
+            default -> format.name();
+        };
+        if (name == null) {
             return new WebPImageReaderSpi().createReaderInstance(null);
         }
         // Others on the class path may offer the same formats: those of the JDK are the ones that are tested.
-        for (Iterator<ImageReader> readers = ImageIO.getImageReadersByFormatName(format.name()); readers.hasNext();) {
+        for (Iterator<ImageReader> readers = ImageIO.getImageReadersByFormatName(name); readers.hasNext();) {
             ImageReader reader = readers.next();
             if ("java.desktop".equals(reader.getClass().getModule().getName())) {
                 return reader;
             }
         }
-        throw new IllegalStateException("this JDK has no reader for " + format);
+        throw new IllegalStateException("this JDK has no reader for " + name);
     }
 
     /** Takes the samples as they are stored: getRGB() would convert gray from a linear scale. */

@@ -93,11 +93,15 @@ class GoldenImagesTest {
         assertTrue(worst <= levels, what + " is off by " + worst);
     }
 
-    static byte[] tensor(String name) throws IOException {
-        byte[] file = Files.readAllBytes(IMAGES.resolve("expected.safetensors"));
+    private static byte[] tensor(String name) throws IOException {
+        return tensor(IMAGES, name);
+    }
+
+    /** The bytes of a tensor in expected.safetensors. */
+    static byte[] tensor(Path folder, String name) throws IOException {
+        byte[] file = Files.readAllBytes(folder.resolve("expected.safetensors"));
         int header = ByteBuffer.wrap(file).order(ByteOrder.LITTLE_ENDIAN).getInt();
-        JsonNode entry = JsonMapper.shared().readTree(file, 8, header).get(name);
-        JsonNode offsets = entry.get("data_offsets");
+        JsonNode offsets = JsonMapper.shared().readTree(file, 8, header).get(name).get("data_offsets");
         return Arrays.copyOfRange(file, 8 + header + offsets.get(0).asInt(), 8 + header + offsets.get(1).asInt());
     }
 }
