@@ -144,8 +144,25 @@ final class GraphExecutor implements Executor {
                 last = selected.execute();
             }
         } catch (RuntimeException e) {
-            throw new BackendException(what + " failed on " + device.info().name() + ": " + Runtime.firstLine(e), e);
+            throw failure(graph, what, e);
         }
+    }
+
+    /** What failed, by the task that TornadoVM names if it could not be compiled. */
+    private BackendException failure(int graph, String what, RuntimeException e) {
+        String message = String.valueOf(e.getMessage());
+        String name = members.get(graph).graph.getTaskGraphName();
+        for (Lowering.Lowered program : lowered.values()) {
+            for (Lowering.Graph each : program.graphs()) {
+                for (Lowering.Task task : each.tasks()) {
+                    if (each.name().equals(name) && message.contains("compile task " + name + "." + task.name() + " ")) {
+                        return new BackendException(task.program() + ", " + task.segment() + ": kernel " + task.kernel()
+                                + " does not compile for " + device.info().name() + ": " + Runtime.reason(e), e);
+                    }
+                }
+            }
+        }
+        return new BackendException(what + " failed on " + device.info().name() + ": " + Runtime.reason(e), e);
     }
 
     private String describe(String graph) {
@@ -238,7 +255,7 @@ final class GraphExecutor implements Executor {
                 plan.close();
             }
         } catch (TornadoExecutionPlanException e) {
-            throw new BackendException("freeing " + device.info().name() + " failed: " + Runtime.firstLine(e), e);
+            throw new BackendException("freeing " + device.info().name() + " failed: " + Runtime.reason(e), e);
         } finally {
             residency.close();
         }
