@@ -27,16 +27,16 @@ public final class MatMul {
         tasks.task("matMul", Geometry.items(Math.multiplyExact(op.out().rows(), op.out().columns()), 64),
                 (graph, name) -> graph.task(name, MatMul::matMul, tasks.context(), tasks.step(), tasks.floats(op.x()), w.f32(), w.half(),
                         w.q8(), w.factors(), bias, residual, tasks.floats(op.out()), w.type(), w.stride(), w.factorStride(), biasStride,
-                        outStride, op.w().columns(), op.w().rows(), flags));
+                        outStride, op.out().rows(), op.w().columns(), op.w().rows(), flags));
     }
 
     public static void matMul(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int columns, int outputs, int flags) {
+            int biasStride, int outStride, int capacity, int columns, int outputs, int flags) {
         int item = context.globalIdx;
         int row = item / outputs;
         int m = item % outputs;
-        if (row < TornadoMath.min(step.get(StepBuffer.ROWS), out.getSize() / outputs)) {
+        if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
             int layer = step.get(StepBuffer.LAYER);
             int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
             float sum = 0;
