@@ -19,7 +19,7 @@ import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
  * as a matrix-vector product. GPUs read consecutive weights with consecutive lanes; on a CPU, where a lane is an iteration of a loop, each lane reads
  * its own consecutive weights instead.
  */
-final class MatMul {
+public final class MatMul {
     /** Bits of the constant {@code epilogue}. */
     static final int BIAS = 1;
     static final int RESIDUAL = 2;
@@ -49,7 +49,7 @@ final class MatMul {
 
     private MatMul() {}
 
-    static void lower(Op.MatMul op, Tasks tasks) {
+    public static void lower(Op.MatMul op, Tasks tasks) {
         Weight w = Weight.of(op.w(), tasks);
         int capacity = op.out().rows();
         int columns = op.w().columns();
@@ -113,7 +113,7 @@ final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m; groups of the same columns follow
      * one another, so that w is read from memory once.
      */
-    static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -184,7 +184,7 @@ final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group is one item and handles 16 columns m for up to 320 rows i: it decodes 256 columns
      * of those rows of w at a time, transposed, so that a vector holds one column of 16 rows, and adds them to the sums of all rows i.
      */
-    static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -250,7 +250,7 @@ final class MatMul {
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group of 128 lanes handles 4 rows m of w; consecutive lanes read consecutive k. */
-    static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);
@@ -304,7 +304,7 @@ final class MatMul {
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 16 sums that become one vector. */
-    static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);
