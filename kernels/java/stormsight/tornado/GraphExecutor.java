@@ -11,6 +11,7 @@ import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.StepLimits;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.Program;
 import stormsight.program.Step;
@@ -43,6 +44,7 @@ final class GraphExecutor implements Executor {
     private final Map<Tensor, Integer> senders = new LinkedHashMap<>();
     private final Set<Tensor> written = new LinkedHashSet<>();
     private final Map<Program, Lowering.Lowered> lowered = new LinkedHashMap<>();
+    private final Map<Program, StepLimits> limits = new LinkedHashMap<>();
     private TornadoExecutionPlan plan;
     private int stepGraph;
     /** Of the graph that ran last, which holds all buffers as every graph does. */
@@ -81,6 +83,7 @@ final class GraphExecutor implements Executor {
         for (Program program : programs) {
             Lowering.Lowered result = lowering.lower(program);
             lowered.put(program, result);
+            limits.put(program, StepLimits.of(program));
             compute.addAll(result.graphs());
         }
         compute.reversed().forEach(graph -> add(graph.graph(), List.of()));
@@ -141,8 +144,25 @@ final class GraphExecutor implements Executor {
                 last = selected.execute();
             }
         } catch (RuntimeException e) {
-            throw new BackendException(what + " failed on " + device.info().name() + ": " + Runtime.firstLine(e), e);
+            throw failure(graph, what, e);
         }
+    }
+
+    /** What failed, by the task that TornadoVM names if it could not be compiled. */
+    private BackendException failure(int graph, String what, RuntimeException e) {
+        String message = String.valueOf(e.getMessage());
+        String name = members.get(graph).graph.getTaskGraphName();
+        for (Lowering.Lowered program : lowered.values()) {
+            for (Lowering.Graph each : program.graphs()) {
+                for (Lowering.Task task : each.tasks()) {
+                    if (each.name().equals(name) && message.contains("compile task " + name + "." + task.name() + " ")) {
+                        return new BackendException(task.program() + ", " + task.segment() + ": kernel " + task.kernel()
+                                + " does not compile for " + device.info().name() + ": " + Runtime.reason(e), e);
+                    }
+                }
+            }
+        }
+        return new BackendException(what + " failed on " + device.info().name() + ": " + Runtime.reason(e), e);
     }
 
     private String describe(String graph) {
@@ -163,7 +183,7 @@ final class GraphExecutor implements Executor {
         if (target == null) {
             throw new IllegalArgumentException("program " + program.name() + " was not prepared");
         }
-        Capacity.check(program, step);
+        limits.get(program).check(program, step);
         for (Tensor input : written) {
             execute(senders.get(input), 1, "sending " + input.name());
         }
@@ -235,7 +255,7 @@ final class GraphExecutor implements Executor {
                 plan.close();
             }
         } catch (TornadoExecutionPlanException e) {
-            throw new BackendException("freeing " + device.info().name() + " failed: " + Runtime.firstLine(e), e);
+            throw new BackendException("freeing " + device.info().name() + " failed: " + Runtime.reason(e), e);
         } finally {
             residency.close();
         }

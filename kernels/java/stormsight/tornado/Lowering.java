@@ -12,6 +12,7 @@ import stormsight.program.Tensor;
 import stormsight.tornado.kernel.Attention;
 import stormsight.tornado.kernel.Control;
 import stormsight.tornado.kernel.Embed;
+import stormsight.tornado.kernel.GatedGelu;
 import stormsight.tornado.kernel.MatMul;
 import stormsight.tornado.kernel.Norm;
 import stormsight.tornado.kernel.Rope;
@@ -169,7 +170,7 @@ final class Lowering {
             switch (next) {
                 case Op.Embed embed -> Embed.lower(embed, this);
                 case Op.MatMul matMul -> MatMul.lower(matMul, this);
-                case Op.GatedGelu gatedGelu -> MatMul.lower(gatedGelu, this);
+                case Op.GatedGelu gatedGelu -> GatedGelu.lower(gatedGelu, this);
                 case Op.LayerNorm layerNorm -> Norm.lower(layerNorm, this);
                 case Op.RmsNorm rmsNorm -> Norm.lower(rmsNorm, this);
                 case Op.Rope rope -> Rope.lower(rope, this);
@@ -238,6 +239,21 @@ final class Lowering {
         }
 
         @Override
+        public IntArray noInts() {
+            return residency.noInts();
+        }
+
+        @Override
+        public ShortArray noShorts() {
+            return residency.noShorts();
+        }
+
+        @Override
+        public ByteArray noBytes() {
+            return residency.noBytes();
+        }
+
+        @Override
         public int stride(Tensor tensor) {
             return tensor.layers() == 1 ? 0 : Math.toIntExact(tensor.shape().elements());
         }
@@ -275,7 +291,7 @@ final class Lowering {
                 throw new BackendException(program.name() + ", " + section.segment.name() + " takes more than " + GRAPH_TASKS
                         + " tasks a layer, too many for one graph");
             }
-            String name = kernel + tasks.size();
+            String name = kernel.replace('.', '_') + tasks.size();
             adder.add(graph, name);
             grid(graph.getTaskGraphName() + "." + name, geometry);
             tasks.add(new Task(program.name(), section.segment.name(), op, graph.getTaskGraphName(), name, kernel, geometry));

@@ -73,10 +73,13 @@ final class Residency implements AutoCloseable {
     private final List<TornadoNativeArray> stepArrays = new ArrayList<>();
     private final Map<Tensor, TornadoNativeArray> sentWhenWritten = new LinkedHashMap<>();
     private final StepBuffer step = new StepBuffer();
-    private final FloatArray none;
-    private final IntArray anchor;
-    private final FloatArray bf16Table;
-    private final FloatArray f16Table;
+    private final FloatArray none = new FloatArray(1);
+    private final IntArray noInts = new IntArray(1);
+    private final ShortArray noShorts = new ShortArray(2);
+    private final ByteArray noBytes = new ByteArray(4);
+    private final IntArray anchor = new IntArray(1);
+    private final FloatArray bf16Table = new FloatArray(512);
+    private final FloatArray f16Table = new FloatArray(64);
     private long deviceBytes;
 
     Residency(DeviceInfo device, Map<Tensor, HostTensor> weights, List<Program> programs) {
@@ -88,13 +91,9 @@ final class Residency implements AutoCloseable {
         checkNames(tensors);
         checkFits(tensors);
         chunkLayers = chunkLayers(tensors);
-        none = new FloatArray(1);
-        anchor = new IntArray(1);
-        bf16Table = new FloatArray(512);
-        f16Table = new FloatArray(64);
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
-        List.of(none, anchor, bf16Table, f16Table).forEach(this::kept);
+        List.of(none, noInts, noShorts, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
@@ -264,6 +263,18 @@ final class Residency implements AutoCloseable {
 
     FloatArray none() {
         return none;
+    }
+
+    IntArray noInts() {
+        return noInts;
+    }
+
+    ShortArray noShorts() {
+        return noShorts;
+    }
+
+    ByteArray noBytes() {
+        return noBytes;
     }
 
     FloatArray bf16Table() {

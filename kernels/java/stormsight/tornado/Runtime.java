@@ -6,6 +6,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
@@ -23,6 +24,8 @@ final class Runtime {
     record Device(TornadoDevice tornado, DeviceInfo info, String language) {}
 
     private static final String MEMORY_LIMIT = "tornado.device.memory";
+
+    private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
     private static List<Device> devices;
     private static String failure;
@@ -47,7 +50,7 @@ final class Runtime {
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
             } catch (RuntimeException | ExceptionInInitializerError | UnsatisfiedLinkError | NoClassDefFoundError e) {
                 devices = List.of();
-                failure = "TornadoVM does not start: " + firstLine(e);
+                failure = "TornadoVM does not start: " + reason(e);
             }
         }
         return devices;
@@ -127,12 +130,24 @@ final class Runtime {
                                 .collect(Collectors.joining(", "))));
     }
 
-    static String firstLine(Throwable error) {
+    /** What TornadoVM says of a failure, in one line: it colours its messages and puts the reason on a line of its own. */
+    static String reason(Throwable error) {
         Throwable cause = error;
         while (cause.getMessage() == null && cause.getCause() != null) {
             cause = cause.getCause();
         }
-        String message = cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage();
-        return message.strip().lines().findFirst().orElse(cause.getClass().getSimpleName()).strip();
+        if (cause.getMessage() == null) {
+            return cause.getClass().getSimpleName();
+        }
+        List<String> lines = COLOUR.matcher(cause.getMessage()).replaceAll("").lines().map(String::strip)
+                .filter(line -> !line.isEmpty()).toList();
+        for (String lead : List.of("The internal error is:", "Reason:")) {
+            for (String line : lines) {
+                if (line.startsWith(lead)) {
+                    return line.substring(lead.length()).strip();
+                }
+            }
+        }
+        return lines.isEmpty() ? cause.getClass().getSimpleName() : lines.getFirst();
     }
 }

@@ -42,6 +42,15 @@ public interface Tasks {
     /** An array for a parameter that an operation leaves out; not to be read or written. */
     FloatArray none();
 
+    /** As {@link #none}. */
+    IntArray noInts();
+
+    /** As {@link #none}. */
+    ShortArray noShorts();
+
+    /** As {@link #none}. */
+    ByteArray noBytes();
+
     /** Elements from one layer to the next in the tensor's array, 0 if it is no stack. */
     int stride(Tensor tensor);
 

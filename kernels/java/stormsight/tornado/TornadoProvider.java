@@ -5,11 +5,11 @@ import java.util.Optional;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
-import stormsight.backend.BackendProvider;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.OptionalProvider;
 
 /** Offers the devices that TornadoVM finds. */
-public final class TornadoProvider implements BackendProvider {
+public final class TornadoProvider implements OptionalProvider {
     static final String NAME = "tornado";
     private static final int ABOVE_CPU = 1000;
 

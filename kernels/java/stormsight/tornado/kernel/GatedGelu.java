@@ -170,13 +170,14 @@ public final class GatedGelu {
         int firstRow = (context.groupIdx % rowBlocks) * PANEL_ROWS;
         int firstOut = (context.groupIdx / rowBlocks) * PANEL;
         int count = TornadoMath.min(rows - firstRow, PANEL_ROWS);
+        int end = count > 0 ? columns : 0;
         float[] gates = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
         float[] ups = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
         float[] gateTotals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
         float[] upTotals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         float[] sums = new float[64];
-        for (int k = 0; k < columns; k += PANEL_DEPTH) {
+        for (int k = 0; k < end; k += PANEL_DEPTH) {
             int depth = TornadoMath.min(columns - k, PANEL_DEPTH);
             for (int m = 0; m < PANEL; m++) {
                 // Rows past the last are computed again and never stored.
@@ -240,7 +241,9 @@ public final class GatedGelu {
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
         float[] parts = context.allocateFloatLocalArray(2 * VECTOR_ROWS * VECTOR_LANES);
-        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
+        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+        int limit = run * outputs;
+        int end = run * columns;
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         // Rows past the last are computed again and never stored.
         int second = TornadoMath.min(first + 1, outputs - 1);
@@ -252,7 +255,7 @@ public final class GatedGelu {
         float gate1 = 0;
         float up0 = 0;
         float up1 = 0;
-        for (int k = lane; k < columns; k += VECTOR_LANES) {
+        for (int k = lane; k < end; k += VECTOR_LANES) {
             float xk = x.get(k);
             int b = k / DType.Q8_BLOCK;
             gate0 += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w0 + k, s0 + b);

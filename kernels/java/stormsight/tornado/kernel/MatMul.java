@@ -193,11 +193,12 @@ public final class MatMul {
         int firstRow = (context.groupIdx % rowBlocks) * PANEL_ROWS;
         int firstOut = (context.groupIdx / rowBlocks) * PANEL;
         int count = TornadoMath.min(rows - firstRow, PANEL_ROWS);
+        int end = count > 0 ? columns : 0;
         float[] ws = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
         float[] totals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         float[] sums = new float[64];
-        for (int k = 0; k < columns; k += PANEL_DEPTH) {
+        for (int k = 0; k < end; k += PANEL_DEPTH) {
             int depth = TornadoMath.min(columns - k, PANEL_DEPTH);
             for (int m = 0; m < PANEL; m++) {
                 // Rows past the last are computed again and never stored.
@@ -257,7 +258,9 @@ public final class MatMul {
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
         float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * VECTOR_LANES);
-        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
+        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+        int limit = run * outputs;
+        int end = run * columns;
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         // Rows past the last are computed again and never stored.
         int m1 = TornadoMath.min(first + 1, outputs - 1);
@@ -275,7 +278,7 @@ public final class MatMul {
         float sum1 = 0;
         float sum2 = 0;
         float sum3 = 0;
-        for (int k = lane; k < columns; k += VECTOR_LANES) {
+        for (int k = lane; k < end; k += VECTOR_LANES) {
             float xk = x.get(k);
             int b = k / DType.Q8_BLOCK;
             sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + b);

@@ -1,5 +1,6 @@
 package stormsight.backend;
 
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.ServiceLoader;
@@ -14,8 +15,13 @@ public final class Backends {
 
     /** All providers, the best for {@code auto} first. */
     public static List<BackendProvider> providers() {
-        return ServiceLoader.load(BackendProvider.class).stream()
-                .map(ServiceLoader.Provider::get)
+        List<BackendProvider> providers = new ArrayList<>();
+        ServiceLoader.load(BackendProvider.class).forEach(providers::add);
+        ServiceLoader.load(OptionalProvider.class).forEach(providers::add);
+        if (providers.stream().noneMatch(provider -> provider.name().equals(MissingTornado.NAME))) {
+            providers.add(new MissingTornado());
+        }
+        return providers.stream()
                 .sorted(Comparator.comparingInt(BackendProvider::priority).reversed())
                 .toList();
     }

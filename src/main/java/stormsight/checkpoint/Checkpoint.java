@@ -41,14 +41,19 @@ public final class Checkpoint implements AutoCloseable {
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     /** A cache line, so that decoded weights suit any vector load. */
     private static final int ALIGNMENT = 64;
+    /** Of common file systems. */
+    private static final int MAX_FILE_NAME = 255;
 
     private final Path source;
-    private final Arena arena = Arena.ofShared();
-    private final Map<Path, MemorySegment> files = new LinkedHashMap<>();
-    private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+    private final Map<String, TensorInfo> tensors;
+    private final Map<Path, MemorySegment> files;
+    private final Arena arena;
 
-    private Checkpoint(Path source) {
+    private Checkpoint(Path source, Map<String, TensorInfo> tensors, Map<Path, MemorySegment> files, Arena arena) {
         this.source = source;
+        this.tensors = tensors;
+        this.files = files;
+        this.arena = arena;
     }
 
     /**
@@ -79,36 +84,72 @@ public final class Checkpoint implements AutoCloseable {
 
     /** @param shards the file of each stored tensor; empty without an index */
     private static Checkpoint open(Path source, Collection<Path> files, Map<String, Path> shards, UnaryOperator<String> naming) {
-        Checkpoint checkpoint = new Checkpoint(source);
-        try {
-            Map<String, TensorInfo> stored = new HashMap<>();
-            for (Path file : files) {
-                for (TensorInfo tensor : checkpoint.map(file)) {
-                    TensorInfo other = stored.putIfAbsent(tensor.storedName(), tensor);
-                    if (other != null) {
-                        throw new CheckpointException(file, "tensor " + tensor.label() + " is also in " + other.file().getFileName());
-                    }
-                    if (!shards.isEmpty() && !shards.containsKey(tensor.storedName())) {
-                        throw new CheckpointException(file, "tensor " + tensor.label() + " is not listed in " + source.getFileName());
-                    }
-                    checkpoint.add(tensor.as(naming.apply(tensor.storedName())));
-                }
+        List<SafetensorsHeader> headers = files.stream().map(SafetensorsHeader::read).toList();
+        Map<String, TensorInfo> stored = stored(headers);
+        if (!shards.isEmpty()) {
+            checkIndex(source, shards, stored);
+        }
+        Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+        for (TensorInfo tensor : stored.values()) {
+            String name = naming.apply(tensor.storedName());
+            TensorInfo other = tensors.putIfAbsent(name, tensor.as(name));
+            if (other != null) {
+                throw new CheckpointException(tensor.file(), "tensors " + StrictJson.printable(tensor.storedName()) + " and "
+                        + StrictJson.printable(other.storedName())
+                        + (other.file().equals(tensor.file()) ? "" : " of " + other.file().getFileName())
+                        + " are both " + StrictJson.printable(name));
             }
-            shards.forEach((name, file) -> {
-                TensorInfo tensor = stored.get(name);
-                if (tensor == null || !tensor.file().equals(file)) {
-                    throw new CheckpointException(file, "tensor " + StrictJson.printable(name) + " is missing, although "
-                            + source.getFileName() + " lists it there");
-                }
-            });
-            return checkpoint;
+        }
+        Arena arena = Arena.ofShared();
+        try {
+            Map<Path, MemorySegment> mapped = new HashMap<>();
+            headers.forEach(header -> mapped.put(header.file(), map(header, arena)));
+            return new Checkpoint(source, tensors, mapped, arena);
         } catch (RuntimeException e) {
-            checkpoint.close();
+            arena.close();
             throw e;
         }
     }
 
-    /** Reads where an index says each stored tensor is. Its metadata is not used: sizes stated there are known to be wrong at times. */
+    private static Map<String, TensorInfo> stored(List<SafetensorsHeader> headers) {
+        Map<String, TensorInfo> stored = new LinkedHashMap<>();
+        for (SafetensorsHeader header : headers) {
+            for (TensorInfo tensor : header.tensors()) {
+                TensorInfo other = stored.putIfAbsent(tensor.storedName(), tensor);
+                if (other != null) {
+                    throw new CheckpointException(header.file(),
+                            "tensor " + tensor.label() + " is also in " + other.file().getFileName());
+                }
+            }
+        }
+        return stored;
+    }
+
+    private static void checkIndex(Path index, Map<String, Path> shards, Map<String, TensorInfo> stored) {
+        shards.forEach((name, file) -> {
+            TensorInfo tensor = stored.get(name);
+            if (tensor == null || !tensor.file().equals(file)) {
+                throw new CheckpointException(file, "tensor " + StrictJson.printable(name) + " is missing, although "
+                        + index.getFileName() + " lists it there");
+            }
+        });
+        for (TensorInfo tensor : stored.values()) {
+            if (!shards.containsKey(tensor.storedName())) {
+                throw new CheckpointException(tensor.file(),
+                        "tensor " + tensor.label() + " is not listed in " + index.getFileName());
+            }
+        }
+    }
+
+    private static MemorySegment map(SafetensorsHeader header, Arena arena) {
+        try (FileChannel channel = FileChannel.open(header.file())) {
+            return channel.map(FileChannel.MapMode.READ_ONLY, 0, header.fileBytes(), arena);
+        } catch (IOException e) {
+            throw StrictJson.unreadable(header.file(), e);
+        }
+    }
+
+    /** Reads where an index says each stored tensor is. Its metadata is not used: total sizes stated there are wrong at times. */
     private static Map<String, Path> shards(Path index) {
         Map<String, Path> shards = StrictJson.readFile(index, "the index", StrictJson.MAX_BYTES, parser -> {
             if (parser.nextToken() != JsonToken.START_OBJECT) {
@@ -154,7 +195,8 @@ public final class Checkpoint implements AutoCloseable {
     /** A shard lies beside the index and nowhere else. */
     private static Path shard(Path index, String tensor, String name) {
         try {
-            if (!name.isEmpty() && !name.equals(".") && !name.equals("..") && name.indexOf('/') < 0 && name.indexOf('\\') < 0) {
+            boolean plain = name.chars().noneMatch(c -> c == '/' || c == '\\') && !name.equals(".") && !name.equals("..");
+            if (plain && !name.isEmpty() && name.length() <= MAX_FILE_NAME) {
                 return index.resolveSibling(name);
             }
         } catch (InvalidPathException e) {
@@ -162,26 +204,6 @@ public final class Checkpoint implements AutoCloseable {
         }
         throw new CheckpointException(index,
                 "tensor " + StrictJson.printable(tensor) + ": " + StrictJson.printable(name) + " is not a plain file name");
-    }
-
-    private List<TensorInfo> map(Path file) {
-        StrictJson.requireFile(file);
-        try (FileChannel channel = FileChannel.open(file)) {
-            List<TensorInfo> header = SafetensorsHeader.read(file, channel);
-            files.put(file, channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena));
-            return header;
-        } catch (IOException e) {
-            throw StrictJson.unreadable(file, e);
-        }
-    }
-
-    private void add(TensorInfo tensor) {
-        TensorInfo other = tensors.putIfAbsent(tensor.name(), tensor);
-        if (other != null) {
-            throw new CheckpointException(tensor.file(), "tensors " + StrictJson.printable(tensor.storedName()) + " and "
-                    + StrictJson.printable(other.storedName()) + (other.file().equals(tensor.file()) ? "" : " of " + other.file().getFileName())
-                    + " are both " + StrictJson.printable(tensor.name()));
-        }
     }
 
     /** The directory of the files. */
@@ -293,8 +315,8 @@ public final class Checkpoint implements AutoCloseable {
             TensorInfo info = info(name);
             weightType(info);
             if (!info.shape().equals(first.shape()) || equalTypes && info.type() != first.type()) {
-                throw new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + " " + info.shape() + ", "
-                        + first.type() + " " + first.shape() + " as in " + first.name() + " expected");
+                throw new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + " " + info.shape()
+                        + ", " + first.type() + " " + first.shape() + " as in " + first.label() + " expected");
             }
         }
     }

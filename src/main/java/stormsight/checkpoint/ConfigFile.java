@@ -84,6 +84,11 @@ public final class ConfigFile {
         return find(key).map(value -> number(key, value)).orElse(absent);
     }
 
+    /** The finite numbers of an array, or the one number that stands in its place; empty if absent. */
+    public List<Double> numbers(String key) {
+        return elements(key).stream().map(value -> number(key, value)).toList();
+    }
+
     public boolean bool(String key) {
         return bool(key, required(key));
     }

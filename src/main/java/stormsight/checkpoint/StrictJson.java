@@ -19,12 +19,12 @@ import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.TokenStreamFactory;
 import tools.jackson.core.json.JsonFactory;
 
-/** How all JSON of a checkpoint is read: UTF-8 and nothing else, no duplicate keys, no more depth, names or tokens than a real file has. */
+/** How all JSON of a checkpoint is read: only UTF-8, no duplicate keys, and no more depth, names or tokens than real files have. */
 final class StrictJson {
     /** Of a header or an index: what the reference implementation of safetensors accepts. */
     static final long MAX_BYTES = 100_000_000;
 
-    /** A header takes about 18 tokens a tensor: this allows 200 000 tensors in one file, and bounds the memory that a hostile one takes. */
+    /** A header takes about 18 tokens a tensor: this allows 200 000 tensors in a file and bounds the memory for a hostile one. */
     private static final long MAX_TOKENS = 4_000_000;
     private static final int MAX_DEPTH = 64;
     private static final int MAX_NAME = 4_096;
@@ -72,8 +72,8 @@ final class StrictJson {
                 throw new CheckpointException(file, what + " is not UTF-8", e);
             }
             long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
-            throw new CheckpointException(file,
-                    what + " is not valid JSON" + (at < 0 ? "" : " at character " + at) + ": " + oneLine(e.getOriginalMessage()), e);
+            String place = at < 0 ? "" : " at character " + at;
+            throw new CheckpointException(file, what + " is not valid JSON" + place + ": " + oneLine(e.getOriginalMessage()), e);
         }
     }
 

@@ -24,6 +24,7 @@ import stormsight.session.Answer;
 import stormsight.session.ModelDirectory;
 import stormsight.session.Request;
 import stormsight.session.Session;
+import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Answers one prompt about one image. */
@@ -86,13 +87,11 @@ final class Generate implements Runnable {
         Progress progress = new Progress(err, Environment.terminal());
         Interruption interruption = new Interruption(progress, err);
         long start = System.nanoTime();
-        String text = prompt.equals(STANDARD_INPUT) ? standardInputText() : prompt;
+        String text = text();
         RgbImage pixels = decodeImage();
         long decoded = System.nanoTime();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            int promptTokens = promptTokens(directory, text);
-            try (Session session = Session.open(directory, backend, new PaliGemma.Limits(promptTokens, maxTokens),
-                    model.options(), progress)) {
+            try (Session session = Session.open(directory, backend, limits(directory, text), model.options(), progress)) {
                 long loaded = System.nanoTime();
                 PrintWriter out = spec.commandLine().getOut();
                 Answer answer = session.answer(new Request(pixels, text, maxTokens, sampling, seed), piece -> {
@@ -117,6 +116,16 @@ final class Generate implements Runnable {
         }
     }
 
+    private String text() {
+        String text = prompt.equals(STANDARD_INPUT) ? standardInputText() : prompt;
+        try {
+            PaliGemmaPrompt.check(text);
+            return text;
+        } catch (IllegalArgumentException e) {
+            throw new UsageException("--prompt: " + e.getMessage());
+        }
+    }
+
     private Sampling sampling() {
         if (maxTokens < 1) {
             throw new UsageException("--max-tokens " + maxTokens + " is not positive");
@@ -128,16 +137,17 @@ final class Generate implements Runnable {
         }
     }
 
-    private int promptTokens(ModelDirectory directory, String text) {
-        try {
-            return directory.prompt(text).length();
-        } catch (IllegalArgumentException e) {
-            throw new UsageException("--prompt: " + e.getMessage());
+    /** What the prompt can need at most, so that reading the tokenizer need not be waited for; exactly that where it would not fit. */
+    private PaliGemma.Limits limits(ModelDirectory directory, String text) {
+        int atMost = directory.promptTokensAtMost(text);
+        if ((long) atMost + maxTokens > directory.config().text().maxPositions()) {
+            atMost = directory.prompt(text).length();
         }
+        return new PaliGemma.Limits(atMost, maxTokens);
     }
 
     private RgbImage decodeImage() {
-        ImageDecoder decoder = ignoreOrientation ? ImageDecoder.DEFAULT.withoutOrientation() : ImageDecoder.DEFAULT;
+        ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         return image.equals(STANDARD_INPUT) ? decoder.decode(System.in, "standard input") : decoder.decode(Path.of(image));
     }
 

@@ -10,6 +10,7 @@ import java.util.function.Function;
 import java.util.stream.Stream;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.HostTensor;
+import stormsight.checkpoint.RequiredTensors;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -134,11 +135,6 @@ public final class PaliGemma {
                 Gemma.weights(config.text())).flatMap(List::stream).toList();
     }
 
-    /** Whether a tensor that the configuration does not ask for may lie in the checkpoint all the same. */
-    public static boolean ignorable(PaliGemmaConfig config, String name) {
-        return name.endsWith(".position_ids") || config.text().tied() && name.equals(Gemma.LM_HEAD);
-    }
-
     /** The programs without weights, to count what they would cost. */
     public static PaliGemma unbound(PaliGemmaConfig config, Function<String, DType> matrixType, Limits limits,
             Options options) {
@@ -161,11 +157,12 @@ public final class PaliGemma {
 
     /** @throws stormsight.checkpoint.CheckpointException naming the tensors that are missing, unknown or of another shape */
     public static void check(PaliGemmaConfig config, Checkpoint checkpoint) {
-        Map<String, Shape> required = new LinkedHashMap<>();
-        for (WeightSpec spec : weights(config)) {
-            spec.names().forEach(name -> required.put(name, spec.stored()));
+        RequiredTensors required = new RequiredTensors().ignore("*.position_ids");
+        if (config.text().tied()) {
+            required.ignore(Gemma.LM_HEAD);
         }
-        checkpoint.require(required, name -> ignorable(config, name));
+        weights(config).forEach(spec -> spec.addTo(required));
+        required.check(checkpoint);
     }
 
     public PaliGemmaConfig config() {

@@ -1,7 +1,7 @@
 package stormsight.model;
 
 import java.util.List;
-import java.util.stream.IntStream;
+import stormsight.checkpoint.RequiredTensors;
 import stormsight.program.Shape;
 
 /**
@@ -43,11 +43,21 @@ public record WeightSpec(String name, int layers, Shape stored, Use use) {
         return Shape.of(rows, Math.toIntExact(stored.elements() / rows));
     }
 
+    private boolean stacked() {
+        return name.contains(RequiredTensors.LAYER);
+    }
+
+    void addTo(RequiredTensors required) {
+        if (stacked()) {
+            required.addLayers(name, layers, stored);
+        } else {
+            required.add(name, stored);
+        }
+    }
+
     /** Names of all layers, the first layer's first. */
     public List<String> names() {
-        return name.contains("{i}")
-                ? IntStream.range(0, layers).mapToObj(i -> name.replace("{i}", String.valueOf(i))).toList()
-                : List.of(name);
+        return stacked() ? RequiredTensors.layerNames(name, layers) : List.of(name);
     }
 
     /** Numbers in all layers. */

@@ -1,9 +1,12 @@
 package stormsight.session;
 
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
@@ -20,10 +23,10 @@ public final class ModelDirectory implements AutoCloseable {
     private final Path path;
     private final PaliGemmaConfig config;
     private final Checkpoint checkpoint;
-    private final Tokenizer tokenizer;
+    private final CompletableFuture<Tokenizer> tokenizer;
     private final Preprocessing preprocessing;
 
-    private ModelDirectory(Path path, PaliGemmaConfig config, Checkpoint checkpoint, Tokenizer tokenizer,
+    private ModelDirectory(Path path, PaliGemmaConfig config, Checkpoint checkpoint, CompletableFuture<Tokenizer> tokenizer,
             Preprocessing preprocessing) {
         this.path = path;
         this.config = config;
@@ -48,16 +51,27 @@ public final class ModelDirectory implements AutoCloseable {
         Checkpoint checkpoint = Checkpoint.open(path);
         try {
             PaliGemma.check(config, checkpoint);
-            Tokenizer tokenizer = Tokenizer.open(path.resolve("tokenizer.json"));
-            if (tokenizer.size() > config.text().vocabularySize()) {
-                throw new CheckpointException(path.resolve("tokenizer.json"), tokenizer.size()
-                        + " tokens, but the embedding table has " + config.text().vocabularySize() + " rows");
+            Path tokenizerFile = path.resolve("tokenizer.json");
+            if (!Files.exists(tokenizerFile)) {
+                throw new CheckpointException(tokenizerFile, "no such file");
             }
+            // A real tokenizer takes longer to read than all the rest, and encode does not need it.
+            CompletableFuture<Tokenizer> tokenizer = CompletableFuture.supplyAsync(() -> tokenizer(tokenizerFile, config));
             return new ModelDirectory(path, config, checkpoint, tokenizer, preprocessing);
         } catch (RuntimeException e) {
             checkpoint.close();
             throw e;
         }
+    }
+
+    private static Tokenizer tokenizer(Path file, PaliGemmaConfig config) {
+        Tokenizer tokenizer = Tokenizer.open(file);
+        if (tokenizer.size() > config.text().vocabularySize()) {
+            tokenizer.close();
+            throw new CheckpointException(file, tokenizer.size() + " tokens, but the embedding table has "
+                    + config.text().vocabularySize() + " rows");
+        }
+        return tokenizer;
     }
 
     /** From preprocessor_config.json, or processor_config.json as transformers 5 writes it, or the values of all published checkpoints. */
@@ -110,22 +124,50 @@ public final class ModelDirectory implements AutoCloseable {
         return checkpoint;
     }
 
+    /**
+     * Waits until it is read.
+     *
+     * @throws CheckpointException if tokenizer.json is broken or does not belong to this model
+     */
     public Tokenizer tokenizer() {
-        return tokenizer;
+        try {
+            return tokenizer.join();
+        } catch (CompletionException e) {
+            if (e.getCause() instanceof CheckpointException broken) {
+                throw broken;
+            }
+            throw e;
+        }
     }
 
     public Preprocessing preprocessing() {
         return preprocessing;
     }
 
-    /** Image tokens, bos, text, newline. */
+    /**
+     * Most tokens that a prompt of this text can have: no token stands for less than a byte.
+     */
+    public int promptTokensAtMost(String text) {
+        return config.vision().tokens() + text.getBytes(StandardCharsets.UTF_8).length + 2;
+    }
+
+    /**
+     * Image tokens, bos, text, newline.
+     *
+     * @throws IllegalArgumentException if the text holds the image token
+     */
     public PaliGemmaPrompt prompt(String text) {
-        return PaliGemmaPrompt.of(tokenizer, config.vision().tokens(), text);
+        return new PaliGemmaPrompt(tokenizer(), config.vision().tokens(), text);
     }
 
     @Override
     public void close() {
-        tokenizer.close();
+        tokenizer.handle((opened, _) -> {
+            if (opened != null) {
+                opened.close();
+            }
+            return null;
+        }).join();
         checkpoint.close();
     }
 }

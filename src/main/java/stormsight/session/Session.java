@@ -83,12 +83,7 @@ public final class Session implements AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public Answer answer(Request request, AnswerListener listener) {
-        PaliGemmaPrompt prompt = directory.prompt(request.prompt());
-        int promptTokens = prompt.length();
-        checkFits(promptTokens, request.maxTokens());
-        Run run = new Run(request, listener, promptTokens);
         long start = System.nanoTime();
-
         directory.preprocessing().writePatches(request.image(), model.config().vision().patchSize(), patches);
         executor.write(model.patches(), patches);
         long imageDone = System.nanoTime();
@@ -97,8 +92,12 @@ public final class Session implements AutoCloseable {
         executor.run(model.encode(), new Step(0, imageTokens, imageTokens));
         long encodeDone = System.nanoTime();
 
+        PaliGemmaPrompt prompt = directory.prompt(request.prompt());
+        int promptTokens = prompt.length();
+        checkFits(promptTokens, request.maxTokens());
+        Run run = new Run(request, listener, promptTokens);
         MemorySegment used = ids.asSlice(0, (long) promptTokens * Integer.BYTES);
-        MemorySegment.copy(prompt.engineIds(), 0, used, ValueLayout.JAVA_INT, 0, promptTokens);
+        MemorySegment.copy(prompt.ids(), 0, used, ValueLayout.JAVA_INT, 0, promptTokens);
         executor.write(model.promptIds(), used);
         boolean more = run.step(model.prefill(), 0, promptTokens);
         long prefillDone = System.nanoTime();
@@ -137,7 +136,7 @@ public final class Session implements AutoCloseable {
         private final AnswerListener listener;
         private final int promptTokens;
         private final Random coins;
-        private final StreamingDetokenizer detokenizer = directory.tokenizer().streaming();
+        private final StreamingDetokenizer detokenizer = new StreamingDetokenizer(directory.tokenizer());
         private final StringBuilder text = new StringBuilder();
         private final List<Answer.Token> tokens = new ArrayList<>();
         private Answer.Stop stop;

@@ -13,6 +13,7 @@ import java.util.Set;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.StepLimits;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
 import stormsight.program.Op;
@@ -49,7 +50,7 @@ final class CpuExecutor implements Executor {
     }
 
     /** @param layers kernels of each layer, in order, over all segments; {@code names} says which segment each is of */
-    private record Prepared(Program program, Limits limits, Kernel[][] layers, String[] names) {}
+    private record Prepared(Program program, StepLimits limits, Kernel[][] layers, String[] names) {}
 
     static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Kernels kernels,
             Workers workers, long memoryBytes) {
@@ -73,7 +74,7 @@ final class CpuExecutor implements Executor {
             }
         }
         programs.forEach(CpuExecutor::checkTypes);
-        List<Limits> limits = programs.stream().map(Limits::of).toList();
+        List<StepLimits> limits = programs.stream().map(StepLimits::of).toList();
 
         // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
         Scratch wanted = new Scratch(workers.count());

@@ -1,4 +1,4 @@
-package stormsight.backend.cpu;
+package stormsight.backend;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -15,11 +15,11 @@ import stormsight.program.Tensor;
  * @param rowsOf the tensor that says so
  * @param positions limits of {@code position + rows}
  */
-record Limits(int rows, Tensor rowsOf, Position[] positions) {
+public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
     /** {@code position + min(rows, capacity)} may not pass {@code tokens}, the rows of that tensor. */
-    record Position(int capacity, int tokens, Tensor of) {}
+    public record Position(int capacity, int tokens, Tensor of) {}
 
-    static Limits of(Program program) {
+    public static StepLimits of(Program program) {
         Collector collector = new Collector();
         for (Segment segment : program.segments()) {
             for (Op op : segment.ops()) {
@@ -36,9 +36,9 @@ record Limits(int rows, Tensor rowsOf, Position[] positions) {
         private Tensor limit;
         private int limitRows = Integer.MAX_VALUE;
 
-        Limits limits() {
+        StepLimits limits() {
             boolean limited = limitRows < largestRows;
-            return new Limits(limited ? limitRows : largestRows, limited ? limit : largest, positions.toArray(Position[]::new));
+            return new StepLimits(limited ? limitRows : largestRows, limited ? limit : largest, positions.toArray(Position[]::new));
         }
 
         void add(Op op, Segment segment) {
@@ -131,7 +131,7 @@ record Limits(int rows, Tensor rowsOf, Position[] positions) {
     }
 
     /** @throws IllegalArgumentException if the step passes the end of a tensor */
-    void check(Program program, Step step) {
+    public void check(Program program, Step step) {
         if (step.rows() > rows) {
             throw new IllegalArgumentException(program.name() + ": " + step.rows() + " rows, " + rowsOf + " has " + rows);
         }

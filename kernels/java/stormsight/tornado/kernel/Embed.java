@@ -1,0 +1,54 @@
+package stormsight.tornado.kernel;
+
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.tornado.Geometry;
+import stormsight.tornado.StepBuffer;
+import stormsight.tornado.Tasks;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.math.TornadoMath;
+import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+
+/** Rows of a table, or of image features, by id. */
+public final class Embed {
+    private static final int GROUP = 64;
+
+    private Embed() {}
+
+    public static void lower(Op.Embed op, Tasks tasks) {
+        Weight table = Weight.of(op.table(), tasks);
+        FloatArray features = op.features().map(tasks::floats).orElse(tasks.none());
+        int featuresStride = op.features().map(tasks::stride).orElse(0);
+        int columns = op.out().columns();
+        int capacity = op.out().rows();
+        tasks.task("embed" + Weight.suffix(op.table().dtype()), Geometry.items(Math.multiplyExact(capacity, columns), GROUP),
+                (graph, name) -> graph.task(name, Embed::embed, tasks.context(), tasks.step(), tasks.ints(op.ids()), table.f32(),
+                        table.half(), table.q8(), table.factors(), features, tasks.floats(op.out()), table.type(), table.stride(),
+                        table.factorStride(), featuresStride, tasks.stride(op.out()), capacity, columns, op.scale()));
+    }
+
+    /** {@code out[i, c] = scale * table[id, c]}, or {@code features[-1 - id, c]} for a negative id. An item handles one element. */
+    public static void embed(KernelContext context, IntArray step, IntArray ids, FloatArray f32, ShortArray half, ByteArray q8,
+            FloatArray factors, FloatArray features, FloatArray out, int type, int stride, int factorStride, int featuresStride,
+            int outStride, int capacity, int columns, float scale) {
+        int item = context.globalIdx;
+        int row = item / columns;
+        if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
+            int column = item % columns;
+            int layer = step.get(StepBuffer.LAYER);
+            int id = ids.get(row);
+            float value;
+            if (id < 0) {
+                value = features.get(layer * featuresStride + (-1 - id) * columns + column);
+            } else {
+                int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+                value = scale * Weight.at(type, f32, half, q8, factors, layer * stride + id * columns + column,
+                        layer * factorStride + id * scalesPerRow + column / DType.Q8_BLOCK);
+            }
+            out.set(layer * outStride + item, value);
+        }
+    }
+}

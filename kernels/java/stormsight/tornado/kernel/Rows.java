@@ -1,0 +1,88 @@
+package stormsight.tornado.kernel;
+
+import stormsight.program.Op;
+import stormsight.program.Tensor;
+import stormsight.tornado.Geometry;
+import stormsight.tornado.StepBuffer;
+import stormsight.tornado.Tasks;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.math.TornadoMath;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+
+/** Operations that move rows or change single elements. */
+public final class Rows {
+    private static final int GROUP = 64;
+
+    private Rows() {}
+
+    public static void lower(Op.Store op, Tasks tasks) {
+        int columns = op.x().columns();
+        int capacity = op.x().rows();
+        tasks.task("store", items(op.x()),
+                (graph, name) -> graph.task(name, Rows::store, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        tasks.floats(op.cache()), tasks.stride(op.x()), tasks.stride(op.cache()), capacity, columns));
+    }
+
+    public static void lower(Op.Copy op, Tasks tasks) {
+        tasks.task("copy", items(op.out()),
+                (graph, name) -> graph.task(name, Rows::copy, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.out().rows(), op.out().columns()));
+    }
+
+    public static void lower(Op.LastRow op, Tasks tasks) {
+        tasks.task("lastRow", items(op.out()),
+                (graph, name) -> graph.task(name, Rows::lastRow, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(), op.out().columns()));
+    }
+
+    public static void lower(Op.SoftCap op, Tasks tasks) {
+        tasks.task("softCap", items(op.x()),
+                (graph, name) -> graph.task(name, Rows::softCap, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        tasks.stride(op.x()), op.x().rows(), op.x().columns(), op.cap()));
+    }
+
+    private static Geometry items(Tensor tensor) {
+        return Geometry.items(Math.multiplyExact(tensor.rows(), tensor.columns()), GROUP);
+    }
+
+    /** {@code cache[position + i] = x[i]}. An item handles one element, as in all kernels here. */
+    public static void store(KernelContext context, IntArray step, FloatArray x, FloatArray cache, int xStride, int cacheStride,
+            int capacity, int columns) {
+        int item = context.globalIdx;
+        if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
+            int layer = step.get(StepBuffer.LAYER);
+            cache.set(layer * cacheStride + step.get(StepBuffer.POSITION) * columns + item, x.get(layer * xStride + item));
+        }
+    }
+
+    /** {@code out[i] = x[i]}. */
+    public static void copy(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride, int outStride, int capacity,
+            int columns) {
+        int item = context.globalIdx;
+        if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
+            int layer = step.get(StepBuffer.LAYER);
+            out.set(layer * outStride + item, x.get(layer * xStride + item));
+        }
+    }
+
+    /** {@code out[0] = x[rows - 1]}. */
+    public static void lastRow(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride, int outStride,
+            int capacity, int columns) {
+        int item = context.globalIdx;
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        if (item < columns && rows > 0) {
+            int layer = step.get(StepBuffer.LAYER);
+            out.set(layer * outStride + item, x.get(layer * xStride + (rows - 1) * columns + item));
+        }
+    }
+
+    /** {@code x = cap tanh(x / cap)}. */
+    public static void softCap(KernelContext context, IntArray step, FloatArray x, int stride, int capacity, int columns, float cap) {
+        int item = context.globalIdx;
+        if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
+            int index = step.get(StepBuffer.LAYER) * stride + item;
+            x.set(index, cap * TornadoMath.tanh(x.get(index) / cap));
+        }
+    }
+}

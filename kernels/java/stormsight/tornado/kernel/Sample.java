@@ -1,0 +1,323 @@
+package stormsight.tornado.kernel;
+
+import stormsight.program.Op;
+import stormsight.tornado.Geometry;
+import stormsight.tornado.StepBuffer;
+import stormsight.tornado.Tasks;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.math.TornadoMath;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+
+/** Draws the next token, so that one integer leaves the device. */
+public final class Sample {
+    /** Lanes of the one group; a power of two. */
+    private static final int GROUP = 256;
+    private static final int LOCAL_BYTES = 4 * GROUP * Float.BYTES;
+    private static final float LOWEST = -3.4028235e38f;
+
+    private Sample() {}
+
+    public static void lower(Op.Sample op, Tasks tasks) {
+        tasks.task("sample", Geometry.groups(1, GROUP, LOCAL_BYTES),
+                (graph, name) -> graph.task(name, Sample::sample, tasks.context(), tasks.step(), tasks.sampling(),
+                        tasks.floats(op.logits()), tasks.ints(op.token()), tasks.floats(op.logProbability()), op.logits().rows(),
+                        op.logits().columns(), op.vocabulary()));
+    }
+
+    /**
+     * One group draws from the last row z of the logits, see {@link stormsight.program.Sampling}.
+     *
+     * <p>There is no sort. Top-k and top-p each look for the lowest logit they keep: an interval [low, high) of logits is halved until no logit lies
+     * inside. What is kept are the logits above {@code cut} and the first {@code ties}, by id, of those equal to it; that is exact whatever the
+     * number of equal logits. Weights are {@code exp((z - max) / temperature)}.
+     */
+    public static void sample(KernelContext context, IntArray step, FloatArray sampling, FloatArray logits, IntArray token,
+            FloatArray logProbability, int capacity, int columns, int vocabulary) {
+        int lane = context.localIdx;
+        float[] floats = context.allocateFloatLocalArray(GROUP);
+        float[] sums = context.allocateFloatLocalArray(GROUP);
+        int[] ids = context.allocateIntLocalArray(GROUP);
+        int[] counts = context.allocateIntLocalArray(GROUP);
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        if (rows > 0) {
+            int row = (rows - 1) * columns;
+
+            // Largest logit, lowest id among equals; whether one is not a number; the lowest finite logit.
+            float largest = LOWEST;
+            int largestId = vocabulary;
+            int nans = 0;
+            float lowest = -LOWEST;
+            for (int i = lane; i < vocabulary; i += GROUP) {
+                float z = logits.get(row + i);
+                if (z > largest || (z == largest && i < largestId)) {
+                    largest = z;
+                    largestId = i;
+                }
+                if (z != z) {
+                    nans = 1;
+                }
+                if (z >= LOWEST && z < lowest) {
+                    lowest = z;
+                }
+            }
+            floats[lane] = largest;
+            ids[lane] = largestId;
+            counts[lane] = nans;
+            sums[lane] = lowest;
+            for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                context.localBarrier();
+                if (lane < reach) {
+                    float other = floats[lane + reach];
+                    if (other > floats[lane] || (other == floats[lane] && ids[lane + reach] < ids[lane])) {
+                        floats[lane] = other;
+                        ids[lane] = ids[lane + reach];
+                    }
+                    counts[lane] += counts[lane + reach];
+                    sums[lane] = TornadoMath.min(sums[lane], sums[lane + reach]);
+                }
+            }
+            context.localBarrier();
+            float max = floats[0];
+            int best = ids[0];
+            int anyNan = counts[0];
+            float min = sums[0];
+            context.localBarrier();
+
+            // Sum of exp(z - max), for the log-probability.
+            float part = 0;
+            for (int i = lane; i < vocabulary; i += GROUP) {
+                part += TornadoMath.exp(logits.get(row + i) - max);
+            }
+            sums[lane] = part;
+            for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                context.localBarrier();
+                if (lane < reach) {
+                    sums[lane] += sums[lane + reach];
+                }
+            }
+            context.localBarrier();
+            float total = sums[0];
+            context.localBarrier();
+
+            float temperature = sampling.get(StepBuffer.TEMPERATURE);
+            int drawn = best;
+            if (temperature > 0) {
+                float inverse = 1 / temperature;
+                float cut = min;
+                int ties = vocabulary;
+
+                int topK = step.get(StepBuffer.TOP_K);
+                if (topK > 0 && topK < vocabulary) {
+                    // Invariant: at least topK logits are >= low, fewer are >= high. The first probe is max itself.
+                    float low = min;
+                    float high = max;
+                    float probe = max;
+                    int open = 1;
+                    int above = 0;
+                    while (open != 0) {
+                        int count = 0;
+                        for (int i = lane; i < vocabulary; i += GROUP) {
+                            if (logits.get(row + i) >= probe) {
+                                count++;
+                            }
+                        }
+                        counts[lane] = count;
+                        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                            context.localBarrier();
+                            if (lane < reach) {
+                                counts[lane] += counts[lane + reach];
+                            }
+                        }
+                        context.localBarrier();
+                        int found = counts[0];
+                        context.localBarrier();
+                        if (found >= topK) {
+                            low = probe;
+                            if (probe == max) {
+                                open = 0;
+                            }
+                        } else {
+                            high = probe;
+                            above = found;
+                        }
+                        probe = 0.5f * low + 0.5f * high;
+                        if (probe <= low || probe >= high) {
+                            open = 0;
+                        }
+                    }
+                    cut = low;
+                    ties = topK - above;
+                }
+
+                float topP = sampling.get(StepBuffer.TOP_P);
+                if (topP < 1) {
+                    // The weight of what top-k left, then the same search over weights.
+                    float weight = 0;
+                    int equal = 0;
+                    for (int i = lane; i < vocabulary; i += GROUP) {
+                        float z = logits.get(row + i);
+                        if (z > cut) {
+                            weight += TornadoMath.exp((z - max) * inverse);
+                        } else if (z == cut) {
+                            equal++;
+                        }
+                    }
+                    sums[lane] = weight;
+                    counts[lane] = equal;
+                    for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                        context.localBarrier();
+                        if (lane < reach) {
+                            sums[lane] += sums[lane + reach];
+                            counts[lane] += counts[lane + reach];
+                        }
+                    }
+                    context.localBarrier();
+                    int kept = TornadoMath.min(ties, counts[0]);
+                    float aim = topP * (sums[0] + kept * TornadoMath.exp((cut - max) * inverse));
+                    context.localBarrier();
+
+                    float low = cut;
+                    float high = max;
+                    float probe = max;
+                    float above = 0;
+                    int open = 1;
+                    if (cut == max) {
+                        open = 0;
+                    }
+                    while (open != 0) {
+                        weight = 0;
+                        for (int i = lane; i < vocabulary; i += GROUP) {
+                            float z = logits.get(row + i);
+                            if (z >= probe) {
+                                weight += TornadoMath.exp((z - max) * inverse);
+                            }
+                        }
+                        sums[lane] = weight;
+                        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                            context.localBarrier();
+                            if (lane < reach) {
+                                sums[lane] += sums[lane + reach];
+                            }
+                        }
+                        context.localBarrier();
+                        float found = sums[0];
+                        context.localBarrier();
+                        if (found >= aim) {
+                            low = probe;
+                            if (probe == max) {
+                                open = 0;
+                            }
+                        } else {
+                            high = probe;
+                            above = found;
+                        }
+                        probe = 0.5f * low + 0.5f * high;
+                        if (probe <= low || probe >= high) {
+                            open = 0;
+                        }
+                    }
+                    float each = TornadoMath.exp((low - max) * inverse);
+                    int needed = 1;
+                    if (each > 0) {
+                        // Rounding up of a quotient that may itself be rounded: the neighbours are tried.
+                        needed = (int) ((aim - above) / each);
+                        if (needed < 1) {
+                            needed = 1;
+                        }
+                        if (needed * each < aim - above) {
+                            needed++;
+                        }
+                    }
+                    if (low > cut) {
+                        ties = needed;
+                    } else {
+                        ties = TornadoMath.min(kept, needed);
+                    }
+                    cut = low;
+                }
+
+                // Each lane takes a run of ids, so that ties and weights can be counted in their order.
+                int run = (vocabulary + GROUP - 1) / GROUP;
+                int from = TornadoMath.min(lane * run, vocabulary);
+                int to = TornadoMath.min(from + run, vocabulary);
+                float each = TornadoMath.exp((cut - max) * inverse);
+                float weight = 0;
+                int equal = 0;
+                for (int i = from; i < to; i++) {
+                    float z = logits.get(row + i);
+                    if (z > cut) {
+                        weight += TornadoMath.exp((z - max) * inverse);
+                    } else if (z == cut) {
+                        equal++;
+                    }
+                }
+                sums[lane] = weight;
+                counts[lane] = equal;
+                context.localBarrier();
+                if (lane == 0) {
+                    int left = ties;
+                    float sum = 0;
+                    for (int l = 0; l < GROUP; l++) {
+                        int taken = TornadoMath.min(left, counts[l]);
+                        // From here on: how many ties the lane may take, and what it adds to the sum.
+                        counts[l] = taken;
+                        left -= taken;
+                        sums[l] += taken * each;
+                        sum += sums[l];
+                    }
+                    float aim = sampling.get(StepBuffer.COIN) * sum;
+                    float passed = 0;
+                    int chosen = -1;
+                    float before = 0;
+                    for (int l = 0; l < GROUP; l++) {
+                        if (chosen < 0) {
+                            before = passed;
+                            passed += sums[l];
+                            if (passed > aim) {
+                                chosen = l;
+                            }
+                        }
+                    }
+                    int last = best;
+                    if (chosen >= 0) {
+                        float cumulated = before;
+                        int mayTake = counts[chosen];
+                        int found = 0;
+                        int end = TornadoMath.min(chosen * run + run, vocabulary);
+                        for (int i = chosen * run; i < end; i++) {
+                            float z = logits.get(row + i);
+                            float add = -1;
+                            if (z > cut) {
+                                add = TornadoMath.exp((z - max) * inverse);
+                            } else if (z == cut && mayTake > 0) {
+                                mayTake--;
+                                add = each;
+                            }
+                            if (add >= 0 && found == 0) {
+                                cumulated += add;
+                                last = i;
+                                if (cumulated > aim) {
+                                    found = 1;
+                                }
+                            }
+                        }
+                    }
+                    ids[0] = last;
+                }
+                context.localBarrier();
+                drawn = ids[0];
+            }
+            if (lane == 0) {
+                if (anyNan != 0) {
+                    token.set(0, -1);
+                    // Not a number either.
+                    logProbability.set(0, total);
+                } else {
+                    token.set(0, drawn);
+                    logProbability.set(0, logits.get(row + drawn) - max - TornadoMath.log(total));
+                }
+            }
+        }
+    }
+}

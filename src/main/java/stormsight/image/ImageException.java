@@ -1,0 +1,14 @@
+package stormsight.image;
+
+/** An image cannot be used: unreadable, of an unknown format, cut short, too large. The message names the file. */
+public final class ImageException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    public ImageException(String name, String problem) {
+        super(name + ": " + problem);
+    }
+
+    public ImageException(String name, String problem, Throwable cause) {
+        super(name + ": " + problem, cause);
+    }
+}

@@ -1,0 +1,597 @@
+package stormsight.session;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Consumer;
+import stormsight.analysis.Probes;
+import stormsight.backend.Backend;
+import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
+import stormsight.model.GemmaConfig;
+import stormsight.model.PaliGemma;
+import stormsight.program.DType;
+import stormsight.program.Program;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+import stormsight.tokenizer.PaliGemmaPrompt;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * Compares a checkpoint's every recorded value with what a backend computes. A folder holds the checkpoint, {@code input.png}, and one or two
+ * sets of values: {@code expected.json} and {@code expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding
+ * window.
+ */
+public final class GoldenCheck {
+    /**
+     * One comparison.
+     *
+     * @param error largest absolute difference; for exact values the number of those that differ
+     * @param tolerance largest error that passes
+     */
+    public record Result(String name, double error, double tolerance) {
+        /** False for an error that is not a number, too. */
+        public boolean passed() {
+            return error <= tolerance;
+        }
+    }
+
+    /** Stops the comparison at the first difference. */
+    private static final class Failed extends RuntimeException {
+        private static final long serialVersionUID = 1;
+    }
+
+    private static final double EXACT = 0;
+    /** F32 rounding of x/255 and of the normalisation. */
+    private static final double PIXELS = 1e-5;
+    /** Hidden states: F32 sums in another order than the reference's. */
+    private static final double STATES = 1e-4;
+    private static final double PROBABILITIES = 1e-5;
+    /** Sums of probabilities over the layers, of which the tolerances add up. */
+    private static final double MAPS = 1e-4;
+    private static final double LOGITS_GEMMA = 1e-4;
+    /** Gemma 2 has twice the norms, and soft caps. */
+    private static final double LOGITS_GEMMA2 = 2e-4;
+    /** In percent of a probability. */
+    private static final double PERCENT_CHANGE = 0.01;
+
+    private final Path folder;
+    private final ModelDirectory directory;
+    private final Backend backend;
+    private final Consumer<Result> listener;
+    private final boolean stopAtFailure;
+    private final double logitsTolerance;
+    private boolean failed;
+
+    private GoldenCheck(Path folder, ModelDirectory directory, Backend backend, boolean stopAtFailure,
+            Consumer<Result> listener) {
+        this.folder = folder;
+        this.directory = directory;
+        this.backend = backend;
+        this.stopAtFailure = stopAtFailure;
+        this.listener = listener;
+        logitsTolerance = directory.config().text().version() == GemmaConfig.Version.GEMMA2 ? LOGITS_GEMMA2 : LOGITS_GEMMA;
+    }
+
+    /**
+     * Compares everything that a folder records.
+     *
+     * @param stopAtFailure whether the first difference ends the comparison
+     * @param listener hears each result as it comes
+     * @return whether all passed
+     * @throws CheckpointException if the folder is not laid out so, or records something that is not known here
+     */
+    public static boolean run(Path folder, Backend backend, boolean stopAtFailure, Consumer<Result> listener) {
+        try (ModelDirectory directory = ModelDirectory.open(folder, Optional.empty())) {
+            GoldenCheck check = new GoldenCheck(folder, directory, backend, stopAtFailure, listener);
+            try {
+                check.compare("expected", true);
+                if (Files.exists(folder.resolve("expected_bv.json"))) {
+                    check.compare("expected_bv", false);
+                }
+            } catch (Failed e) {
+                return false;
+            }
+            return !check.failed;
+        }
+    }
+
+    private void compare(String set, boolean slidingWindow) {
+        Path json = folder.resolve(set + ".json");
+        try (Checkpoint values = Checkpoint.openFile(folder.resolve(set + ".safetensors"))) {
+            JsonNode expected = JsonMapper.shared().readTree(Files.readString(json));
+            new Comparison(set, expected, values, slidingWindow).run();
+        } catch (IOException | JacksonException e) {
+            throw new CheckpointException(json, "cannot be read: " + e.getMessage(), e);
+        }
+    }
+
+    private void report(String name, double error, double tolerance) {
+        Result result = new Result(name, error, tolerance);
+        listener.accept(result);
+        if (!result.passed()) {
+            failed = true;
+            if (stopAtFailure) {
+                throw new Failed();
+            }
+        }
+    }
+
+    /** One set of values, computed with the options that they were recorded with. */
+    private final class Comparison {
+        private final String set;
+        private final JsonNode expected;
+        private final Checkpoint values;
+        private final boolean slidingWindow;
+        private final Set<String> compared = new HashSet<>();
+        private final List<PaliGemmaPrompt> prompts = new ArrayList<>();
+
+        Comparison(String set, JsonNode expected, Checkpoint values, boolean slidingWindow) {
+            this.set = set;
+            this.expected = expected;
+            this.values = values;
+            this.slidingWindow = slidingWindow;
+        }
+
+        void run() {
+            RgbImage image = new ImageDecoder().decode(folder.resolve("input.png"));
+            preprocessing(image);
+            promptIds();
+            int promptTokens = prompts.stream().mapToInt(PaliGemmaPrompt::length).max().orElseThrow();
+            int newTokens = 1;
+            for (JsonNode prompt : expected.get("prompts")) {
+                newTokens = Math.max(newTokens, prompt.get("greedy").size());
+            }
+            PaliGemma.Limits limits = new PaliGemma.Limits(promptTokens, newTokens);
+            try (Arena arena = Arena.ofShared(); Stages stages = new Stages(arena, limits, image)) {
+                stages.vision();
+                for (int p = 0; p < prompts.size(); p++) {
+                    stages.prompt(p);
+                }
+                stages.knockout();
+            }
+            if (values.names().contains("p0.prefill_logits_capped")) {
+                capped(limits, image);
+            }
+            Set<String> forgotten = new TreeSet<>(values.names());
+            forgotten.removeAll(compared);
+            if (!forgotten.isEmpty()) {
+                throw new CheckpointException(folder.resolve(set + ".safetensors"),
+                        "records what is not known here: " + String.join(", ", forgotten));
+            }
+        }
+
+        private void preprocessing(RgbImage image) {
+            RgbImage resized = directory.preprocessing().resize(image);
+            if (recorded("resized_u8")) {
+                byte[] wanted = values.data("resized_u8").toArray(ValueLayout.JAVA_BYTE);
+                int different = Math.abs(wanted.length - resized.rgb().length);
+                for (int i = 0; i < Math.min(wanted.length, resized.rgb().length); i++) {
+                    different += wanted[i] == resized.rgb()[i] ? 0 : 1;
+                }
+                report("resized_u8", different, EXACT);
+            }
+            if (values.names().contains("pixel_values")) {
+                try (Arena arena = Arena.ofConfined()) {
+                    MemorySegment pixels = arena.allocate(4L * 3 * resized.width() * resized.height());
+                    directory.preprocessing().patches().writePixels(resized, pixels);
+                    floats("pixel_values", pixels.toArray(ValueLayout.JAVA_FLOAT), PIXELS);
+                }
+            }
+        }
+
+        private void promptIds() {
+            for (JsonNode prompt : expected.get("prompts")) {
+                PaliGemmaPrompt made = directory.prompt(prompt.get("text").asString());
+                exact("p" + prompts.size() + ".ids", made.plainIds(), ints(prompt.get("ids")));
+                prompts.add(made);
+            }
+        }
+
+        private void exact(String name, int[] found, int[] wanted) {
+            int different = Math.abs(found.length - wanted.length);
+            for (int i = 0; i < Math.min(found.length, wanted.length); i++) {
+                different += found[i] == wanted[i] ? 0 : 1;
+            }
+            report(label(name), different, EXACT);
+        }
+
+        private String label(String name) {
+            return slidingWindow ? name : set + " " + name;
+        }
+
+        private boolean recorded(String name) {
+            if (!values.names().contains(name)) {
+                return false;
+            }
+            compared.add(name);
+            return true;
+        }
+
+        /** Compares with a recorded tensor, if it is there. */
+        private void floats(String name, float[] found, double tolerance) {
+            if (recorded(name)) {
+                float[] wanted = values.f32(List.of(name)).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
+                report(label(name), largestError(found, wanted), tolerance);
+            }
+        }
+
+        /** The soft cap changes what prefill computes, so it is a model of its own. */
+        private void capped(PaliGemma.Limits limits, RgbImage image) {
+            try (Arena arena = Arena.ofShared()) {
+                PaliGemma model = bind(arena, limits, true, false);
+                try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
+                    Runner runner = new Runner(arena, model, executor);
+                    runner.encode(model.encode(), image);
+                    for (int p = 0; p < prompts.size(); p++) {
+                        runner.prefill(model.prefill(), prompts.get(p));
+                        floats("p" + p + ".prefill_logits_capped", runner.read(model.promptLogits()), logitsTolerance);
+                    }
+                }
+            }
+        }
+
+        private PaliGemma bind(Arena arena, PaliGemma.Limits limits, boolean finalSoftCap, boolean everyRow) {
+            return PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits,
+                    new PaliGemma.Options(slidingWindow, finalSoftCap, everyRow, PaliGemma.Options.DEFAULT.firstPosition()));
+        }
+
+        /** The model with probes at every stage that may be recorded. */
+        private final class Stages implements AutoCloseable {
+            private final PaliGemma model;
+            private final Executor executor;
+            private final Runner runner;
+            private final RgbImage image;
+            private final int layers;
+            private final int heads;
+            private final int width;
+            private final int vocabulary;
+            private final int capacity;
+            private final Probes.Probed visionEmbeddings;
+            private final Probes.Probed visionLayers;
+            private final Probes.Probed visionPostLayernorm;
+            private final Probes.Probed visionProjector;
+            private final Probes.Probed visionAttention;
+            private final Probes.Probed embeddings;
+            private final Probes.Probed states;
+            private final Probes.Probed finalNorm;
+            private final Probes.Probed attention;
+            private final Probes.Probed lensFirst;
+            private final Probes.Probed lensFirstNormed;
+            private final Probes.Probed lens;
+            private final Probes.Probed lensNormed;
+            private final Probes.Knockout knockout;
+
+            Stages(Arena arena, PaliGemma.Limits limits, RgbImage image) {
+                this.image = image;
+                model = bind(arena, limits, false, true);
+                GemmaConfig text = directory.config().text();
+                layers = text.layers();
+                heads = text.heads().queryHeads();
+                width = text.hiddenSize();
+                vocabulary = text.vocabularySize();
+                capacity = limits.promptTokens();
+                int imageTokens = directory.config().vision().tokens();
+                visionEmbeddings = copy(model.encode(), model.visionEmbeddings(), "golden.vision.embeddings");
+                visionLayers = copy(visionEmbeddings.program(), model.visionLayers(), "golden.vision.layers");
+                visionPostLayernorm = copy(visionLayers.program(), model.visionPostLayernorm(), "golden.vision.post_layernorm");
+                visionProjector = copy(visionPostLayernorm.program(), model.projector(), "golden.vision.projector");
+                visionAttention = Probes.attentionWeights(visionProjector.program(), model.visionLayers().segment(), imageTokens,
+                        "golden.vision.attn");
+                embeddings = copy(model.prefill(), model.decoderEmbeddings(), "golden.dec.embeddings");
+                states = copy(embeddings.program(), model.decoderLayers(), "golden.dec.layers");
+                finalNorm = copy(states.program(), model.finalNorm(), "golden.dec.final_norm");
+                attention = Probes.attentionWeights(finalNorm.program(), model.decoderLayers().segment(), capacity,
+                        "golden.dec.attn");
+                lensFirst = lens(attention.program(), model.decoderEmbeddings(), false, "golden.lens_first");
+                lensFirstNormed = lens(lensFirst.program(), model.decoderEmbeddings(), true, "golden.lens_first_normed");
+                lens = lens(lensFirstNormed.program(), model.decoderLayers(), false, "golden.lens");
+                lensNormed = lens(lens.program(), model.decoderLayers(), true, "golden.lens_normed");
+                knockout = Probes.knockout(renamed(model.prefill(), "knockout"), model.decoderLayers().segment(), capacity);
+                executor = backend.prepare(model.weights(),
+                        List.of(visionAttention.program(), lensNormed.program(), knockout.program(), model.decode()),
+                        RunListener.NONE);
+                runner = new Runner(arena, model, executor);
+            }
+
+            private static Program renamed(Program program, String name) {
+                return new Program(name, program.segments());
+            }
+
+            private static Probes.Probed copy(Program program, PaliGemma.Stage stage, String name) {
+                return Probes.copy(program, stage.segment(), stage.result(), name);
+            }
+
+            private Probes.Probed lens(Program program, PaliGemma.Stage stage, boolean normed, String name) {
+                return Probes.lens(program, stage.segment(), stage.result(),
+                        (state, logits) -> model.readOut(state, logits, normed), vocabulary, name);
+            }
+
+            void vision() {
+                runner.encode(visionAttention.program(), image);
+                floats("vision.embeddings", runner.read(visionEmbeddings.output()), STATES);
+                floats("vision.layers", runner.read(visionLayers.output()), STATES);
+                floats("vision.post_layernorm", runner.read(visionPostLayernorm.output()), STATES);
+                floats("vision.projector", runner.read(visionProjector.output()), STATES);
+                float[] weights = runner.read(visionAttention.output());
+                floats("vision.attn", weights, PROBABILITIES);
+                int visionLayerCount = directory.config().vision().layers();
+                int tokens = directory.config().vision().tokens();
+                float[][] perLayer = headMeans(weights, visionLayerCount, directory.config().vision().heads(), tokens);
+                floats("map.vision_first", largestKey(perLayer[0], tokens), PROBABILITIES);
+                floats("map.vision_global", largestKey(sum(perLayer), tokens), MAPS);
+            }
+
+            void prompt(int p) {
+                PaliGemmaPrompt prompt = prompts.get(p);
+                String name = "p" + p + ".";
+                int tokens = prompt.length();
+                runner.prefill(lensNormed.program(), prompt);
+                floats(name + "dec.embeddings", part(runner.read(embeddings.output()), 1, capacity, width, tokens, width), STATES);
+                floats(name + "dec.layers", part(runner.read(states.output()), layers, capacity, width, tokens, width), STATES);
+                floats(name + "dec.final_norm", part(runner.read(finalNorm.output()), 1, capacity, width, tokens, width), STATES);
+                float[] weights = part(runner.read(attention.output()), layers * heads, capacity, capacity, tokens, tokens);
+                floats(name + "dec.attn", weights, PROBABILITIES);
+                float[] map = sum(headMeans(weights, layers, heads, tokens));
+                int imageTokens = directory.config().vision().tokens();
+                floats(name + "map.image_rows_text_cols", quadrant(map, tokens, 0, imageTokens, imageTokens, tokens), MAPS);
+                floats(name + "map.text_rows_image_cols", quadrant(map, tokens, imageTokens, tokens, 0, imageTokens), MAPS);
+                float[] logits = part(runner.read(model.promptLogits()), 1, capacity, vocabulary, tokens, vocabulary);
+                floats(name + "prefill_logits_all", logits, logitsTolerance);
+                float[] last = Arrays.copyOfRange(logits, (tokens - 1) * vocabulary, tokens * vocabulary);
+                floats(name + "prefill_logits", last, logitsTolerance);
+                answerTracking(name);
+                greedy(p, prompt, last);
+            }
+
+            /** Probability of the first token of the answer after each layer. */
+            private void answerTracking(String name) {
+                if (!values.names().contains(name + "lens_probs")) {
+                    return;
+                }
+                int token = expected.get("knockout").get(0).get("base_token").asInt();
+                float[] raw = lensProbabilities(lensFirst, lens, token);
+                float[] normed = lensProbabilities(lensFirstNormed, lensNormed, token);
+                // The reference's last state is behind the final norm in any case.
+                raw[layers] = normed[layers];
+                floats(name + "lens_probs", raw, PROBABILITIES);
+                floats(name + "lens_probs_normed", normed, PROBABILITIES);
+            }
+
+            private float[] lensProbabilities(Probes.Probed first, Probes.Probed perLayer, int token) {
+                float[] probabilities = new float[layers + 1];
+                probabilities[0] = (float) probability(runner.read(first.output()), 0, vocabulary, token);
+                float[] logits = runner.read(perLayer.output());
+                for (int l = 0; l < layers; l++) {
+                    probabilities[l + 1] = (float) probability(logits, l * vocabulary, vocabulary, token);
+                }
+                return probabilities;
+            }
+
+            private void greedy(int p, PaliGemmaPrompt prompt, float[] prefillLogits) {
+                int[] wanted = ints(expected.get("prompts").get(p).get("greedy"));
+                int[] found = new int[wanted.length];
+                float[] logits = new float[wanted.length * vocabulary];
+                System.arraycopy(prefillLogits, 0, logits, 0, vocabulary);
+                found[0] = runner.token();
+                for (int s = 1; s < wanted.length; s++) {
+                    runner.decode(model.decode(), found[s - 1], prompt.length() + s - 1, prompt.length());
+                    System.arraycopy(runner.read(model.nextLogits()), 0, logits, s * vocabulary, vocabulary);
+                    found[s] = runner.token();
+                }
+                floats("p" + p + ".step_logits", logits, logitsTolerance);
+                exact("p" + p + ".greedy", found, wanted);
+            }
+
+            void knockout() {
+                JsonNode experiments = expected.get("knockout");
+                if (experiments == null) {
+                    return;
+                }
+                for (JsonNode experiment : experiments) {
+                    int token = experiment.get("base_token").asInt();
+                    double base = experiment.get("p_base").asDouble();
+                    for (String edge : experiment.get("edges").propertyNames()) {
+                        JsonNode recorded = experiment.get("edges").get(edge);
+                        double worst = 0;
+                        double worstPercent = 0;
+                        for (int window = 0; window < layers; window++) {
+                            double found = knockedOut(recorded.get("blocked"), experiment.get("windows").get(window), token);
+                            worst = larger(worst, Math.abs(found - recorded.get("p_ko").get(window).asDouble()));
+                            worstPercent = larger(worstPercent, Math.abs(100 * (found - base) / base
+                                    - recorded.get("percent_change").get(window).asDouble()));
+                        }
+                        String name = "p0.knockout k=" + experiment.get("k").asInt() + " " + edge;
+                        report(label(name), worst, PROBABILITIES);
+                        report(label(name + " percent"), worstPercent, PERCENT_CHANGE);
+                    }
+                }
+            }
+
+            private double knockedOut(JsonNode blocked, JsonNode window, int token) {
+                byte[] mask = new byte[capacity * capacity];
+                for (JsonNode block : blocked) {
+                    for (int row : ints(block.get("query_rows"))) {
+                        for (int column : ints(block.get("key_columns"))) {
+                            mask[row * capacity + column] = 1;
+                        }
+                    }
+                }
+                int[] flags = new int[layers];
+                for (int layer : ints(window)) {
+                    flags[layer] = 1;
+                }
+                executor.write(knockout.blocked(), runner.copyIn(mask));
+                executor.write(knockout.layerFlags(), runner.copyIn(flags));
+                PaliGemmaPrompt prompt = prompts.getFirst();
+                runner.prefill(knockout.program(), prompt);
+                return probability(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
+            }
+
+            @Override
+            public void close() {
+                executor.close();
+            }
+        }
+    }
+
+    /** Feeds an executor and reads what it made. */
+    private final class Runner {
+        private final Arena arena;
+        private final PaliGemma model;
+        private final Executor executor;
+
+        Runner(Arena arena, PaliGemma model, Executor executor) {
+            this.arena = arena;
+            this.model = model;
+            this.executor = executor;
+        }
+
+        void encode(Program program, RgbImage image) {
+            MemorySegment patches = arena.allocate(model.patches().bytes());
+            directory.preprocessing().writePatches(image, directory.config().vision().patchSize(), patches);
+            executor.write(model.patches(), patches);
+            int tokens = directory.config().vision().tokens();
+            executor.run(program, new Step(0, tokens, tokens));
+        }
+
+        void prefill(Program program, PaliGemmaPrompt prompt) {
+            executor.write(model.promptIds(), copyIn(prompt.ids()));
+            executor.run(program, new Step(0, prompt.length(), prompt.length()));
+        }
+
+        void decode(Program program, int id, int position, int prefixLength) {
+            executor.write(model.nextId(), copyIn(new int[] {id}));
+            executor.run(program, new Step(position, 1, prefixLength));
+        }
+
+        int token() {
+            MemorySegment token = arena.allocate(DType.I32.elementBytes());
+            executor.read(model.token(), token);
+            return token.get(ValueLayout.JAVA_INT, 0);
+        }
+
+        float[] read(Tensor output) {
+            try (Arena local = Arena.ofConfined()) {
+                MemorySegment data = local.allocate(output.bytes());
+                executor.read(output, data);
+                return data.toArray(ValueLayout.JAVA_FLOAT);
+            }
+        }
+
+        MemorySegment copyIn(int[] values) {
+            return arena.allocateFrom(ValueLayout.JAVA_INT, values);
+        }
+
+        MemorySegment copyIn(byte[] values) {
+            return arena.allocateFrom(ValueLayout.JAVA_BYTE, values);
+        }
+    }
+
+    private static int[] ints(JsonNode array) {
+        int[] values = new int[array.size()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = array.get(i).asInt();
+        }
+        return values;
+    }
+
+    private static double largestError(float[] found, float[] wanted) {
+        if (found.length != wanted.length) {
+            throw new IllegalStateException(String.format(Locale.ROOT, "%d values, %d recorded", found.length, wanted.length));
+        }
+        double largest = 0;
+        for (int i = 0; i < found.length; i++) {
+            largest = larger(largest, Math.abs((double) found[i] - wanted[i]));
+        }
+        return largest;
+    }
+
+    /** The maximum, or NaN if one of them is: an error that is not a number must not get lost. */
+    private static double larger(double a, double b) {
+        return Math.max(a, b);
+    }
+
+    private static double probability(float[] logits, int from, int count, int token) {
+        double largest = Double.NEGATIVE_INFINITY;
+        for (int i = 0; i < count; i++) {
+            largest = Math.max(largest, logits[from + i]);
+        }
+        double sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += Math.exp(logits[from + i] - largest);
+        }
+        return Math.exp(logits[from + token] - largest) / sum;
+    }
+
+    /** The used corner of each plane of [planes, rows, columns]. */
+    private static float[] part(float[] all, int planes, int rows, int columns, int usedRows, int usedColumns) {
+        float[] used = new float[planes * usedRows * usedColumns];
+        for (int plane = 0; plane < planes; plane++) {
+            for (int row = 0; row < usedRows; row++) {
+                System.arraycopy(all, (plane * rows + row) * columns, used, (plane * usedRows + row) * usedColumns, usedColumns);
+            }
+        }
+        return used;
+    }
+
+    /** [layers, heads, n, n] to [layers][n x n]. */
+    private static float[][] headMeans(float[] weights, int layers, int heads, int n) {
+        float[][] means = new float[layers][n * n];
+        for (int l = 0; l < layers; l++) {
+            for (int i = 0; i < n * n; i++) {
+                double sum = 0;
+                for (int h = 0; h < heads; h++) {
+                    sum += weights[(l * heads + h) * n * n + i];
+                }
+                means[l][i] = (float) (sum / heads);
+            }
+        }
+        return means;
+    }
+
+    private static float[] sum(float[][] maps) {
+        float[] sum = new float[maps[0].length];
+        for (float[] map : maps) {
+            for (int i = 0; i < sum.length; i++) {
+                sum[i] += map[i];
+            }
+        }
+        return sum;
+    }
+
+    /** For every query the largest weight of a key. */
+    private static float[] largestKey(float[] map, int n) {
+        float[] largest = new float[n];
+        for (int i = 0; i < n * n; i++) {
+            largest[i / n] = Math.max(largest[i / n], map[i]);
+        }
+        return largest;
+    }
+
+    private static float[] quadrant(float[] map, int n, int fromRow, int toRow, int fromColumn, int toColumn) {
+        int columns = toColumn - fromColumn;
+        float[] part = new float[(toRow - fromRow) * columns];
+        for (int row = fromRow; row < toRow; row++) {
+            System.arraycopy(map, row * n + fromColumn, part, (row - fromRow) * columns, columns);
+        }
+        return part;
+    }
+}

@@ -1,0 +1,110 @@
+package stormsight;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+/** Dependencies point one way: what a package may import of ours. */
+class ImportRulesTest {
+    private static final Pattern PACKAGE = Pattern.compile("^package (stormsight[\\w.]*);", Pattern.MULTILINE);
+    private static final Pattern IMPORT = Pattern.compile("^import (?:static )?(stormsight(?:\\.[a-z]\\w*)*)\\.[A-Z]", Pattern.MULTILINE);
+    private static final String TORNADOVM = "uk.ac.manchester.tornado";
+
+    private static final String PROGRAM = "stormsight.program";
+    private static final String CHECKPOINT = "stormsight.checkpoint";
+    private static final String IMAGE = "stormsight.image";
+    private static final String TOKENIZER = "stormsight.tokenizer";
+    private static final String MODEL = "stormsight.model";
+    private static final String ANALYSIS = "stormsight.analysis";
+    private static final String BACKEND = "stormsight.backend";
+    private static final String SESSION = "stormsight.session";
+
+    private static final Map<String, Set<String>> ALLOWED = Map.ofEntries(
+            Map.entry(PROGRAM, Set.of()),
+            Map.entry(CHECKPOINT, Set.of(PROGRAM)),
+            Map.entry(IMAGE, Set.of()),
+            Map.entry(TOKENIZER, Set.of(CHECKPOINT)),
+            Map.entry(MODEL, Set.of(PROGRAM, CHECKPOINT)),
+            Map.entry(ANALYSIS, Set.of(PROGRAM)),
+            Map.entry(BACKEND, Set.of(PROGRAM, CHECKPOINT)),
+            Map.entry("stormsight.backend.cpu", Set.of(BACKEND, PROGRAM, CHECKPOINT)),
+            Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
+            Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
+            Map.entry(SESSION, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND)),
+            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION)));
+
+    @Test
+    void everyImportPointsDown() throws IOException {
+        List<String> wrong = new ArrayList<>();
+        int files = 0;
+        for (Path file : sources("src/main/java", "kernels/java")) {
+            String source = Files.readString(file);
+            Matcher declared = PACKAGE.matcher(source);
+            if (!declared.find()) {
+                continue;
+            }
+            files++;
+            String from = declared.group(1);
+            Set<String> allowed = ALLOWED.get(from);
+            if (allowed == null) {
+                wrong.add(file + ": package " + from + " has no rule");
+                continue;
+            }
+            Matcher imported = IMPORT.matcher(source);
+            while (imported.find()) {
+                String to = imported.group(1);
+                if (!to.equals(from) && !allowed.contains(to)) {
+                    wrong.add(file + " imports from " + to);
+                }
+            }
+        }
+        assertFalse(files == 0, "no sources found");
+        assertEquals(List.of(), wrong);
+    }
+
+    /** A backend sees the host tensor and nothing else of the checkpoint package. */
+    @Test
+    void backendsSeeOnlyTheHostTensor() throws IOException {
+        List<String> wrong = new ArrayList<>();
+        for (Path file : sources("src/main/java/stormsight/backend", "kernels/java")) {
+            Files.readString(file).lines()
+                    .filter(line -> line.startsWith("import " + CHECKPOINT) && !line.equals("import " + CHECKPOINT + ".HostTensor;"))
+                    .forEach(line -> wrong.add(file + ": " + line));
+        }
+        assertEquals(List.of(), wrong);
+    }
+
+    @Test
+    void tornadoVmIsImportedInKernelsAlone() throws IOException {
+        List<Path> wrong = new ArrayList<>();
+        for (Path file : sources("src/main/java", "bench")) {
+            if (Files.readString(file).contains("import " + TORNADOVM)) {
+                wrong.add(file);
+            }
+        }
+        assertEquals(List.of(), wrong);
+    }
+
+    private static List<Path> sources(String... roots) throws IOException {
+        List<Path> sources = new ArrayList<>();
+        for (String root : roots) {
+            if (Files.isDirectory(Path.of(root))) {
+                try (Stream<Path> files = Files.walk(Path.of(root))) {
+                    files.filter(file -> file.toString().endsWith(".java")).forEach(sources::add);
+                }
+            }
+        }
+        return sources;
+    }
+}

@@ -1,0 +1,67 @@
+package stormsight.session;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
+import stormsight.Goldens;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.checkpoint.Checkpoint;
+
+class GoldenCheckTest {
+    @TestFactory
+    Stream<DynamicTest> everyRecordedValueAgrees() {
+        return Goldens.MODELS.stream().flatMap(golden -> Stream.of("cpu", "scalar").map(backend ->
+                DynamicTest.dynamicTest(golden + " on " + backend, () -> agree(golden, backend))));
+    }
+
+    private static void agree(String golden, String backendName) {
+        List<GoldenCheck.Result> results = new ArrayList<>();
+        try (Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
+            GoldenCheck.run(Goldens.folder(golden), backend, false, results::add);
+        }
+        assertEquals(List.of(), results.stream().filter(result -> !result.passed()).toList());
+        // GoldenCheck refuses a folder that records more than it compared; exact ids and greedy tokens come on top.
+        try (Checkpoint values = Checkpoint.openFile(Goldens.folder(golden).resolve("expected.safetensors"))) {
+            assertTrue(results.size() >= values.names().size() + 4, results.size() + " results");
+        }
+    }
+
+    /** One weight of the second decoder layer changed: what comes before it agrees, its layer is the first to differ. */
+    @Test
+    void stopsAtTheFirstDifference(@TempDir Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(Goldens.folder("paligemma-mqa"))) {
+            for (Path file : files.toList()) {
+                Files.copy(file, folder.resolve(file.getFileName().toString()));
+            }
+        }
+        Path weights = folder.resolve("model.safetensors");
+        long offset;
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            offset = checkpoint.info("language_model.model.layers.1.mlp.down_proj.weight").offset();
+        }
+        byte[] bytes = Files.readAllBytes(weights);
+        ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(Math.toIntExact(offset), 100);
+        Files.write(weights, bytes);
+        List<GoldenCheck.Result> results = new ArrayList<>();
+        try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            assertFalse(GoldenCheck.run(folder, backend, true, results::add));
+        }
+        assertEquals("p0.dec.layers", results.getLast().name());
+        assertTrue(results.stream().limit(results.size() - 1).allMatch(GoldenCheck.Result::passed));
+    }
+}

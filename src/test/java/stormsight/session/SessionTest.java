@@ -1,0 +1,219 @@
+package stormsight.session;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import stormsight.Goldens;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
+import stormsight.model.PaliGemma;
+import stormsight.program.Sampling;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+
+class SessionTest {
+    /** Sums in another order: one row at a time, or all at once. */
+    private static final float ROUNDING = 2e-5f;
+    private static final int NEW_TOKENS = 8;
+
+    private static Backend backend;
+
+    @BeforeAll
+    static void open() {
+        backend = Backends.open("cpu", BackendOptions.DEFAULT);
+    }
+
+    @AfterAll
+    static void close() {
+        backend.close();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa", "paligemma2", "paligemma2-window"})
+    void cachedDecodeEqualsFullRecompute(String golden) {
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(golden), Optional.empty()); Arena arena = Arena.ofShared()) {
+            int[] prompt = directory.prompt("caption en").ids();
+            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena,
+                    new PaliGemma.Limits(prompt.length + NEW_TOKENS, NEW_TOKENS), new PaliGemma.Options(true, false, true, 1));
+            try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
+                encode(directory, model, executor, arena);
+                int[] sequence = Arrays.copyOf(prompt, prompt.length + NEW_TOKENS);
+                prefill(model, executor, arena, prompt, prompt.length);
+                float[][] cached = new float[NEW_TOKENS][];
+                for (int s = 0; s < NEW_TOKENS; s++) {
+                    sequence[prompt.length + s] = 130 + 7 * s;
+                    executor.write(model.nextId(), arena.allocateFrom(ValueLayout.JAVA_INT, sequence[prompt.length + s]));
+                    executor.run(model.decode(), new Step(prompt.length + s, 1, prompt.length));
+                    cached[s] = floats(executor, model.nextLogits(), 0, directory.config().text().vocabularySize(), arena);
+                }
+                prefill(model, executor, arena, sequence, prompt.length);
+                for (int s = 0; s < NEW_TOKENS; s++) {
+                    float[] recomputed = floats(executor, model.promptLogits(), prompt.length + s, cached[s].length, arena);
+                    assertArrayEquals(recomputed, cached[s], ROUNDING, "token " + s);
+                }
+            }
+        }
+    }
+
+    @Test
+    void positionsFromZeroAndFromOneAgree() {
+        assertArrayEquals(promptLogits("paligemma-mqa", 0), promptLogits("paligemma-mqa", 1), ROUNDING);
+        assertArrayEquals(promptLogits("paligemma2", 0), promptLogits("paligemma2", 1), ROUNDING);
+    }
+
+    @Test
+    void shardsAndOneFileAreTheSame() {
+        assertArrayEquals(promptLogits("paligemma-mqa", 1), promptLogits("paligemma-sharded", 1));
+    }
+
+    @Test
+    void requestsDoNotDependOnEachOther() {
+        List<String> prompts = List.of("answer en where is the cat sitting?", "caption en", "detect cat ; dog ; bird", "caption en");
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+                Session shared = session(directory)) {
+            for (String prompt : prompts) {
+                Answer alone;
+                try (Session fresh = session(directory)) {
+                    alone = fresh.answer(request(prompt, Sampling.GREEDY, 0), AnswerListener.NONE);
+                }
+                assertEquals(alone.tokens(), shared.answer(request(prompt, Sampling.GREEDY, 0), AnswerListener.NONE).tokens());
+            }
+        }
+    }
+
+    @Test
+    void theSameSeedGivesTheSameAnswer() {
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+                Session session = session(directory)) {
+            Sampling sampling = new Sampling(1.5f, 40, 0.95f);
+            Set<List<Answer.Token>> answers = new HashSet<>();
+            for (long seed = 0; seed < 5; seed++) {
+                List<Answer.Token> first = session.answer(request("caption en", sampling, seed), AnswerListener.NONE).tokens();
+                assertEquals(first, session.answer(request("caption en", sampling, seed), AnswerListener.NONE).tokens());
+                answers.add(first);
+            }
+            assertTrue(answers.size() > 1, "five seeds gave the same answer");
+        }
+    }
+
+    @Test
+    void piecesMakeUpTheText() {
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-gqa"), Optional.empty());
+                Session session = session(directory)) {
+            StringBuilder pieces = new StringBuilder();
+            Answer answer = session.answer(request("caption en", new Sampling(2, 0, 1), 3), pieces::append);
+            assertEquals(answer.text(), pieces.toString());
+            int[] ids = answer.tokens().stream().mapToInt(Answer.Token::id).toArray();
+            assertEquals(directory.tokenizer().decode(ids, true), answer.text());
+        }
+    }
+
+    @Test
+    void refusesWhatDoesNotFit() {
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+                Session session = session(directory)) {
+            String longPrompt = "cat ".repeat(200);
+            LimitException e = assertThrows(LimitException.class,
+                    () -> session.answer(request(longPrompt, Sampling.GREEDY, 0), AnswerListener.NONE));
+            assertTrue(e.getMessage().contains("64"), e.getMessage());
+            int positions = directory.config().text().maxPositions();
+            assertThrows(LimitException.class, () -> Session.open(directory, backend, new PaliGemma.Limits(positions, 1),
+                    PaliGemma.Options.DEFAULT, RunListener.NONE));
+        }
+    }
+
+    @Test
+    void saysSoWhenLogitsAreNotNumbers(@TempDir Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(Goldens.folder("paligemma-mqa"))) {
+            for (Path file : files.toList()) {
+                Files.copy(file, folder.resolve(file.getFileName().toString()));
+            }
+        }
+        long offset;
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            offset = checkpoint.info("multi_modal_projector.linear.bias").offset();
+        }
+        byte[] bytes = Files.readAllBytes(folder.resolve("model.safetensors"));
+        ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(Math.toIntExact(offset), Float.NaN);
+        Files.write(folder.resolve("model.safetensors"), bytes);
+        try (ModelDirectory directory = ModelDirectory.open(folder, Optional.empty()); Session session = session(directory)) {
+            BackendException e = assertThrows(BackendException.class,
+                    () -> session.answer(request("caption en", Sampling.GREEDY, 0), AnswerListener.NONE));
+            assertTrue(e.getMessage().contains("not numbers"), e.getMessage());
+        }
+    }
+
+    private static float[] promptLogits(String golden, int firstPosition) {
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(golden), Optional.empty()); Arena arena = Arena.ofShared()) {
+            int[] prompt = directory.prompt("caption en").ids();
+            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena,
+                    new PaliGemma.Limits(prompt.length, 1), new PaliGemma.Options(false, false, true, firstPosition));
+            try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
+                encode(directory, model, executor, arena);
+                prefill(model, executor, arena, prompt, prompt.length);
+                return floats(executor, model.promptLogits(), 0, prompt.length * directory.config().text().vocabularySize(), arena);
+            }
+        }
+    }
+
+    private static void encode(ModelDirectory directory, PaliGemma model, Executor executor, Arena arena) {
+        MemorySegment patches = arena.allocate(model.patches().bytes());
+        directory.preprocessing().writePatches(image(), directory.config().vision().patchSize(), patches);
+        executor.write(model.patches(), patches);
+        int tokens = directory.config().vision().tokens();
+        executor.run(model.encode(), new Step(0, tokens, tokens));
+    }
+
+    private static void prefill(PaliGemma model, Executor executor, Arena arena, int[] ids, int prefixLength) {
+        executor.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
+        executor.run(model.prefill(), new Step(0, ids.length, prefixLength));
+    }
+
+    private static float[] floats(Executor executor, Tensor tensor, int row, int count, Arena arena) {
+        MemorySegment all = arena.allocate(tensor.bytes());
+        executor.read(tensor, all);
+        long from = (long) row * tensor.columns() * Float.BYTES;
+        return all.asSlice(from, (long) count * Float.BYTES).toArray(ValueLayout.JAVA_FLOAT);
+    }
+
+    private static Session session(ModelDirectory directory) {
+        return Session.open(directory, backend, new PaliGemma.Limits(64, 16), PaliGemma.Options.DEFAULT, RunListener.NONE);
+    }
+
+    private static Request request(String prompt, Sampling sampling, long seed) {
+        return new Request(image(), prompt, 12, sampling, seed);
+    }
+
+    private static RgbImage image() {
+        return new ImageDecoder().decode(Goldens.folder("paligemma-mqa").resolve("input.png"));
+    }
+}
