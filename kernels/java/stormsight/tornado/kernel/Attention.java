@@ -62,27 +62,30 @@ public final class Attention {
             int oStart = layer * outStride + qStart;
             int columns = heads / group * dim;
             int kStart = layer * stride + head / group * dim;
-            boolean slides = window > 0 && number % period == 0 && i >= prefix;
-            boolean blocks = tokens > 0 && i < tokens;
-            if (blocks) {
-                blocks = flags.get(number) != 0;
+            // Lowest key that the window leaves, and end of the keys that may be blocked: a condition that is changed in a branch is miscompiled.
+            int first = 0;
+            if (window > 0 && number % period == 0 && i >= prefix) {
+                first = i - window + 1;
             }
+            int blockedEnd = 0;
+            if (tokens > 0 && i < tokens) {
+                if (flags.get(number) != 0) {
+                    blockedEnd = tokens;
+                }
+            }
+            int end = TornadoMath.max(prefix, i + 1);
             for (int d = 0; d < dim; d++) {
                 out.set(oStart + d, 0);
             }
             float max = -3e38f;
             float sum = 0;
-            for (int j = 0; j < keys; j++) {
-                boolean visible = j < prefix || j <= i;
-                if (slides && i - j >= window) {
-                    visible = false;
+            int last = TornadoMath.min(keys, end);
+            for (int j = TornadoMath.max(first, 0); j < last; j++) {
+                int hidden = 0;
+                if (j < blockedEnd) {
+                    hidden = blocked.get(i * tokens + j);
                 }
-                if (blocks && j < tokens) {
-                    if (blocked.get(i * tokens + j) != 0) {
-                        visible = false;
-                    }
-                }
-                if (visible) {
+                if (hidden == 0) {
                     float s = 0;
                     for (int d = 0; d < dim; d++) {
                         s += q.get(qStart + d) * k.get(kStart + j * columns + d);
@@ -123,16 +126,16 @@ public final class Attention {
             int oStart = layer * outStride + (head * capacity + row) * capacityKeys;
             int columns = heads / group * dim;
             int kStart = layer * stride + head / group * dim;
-            boolean slides = window > 0 && step.get(StepBuffer.LAYER_NUMBER) % period == 0 && i >= prefix;
+            int first = 0;
+            if (window > 0 && step.get(StepBuffer.LAYER_NUMBER) % period == 0 && i >= prefix) {
+                first = i - window + 1;
+            }
+            int end = TornadoMath.max(prefix, i + 1);
             float max = -3e38f;
             float sum = 0;
             for (int j = 0; j < keys; j++) {
                 float s = -3e38f;
-                boolean visible = j < prefix || j <= i;
-                if (slides && i - j >= window) {
-                    visible = false;
-                }
-                if (visible) {
+                if (j >= first && j < end) {
                     s = 0;
                     for (int d = 0; d < dim; d++) {
                         s += q.get(qStart + d) * k.get(kStart + j * columns + d);

@@ -1,5 +1,6 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
@@ -12,38 +13,319 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
-/** {@code out = gelu(x . transpose(gate)) * (x . transpose(up))}, one item an element. */
+/**
+ * {@code out = gelu(x . transpose(gate)) * (x . transpose(up))}: both products run side by side, so that x is read once and neither product is stored. The
+ * variants are those of {@link MatMul}.
+ */
 public final class GatedGelu {
+    private static final int TILE = 64;
+    private static final int TILE_LANES = 256;
+    private static final int DEPTH = 32;
+    private static final int PITCH = TILE + 4;
+
+    private static final int PANEL = 16;
+    private static final int PANEL_ROWS = 320;
+    private static final int PANEL_DEPTH = 256;
+
+    private static final int VECTOR_LANES = 128;
+    private static final int VECTOR_ROWS = 2;
+
+    private static final int CPU_ITEMS = 8;
+
     private GatedGelu() {}
 
     public static void lower(Op.GatedGelu op, Tasks tasks) {
-        Weight g = Weight.of(op.gate(), tasks);
-        Weight u = Weight.of(op.up(), tasks);
-        tasks.task("gatedGelu", Geometry.items(Math.multiplyExact(op.out().rows(), op.out().columns()), 64),
-                (graph, name) -> graph.task(name, GatedGelu::gatedGelu, tasks.context(), tasks.step(), tasks.floats(op.x()), g.f32(),
-                        g.half(), g.q8(), g.factors(), u.f32(), u.half(), u.q8(), u.factors(), tasks.floats(op.out()), g.type(),
-                        g.stride(), g.factorStride(), op.gate().columns(), op.gate().rows(), op.out().rows()));
+        Weight gate = Weight.of(op.gate(), tasks);
+        Weight up = Weight.of(op.up(), tasks);
+        if (gate.stride() != up.stride()) {
+            throw new IllegalArgumentException(op.gate() + " and " + op.up() + " differ in layers");
+        }
+        int capacity = op.out().rows();
+        int columns = op.gate().columns();
+        int outputs = op.gate().rows();
+        KernelContext context = tasks.context();
+        IntArray step = tasks.step();
+        FloatArray x = tasks.floats(op.x());
+        FloatArray out = tasks.floats(op.out());
+        boolean cpu = tasks.device().kind() == DeviceInfo.Kind.CPU;
+        String type = Weight.suffix(op.gate().dtype());
+        if (capacity == 1 && cpu) {
+            tasks.task("GatedGelu.vectorOnCpu" + type, Geometry.items(outputs, CPU_ITEMS),
+                    (graph, name) -> graph.task(name, GatedGelu::vectorOnCpu, context, step, x, gate.f32(), gate.half(), gate.q8(),
+                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                            gate.factorStride(), columns, outputs));
+        } else if (capacity == 1) {
+            tasks.task("GatedGelu.vector" + type,
+                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, 2 * VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
+                    (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.half(), gate.q8(),
+                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                            gate.factorStride(), columns, outputs));
+        } else if (cpu) {
+            int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
+            tasks.task("GatedGelu.panel" + type, Geometry.groups(groups, 1, 2 * (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
+                    (graph, name) -> graph.task(name, GatedGelu::panel, context, step, x, gate.f32(), gate.half(), gate.q8(),
+                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                            gate.factorStride(), capacity, columns, outputs));
+        } else {
+            int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
+            tasks.task("GatedGelu.tile" + type, Geometry.groups(groups, TILE_LANES, 3 * DEPTH * PITCH * Float.BYTES),
+                    (graph, name) -> graph.task(name, GatedGelu::tile, context, step, x, gate.f32(), gate.half(), gate.q8(),
+                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                            gate.factorStride(), capacity, columns, outputs));
+        }
     }
 
-    public static void gatedGelu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
-            FloatArray factors, FloatArray f32u, ShortArray halfu, ByteArray q8u, FloatArray factorsu, FloatArray out, int type,
-            int stride, int factorStride, int columns, int outputs, int capacity) {
-        int item = context.globalIdx;
-        int row = item / outputs;
-        int m = item % outputs;
-        if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
-            int layer = step.get(StepBuffer.LAYER);
-            int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-            float a = 0;
-            float b = 0;
-            for (int k = 0; k < columns; k++) {
-                int index = layer * stride + m * columns + k;
-                int scale = layer * factorStride + m * scalesPerRow + k / DType.Q8_BLOCK;
-                float v = x.get(row * columns + k);
-                a += v * Weight.at(type, f32, half, q8, factors, index, scale);
-                b += v * Weight.at(type, f32u, halfu, q8u, factorsu, index, scale);
+    /**
+     * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64
+     * columns m; groups of the same columns follow one another.
+     */
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
+            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+            int type, int stride, int factorStride, int capacity, int columns, int outputs) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int lane = context.localIdx;
+        int rowBlocks = (capacity + TILE - 1) / TILE;
+        int firstRow = (context.groupIdx % rowBlocks) * TILE;
+        int firstOut = (context.groupIdx / rowBlocks) * TILE;
+        float[] xs = context.allocateFloatLocalArray(DEPTH * PITCH);
+        float[] gates = context.allocateFloatLocalArray(DEPTH * PITCH);
+        float[] ups = context.allocateFloatLocalArray(DEPTH * PITCH);
+        // As in MatMul.tile: surplus rows must not return.
+        int end = firstRow < rows ? columns : 0;
+        float[] gateSums = new float[16];
+        float[] upSums = new float[16];
+        for (int s = 0; s < 16; s++) {
+            gateSums[s] = 0;
+            upSums[s] = 0;
+        }
+        int laneColumn = lane & (DEPTH - 1);
+        int laneRow = lane / DEPTH;
+        int tx = (lane & 15) * 4;
+        int ty = (lane / 16) * 4;
+        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        for (int k = 0; k < end; k += DEPTH) {
+            int column = k + laneColumn;
+            for (int t = 0; t < TILE; t += TILE_LANES / DEPTH) {
+                int row = firstRow + laneRow + t;
+                float value = 0;
+                if (row < rows && column < columns) {
+                    value = x.get(row * columns + column);
+                }
+                xs[laneColumn * PITCH + laneRow + t] = value;
+                int output = firstOut + laneRow + t;
+                float gate = 0;
+                float up = 0;
+                if (output < outputs && column < columns) {
+                    int index = layer * stride + output * columns + column;
+                    int scale = layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK;
+                    gate = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index, scale);
+                    up = Weight.at(type, upF32, upHalf, upQ8, upFactors, index, scale);
+                }
+                gates[laneColumn * PITCH + laneRow + t] = gate;
+                ups[laneColumn * PITCH + laneRow + t] = up;
             }
-            out.set(item, 0.5f * a * (1 + TornadoMath.tanh(0.7978846f * (a + 0.044715f * a * a * a))) * b);
+            context.localBarrier();
+            for (int d = 0; d < DEPTH; d++) {
+                float x0 = xs[d * PITCH + ty];
+                float x1 = xs[d * PITCH + ty + 1];
+                float x2 = xs[d * PITCH + ty + 2];
+                float x3 = xs[d * PITCH + ty + 3];
+                for (int c = 0; c < 4; c++) {
+                    float gate = gates[d * PITCH + tx + c];
+                    float up = ups[d * PITCH + tx + c];
+                    gateSums[c] += x0 * gate;
+                    gateSums[4 + c] += x1 * gate;
+                    gateSums[8 + c] += x2 * gate;
+                    gateSums[12 + c] += x3 * gate;
+                    upSums[c] += x0 * up;
+                    upSums[4 + c] += x1 * up;
+                    upSums[8 + c] += x2 * up;
+                    upSums[12 + c] += x3 * up;
+                }
+            }
+            context.localBarrier();
+        }
+        for (int r = 0; r < 4; r++) {
+            for (int c = 0; c < 4; c++) {
+                int row = firstRow + ty + r;
+                int output = firstOut + tx + c;
+                if (row < rows && output < outputs) {
+                    out.set(row * outputs + output, MatMul.gelu(gateSums[r * 4 + c]) * upSums[r * 4 + c]);
+                }
+            }
+        }
+    }
+
+    /**
+     * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 16 columns m for up to 320
+     * rows i, as in {@link MatMul#panel}.
+     */
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
+            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+            int type, int stride, int factorStride, int capacity, int columns, int outputs) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int rowBlocks = (capacity + PANEL_ROWS - 1) / PANEL_ROWS;
+        int firstRow = (context.groupIdx % rowBlocks) * PANEL_ROWS;
+        int firstOut = (context.groupIdx / rowBlocks) * PANEL;
+        int count = TornadoMath.min(rows - firstRow, PANEL_ROWS);
+        int end = count > 0 ? columns : 0;
+        float[] gates = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
+        float[] ups = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
+        float[] gateTotals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
+        float[] upTotals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
+        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        float[] sums = new float[64];
+        for (int k = 0; k < end; k += PANEL_DEPTH) {
+            int depth = TornadoMath.min(columns - k, PANEL_DEPTH);
+            for (int m = 0; m < PANEL; m++) {
+                // Rows past the last are computed again and never stored.
+                int output = TornadoMath.min(firstOut + m, outputs - 1);
+                int index = layer * stride + output * columns + k;
+                int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
+                for (int d = 0; d < depth; d++) {
+                    gates[d * PANEL + m] = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index + d,
+                            scale + d / DType.Q8_BLOCK);
+                    ups[d * PANEL + m] = Weight.at(type, upF32, upHalf, upQ8, upFactors, index + d, scale + d / DType.Q8_BLOCK);
+                }
+            }
+            for (int row = 0; row < count; row += 2) {
+                int r0 = (firstRow + row) * columns + k;
+                int r1 = (firstRow + TornadoMath.min(row + 1, count - 1)) * columns + k;
+                for (int s = 0; s < 64; s++) {
+                    sums[s] = 0;
+                }
+                for (int d = 0; d < depth; d++) {
+                    float x0 = x.get(r0 + d);
+                    float x1 = x.get(r1 + d);
+                    for (int m = 0; m < PANEL; m++) {
+                        float gate = gates[d * PANEL + m];
+                        float up = ups[d * PANEL + m];
+                        sums[m] += x0 * gate;
+                        sums[16 + m] += x1 * gate;
+                        sums[32 + m] += x0 * up;
+                        sums[48 + m] += x1 * up;
+                    }
+                }
+                if (k == 0) {
+                    for (int s = 0; s < 32; s++) {
+                        gateTotals[row * PANEL + s] = sums[s];
+                        upTotals[row * PANEL + s] = sums[32 + s];
+                    }
+                } else {
+                    for (int s = 0; s < 32; s++) {
+                        gateTotals[row * PANEL + s] += sums[s];
+                        upTotals[row * PANEL + s] += sums[32 + s];
+                    }
+                }
+            }
+        }
+        int valid = TornadoMath.min(outputs - firstOut, PANEL);
+        for (int row = 0; row < count; row++) {
+            for (int m = 0; m < valid; m++) {
+                out.set((firstRow + row) * outputs + firstOut + m,
+                        MatMul.gelu(gateTotals[row * PANEL + m]) * upTotals[row * PANEL + m]);
+            }
+        }
+    }
+
+    /**
+     * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group of 128 lanes handles 2 rows m of both weights; consecutive
+     * lanes read consecutive k.
+     */
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
+            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+            int type, int stride, int factorStride, int columns, int outputs) {
+        int layer = step.get(StepBuffer.LAYER);
+        int lane = context.localIdx;
+        int first = context.groupIdx * VECTOR_ROWS;
+        float[] parts = context.allocateFloatLocalArray(2 * VECTOR_ROWS * VECTOR_LANES);
+        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+        int limit = run * outputs;
+        int end = run * columns;
+        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        // Rows past the last are computed again and never stored.
+        int second = TornadoMath.min(first + 1, outputs - 1);
+        int w0 = layer * stride + first * columns;
+        int w1 = layer * stride + second * columns;
+        int s0 = layer * factorStride + first * scalesPerRow;
+        int s1 = layer * factorStride + second * scalesPerRow;
+        float gate0 = 0;
+        float gate1 = 0;
+        float up0 = 0;
+        float up1 = 0;
+        for (int k = lane; k < end; k += VECTOR_LANES) {
+            float xk = x.get(k);
+            int b = k / DType.Q8_BLOCK;
+            gate0 += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w0 + k, s0 + b);
+            gate1 += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w1 + k, s1 + b);
+            up0 += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w0 + k, s0 + b);
+            up1 += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w1 + k, s1 + b);
+        }
+        parts[lane] = gate0;
+        parts[VECTOR_LANES + lane] = gate1;
+        parts[2 * VECTOR_LANES + lane] = up0;
+        parts[3 * VECTOR_LANES + lane] = up1;
+        for (int reach = VECTOR_LANES / 2; reach > 0; reach /= 2) {
+            context.localBarrier();
+            if (lane < reach) {
+                parts[lane] += parts[lane + reach];
+                parts[VECTOR_LANES + lane] += parts[VECTOR_LANES + lane + reach];
+                parts[2 * VECTOR_LANES + lane] += parts[2 * VECTOR_LANES + lane + reach];
+                parts[3 * VECTOR_LANES + lane] += parts[3 * VECTOR_LANES + lane + reach];
+            }
+        }
+        context.localBarrier();
+        int output = first + lane;
+        if (lane < VECTOR_ROWS && output < limit) {
+            out.set(output, MatMul.gelu(parts[lane * VECTOR_LANES]) * parts[(2 + lane) * VECTOR_LANES]);
+        }
+    }
+
+    /** {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf,
+            ByteArray gateQ8, FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors,
+            FloatArray out, int type, int stride, int factorStride, int columns, int outputs) {
+        int layer = step.get(StepBuffer.LAYER);
+        int output = context.globalIdx;
+        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
+        if (output < limit) {
+            int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+            int w = layer * stride + output * columns;
+            int scale = layer * factorStride + output * scalesPerRow;
+            float[] sums = new float[32];
+            for (int j = 0; j < 32; j++) {
+                sums[j] = 0;
+            }
+            int whole = columns / 16 * 16;
+            for (int k = 0; k < whole; k += 16) {
+                float gateScale = 1;
+                float upScale = 1;
+                if (type == Weight.Q8) {
+                    gateScale = gateFactors.get(scale + k / DType.Q8_BLOCK);
+                    upScale = upFactors.get(scale + k / DType.Q8_BLOCK);
+                }
+                for (int j = 0; j < 16; j++) {
+                    float xk = x.get(k + j);
+                    float gate = xk * Weight.unscaled(type, gateF32, gateHalf, gateQ8, gateFactors, w + k + j);
+                    float up = xk * Weight.unscaled(type, upF32, upHalf, upQ8, upFactors, w + k + j);
+                    sums[j] += gateScale * gate;
+                    sums[16 + j] += upScale * up;
+                }
+            }
+            float gateSum = 0;
+            float upSum = 0;
+            for (int j = 0; j < 16; j++) {
+                gateSum += sums[j];
+                upSum += sums[16 + j];
+            }
+            for (int k = whole; k < columns; k++) {
+                float xk = x.get(k);
+                gateSum += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w + k, scale + k / DType.Q8_BLOCK);
+                upSum += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w + k, scale + k / DType.Q8_BLOCK);
+            }
+            out.set(output, MatMul.gelu(gateSum) * upSum);
         }
     }
 }

@@ -1,7 +1,9 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
+import stormsight.program.Tensor;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
@@ -12,48 +14,352 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
-/** {@code out = residual + activation(x . transpose(w) + bias)}, one item an element. */
+/**
+ * {@code out = residual + activation(x . transpose(w) + bias)}: for many rows by blocks whose operands are shared through local memory, for one row
+ * as a matrix-vector product. GPUs read consecutive weights with consecutive lanes; on a CPU, where a lane is an iteration of a loop, each lane reads
+ * its own consecutive weights instead.
+ */
 public final class MatMul {
+    /** Bits of the constant {@code epilogue}. */
+    static final int BIAS = 1;
+    static final int RESIDUAL = 2;
+    static final int GELU = 4;
+
+    /** Rows of x, and rows of w, of a block of {@link #tile}; each of its 16 x 16 lanes holds 4 x 4 sums. */
+    private static final int TILE = 64;
+    private static final int TILE_LANES = 256;
+    /** Columns of x and w that are in local memory at a time. */
+    private static final int DEPTH = 32;
+    /** Distance of columns in local memory: 4 more than the tile spreads stores over the banks and keeps rows aligned to 16 bytes. */
+    private static final int PITCH = TILE + 4;
+
+    /** Rows of w that a group of {@link #panel} handles: the floats of one or two vector registers. */
+    private static final int PANEL = 16;
+    /** Rows of x of a group of {@link #panel}: enough for an image of 256 patches and a prompt beside it. */
+    private static final int PANEL_ROWS = 320;
+    private static final int PANEL_DEPTH = 256;
+
+    /** Lanes and rows of w of a group of {@link #vector}. */
+    private static final int VECTOR_LANES = 128;
+    private static final int VECTOR_ROWS = 4;
+
+    /** Rows of w of an item of {@link #vectorOnCpu}, and such items in a group. */
+    private static final int CPU_ROWS = 2;
+    private static final int CPU_ITEMS = 8;
+
     private MatMul() {}
 
     public static void lower(Op.MatMul op, Tasks tasks) {
         Weight w = Weight.of(op.w(), tasks);
-        int flags = (op.bias().isPresent() ? 1 : 0) | (op.residual().isPresent() ? 2 : 0)
-                | (op.activation() == Op.Activation.GELU_TANH ? 4 : 0);
-        FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
+        int capacity = op.out().rows();
+        int columns = op.w().columns();
+        int outputs = op.w().rows();
         int biasStride = op.bias().map(tasks::stride).orElse(0);
+        int epilogue = (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
+                | (op.activation() == Op.Activation.GELU_TANH ? GELU : 0);
+        KernelContext context = tasks.context();
+        IntArray step = tasks.step();
+        FloatArray x = tasks.floats(op.x());
+        FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
-        int outStride = tasks.stride(op.out());
-        tasks.task("matMul", Geometry.items(Math.multiplyExact(op.out().rows(), op.out().columns()), 64),
-                (graph, name) -> graph.task(name, MatMul::matMul, tasks.context(), tasks.step(), tasks.floats(op.x()), w.f32(), w.half(),
-                        w.q8(), w.factors(), bias, residual, tasks.floats(op.out()), w.type(), w.stride(), w.factorStride(), biasStride,
-                        outStride, op.out().rows(), op.w().columns(), op.w().rows(), flags));
+        FloatArray out = tasks.floats(op.out());
+        boolean cpu = tasks.device().kind() == DeviceInfo.Kind.CPU;
+        String type = Weight.suffix(op.w().dtype());
+        if (capacity == 1 && cpu) {
+            tasks.task("MatMul.vectorOnCpu" + type, Geometry.items(Math.ceilDiv(outputs, CPU_ROWS), CPU_ITEMS),
+                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, columns, outputs, epilogue));
+        } else if (capacity == 1) {
+            tasks.task("MatMul.vector" + type,
+                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, columns, outputs, epilogue));
+        } else if (cpu) {
+            int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
+            tasks.task("MatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, capacity, columns, outputs, epilogue));
+        } else {
+            int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
+            tasks.task("MatMul.tile" + type, Geometry.groups(groups, TILE_LANES, 2 * DEPTH * PITCH * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, capacity, columns, outputs, epilogue));
+        }
     }
 
-    public static void matMul(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    /** {@code 0.5 v (1 + tanh(u)) = v / (1 + exp(-2u))}, which neither cancels for negative v nor needs a tanh. */
+    static float gelu(float v) {
+        // sqrt(2 / pi), as in the definition of the activation. The bound keeps exp finite; beyond it the result is 0 in any case.
+        float u = 0.7978846f * (v + 0.044715f * v * v * v);
+        return v / (1 + TornadoMath.exp(TornadoMath.min(-2 * u, 80f)));
+    }
+
+    /** What follows the product for one element. */
+    static float finish(float sum, FloatArray bias, FloatArray residual, int biasIndex, int outIndex, int epilogue) {
+        float value = sum;
+        if ((epilogue & BIAS) != 0) {
+            value += bias.get(biasIndex);
+        }
+        if ((epilogue & GELU) != 0) {
+            value = gelu(value);
+        }
+        if ((epilogue & RESIDUAL) != 0) {
+            value += residual.get(outIndex);
+        }
+        return value;
+    }
+
+    /**
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m; groups of the same columns follow
+     * one another, so that w is read from memory once.
+     */
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int capacity, int columns, int outputs, int flags) {
-        int item = context.globalIdx;
-        int row = item / outputs;
-        int m = item % outputs;
-        if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
-            int layer = step.get(StepBuffer.LAYER);
-            int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-            float sum = 0;
-            for (int k = 0; k < columns; k++) {
-                sum += x.get(row * columns + k) * Weight.at(type, f32, half, q8, factors, layer * stride + m * columns + k,
-                        layer * factorStride + m * scalesPerRow + k / DType.Q8_BLOCK);
+            int biasStride, int capacity, int columns, int outputs, int epilogue) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int lane = context.localIdx;
+        int rowBlocks = (capacity + TILE - 1) / TILE;
+        int firstRow = (context.groupIdx % rowBlocks) * TILE;
+        int firstOut = (context.groupIdx / rowBlocks) * TILE;
+        float[] xs = context.allocateFloatLocalArray(DEPTH * PITCH);
+        float[] ws = context.allocateFloatLocalArray(DEPTH * PITCH);
+        // A block of surplus rows has nothing to add. It must not return: PoCL then loses stores to local memory before barriers.
+        int end = firstRow < rows ? columns : 0;
+        float[] sums = new float[16];
+        for (int s = 0; s < 16; s++) {
+            sums[s] = 0;
+        }
+        int laneColumn = lane & (DEPTH - 1);
+        int laneRow = lane / DEPTH;
+        int tx = (lane & 15) * 4;
+        int ty = (lane / 16) * 4;
+        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        for (int k = 0; k < end; k += DEPTH) {
+            int column = k + laneColumn;
+            for (int t = 0; t < TILE; t += TILE_LANES / DEPTH) {
+                int row = firstRow + laneRow + t;
+                float value = 0;
+                if (row < rows && column < columns) {
+                    value = x.get(row * columns + column);
+                }
+                xs[laneColumn * PITCH + laneRow + t] = value;
+                int output = firstOut + laneRow + t;
+                value = 0;
+                if (output < outputs && column < columns) {
+                    value = Weight.at(type, f32, half, q8, factors, layer * stride + output * columns + column,
+                            layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK);
+                }
+                ws[laneColumn * PITCH + laneRow + t] = value;
             }
-            if ((flags & 1) != 0) {
-                sum += bias.get(layer * biasStride + m);
+            context.localBarrier();
+            for (int d = 0; d < DEPTH; d++) {
+                float x0 = xs[d * PITCH + ty];
+                float x1 = xs[d * PITCH + ty + 1];
+                float x2 = xs[d * PITCH + ty + 2];
+                float x3 = xs[d * PITCH + ty + 3];
+                for (int c = 0; c < 4; c++) {
+                    float wc = ws[d * PITCH + tx + c];
+                    sums[c] += x0 * wc;
+                    sums[4 + c] += x1 * wc;
+                    sums[8 + c] += x2 * wc;
+                    sums[12 + c] += x3 * wc;
+                }
             }
-            if ((flags & 4) != 0) {
-                sum = 0.5f * sum * (1 + TornadoMath.tanh(0.7978846f * (sum + 0.044715f * sum * sum * sum)));
+            context.localBarrier();
+        }
+        for (int r = 0; r < 4; r++) {
+            for (int c = 0; c < 4; c++) {
+                int row = firstRow + ty + r;
+                int output = firstOut + tx + c;
+                if (row < rows && output < outputs) {
+                    int index = row * outputs + output;
+                    out.set(index, finish(sums[r * 4 + c], bias, residual, layer * biasStride + output, index, epilogue));
+                }
             }
-            if ((flags & 2) != 0) {
-                sum += residual.get(item);
+        }
+    }
+
+    /**
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group is one item and handles 16 columns m for up to 320 rows i: it decodes 256 columns
+     * of those rows of w at a time, transposed, so that a vector holds one column of 16 rows, and adds them to the sums of all rows i.
+     */
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+            FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
+            int biasStride, int capacity, int columns, int outputs, int epilogue) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int rowBlocks = (capacity + PANEL_ROWS - 1) / PANEL_ROWS;
+        int firstRow = (context.groupIdx % rowBlocks) * PANEL_ROWS;
+        int firstOut = (context.groupIdx / rowBlocks) * PANEL;
+        int count = TornadoMath.min(rows - firstRow, PANEL_ROWS);
+        int end = count > 0 ? columns : 0;
+        float[] ws = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
+        float[] totals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
+        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        float[] sums = new float[64];
+        for (int k = 0; k < end; k += PANEL_DEPTH) {
+            int depth = TornadoMath.min(columns - k, PANEL_DEPTH);
+            for (int m = 0; m < PANEL; m++) {
+                // Rows past the last are computed again and never stored.
+                int output = TornadoMath.min(firstOut + m, outputs - 1);
+                int w = layer * stride + output * columns + k;
+                int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
+                for (int d = 0; d < depth; d++) {
+                    ws[d * PANEL + m] = Weight.at(type, f32, half, q8, factors, w + d, scale + d / DType.Q8_BLOCK);
+                }
             }
-            out.set(layer * outStride + item, sum);
+            for (int row = 0; row < count; row += 4) {
+                int r0 = (firstRow + row) * columns + k;
+                int r1 = (firstRow + TornadoMath.min(row + 1, count - 1)) * columns + k;
+                int r2 = (firstRow + TornadoMath.min(row + 2, count - 1)) * columns + k;
+                int r3 = (firstRow + TornadoMath.min(row + 3, count - 1)) * columns + k;
+                for (int s = 0; s < 64; s++) {
+                    sums[s] = 0;
+                }
+                for (int d = 0; d < depth; d++) {
+                    float x0 = x.get(r0 + d);
+                    float x1 = x.get(r1 + d);
+                    float x2 = x.get(r2 + d);
+                    float x3 = x.get(r3 + d);
+                    for (int m = 0; m < PANEL; m++) {
+                        float wm = ws[d * PANEL + m];
+                        sums[m] += x0 * wm;
+                        sums[16 + m] += x1 * wm;
+                        sums[32 + m] += x2 * wm;
+                        sums[48 + m] += x3 * wm;
+                    }
+                }
+                if (k == 0) {
+                    for (int s = 0; s < 64; s++) {
+                        totals[row * PANEL + s] = sums[s];
+                    }
+                } else {
+                    for (int s = 0; s < 64; s++) {
+                        totals[row * PANEL + s] += sums[s];
+                    }
+                }
+            }
+        }
+        int valid = TornadoMath.min(outputs - firstOut, PANEL);
+        for (int row = 0; row < count; row++) {
+            for (int m = 0; m < valid; m++) {
+                int index = (firstRow + row) * outputs + firstOut + m;
+                out.set(index, finish(totals[row * PANEL + m], bias, residual, layer * biasStride + firstOut + m, index, epilogue));
+            }
+        }
+    }
+
+    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group of 128 lanes handles 4 rows m of w; consecutive lanes read consecutive k. */
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+            FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
+            int biasStride, int columns, int outputs, int epilogue) {
+        int layer = step.get(StepBuffer.LAYER);
+        int lane = context.localIdx;
+        int first = context.groupIdx * VECTOR_ROWS;
+        float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * VECTOR_LANES);
+        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+        int limit = run * outputs;
+        int end = run * columns;
+        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        // Rows past the last are computed again and never stored.
+        int m1 = TornadoMath.min(first + 1, outputs - 1);
+        int m2 = TornadoMath.min(first + 2, outputs - 1);
+        int m3 = TornadoMath.min(first + 3, outputs - 1);
+        int w0 = layer * stride + first * columns;
+        int w1 = layer * stride + m1 * columns;
+        int w2 = layer * stride + m2 * columns;
+        int w3 = layer * stride + m3 * columns;
+        int s0 = layer * factorStride + first * scalesPerRow;
+        int s1 = layer * factorStride + m1 * scalesPerRow;
+        int s2 = layer * factorStride + m2 * scalesPerRow;
+        int s3 = layer * factorStride + m3 * scalesPerRow;
+        float sum0 = 0;
+        float sum1 = 0;
+        float sum2 = 0;
+        float sum3 = 0;
+        for (int k = lane; k < end; k += VECTOR_LANES) {
+            float xk = x.get(k);
+            int b = k / DType.Q8_BLOCK;
+            sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + b);
+            sum1 += xk * Weight.at(type, f32, half, q8, factors, w1 + k, s1 + b);
+            sum2 += xk * Weight.at(type, f32, half, q8, factors, w2 + k, s2 + b);
+            sum3 += xk * Weight.at(type, f32, half, q8, factors, w3 + k, s3 + b);
+        }
+        parts[lane] = sum0;
+        parts[VECTOR_LANES + lane] = sum1;
+        parts[2 * VECTOR_LANES + lane] = sum2;
+        parts[3 * VECTOR_LANES + lane] = sum3;
+        for (int reach = VECTOR_LANES / 2; reach > 0; reach /= 2) {
+            context.localBarrier();
+            if (lane < reach) {
+                parts[lane] += parts[lane + reach];
+                parts[VECTOR_LANES + lane] += parts[VECTOR_LANES + lane + reach];
+                parts[2 * VECTOR_LANES + lane] += parts[2 * VECTOR_LANES + lane + reach];
+                parts[3 * VECTOR_LANES + lane] += parts[3 * VECTOR_LANES + lane + reach];
+            }
+        }
+        context.localBarrier();
+        int output = first + lane;
+        if (lane < VECTOR_ROWS && output < limit) {
+            out.set(output, finish(parts[lane * VECTOR_LANES], bias, residual, layer * biasStride + output, output, epilogue));
+        }
+    }
+
+    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 16 sums that become one vector. */
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+            FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
+            int biasStride, int columns, int outputs, int epilogue) {
+        int layer = step.get(StepBuffer.LAYER);
+        int first = context.globalIdx * CPU_ROWS;
+        // Comparing with a run-time limit: a condition that follows from another one fails to compile where both are known to the compiler.
+        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
+        if (first >= limit) {
+            return;
+        }
+        int second = TornadoMath.min(first + 1, outputs - 1);
+        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        int w0 = layer * stride + first * columns;
+        int w1 = layer * stride + second * columns;
+        int s0 = layer * factorStride + first * scalesPerRow;
+        int s1 = layer * factorStride + second * scalesPerRow;
+        float[] sums = new float[32];
+        for (int j = 0; j < 32; j++) {
+            sums[j] = 0;
+        }
+        int whole = columns / 16 * 16;
+        for (int k = 0; k < whole; k += 16) {
+            float f0 = 1;
+            float f1 = 1;
+            if (type == Weight.Q8) {
+                f0 = factors.get(s0 + k / DType.Q8_BLOCK);
+                f1 = factors.get(s1 + k / DType.Q8_BLOCK);
+            }
+            for (int j = 0; j < 16; j++) {
+                float xk = x.get(k + j);
+                if (type == Weight.Q8) {
+                    sums[j] += f0 * (xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j));
+                    sums[16 + j] += f1 * (xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j));
+                } else {
+                    sums[j] += xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j);
+                    sums[16 + j] += xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j);
+                }
+            }
+        }
+        float sum0 = 0;
+        float sum1 = 0;
+        for (int j = 0; j < 16; j++) {
+            sum0 += sums[j];
+            sum1 += sums[16 + j];
+        }
+        for (int k = whole; k < columns; k++) {
+            float xk = x.get(k);
+            sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + k / DType.Q8_BLOCK);
+            sum1 += xk * Weight.at(type, f32, half, q8, factors, w1 + k, s1 + k / DType.Q8_BLOCK);
+        }
+        out.set(first, finish(sum0, bias, residual, layer * biasStride + first, first, epilogue));
+        if (first + 1 < outputs) {
+            out.set(second, finish(sum1, bias, residual, layer * biasStride + second, second, epilogue));
         }
     }
 }
