@@ -26,27 +26,14 @@ record Weight(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArra
     static final int F16 = 2;
     static final int Q8 = 3;
 
-<<<<<<< HEAD
-    private static final ShortArray tasks.noShorts() = new ShortArray(1);
-    private static final ByteArray tasks.noBytes() = new ByteArray(4);
-=======
->>>>>>> tornado
-
     static Weight of(Tensor tensor, Tasks tasks) {
         int stride = tasks.stride(tensor);
         FloatArray none = tasks.none();
         return switch (tensor.dtype()) {
-<<<<<<< HEAD
             case F32 -> new Weight(F32, tasks.floats(tensor), tasks.noShorts(), tasks.noBytes(), none, stride, 0);
             case BF16 -> new Weight(BF16, none, tasks.shorts(tensor), tasks.noBytes(), tasks.bf16Table(), stride, 0);
             case F16 -> new Weight(F16, none, tasks.shorts(tensor), tasks.noBytes(), tasks.f16Table(), stride, 0);
             case Q8 -> new Weight(Q8, none, tasks.noShorts(), tasks.bytes(tensor), tasks.scales(tensor), stride,
-=======
-            case F32 -> new Weight(F32, tasks.floats(tensor), tasks.noShorts(), tasks.noBytes(), none, stride, 0);
-            case BF16 -> new Weight(BF16, none, tasks.shorts(tensor), tasks.noBytes(), tasks.bf16Table(), stride, 0);
-            case F16 -> new Weight(F16, none, tasks.shorts(tensor), tasks.noBytes(), tasks.f16Table(), stride, 0);
-            case Q8 -> new Weight(Q8, none, tasks.noShorts(), tasks.bytes(tensor), tasks.scales(tensor), stride,
->>>>>>> tornado
                     tasks.scaleStride(tensor));
             case I32, U8 -> throw new IllegalArgumentException(tensor + " is not of a weight's type");
         };
