@@ -3,10 +3,8 @@ package stormsight.tornado;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
@@ -41,12 +39,12 @@ final class GraphExecutor implements Executor {
     private final RunListener listener;
     private final List<Member> members = new ArrayList<>();
     private final Map<String, Integer> indices = new LinkedHashMap<>();
-    private final Map<Tensor, Integer> senders = new LinkedHashMap<>();
-    private final Set<Tensor> written = new LinkedHashSet<>();
     private final Map<Program, Lowering.Lowered> lowered = new LinkedHashMap<>();
     private final Map<Program, StepLimits> limits = new LinkedHashMap<>();
     private TornadoExecutionPlan plan;
     private int stepGraph;
+    private int inputGraph;
+    private boolean inputsWritten;
     /** Of the graph that ran last, which holds all buffers as every graph does. */
     private TornadoExecutionResult last;
 
@@ -77,8 +75,9 @@ final class GraphExecutor implements Executor {
             add(lowering.transfers("load" + members.size()), load.arrays());
         }
         stepGraph = add(lowering.transfers("step"), residency.stepArrays());
-        residency.sentWhenWritten().forEach((tensor, array) ->
-                senders.put(tensor, add(lowering.transfers("input" + members.size()), List.of(array))));
+        if (!residency.largeInputs().isEmpty()) {
+            inputGraph = add(lowering.transfers("inputs"), List.copyOf(residency.largeInputs().values()));
+        }
         List<Lowering.Graph> compute = new ArrayList<>();
         for (Program program : programs) {
             Lowering.Lowered result = lowering.lower(program);
@@ -184,10 +183,10 @@ final class GraphExecutor implements Executor {
             throw new IllegalArgumentException("program " + program.name() + " was not prepared");
         }
         limits.get(program).check(program, step);
-        for (Tensor input : written) {
-            execute(senders.get(input), 1, "sending " + input.name());
+        if (inputsWritten) {
+            execute(inputGraph, 1, "sending the inputs");
+            inputsWritten = false;
         }
-        written.clear();
         residency.step().set(step, target.firstLayer(), target.firstNumber());
         execute(stepGraph, 1, "sending the step");
         int total = target.graphs().stream().mapToInt(Lowering.Graph::repeat).sum();
@@ -210,9 +209,7 @@ final class GraphExecutor implements Executor {
                 offset += bytes;
             }
         }
-        if (senders.containsKey(input)) {
-            written.add(input);
-        }
+        inputsWritten |= residency.largeInputs().containsKey(input);
     }
 
     @Override

@@ -33,7 +33,7 @@ import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 final class Residency implements AutoCloseable {
     /** What an array starts with, written by TornadoVM. */
     private static final long HEADER = TornadoNativeArray.ARRAY_HEADER;
-    /** Inputs up to that size are sent with every step; a larger one has a graph of its own and is sent when it was written. */
+    /** Inputs up to that size are sent with every step, larger ones when they were written. */
     static final long SMALL_INPUT_BYTES = 256;
     /** Host memory that one load takes at most, unless one array alone is larger. */
     private static final long LOAD_BYTES = 1L << 31;
@@ -71,7 +71,7 @@ final class Residency implements AutoCloseable {
     private final Map<Tensor, Place> places = new LinkedHashMap<>();
     private final List<Load> loads = new ArrayList<>();
     private final List<TornadoNativeArray> stepArrays = new ArrayList<>();
-    private final Map<Tensor, TornadoNativeArray> sentWhenWritten = new LinkedHashMap<>();
+    private final Map<Tensor, TornadoNativeArray> largeInputs = new LinkedHashMap<>();
     private final StepBuffer step = new StepBuffer();
     private final FloatArray none = new FloatArray(1);
     private final IntArray noInts = new IntArray(1);
@@ -180,7 +180,7 @@ final class Residency implements AutoCloseable {
                 } else if (tensor.bytes() <= SMALL_INPUT_BYTES) {
                     stepArrays.add(array);
                 } else {
-                    sentWhenWritten.put(tensor, array);
+                    largeInputs.put(tensor, array);
                 }
                 return array;
             }
@@ -251,9 +251,9 @@ final class Residency implements AutoCloseable {
         return stepArrays;
     }
 
-    /** Inputs that are sent before the first run after they were written. */
-    Map<Tensor, TornadoNativeArray> sentWhenWritten() {
-        return Collections.unmodifiableMap(sentWhenWritten);
+    /** Inputs that are sent, all together, before the first run after one of them was written. */
+    Map<Tensor, TornadoNativeArray> largeInputs() {
+        return Collections.unmodifiableMap(largeInputs);
     }
 
     /** An array that every graph has, so that a graph can take it from whichever ran before. */

@@ -105,9 +105,9 @@ public final class Attention {
         int window = op.window().map(Op.SlidingWindow::size).orElse(0);
         int period = op.window().map(Op.SlidingWindow::period).orElse(1);
         int capacity = weights.out().shape().dimension(1);
-        tasks.task("attentionWeights", Geometry.items(capacity * heads.queryHeads(), 8),
+        tasks.task("Attention.weights", Geometry.items(Math.multiplyExact(capacity, heads.queryHeads()), GENERAL_ITEMS),
                 (graph, name) -> graph.task(name, Attention::weights, tasks.context(), tasks.step(), tasks.floats(op.q()),
-                        tasks.floats(op.k()), tasks.floats(weights.out()), tasks.stride(op.k()), tasks.stride(weights.out()),
+                        tasks.floats(op.k()), tasks.noBytes(), tasks.floats(weights.out()), tasks.stride(op.k()), tasks.stride(weights.out()),
                         capacity, weights.out().columns(), heads.queryHeads(), heads.queryHeads() / heads.keyValueHeads(),
                         heads.headDim(), op.scale(), op.softCap(), window, period));
     }
@@ -623,102 +623,82 @@ public final class Attention {
             int keys = position + step.get(StepBuffer.ROWS);
             int i = position + row;
             int qStart = (row * heads + head) * dim;
-            int oStart = layer * outStride + qStart;
+            int outStart = layer * outStride + qStart;
             int columns = heads / group * dim;
-            int kStart = layer * stride + head / group * dim;
-            boolean slides = window > 0 && number % period == 0 && i >= prefix;
-            boolean blocks = tokens > 0 && i < tokens;
-            if (blocks) {
-                blocks = flags.get(number) != 0;
-            }
+            int base = layer * stride + head / group * dim;
+            int first = first(i, prefix, reach(number, window, period));
+            int end = end(i, prefix, keys);
+            int blocks = blocks(flags, number, tokens);
             for (int d = 0; d < dim; d++) {
-                out.set(oStart + d, 0);
+                out.set(outStart + d, 0);
             }
-            float max = -3e38f;
-            float sum = 0;
-            for (int j = 0; j < keys; j++) {
-                boolean visible = j < prefix || j <= i;
-                if (slides && i - j >= window) {
-                    visible = false;
+            float max = UNSEEN;
+            float total = 0;
+            for (int j = first; j < end; j++) {
+                float product = 0;
+                for (int d = 0; d < dim; d++) {
+                    product += q.get(qStart + d) * k.get(base + j * columns + d);
                 }
-                if (blocks && j < tokens) {
-                    if (blocked.get(i * tokens + j) != 0) {
-                        visible = false;
-                    }
-                }
-                if (visible) {
-                    float s = 0;
-                    for (int d = 0; d < dim; d++) {
-                        s += q.get(qStart + d) * k.get(kStart + j * columns + d);
-                    }
-                    s = s * scale;
-                    if (cap > 0) {
-                        s = cap * TornadoMath.tanh(s / cap);
-                    }
+                float s = score(product, i, j, first, end, blocked, tokens, blocks, scale, cap);
+                if (s > SEEN) {
                     float larger = TornadoMath.max(max, s);
                     float old = TornadoMath.exp(max - larger);
-                    float p = TornadoMath.exp(s - larger);
+                    float weight = TornadoMath.exp(s - larger);
                     for (int d = 0; d < dim; d++) {
-                        out.set(oStart + d, out.get(oStart + d) * old + p * v.get(kStart + j * columns + d));
+                        out.set(outStart + d, out.get(outStart + d) * old + weight * v.get(base + j * columns + d));
                     }
-                    sum = sum * old + p;
+                    total = total * old + weight;
                     max = larger;
                 }
             }
-            if (sum > 0) {
+            if (total > 0) {
                 for (int d = 0; d < dim; d++) {
-                    out.set(oStart + d, out.get(oStart + d) / sum);
+                    out.set(outStart + d, out.get(outStart + d) / total);
                 }
             }
         }
     }
 
-    /** Softmax weights of a row. An item handles one row of one query head. */
-    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out, int stride,
-            int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap, int window, int period) {
+    /** The weights that {@link #flash} gives the keys, 0 for those that a row does not see. An item handles one row of one query head. */
+    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, ByteArray blocked, FloatArray out,
+            int stride, int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap, int window,
+            int period) {
         int row = context.globalIdx % capacity;
         int head = context.globalIdx / capacity;
-        if (head < heads && row < step.get(StepBuffer.ROWS)) {
+        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        if (row < limit && head < heads) {
             int layer = step.get(StepBuffer.LAYER);
             int position = step.get(StepBuffer.POSITION);
             int prefix = step.get(StepBuffer.PREFIX);
-            int keys = position + TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+            int keys = position + step.get(StepBuffer.ROWS);
             int i = position + row;
             int qStart = (row * heads + head) * dim;
-            int oStart = layer * outStride + (head * capacity + row) * capacityKeys;
+            int outStart = layer * outStride + (head * capacity + row) * capacityKeys;
             int columns = heads / group * dim;
-            int kStart = layer * stride + head / group * dim;
-            boolean slides = window > 0 && step.get(StepBuffer.LAYER_NUMBER) % period == 0 && i >= prefix;
-            float max = -3e38f;
-            float sum = 0;
-            for (int j = 0; j < keys; j++) {
-                float s = -3e38f;
-                boolean visible = j < prefix || j <= i;
-                if (slides && i - j >= window) {
-                    visible = false;
+            int base = layer * stride + head / group * dim;
+            int first = first(i, prefix, reach(step.get(StepBuffer.LAYER_NUMBER), window, period));
+            int end = end(i, prefix, keys);
+            float max = UNSEEN;
+            float total = 0;
+            for (int j = first; j < end; j++) {
+                float product = 0;
+                for (int d = 0; d < dim; d++) {
+                    product += q.get(qStart + d) * k.get(base + j * columns + d);
                 }
-                if (visible) {
-                    s = 0;
-                    for (int d = 0; d < dim; d++) {
-                        s += q.get(qStart + d) * k.get(kStart + j * columns + d);
-                    }
-                    s = s * scale;
-                    if (cap > 0) {
-                        s = cap * TornadoMath.tanh(s / cap);
-                    }
-                    float larger = TornadoMath.max(max, s);
-                    sum = sum * TornadoMath.exp(max - larger) + TornadoMath.exp(s - larger);
-                    max = larger;
-                }
-                out.set(oStart + j, s);
+                float s = score(product, i, j, first, end, blocked, 0, 0, scale, cap);
+                float larger = TornadoMath.max(max, s);
+                total = total * TornadoMath.exp(max - larger) + TornadoMath.exp(s - larger);
+                max = larger;
+                out.set(outStart + j, s);
             }
-            for (int j = 0; j < keys; j++) {
-                float s = out.get(oStart + j);
-                float p = 0;
-                if (s > -2e38f) {
-                    p = TornadoMath.exp(s - max) / sum;
-                }
-                out.set(oStart + j, p);
+            for (int j = 0; j < first; j++) {
+                out.set(outStart + j, 0);
+            }
+            for (int j = first; j < end; j++) {
+                out.set(outStart + j, TornadoMath.exp(out.get(outStart + j) - max) / total);
+            }
+            for (int j = end; j < keys; j++) {
+                out.set(outStart + j, 0);
             }
         }
     }

@@ -55,6 +55,7 @@ public final class MatMul {
         int columns = op.w().columns();
         int outputs = op.w().rows();
         int biasStride = op.bias().map(tasks::stride).orElse(0);
+        int outStride = tasks.stride(op.out());
         int epilogue = (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
                 | (op.activation() == Op.Activation.GELU_TANH ? GELU : 0);
         KernelContext context = tasks.context();
@@ -68,22 +69,22 @@ public final class MatMul {
         if (capacity == 1 && cpu) {
             tasks.task("MatMul.vectorOnCpu" + type, Geometry.items(Math.ceilDiv(outputs, CPU_ROWS), CPU_ITEMS),
                     (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, columns, outputs, epilogue));
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs, epilogue));
         } else if (capacity == 1) {
             tasks.task("MatMul.vector" + type,
                     Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
                     (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, columns, outputs, epilogue));
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs, epilogue));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("MatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
                     (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, capacity, columns, outputs, epilogue));
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns, outputs, epilogue));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
             tasks.task("MatMul.tile" + type, Geometry.groups(groups, TILE_LANES, 2 * DEPTH * PITCH * Float.BYTES),
                     (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, capacity, columns, outputs, epilogue));
+                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns, outputs, epilogue));
         }
     }
 
@@ -115,7 +116,7 @@ public final class MatMul {
      */
     public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int capacity, int columns, int outputs, int epilogue) {
+            int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
@@ -174,7 +175,7 @@ public final class MatMul {
                 int output = firstOut + tx + c;
                 if (row < rows && output < outputs) {
                     int index = row * outputs + output;
-                    out.set(index, finish(sums[r * 4 + c], bias, residual, layer * biasStride + output, index, epilogue));
+                    out.set(layer * outStride + index, finish(sums[r * 4 + c], bias, residual, layer * biasStride + output, index, epilogue));
                 }
             }
         }
@@ -186,7 +187,7 @@ public final class MatMul {
      */
     public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int capacity, int columns, int outputs, int epilogue) {
+            int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int rowBlocks = (capacity + PANEL_ROWS - 1) / PANEL_ROWS;
@@ -245,7 +246,7 @@ public final class MatMul {
         for (int row = 0; row < count; row++) {
             for (int m = 0; m < valid; m++) {
                 int index = (firstRow + row) * outputs + firstOut + m;
-                out.set(index, finish(totals[row * PANEL + m], bias, residual, layer * biasStride + firstOut + m, index, epilogue));
+                out.set(layer * outStride + index, finish(totals[row * PANEL + m], bias, residual, layer * biasStride + firstOut + m, index, epilogue));
             }
         }
     }
@@ -253,7 +254,7 @@ public final class MatMul {
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group of 128 lanes handles 4 rows m of w; consecutive lanes read consecutive k. */
     public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int columns, int outputs, int epilogue) {
+            int biasStride, int outStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
@@ -302,14 +303,14 @@ public final class MatMul {
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
-            out.set(output, finish(parts[lane * VECTOR_LANES], bias, residual, layer * biasStride + output, output, epilogue));
+            out.set(layer * outStride + output, finish(parts[lane * VECTOR_LANES], bias, residual, layer * biasStride + output, output, epilogue));
         }
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 16 sums that become one vector. */
     public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int columns, int outputs, int epilogue) {
+            int biasStride, int outStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);
         int first = context.globalIdx * CPU_ROWS;
         // Comparing with a run-time limit: a condition that follows from another one fails to compile where both are known to the compiler.
@@ -357,9 +358,9 @@ public final class MatMul {
             sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + k / DType.Q8_BLOCK);
             sum1 += xk * Weight.at(type, f32, half, q8, factors, w1 + k, s1 + k / DType.Q8_BLOCK);
         }
-        out.set(first, finish(sum0, bias, residual, layer * biasStride + first, first, epilogue));
+        out.set(layer * outStride + first, finish(sum0, bias, residual, layer * biasStride + first, first, epilogue));
         if (first + 1 < outputs) {
-            out.set(second, finish(sum1, bias, residual, layer * biasStride + second, second, epilogue));
+            out.set(layer * outStride + second, finish(sum1, bias, residual, layer * biasStride + second, second, epilogue));
         }
     }
 }
