@@ -1,5 +1,6 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -10,8 +11,38 @@ import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
-/** Attention, one item a row and head. */
+/**
+ * Softmax attention in one pass over the keys: for each row the largest score so far, the sum of the exponentials relative to it and the sum of the values weighted
+ * by them are kept, and scaled down when a larger score is met.
+ *
+ * <p>The keys that a row sees are a range, less those that a probe blocks. Scores of keys that it does not see are {@link #UNSEEN}, a finite number:
+ * drivers are told to assume that there are no infinities.
+ *
+ * @see <a href="https://arxiv.org/abs/2205.14135">FlashAttention</a>
+ */
 public final class Attention {
+    private static final float UNSEEN = -1e30f;
+    /** Scores below it are {@link #UNSEEN}. */
+    private static final float SEEN = -1e29f;
+
+    /** Rows and keys of a tile of {@link #flash}; one lane a score. */
+    private static final int TILE = 16;
+    private static final int LANES = TILE * TILE;
+    /** Head sizes up to it fit the lanes and the local memory of {@link #flash} and {@link #decode}. */
+    private static final int MOST_DIM = LANES;
+
+    /** Keys that {@link #decode} scores at a time, and the lanes that share one of them. */
+    private static final int CHUNK = 128;
+    private static final int SHARE = 16;
+
+    /** Rows of a group of {@link #flashOnCpu}, and keys that it scores at a time. */
+    private static final int CPU_ROWS = 64;
+    private static final int CPU_KEYS = 16;
+    /** Keys that {@link #decodeOnCpu} scores at a time. */
+    private static final int CPU_CHUNK = 64;
+
+    private static final int GENERAL_ITEMS = 8;
+
     private Attention() {}
 
     public static void lower(Op.Attention op, Tasks tasks) {
@@ -24,13 +55,48 @@ public final class Attention {
 
     private static void lower(Op.Attention op, Tasks tasks, ByteArray blocked, int tokens, IntArray flags) {
         Op.Heads heads = op.heads();
+        int queryHeads = heads.queryHeads();
+        int group = queryHeads / heads.keyValueHeads();
+        int dim = heads.headDim();
         int window = op.window().map(Op.SlidingWindow::size).orElse(0);
         int period = op.window().map(Op.SlidingWindow::period).orElse(1);
-        tasks.task("attention", Geometry.items(op.out().rows() * heads.queryHeads(), 8),
-                (graph, name) -> graph.task(name, Attention::attention, tasks.context(), tasks.step(), tasks.floats(op.q()),
-                        tasks.floats(op.k()), tasks.floats(op.v()), blocked, flags, tasks.floats(op.out()), tasks.stride(op.k()),
-                        tasks.stride(op.out()), op.out().rows(), heads.queryHeads(), heads.queryHeads() / heads.keyValueHeads(),
-                        heads.headDim(), op.scale(), op.softCap(), window, period, tokens));
+        int capacity = op.out().rows();
+        int stride = tasks.stride(op.k());
+        int outStride = tasks.stride(op.out());
+        if (stride != tasks.stride(op.v())) {
+            throw new IllegalArgumentException(op.k() + " and " + op.v() + " differ in layers");
+        }
+        KernelContext context = tasks.context();
+        IntArray step = tasks.step();
+        FloatArray q = tasks.floats(op.q());
+        FloatArray k = tasks.floats(op.k());
+        FloatArray v = tasks.floats(op.v());
+        FloatArray out = tasks.floats(op.out());
+        boolean cpu = tasks.device().kind() == DeviceInfo.Kind.CPU;
+        if (cpu && capacity == 1) {
+            tasks.task("Attention.decodeOnCpu", Geometry.groups(queryHeads, 1, (CPU_CHUNK + dim) * Float.BYTES),
+                    (graph, name) -> graph.task(name, Attention::decodeOnCpu, context, step, q, k, v, blocked, flags, out, stride,
+                            outStride, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+        } else if (cpu) {
+            int groups = Math.multiplyExact(Math.ceilDiv(capacity, CPU_ROWS), queryHeads);
+            tasks.task("Attention.flashOnCpu",
+                    Geometry.groups(groups, 1, (CPU_KEYS * (dim + 4) + CPU_ROWS * (dim + 2) + 4) * Float.BYTES),
+                    (graph, name) -> graph.task(name, Attention::flashOnCpu, context, step, q, k, v, blocked, flags, out, stride,
+                            outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+        } else if (dim > MOST_DIM) {
+            tasks.task("Attention.general", Geometry.items(Math.multiplyExact(capacity, queryHeads), GENERAL_ITEMS),
+                    (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out, stride,
+                            outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+        } else if (capacity == 1) {
+            tasks.task("Attention.decode", Geometry.groups(queryHeads, LANES, (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
+                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags, out, stride,
+                            outStride, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+        } else {
+            int groups = Math.multiplyExact(Math.ceilDiv(capacity, TILE), queryHeads);
+            tasks.task("Attention.flash", Geometry.groups(groups, LANES, TILE * (2 * dim + 2 + TILE) * Float.BYTES),
+                    (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out, stride,
+                            outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+        }
     }
 
     public static void lower(Op.AttentionWeights weights, Tasks tasks) {
@@ -39,14 +105,512 @@ public final class Attention {
         int window = op.window().map(Op.SlidingWindow::size).orElse(0);
         int period = op.window().map(Op.SlidingWindow::period).orElse(1);
         int capacity = weights.out().shape().dimension(1);
-        tasks.task("attentionWeights", Geometry.items(capacity * heads.queryHeads(), 8),
+        tasks.task("Attention.weights", Geometry.items(Math.multiplyExact(capacity, heads.queryHeads()), GENERAL_ITEMS),
                 (graph, name) -> graph.task(name, Attention::weights, tasks.context(), tasks.step(), tasks.floats(op.q()),
-                        tasks.floats(op.k()), tasks.floats(weights.out()), tasks.stride(op.k()), tasks.stride(weights.out()),
+                        tasks.floats(op.k()), tasks.noBytes(), tasks.floats(weights.out()), tasks.stride(op.k()), tasks.stride(weights.out()),
                         capacity, weights.out().columns(), heads.queryHeads(), heads.queryHeads() / heads.keyValueHeads(),
                         heads.headDim(), op.scale(), op.softCap(), window, period));
     }
 
-    public static void attention(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
+    /** How far back token i past the prefix sees: i - j below it. */
+    static int reach(int layerNumber, int window, int period) {
+        int reach = Integer.MAX_VALUE / 2;
+        if (window > 0) {
+            if (layerNumber % period == 0) {
+                reach = window;
+            }
+        }
+        return reach;
+    }
+
+    /** First key that token i sees. */
+    static int first(int i, int prefix, int reach) {
+        return i < prefix ? 0 : TornadoMath.max(i - reach + 1, 0);
+    }
+
+    /** One more than the last key that token i sees. */
+    static int end(int i, int prefix, int keys) {
+        return TornadoMath.min(TornadoMath.max(prefix, i + 1), keys);
+    }
+
+    /** The score of key j for token i from their product, or {@link #UNSEEN}. */
+    static float score(float product, int i, int j, int first, int end, ByteArray blocked, int tokens, int blocks, float scale,
+            float cap) {
+        float s = product * scale;
+        if (cap > 0) {
+            s = cap * TornadoMath.tanh(s / cap);
+        }
+        if (j < first || j >= end) {
+            s = UNSEEN;
+        }
+        if (tokens > 0) {
+            if (blocks != 0 && i < tokens && j < tokens) {
+                if (blocked.get(i * tokens + j) != 0) {
+                    s = UNSEEN;
+                }
+            }
+        }
+        return s;
+    }
+
+    /** Whether the probe's mask counts in this layer, 1 or 0. */
+    static int blocks(IntArray flags, int layerNumber, int tokens) {
+        int blocks = 0;
+        if (tokens > 0) {
+            blocks = flags.get(layerNumber);
+        }
+        return blocks;
+    }
+
+    /**
+     * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head. A group of 16 x 16 lanes handles 16 rows i of one query head and passes over the keys j in
+     * tiles of 16, first keys then values in local memory; lane (r, c) has the score of row r and key c, and columns c, c + 16, .. of the sum of row r.
+     */
+    public static void flash(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
+            IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads, int group, int dim, float scale,
+            float cap, int window, int period, int tokens) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int number = step.get(StepBuffer.LAYER_NUMBER);
+        int position = step.get(StepBuffer.POSITION);
+        int prefix = step.get(StepBuffer.PREFIX);
+        int keys = position + step.get(StepBuffer.ROWS);
+        int head = context.groupIdx % heads;
+        int firstRow = context.groupIdx / heads * TILE;
+        int lane = context.localIdx;
+        int r = lane / TILE;
+        int c = lane & (TILE - 1);
+        float[] qs = context.allocateFloatLocalArray(TILE * dim);
+        // Rows one element longer than the head, against bank conflicts; the last lanes of a row may read past the last one, and drop what they read.
+        float[] tile = context.allocateFloatLocalArray(TILE * (dim + 1) + TILE);
+        float[] weights = context.allocateFloatLocalArray(LANES);
+        int columns = heads / group * dim;
+        int base = layer * stride + head / group * dim;
+        int reach = reach(number, window, period);
+        int blocks = blocks(flags, number, tokens);
+        int i = position + firstRow + r;
+        int first = first(i, prefix, reach);
+        int end = end(i, prefix, keys);
+        int from = first(position + firstRow, prefix, reach);
+        int to = end(position + TornadoMath.min(firstRow + TILE, rows) - 1, prefix, keys);
+        if (firstRow >= rows) {
+            to = 0;
+        }
+        for (int e = lane; e < TILE * dim; e += LANES) {
+            int row = firstRow + e / dim;
+            float value = 0;
+            if (row < rows) {
+                value = q.get((row * heads + head) * dim + e % dim);
+            }
+            qs[e] = value;
+        }
+        float[] sums = new float[16];
+        for (int s = 0; s < 16; s++) {
+            sums[s] = 0;
+        }
+        float max = UNSEEN;
+        float total = 0;
+        for (int j = from; j < to; j += TILE) {
+            for (int e = lane; e < TILE * dim; e += LANES) {
+                int key = TornadoMath.min(j + e / dim, to - 1);
+                tile[e / dim * (dim + 1) + e % dim] = k.get(base + key * columns + e % dim);
+            }
+            context.localBarrier();
+            float product = 0;
+            for (int d = 0; d < dim; d++) {
+                product += qs[r * dim + d] * tile[c * (dim + 1) + d];
+            }
+            float s = score(product, i, j + c, first, end, blocked, tokens, blocks, scale, cap);
+            weights[lane] = s;
+            context.localBarrier();
+            for (int e = lane; e < TILE * dim; e += LANES) {
+                int key = TornadoMath.min(j + e / dim, to - 1);
+                tile[e / dim * (dim + 1) + e % dim] = v.get(base + key * columns + e % dim);
+            }
+            float larger = max;
+            for (int t = 0; t < TILE; t++) {
+                larger = TornadoMath.max(larger, weights[r * TILE + t]);
+            }
+            float old = TornadoMath.exp(max - larger);
+            float weight = 0;
+            if (s > SEEN) {
+                weight = TornadoMath.exp(s - larger);
+            }
+            context.localBarrier();
+            weights[lane] = weight;
+            context.localBarrier();
+            for (int t = 0; t < 16; t++) {
+                sums[t] *= old;
+            }
+            total *= old;
+            for (int t = 0; t < TILE; t++) {
+                float w = weights[r * TILE + t];
+                total += w;
+                for (int u = 0; u < 16; u++) {
+                    if (u * TILE < dim) {
+                        sums[u] += w * tile[t * (dim + 1) + u * TILE + c];
+                    }
+                }
+            }
+            max = larger;
+            context.localBarrier();
+        }
+        int row = firstRow + r;
+        float factor = 0;
+        if (total > 0) {
+            factor = 1 / total;
+        }
+        for (int u = 0; u < 16; u++) {
+            if (u * TILE < dim) {
+                int d = u * TILE + c;
+                if (row < rows && d < dim) {
+                    out.set(layer * outStride + (row * heads + head) * dim + d, sums[u] * factor);
+                }
+            }
+        }
+    }
+
+    /**
+     * As {@link #flash} for one row. A group of 256 lanes handles one query head and passes over the keys in chunks of 128: 16 lanes share the product of one key,
+     * reading consecutive elements, then lane d sums column d of the values.
+     */
+    public static void decode(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
+            IntArray flags, FloatArray out, int stride, int outStride, int heads, int group, int dim, float scale, float cap,
+            int window, int period, int tokens) {
+        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+        int layer = step.get(StepBuffer.LAYER);
+        int number = step.get(StepBuffer.LAYER_NUMBER);
+        int i = step.get(StepBuffer.POSITION);
+        int prefix = step.get(StepBuffer.PREFIX);
+        int keys = i + step.get(StepBuffer.ROWS);
+        int head = context.groupIdx;
+        int lane = context.localIdx;
+        float[] qs = context.allocateFloatLocalArray(dim);
+        float[] parts = context.allocateFloatLocalArray(CHUNK * (SHARE + 1));
+        float[] weights = context.allocateFloatLocalArray(CHUNK);
+        int columns = heads / group * dim;
+        int base = layer * stride + head / group * dim;
+        int first = first(i, prefix, reach(number, window, period));
+        int end = end(i, prefix, keys) * run;
+        int blocks = blocks(flags, number, tokens);
+        if (lane < dim) {
+            qs[lane] = q.get(head * dim + lane);
+        }
+        context.localBarrier();
+        int share = lane & (SHARE - 1);
+        float sum = 0;
+        float max = UNSEEN;
+        float total = 0;
+        for (int j = first; j < end; j += CHUNK) {
+            int count = TornadoMath.min(end - j, CHUNK);
+            for (int key = lane / SHARE; key < CHUNK; key += LANES / SHARE) {
+                // Keys past the last are scored again and not seen.
+                int start = base + TornadoMath.min(j + key, end - 1) * columns;
+                float product = 0;
+                for (int d = share; d < dim; d += SHARE) {
+                    product += qs[d] * k.get(start + d);
+                }
+                parts[key * (SHARE + 1) + share] = product;
+            }
+            context.localBarrier();
+            if (lane < CHUNK) {
+                float product = 0;
+                for (int t = 0; t < SHARE; t++) {
+                    product += parts[lane * (SHARE + 1) + t];
+                }
+                weights[lane] = score(product, i, j + lane, first, end, blocked, tokens, blocks, scale, cap);
+            }
+            context.localBarrier();
+            float larger = max;
+            for (int t = 0; t < count; t++) {
+                larger = TornadoMath.max(larger, weights[t]);
+            }
+            float old = TornadoMath.exp(max - larger);
+            float weight = 0;
+            if (lane < CHUNK) {
+                float s = weights[lane];
+                if (s > SEEN) {
+                    weight = TornadoMath.exp(s - larger);
+                }
+            }
+            context.localBarrier();
+            if (lane < CHUNK) {
+                weights[lane] = weight;
+            }
+            context.localBarrier();
+            total *= old;
+            sum *= old;
+            int column = base + j * columns + TornadoMath.min(lane, dim - 1);
+            for (int t = 0; t < count; t++) {
+                float w = weights[t];
+                total += w;
+                sum += w * v.get(column + t * columns);
+            }
+            max = larger;
+            context.localBarrier();
+        }
+        if (lane < dim * run) {
+            float factor = 0;
+            if (total > 0) {
+                factor = 1 / total;
+            }
+            out.set(layer * outStride + head * dim + lane, sum * factor);
+        }
+    }
+
+    /**
+     * As {@link #flash}. A group is one item and handles 64 rows of one query head, 4 at a time, and 16 keys at a time: the keys are transposed, so that a vector holds one
+     * element of 16 keys.
+     */
+    public static void flashOnCpu(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
+            IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads, int group, int dim, float scale,
+            float cap, int window, int period, int tokens) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int number = step.get(StepBuffer.LAYER_NUMBER);
+        int position = step.get(StepBuffer.POSITION);
+        int prefix = step.get(StepBuffer.PREFIX);
+        int keys = position + step.get(StepBuffer.ROWS);
+        int head = context.groupIdx % heads;
+        int firstRow = context.groupIdx / heads * CPU_ROWS;
+        int count = TornadoMath.min(rows - firstRow, CPU_ROWS);
+        float[] kt = context.allocateFloatLocalArray(CPU_KEYS * dim);
+        float[] sums = context.allocateFloatLocalArray(CPU_ROWS * dim);
+        float[] maxima = context.allocateFloatLocalArray(CPU_ROWS);
+        float[] totals = context.allocateFloatLocalArray(CPU_ROWS);
+        float[] weights = context.allocateFloatLocalArray(4 * CPU_KEYS);
+        float[] olds = context.allocateFloatLocalArray(4);
+        int columns = heads / group * dim;
+        int base = layer * stride + head / group * dim;
+        int reach = reach(number, window, period);
+        int blocks = blocks(flags, number, tokens);
+        int from = first(position + firstRow, prefix, reach);
+        int to = end(position + firstRow + count - 1, prefix, keys);
+        if (count < 1) {
+            to = 0;
+        }
+        for (int row = 0; row < CPU_ROWS; row++) {
+            maxima[row] = UNSEEN;
+            totals[row] = 0;
+        }
+        for (int e = 0; e < CPU_ROWS * dim; e++) {
+            sums[e] = 0;
+        }
+        float[] products = new float[64];
+        float[] parts = new float[32];
+        int whole = dim / 8 * 8;
+        for (int j = from; j < to; j += CPU_KEYS) {
+            int seen = TornadoMath.min(to - j, CPU_KEYS);
+            for (int c = 0; c < CPU_KEYS; c++) {
+                int start = base + TornadoMath.min(j + c, to - 1) * columns;
+                for (int d = 0; d < dim; d++) {
+                    kt[d * CPU_KEYS + c] = k.get(start + d);
+                }
+            }
+            for (int row = 0; row < count; row += 4) {
+                int q0 = ((firstRow + row) * heads + head) * dim;
+                int q1 = ((firstRow + TornadoMath.min(row + 1, count - 1)) * heads + head) * dim;
+                int q2 = ((firstRow + TornadoMath.min(row + 2, count - 1)) * heads + head) * dim;
+                int q3 = ((firstRow + TornadoMath.min(row + 3, count - 1)) * heads + head) * dim;
+                for (int e = 0; e < 64; e++) {
+                    products[e] = 0;
+                }
+                for (int d = 0; d < dim; d++) {
+                    float x0 = q.get(q0 + d);
+                    float x1 = q.get(q1 + d);
+                    float x2 = q.get(q2 + d);
+                    float x3 = q.get(q3 + d);
+                    for (int c = 0; c < CPU_KEYS; c++) {
+                        float key = kt[d * CPU_KEYS + c];
+                        products[c] += x0 * key;
+                        products[16 + c] += x1 * key;
+                        products[32 + c] += x2 * key;
+                        products[48 + c] += x3 * key;
+                    }
+                }
+                for (int e = 0; e < 64; e++) {
+                    weights[e] = products[e];
+                }
+                int last = TornadoMath.min(row + 4, CPU_ROWS);
+                for (int n = row; n < last; n++) {
+                    int i = position + firstRow + n;
+                    int first = first(i, prefix, reach);
+                    int end = end(i, prefix, keys);
+                    int w = (n - row) * CPU_KEYS;
+                    float max = maxima[n];
+                    float larger = max;
+                    for (int c = 0; c < seen; c++) {
+                        float s = score(weights[w + c], i, j + c, first, end, blocked, tokens, blocks, scale, cap);
+                        weights[w + c] = s;
+                        larger = TornadoMath.max(larger, s);
+                    }
+                    float old = TornadoMath.exp(max - larger);
+                    float total = totals[n] * old;
+                    for (int c = 0; c < seen; c++) {
+                        float s = weights[w + c];
+                        float weight = 0;
+                        if (s > SEEN) {
+                            weight = TornadoMath.exp(s - larger);
+                        }
+                        weights[w + c] = weight;
+                        total += weight;
+                    }
+                    maxima[n] = larger;
+                    totals[n] = total;
+                    olds[n - row] = old;
+                }
+                float old0 = olds[0];
+                float old1 = olds[1];
+                float old2 = olds[2];
+                float old3 = olds[3];
+                for (int d = 0; d < whole; d += 8) {
+                    for (int e = 0; e < 8; e++) {
+                        parts[e] = sums[row * dim + d + e] * old0;
+                        parts[8 + e] = sums[(row + 1) * dim + d + e] * old1;
+                        parts[16 + e] = sums[(row + 2) * dim + d + e] * old2;
+                        parts[24 + e] = sums[(row + 3) * dim + d + e] * old3;
+                    }
+                    for (int c = 0; c < seen; c++) {
+                        float w0 = weights[c];
+                        float w1 = weights[CPU_KEYS + c];
+                        float w2 = weights[2 * CPU_KEYS + c];
+                        float w3 = weights[3 * CPU_KEYS + c];
+                        int start = base + (j + c) * columns + d;
+                        for (int e = 0; e < 8; e++) {
+                            float value = v.get(start + e);
+                            parts[e] += w0 * value;
+                            parts[8 + e] += w1 * value;
+                            parts[16 + e] += w2 * value;
+                            parts[24 + e] += w3 * value;
+                        }
+                    }
+                    for (int e = 0; e < 8; e++) {
+                        sums[row * dim + d + e] = parts[e];
+                        sums[(row + 1) * dim + d + e] = parts[8 + e];
+                        sums[(row + 2) * dim + d + e] = parts[16 + e];
+                        sums[(row + 3) * dim + d + e] = parts[24 + e];
+                    }
+                }
+                for (int d = whole; d < dim; d++) {
+                    for (int n = row; n < last; n++) {
+                        float part = sums[n * dim + d] * olds[n - row];
+                        for (int c = 0; c < seen; c++) {
+                            part += weights[(n - row) * CPU_KEYS + c] * v.get(base + (j + c) * columns + d);
+                        }
+                        sums[n * dim + d] = part;
+                    }
+                }
+            }
+        }
+        for (int row = 0; row < count; row++) {
+            float total = totals[row];
+            float factor = 0;
+            if (total > 0) {
+                factor = 1 / total;
+            }
+            int start = layer * outStride + ((firstRow + row) * heads + head) * dim;
+            for (int d = 0; d < dim; d++) {
+                out.set(start + d, sums[row * dim + d] * factor);
+            }
+        }
+    }
+
+    /** As {@link #flash} for one row. A group is one item and handles one query head, 64 keys at a time. */
+    public static void decodeOnCpu(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
+            IntArray flags, FloatArray out, int stride, int outStride, int heads, int group, int dim, float scale, float cap,
+            int window, int period, int tokens) {
+        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+        int layer = step.get(StepBuffer.LAYER);
+        int number = step.get(StepBuffer.LAYER_NUMBER);
+        int i = step.get(StepBuffer.POSITION);
+        int prefix = step.get(StepBuffer.PREFIX);
+        int keys = i + step.get(StepBuffer.ROWS);
+        int head = context.groupIdx;
+        float[] weights = context.allocateFloatLocalArray(CPU_CHUNK);
+        float[] sums = context.allocateFloatLocalArray(dim);
+        int columns = heads / group * dim;
+        int base = layer * stride + head / group * dim;
+        int first = first(i, prefix, reach(number, window, period));
+        int end = end(i, prefix, keys) * run;
+        int blocks = blocks(flags, number, tokens);
+        for (int d = 0; d < dim; d++) {
+            sums[d] = 0;
+        }
+        float[] parts = new float[16];
+        int whole = dim / 16 * 16;
+        float max = UNSEEN;
+        float total = 0;
+        for (int j = first; j < end; j += CPU_CHUNK) {
+            int count = TornadoMath.min(end - j, CPU_CHUNK);
+            float larger = max;
+            for (int c = 0; c < count; c++) {
+                int start = base + (j + c) * columns;
+                for (int e = 0; e < 16; e++) {
+                    parts[e] = 0;
+                }
+                for (int d = 0; d < whole; d += 16) {
+                    for (int e = 0; e < 16; e++) {
+                        parts[e] += q.get(head * dim + d + e) * k.get(start + d + e);
+                    }
+                }
+                float product = 0;
+                for (int e = 0; e < 16; e++) {
+                    product += parts[e];
+                }
+                for (int d = whole; d < dim; d++) {
+                    product += q.get(head * dim + d) * k.get(start + d);
+                }
+                float s = score(product, i, j + c, first, end, blocked, tokens, blocks, scale, cap);
+                weights[c] = s;
+                larger = TornadoMath.max(larger, s);
+            }
+            float old = TornadoMath.exp(max - larger);
+            total *= old;
+            for (int c = 0; c < count; c++) {
+                float s = weights[c];
+                float weight = 0;
+                if (s > SEEN) {
+                    weight = TornadoMath.exp(s - larger);
+                }
+                weights[c] = weight;
+                total += weight;
+            }
+            for (int d = 0; d < whole; d += 16) {
+                for (int e = 0; e < 16; e++) {
+                    parts[e] = sums[d + e] * old;
+                }
+                for (int c = 0; c < count; c++) {
+                    float w = weights[c];
+                    int start = base + (j + c) * columns + d;
+                    for (int e = 0; e < 16; e++) {
+                        parts[e] += w * v.get(start + e);
+                    }
+                }
+                for (int e = 0; e < 16; e++) {
+                    sums[d + e] = parts[e];
+                }
+            }
+            for (int d = whole; d < dim; d++) {
+                float part = sums[d] * old;
+                for (int c = 0; c < count; c++) {
+                    part += weights[c] * v.get(base + (j + c) * columns + d);
+                }
+                sums[d] = part;
+            }
+            max = larger;
+        }
+        float factor = 0;
+        if (total > 0) {
+            factor = 1 / total;
+        }
+        int written = dim * run;
+        for (int d = 0; d < written; d++) {
+            out.set(layer * outStride + head * dim + d, sums[d] * factor);
+        }
+    }
+
+    /** As {@link #flash}, for heads of any size. An item handles one row of one query head and keeps its sums in out. */
+    public static void general(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
             IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads, int group, int dim, float scale,
             float cap, int window, int period, int tokens) {
         int row = context.globalIdx / heads;
@@ -59,104 +623,82 @@ public final class Attention {
             int keys = position + step.get(StepBuffer.ROWS);
             int i = position + row;
             int qStart = (row * heads + head) * dim;
-            int oStart = layer * outStride + qStart;
+            int outStart = layer * outStride + qStart;
             int columns = heads / group * dim;
-            int kStart = layer * stride + head / group * dim;
-            // Lowest key that the window leaves, and end of the keys that may be blocked: a condition that is changed in a branch is miscompiled.
-            int first = 0;
-            if (window > 0 && number % period == 0 && i >= prefix) {
-                first = i - window + 1;
-            }
-            int blockedEnd = 0;
-            if (tokens > 0 && i < tokens) {
-                if (flags.get(number) != 0) {
-                    blockedEnd = tokens;
-                }
-            }
-            int end = TornadoMath.max(prefix, i + 1);
+            int base = layer * stride + head / group * dim;
+            int first = first(i, prefix, reach(number, window, period));
+            int end = end(i, prefix, keys);
+            int blocks = blocks(flags, number, tokens);
             for (int d = 0; d < dim; d++) {
-                out.set(oStart + d, 0);
+                out.set(outStart + d, 0);
             }
-            float max = -3e38f;
-            float sum = 0;
-            int last = TornadoMath.min(keys, end);
-            for (int j = TornadoMath.max(first, 0); j < last; j++) {
-                int hidden = 0;
-                if (j < blockedEnd) {
-                    hidden = blocked.get(i * tokens + j);
+            float max = UNSEEN;
+            float total = 0;
+            for (int j = first; j < end; j++) {
+                float product = 0;
+                for (int d = 0; d < dim; d++) {
+                    product += q.get(qStart + d) * k.get(base + j * columns + d);
                 }
-                if (hidden == 0) {
-                    float s = 0;
-                    for (int d = 0; d < dim; d++) {
-                        s += q.get(qStart + d) * k.get(kStart + j * columns + d);
-                    }
-                    s = s * scale;
-                    if (cap > 0) {
-                        s = cap * TornadoMath.tanh(s / cap);
-                    }
+                float s = score(product, i, j, first, end, blocked, tokens, blocks, scale, cap);
+                if (s > SEEN) {
                     float larger = TornadoMath.max(max, s);
                     float old = TornadoMath.exp(max - larger);
-                    float p = TornadoMath.exp(s - larger);
+                    float weight = TornadoMath.exp(s - larger);
                     for (int d = 0; d < dim; d++) {
-                        out.set(oStart + d, out.get(oStart + d) * old + p * v.get(kStart + j * columns + d));
+                        out.set(outStart + d, out.get(outStart + d) * old + weight * v.get(base + j * columns + d));
                     }
-                    sum = sum * old + p;
+                    total = total * old + weight;
                     max = larger;
                 }
             }
-            if (sum > 0) {
+            if (total > 0) {
                 for (int d = 0; d < dim; d++) {
-                    out.set(oStart + d, out.get(oStart + d) / sum);
+                    out.set(outStart + d, out.get(outStart + d) / total);
                 }
             }
         }
     }
 
-    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out, int stride,
-            int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap, int window, int period) {
+    /** The weights that {@link #flash} gives the keys, 0 for those that a row does not see. An item handles one row of one query head. */
+    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, ByteArray blocked, FloatArray out,
+            int stride, int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap, int window,
+            int period) {
         int row = context.globalIdx % capacity;
         int head = context.globalIdx / capacity;
-        if (head < heads && row < step.get(StepBuffer.ROWS)) {
+        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        if (row < limit && head < heads) {
             int layer = step.get(StepBuffer.LAYER);
             int position = step.get(StepBuffer.POSITION);
             int prefix = step.get(StepBuffer.PREFIX);
-            int keys = position + TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+            int keys = position + step.get(StepBuffer.ROWS);
             int i = position + row;
             int qStart = (row * heads + head) * dim;
-            int oStart = layer * outStride + (head * capacity + row) * capacityKeys;
+            int outStart = layer * outStride + (head * capacity + row) * capacityKeys;
             int columns = heads / group * dim;
-            int kStart = layer * stride + head / group * dim;
-            int first = 0;
-            if (window > 0 && step.get(StepBuffer.LAYER_NUMBER) % period == 0 && i >= prefix) {
-                first = i - window + 1;
-            }
-            int end = TornadoMath.max(prefix, i + 1);
-            float max = -3e38f;
-            float sum = 0;
-            for (int j = 0; j < keys; j++) {
-                float s = -3e38f;
-                if (j >= first && j < end) {
-                    s = 0;
-                    for (int d = 0; d < dim; d++) {
-                        s += q.get(qStart + d) * k.get(kStart + j * columns + d);
-                    }
-                    s = s * scale;
-                    if (cap > 0) {
-                        s = cap * TornadoMath.tanh(s / cap);
-                    }
-                    float larger = TornadoMath.max(max, s);
-                    sum = sum * TornadoMath.exp(max - larger) + TornadoMath.exp(s - larger);
-                    max = larger;
+            int base = layer * stride + head / group * dim;
+            int first = first(i, prefix, reach(step.get(StepBuffer.LAYER_NUMBER), window, period));
+            int end = end(i, prefix, keys);
+            float max = UNSEEN;
+            float total = 0;
+            for (int j = first; j < end; j++) {
+                float product = 0;
+                for (int d = 0; d < dim; d++) {
+                    product += q.get(qStart + d) * k.get(base + j * columns + d);
                 }
-                out.set(oStart + j, s);
+                float s = score(product, i, j, first, end, blocked, 0, 0, scale, cap);
+                float larger = TornadoMath.max(max, s);
+                total = total * TornadoMath.exp(max - larger) + TornadoMath.exp(s - larger);
+                max = larger;
+                out.set(outStart + j, s);
             }
-            for (int j = 0; j < keys; j++) {
-                float s = out.get(oStart + j);
-                float p = 0;
-                if (s > -2e38f) {
-                    p = TornadoMath.exp(s - max) / sum;
-                }
-                out.set(oStart + j, p);
+            for (int j = 0; j < first; j++) {
+                out.set(outStart + j, 0);
+            }
+            for (int j = first; j < end; j++) {
+                out.set(outStart + j, TornadoMath.exp(out.get(outStart + j) - max) / total);
+            }
+            for (int j = end; j < keys; j++) {
+                out.set(outStart + j, 0);
             }
         }
     }

@@ -26,7 +26,6 @@ record Weight(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArra
     static final int F16 = 2;
     static final int Q8 = 3;
 
-
     static Weight of(Tensor tensor, Tasks tasks) {
         int stride = tasks.stride(tensor);
         FloatArray none = tasks.none();
