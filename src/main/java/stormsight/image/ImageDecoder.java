@@ -19,11 +19,11 @@ import javax.imageio.stream.ImageInputStream;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 
 /**
- * Reads PNG, JPEG, GIF, BMP and WebP files into 8-bit RGB, with the samples that Pillow's {@code convert("RGB")} gives: alpha is dropped
- * without compositing, palettes are expanded, gray is replicated, CMYK is converted by its formula; colour profiles and
+ * Reads PNG, JPEG, GIF, BMP and WebP files into 8-bit RGB, with the samples that Pillow's {@code convert("RGB")} gives: alpha is
+ * dropped without compositing, palettes are expanded, gray is replicated, CMYK is converted by its formula; colour profiles and
  * gamma are ignored. Of several frames the first is read. Of 16-bit samples the high byte is taken; Pillow clips 16-bit gray at 255
- * instead, which turns most of such an image white. Lossy WebP comes out as from Pillow but for its chroma, which is repeated where libwebp
- * interpolates it.
+ * instead, which turns most of such an image white. Lossy WebP comes out as from Pillow but for its chroma, which is repeated
+ * where libwebp interpolates it.
  *
  * @param applyOrientation whether the image is turned as its EXIF data says
  * @param maxPixels images of more pixels are refused before they are decoded
