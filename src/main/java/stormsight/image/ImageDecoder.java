@@ -36,6 +36,9 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
     /** More than an uncompressed image of ordinary size; a limit for what comes from a pipe. */
     public static final int DEFAULT_MAX_BYTES = 512 << 20;
 
+    /** Longest side. Beyond it a resize's first pass, which keeps the other side, would pass the size of an array. */
+    private static final int MAX_SIDE = 1 << 19;
+
     /** An array of three bytes a pixel holds no more. */
     private static final long MOST_PIXELS = (Integer.MAX_VALUE - 8) / 3;
 
@@ -135,6 +138,9 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
     private void checkSize(int width, int height, String name) {
         if (width < 1 || height < 1) {
             throw new ImageException(name, "an image of " + width + " x " + height + " pixels");
+        }
+        if (width > MAX_SIDE || height > MAX_SIDE) {
+            throw new ImageException(name, width + " x " + height + " pixels: a side is longer than " + MAX_SIDE);
         }
         if ((long) width * height > maxPixels) {
             throw new ImageException(name, width + " x " + height + " pixels are more than the limit of " + maxPixels);
