@@ -115,8 +115,8 @@ final class CpuExecutor implements Executor {
             throw new IllegalArgumentException("no value for weight " + tensor);
         }
         if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape()) || value.layers().size() != tensor.layers()) {
-            throw new IllegalArgumentException("weight " + tensor + " x " + tensor.layers() + " was given " + value.dtype()
-                    + value.shape() + " x " + value.layers().size());
+            throw new IllegalArgumentException("weight " + tensor + " was given " + value.dtype() + value.shape() + " x "
+                    + value.layers().size());
         }
         for (MemorySegment layer : value.layers()) {
             if (!layer.isNative()) {
