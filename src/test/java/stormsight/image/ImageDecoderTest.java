@@ -152,7 +152,7 @@ class ImageDecoderTest {
         assertMessage("60000 x 60000 pixels are more than the limit", png);
         ByteBuffer.wrap(png).putInt(16, 1_000_000).putInt(20, 1);
         mendChecksums(png);
-        assertMessage("a side is longer than 524288", png);
+        assertMessage("1000000 x 1 pixels: a side is longer than 524288", png);
         ByteBuffer.wrap(png).putInt(16, 0);
         mendChecksums(png);
         assertThrows(ImageException.class, () -> new ImageDecoder().decode(new ByteArrayInputStream(png), "x"));
