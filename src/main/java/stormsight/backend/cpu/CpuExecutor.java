@@ -78,14 +78,15 @@ final class CpuExecutor implements Executor {
         // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
         Scratch wanted = new Scratch(workers.count());
         programs.forEach(program -> kernels(program, offsets, used, wanted, kernels));
-        long total = Math.addExact(bytes, wanted.totalBytes());
+        long allocated = Math.addExact(bytes, wanted.nativeBytes());
+        long total = Math.addExact(allocated, wanted.heapBytes());
         if (total > memoryBytes) {
             throw new BackendException("activations and caches need " + total + " bytes, this machine has " + memoryBytes);
         }
         Arena arena = Arena.ofShared();
         boolean done = false;
         try {
-            long base = arena.allocate(Math.max(total, 1), ALIGNMENT).address();
+            long base = arena.allocate(Math.max(allocated, 1), ALIGNMENT).address();
             Map<Tensor, Long> addresses = new HashMap<>();
             offsets.forEach((tensor, offset) -> addresses.put(tensor, base + offset));
             Scratch scratch = new Scratch(workers.count());
