@@ -250,7 +250,7 @@ public final class GoldenCheck {
 
         private PaliGemma bind(Arena arena, PaliGemma.Limits limits, boolean finalSoftCap, boolean everyRow) {
             return PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits,
-                    new PaliGemma.Options(slidingWindow, finalSoftCap, everyRow, PaliGemma.Options.DEFAULT.firstPosition()));
+                    PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withEveryRow(everyRow));
         }
 
         /** The model with probes at every stage that may be recorded. */
