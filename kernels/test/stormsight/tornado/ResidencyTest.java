@@ -52,7 +52,7 @@ class ResidencyTest {
                     Backend backend = Devices.open(device);
                     Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
                 PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(40, STEPS),
-                        new PaliGemma.Options(true, false, false, 1));
+                        new PaliGemma.Options(true, false, false, 1, false));
                 try (GraphExecutor executor = (GraphExecutor) backend.prepare(model.weights(), model.programs(), RunListener.NONE);
                         Executor expected = cpu.prepare(model.weights(), model.programs(), RunListener.NONE)) {
                     for (int request = 0; request < 3; request++) {
@@ -98,7 +98,7 @@ class ResidencyTest {
         executor.read(model.token(), arena.allocate(4));
         executor.read(model.logProbability(), arena.allocate(4));
         Profile profile = executor.stopProfile();
-        long bytes = profile.bytesIn() + profile.bytesOut();
+        long bytes = profile.dataBytes();
         assertTrue(bytes > 0 && bytes <= STEP_BYTES, bytes + " bytes to or from the device in a decode step");
     }
 
