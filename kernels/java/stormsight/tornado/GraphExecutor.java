@@ -19,6 +19,7 @@ import uk.ac.manchester.tornado.api.TaskGraph;
 import uk.ac.manchester.tornado.api.TornadoExecutionPlan;
 import uk.ac.manchester.tornado.api.TornadoExecutionResult;
 import uk.ac.manchester.tornado.api.enums.DataTransferMode;
+import uk.ac.manchester.tornado.api.enums.ProfilerMode;
 import uk.ac.manchester.tornado.api.exceptions.TornadoExecutionPlanException;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
@@ -47,6 +48,9 @@ final class GraphExecutor implements Executor {
     private boolean inputsWritten;
     /** Of the graph that ran last, which holds all buffers as every graph does. */
     private TornadoExecutionResult last;
+    private Profile profile = new Profile();
+    private boolean profiling;
+    private StartUp startUp;
 
     private GraphExecutor(Runtime.Device device, Residency residency, RunListener listener) {
         this.device = device;
@@ -59,9 +63,18 @@ final class GraphExecutor implements Executor {
         Residency residency = new Residency(device.info(), weights, programs);
         GraphExecutor executor = new GraphExecutor(device, residency, listener);
         try {
+            long start = System.nanoTime();
             executor.build(programs);
+            long built = System.nanoTime();
+            executor.startProfile();
             executor.load();
+            long loaded = System.nanoTime();
             executor.compile();
+            long compiled = System.nanoTime();
+            Profile profile = executor.stopProfile();
+            executor.startUp = new StartUp(built - start, loaded - built, compiled - loaded, profile.jitNanos(),
+                    profile.driverNanos(), executor.lowered.values().stream().flatMap(program -> program.graphs().stream())
+                            .mapToInt(graph -> graph.tasks().size()).sum());
             return executor;
         } catch (RuntimeException | Error e) {
             executor.close();
@@ -141,6 +154,9 @@ final class GraphExecutor implements Executor {
             TornadoExecutionPlan selected = plan.withGraph(graph);
             for (int i = 0; i < repeat; i++) {
                 last = selected.execute();
+                if (profiling) {
+                    profile.add(last.getProfilerResult());
+                }
             }
         } catch (RuntimeException e) {
             throw failure(graph, what, e);
@@ -174,6 +190,24 @@ final class GraphExecutor implements Executor {
             }
         }
         return graph;
+    }
+
+    /** From now on, counts what crosses to and from the device and how long kernels run. Slows runs down. */
+    void startProfile() {
+        profile = new Profile();
+        profiling = true;
+        plan.withProfiler(ProfilerMode.SILENT);
+    }
+
+    Profile stopProfile() {
+        profiling = false;
+        plan.withoutProfiler();
+        return profile;
+    }
+
+    /** Where the time of preparation went. */
+    StartUp startUp() {
+        return startUp;
     }
 
     @Override
@@ -228,6 +262,9 @@ final class GraphExecutor implements Executor {
 
     private void fetch(TornadoNativeArray array) {
         last.transferToHost(array);
+        if (profiling) {
+            profile.addRead(array.getNumBytesOfSegmentWithHeader());
+        }
     }
 
     private void check(Tensor tensor, Tensor.Kind kind, MemorySegment segment) {

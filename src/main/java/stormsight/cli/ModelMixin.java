@@ -27,6 +27,17 @@ final class ModelMixin {
         }
     }
 
+    /** How weights are held. */
+    enum WeightForm {
+        STORED,
+        Q8;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
     @Option(names = {"-m", "--model"}, paramLabel = "DIR", required = true,
             description = "A checkpoint directory as Hugging Face has it.")
     private Path model;
@@ -34,6 +45,11 @@ final class ModelMixin {
     @Option(names = "--resize", paramLabel = "HOW",
             description = "bicubic as transformers resizes, or bilinear as big_vision does. Default: as the checkpoint says.")
     private Resize resize;
+
+    @Option(names = "--weights", paramLabel = "FORM", defaultValue = "stored",
+            description = "stored as in the files, or q8: 8 bits with a scale for every 32, made when the model is loaded. Default: "
+                    + "${DEFAULT-VALUE}.")
+    private WeightForm weights;
 
     @Option(names = "--sliding-window",
             description = "PaliGemma 2: limit what generated tokens see in every other layer, as transformers 5 does.")
@@ -47,7 +63,7 @@ final class ModelMixin {
     }
 
     PaliGemma.Options options() {
-        return new PaliGemma.Options(slidingWindow, finalSoftCap, PaliGemma.Options.DEFAULT.everyRow(),
-                PaliGemma.Options.DEFAULT.firstPosition());
+        return PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap)
+                .withQuantized(weights == WeightForm.Q8);
     }
 }

@@ -147,7 +147,8 @@ record Container(Format format, byte[] data, int orientation) {
         ByteArrayOutputStream out = new ByteArrayOutputStream(body.size() + 20);
         out.writeBytes(new byte[] {(byte) 0xff, (byte) 0xd8});
         if (transform >= 0) {
-            out.writeBytes(new byte[] {(byte) 0xff, (byte) 0xee, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, (byte) transform});
+            out.writeBytes(new byte[] {(byte) 0xff, (byte) 0xee, 0, 14, 'A', 'd', 'o', 'b', 'e'});
+            out.writeBytes(new byte[] {0, 100, 0, 0, 0, 0, (byte) transform});
         }
         body.writeTo(out);
         out.writeBytes(new byte[] {(byte) 0xff, (byte) 0xd9});

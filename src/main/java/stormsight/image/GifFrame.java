@@ -24,8 +24,9 @@ record GifFrame(int canvasWidth, int canvasHeight, int left, int top, int backgr
                     int top = in.littleShort(at + 3);
                     int width = in.littleShort(at + 5);
                     int height = in.littleShort(at + 7);
-                    return new GifFrame(
-                            Math.max(in.littleShort(6), left + width), Math.max(in.littleShort(8), top + height), left, top, transparent);
+                    int right = Math.max(in.littleShort(6), left + width);
+                    int bottom = Math.max(in.littleShort(8), top + height);
+                    return new GifFrame(right, bottom, left, top, transparent);
                 }
                 case 0x21 -> {
                     if (in.at(at + 1) == 0xf9 && in.at(at + 2) >= 4 && (in.at(at + 3) & 1) == 1) {

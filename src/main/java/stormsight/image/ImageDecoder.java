@@ -19,11 +19,11 @@ import javax.imageio.stream.ImageInputStream;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 
 /**
- * Reads PNG, JPEG, GIF, BMP and WebP files into 8-bit RGB, with the samples that Pillow's {@code convert("RGB")} gives: alpha is dropped
- * without compositing, palettes are expanded, gray is replicated, CMYK is converted by its formula; colour profiles and
+ * Reads PNG, JPEG, GIF, BMP and WebP files into 8-bit RGB, with the samples that Pillow's {@code convert("RGB")} gives: alpha is
+ * dropped without compositing, palettes are expanded, gray is replicated, CMYK is converted by its formula; colour profiles and
  * gamma are ignored. Of several frames the first is read. Of 16-bit samples the high byte is taken; Pillow clips 16-bit gray at 255
- * instead, which turns most of such an image white. Lossy WebP comes out as from Pillow but for its chroma, which is repeated where libwebp
- * interpolates it.
+ * instead, which turns most of such an image white. Lossy WebP comes out as from Pillow but for its chroma, which is repeated
+ * where libwebp interpolates it.
  *
  * @param applyOrientation whether the image is turned as its EXIF data says
  * @param maxPixels images of more pixels are refused before they are decoded
@@ -36,8 +36,15 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
     /** More than an uncompressed image of ordinary size; a limit for what comes from a pipe. */
     public static final int DEFAULT_MAX_BYTES = 512 << 20;
 
+    /** Longest side. Beyond it a resize's first pass, which keeps the other side, would pass the size of an array. */
+    private static final int MAX_SIDE = 1 << 19;
+
     /** An array of three bytes a pixel holds no more. */
     private static final long MOST_PIXELS = (Integer.MAX_VALUE - 8) / 3;
+
+    private static final String BROKEN = "the image is broken";
+
+    private static final String TOO_LITTLE_MEMORY = "the image takes more memory than this Java process may use";
 
     public ImageDecoder {
         if (maxPixels < 1 || maxPixels > MOST_PIXELS || maxBytes < 1 || maxBytes > Integer.MAX_VALUE - 16) {
@@ -87,18 +94,26 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
             throw e;
         } catch (RuntimeException e) {
             // The readers of broken data meet indexes, sizes and references that are out of their range.
-            throw new ImageException(name, "the image is broken (" + e + ")", e);
+            throw new ImageException(name, BROKEN + " (" + e + ")", e);
         } catch (OutOfMemoryError e) {
             // Sizes are the file's claim, so that this is a property of the file, and no state of ours is left half changed.
-            throw new ImageException(name, "the image takes more memory than this Java process may use", e);
+            throw new ImageException(name, TOO_LITTLE_MEMORY, e);
         }
     }
 
+    /** One line on what went wrong. The JDK's readers wrap what they meet, memory included, in exceptions that say little. */
     private static String problem(IOException e) {
-        if (e.getMessage() == null) {
-            return e instanceof EOFException ? "it ends too early" : "the image is broken (" + e + ")";
+        String message = e.getMessage();
+        for (Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {
+            if (cause instanceof OutOfMemoryError) {
+                return TOO_LITTLE_MEMORY;
+            }
+            message = cause.getMessage() == null ? message : cause.getMessage();
         }
-        return e.getMessage();
+        if (message == null || message.isBlank()) {
+            return e instanceof EOFException ? "it ends too early" : BROKEN + " (" + e.getClass().getSimpleName() + ")";
+        }
+        return message.strip().replaceAll("\\s+", " ");
     }
 
     private RgbImage read(Container container, String name) throws IOException {
@@ -123,6 +138,9 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
     private void checkSize(int width, int height, String name) {
         if (width < 1 || height < 1) {
             throw new ImageException(name, "an image of " + width + " x " + height + " pixels");
+        }
+        if (width > MAX_SIDE || height > MAX_SIDE) {
+            throw new ImageException(name, width + " x " + height + " pixels: a side is longer than " + MAX_SIDE);
         }
         if ((long) width * height > maxPixels) {
             throw new ImageException(name, width + " x " + height + " pixels are more than the limit of " + maxPixels);

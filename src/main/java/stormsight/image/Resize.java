@@ -13,13 +13,13 @@ public final class Resize {
      * Resizes to {@code width x height} without regard to the aspect ratio.
      *
      * @return the image itself if it has that size already
-     * @throws IllegalArgumentException if a side is not positive, or the result or what lies between the two passes passes 2^31 bytes
+     * @throws IllegalArgumentException if a side is not positive, or the result or what lies between the passes takes 2^31 bytes
      */
     public static RgbImage resize(RgbImage image, int width, int height, Resampling resampling) {
         if (width < 1 || height < 1) {
             throw new IllegalArgumentException("a resize to " + width + " x " + height);
         }
-        if (Math.max((long) width * height, Math.max((long) width * image.height(), (long) image.width() * height)) > (Integer.MAX_VALUE - 8) / 3) {
+        if ((long) width * Math.max(height, image.height()) > (Integer.MAX_VALUE - 8) / 3) {
             throw new IllegalArgumentException(
                     "a resize from " + image.width() + " x " + image.height() + " to " + width + " x " + height + " is too large");
         }

@@ -49,16 +49,37 @@ public final class PaliGemma {
     }
 
     /**
-     * Where references disagree.
+     * Choices that change what is computed.
      *
      * @param slidingWindow Gemma 2: limit generated tokens in every other layer, as transformers 5 does; big_vision does not
      * @param finalSoftCap Gemma 2: cap the logits as the decoder's own recipe does; neither big_vision nor transformers do so for PaliGemma
      * @param everyRow prefill computes the logits of all prompt tokens, not of the last one alone
      * @param firstPosition position of the first token: transformers counts from 1, big_vision from 0; answers do not depend on it but for
      *     rounding
+     * @param quantized matrices are turned into Q8 when they are bound, instead of used in place
      */
-    public record Options(boolean slidingWindow, boolean finalSoftCap, boolean everyRow, int firstPosition) {
-        public static final Options DEFAULT = new Options(false, false, false, 1);
+    public record Options(boolean slidingWindow, boolean finalSoftCap, boolean everyRow, int firstPosition, boolean quantized) {
+        public static final Options DEFAULT = new Options(false, false, false, 1, false);
+
+        public Options withSlidingWindow(boolean chosen) {
+            return new Options(chosen, finalSoftCap, everyRow, firstPosition, quantized);
+        }
+
+        public Options withFinalSoftCap(boolean chosen) {
+            return new Options(slidingWindow, chosen, everyRow, firstPosition, quantized);
+        }
+
+        public Options withEveryRow(boolean chosen) {
+            return new Options(slidingWindow, finalSoftCap, chosen, firstPosition, quantized);
+        }
+
+        public Options withFirstPosition(int chosen) {
+            return new Options(slidingWindow, finalSoftCap, everyRow, chosen, quantized);
+        }
+
+        public Options withQuantized(boolean chosen) {
+            return new Options(slidingWindow, finalSoftCap, everyRow, firstPosition, chosen);
+        }
     }
 
     private static final String PROJECTOR = "multi_modal_projector.linear";
@@ -138,13 +159,14 @@ public final class PaliGemma {
     /** The programs without weights, to count what they would cost. */
     public static PaliGemma unbound(PaliGemmaConfig config, Function<String, DType> matrixType, Limits limits,
             Options options) {
-        return new PaliGemma(config, Weights.unbound(weights(config), matrixType), Optional.empty(), limits, options);
+        Function<String, DType> type = options.quantized() ? name -> DType.Q8 : matrixType;
+        return new PaliGemma(config, Weights.unbound(weights(config), type), Optional.empty(), limits, options);
     }
 
     /**
-     * The programs with the weights of a checkpoint, whose memory they use in place.
+     * The programs with the weights of a checkpoint, whose memory they use in place unless they are quantised.
      *
-     * @param arena owns what is computed: the table of rotary angles
+     * @param arena shared; owns what is computed: the table of rotary angles, quantised weights
      * @throws stormsight.checkpoint.CheckpointException naming the tensors that are missing, unknown, of another shape or type
      */
     public static PaliGemma bind(PaliGemmaConfig config, Checkpoint checkpoint, Arena arena, Limits limits, Options options) {
@@ -152,7 +174,8 @@ public final class PaliGemma {
         check(config, checkpoint);
         HostTensor rope = RopeTable.of(arena, limits.capacity(), config.text().heads().headDim(), config.text().ropeTheta(),
                 options.firstPosition());
-        return new PaliGemma(config, Weights.bind(specs, checkpoint), Optional.of(rope), limits, options);
+        Weights weights = Weights.bind(specs, checkpoint, Optional.of(arena).filter(_ -> options.quantized()));
+        return new PaliGemma(config, weights, Optional.of(rope), limits, options);
     }
 
     /** @throws stormsight.checkpoint.CheckpointException naming the tensors that are missing, unknown or of another shape */

@@ -1,12 +1,15 @@
 package stormsight.model;
 
+import java.lang.foreign.Arena;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Function;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.HostTensor;
+import stormsight.checkpoint.Q8;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
 
@@ -33,19 +36,22 @@ final class Weights {
     }
 
     /**
-     * Weights of a checkpoint that was found to hold them all. Matrices are used in place; vectors become F32.
+     * Weights of a checkpoint that was found to hold them all. Vectors become F32.
      *
+     * @param quantizeIn where matrices are quantised; without one they are used in place
      * @throws stormsight.checkpoint.CheckpointException if the layers of a stack differ in type
      */
-    static Weights bind(List<WeightSpec> specs, Checkpoint checkpoint) {
-        Weights weights = unbound(specs, name -> checkpoint.tensor(name).dtype());
+    static Weights bind(List<WeightSpec> specs, Checkpoint checkpoint, Optional<Arena> quantizeIn) {
+        Weights weights = unbound(specs, name -> quantizeIn.isPresent() ? DType.Q8 : checkpoint.tensor(name).dtype());
         for (WeightSpec spec : specs) {
-            HostTensor value = switch (spec.use()) {
+            HostTensor stored = switch (spec.use()) {
                 case MATRIX -> checkpoint.stack(spec.names());
-                case VECTOR -> checkpoint.f32(spec.names(), x -> x);
+                case VECTOR -> checkpoint.f32(spec.names());
                 case ONE_PLUS -> checkpoint.f32(spec.names(), x -> 1 + x);
             };
-            weights.values.put(weights.get(spec.name()), new HostTensor(value.dtype(), spec.shape(), value.layers()));
+            HostTensor value = new HostTensor(stored.dtype(), spec.shape(), stored.layers());
+            weights.values.put(weights.get(spec.name()), spec.use() == WeightSpec.Use.MATRIX
+                    ? quantizeIn.map(arena -> Q8.quantize(value, arena)).orElse(value) : value);
         }
         return weights;
     }

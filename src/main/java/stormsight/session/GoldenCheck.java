@@ -25,10 +25,7 @@ import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.GemmaConfig;
 import stormsight.model.PaliGemma;
-import stormsight.program.DType;
 import stormsight.program.Program;
-import stormsight.program.Step;
-import stormsight.program.Tensor;
 import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
@@ -238,10 +235,10 @@ public final class GoldenCheck {
             try (Arena arena = Arena.ofShared()) {
                 PaliGemma model = bind(arena, limits, true, false);
                 try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
-                    Runner runner = new Runner(arena, model, executor);
+                    ModelRun runner = new ModelRun(arena, directory, model, executor);
                     runner.encode(model.encode(), image);
                     for (int p = 0; p < prompts.size(); p++) {
-                        runner.prefill(model.prefill(), prompts.get(p));
+                        runner.prefill(model.prefill(), prompts.get(p).ids());
                         floats("p" + p + ".prefill_logits_capped", runner.read(model.promptLogits()), logitsTolerance);
                     }
                 }
@@ -250,28 +247,22 @@ public final class GoldenCheck {
 
         private PaliGemma bind(Arena arena, PaliGemma.Limits limits, boolean finalSoftCap, boolean everyRow) {
             return PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits,
-                    new PaliGemma.Options(slidingWindow, finalSoftCap, everyRow, PaliGemma.Options.DEFAULT.firstPosition()));
+                    PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withEveryRow(everyRow));
         }
 
         /** The model with probes at every stage that may be recorded. */
         private final class Stages implements AutoCloseable {
             private final PaliGemma model;
             private final Executor executor;
-            private final Runner runner;
+            private final ModelRun runner;
             private final RgbImage image;
             private final int layers;
             private final int heads;
             private final int width;
             private final int vocabulary;
             private final int capacity;
-            private final Probes.Probed visionEmbeddings;
-            private final Probes.Probed visionLayers;
-            private final Probes.Probed visionPostLayernorm;
-            private final Probes.Probed visionProjector;
+            private final StageProbes probes;
             private final Probes.Probed visionAttention;
-            private final Probes.Probed embeddings;
-            private final Probes.Probed states;
-            private final Probes.Probed finalNorm;
             private final Probes.Probed attention;
             private final Probes.Probed lensFirst;
             private final Probes.Probed lensFirstNormed;
@@ -289,17 +280,10 @@ public final class GoldenCheck {
                 vocabulary = text.vocabularySize();
                 capacity = limits.promptTokens();
                 int imageTokens = directory.config().vision().tokens();
-                visionEmbeddings = copy(model.encode(), model.visionEmbeddings(), "golden.vision.embeddings");
-                visionLayers = copy(visionEmbeddings.program(), model.visionLayers(), "golden.vision.layers");
-                visionPostLayernorm = copy(visionLayers.program(), model.visionPostLayernorm(), "golden.vision.post_layernorm");
-                visionProjector = copy(visionPostLayernorm.program(), model.projector(), "golden.vision.projector");
-                visionAttention = Probes.attentionWeights(visionProjector.program(), model.visionLayers().segment(), imageTokens,
+                probes = StageProbes.of(model);
+                visionAttention = Probes.attentionWeights(probes.encode(), model.visionLayers().segment(), imageTokens,
                         "golden.vision.attn");
-                embeddings = copy(model.prefill(), model.decoderEmbeddings(), "golden.dec.embeddings");
-                states = copy(embeddings.program(), model.decoderLayers(), "golden.dec.layers");
-                finalNorm = copy(states.program(), model.finalNorm(), "golden.dec.final_norm");
-                attention = Probes.attentionWeights(finalNorm.program(), model.decoderLayers().segment(), capacity,
-                        "golden.dec.attn");
+                attention = Probes.attentionWeights(probes.prefill(), model.decoderLayers().segment(), capacity, "golden.dec.attn");
                 lensFirst = lens(attention.program(), model.decoderEmbeddings(), false, "golden.lens_first");
                 lensFirstNormed = lens(lensFirst.program(), model.decoderEmbeddings(), true, "golden.lens_first_normed");
                 lens = lens(lensFirstNormed.program(), model.decoderLayers(), false, "golden.lens");
@@ -308,15 +292,11 @@ public final class GoldenCheck {
                 executor = backend.prepare(model.weights(),
                         List.of(visionAttention.program(), lensNormed.program(), knockout.program(), model.decode()),
                         RunListener.NONE);
-                runner = new Runner(arena, model, executor);
+                runner = new ModelRun(arena, directory, model, executor);
             }
 
             private static Program renamed(Program program, String name) {
                 return new Program(name, program.segments());
-            }
-
-            private static Probes.Probed copy(Program program, PaliGemma.Stage stage, String name) {
-                return Probes.copy(program, stage.segment(), stage.result(), name);
             }
 
             private Probes.Probed lens(Program program, PaliGemma.Stage stage, boolean normed, String name) {
@@ -326,10 +306,10 @@ public final class GoldenCheck {
 
             void vision() {
                 runner.encode(visionAttention.program(), image);
-                floats("vision.embeddings", runner.read(visionEmbeddings.output()), STATES);
-                floats("vision.layers", runner.read(visionLayers.output()), STATES);
-                floats("vision.post_layernorm", runner.read(visionPostLayernorm.output()), STATES);
-                floats("vision.projector", runner.read(visionProjector.output()), STATES);
+                floats("vision.embeddings", runner.read(probes.visionEmbeddings().output()), STATES);
+                floats("vision.layers", runner.read(probes.visionLayers().output()), STATES);
+                floats("vision.post_layernorm", runner.read(probes.visionPostLayernorm().output()), STATES);
+                floats("vision.projector", runner.read(probes.projector().output()), STATES);
                 float[] weights = runner.read(visionAttention.output());
                 floats("vision.attn", weights, PROBABILITIES);
                 int visionLayerCount = directory.config().vision().layers();
@@ -343,10 +323,10 @@ public final class GoldenCheck {
                 PaliGemmaPrompt prompt = prompts.get(p);
                 String name = "p" + p + ".";
                 int tokens = prompt.length();
-                runner.prefill(lensNormed.program(), prompt);
-                floats(name + "dec.embeddings", part(runner.read(embeddings.output()), 1, capacity, width, tokens, width), STATES);
-                floats(name + "dec.layers", part(runner.read(states.output()), layers, capacity, width, tokens, width), STATES);
-                floats(name + "dec.final_norm", part(runner.read(finalNorm.output()), 1, capacity, width, tokens, width), STATES);
+                runner.prefill(lensNormed.program(), prompt.ids());
+                floats(name + "dec.embeddings", part(runner.read(probes.embeddings().output()), 1, capacity, width, tokens, width), STATES);
+                floats(name + "dec.layers", part(runner.read(probes.decoderLayers().output()), layers, capacity, width, tokens, width), STATES);
+                floats(name + "dec.final_norm", part(runner.read(probes.finalNorm().output()), 1, capacity, width, tokens, width), STATES);
                 float[] weights = part(runner.read(attention.output()), layers * heads, capacity, capacity, tokens, tokens);
                 floats(name + "dec.attn", weights, PROBABILITIES);
                 float[] map = sum(headMeans(weights, layers, heads, tokens));
@@ -414,8 +394,8 @@ public final class GoldenCheck {
                         double worstPercent = 0;
                         for (int window = 0; window < layers; window++) {
                             double found = knockedOut(recorded.get("blocked"), experiment.get("windows").get(window), token);
-                            worst = larger(worst, Math.abs(found - recorded.get("p_ko").get(window).asDouble()));
-                            worstPercent = larger(worstPercent, Math.abs(100 * (found - base) / base
+                            worst = Math.max(worst, Math.abs(found - recorded.get("p_ko").get(window).asDouble()));
+                            worstPercent = Math.max(worstPercent, Math.abs(100 * (found - base) / base
                                     - recorded.get("percent_change").get(window).asDouble()));
                         }
                         String name = "p0.knockout k=" + experiment.get("k").asInt() + " " + edge;
@@ -438,10 +418,10 @@ public final class GoldenCheck {
                 for (int layer : ints(window)) {
                     flags[layer] = 1;
                 }
-                executor.write(knockout.blocked(), runner.copyIn(mask));
-                executor.write(knockout.layerFlags(), runner.copyIn(flags));
+                runner.write(knockout.blocked(), mask);
+                runner.write(knockout.layerFlags(), flags);
                 PaliGemmaPrompt prompt = prompts.getFirst();
-                runner.prefill(knockout.program(), prompt);
+                runner.prefill(knockout.program(), prompt.ids());
                 return probability(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
             }
 
@@ -449,59 +429,6 @@ public final class GoldenCheck {
             public void close() {
                 executor.close();
             }
-        }
-    }
-
-    /** Feeds an executor and reads what it made. */
-    private final class Runner {
-        private final Arena arena;
-        private final PaliGemma model;
-        private final Executor executor;
-
-        Runner(Arena arena, PaliGemma model, Executor executor) {
-            this.arena = arena;
-            this.model = model;
-            this.executor = executor;
-        }
-
-        void encode(Program program, RgbImage image) {
-            MemorySegment patches = arena.allocate(model.patches().bytes());
-            directory.preprocessing().writePatches(image, directory.config().vision().patchSize(), patches);
-            executor.write(model.patches(), patches);
-            int tokens = directory.config().vision().tokens();
-            executor.run(program, new Step(0, tokens, tokens));
-        }
-
-        void prefill(Program program, PaliGemmaPrompt prompt) {
-            executor.write(model.promptIds(), copyIn(prompt.ids()));
-            executor.run(program, new Step(0, prompt.length(), prompt.length()));
-        }
-
-        void decode(Program program, int id, int position, int prefixLength) {
-            executor.write(model.nextId(), copyIn(new int[] {id}));
-            executor.run(program, new Step(position, 1, prefixLength));
-        }
-
-        int token() {
-            MemorySegment token = arena.allocate(DType.I32.elementBytes());
-            executor.read(model.token(), token);
-            return token.get(ValueLayout.JAVA_INT, 0);
-        }
-
-        float[] read(Tensor output) {
-            try (Arena local = Arena.ofConfined()) {
-                MemorySegment data = local.allocate(output.bytes());
-                executor.read(output, data);
-                return data.toArray(ValueLayout.JAVA_FLOAT);
-            }
-        }
-
-        MemorySegment copyIn(int[] values) {
-            return arena.allocateFrom(ValueLayout.JAVA_INT, values);
-        }
-
-        MemorySegment copyIn(byte[] values) {
-            return arena.allocateFrom(ValueLayout.JAVA_BYTE, values);
         }
     }
 
@@ -513,20 +440,16 @@ public final class GoldenCheck {
         return values;
     }
 
+    /** NaN if one of the values is: Math.max does not lose it. */
     private static double largestError(float[] found, float[] wanted) {
         if (found.length != wanted.length) {
             throw new IllegalStateException(String.format(Locale.ROOT, "%d values, %d recorded", found.length, wanted.length));
         }
         double largest = 0;
         for (int i = 0; i < found.length; i++) {
-            largest = larger(largest, Math.abs((double) found[i] - wanted[i]));
+            largest = Math.max(largest, Math.abs((double) found[i] - wanted[i]));
         }
         return largest;
-    }
-
-    /** The maximum, or NaN if one of them is: an error that is not a number must not get lost. */
-    private static double larger(double a, double b) {
-        return Math.max(a, b);
     }
 
     private static double probability(float[] logits, int from, int count, int token) {

@@ -11,6 +11,8 @@ import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.model.PaliGemma;
+import stormsight.model.WeightSpec;
+import stormsight.program.DType;
 import stormsight.program.Program;
 import stormsight.program.Sampling;
 import stormsight.program.Step;
@@ -55,6 +57,13 @@ public final class Session implements AutoCloseable {
         if (limits.capacity() > positions) {
             throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
                     + " need " + limits.capacity() + " positions, the model has " + positions);
+        }
+        if (options.quantized()) {
+            long needed = PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::quantizedBytes).sum();
+            long memory = backend.device().memoryBytes();
+            if (needed > memory) {
+                throw new BackendException("weights in " + DType.Q8 + " take " + needed + " bytes, " + backend.device().name() + " has " + memory);
+            }
         }
         Arena arena = Arena.ofShared();
         try {

@@ -6,13 +6,14 @@ import stormsight.checkpoint.CheckpointException;
 /**
  * The tokens before PaliGemma's answer: the image, {@code <bos>}, the text, a newline.
  *
- * <p>The text is tokenised by itself and the newline is a token of its own, as in big_vision; transformers tokenises the joined string,
- * where a newline at the end of the text would merge with the one that follows it. Newlines at the end of the text are
+ * <p>The text is tokenised by itself and the newline is a token of its own, as in big_vision; transformers tokenises the joined
+ * string, where a newline at the end of the text would merge with the one that follows it. Newlines at the end of the text are
  * therefore dropped; elsewhere they stay.
  *
- * <p>{@code <image>} in the text is refused. (transformers replaces it by the tokens of an image and puts {@code <bos>} after the last of them.) All other tokens
- * that the tokenizer adds are taken where the text spells them, as transformers does: {@code <loc0001>} and {@code <seg001>} to ask
- * about places, but {@code <bos>} and {@code <eos>} too, which then stand in the middle of the prompt and do not end it.
+ * <p>{@code <image>} in the text is refused. (transformers replaces each by the tokens of an image and puts {@code <bos>} after
+ * the last of them.) All other tokens that the tokenizer adds are taken where the text spells them, as transformers does:
+ * {@code <loc0001>} and {@code <seg001>} to ask about places, but {@code <bos>} and {@code <eos>} too, which then stand in the
+ * middle of the prompt and do not end it.
  */
 public final class PaliGemmaPrompt {
     private static final String IMAGE = "<image>";

@@ -3,11 +3,13 @@ package stormsight.tokenizer;
 import java.util.Arrays;
 
 /**
- * Turns tokens into text as they come. What {@link #push} and at the end {@link #flush} return, joined, is what {@link Tokenizer#decode} gives
- * for all the tokens without the special ones; nothing that a later token could change is returned early.
+ * Turns tokens into text as they come. What {@link #push} and at the end {@link #flush} return, joined, is what
+ * {@link Tokenizer#decode} gives for all the tokens without the special ones; nothing that a later token could change is returned
+ * early.
  *
- * <p>Only a run of byte tokens can change: if it is not valid UTF-8 as a whole, each of its bytes becomes U+FFFD. A run is held back until
- * a token of another kind ends it, or until it is certainly invalid. Each token is decoded a fixed number of times, however long the answer gets.
+ * <p>Only a run of byte tokens can change: if it is not valid UTF-8 as a whole, each of its bytes becomes U+FFFD. A run is held
+ * back until a token of another kind ends it, or until it is certainly invalid. Each token is decoded a fixed number of times,
+ * however long the answer gets.
  *
  * <p>Where the tokenizer has no byte tokens but cuts characters into bytes otherwise, text is held back while it ends in U+FFFD.
  */

@@ -23,6 +23,9 @@ final class AttentionVectors implements Kernel {
     /** Below every score, and finite, so that a row which sees nothing has weights exp(-infinity) and not NaN. */
     private static final float LEAST = -Float.MAX_VALUE;
 
+    /** Keys whose values are gathered at once. */
+    private static final int KEYS = 64;
+
     private final Attention attention;
     private final Scratch scratch;
     private final int group;
@@ -36,6 +39,7 @@ final class AttentionVectors implements Kernel {
         int tile = Math.min(Pack.TILE, Packing.padded(attention.capacity() * group));
         int dim = attention.heads().headDim() + Tile.ROWS;
         scratch.reserveOwn(4L * tile * (2L * dim + maxKeys + 4));
+        scratch.reservePanel(Math.max(Tile.ROWS, KEYS) * attention.heads().headDim());
     }
 
     private int tiles(Step step) {
@@ -81,9 +85,12 @@ final class AttentionVectors implements Kernel {
         int keys = to - from;
         long keyBytes = 4L * attention.heads().keyValueColumns();
         long headOffset = 4L * head * dim;
+        float[] panel = scratch.panel(worker);
+        Tile.clear(scores, (keys + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS * line);
         for (int j = 0; j < keys; j += Tile.ROWS) {
-            Tile.multiply(padded / LANES, attention.k() + (from + j) * keyBytes + headOffset, keyBytes, 4,
-                    Math.min(Tile.ROWS, keys - j), dim, queries, line, scores + j * line, line, false);
+            int rows = Math.min(Tile.ROWS, keys - j);
+            gather(attention.k() + (from + j) * keyBytes + headOffset, keyBytes, rows, dim, panel);
+            Tile.multiply(padded / LANES, panel, 0, dim, 1, rows, dim, queries, line, scores + j * line, line);
         }
         if (attention.softCap() != 0) {
             Cap.Vectors.apply(scores, keys * padded, attention.softCap());
@@ -96,9 +103,14 @@ final class AttentionVectors implements Kernel {
             writeWeights(step, head, first, count, padded, from, keys, scores, inverses);
             return;
         }
-        for (int d = 0; d < dim; d += Tile.ROWS) {
-            Tile.multiply(padded / LANES, attention.v() + from * keyBytes + headOffset + 4L * d, 4, keyBytes,
-                    Math.min(Tile.ROWS, dim - d), keys, scores, line, sums + d * line, line, false);
+        Tile.clear(sums, (dim + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS * line);
+        for (int j = 0; j < keys; j += KEYS) {
+            int rows = Math.min(KEYS, keys - j);
+            gather(attention.v() + (from + j) * keyBytes + headOffset, keyBytes, rows, dim, panel);
+            for (int d = 0; d < dim; d += Tile.ROWS) {
+                Tile.multiply(padded / LANES, panel, d, 1, dim, Math.min(Tile.ROWS, dim - d), rows, scores + j * line, line,
+                        sums + d * line, line);
+            }
         }
         for (int r = 0; r < count; r++) {
             long out = attention.out() + rowOffset(head, first + r);
@@ -122,6 +134,21 @@ final class AttentionVectors implements Kernel {
             long q = attention.q() + rowOffset(head, first + Math.min(r, count - 1));
             for (int d = 0; d < dim; d++) {
                 Memory.f32(queries + 4L * (d * padded + r), scale * Memory.f32(q + 4L * d));
+            }
+        }
+    }
+
+    /** Copies one head of some keys or values into the panel, [row, dim]. */
+    private static void gather(long from, long stride, int rows, int dim, float[] panel) {
+        int whole = dim - dim % LANES;
+        for (int r = 0; r < rows; r++) {
+            long at = from + r * stride;
+            int to = r * dim;
+            for (int d = 0; d < whole; d += LANES) {
+                FloatVector.fromMemorySegment(F, ALL, at + 4L * d, LE).intoArray(panel, to + d);
+            }
+            for (int d = whole; d < dim; d++) {
+                panel[to + d] = Memory.f32(at + 4L * d);
             }
         }
     }

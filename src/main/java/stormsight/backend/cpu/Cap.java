@@ -46,6 +46,7 @@ record Cap(long x, float cap, int columns, int capacity) {
         private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
         private static final int LANES = F.length();
         private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+        private static final float SATURATED = 40;
 
         @Override
         public int pieces(Step step) {
@@ -66,13 +67,12 @@ record Cap(long x, float cap, int columns, int capacity) {
         }
 
         /**
-         * {@code x = cap * tanh(x / cap)} over whole vectors. tanh(y) is (1 - e) / (1 + e) with e = exp(-2 |y|), which is right to 1e-7 of
-         * cap: below 1/8, where that is not small beside the result, a polynomial takes over.
+         * {@code x = cap * tanh(x / cap)} over whole vectors, by tanh(y) = e / (e + 2) with e = exp(2 y) - 1, which stays exact near 0. From
+         * |2 y| = {@value #SATURATED} on the result is 1.
          */
         static void apply(long x, int count, float cap) {
             for (int i = 0; i < count; i += LANES) {
-                FloatVector y = FloatVector.fromMemorySegment(F, ALL, x + 4L * i, LE).div(cap);
-                FloatVector a = y.abs().mul(-2f).max(Exp.LOWEST);
+                FloatVector a = FloatVector.fromMemorySegment(F, ALL, x + 4L * i, LE).mul(2 / cap).max(-SATURATED).min(SATURATED);
                 FloatVector t = a.fma(FloatVector.broadcast(F, Exp.LOG2_E), FloatVector.broadcast(F, Exp.ROUND));
                 FloatVector n = t.sub(Exp.ROUND);
                 FloatVector r = n.fma(FloatVector.broadcast(F, -Exp.LN2_HIGH), a);
@@ -82,16 +82,10 @@ record Cap(long x, float cap, int columns, int capacity) {
                 p = p.fma(r, FloatVector.broadcast(F, Exp.C2));
                 p = p.fma(r, FloatVector.broadcast(F, Exp.C1));
                 p = p.fma(r, FloatVector.broadcast(F, Exp.C0));
-                p = p.fma(r.mul(r), r.add(1f));
-                FloatVector e = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS)
-                        .reinterpretAsFloats());
-                FloatVector tanh = e.neg().add(1f).div(e.add(1f));
-                tanh = tanh.blend(tanh.neg(), y.compare(VectorOperators.LT, 0f));
-                FloatVector s = y.mul(y);
-                FloatVector small = s.fma(FloatVector.broadcast(F, -17f / 315), FloatVector.broadcast(F, 2f / 15));
-                small = small.fma(s, FloatVector.broadcast(F, -1f / 3));
-                small = small.mul(s).fma(y, y);
-                tanh.blend(small, s.compare(VectorOperators.LT, 1f / 64)).mul(cap).intoMemorySegment(ALL, x + 4L * i, LE);
+                p = p.mul(r).fma(r, r);
+                FloatVector power = t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS).reinterpretAsFloats();
+                FloatVector e = p.fma(power, power.sub(1f));
+                e.div(e.add(2f)).mul(cap).intoMemorySegment(ALL, x + 4L * i, LE);
             }
         }
     }

@@ -79,14 +79,15 @@ final class CpuExecutor implements Executor {
         // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
         Scratch wanted = new Scratch(workers.count());
         programs.forEach(program -> kernels(program, offsets, used, wanted, kernels));
-        long total = Math.addExact(bytes, wanted.totalBytes());
+        long allocated = Math.addExact(bytes, wanted.nativeBytes());
+        long total = Math.addExact(allocated, wanted.heapBytes());
         if (total > memoryBytes) {
             throw new BackendException("activations and caches need " + total + " bytes, this machine has " + memoryBytes);
         }
         Arena arena = Arena.ofShared();
         boolean done = false;
         try {
-            long base = arena.allocate(Math.max(total, 1), ALIGNMENT).address();
+            long base = arena.allocate(Math.max(allocated, 1), ALIGNMENT).address();
             Map<Tensor, Long> addresses = new HashMap<>();
             offsets.forEach((tensor, offset) -> addresses.put(tensor, base + offset));
             Scratch scratch = new Scratch(workers.count());
@@ -116,8 +117,8 @@ final class CpuExecutor implements Executor {
             throw new IllegalArgumentException("no value for weight " + tensor);
         }
         if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape()) || value.layers().size() != tensor.layers()) {
-            throw new IllegalArgumentException("weight " + tensor + " x " + tensor.layers() + " was given " + value.dtype()
-                    + value.shape() + " x " + value.layers().size());
+            throw new IllegalArgumentException("weight " + tensor + " was given " + value.dtype() + value.shape() + " x "
+                    + value.layers().size());
         }
         for (MemorySegment layer : value.layers()) {
             if (!layer.isNative()) {

@@ -46,10 +46,11 @@ final class MatMulVectors implements Kernel {
         this.packing = packing;
         this.scratch = scratch;
         rows = product.width() >= MANY_FROM ? MANY_ROWS : FEW_ROWS;
-        scratch.reserveOwn(panelOffset() + 4L * Tile.ROWS * DEPTH);
+        scratch.reserveOwn(rowOffset() + 4L * packing.block());
+        scratch.reservePanel(Tile.ROWS * DEPTH);
     }
 
-    /** Sums of one token, twice, begin the own scratch; then come the sums of all tokens [row, token], twice; then the panel. */
+    /** Sums of one token, twice, begin the own scratch; then come the sums of all tokens [row, token], twice; then a row of weights. */
     private long blockOffset() {
         return 2 * 4L * MANY_ROWS;
     }
@@ -58,7 +59,7 @@ final class MatMulVectors implements Kernel {
         return 4L * rows * Packing.padded(Math.min(TOKENS, product.capacity()));
     }
 
-    private long panelOffset() {
+    private long rowOffset() {
         return blockOffset() + Math.max(MatVec.SCRATCH, (product.up() == null ? 1 : 2) * blockBytes());
     }
 
@@ -93,18 +94,18 @@ final class MatMulVectors implements Kernel {
         long sums = scratch.own(worker);
         long upSums = sums + 4L * MANY_ROWS;
         long lanes = sums + blockOffset();
-        long panel = sums + panelOffset();
+        long row = sums + rowOffset();
         int whole = (count + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS;
         for (int t = 0; t < tokens; t++) {
             long x = scratch.shared() + 4L * t * packing.slots();
             if (packing.small()) {
-                small(product.w(), first, count, x, sums, panel);
+                small(product.w(), first, count, x, sums, row);
             } else {
                 MatVec.rows(product.w(), packing, first, whole, x, sums, lanes);
             }
             if (product.up() != null) {
                 if (packing.small()) {
-                    small(product.up(), first, count, x, upSums, panel);
+                    small(product.up(), first, count, x, upSums, row);
                 } else {
                     MatVec.rows(product.up(), packing, first, whole, x, upSums, lanes);
                 }
@@ -113,12 +114,12 @@ final class MatMulVectors implements Kernel {
         }
     }
 
-    private void small(Weight w, int first, int count, long x, long sums, long panel) {
+    private void small(Weight w, int first, int count, long x, long sums, long row) {
         for (int i = 0; i < count; i++) {
-            w.decode(first + i, 1, panel);
+            w.decode(first + i, 1, row);
             float sum = 0;
             for (int k = 0; k < packing.depth(); k++) {
-                sum = Math.fma(Memory.f32(panel + 4L * k), Memory.f32(x + 4L * k), sum);
+                sum = Math.fma(Memory.f32(row + 4L * k), Memory.f32(x + 4L * k), sum);
             }
             Memory.f32(sums + 4L * i, sum);
         }
@@ -129,17 +130,23 @@ final class MatMulVectors implements Kernel {
         long upSums = sums + 4L * MANY_ROWS;
         long block = sums + blockOffset();
         long upBlock = block + blockBytes();
-        long panel = sums + panelOffset();
+        long row = sums + rowOffset();
+        float[] panel = scratch.panel(worker);
         int slots = packing.slots();
         long stride = 4L * Packing.padded(tokens);
+        int whole = (count + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS;
+        Tile.clear(block, whole * stride);
+        if (product.up() != null) {
+            Tile.clear(upBlock, whole * stride);
+        }
         for (int slot = 0; slot < slots; slot += DEPTH) {
             int depth = Math.min(DEPTH, slots - slot);
             for (int i = 0; i < count; i += Tile.ROWS) {
                 int group = Math.min(Tile.ROWS, count - i);
-                decode(product.w(), first + i, group, slot, depth, panel);
+                decode(product.w(), first + i, group, slot, depth, row, panel);
                 multiply(panel, group, slot, depth, firstToken, tokens, block + i * stride, stride);
                 if (product.up() != null) {
-                    decode(product.up(), first + i, group, slot, depth, panel);
+                    decode(product.up(), first + i, group, slot, depth, row, panel);
                     multiply(panel, group, slot, depth, firstToken, tokens, upBlock + i * stride, stride);
                 }
             }
@@ -157,45 +164,45 @@ final class MatMulVectors implements Kernel {
         }
     }
 
-    private void multiply(long panel, int group, int slot, int depth, int firstToken, int tokens, long block, long stride) {
+    private void multiply(float[] panel, int group, int slot, int depth, int firstToken, int tokens, long block, long stride) {
         for (int t = 0; t < tokens; t += Pack.TILE) {
             int padded = Packing.padded(Math.min(Pack.TILE, tokens - t));
             long x = scratch.shared() + 4L * ((long) (firstToken + t) * packing.slots() + (long) slot * padded);
-            Tile.multiply(padded / LANES, panel, 4L * DEPTH, 4, group, depth, x, 4L * padded, block + 4L * t, stride, slot > 0);
+            Tile.multiply(padded / LANES, panel, 0, DEPTH, 1, group, depth, x, 4L * padded, block + 4L * t, stride);
         }
     }
 
-    /** Decodes slots of some rows into the panel. */
-    private void decode(Weight w, int first, int count, int slot, int depth, long panel) {
+    /** Decodes slots of some rows into the panel; a row shorter than a block goes through {@code small}. */
+    private void decode(Weight w, int first, int count, int slot, int depth, long small, float[] panel) {
         for (int i = 0; i < count; i++) {
-            long to = panel + 4L * DEPTH * i;
+            int to = DEPTH * i;
             if (packing.small()) {
-                w.decode(first + i, 1, to);
-                for (int k = packing.depth(); k < depth; k++) {
-                    Memory.f32(to + 4L * k, 0);
+                w.decode(first + i, 1, small);
+                for (int k = 0; k < depth; k++) {
+                    panel[to + k] = k < packing.depth() ? Memory.f32(small + 4L * k) : 0;
                 }
                 continue;
             }
             long row = w.address() + (first + i) * w.rowBytes();
             switch (w.dtype()) {
-                case BF16 -> bf16(row, slot, depth, to);
-                case F16 -> f16(row, slot, depth, to);
-                case F32 -> f32(row, slot, depth, to);
-                case Q8 -> q8(row, w.scales() + 4L * (first + i) * w.scalesPerRow(), slot, depth, to);
+                case BF16 -> bf16(row, slot, depth, panel, to);
+                case F16 -> f16(row, slot, depth, panel, to);
+                case F32 -> f32(row, slot, depth, panel, to);
+                case Q8 -> q8(row, w.scales() + 4L * (first + i) * w.scalesPerRow(), slot, depth, panel, to);
                 case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
             }
         }
     }
 
-    private void bf16(long row, int slot, int depth, long to) {
+    private void bf16(long row, int slot, int depth, float[] panel, int to) {
         for (int s = 0; s < depth; s += 2 * LANES) {
             IntVector pairs = IntVector.fromMemorySegment(I, ALL, row + 2L * packing.start((slot + s) / (2 * LANES)), LE);
-            pairs.lanewise(VectorOperators.LSHL, 16).intoMemorySegment(ALL, to + 4L * s, LE);
-            pairs.and(0xFFFF0000).intoMemorySegment(ALL, to + 4L * s + BYTES, LE);
+            pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(panel, to + s);
+            pairs.and(0xFFFF0000).reinterpretAsFloats().intoArray(panel, to + s + LANES);
         }
     }
 
-    private void f16(long row, int slot, int depth, long to) {
+    private void f16(long row, int slot, int depth, float[] panel, int to) {
         for (int s = 0; s < depth; s += 2 * LANES) {
             IntVector pairs = IntVector.fromMemorySegment(I, ALL, row + 2L * packing.start((slot + s) / (2 * LANES)), LE);
             IntVector low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
@@ -206,19 +213,21 @@ final class MatMulVectors implements Kernel {
                     low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
             odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
                     high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-            even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN))
-                    .intoMemorySegment(ALL, to + 4L * s, LE);
-            odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).intoMemorySegment(ALL, to + 4L * s + BYTES, LE);
+            even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats()
+                    .intoArray(panel, to + s);
+            odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats().intoArray(panel, to + s + LANES);
         }
     }
 
-    private void f32(long row, int slot, int depth, long to) {
+    private void f32(long row, int slot, int depth, float[] panel, int to) {
         for (int s = 0; s < depth; s += 2 * LANES) {
-            Memory.copy(row + 4L * packing.start((slot + s) / (2 * LANES)), to + 4L * s, 2 * BYTES);
+            long from = row + 4L * packing.start((slot + s) / (2 * LANES));
+            FloatVector.fromMemorySegment(F, ALL, from, LE).intoArray(panel, to + s);
+            FloatVector.fromMemorySegment(F, ALL, from + BYTES, LE).intoArray(panel, to + s + LANES);
         }
     }
 
-    private void q8(long row, long scales, int slot, int depth, long to) {
+    private void q8(long row, long scales, int slot, int depth, float[] panel, int to) {
         for (int s = 0; s < depth; s += packing.block()) {
             int b = (slot + s) / packing.block();
             float scale = Memory.f32(scales + 4L * b);
@@ -226,7 +235,7 @@ final class MatMulVectors implements Kernel {
             for (int i = 0; i < packing.block(); i += LANES) {
                 FloatVector weights = (FloatVector) ByteVector.fromMemorySegment(B, ALL, from + i, LE)
                         .convertShape(VectorOperators.B2F, F, 0);
-                weights.mul(scale).intoMemorySegment(ALL, to + 4L * (s + i), LE);
+                weights.mul(scale).intoArray(panel, to + s + i);
             }
         }
     }

@@ -8,12 +8,15 @@ final class Scratch {
     private static final long ALIGNMENT = 64;
 
     private final long[] own;
+    private final float[][] panels;
+    private int panelLength;
     private long ownBytes;
     private long sharedBytes;
     private long shared;
 
     Scratch(int workers) {
         own = new long[workers];
+        panels = new float[workers][];
     }
 
     void reserveShared(long bytes) {
@@ -24,14 +27,25 @@ final class Scratch {
         ownBytes = Math.max(ownBytes, align(bytes));
     }
 
-    long totalBytes() {
+    /** An array of the thread's own, for {@link Tile}. */
+    void reservePanel(int length) {
+        panelLength = Math.max(panelLength, length);
+    }
+
+    /** Bytes at the address that {@link #place} gets. */
+    long nativeBytes() {
         return sharedBytes + own.length * ownBytes;
+    }
+
+    long heapBytes() {
+        return 4L * own.length * panelLength;
     }
 
     void place(long address) {
         shared = address;
         for (int i = 0; i < own.length; i++) {
             own[i] = address + sharedBytes + i * ownBytes;
+            panels[i] = new float[panelLength];
         }
     }
 
@@ -41,6 +55,10 @@ final class Scratch {
 
     long own(int worker) {
         return own[worker];
+    }
+
+    float[] panel(int worker) {
+        return panels[worker];
     }
 
     static long align(long bytes) {
