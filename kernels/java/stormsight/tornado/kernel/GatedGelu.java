@@ -23,7 +23,9 @@ public final class GatedGelu {
     private static final int DEPTH = 32;
     private static final int PITCH = TILE + 4;
 
-    private static final int PANEL = 16;
+    /** Rows of each weight that a group of {@link #panel} handles, and of both together. */
+    private static final int PANEL = 8;
+    private static final int WIDTH = 2 * PANEL;
     private static final int PANEL_ROWS = 320;
     private static final int PANEL_DEPTH = 256;
 
@@ -62,7 +64,7 @@ public final class GatedGelu {
                             gate.factorStride(), columns, outputs));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
-            tasks.task("GatedGelu.panel" + type, Geometry.groups(groups, 1, 2 * (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
+            tasks.task("GatedGelu.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * WIDTH * Float.BYTES),
                     (graph, name) -> graph.task(name, GatedGelu::panel, context, step, x, gate.f32(), gate.half(), gate.q8(),
                             gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), capacity, columns, outputs));
@@ -158,8 +160,8 @@ public final class GatedGelu {
     }
 
     /**
-     * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 16 columns m for up to 320
-     * rows i, as in {@link MatMul#panel}.
+     * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 8 columns m for up to 320
+     * rows i, as in {@link MatMul#panel}: a vector holds one column of 8 rows of gate, then of the same rows of up.
      */
     public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
             FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
@@ -171,10 +173,8 @@ public final class GatedGelu {
         int firstOut = (context.groupIdx / rowBlocks) * PANEL;
         int count = TornadoMath.min(rows - firstRow, PANEL_ROWS);
         int end = count > 0 ? columns : 0;
-        float[] gates = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
-        float[] ups = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
-        float[] gateTotals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
-        float[] upTotals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
+        float[] ws = context.allocateFloatLocalArray(PANEL_DEPTH * WIDTH);
+        float[] totals = context.allocateFloatLocalArray(PANEL_ROWS * WIDTH);
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         float[] sums = new float[64];
         for (int k = 0; k < end; k += PANEL_DEPTH) {
@@ -185,38 +185,42 @@ public final class GatedGelu {
                 int index = layer * stride + output * columns + k;
                 int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
                 for (int d = 0; d < depth; d++) {
-                    gates[d * PANEL + m] = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index + d,
+                    ws[d * WIDTH + m] = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index + d,
                             scale + d / DType.Q8_BLOCK);
-                    ups[d * PANEL + m] = Weight.at(type, upF32, upHalf, upQ8, upFactors, index + d, scale + d / DType.Q8_BLOCK);
+                }
+                for (int d = 0; d < depth; d++) {
+                    ws[d * WIDTH + PANEL + m] = Weight.at(type, upF32, upHalf, upQ8, upFactors, index + d,
+                            scale + d / DType.Q8_BLOCK);
                 }
             }
-            for (int row = 0; row < count; row += 2) {
+            for (int row = 0; row < count; row += 4) {
                 int r0 = (firstRow + row) * columns + k;
                 int r1 = (firstRow + TornadoMath.min(row + 1, count - 1)) * columns + k;
+                int r2 = (firstRow + TornadoMath.min(row + 2, count - 1)) * columns + k;
+                int r3 = (firstRow + TornadoMath.min(row + 3, count - 1)) * columns + k;
                 for (int s = 0; s < 64; s++) {
                     sums[s] = 0;
                 }
                 for (int d = 0; d < depth; d++) {
                     float x0 = x.get(r0 + d);
                     float x1 = x.get(r1 + d);
-                    for (int m = 0; m < PANEL; m++) {
-                        float gate = gates[d * PANEL + m];
-                        float up = ups[d * PANEL + m];
-                        sums[m] += x0 * gate;
-                        sums[16 + m] += x1 * gate;
-                        sums[32 + m] += x0 * up;
-                        sums[48 + m] += x1 * up;
+                    float x2 = x.get(r2 + d);
+                    float x3 = x.get(r3 + d);
+                    for (int m = 0; m < WIDTH; m++) {
+                        float wm = ws[d * WIDTH + m];
+                        sums[m] += x0 * wm;
+                        sums[16 + m] += x1 * wm;
+                        sums[32 + m] += x2 * wm;
+                        sums[48 + m] += x3 * wm;
                     }
                 }
                 if (k == 0) {
-                    for (int s = 0; s < 32; s++) {
-                        gateTotals[row * PANEL + s] = sums[s];
-                        upTotals[row * PANEL + s] = sums[32 + s];
+                    for (int s = 0; s < 64; s++) {
+                        totals[row * WIDTH + s] = sums[s];
                     }
                 } else {
-                    for (int s = 0; s < 32; s++) {
-                        gateTotals[row * PANEL + s] += sums[s];
-                        upTotals[row * PANEL + s] += sums[32 + s];
+                    for (int s = 0; s < 64; s++) {
+                        totals[row * WIDTH + s] += sums[s];
                     }
                 }
             }
@@ -225,7 +229,7 @@ public final class GatedGelu {
         for (int row = 0; row < count; row++) {
             for (int m = 0; m < valid; m++) {
                 out.set((firstRow + row) * outputs + firstOut + m,
-                        MatMul.gelu(gateTotals[row * PANEL + m]) * upTotals[row * PANEL + m]);
+                        MatMul.gelu(totals[row * WIDTH + m]) * totals[row * WIDTH + PANEL + m]);
             }
         }
     }
@@ -294,31 +298,31 @@ public final class GatedGelu {
             int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
             int w = layer * stride + output * columns;
             int scale = layer * factorStride + output * scalesPerRow;
-            float[] sums = new float[32];
-            for (int j = 0; j < 32; j++) {
+            float[] sums = new float[16];
+            for (int j = 0; j < 16; j++) {
                 sums[j] = 0;
             }
-            int whole = columns / 16 * 16;
-            for (int k = 0; k < whole; k += 16) {
+            int whole = columns / 8 * 8;
+            for (int k = 0; k < whole; k += 8) {
                 float gateScale = 1;
                 float upScale = 1;
                 if (type == Weight.Q8) {
                     gateScale = gateFactors.get(scale + k / DType.Q8_BLOCK);
                     upScale = upFactors.get(scale + k / DType.Q8_BLOCK);
                 }
-                for (int j = 0; j < 16; j++) {
+                for (int j = 0; j < 8; j++) {
                     float xk = x.get(k + j);
                     float gate = xk * Weight.unscaled(type, gateF32, gateHalf, gateQ8, gateFactors, w + k + j);
                     float up = xk * Weight.unscaled(type, upF32, upHalf, upQ8, upFactors, w + k + j);
                     sums[j] += gateScale * gate;
-                    sums[16 + j] += upScale * up;
+                    sums[8 + j] += upScale * up;
                 }
             }
             float gateSum = 0;
             float upSum = 0;
-            for (int j = 0; j < 16; j++) {
+            for (int j = 0; j < 8; j++) {
                 gateSum += sums[j];
-                upSum += sums[16 + j];
+                upSum += sums[8 + j];
             }
             for (int k = whole; k < columns; k++) {
                 float xk = x.get(k);

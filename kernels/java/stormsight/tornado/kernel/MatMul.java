@@ -307,7 +307,7 @@ public final class MatMul {
         }
     }
 
-    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 16 sums that become one vector. */
+    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 8 sums that become one vector. */
     public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int columns, int outputs, int epilogue) {
@@ -324,34 +324,34 @@ public final class MatMul {
         int w1 = layer * stride + second * columns;
         int s0 = layer * factorStride + first * scalesPerRow;
         int s1 = layer * factorStride + second * scalesPerRow;
-        float[] sums = new float[32];
-        for (int j = 0; j < 32; j++) {
+        float[] sums = new float[16];
+        for (int j = 0; j < 16; j++) {
             sums[j] = 0;
         }
-        int whole = columns / 16 * 16;
-        for (int k = 0; k < whole; k += 16) {
+        int whole = columns / 8 * 8;
+        for (int k = 0; k < whole; k += 8) {
             float f0 = 1;
             float f1 = 1;
             if (type == Weight.Q8) {
                 f0 = factors.get(s0 + k / DType.Q8_BLOCK);
                 f1 = factors.get(s1 + k / DType.Q8_BLOCK);
             }
-            for (int j = 0; j < 16; j++) {
+            for (int j = 0; j < 8; j++) {
                 float xk = x.get(k + j);
                 if (type == Weight.Q8) {
                     sums[j] += f0 * (xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j));
-                    sums[16 + j] += f1 * (xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j));
+                    sums[8 + j] += f1 * (xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j));
                 } else {
                     sums[j] += xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j);
-                    sums[16 + j] += xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j);
+                    sums[8 + j] += xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j);
                 }
             }
         }
         float sum0 = 0;
         float sum1 = 0;
-        for (int j = 0; j < 16; j++) {
+        for (int j = 0; j < 8; j++) {
             sum0 += sums[j];
-            sum1 += sums[16 + j];
+            sum1 += sums[8 + j];
         }
         for (int k = whole; k < columns; k++) {
             float xk = x.get(k);
