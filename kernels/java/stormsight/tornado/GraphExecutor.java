@@ -60,7 +60,7 @@ final class GraphExecutor implements Executor {
 
     static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
             RunListener listener) {
-        Residency residency = new Residency(device.info(), weights, programs);
+        Residency residency = Residency.of(device.info(), weights, programs);
         GraphExecutor executor = new GraphExecutor(device, residency, listener);
         try {
             long start = System.nanoTime();

@@ -162,7 +162,7 @@ class ResidencyTest {
         Tensor out = new Tensor("out", DType.F32, Shape.of(50_000, 20_000), Tensor.Kind.OUTPUT, 1);
         Program program = new Program("large", List.of(Segment.once("all", List.of(
                 new Op.Copy(Tensor.activation("x", 50_000, 20_000), out)))));
-        BackendException e = assertThrows(BackendException.class, () -> new Residency(device, Map.of(), List.of(program)));
+        BackendException e = assertThrows(BackendException.class, () -> Residency.of(device, Map.of(), List.of(program)));
         assertEquals("the model needs 8.00 GB on the device (0.00 GB of weights, 8.00 GB of caches and activations), Small has 2.00 GB",
                 e.getMessage());
     }
