@@ -38,7 +38,7 @@ final class ModelMixin {
         }
     }
 
-    @Option(names = {"-m", "--model"}, paramLabel = "DIR", required = true,
+    @Option(names = {"-m", "--model"}, paramLabel = "DIR",
             description = "A checkpoint directory as Hugging Face has it.")
     private Path model;
 
@@ -58,7 +58,14 @@ final class ModelMixin {
     @Option(names = "--final-soft-cap", description = "PaliGemma 2: cap the logits, as plain Gemma 2 does.")
     private boolean finalSoftCap;
 
+    boolean chosen() {
+        return model != null;
+    }
+
     ModelDirectory open() {
+        if (model == null) {
+            throw new UsageException("--model is missing");
+        }
         return ModelDirectory.open(model, Optional.ofNullable(resize).map(chosen -> chosen.resampling));
     }
 

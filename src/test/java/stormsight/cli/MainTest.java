@@ -150,6 +150,15 @@ class MainTest {
     }
 
     @Test
+    void verifyComparesBackends() {
+        Run same = run("verify", "--model", GOLDEN, "--image", IMAGE, "--backend", "cpu", "--oracle", "scalar");
+        assertEquals(0, same.exitCode(), same.err());
+        assertTrue(same.out().contains("decoder layer 1") && same.out().contains(" agree"), same.out());
+        fails(2, "--golden brings its own model", "verify", "--golden", GOLDEN, "--model", GOLDEN);
+        fails(2, "--golden or --image is missing", "verify");
+    }
+
+    @Test
     void synthesizedCheckpointRuns() throws IOException {
         Path first = temporary.resolve("first");
         Path second = temporary.resolve("second");
