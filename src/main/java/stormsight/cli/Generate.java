@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
@@ -98,7 +99,10 @@ final class Generate implements Runnable {
                     if (!json) {
                         interruption.streaming();
                         out.print(piece);
-                        out.flush();
+                        // Nobody reads on: the rest of the answer need not be computed.
+                        if (out.checkError()) {
+                            throw new OutputException();
+                        }
                     }
                 });
                 Report report = new Report(directory, backend.device(), answer, loaded - decoded, decoded - start,
@@ -148,7 +152,14 @@ final class Generate implements Runnable {
 
     private RgbImage decodeImage() {
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
-        return image.equals(STANDARD_INPUT) ? decoder.decode(System.in, "standard input") : decoder.decode(Path.of(image));
+        if (image.equals(STANDARD_INPUT)) {
+            return decoder.decode(System.in, "standard input");
+        }
+        try {
+            return decoder.decode(Path.of(image));
+        } catch (InvalidPathException e) {
+            throw new UsageException("--image: " + e.getMessage());
+        }
     }
 
     private static String standardInputText() {
@@ -207,6 +218,14 @@ final class Generate implements Runnable {
             return tokens == 0 ? "" : String.format(Locale.ROOT, "  %d tokens, %.1f tok/s", tokens, tokens * 1e9 / nanos);
         }
 
+        private static Map<String, Object> json(Answer.Token token) {
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("id", token.id());
+            object.put("text", token.text());
+            object.put("log_probability", token.logProbability());
+            return object;
+        }
+
         Map<String, Object> json() {
             Answer.Timings timings = answer.timings();
             Map<String, Object> seconds = new LinkedHashMap<>();
@@ -221,7 +240,7 @@ final class Generate implements Runnable {
             object.put("stop", answer.stop().name().toLowerCase(Locale.ROOT));
             object.put("prompt_tokens", answer.promptTokens());
             object.put("tokens", answer.tokens().stream()
-                    .map(token -> Map.of("id", token.id(), "text", token.text(), "log_probability", token.logProbability()))
+                    .map(Report::json)
                     .toList());
             object.put("seconds", seconds);
             object.put("peak_heap_bytes", Memory.peakHeap());

@@ -54,9 +54,10 @@ public final class Session implements AutoCloseable {
     public static Session open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
         int positions = directory.config().text().maxPositions();
-        if (limits.capacity() > positions) {
+        long needed = (long) limits.promptTokens() + limits.newTokens();
+        if (needed > positions) {
             throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
-                    + " need " + limits.capacity() + " positions, the model has " + positions);
+                    + " need " + needed + " positions, the model has " + positions);
         }
         if (options.quantized()) {
             long needed = PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::quantizedBytes).sum();

@@ -24,10 +24,11 @@ import stormsight.checkpoint.CheckpointException;
 public final class Tokenizer implements AutoCloseable {
     static {
         // DJL reports home and looks for a CUDA build of its library unless it is offline; it reads these when its classes are loaded.
+        // What it logs as an error, with a trace, it throws as well.
         System.setProperty("ai.djl.offline", "true");
         System.setProperty("OPT_OUT_TRACKING", "true");
         if (System.getProperty("org.slf4j.simpleLogger.log.ai.djl") == null) {
-            System.setProperty("org.slf4j.simpleLogger.log.ai.djl", "error");
+            System.setProperty("org.slf4j.simpleLogger.log.ai.djl", "off");
         }
     }
 
