@@ -54,10 +54,10 @@ public final class Session implements AutoCloseable {
     public static Session open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
         int positions = directory.config().text().maxPositions();
-        long needed = (long) limits.promptTokens() + limits.newTokens();
-        if (needed > positions) {
+        long tokens = (long) limits.promptTokens() + limits.newTokens();
+        if (tokens > positions) {
             throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
-                    + " need " + needed + " positions, the model has " + positions);
+                    + " need " + tokens + " positions, the model has " + positions);
         }
         if (options.quantized()) {
             long needed = PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::quantizedBytes).sum();
