@@ -223,6 +223,14 @@ class MainTest {
     }
 
     @Test
+    void verifyNamesWhatIsWrongWithAFolder() throws IOException {
+        copyGolden();
+        Path json = temporary.resolve("expected.json");
+        Files.writeString(json, "{}");
+        fails(3, "expected.json: no prompts", "verify", "--golden", temporary.toString());
+    }
+
+    @Test
     void synthesizedCheckpointRuns() throws IOException {
         Path first = temporary.resolve("first");
         Path second = temporary.resolve("second");

@@ -2,6 +2,7 @@ package stormsight.session;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -9,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
@@ -21,6 +23,7 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.CheckpointException;
 
 class GoldenCheckTest {
     @TestFactory
@@ -38,6 +41,21 @@ class GoldenCheckTest {
         // GoldenCheck refuses a folder that records more than it compared; exact ids and greedy tokens come on top.
         try (Checkpoint values = Checkpoint.openFile(Goldens.folder(golden).resolve("expected.safetensors"))) {
             assertTrue(results.size() >= values.names().size() + 4, results.size() + " results");
+        }
+    }
+
+    @Test
+    void refusesValuesOfAnotherModel(@TempDir Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(Goldens.folder("paligemma-mqa"))) {
+            for (Path file : files.toList()) {
+                Files.copy(file, folder.resolve(file.getFileName().toString()));
+            }
+        }
+        Files.copy(Goldens.folder("paligemma2").resolve("expected.safetensors"), folder.resolve("expected.safetensors"),
+                StandardCopyOption.REPLACE_EXISTING);
+        try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            CheckpointException e = assertThrows(CheckpointException.class, () -> GoldenCheck.run(folder, backend, false, _ -> {}));
+            assertTrue(e.getMessage().contains("values, the model computes"), e.getMessage());
         }
     }
 
