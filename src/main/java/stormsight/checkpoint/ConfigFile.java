@@ -112,16 +112,6 @@ public final class ConfigFile {
         return find(key).map(value -> text(key, value)).orElse(absent);
     }
 
-    /** The strings of an array, or the one string that stands in its place; empty if absent. */
-    public List<String> texts(String key) {
-        return elements(key).stream().map(value -> text(key, value)).toList();
-    }
-
-    /** A nested object. */
-    public ConfigFile object(String key) {
-        return object(key, required(key));
-    }
-
     /** A nested object, if it is there. */
     public Optional<ConfigFile> objectIfPresent(String key) {
         return find(key).map(value -> object(key, value));

@@ -105,8 +105,8 @@ final class Generate implements Runnable {
                         }
                     }
                 });
-                Report report = new Report(directory, backend.device(), answer, loaded - decoded, decoded - start,
-                        loaded - start);
+                Report report = new Report(model.name(), directory.config().family(), backend.device(), answer, loaded - decoded, decoded - start,
+                        loaded - start, session.allocatedBytes());
                 if (json) {
                     out.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json()));
                 } else {
@@ -171,8 +171,8 @@ final class Generate implements Runnable {
     }
 
     /** What is told about an answer. */
-    private record Report(ModelDirectory directory, DeviceInfo device, Answer answer, long loadNanos, long imageNanos,
-            long beforeAnswerNanos) {
+    private record Report(String model, String family, DeviceInfo device, Answer answer, long loadNanos, long imageNanos,
+            long beforeAnswerNanos, long allocatedBytes) {
         /** Tokens that decode ran for: all but the first. */
         private int decoded() {
             return answer.tokens().size() - 1;
@@ -189,7 +189,7 @@ final class Generate implements Runnable {
 
         void print(PrintWriter err) {
             Answer.Timings timings = answer.timings();
-            line(err, "model", directory.path() + ", " + directory.config().family());
+            line(err, "model", model + ", " + family);
             line(err, "device", device.backend() + " " + device.id() + ", " + device.name() + ", " + device.runtime());
             line(err, "load", seconds(loadNanos));
             line(err, "image", seconds(imageTotal()));
@@ -198,7 +198,7 @@ final class Generate implements Runnable {
             line(err, "first token", seconds(firstToken()));
             line(err, "decode", seconds(timings.decode()) + rate(decoded(), timings.decode()));
             OptionalLong resident = Memory.peakResident();
-            line(err, "peak memory", "heap " + Memory.text(Memory.peakHeap())
+            line(err, "peak memory", "heap " + Memory.text(Memory.peakHeap()) + ", buffers " + Memory.text(allocatedBytes)
                     + (resident.isPresent() ? ", resident " + Memory.text(resident.getAsLong()) + " with mapped weights" : ""));
             if (answer.stop() == Answer.Stop.LENGTH) {
                 line(err, "stopped", "after " + answer.tokens().size() + " tokens (--max-tokens)");
@@ -244,9 +244,10 @@ final class Generate implements Runnable {
                     .toList());
             object.put("seconds", seconds);
             object.put("peak_heap_bytes", Memory.peakHeap());
+            object.put("buffer_bytes", allocatedBytes);
             Memory.peakResident().ifPresent(bytes -> object.put("peak_resident_bytes", bytes));
-            object.put("model", directory.path().toString());
-            object.put("family", directory.config().family());
+            object.put("model", model);
+            object.put("family", family);
             object.put("backend", device.backend());
             object.put("device", device.name() + ", " + device.runtime());
             object.put("version", Version.text());

@@ -30,7 +30,7 @@ import stormsight.session.LimitException;
             "2:wrong options or arguments",
             "3:a checkpoint is missing, broken or not supported",
             "4:an image cannot be read",
-            "5:a backend or device is missing, too small or fails",
+            "5:a backend or device is missing, too small, fails or computes what is no number",
             "6:prompt and answer do not fit the model",
             "7:a verification found a difference",
             "130:interrupted"})
@@ -69,6 +69,7 @@ public final class Main implements Runnable {
         Main main = new Main();
         CommandLine line = new CommandLine(main)
                 .addSubcommand(new Generate())
+                .addSubcommand(new Demo())
                 .addSubcommand(new Inspect())
                 .addSubcommand(new Verify())
                 .addSubcommand(new Synthesize())

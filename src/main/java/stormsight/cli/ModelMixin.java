@@ -6,6 +6,7 @@ import java.util.Optional;
 import picocli.CommandLine.Option;
 import stormsight.image.Resampling;
 import stormsight.model.PaliGemma;
+import stormsight.session.EmbeddedModel;
 import stormsight.session.ModelDirectory;
 
 /** Options that choose a model and what it follows where references disagree. */
@@ -39,7 +40,7 @@ final class ModelMixin {
     }
 
     @Option(names = {"-m", "--model"}, paramLabel = "DIR",
-            description = "A checkpoint directory as Hugging Face has it.")
+            description = "A checkpoint directory as Hugging Face has it. Default: the small embedded model.")
     private Path model;
 
     @Option(names = "--resize", paramLabel = "HOW",
@@ -63,10 +64,13 @@ final class ModelMixin {
     }
 
     ModelDirectory open() {
-        if (model == null) {
-            throw new UsageException("--model is missing");
-        }
-        return ModelDirectory.open(model, Optional.ofNullable(resize).map(chosen -> chosen.resampling));
+        Optional<Resampling> resampling = Optional.ofNullable(resize).map(chosen -> chosen.resampling);
+        return model == null ? EmbeddedModel.open(resampling) : ModelDirectory.open(model, resampling);
+    }
+
+    /** What users call it. */
+    String name() {
+        return model == null ? EmbeddedModel.NAME : model.toString();
     }
 
     PaliGemma.Options options() {

@@ -162,11 +162,9 @@ public final class ModelDirectory implements AutoCloseable {
         return preprocessing;
     }
 
-    /**
-     * Most tokens that a prompt of this text can have: no token stands for less than a byte.
-     */
+    /** Most tokens that a prompt of this text can have: no token stands for less than a byte of the text, in which spaces become U+2581. */
     public int promptTokensAtMost(String text) {
-        return config.vision().tokens() + text.getBytes(StandardCharsets.UTF_8).length + 2;
+        return config.vision().tokens() + text.replace(' ', '\u2581').getBytes(StandardCharsets.UTF_8).length + 2;
     }
 
     /**

@@ -77,7 +77,12 @@ public final class Tokenizer implements AutoCloseable {
                     Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
             return new Tokenizer(tokenizerJson, library, content);
         } catch (IOException | RuntimeException e) {
-            throw new CheckpointException(tokenizerJson, "not a usable tokenizer (" + e.getMessage() + ")", e);
+            String problem = String.valueOf(e.getMessage());
+            if (problem.contains("native library")) {
+                throw new CheckpointException(tokenizerJson, "the library that reads it cannot be unpacked; set DJL_CACHE_DIR to a "
+                        + "directory that can be written", e);
+            }
+            throw new CheckpointException(tokenizerJson, "not a usable tokenizer (" + problem + ")", e);
         }
     }
 
