@@ -13,7 +13,6 @@ import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -109,7 +108,7 @@ class MainTest {
         fails(3, "'llama' is not supported; supported is paligemma", "inspect", temporary.toString());
         Files.writeString(temporary.resolve("config.json"), "{\"model_type\": ");
         fails(3, "config.json", "inspect", temporary.toString());
-        copyGolden();
+        Goldens.copy("paligemma-mqa", temporary);
         Path weights = temporary.resolve("model.safetensors");
         byte[] whole = Files.readAllBytes(weights);
         Files.write(weights, Arrays.copyOf(whole, whole.length - 1));
@@ -182,7 +181,7 @@ class MainTest {
 
     @Test
     void tokenizersOfOtherModelsAreRefused() throws IOException {
-        copyGolden();
+        Goldens.copy("paligemma-mqa", temporary);
         Path config = temporary.resolve("config.json");
         Files.writeString(config, Files.readString(config).replaceFirst("(\"image_token_index\": ?)\\d+", "$11"));
         fails(3, "<image>", "generate", "-m", temporary.toString(), "-i", IMAGE, "-p", "x");
@@ -190,7 +189,7 @@ class MainTest {
 
     @Test
     void preprocessingThatWouldDivideByZeroIsRefused() throws IOException {
-        copyGolden();
+        Goldens.copy("paligemma-mqa", temporary);
         Path config = temporary.resolve("preprocessor_config.json");
         String text = Files.readString(config);
         Files.writeString(config, text.replaceFirst("\"image_std\":\\s*\\[[^]]*]", "\"image_std\": [0.5, 0, 0.5]"));
@@ -205,7 +204,7 @@ class MainTest {
         assertEquals(0, same.exitCode(), same.err());
         assertTrue(same.out().contains("p0.prefill_logits"), same.out());
         assertTrue(same.out().contains("all values agree"), same.out());
-        copyGolden();
+        Goldens.copy("paligemma-mqa", temporary);
         Path expected = temporary.resolve("expected.json");
         Files.writeString(expected, Files.readString(expected).replaceFirst("\"greedy\": ?\\[\\s*429", "\"greedy\": [430"));
         Run different = run("verify", "--golden", temporary.toString());
@@ -224,7 +223,7 @@ class MainTest {
 
     @Test
     void verifyNamesWhatIsWrongWithAFolder() throws IOException {
-        copyGolden();
+        Goldens.copy("paligemma-mqa", temporary);
         Path json = temporary.resolve("expected.json");
         Files.writeString(json, "{}");
         fails(3, "expected.json: no prompts", "verify", "--golden", temporary.toString());
@@ -264,13 +263,5 @@ class MainTest {
         }
         assertTrue(run("generate-completion").out().contains("complete"));
         assertTrue(run("--version").out().startsWith("stormsight "));
-    }
-
-    private void copyGolden() throws IOException {
-        try (Stream<Path> files = Files.list(Path.of(GOLDEN))) {
-            for (Path file : files.toList()) {
-                Files.copy(file, temporary.resolve(file.getFileName().toString()), StandardCopyOption.REPLACE_EXISTING);
-            }
-        }
     }
 }
