@@ -157,6 +157,7 @@ class ResidencyTest {
 
     @Test
     void saysHowMuchMemoryIsMissing() {
+        Devices.all();
         DeviceInfo device = new DeviceInfo("0:0", "tornado", "Small", "Test", "OpenCL", "", DeviceInfo.Kind.GPU, 2_000_000_000L, 0, 0, 0, 1,
                 Set.of());
         Tensor out = new Tensor("out", DType.F32, Shape.of(50_000, 20_000), Tensor.Kind.OUTPUT, 1);

@@ -61,6 +61,13 @@ public final class ConfigFile {
         return find(key).isPresent();
     }
 
+    /** Whether the key is there with the value null: where transformers knows a default, that switches it off. */
+    public boolean isNull(String key) {
+        int dot = key.lastIndexOf('.');
+        Optional<JsonNode> parent = dot < 0 ? Optional.of(object) : find(key.substring(0, dot));
+        return parent.map(node -> node.get(key.substring(dot + 1))).map(JsonNode::isNull).orElse(false);
+    }
+
     public int integer(String key) {
         return integer(key, required(key));
     }
@@ -103,16 +110,6 @@ public final class ConfigFile {
 
     public String text(String key, String absent) {
         return find(key).map(value -> text(key, value)).orElse(absent);
-    }
-
-    /** The strings of an array, or the one string that stands in its place; empty if absent. */
-    public List<String> texts(String key) {
-        return elements(key).stream().map(value -> text(key, value)).toList();
-    }
-
-    /** A nested object. */
-    public ConfigFile object(String key) {
-        return object(key, required(key));
     }
 
     /** A nested object, if it is there. */

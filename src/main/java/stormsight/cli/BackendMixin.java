@@ -11,6 +11,9 @@ import stormsight.backend.Backends;
 
 /** Options that choose where a model runs. */
 final class BackendMixin {
+    /** More than any machine has cores; starting very many takes minutes. */
+    private static final int MOST_THREADS = 1024;
+
     @Option(names = "--backend", paramLabel = "NAME", defaultValue = Backends.AUTO,
             description = "Where to run: cpu, scalar (the slow reference), or auto. Default: ${DEFAULT-VALUE}.")
     private String name;
@@ -25,8 +28,8 @@ final class BackendMixin {
 
     @Option(names = "--threads", paramLabel = "N", description = "Threads of a CPU backend. Default: one a core.")
     private void threads(int count) {
-        if (count < 1) {
-            throw new ParameterException(spec.commandLine(), "--threads " + count + " is not positive");
+        if (count < 1 || count > MOST_THREADS) {
+            throw new ParameterException(spec.commandLine(), "--threads " + count + " is not in 1 .. " + MOST_THREADS);
         }
         threads = count;
     }

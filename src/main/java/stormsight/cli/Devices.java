@@ -36,7 +36,10 @@ final class Devices implements Runnable {
 
     private static String describe(DeviceInfo device) {
         StringBuilder line = new StringBuilder(device.backend() + " " + device.id() + ": " + device.name());
-        line.append(", ").append(device.vendor()).append(", ").append(device.runtime());
+        if (!device.vendor().isEmpty()) {
+            line.append(", ").append(device.vendor());
+        }
+        line.append(", ").append(device.runtime());
         if (!device.driver().isEmpty()) {
             line.append(", driver ").append(device.driver());
         }

@@ -1,6 +1,6 @@
 package stormsight.cli;
 
-/** The only place that reads and sets system properties. */
+/** The only place that reads and sets system properties, but for those of the tokenizers library, which the tokenizer sets. */
 final class Environment {
     private Environment() {}
 

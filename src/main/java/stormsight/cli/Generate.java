@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
@@ -98,11 +99,14 @@ final class Generate implements Runnable {
                     if (!json) {
                         interruption.streaming();
                         out.print(piece);
-                        out.flush();
+                        // Nobody reads on: the rest of the answer need not be computed.
+                        if (out.checkError()) {
+                            throw new OutputException();
+                        }
                     }
                 });
-                Report report = new Report(directory, backend.device(), answer, loaded - decoded, decoded - start,
-                        loaded - start);
+                Report report = new Report(model.name(), directory.config().family(), backend.device(), answer, loaded - decoded, decoded - start,
+                        loaded - start, session.allocatedBytes());
                 if (json) {
                     out.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json()));
                 } else {
@@ -148,7 +152,14 @@ final class Generate implements Runnable {
 
     private RgbImage decodeImage() {
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
-        return image.equals(STANDARD_INPUT) ? decoder.decode(System.in, "standard input") : decoder.decode(Path.of(image));
+        if (image.equals(STANDARD_INPUT)) {
+            return decoder.decode(System.in, "standard input");
+        }
+        try {
+            return decoder.decode(Path.of(image));
+        } catch (InvalidPathException e) {
+            throw new UsageException("--image: " + e.getMessage());
+        }
     }
 
     private static String standardInputText() {
@@ -160,8 +171,8 @@ final class Generate implements Runnable {
     }
 
     /** What is told about an answer. */
-    private record Report(ModelDirectory directory, DeviceInfo device, Answer answer, long loadNanos, long imageNanos,
-            long beforeAnswerNanos) {
+    private record Report(String model, String family, DeviceInfo device, Answer answer, long loadNanos, long imageNanos,
+            long beforeAnswerNanos, long allocatedBytes) {
         /** Tokens that decode ran for: all but the first. */
         private int decoded() {
             return answer.tokens().size() - 1;
@@ -178,7 +189,7 @@ final class Generate implements Runnable {
 
         void print(PrintWriter err) {
             Answer.Timings timings = answer.timings();
-            line(err, "model", directory.path() + ", " + directory.config().family());
+            line(err, "model", model + ", " + family);
             line(err, "device", device.backend() + " " + device.id() + ", " + device.name() + ", " + device.runtime());
             line(err, "load", seconds(loadNanos));
             line(err, "image", seconds(imageTotal()));
@@ -187,7 +198,7 @@ final class Generate implements Runnable {
             line(err, "first token", seconds(firstToken()));
             line(err, "decode", seconds(timings.decode()) + rate(decoded(), timings.decode()));
             OptionalLong resident = Memory.peakResident();
-            line(err, "peak memory", "heap " + Memory.text(Memory.peakHeap())
+            line(err, "peak memory", "heap " + Memory.text(Memory.peakHeap()) + ", buffers " + Memory.text(allocatedBytes)
                     + (resident.isPresent() ? ", resident " + Memory.text(resident.getAsLong()) + " with mapped weights" : ""));
             if (answer.stop() == Answer.Stop.LENGTH) {
                 line(err, "stopped", "after " + answer.tokens().size() + " tokens (--max-tokens)");
@@ -207,6 +218,14 @@ final class Generate implements Runnable {
             return tokens == 0 ? "" : String.format(Locale.ROOT, "  %d tokens, %.1f tok/s", tokens, tokens * 1e9 / nanos);
         }
 
+        private static Map<String, Object> json(Answer.Token token) {
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("id", token.id());
+            object.put("text", token.text());
+            object.put("log_probability", token.logProbability());
+            return object;
+        }
+
         Map<String, Object> json() {
             Answer.Timings timings = answer.timings();
             Map<String, Object> seconds = new LinkedHashMap<>();
@@ -221,13 +240,14 @@ final class Generate implements Runnable {
             object.put("stop", answer.stop().name().toLowerCase(Locale.ROOT));
             object.put("prompt_tokens", answer.promptTokens());
             object.put("tokens", answer.tokens().stream()
-                    .map(token -> Map.of("id", token.id(), "text", token.text(), "log_probability", token.logProbability()))
+                    .map(Report::json)
                     .toList());
             object.put("seconds", seconds);
             object.put("peak_heap_bytes", Memory.peakHeap());
+            object.put("buffer_bytes", allocatedBytes);
             Memory.peakResident().ifPresent(bytes -> object.put("peak_resident_bytes", bytes));
-            object.put("model", directory.path().toString());
-            object.put("family", directory.config().family());
+            object.put("model", model);
+            object.put("family", family);
             object.put("backend", device.backend());
             object.put("device", device.name() + ", " + device.runtime());
             object.put("version", Version.text());

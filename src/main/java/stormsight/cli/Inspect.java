@@ -24,6 +24,7 @@ import stormsight.model.SiglipConfig;
 import stormsight.model.WeightSpec;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
+import stormsight.session.LimitException;
 import stormsight.session.ModelDirectory;
 
 /** Shows what a checkpoint is and what running it takes. */
@@ -49,6 +50,11 @@ final class Inspect implements Runnable {
             throw new UsageException("--prompt-tokens and --max-tokens must be positive");
         }
         try (ModelDirectory directory = ModelDirectory.open(path, Optional.empty())) {
+            long capacity = (long) directory.config().vision().tokens() + promptTokens + maxTokens;
+            if (capacity > directory.config().text().maxPositions()) {
+                throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, the model has "
+                        + directory.config().text().maxPositions());
+            }
             print(spec.commandLine().getOut(), directory);
         }
     }
@@ -78,7 +84,7 @@ final class Inspect implements Runnable {
     }
 
     private void memory(PrintWriter out, PaliGemmaConfig config, Checkpoint checkpoint) {
-        PaliGemma.Limits limits = new PaliGemma.Limits(Math.addExact(config.vision().tokens(), promptTokens), maxTokens);
+        PaliGemma.Limits limits = new PaliGemma.Limits(config.vision().tokens() + promptTokens, maxTokens);
         PaliGemma model = PaliGemma.unbound(config, name -> checkpoint.tensor(name).dtype(), limits, PaliGemma.Options.DEFAULT);
         Set<Tensor> tensors = new LinkedHashSet<>();
         model.programs().forEach(program -> tensors.addAll(program.tensors()));

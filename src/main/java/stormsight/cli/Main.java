@@ -26,11 +26,11 @@ import stormsight.session.LimitException;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
             "0:done",
-            "1:an error inside Stormsight",
+            "1:an error inside Stormsight, or standard output cannot be written",
             "2:wrong options or arguments",
             "3:a checkpoint is missing, broken or not supported",
             "4:an image cannot be read",
-            "5:a backend or device is missing, too small or fails",
+            "5:a backend or device is missing, too small, fails or computes what is no number",
             "6:prompt and answer do not fit the model",
             "7:a verification found a difference",
             "130:interrupted"})
@@ -69,6 +69,7 @@ public final class Main implements Runnable {
         Main main = new Main();
         CommandLine line = new CommandLine(main)
                 .addSubcommand(new Generate())
+                .addSubcommand(new Demo())
                 .addSubcommand(new Inspect())
                 .addSubcommand(new Plan())
                 .addSubcommand(new Verify())
@@ -79,10 +80,22 @@ public final class Main implements Runnable {
                 .setOut(out)
                 .setErr(err)
                 .setCaseInsensitiveEnumValuesAllowed(true)
+                // A prompt may begin with @.
+                .setExpandAtFiles(false)
                 .setUsageHelpAutoWidth(true)
                 .setParameterExceptionHandler((e, _) -> usage(e))
                 .setExecutionExceptionHandler((e, command, _) -> main.report(e, command.getErr()));
-        return line.execute(arguments);
+        int code;
+        try {
+            code = line.execute(arguments);
+        } catch (OutOfMemoryError e) {
+            // The command is over and nothing outlives it, so that this is one more thing that did not fit.
+            return main.report(new BackendException("not enough memory: " + e.getMessage(), e), err);
+        }
+        if (code == 0 && out.checkError()) {
+            return main.report(new OutputException(), err);
+        }
+        return code;
     }
 
     @Override
@@ -108,10 +121,11 @@ public final class Main implements Runnable {
             case UsageException _ -> USAGE;
             default -> INTERNAL;
         };
-        err.println("stormsight: " + oneLine(code == INTERNAL ? "internal error: " + e : e.getMessage()));
+        boolean internal = code == INTERNAL && !(e instanceof OutputException);
+        err.println("stormsight: " + oneLine(internal ? "internal error: " + e : e.getMessage()));
         if (verbose) {
             e.printStackTrace(err);
-        } else if (code == INTERNAL) {
+        } else if (internal) {
             err.println("Run it again with --verbose for the trace.");
         }
         return code;

@@ -6,6 +6,7 @@ import java.util.Optional;
 import picocli.CommandLine.Option;
 import stormsight.image.Resampling;
 import stormsight.model.PaliGemma;
+import stormsight.session.EmbeddedModel;
 import stormsight.session.ModelDirectory;
 
 /** Options that choose a model and what it follows where references disagree. */
@@ -38,8 +39,8 @@ final class ModelMixin {
         }
     }
 
-    @Option(names = {"-m", "--model"}, paramLabel = "DIR", required = true,
-            description = "A checkpoint directory as Hugging Face has it.")
+    @Option(names = {"-m", "--model"}, paramLabel = "DIR",
+            description = "A checkpoint directory as Hugging Face has it. Default: the small embedded model.")
     private Path model;
 
     @Option(names = "--resize", paramLabel = "HOW",
@@ -58,8 +59,18 @@ final class ModelMixin {
     @Option(names = "--final-soft-cap", description = "PaliGemma 2: cap the logits, as plain Gemma 2 does.")
     private boolean finalSoftCap;
 
+    boolean chosen() {
+        return model != null;
+    }
+
     ModelDirectory open() {
-        return ModelDirectory.open(model, Optional.ofNullable(resize).map(chosen -> chosen.resampling));
+        Optional<Resampling> resampling = Optional.ofNullable(resize).map(chosen -> chosen.resampling);
+        return model == null ? EmbeddedModel.open(resampling) : ModelDirectory.open(model, resampling);
+    }
+
+    /** What users call it. */
+    String name() {
+        return model == null ? EmbeddedModel.NAME : model.toString();
     }
 
     PaliGemma.Options options() {

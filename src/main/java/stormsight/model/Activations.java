@@ -5,8 +5,8 @@ import stormsight.checkpoint.ConfigFile;
 
 /** Names of activation functions in config.json. */
 final class Activations {
-    /** "gelu" in old Gemma files means the tanh form too; "gelu_new" is the same function. */
-    private static final Set<String> GELU_TANH = Set.of("gelu_pytorch_tanh", "gelu_new", "gelu");
+    /** "gelu_new" is the same function. "gelu" is the exact one, by erf, and is refused. */
+    private static final Set<String> GELU_TANH = Set.of("gelu_pytorch_tanh", "gelu_new");
 
     private Activations() {}
 

@@ -1,5 +1,6 @@
 package stormsight.model;
 
+import java.util.List;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.program.Op.Heads;
 
@@ -46,13 +47,19 @@ public record GemmaConfig(Version version, int hiddenSize, int intermediateSize,
         if (headDim % 2 != 0) {
             throw config.invalid(prefix + "head_dim", headDim + " is odd");
         }
-        // transformers 5 writes rope_parameters, older files rope_theta.
-        double theta = config.number(prefix + "rope_parameters.rope_theta", config.number(prefix + "rope_theta", 10000));
-        String ropeType = config.text(prefix + "rope_parameters.rope_type", "default");
-        if (!ropeType.equals("default")) {
-            throw config.invalid(prefix + "rope_parameters.rope_type", "'" + ropeType + "' is not supported");
+        if ((long) queryHeads * headDim > Integer.MAX_VALUE) {
+            throw config.invalid(prefix + "num_attention_heads", queryHeads + " heads of " + headDim + " are too many");
         }
-        double scale = second ? config.number(prefix + "query_pre_attn_scalar", 256) : headDim;
+        // transformers 5 writes rope_parameters, older files rope_theta.
+        double theta = Sizes.positiveNumber(config,
+                prefix + (config.has(prefix + "rope_parameters.rope_theta") ? "rope_parameters.rope_theta" : "rope_theta"), 10000);
+        for (String key : List.of("rope_parameters.rope_type", "rope_scaling.rope_type", "rope_scaling.type")) {
+            String ropeType = config.text(prefix + key, "default");
+            if (!ropeType.equals("default")) {
+                throw config.invalid(prefix + key, "'" + ropeType + "' is not supported");
+            }
+        }
+        double scale = second ? Sizes.positiveNumber(config, prefix + "query_pre_attn_scalar", 256) : headDim;
         return new GemmaConfig(
                 second ? Version.GEMMA2 : Version.GEMMA,
                 Sizes.positive(config, prefix + "hidden_size", second ? 2304 : 3072),
@@ -60,13 +67,18 @@ public record GemmaConfig(Version version, int hiddenSize, int intermediateSize,
                 Sizes.positive(config, prefix + "num_hidden_layers", second ? 26 : 28),
                 new Heads(queryHeads, keyValueHeads, headDim),
                 Sizes.positive(config, prefix + "vocab_size", 256000),
-                (float) config.number(prefix + "rms_norm_eps", 1e-6),
+                (float) Sizes.positiveNumber(config, prefix + "rms_norm_eps", 1e-6),
                 theta,
                 Sizes.positive(config, prefix + "max_position_embeddings", 8192),
                 (float) (1 / Math.sqrt(scale)),
-                second ? (float) config.number(prefix + "attn_logit_softcapping", 50) : 0,
-                second ? (float) config.number(prefix + "final_logit_softcapping", 30) : 0,
-                second ? Sizes.positive(config, prefix + "sliding_window", 4096) : 0,
+                second ? softCap(config, prefix + "attn_logit_softcapping", 50) : 0,
+                second ? softCap(config, prefix + "final_logit_softcapping", 30) : 0,
+                second && !config.isNull(prefix + "sliding_window") ? Sizes.positive(config, prefix + "sliding_window", 4096) : 0,
                 config.bool(prefix + "tie_word_embeddings", config.bool("tie_word_embeddings", true)));
+    }
+
+    /** As transformers reads it: absent takes the default, null is none. */
+    private static float softCap(ConfigFile config, String key, double absent) {
+        return config.isNull(key) ? 0 : (float) Sizes.positiveNumber(config, key, absent);
     }
 }

@@ -11,7 +11,7 @@ import stormsight.checkpoint.ConfigFile;
  * @param imageTokenId id that stands for an image row in a prompt; no text has it
  * @param endIds ids that end an answer
  */
-public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTokenId, int bosId, Set<Integer> endIds) {
+public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTokenId, Set<Integer> endIds) {
     /** As config.json names it in {@code model_type}. */
     public static final String MODEL_TYPE = "paligemma";
 
@@ -38,7 +38,7 @@ public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTo
             throw config.invalid("image_token_index",
                     imageTokenId + " is not in a vocabulary of " + text.vocabularySize());
         }
-        return new PaliGemmaConfig(vision, text, imageTokenId, config.integer("bos_token_id", 2), endIds(directory, config));
+        return new PaliGemmaConfig(vision, text, imageTokenId, endIds(directory, config));
     }
 
     private static Set<Integer> endIds(Path directory, ConfigFile config) {

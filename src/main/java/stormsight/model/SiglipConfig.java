@@ -14,6 +14,10 @@ public record SiglipConfig(int hiddenSize, int intermediateSize, int layers, int
     public static final int CHANNELS = 3;
 
     static SiglipConfig read(ConfigFile config, String prefix) {
+        String type = config.text(prefix + "model_type", "siglip_vision_model");
+        if (!type.equals("siglip_vision_model")) {
+            throw config.invalid(prefix + "model_type", "tower '" + type + "' is not supported; supported is siglip_vision_model");
+        }
         Activations.requireGeluTanh(config, prefix + "hidden_act");
         if (config.integer(prefix + "num_channels", CHANNELS) != CHANNELS) {
             throw config.invalid(prefix + "num_channels", "only " + CHANNELS + " channels are supported");
@@ -28,10 +32,14 @@ public record SiglipConfig(int hiddenSize, int intermediateSize, int layers, int
                 Sizes.positive(config, prefix + "num_attention_heads", 12),
                 Sizes.positive(config, prefix + "image_size", 224),
                 Sizes.positive(config, prefix + "patch_size", 16),
-                (float) config.number(prefix + "layer_norm_eps", 1e-6));
+                (float) Sizes.positiveNumber(config, prefix + "layer_norm_eps", 1e-6));
         if (read.hiddenSize % read.heads != 0) {
             throw config.invalid(prefix + "num_attention_heads",
                     read.heads + " heads do not divide a hidden_size of " + read.hiddenSize);
+        }
+        // The resized image is one array; then tokens and patches can be counted in an int, too.
+        if ((long) read.imageSize * read.imageSize > (Integer.MAX_VALUE - 8) / CHANNELS) {
+            throw config.invalid(prefix + "image_size", read.imageSize + " pixels are too many");
         }
         if (read.patchSize > read.imageSize) {
             throw config.invalid(prefix + "patch_size",

@@ -2,7 +2,7 @@ package stormsight.model;
 
 import stormsight.checkpoint.ConfigFile;
 
-/** Sizes in config.json. */
+/** Sizes and factors in config.json. */
 final class Sizes {
     private Sizes() {}
 
@@ -12,5 +12,13 @@ final class Sizes {
             throw config.invalid(key, size + " is not positive");
         }
         return size;
+    }
+
+    static double positiveNumber(ConfigFile config, String key, double absent) {
+        double number = config.number(key, absent);
+        if (number <= 0) {
+            throw config.invalid(key, number + " is not positive");
+        }
+        return number;
     }
 }

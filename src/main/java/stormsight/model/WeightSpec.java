@@ -2,7 +2,6 @@ package stormsight.model;
 
 import java.util.List;
 import stormsight.checkpoint.RequiredTensors;
-import stormsight.program.DType;
 import stormsight.program.Shape;
 
 /**
@@ -64,10 +63,5 @@ public record WeightSpec(String name, int layers, Shape stored, Use use) {
     /** Numbers in all layers. */
     public long parameters() {
         return stored.elements() * layers;
-    }
-
-    /** Bytes of all layers where matrices are in Q8. */
-    public long quantizedBytes() {
-        return (use == Use.MATRIX ? DType.Q8 : DType.F32).bytes(shape()) * layers;
     }
 }

@@ -71,6 +71,11 @@ public final class ModelDirectory implements AutoCloseable {
             throw new CheckpointException(file, tokenizer.size() + " tokens, but the embedding table has "
                     + config.text().vocabularySize() + " rows");
         }
+        int image = tokenizer.require("<image>");
+        if (image != config.imageTokenId()) {
+            tokenizer.close();
+            throw new CheckpointException(file, "<image> is token " + image + ", but config.json says " + config.imageTokenId());
+        }
         return tokenizer;
     }
 
@@ -91,6 +96,11 @@ public final class ModelDirectory implements AutoCloseable {
                 throw file.invalid("size." + side, found + " pixels, but the vision tower takes " + size);
             }
         }
+        for (String step : List.of("do_resize", "do_rescale", "do_normalize")) {
+            if (!file.bool(step, true)) {
+                throw file.invalid(step, "false is not supported");
+            }
+        }
         // Numbers of Pillow's filters.
         Resampling resampling = switch (file.integer("resample", 3)) {
             case 2 -> Resampling.BILINEAR;
@@ -98,7 +108,15 @@ public final class ModelDirectory implements AutoCloseable {
             default -> throw file.invalid("resample", "only 2 (bilinear) and 3 (bicubic) are supported");
         };
         return new Preprocessing(size, Preprocessing.Fit.STRETCH, resampling, file.number("rescale_factor", 1 / 255.0),
-                channels(file, "image_mean"), channels(file, "image_std"));
+                channels(file, "image_mean"), deviations(file));
+    }
+
+    private static List<Double> deviations(ConfigFile file) {
+        List<Double> values = channels(file, "image_std");
+        if (values.stream().anyMatch(value -> value <= 0)) {
+            throw file.invalid("image_std", values + " are not all positive");
+        }
+        return values;
     }
 
     private static List<Double> channels(ConfigFile file, String key) {
@@ -144,11 +162,9 @@ public final class ModelDirectory implements AutoCloseable {
         return preprocessing;
     }
 
-    /**
-     * Most tokens that a prompt of this text can have: no token stands for less than a byte.
-     */
+    /** Most tokens that a prompt of this text can have: no token stands for less than a byte of the text, in which spaces become U+2581. */
     public int promptTokensAtMost(String text) {
-        return config.vision().tokens() + text.getBytes(StandardCharsets.UTF_8).length + 2;
+        return config.vision().tokens() + text.replace(' ', '\u2581').getBytes(StandardCharsets.UTF_8).length + 2;
     }
 
     /**

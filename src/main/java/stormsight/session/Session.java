@@ -11,7 +11,6 @@ import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.model.PaliGemma;
-import stormsight.model.WeightSpec;
 import stormsight.program.DType;
 import stormsight.program.Program;
 import stormsight.program.Sampling;
@@ -54,17 +53,12 @@ public final class Session implements AutoCloseable {
     public static Session open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
         int positions = directory.config().text().maxPositions();
-        if (limits.capacity() > positions) {
+        long tokens = (long) limits.promptTokens() + limits.newTokens();
+        if (tokens > positions) {
             throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
-                    + " need " + limits.capacity() + " positions, the model has " + positions);
+                    + " need " + tokens + " positions, the model has " + positions);
         }
-        if (options.quantized()) {
-            long needed = PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::quantizedBytes).sum();
-            long memory = backend.device().memoryBytes();
-            if (needed > memory) {
-                throw new BackendException("weights in " + DType.Q8 + " take " + needed + " bytes, " + backend.device().name() + " has " + memory);
-            }
-        }
+        requireMemory(directory, backend, limits, options);
         Arena arena = Arena.ofShared();
         try {
             PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
@@ -72,6 +66,23 @@ public final class Session implements AutoCloseable {
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
+        }
+    }
+
+    /** Before anything is computed; the backend looks again, at what it really allocates. */
+    private static void requireMemory(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options) {
+        PaliGemma model = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(), limits, options);
+        // Weights that are used in place need not be in memory all at once.
+        long needed = model.programs().stream()
+                .flatMap(program -> program.tensors().stream())
+                .distinct()
+                .filter(tensor -> tensor.kind() != Tensor.Kind.WEIGHT || options.quantized())
+                .mapToLong(Tensor::bytes)
+                .sum();
+        long memory = backend.device().memoryBytes();
+        if (needed > memory) {
+            throw new BackendException("the model needs " + needed + " bytes for " + limits.capacity() + " tokens"
+                    + (options.quantized() ? " and weights in " + DType.Q8 : "") + ", " + backend.device().name() + " has " + memory);
         }
     }
 

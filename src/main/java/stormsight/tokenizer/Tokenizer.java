@@ -24,10 +24,11 @@ import stormsight.checkpoint.CheckpointException;
 public final class Tokenizer implements AutoCloseable {
     static {
         // DJL reports home and looks for a CUDA build of its library unless it is offline; it reads these when its classes are loaded.
+        // What it logs as an error, with a trace, it throws as well.
         System.setProperty("ai.djl.offline", "true");
         System.setProperty("OPT_OUT_TRACKING", "true");
         if (System.getProperty("org.slf4j.simpleLogger.log.ai.djl") == null) {
-            System.setProperty("org.slf4j.simpleLogger.log.ai.djl", "error");
+            System.setProperty("org.slf4j.simpleLogger.log.ai.djl", "off");
         }
     }
 
@@ -76,7 +77,12 @@ public final class Tokenizer implements AutoCloseable {
                     Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
             return new Tokenizer(tokenizerJson, library, content);
         } catch (IOException | RuntimeException e) {
-            throw new CheckpointException(tokenizerJson, "not a usable tokenizer (" + e.getMessage() + ")", e);
+            String problem = String.valueOf(e.getMessage());
+            if (problem.contains("native library")) {
+                throw new CheckpointException(tokenizerJson, "the library that reads it cannot be unpacked; set DJL_CACHE_DIR to a "
+                        + "directory that can be written", e);
+            }
+            throw new CheckpointException(tokenizerJson, "not a usable tokenizer (" + problem + ")", e);
         }
     }
 

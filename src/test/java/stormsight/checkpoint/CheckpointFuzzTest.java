@@ -161,7 +161,6 @@ class CheckpointFuzzTest {
         config.number("text_config.rope_parameters.rope_theta", 1);
         config.bool("text_config.attention_bias", false);
         config.text("model_type", "");
-        config.texts("architectures");
     }
 
     /** Some file systems wait for the disk when a file is truncated and written again. */

@@ -7,12 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -92,6 +92,7 @@ class MainTest {
         fails(2, "--image", "generate", "--model", GOLDEN, "--prompt", "x");
         fails(2, "'--frobnicate'", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--frobnicate");
         fails(2, "--threads", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--threads", "0");
+        fails(2, "--threads", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--threads", "1000000");
         fails(2, "--max-tokens", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--max-tokens", "0");
         fails(2, "--max-tokens", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--max-tokens", "many");
         fails(2, "top-p", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--top-p", "1.5");
@@ -107,7 +108,7 @@ class MainTest {
         fails(3, "'llama' is not supported; supported is paligemma", "inspect", temporary.toString());
         Files.writeString(temporary.resolve("config.json"), "{\"model_type\": ");
         fails(3, "config.json", "inspect", temporary.toString());
-        copyGolden();
+        Goldens.copy("paligemma-mqa", temporary);
         Path weights = temporary.resolve("model.safetensors");
         byte[] whole = Files.readAllBytes(weights);
         Files.write(weights, Arrays.copyOf(whole, whole.length - 1));
@@ -133,6 +134,68 @@ class MainTest {
     @Test
     void limitErrors() {
         fails(6, "positions", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "cat ".repeat(9000));
+        fails(6, "positions", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "-n", String.valueOf(Integer.MAX_VALUE));
+        fails(6, "positions", "inspect", GOLDEN, "-n", String.valueOf(Integer.MAX_VALUE));
+        fails(6, "positions", "inspect", GOLDEN, "--prompt-tokens", String.valueOf(Integer.MAX_VALUE));
+    }
+
+    /** A full disk, or a reader that left: no success, and no work for nobody. */
+    @Test
+    void outputThatCannotBeWrittenIsAnError() {
+        OutputStream full = new OutputStream() {
+            @Override
+            public void write(int b) throws IOException {
+                throw new IOException("no space left on device");
+            }
+        };
+        for (String[] arguments : new String[][] {{"--version"}, {"devices"}, {"generate", "-m", GOLDEN, "-i", IMAGE, "-p", "caption en"},
+                {"generate", "-m", GOLDEN, "-i", IMAGE, "-p", "caption en", "--json"}}) {
+            StringWriter err = new StringWriter();
+            assertEquals(1, Main.execute(new PrintWriter(full, true), new PrintWriter(err, true), arguments));
+            assertEquals("stormsight: standard output cannot be written" + System.lineSeparator(), err.toString());
+        }
+    }
+
+    @Test
+    void tooLittleMemoryIsOneLine() {
+        InputStream terminal = System.in;
+        try {
+            System.setIn(new InputStream() {
+                @Override
+                public int read() {
+                    throw new OutOfMemoryError("Java heap space");
+                }
+            });
+            fails(5, "not enough memory: Java heap space", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "-");
+        } finally {
+            System.setIn(terminal);
+        }
+    }
+
+    @Test
+    void promptsMayBeginWithAnAt() throws IOException {
+        Path file = Files.writeString(temporary.resolve("prompt.txt"), "several words");
+        Run run = run("generate", "-m", GOLDEN, "-i", IMAGE, "-p", "@" + file, "-n", "1");
+        assertEquals(0, run.exitCode(), run.err());
+    }
+
+    @Test
+    void tokenizersOfOtherModelsAreRefused() throws IOException {
+        Goldens.copy("paligemma-mqa", temporary);
+        Path config = temporary.resolve("config.json");
+        Files.writeString(config, Files.readString(config).replaceFirst("(\"image_token_index\": ?)\\d+", "$11"));
+        fails(3, "<image>", "generate", "-m", temporary.toString(), "-i", IMAGE, "-p", "x");
+    }
+
+    @Test
+    void preprocessingThatWouldDivideByZeroIsRefused() throws IOException {
+        Goldens.copy("paligemma-mqa", temporary);
+        Path config = temporary.resolve("preprocessor_config.json");
+        String text = Files.readString(config);
+        Files.writeString(config, text.replaceFirst("\"image_std\":\\s*\\[[^]]*]", "\"image_std\": [0.5, 0, 0.5]"));
+        fails(3, "image_std", "inspect", temporary.toString());
+        Files.writeString(config, text.replaceFirst("\"do_rescale\": true", "\"do_rescale\": false"));
+        fails(3, "do_rescale", "inspect", temporary.toString());
     }
 
     @Test
@@ -141,12 +204,29 @@ class MainTest {
         assertEquals(0, same.exitCode(), same.err());
         assertTrue(same.out().contains("p0.prefill_logits"), same.out());
         assertTrue(same.out().contains("all values agree"), same.out());
-        copyGolden();
+        Goldens.copy("paligemma-mqa", temporary);
         Path expected = temporary.resolve("expected.json");
         Files.writeString(expected, Files.readString(expected).replaceFirst("\"greedy\": ?\\[\\s*429", "\"greedy\": [430"));
         Run different = run("verify", "--golden", temporary.toString());
         assertEquals(7, different.exitCode(), different.out());
         assertTrue(different.out().contains("p0.greedy") && different.out().contains("DIFFERS"), different.out());
+    }
+
+    @Test
+    void verifyComparesBackends() {
+        Run same = run("verify", "--model", GOLDEN, "--image", IMAGE, "--backend", "cpu", "--oracle", "scalar");
+        assertEquals(0, same.exitCode(), same.err());
+        assertTrue(same.out().contains("decoder layer 1") && same.out().contains(" agree"), same.out());
+        fails(2, "--golden brings its own model", "verify", "--golden", GOLDEN, "--model", GOLDEN);
+        fails(2, "--golden or --image is missing", "verify");
+    }
+
+    @Test
+    void verifyNamesWhatIsWrongWithAFolder() throws IOException {
+        Goldens.copy("paligemma-mqa", temporary);
+        Path json = temporary.resolve("expected.json");
+        Files.writeString(json, "{}");
+        fails(3, "expected.json: no prompts", "verify", "--golden", temporary.toString());
     }
 
     @Test
@@ -183,13 +263,5 @@ class MainTest {
         }
         assertTrue(run("generate-completion").out().contains("complete"));
         assertTrue(run("--version").out().startsWith("stormsight "));
-    }
-
-    private void copyGolden() throws IOException {
-        try (Stream<Path> files = Files.list(Path.of(GOLDEN))) {
-            for (Path file : files.toList()) {
-                Files.copy(file, temporary.resolve(file.getFileName().toString()), StandardCopyOption.REPLACE_EXISTING);
-            }
-        }
     }
 }

@@ -9,16 +9,12 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -32,7 +28,6 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
-import stormsight.checkpoint.Checkpoint;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
@@ -174,18 +169,8 @@ class SessionTest {
 
     @Test
     void saysSoWhenLogitsAreNotNumbers(@TempDir Path folder) throws IOException {
-        try (Stream<Path> files = Files.list(Goldens.folder("paligemma-mqa"))) {
-            for (Path file : files.toList()) {
-                Files.copy(file, folder.resolve(file.getFileName().toString()));
-            }
-        }
-        long offset;
-        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
-            offset = checkpoint.info("multi_modal_projector.linear.bias").offset();
-        }
-        byte[] bytes = Files.readAllBytes(folder.resolve("model.safetensors"));
-        ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(Math.toIntExact(offset), Float.NaN);
-        Files.write(folder.resolve("model.safetensors"), bytes);
+        Goldens.copy("paligemma-mqa", folder);
+        Goldens.change(folder, "multi_modal_projector.linear.bias", Float.NaN);
         try (ModelDirectory directory = ModelDirectory.open(folder, Optional.empty()); Session session = session(directory)) {
             BackendException e = assertThrows(BackendException.class,
                     () -> session.answer(request("caption en", Sampling.GREEDY, 0), AnswerListener.NONE));
