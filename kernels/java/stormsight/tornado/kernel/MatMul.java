@@ -1,6 +1,5 @@
 package stormsight.tornado.kernel;
 
-import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
@@ -64,7 +63,7 @@ public final class MatMul {
         FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         FloatArray out = tasks.floats(op.out());
-        boolean cpu = tasks.device().kind() == DeviceInfo.Kind.CPU;
+        boolean cpu = tasks.cpuKernels();
         String type = Weight.suffix(op.w().dtype());
         if (capacity == 1 && cpu) {
             tasks.task("MatMul.vectorOnCpu" + type, Geometry.items(Math.ceilDiv(outputs, CPU_ROWS), CPU_ITEMS),
