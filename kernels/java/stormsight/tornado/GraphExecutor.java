@@ -33,7 +33,7 @@ import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
  */
 final class GraphExecutor implements Executor {
     /** A graph of the plan. */
-    private record Member(TaskGraph graph, List<TornadoNativeArray> sent) {}
+    private record Member(TaskGraph graph, int tasks, List<TornadoNativeArray> sent) {}
 
     private final Runtime.Device device;
     private final Residency residency;
@@ -60,7 +60,7 @@ final class GraphExecutor implements Executor {
 
     static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
             RunListener listener) {
-        Residency residency = new Residency(device.info(), weights, programs);
+        Residency residency = Residency.of(device.info(), weights, programs);
         GraphExecutor executor = new GraphExecutor(device, residency, listener);
         try {
             long start = System.nanoTime();
@@ -85,11 +85,11 @@ final class GraphExecutor implements Executor {
     private void build(List<Program> programs) {
         Lowering lowering = new Lowering(residency, device, Settings.unroll());
         for (Residency.Load load : residency.loads()) {
-            add(lowering.transfers("load" + members.size()), load.arrays());
+            add(lowering.transfers("load" + members.size()), 1, load.arrays());
         }
-        stepGraph = add(lowering.transfers("step"), residency.stepArrays());
+        stepGraph = add(lowering.transfers("step"), 1, residency.stepArrays());
         if (!residency.largeInputs().isEmpty()) {
-            inputGraph = add(lowering.transfers("inputs"), List.copyOf(residency.largeInputs().values()));
+            inputGraph = add(lowering.transfers("inputs"), 1, List.copyOf(residency.largeInputs().values()));
         }
         List<Lowering.Graph> compute = new ArrayList<>();
         for (Program program : programs) {
@@ -98,7 +98,7 @@ final class GraphExecutor implements Executor {
             limits.put(program, StepLimits.of(program));
             compute.addAll(result.graphs());
         }
-        compute.reversed().forEach(graph -> add(graph.graph(), List.of()));
+        compute.reversed().forEach(graph -> add(graph.graph(), graph.tasks().size(), List.of()));
 
         List<TornadoNativeArray> known = new ArrayList<>();
         ImmutableTaskGraph[] graphs = new ImmutableTaskGraph[members.size()];
@@ -124,9 +124,9 @@ final class GraphExecutor implements Executor {
         plan.withGridScheduler(lowering.grids());
     }
 
-    private int add(TaskGraph graph, List<TornadoNativeArray> sent) {
+    private int add(TaskGraph graph, int tasks, List<TornadoNativeArray> sent) {
         int index = members.size();
-        members.add(new Member(graph, sent));
+        members.add(new Member(graph, tasks, sent));
         indices.put(graph.getTaskGraphName(), index);
         return index;
     }
@@ -155,7 +155,7 @@ final class GraphExecutor implements Executor {
             for (int i = 0; i < repeat; i++) {
                 last = selected.execute();
                 if (profiling) {
-                    profile.add(last.getProfilerResult());
+                    profile.add(members.get(graph).tasks, last.getProfilerResult());
                 }
             }
         } catch (RuntimeException e) {

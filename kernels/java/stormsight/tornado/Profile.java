@@ -4,15 +4,20 @@ import uk.ac.manchester.tornado.api.TornadoProfilerResult;
 
 /** Sums of what TornadoVM's profiler says of graphs. */
 final class Profile {
+    /** TornadoVM sends the kernel's own frame, of three addresses, before every launch; the profiler counts it as a transfer. */
+    static final long FRAME_BYTES = 24;
+
     private long graphs;
+    private long launches;
     private long bytesIn;
     private long bytesOut;
     private long kernelNanos;
     private long jitNanos;
     private long driverNanos;
 
-    void add(TornadoProfilerResult result) {
+    void add(int tasks, TornadoProfilerResult result) {
         graphs++;
+        launches += tasks;
         bytesIn += result.getTotalBytesCopyIn();
         bytesOut += result.getTotalBytesCopyOut();
         kernelNanos += result.getDeviceKernelTime();
@@ -30,7 +35,17 @@ final class Profile {
         return graphs;
     }
 
-    /** Bytes sent to the device. */
+    /** Kernels that ran. */
+    long launches() {
+        return launches;
+    }
+
+    /** Bytes of ours that went to or came from the device: without the frames of launches. */
+    long dataBytes() {
+        return bytesIn + bytesOut - FRAME_BYTES * launches;
+    }
+
+    /** Bytes sent to the device, frames included. */
     long bytesIn() {
         return bytesIn;
     }

@@ -82,12 +82,27 @@ final class Residency implements AutoCloseable {
     private final FloatArray f16Table = new FloatArray(64);
     private long deviceBytes;
 
-    Residency(DeviceInfo device, Map<Tensor, HostTensor> weights, List<Program> programs) {
+    /**
+     * Places for the tensors of some programs.
+     *
+     * @throws IllegalArgumentException if a weight is missing, or its type or shape differs from its tensor's
+     * @throws BackendException if the device is too small
+     */
+    static Residency of(DeviceInfo device, Map<Tensor, HostTensor> weights, List<Program> programs) {
+        programs.stream().flatMap(program -> program.tensors().stream()).forEach(tensor -> checkWeight(tensor, weights));
+        return new Residency(device, weights, programs);
+    }
+
+    /** The same places, with nothing to load. */
+    static Residency unfilled(DeviceInfo device, List<Program> programs) {
+        return new Residency(device, Map.of(), programs);
+    }
+
+    private Residency(DeviceInfo device, Map<Tensor, HostTensor> weights, List<Program> programs) {
         this.device = device;
         this.weights = weights;
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
-        tensors.forEach(this::checkWeight);
         checkNames(tensors);
         checkFits(tensors);
         chunkLayers = chunkLayers(tensors);
@@ -99,7 +114,7 @@ final class Residency implements AutoCloseable {
         stepArrays.add(step.floats());
     }
 
-    private void checkWeight(Tensor tensor) {
+    private static void checkWeight(Tensor tensor, Map<Tensor, HostTensor> weights) {
         if (tensor.kind() != Tensor.Kind.WEIGHT) {
             return;
         }
@@ -188,7 +203,7 @@ final class Residency implements AutoCloseable {
                 Load load = load(HEADER + layerBytes * layers);
                 TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
                 load.arrays.add(array);
-                if (tensor.kind() == Tensor.Kind.WEIGHT) {
+                if (weights.containsKey(tensor)) {
                     List<MemorySegment> values = weights.get(tensor).layers();
                     load.fills.add(() -> {
                         for (int i = 0; i < layers; i++) {
@@ -209,12 +224,14 @@ final class Residency implements AutoCloseable {
         Load load = load(HEADER + layerBytes * layers);
         FloatArray array = FloatArray.fromSegmentShallow(HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
         load.arrays.add(array);
-        List<MemorySegment> values = weights.get(tensor).layers();
-        load.fills.add(() -> {
-            for (int i = 0; i < layers; i++) {
-                MemorySegment.copy(values.get(first + i), offset, array.getSegmentWithHeader(), HEADER + i * layerBytes, layerBytes);
-            }
-        });
+        if (weights.containsKey(tensor)) {
+            List<MemorySegment> values = weights.get(tensor).layers();
+            load.fills.add(() -> {
+                for (int i = 0; i < layers; i++) {
+                    MemorySegment.copy(values.get(first + i), offset, array.getSegmentWithHeader(), HEADER + i * layerBytes, layerBytes);
+                }
+            });
+        }
         return array;
     }
 

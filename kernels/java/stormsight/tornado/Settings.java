@@ -1,10 +1,16 @@
 package stormsight.tornado;
 
+import java.util.Optional;
 import stormsight.backend.DeviceInfo;
 
 /** The only place of this backend that reads system properties of ours. */
 final class Settings {
     private Settings() {}
+
+    /** Why the launcher left out the SDK that it found. */
+    static Optional<String> missing() {
+        return Optional.ofNullable(System.getProperty("stormsight.tornado.missing"));
+    }
 
     /** {@code -Dstormsight.tornado.unroll=true}: tasks of their own for every layer, instead of one graph that runs once a layer. */
     static boolean unroll() {

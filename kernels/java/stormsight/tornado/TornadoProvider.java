@@ -28,8 +28,9 @@ public final class TornadoProvider implements OptionalProvider {
     @Override
     public Optional<String> unavailable() {
         if (!Runtime.startable()) {
-            return Optional.of("this JVM runs without a TornadoVM SDK; install one (sdk install tornadovm, or a release from"
-                    + " github.com/beehive-lab/TornadoVM), set TORNADOVM_HOME, and start through the stormsight launcher");
+            return Optional.of(Settings.missing().orElse("this JVM was started without a TornadoVM SDK")
+                    + "; install one (sdk install tornadovm, or a release from github.com/beehive-lab/TornadoVM), set TORNADOVM_HOME"
+                    + " and start through the stormsight launcher");
         }
         Runtime.devices();
         return Optional.ofNullable(Runtime.failure());

@@ -1,10 +1,13 @@
 package stormsight.tornado;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
+import stormsight.backend.PlannedLaunch;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.Program;
@@ -26,6 +29,23 @@ final class TornadoVm implements Backend {
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
         return GraphExecutor.prepare(device, weights, programs, listener);
+    }
+
+    @Override
+    public List<PlannedLaunch> plan(List<Program> programs) {
+        List<PlannedLaunch> launches = new ArrayList<>();
+        try (Residency residency = Residency.unfilled(device.info(), programs)) {
+            Lowering lowering = new Lowering(residency, device, Settings.unroll());
+            for (Program program : programs) {
+                for (Lowering.Graph graph : lowering.lower(program).graphs()) {
+                    for (Lowering.Task task : graph.tasks()) {
+                        launches.add(new PlannedLaunch(task.program(), task.segment(), graph.repeat(), Optional.ofNullable(task.op()),
+                                task.kernel(), task.geometry().toString()));
+                    }
+                }
+            }
+        }
+        return launches;
     }
 
     @Override

@@ -52,7 +52,7 @@ class ResidencyTest {
                     Backend backend = Devices.open(device);
                     Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
                 PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(40, STEPS),
-                        new PaliGemma.Options(true, false, false, 1));
+                        new PaliGemma.Options(true, false, false, 1, false));
                 try (GraphExecutor executor = (GraphExecutor) backend.prepare(model.weights(), model.programs(), RunListener.NONE);
                         Executor expected = cpu.prepare(model.weights(), model.programs(), RunListener.NONE)) {
                     for (int request = 0; request < 3; request++) {
@@ -98,7 +98,7 @@ class ResidencyTest {
         executor.read(model.token(), arena.allocate(4));
         executor.read(model.logProbability(), arena.allocate(4));
         Profile profile = executor.stopProfile();
-        long bytes = profile.bytesIn() + profile.bytesOut();
+        long bytes = profile.dataBytes();
         assertTrue(bytes > 0 && bytes <= STEP_BYTES, bytes + " bytes to or from the device in a decode step");
     }
 
@@ -162,7 +162,7 @@ class ResidencyTest {
         Tensor out = new Tensor("out", DType.F32, Shape.of(50_000, 20_000), Tensor.Kind.OUTPUT, 1);
         Program program = new Program("large", List.of(Segment.once("all", List.of(
                 new Op.Copy(Tensor.activation("x", 50_000, 20_000), out)))));
-        BackendException e = assertThrows(BackendException.class, () -> new Residency(device, Map.of(), List.of(program)));
+        BackendException e = assertThrows(BackendException.class, () -> Residency.of(device, Map.of(), List.of(program)));
         assertEquals("the model needs 8.00 GB on the device (0.00 GB of weights, 8.00 GB of caches and activations), Small has 2.00 GB",
                 e.getMessage());
     }

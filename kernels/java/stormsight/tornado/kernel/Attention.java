@@ -660,8 +660,8 @@ public final class Attention {
 
     /** The weights that {@link #flash} gives the keys, 0 for those that a row does not see. An item handles one row of one query head. */
     public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, ByteArray blocked, FloatArray out,
-            int stride, int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap, int window,
-            int period) {
+            int stride, int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap,
+            int window, int period) {
         int row = context.globalIdx % capacity;
         int head = context.globalIdx / capacity;
         int limit = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);

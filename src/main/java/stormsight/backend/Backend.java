@@ -1,9 +1,13 @@
 package stormsight.backend;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import stormsight.checkpoint.HostTensor;
+import stormsight.program.Op;
 import stormsight.program.Program;
+import stormsight.program.Segment;
 import stormsight.program.Tensor;
 
 /** One device, ready to take programs. */
@@ -19,6 +23,24 @@ public interface Backend extends AutoCloseable {
      * @throws BackendException if the device has too little memory or a kernel does not compile
      */
     Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener);
+
+    /**
+     * What {@link #prepare} would launch, without weights and without compiling: in order, program by program.
+     *
+     * @throws BackendException if the device cannot hold the programs or launch a kernel
+     */
+    default List<PlannedLaunch> plan(List<Program> programs) {
+        List<PlannedLaunch> launches = new ArrayList<>();
+        for (Program program : programs) {
+            for (Segment segment : program.segments()) {
+                for (Op op : segment.ops()) {
+                    launches.add(new PlannedLaunch(program.name(), segment.name(), segment.layers(), Optional.of(op),
+                            op.getClass().getSimpleName(), ""));
+                }
+            }
+        }
+        return launches;
+    }
 
     /** Frees the device. Executors must be closed before. */
     @Override

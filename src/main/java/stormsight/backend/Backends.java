@@ -13,17 +13,19 @@ public final class Backends {
 
     private Backends() {}
 
-    /** All providers, the best for {@code auto} first. */
+    /** All providers, the best for {@code auto} first. Asking for their priorities may start drivers. */
     public static List<BackendProvider> providers() {
+        return found().stream().sorted(Comparator.comparingInt(BackendProvider::priority).reversed()).toList();
+    }
+
+    private static List<BackendProvider> found() {
         List<BackendProvider> providers = new ArrayList<>();
         ServiceLoader.load(BackendProvider.class).forEach(providers::add);
         ServiceLoader.load(OptionalProvider.class).forEach(providers::add);
         if (providers.stream().noneMatch(provider -> provider.name().equals(MissingTornado.NAME))) {
             providers.add(new MissingTornado());
         }
-        return providers.stream()
-                .sorted(Comparator.comparingInt(BackendProvider::priority).reversed())
-                .toList();
+        return providers;
     }
 
     /**
@@ -33,13 +35,13 @@ public final class Backends {
      * @throws BackendException if there is none of that name, or it is not available
      */
     public static BackendProvider provider(String name) {
-        List<BackendProvider> providers = providers();
         if (name.equals(AUTO)) {
-            return providers.stream()
+            return providers().stream()
                     .filter(provider -> provider.priority() >= 0 && provider.unavailable().isEmpty())
                     .findFirst()
                     .orElseThrow(() -> new BackendException("no backend is available"));
         }
+        List<BackendProvider> providers = found();
         BackendProvider found = providers.stream()
                 .filter(provider -> provider.name().equals(name))
                 .findFirst()

@@ -70,6 +70,7 @@ public final class Main implements Runnable {
         CommandLine line = new CommandLine(main)
                 .addSubcommand(new Generate())
                 .addSubcommand(new Inspect())
+                .addSubcommand(new Plan())
                 .addSubcommand(new Verify())
                 .addSubcommand(new Synthesize())
                 .addSubcommand(new Devices())

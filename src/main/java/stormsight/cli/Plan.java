@@ -1,0 +1,96 @@
+package stormsight.cli;
+
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.Locale;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.backend.Backend;
+import stormsight.backend.OpCost;
+import stormsight.backend.PlannedLaunch;
+import stormsight.model.PaliGemma;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+import stormsight.session.ModelDirectory;
+
+/** Prints what a backend makes of a model's programs. */
+@Command(name = "plan", description = {
+    "Prints the programs of a model and what a backend makes of them: kernel and launch of each operation,",
+    "and the bytes and operations that it takes at least, over all layers."})
+final class Plan implements Runnable {
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private ModelMixin model;
+
+    @Mixin
+    private BackendMixin backendOptions;
+
+    @Option(names = "--prompt-tokens", paramLabel = "N", defaultValue = "32",
+            description = "Tokens of the prompt without the image's. Default: ${DEFAULT-VALUE}.")
+    private int promptTokens;
+
+    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
+            description = "Tokens of the answer. Default: ${DEFAULT-VALUE}.")
+    private int maxTokens;
+
+    @Override
+    public void run() {
+        if (promptTokens < 1 || maxTokens < 1) {
+            throw new UsageException("--prompt-tokens and --max-tokens must be positive");
+        }
+        PrintWriter out = spec.commandLine().getOut();
+        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
+            int image = directory.config().vision().tokens();
+            int prompt = Math.addExact(image, promptTokens);
+            PaliGemma programs = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(),
+                    new PaliGemma.Limits(prompt, maxTokens), model.options());
+            List<PlannedLaunch> launches = backend.plan(programs.programs());
+            print(out, programs.encode(), new Step(0, image, image), launches);
+            print(out, programs.prefill(), new Step(0, prompt, prompt), launches);
+            print(out, programs.decode(), new Step(prompt, 1, prompt), launches);
+        }
+    }
+
+    private static void print(PrintWriter out, Program program, Step step, List<PlannedLaunch> launches) {
+        long bytes = 0;
+        long operations = 0;
+        int count = 0;
+        String segment = "";
+        out.println(program.name() + ", " + step.rows() + " rows at position " + step.position());
+        for (PlannedLaunch launch : launches) {
+            if (!launch.program().equals(program.name())) {
+                continue;
+            }
+            if (!launch.segment().equals(segment)) {
+                segment = launch.segment();
+                out.println("  " + segment);
+            }
+            OpCost cost = launch.op().map(op -> OpCost.of(op, step)).orElse(new OpCost(0, 0));
+            bytes += cost.bytes() * launch.times();
+            operations += cost.operations() * launch.times();
+            count += launch.times();
+            out.println(String.format(Locale.ROOT, "    %3d x %-24s %-40s %-34s %10s %9.3f GFLOP", launch.times(), launch.kernel(),
+                    launch.op().map(Plan::describe).orElse(""), launch.geometry(), Memory.text(cost.bytes() * launch.times()),
+                    cost.operations() * launch.times() / 1e9));
+        }
+        out.println(String.format(Locale.ROOT, "  %d launches, %s, %.3f GFLOP", count, Memory.text(bytes), operations / 1e9));
+    }
+
+    /** The operation with the shape of its weight, or of its result. */
+    private static String describe(Op op) {
+        Tensor shown = switch (op) {
+            case Op.MatMul matMul -> matMul.w();
+            case Op.GatedGelu gated -> gated.gate();
+            case Op.Embed embed -> embed.table();
+            default -> op.writes().getFirst();
+        };
+        return op.getClass().getSimpleName() + " " + shown.dtype() + shown.shape();
+    }
+}
