@@ -110,7 +110,7 @@ class DeviceOpCasesTest {
         Map<Program, Program> programs = new LinkedHashMap<>();
         for (Program program : setup.programs()) {
             programs.put(program, new Program(opCase.name() + " " + programs.size(), program.segments().stream()
-                    .map(segment -> segment.with(segment.ops().stream().map(op -> (Op) renamed(op, index)).toList())).toList()));
+                    .map(segment -> segment.with(segment.ops().stream().map(op -> (Op) renamed((Record) op, index)).toList())).toList()));
         }
         return new OpCase.Setup(weights, inputs,
                 setup.runs().stream().map(run -> new OpCase.Run(programs.get(run.program()), run.step())).toList(),

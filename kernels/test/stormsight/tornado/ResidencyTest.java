@@ -115,7 +115,7 @@ class ResidencyTest {
     /** A device that allocates little at once: the five layers of a stack lie in three arrays. */
     @TestFactory
     Stream<DynamicTest> splitsStacks() {
-        return Runtime.devices().stream().map(device -> DynamicTest.dynamicTest(device.info().id(), () -> {
+        return Devices.all().stream().map(info -> Runtime.device(info.id())).map(device -> DynamicTest.dynamicTest(device.info().id(), () -> {
             int columns = 64;
             Tensor w = new Tensor("w", DType.F32, Shape.of(columns), Tensor.Kind.WEIGHT, 5);
             Tensor x = new Tensor("x", DType.F32, Shape.of(2, columns), Tensor.Kind.INPUT, 1);
