@@ -280,6 +280,11 @@ final class Lowering {
         }
 
         @Override
+        public boolean cpuKernels() {
+            return Settings.cpuKernels(device.info());
+        }
+
+        @Override
         public String language() {
             return device.language();
         }

@@ -1,6 +1,7 @@
 package stormsight.tornado;
 
 import java.util.Optional;
+import stormsight.backend.DeviceInfo;
 
 /** The only place of this backend that reads system properties of ours. */
 final class Settings {
@@ -14,5 +15,11 @@ final class Settings {
     /** {@code -Dstormsight.tornado.unroll=true}: tasks of their own for every layer, instead of one graph that runs once a layer. */
     static boolean unroll() {
         return Boolean.getBoolean("stormsight.tornado.unroll");
+    }
+
+    /** {@code -Dstormsight.tornado.kernels=gpu} or {@code cpu}: the kernels made for that kind of device, whatever the device is. */
+    static boolean cpuKernels(DeviceInfo device) {
+        String kernels = System.getProperty("stormsight.tornado.kernels");
+        return kernels == null ? device.kind() == DeviceInfo.Kind.CPU : kernels.equals("cpu");
     }
 }

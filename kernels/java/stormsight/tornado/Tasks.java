@@ -69,6 +69,9 @@ public interface Tasks {
 
     DeviceInfo device();
 
+    /** Whether to choose kernels made for CPUs; else those made for GPUs, which run on any device. */
+    boolean cpuKernels();
+
     /** The code that TornadoVM generates: {@code opencl}, {@code ptx}, {@code cuda}. */
     String language();
 

@@ -1,6 +1,5 @@
 package stormsight.tornado.kernel;
 
-import stormsight.backend.DeviceInfo;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -72,7 +71,7 @@ public final class Attention {
         FloatArray k = tasks.floats(op.k());
         FloatArray v = tasks.floats(op.v());
         FloatArray out = tasks.floats(op.out());
-        boolean cpu = tasks.device().kind() == DeviceInfo.Kind.CPU;
+        boolean cpu = tasks.cpuKernels();
         if (cpu && capacity == 1) {
             tasks.task("Attention.decodeOnCpu", Geometry.groups(queryHeads, 1, (CPU_CHUNK + dim) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::decodeOnCpu, context, step, q, k, v, blocked, flags, out, stride,
@@ -661,8 +660,8 @@ public final class Attention {
 
     /** The weights that {@link #flash} gives the keys, 0 for those that a row does not see. An item handles one row of one query head. */
     public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, ByteArray blocked, FloatArray out,
-            int stride, int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap, int window,
-            int period) {
+            int stride, int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap,
+            int window, int period) {
         int row = context.globalIdx % capacity;
         int head = context.globalIdx / capacity;
         int limit = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);

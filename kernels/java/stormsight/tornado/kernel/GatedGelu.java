@@ -1,6 +1,5 @@
 package stormsight.tornado.kernel;
 
-import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
@@ -49,7 +48,7 @@ public final class GatedGelu {
         IntArray step = tasks.step();
         FloatArray x = tasks.floats(op.x());
         FloatArray out = tasks.floats(op.out());
-        boolean cpu = tasks.device().kind() == DeviceInfo.Kind.CPU;
+        boolean cpu = tasks.cpuKernels();
         String type = Weight.suffix(op.gate().dtype());
         if (capacity == 1 && cpu) {
             tasks.task("GatedGelu.vectorOnCpu" + type, Geometry.items(outputs, CPU_ITEMS),

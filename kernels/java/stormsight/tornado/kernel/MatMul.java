@@ -1,6 +1,5 @@
 package stormsight.tornado.kernel;
 
-import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
@@ -43,7 +42,10 @@ public final class MatMul {
     private static final int VECTOR_LANES = 128;
     private static final int VECTOR_ROWS = 4;
 
-    /** Rows of w of an item of {@link #vectorOnCpu}, and such items in a group. */
+    /**
+     * Rows of w of an item of {@link #vectorOnCpu}, and such items in a group. Compilers keep its 2 x 8 sums in vectors; with 2 x 16 of them the
+     * decoding of bfloat16 was not vectorised and took 6 times as long.
+     */
     private static final int CPU_ROWS = 2;
     private static final int CPU_ITEMS = 8;
 
@@ -64,27 +66,31 @@ public final class MatMul {
         FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         FloatArray out = tasks.floats(op.out());
-        boolean cpu = tasks.device().kind() == DeviceInfo.Kind.CPU;
+        boolean cpu = tasks.cpuKernels();
         String type = Weight.suffix(op.w().dtype());
         if (capacity == 1 && cpu) {
             tasks.task("MatMul.vectorOnCpu" + type, Geometry.items(Math.ceilDiv(outputs, CPU_ROWS), CPU_ITEMS),
-                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs, epilogue));
+                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
+                            epilogue));
         } else if (capacity == 1) {
             tasks.task("MatMul.vector" + type,
                     Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs, epilogue));
+                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
+                            epilogue));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("MatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns, outputs, epilogue));
+                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
+                            outputs, epilogue));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
             tasks.task("MatMul.tile" + type, Geometry.groups(groups, TILE_LANES, 2 * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.half(), w.q8(), w.factors(), bias,
-                            residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns, outputs, epilogue));
+                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
+                            outputs, epilogue));
         }
     }
 
@@ -175,7 +181,8 @@ public final class MatMul {
                 int output = firstOut + tx + c;
                 if (row < rows && output < outputs) {
                     int index = row * outputs + output;
-                    out.set(layer * outStride + index, finish(sums[r * 4 + c], bias, residual, layer * biasStride + output, index, epilogue));
+                    out.set(layer * outStride + index,
+                            finish(sums[r * 4 + c], bias, residual, layer * biasStride + output, index, epilogue));
                 }
             }
         }
@@ -246,7 +253,8 @@ public final class MatMul {
         for (int row = 0; row < count; row++) {
             for (int m = 0; m < valid; m++) {
                 int index = (firstRow + row) * outputs + firstOut + m;
-                out.set(layer * outStride + index, finish(totals[row * PANEL + m], bias, residual, layer * biasStride + firstOut + m, index, epilogue));
+                out.set(layer * outStride + index,
+                        finish(totals[row * PANEL + m], bias, residual, layer * biasStride + firstOut + m, index, epilogue));
             }
         }
     }
@@ -303,7 +311,8 @@ public final class MatMul {
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
-            out.set(layer * outStride + output, finish(parts[lane * VECTOR_LANES], bias, residual, layer * biasStride + output, output, epilogue));
+            out.set(layer * outStride + output,
+                    finish(parts[lane * VECTOR_LANES], bias, residual, layer * biasStride + output, output, epilogue));
         }
     }
 

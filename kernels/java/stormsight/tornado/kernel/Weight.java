@@ -3,6 +3,7 @@ package stormsight.tornado.kernel;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
 import stormsight.tornado.Tasks;
+import uk.ac.manchester.tornado.api.math.TornadoMath;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
@@ -76,16 +77,9 @@ record Weight(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArra
         return table.get((bits >> 7) & 0x1FF) * (128 + (bits & 0x7F));
     }
 
-    /** Subnormal numbers are below 6.2e-5, so they count: they have neither the implicit bit nor a factor in the table. */
+    /** Subnormal numbers are below 6.2e-5, so they count: they have no implicit bit, and the factor of the smallest normal ones. */
     static float f16(int bits, FloatArray table) {
-        float normal = table.get((bits >> 10) & 0x3F) * (1024 + (bits & 0x3FF));
-        if ((bits & 0x7C00) != 0) {
-            return normal;
-        }
-        float subnormal = (bits & 0x3FF) * SMALLEST_F16;
-        return (bits & 0x8000) == 0 ? subnormal : -subnormal;
+        int normal = TornadoMath.min((bits >> 10) & 0x1F, 1);
+        return table.get(((bits >> 10) & 0x3F) + 1 - normal) * ((normal << 10) + (bits & 0x3FF));
     }
-
-    /** 2^-24. */
-    private static final float SMALLEST_F16 = 5.9604645e-8f;
 }
