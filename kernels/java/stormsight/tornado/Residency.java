@@ -34,7 +34,7 @@ final class Residency implements AutoCloseable {
     /** What an array starts with, written by TornadoVM. */
     private static final long HEADER = TornadoNativeArray.ARRAY_HEADER;
     /** Inputs up to that size are sent with every step, larger ones when they were written. */
-    static final long SMALL_INPUT_BYTES = 256;
+    static final long SMALL_INPUT_BYTES = 64;
     /** Host memory that one load takes at most, unless one array alone is larger. */
     private static final long LOAD_BYTES = 1L << 31;
     /** Arrays of one load: TornadoVM gives a graph's description {@code 8192} bytes. */

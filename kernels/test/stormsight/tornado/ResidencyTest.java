@@ -42,7 +42,7 @@ class ResidencyTest {
     /** F32 sums in another order than the CPU's, through all layers. */
     private static final float ROUNDING = 2e-4f;
     /** Of a decode step: the step, its id, the token and its log-probability, each behind the header of an array. */
-    private static final long STEP_BYTES = 300;
+    private static final long STEP_BYTES = 200;
 
     @TestFactory
     Stream<DynamicTest> answersRequestAfterRequest() {
