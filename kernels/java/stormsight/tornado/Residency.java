@@ -165,7 +165,9 @@ final class Residency implements AutoCloseable {
                 throw new BackendException(String.format(Locale.ROOT, "%s takes %.2f GB, %s allocates at most %.2f GB at once",
                         tensor, bytes / 1e9, device.name(), device.maxAllocationBytes() / 1e9));
             }
-            chunk = (int) Math.min(chunk, fit);
+            if (tensor.layers() > 1) {
+                chunk = (int) Math.min(chunk, fit);
+            }
         }
         int chunks = Math.ceilDiv(most, Math.min(chunk, most));
         return Math.ceilDiv(most, chunks);
