@@ -35,7 +35,11 @@ class DeviceOpCasesTest {
 
     @TestFactory
     Stream<DynamicContainer> agreesWithScalar() {
-        List<OpCase> cases = OpCases.all();
+        return containers(OpCases.all());
+    }
+
+    /** The cases on every device. */
+    static Stream<DynamicContainer> containers(List<OpCase> cases) {
         return Devices.all().stream().map(device -> DynamicContainer.dynamicContainer(device.id() + " " + device.name(),
                 Stream.iterate(0, first -> first < cases.size(), first -> first + TOGETHER)
                         .flatMap(first -> tests(device, cases.subList(first, Math.min(first + TOGETHER, cases.size()))))));
