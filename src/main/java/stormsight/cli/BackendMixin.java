@@ -15,7 +15,8 @@ final class BackendMixin {
     private static final int MOST_THREADS = 1024;
 
     @Option(names = "--backend", paramLabel = "NAME", defaultValue = Backends.AUTO,
-            description = "Where to run: cpu, scalar (the slow reference), or auto. Default: ${DEFAULT-VALUE}.")
+            description = "Where to run: cpu, scalar (the slow reference), tornado (see 'devices'), or auto: a GPU if there is one, else cpu. "
+                    + "Default: ${DEFAULT-VALUE}.")
     private String name;
 
     @Option(names = "--device", paramLabel = "ID", description = "A device of the backend, as 'devices' lists it.")

@@ -63,9 +63,9 @@ public final class EmbeddedModel {
     /** One question of each task about the example images. */
     public static List<Example> examples() {
         try (InputStream in = resource(EXAMPLES + "answers.json")) {
-            JsonNode images = JsonMapper.shared().readTree(in);
-            return images.valueStream()
-                    .flatMap(image -> image.get("qa").valueStream().map(question -> new Example(image.get("image").asString(),
+            JsonNode scenes = JsonMapper.shared().readTree(in).get("scenes");
+            return scenes.valueStream()
+                    .flatMap(scene -> scene.get("questions").valueStream().map(question -> new Example(scene.get("image").asString(),
                             question.get("task").asString(), question.get("prompt").asString(), question.get("expected").asString())))
                     .toList();
         } catch (IOException e) {
