@@ -5,10 +5,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.StartUp;
 import stormsight.backend.StepLimits;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.Program;
@@ -72,7 +74,7 @@ final class GraphExecutor implements Executor {
             executor.compile();
             long compiled = System.nanoTime();
             Profile profile = executor.stopProfile();
-            executor.startUp = new StartUp(built - start, loaded - built, compiled - loaded, profile.jitNanos(),
+            executor.startUp = new StartUp(Runtime.startNanos(), built - start, loaded - built, compiled - loaded, profile.jitNanos(),
                     profile.driverNanos(), executor.lowered.values().stream().flatMap(program -> program.graphs().stream())
                             .mapToInt(graph -> graph.tasks().size()).sum());
             return executor;
@@ -206,8 +208,9 @@ final class GraphExecutor implements Executor {
     }
 
     /** Where the time of preparation went. */
-    StartUp startUp() {
-        return startUp;
+    @Override
+    public Optional<StartUp> startUp() {
+        return Optional.of(startUp);
     }
 
     @Override

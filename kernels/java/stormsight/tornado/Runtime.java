@@ -29,6 +29,7 @@ final class Runtime {
 
     private static List<Device> devices;
     private static String failure;
+    private static long startNanos;
 
     private Runtime() {}
 
@@ -45,6 +46,7 @@ final class Runtime {
             if (System.getProperty(MEMORY_LIMIT) == null) {
                 System.setProperty(MEMORY_LIMIT, String.valueOf(1L << 50));
             }
+            long start = System.nanoTime();
             try {
                 devices = find();
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
@@ -52,8 +54,14 @@ final class Runtime {
                 devices = List.of();
                 failure = "TornadoVM does not start: " + reason(e);
             }
+            startNanos = System.nanoTime() - start;
         }
         return devices;
+    }
+
+    /** How long TornadoVM and its drivers took to start. */
+    static synchronized long startNanos() {
+        return startNanos;
     }
 
     /** Why there are no devices, one line. */

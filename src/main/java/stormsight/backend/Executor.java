@@ -1,6 +1,7 @@
 package stormsight.backend;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
@@ -34,6 +35,11 @@ public interface Executor extends AutoCloseable {
 
     /** Bytes that this executor holds beside the weights that it uses in place. */
     long allocatedBytes();
+
+    /** Where the time of {@link Backend#prepare} went; empty if nothing was compiled or sent. */
+    default Optional<StartUp> startUp() {
+        return Optional.empty();
+    }
 
     @Override
     void close();

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -17,6 +18,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.StartUp;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
@@ -75,6 +77,9 @@ final class Generate implements Runnable {
             description = "The same seed gives the same answer. Default: ${DEFAULT-VALUE}.")
     private long seed;
 
+    @Option(names = "--warm", description = "Report where the time of starting a device went.")
+    private boolean warm;
+
     @Option(names = "--json", description = "Print one JSON object with answer, tokens, log-probabilities and timings.")
     private boolean json;
 
@@ -113,11 +118,28 @@ final class Generate implements Runnable {
                     out.println();
                     out.flush();
                     report.print(err);
+                    if (warm) {
+                        printStartUp(err, session.startUp(), answer.timings().encode());
+                    }
                 }
             }
         } finally {
             interruption.over();
         }
+    }
+
+    private static void printStartUp(PrintWriter err, Optional<StartUp> startUp, long firstEncode) {
+        if (startUp.isEmpty()) {
+            Report.line(err, "start-up", "nothing is compiled or sent on this backend");
+            return;
+        }
+        StartUp parts = startUp.get();
+        Report.line(err, "runtime", Report.seconds(parts.runtime()));
+        Report.line(err, "lowering", Report.seconds(parts.lowering()));
+        Report.line(err, "upload", Report.seconds(parts.upload()));
+        Report.line(err, "compile", Report.seconds(parts.compile()) + ", of it and the upload JIT " + Report.seconds(parts.jit()) + ", driver "
+                + Report.seconds(parts.driver()) + ", " + parts.kernels() + " kernels");
+        Report.line(err, "first encode", Report.seconds(firstEncode));
     }
 
     private String text() {

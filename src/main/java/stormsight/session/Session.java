@@ -5,11 +5,13 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.StartUp;
 import stormsight.model.PaliGemma;
 import stormsight.program.DType;
 import stormsight.program.Program;
@@ -93,6 +95,11 @@ public final class Session implements AutoCloseable {
     /** Bytes that the backend holds beside the weights that it uses in place. */
     public long allocatedBytes() {
         return executor.allocatedBytes();
+    }
+
+    /** Where the time of preparing the backend went, if it says so. */
+    public Optional<StartUp> startUp() {
+        return executor.startUp();
     }
 
     /**
