@@ -2,7 +2,6 @@ package stormsight.tornado.kernel;
 
 import stormsight.program.DType;
 import stormsight.program.Op;
-import stormsight.program.Tensor;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
@@ -43,6 +44,18 @@ class GoldenCheckTest {
 
     @Test
     void refusesValuesOfAnotherModel(@TempDir Path folder) throws IOException {
+        Goldens.copy("paligemma-mqa", folder);
+        Files.copy(Goldens.folder("paligemma2").resolve("expected.safetensors"), folder.resolve("expected.safetensors"),
+                StandardCopyOption.REPLACE_EXISTING);
+        try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            CheckpointException e = assertThrows(CheckpointException.class, () -> GoldenCheck.run(folder, backend, false, _ -> {}));
+            assertTrue(e.getMessage().contains("values, the model computes"), e.getMessage());
+        }
+    }
+
+    /** One weight of the second decoder layer changed: what comes before it agrees, its layer is the first to differ. */
+    @Test
+    void stopsAtTheFirstDifference(@TempDir Path folder) throws IOException {
         Goldens.copy("paligemma-mqa", folder);
         Goldens.change(folder, "language_model.model.layers.1.mlp.down_proj.weight", 100);
         List<GoldenCheck.Result> results = new ArrayList<>();
