@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 CONFIG = dict(vision_width=128, vision_layers=4, vision_heads=4, vision_mlp=512,
-              width=160, layers=4, heads=4, head_dim=32, mlp=512, patches=256, patch=14)
+              width=160, layers=5, heads=4, head_dim=64, mlp=512, patches=256, patch=14)
 FREQUENCIES = [.5 * 1.62 ** k for k in range(10)]  # cycles per image of the location features
 BF16 = torch.bfloat16
 
@@ -20,12 +20,22 @@ def matmul(x, weight, bias=None):
     return y if bias is None else y + bias.to(BF16)
 
 
+def attend(q, k, v, mask=None):
+    """q, k, v: [batch, heads, rows, d], k and v with one head or as many as q; products in bfloat16, softmax in float32."""
+    batch, heads, rows, d = q.shape
+    if k.shape[1] < heads:  # one product for all heads that share keys and values
+        q = q.reshape(batch, 1, heads * rows, d)
+    scores = (q.to(BF16) @ k.to(BF16).transpose(-1, -2)).float().view(batch, heads, rows, -1) * d ** -.5
+    weights = (scores if mask is None else scores + mask).softmax(-1).to(BF16)
+    return (weights.view(batch, k.shape[1], -1, k.shape[2]) @ v.to(BF16)).float().view(batch, heads, rows, d)
+
+
 def vision_layer(x, heads, n1w, n1b, qw, qb, kw, kb, vw, vb, ow, ob, n2w, n2b, w1, b1, w2, b2):
     batch, rows, width = x.shape
     h = F.layer_norm(x, (width,), n1w, n1b, 1e-6)
     qkv = matmul(h, torch.cat((qw, kw, vw)), torch.cat((qb, kb, vb))).float()
     q, k, v = qkv.view(batch, rows, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-    a = F.scaled_dot_product_attention(q, k, v)
+    a = attend(q, k, v)
     x = x + matmul(a.transpose(1, 2).reshape(batch, rows, width), ow, ob).float()
     h = F.layer_norm(x, (width,), n2w, n2b, 1e-6)
     h = F.gelu(matmul(h, w1, b1).float(), approximate="tanh")
@@ -47,7 +57,10 @@ def decoder_layer(x, cos, sin, mask, heads, n1, qw, kw, vw, ow, n2, gate, up, do
     qkv = matmul(rms_norm(x, n1), torch.cat((qw, kw, vw))).float().view(batch, rows, heads + 2, d).transpose(1, 2)
     q, k, v = qkv.split((heads, 1, 1), 1)
     q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-    a = F.scaled_dot_product_attention(q, k.expand_as(q), v.expand_as(q), attn_mask=mask)
+    if rows < 256:  # what is faster on a CPU
+        a = attend(q, k, v, mask)
+    else:
+        a = F.scaled_dot_product_attention(q, k.expand_as(q), v.expand_as(q), attn_mask=mask)
     x = x + matmul(a.transpose(1, 2).reshape(batch, rows, heads * d), ow).float()
     h = rms_norm(x, n2)
     g, u = matmul(h, torch.cat((gate, up))).float().chunk(2, -1)

@@ -3,8 +3,7 @@
 Stages share one clock, so the learning rate reaches zero when the planned minutes are over whatever the machine's load:
   vision   the tower alone, predicting from every patch what object covers it;
   dropped  tower and decoder, with one of every four image tokens;
-  full     all 256 image tokens; they attend to the first question's prompt as they do in PaliGemma;
-  again    the same from a higher rate.
+  full     all 256 image tokens; they attend to the first question's prompt as they do in PaliGemma.
 """
 import argparse
 import json
@@ -27,7 +26,6 @@ from vocabulary import Vocabulary
 HERE = Path(__file__).parent
 LOSS_WEIGHT = {"caption": 1.0, "detect": .6}  # of one token; one-word answers weigh 2
 IMAGE_TOKENS = 256
-REAL_MASK = ("full", "again")
 
 
 # ---------------------------------------------------------------- batches
@@ -334,8 +332,8 @@ def main():
         if stage != "vision":
             low, high = config["location_sigma"]
             sigma = low + (high - low) * fraction
-            logits, targets, weights, where = answer_states(model, h, text, stage in REAL_MASK, stage == "dropped", drop_rng)
-            if stage in REAL_MASK:
+            logits, targets, weights, where = answer_states(model, h, text, stage == "full", stage == "dropped", drop_rng)
+            if stage == "full":
                 weights = weights * (1 + 2 * (text[:, 1][where] == 0))  # only this question sees what it will see
             losses, is_location = token_losses(logits, targets, vocabulary.first_location, sigma)
             loss = loss + (losses * weights).sum() / weights.sum()
@@ -366,7 +364,7 @@ def main():
             save()
             last_save = now
         if stage != "vision" and now - last_validation > 60 * args.validate_every:
-            print("validation", json.dumps(validation.run(model, stage in REAL_MASK)), flush=True)
+            print("validation", json.dumps(validation.run(model, stage == "full")), flush=True)
             last_validation = time.time()
     save()
     if not interrupted:
