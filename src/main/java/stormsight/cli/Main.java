@@ -18,6 +18,7 @@ import stormsight.backend.BackendException;
 import stormsight.bench.CheckFailedException;
 import stormsight.bench.MeasuringException;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.figure.FigureException;
 import stormsight.image.ImageException;
 import stormsight.session.LimitException;
 
@@ -28,7 +29,7 @@ import stormsight.session.LimitException;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
             "0:done",
-            "1:an error inside Stormsight, or standard output cannot be written",
+            "1:an error inside Stormsight, or standard output or a file cannot be written",
             "2:wrong options or arguments",
             "3:a checkpoint is missing, broken or not supported",
             "4:an image cannot be read",
@@ -130,7 +131,11 @@ public final class Main implements Runnable {
             case UsageException _ -> USAGE;
             default -> INTERNAL;
         };
+<<<<<<< HEAD
         boolean internal = code == INTERNAL && !(e instanceof OutputException || e instanceof MeasuringException);
+=======
+        boolean internal = code == INTERNAL && !(e instanceof OutputException) && !(e instanceof FigureException);
+>>>>>>> figure
         err.println("stormsight: " + oneLine(internal ? "internal error: " + e : e.getMessage()));
         if (verbose) {
             e.printStackTrace(err);
