@@ -108,7 +108,7 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
         try (ModelDirectory directory = configuration.openModel()) {
             prompt = Agreement.questions(questions).stream().mapToInt(question -> directory.promptTokensAtMost(question.prompt())).max().orElse(2);
         }
-        return Benchmark.Task.of(configuration, plan, false, prompt, Agreement.TEXT_TOKENS);
+        return Benchmark.Task.of(configuration, plan, false, prompt, Agreement.CAPTION_TOKENS);
     }
 
     private static List<Agreed> agreements(List<MeasuringProcess> processes, List<String> labels, int questions, Path logits) {
@@ -177,7 +177,7 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
     /** One table: a line for each row of each configuration, and one for its agreement. */
     public String markdown() {
         StringBuilder text = new StringBuilder();
-        text.append("baseline: ").append(labels.getFirst()).append(String.format(Locale.ROOT, ", perplexity %.4f of %d tokens%n%n",
+        text.append("baseline: ").append(labels.getFirst()).append(String.format(Locale.ROOT, ", perplexity of the captions %.4f over %d tokens\n\n",
                 agreements.getFirst().result().perplexity(), agreements.getFirst().result().textTokens()));
         text.append("| configuration | row | baseline | here | verdict |\n|---|---|--:|--:|---|\n");
         for (int i = 1; i < labels.size(); i++) {
@@ -189,7 +189,7 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
             }
             Agreement.Result result = agreements.get(i).result();
             line(text, label, "agreement", result.compared() + " tokens", result.equal() + " equal", String.format(Locale.ROOT,
-                    "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity %.4f", 100 * agreements.get(i).share(),
+                    "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity of the captions %.4f", 100 * agreements.get(i).share(),
                     result.largestError(), result.scale(), result.perplexity()));
         }
         return text.toString();

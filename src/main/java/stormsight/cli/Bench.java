@@ -15,8 +15,10 @@ import picocli.CommandLine.Spec;
 import stormsight.bench.Benchmark;
 import stormsight.bench.Configuration;
 import stormsight.bench.Regressions;
+import stormsight.bench.ResultFigure;
 import stormsight.bench.ResultFile;
 import stormsight.bench.Row;
+import stormsight.figure.OutputFile;
 import tools.jackson.databind.JsonNode;
 
 /** Times the parts of an answer. */
@@ -41,6 +43,10 @@ final class Bench implements Callable<Integer> {
     @Option(names = "-o", paramLabel = "FORMAT", description = "md, csv, json or jsonl. Default: md, or as the ending of --output says.")
     private ResultFile.Format format;
 
+    @Option(names = "--plot", paramLabel = "FILE",
+            description = "Draw the warm rows as bars, .svg or .png; cold rows go into a file beside it, with -cold before the ending.")
+    private Optional<Path> plot = Optional.empty();
+
     @Option(names = "--against", paramLabel = "FILE", description = "Compare with the rows of a result file (json); exit code 8 if one is slower.")
     private Optional<Path> against = Optional.empty();
 
@@ -58,18 +64,27 @@ final class Bench implements Callable<Integer> {
         }
         Benchmark.Plan plan = measuring.plan(cold, 1);
         List<JsonNode> recorded = recorded();
-        measuring.output().ifPresent(file -> measuring.checkWritable("--output", file));
+        measuring.output().ifPresent(file -> MeasuringMixin.checkWritable("--output", file));
+        plot.ifPresent(Bench::checkPlot);
         PrintWriter out = spec.commandLine().getOut();
         Benchmark benchmark = new Benchmark(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), measuring::progress);
         List<Row> rows = new ArrayList<>();
         for (Configuration configuration : measuring.configurations()) {
             rows.addAll(benchmark.run(configuration, plan));
         }
-        measuring.output().ifPresent(file -> measuring.write(file, ResultFile.text(rows, fileFormat(file))));
+        measuring.output().ifPresent(file -> OutputFile.write(file, ResultFile.text(rows, fileFormat(file))));
+        plot.ifPresent(file -> ResultFigure.write(file, rows));
         ResultFile.Format shown = format == null || measuring.output().isPresent() ? ResultFile.Format.MD : format;
         out.print(ResultFile.text(rows, shown));
         out.flush();
         return against.isPresent() ? compare(rows, recorded, shown == ResultFile.Format.MD ? out : spec.commandLine().getErr()) : 0;
+    }
+
+    private static void checkPlot(Path file) {
+        if (!file.toString().toLowerCase(Locale.ROOT).matches(".*\\.(svg|png)")) {
+            throw new UsageException("--plot " + file + " ends in neither .svg nor .png");
+        }
+        MeasuringMixin.checkWritable("--plot", file);
     }
 
     private List<JsonNode> recorded() {
