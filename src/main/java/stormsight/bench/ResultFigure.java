@@ -18,16 +18,16 @@ public final class ResultFigure {
      * @throws stormsight.figure.FigureException if a file cannot be written
      */
     public static void write(Path file, List<Row> rows) {
-        write(file, "Parts of an answer", rows.stream().filter(row -> !row.cold()).toList());
+        write(file, "Parts of an answer", "ms", 1, rows.stream().filter(row -> !row.cold()).toList());
         List<Row> cold = rows.stream().filter(Row::cold).toList();
         if (!cold.isEmpty()) {
             String name = file.getFileName().toString();
             int dot = name.lastIndexOf('.');
-            write(file.resolveSibling(name.substring(0, dot) + "-cold" + name.substring(dot)), "Parts of a cold start", cold);
+            write(file.resolveSibling(name.substring(0, dot) + "-cold" + name.substring(dot)), "Parts of a cold start", "s", 1e-3, cold);
         }
     }
 
-    private static void write(Path file, String title, List<Row> rows) {
+    private static void write(Path file, String title, String unit, double perMillisecond, List<Row> rows) {
         List<String> groups = rows.stream().map(Row::name).distinct().toList();
         Map<String, double[]> series = new LinkedHashMap<>();
         for (Row row : rows) {
@@ -36,9 +36,9 @@ public final class ResultFigure {
                 Arrays.fill(none, Double.NaN);
                 return none;
             });
-            bars[groups.indexOf(row.name())] = row.mean();
+            bars[groups.indexOf(row.name())] = row.mean() * perMillisecond;
         }
-        BarFigure.write(file, title + ", " + rows.getFirst().machine().cpu(), "ms", groups, series);
+        BarFigure.write(file, title + ", " + rows.getFirst().machine().cpu(), unit, groups, series);
     }
 
     private static String label(Setting setting) {
