@@ -167,7 +167,7 @@ final class MeasuringMixin {
     /** Shows a row as it is measured, where somebody is waiting for it. */
     void progress(Row row) {
         if (Environment.terminal()) {
-            spec.commandLine().getErr().println(String.format(Locale.ROOT, "%-20s %s", row.name(), row.checkedAgainst()));
+            spec.commandLine().getErr().println(String.format(Locale.ROOT, "%-20s %12.3f ms", row.name(), row.mean()));
         }
     }
 
