@@ -132,7 +132,7 @@ public final class Main implements Runnable {
             default -> INTERNAL;
         };
         boolean internal = code == INTERNAL
-                && !(e instanceof OutputException || e instanceof FigureException || e instanceof MeasuringException);
+                && !(e instanceof OutputException || e instanceof MeasuringException || e instanceof FigureException);
         err.println("stormsight: " + oneLine(internal ? "internal error: " + e : e.getMessage()));
         if (verbose) {
             e.printStackTrace(err);
