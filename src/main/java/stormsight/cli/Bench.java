@@ -29,7 +29,7 @@ import tools.jackson.databind.JsonNode;
     "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: jvm (until main runs), load (model and "
         + "buffers), on a device runtime, lowering, upload and compile, then image, encode, prefill, and their sum as first token. JVM JIT is what "
         + "the JVM's compilers took beside that in threads of their own; device JIT and device driver, the device's compilers, are parts of compile.",
-    "A regression, with --against: the 95% interval of the ratio of times (Welch, on logarithms) lies above 1 and the ratio above --tolerance."})
+    "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above 1 and the ratio above --tolerance."})
 final class Bench implements Callable<Integer> {
     @Spec
     private CommandSpec spec;

@@ -18,7 +18,7 @@ import stormsight.figure.OutputFile;
 @Command(name = "compare", description = {
     "Compares configurations with the first one: how fast, and how far their answers agree. Each runs in a process of its own, all at once, and "
         + "repetitions take turns, so that what slows the machine for a while slows all of them.",
-    "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95% interval (Student, on logarithms).",
+    "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95%% interval (Student, on logarithms).",
     "Agreement: fixed questions about the example images are answered greedily by the first one; the others are fed its tokens, and each of their own "
         + "choices is compared. Then all are fed the images' right captions, whose perplexity is given. The largest error is over all logits of both.",
     "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for each --config."})
