@@ -73,6 +73,7 @@ public final class Main implements Runnable {
                 .addSubcommand(new Inspect())
                 .addSubcommand(new Plan())
                 .addSubcommand(new Verify())
+                .addSubcommand(new RooflineCommand())
                 .addSubcommand(new Synthesize())
                 .addSubcommand(new Devices())
                 .addSubcommand(new AutoComplete.GenerateCompletion())
