@@ -30,6 +30,7 @@ class ImportRulesTest {
     private static final String ANALYSIS = "stormsight.analysis";
     private static final String BACKEND = "stormsight.backend";
     private static final String SESSION = "stormsight.session";
+    private static final String BENCH = "stormsight.bench";
 
     private static final Map<String, Set<String>> ALLOWED = Map.ofEntries(
             Map.entry(PROGRAM, Set.of()),
@@ -44,7 +45,8 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(SESSION, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND)),
-            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION, FIGURE)));
+            Map.entry(BENCH, Set.of(PROGRAM, IMAGE, FIGURE, MODEL, BACKEND, SESSION)),
+            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION, BENCH, FIGURE)));
 
     @Test
     void everyImportPointsDown() throws IOException {

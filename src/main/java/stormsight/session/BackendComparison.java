@@ -36,7 +36,8 @@ public final class BackendComparison {
             return cosine >= MIN_COSINE && error <= MAX_ERROR * scale;
         }
 
-        static Stage of(String name, float[] oracle, float[] subject) {
+        /** Compares two values of the same length. */
+        public static Stage of(String name, float[] oracle, float[] subject) {
             double product = 0;
             double oracleSquares = 0;
             double subjectSquares = 0;
