@@ -20,8 +20,8 @@ public interface Executor extends AutoCloseable {
     void run(Program program, Step step);
 
     /**
-     * Runs a program as {@link #run} does and times each operation: with a clock around it on a processor, with the driver's clocks on a device, where
-     * it takes longer than a run. It may allocate.
+     * Runs a program as {@link #run} does and times each operation: with a clock around it on a processor; with the driver's clocks on a device, in a
+     * second run of the same. It may allocate.
      */
     RunProfile profile(Program program, Step step);
 

@@ -132,11 +132,8 @@ public final class Main implements Runnable {
             case UsageException _ -> USAGE;
             default -> INTERNAL;
         };
-<<<<<<< HEAD
-        boolean internal = code == INTERNAL && !(e instanceof OutputException || e instanceof MeasuringException);
-=======
-        boolean internal = code == INTERNAL && !(e instanceof OutputException) && !(e instanceof FigureException);
->>>>>>> figure
+        boolean internal = code == INTERNAL
+                && !(e instanceof OutputException || e instanceof MeasuringException || e instanceof FigureException);
         err.println("stormsight: " + oneLine(internal ? "internal error: " + e : e.getMessage()));
         if (verbose) {
             e.printStackTrace(err);

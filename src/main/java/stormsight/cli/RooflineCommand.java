@@ -1,8 +1,15 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -14,6 +21,12 @@ import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.OpCost;
 import stormsight.backend.OpName;
+import stormsight.bench.Machine;
+import stormsight.bench.OpRow;
+import stormsight.bench.ResultFile;
+import stormsight.figure.RooflineFigure;
+import stormsight.model.PaliGemma;
+import stormsight.model.WeightSpec;
 import stormsight.program.Op;
 import stormsight.session.ModelDirectory;
 import stormsight.session.Roofline;
@@ -62,9 +75,13 @@ final class RooflineCommand implements Runnable {
             description = "How long passes run before they are timed; at least one does. Default: ${DEFAULT-VALUE}.")
     private double warmUp;
 
-    @Option(names = {"-o", "--output"}, paramLabel = "FORMAT", defaultValue = "md",
+    @Option(names = "-o", paramLabel = "FORMAT", defaultValue = "md",
             description = "md: tables; json: as bench/results/schema.json says. Default: ${DEFAULT-VALUE}.")
     private Format format;
+
+    @Option(names = "--plot", paramLabel = "FILE",
+            description = "Also draw rates over operations per byte, below the ceiling, as .svg or .png. Operations that only move are left out.")
+    private Optional<Path> plot = Optional.empty();
 
     @Override
     public void run() {
@@ -74,14 +91,68 @@ final class RooflineCommand implements Runnable {
         if (!(warmUp >= 0)) {
             throw new UsageException("--warm-up " + warmUp + " is no time");
         }
+        plot.ifPresent(RooflineCommand::requireWritable);
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             int prompt = Math.addExact(directory.config().vision().tokens(), promptTokens);
             Roofline roofline = Roofline.measure(directory, backend, model.options(),
                     new Roofline.Plan(prompt, newTokens, warmUp, repetitions), what -> err.println("roofline: " + what));
-            print(out, backend.device(), roofline);
+            if (format == Format.JSON) {
+                out.print(ResultFile.ops(rows(directory, backend.device(), roofline), note(roofline.ceilings())));
+            } else {
+                print(out, backend.device(), roofline);
+            }
+            plot.ifPresent(file -> draw(file, backend.device(), roofline));
         }
+    }
+
+    /** Before anything is measured. */
+    private static void requireWritable(Path file) {
+        String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
+        if (!name.endsWith(".svg") && !name.endsWith(".png")) {
+            throw new UsageException("--plot " + file + ": not .svg or .png");
+        }
+        if (!Files.isDirectory(file.toAbsolutePath().getParent())) {
+            throw new UsageException("--plot " + file + ": no such directory");
+        }
+    }
+
+    private static String note(Ceilings ceilings) {
+        return String.format(Locale.ROOT, "Ceilings, medians of %d: read %.2f GB/s (%s), copy %.2f GB/s (%s), multiply-add %.2f GFLOP/s (%s)."
+                + " Samples are the time of all calls of a pass.", ceilings.read().samples().size(), ceilings.read().median() / GIGA,
+                ceilings.read().method(), ceilings.copy().median() / GIGA, ceilings.copy().method(), ceilings.fma().median() / GIGA,
+                ceilings.fma().method());
+    }
+
+    private List<OpRow> rows(ModelDirectory directory, DeviceInfo device, Roofline roofline) {
+        Machine machine = Environment.machine();
+        OpRow.Model named = new OpRow.Model(model.chosen() ? directory.path().toAbsolutePath().normalize().getFileName().toString() : model.name(),
+                directory.config().family(), PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::parameters).sum());
+        List<OpRow> rows = new ArrayList<>();
+        for (Roofline.Stage stage : roofline.stages()) {
+            for (Roofline.Row row : stage.rows()) {
+                if (row.op().isPresent()) {
+                    OpName name = row.name().orElseThrow();
+                    rows.add(new OpRow(machine, device, stage.name() + " " + name + " " + which(row.op().get()), name, Optional.of(named),
+                            row.seconds().stream().map(seconds -> seconds * 1e6).toList(), row.cost(), Optional.of(roofline.ceilings()),
+                            row.calls(), "the same passes without timers: equal logits"));
+                }
+            }
+        }
+        return rows;
+    }
+
+    private void draw(Path file, DeviceInfo device, Roofline roofline) {
+        Map<String, List<RooflineFigure.Point>> points = new LinkedHashMap<>();
+        for (Roofline.Stage stage : roofline.stages()) {
+            points.put(stage.name(), stage.rows().stream()
+                    .filter(row -> row.cost().operations() > 0 && row.median() > 0)
+                    .map(row -> new RooflineFigure.Point(row.intensity(), row.rate() / GIGA))
+                    .toList());
+        }
+        RooflineFigure.write(file, model.name() + " on " + device.backend() + ", " + device.runtime(),
+                roofline.ceilings().read().median() / GIGA, roofline.ceilings().fma().median() / GIGA, points);
     }
 
     private void print(PrintWriter out, DeviceInfo device, Roofline roofline) {
@@ -115,7 +186,7 @@ final class RooflineCommand implements Runnable {
         out.println("|---|---|---|---|---|--:|--:|--:|--:|--:|---|--:|");
         for (Roofline.Row row : stage.rows()) {
             out.println(String.format(Locale.ROOT, "| %s | %s | %s | %s | %s | %d | %.3f | %.1f%% | %.2f | %.2f | %s | %s |",
-                    row.name().map(OpName::op).orElse("(backend)"), row.op().map(RooflineCommand::weight).orElse(""), row.kernel(),
+                    row.name().map(OpName::op).orElse("(backend)"), row.op().map(RooflineCommand::which).orElse(""), row.kernel(),
                     row.name().map(OpName::shape).orElse(""),
                     row.name().map(name -> name.dtype().name().toLowerCase(Locale.ROOT)).orElse(""), row.calls() / stage.runs(),
                     row.median() / stage.runs() * 1e3, 100 * row.median() / stage.rowSeconds(), row.bandwidth() / GIGA, row.rate() / GIGA,
@@ -133,7 +204,7 @@ final class RooflineCommand implements Runnable {
     }
 
     /** Of several operations of one kind, which one it is: the last part of its weight's name, or the tensor that it changes. */
-    private static String weight(Op op) {
+    private static String which(Op op) {
         String name = switch (op) {
             case Op.MatMul matMul -> matMul.w().name();
             case Op.GatedGelu gated -> gated.gate().name() + " " + gated.up().name();

@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.function.Consumer;
 import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
 import stormsight.backend.Executor;
 import stormsight.backend.OpCost;
@@ -139,7 +140,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
      *
      * @param progress hears in words what comes next
      * @throws LimitException if the prompt has no room for the image, or prompt and answer pass what the model knows
-     * @throws stormsight.backend.BackendException if the device cannot hold or compile the model
+     * @throws BackendException if the device cannot hold or compile the model, or computes something else while it is timed
      */
     public static Roofline measure(ModelDirectory directory, Backend backend, PaliGemma.Options options, Plan plan,
             Consumer<String> progress) {
@@ -160,6 +161,8 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                     new PaliGemma.Limits(plan.promptTokens, plan.newTokens), options);
             try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
                 write(arena, model, executor, plan.promptTokens);
+                progress.accept("checking");
+                check(model, executor, plan.promptTokens);
                 List<Collector> collectors = List.of(
                         new Collector(model.encode(), List.of(new Step(0, image, image))),
                         new Collector(model.prefill(), List.of(new Step(0, plan.promptTokens, plan.promptTokens))),
@@ -176,6 +179,28 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                 return new Roofline(ceilings, collectors.stream().map(Collector::stage).toList());
             }
         }
+    }
+
+    /** @throws BackendException if the model's logits are not the same with operations timed as without */
+    private static void check(PaliGemma model, Executor executor, int promptTokens) {
+        int image = model.config().vision().tokens();
+        Step encode = new Step(0, image, image);
+        Step prefill = new Step(0, promptTokens, promptTokens);
+        executor.run(model.encode(), encode);
+        executor.run(model.prefill(), prefill);
+        MemorySegment plain = logits(model, executor);
+        executor.profile(model.encode(), encode);
+        executor.profile(model.prefill(), prefill);
+        long differs = plain.mismatch(logits(model, executor));
+        if (differs >= 0) {
+            throw new BackendException("the logit of token " + differs / Float.BYTES + " differs where operations are timed");
+        }
+    }
+
+    private static MemorySegment logits(PaliGemma model, Executor executor) {
+        MemorySegment to = MemorySegment.ofArray(new byte[Math.toIntExact(model.promptLogits().bytes())]);
+        executor.read(model.promptLogits(), to);
+        return to;
     }
 
     private static List<Step> decodeSteps(Plan plan) {
