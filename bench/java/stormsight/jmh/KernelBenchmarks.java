@@ -42,17 +42,17 @@ import stormsight.bench.OpRow;
 import stormsight.bench.ResultFile;
 
 /** Chooses cases and backends, runs JMH for each, prints times and rates. */
-@Command(name = "bench/run", mixinStandardHelpOptions = true, sortOptions = false, description = {
-    "Times single operations with JMH, each in a JVM of its own, at the shapes of PaliGemma 3B and at small ones.",
-    "Every result is first compared with the formulas, computed in double precision; of a large product some rows and columns are compared, of",
-    "attention the last rows. One that is wrong is not timed, and the exit code is 7."},
+@Command(name = "bench/run", mixinStandardHelpOptions = true, sortOptions = false, description =
+        "Times single operations with JMH, each in a JVM of its own, at the shapes of PaliGemma 3B and at small ones. Every result is first compared "
+                + "with the formulas, computed in double precision; of a large product some rows and columns are compared, of attention the last rows. "
+                + "One that is wrong is not timed, and the exit code is 7.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done", "1:a benchmark did not run", "2:wrong options or arguments", "5:no such backend or device", "7:a result was wrong"})
 public final class KernelBenchmarks implements Callable<Integer> {
     /** How long everything takes. */
     private enum Profile {
         /** Every operation at a few shapes; a slow reference or device at the small ones alone. Below three minutes on two cores. */
-        QUICK(2, 150, 4, 150),
+        QUICK(2, 100, 4, 100),
         /** Every shape in every type of weights. */
         FULL(3, 500, 8, 500);
 
@@ -209,6 +209,7 @@ public final class KernelBenchmarks implements Callable<Integer> {
                 .warmupTime(TimeValue.milliseconds(profile.warmUpMillis))
                 .measurementIterations(profile.iterations)
                 .measurementTime(TimeValue.milliseconds(profile.millis))
+                .jvmArgsAppend("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
                 .shouldFailOnError(true)
                 .output(log.toString());
         try {

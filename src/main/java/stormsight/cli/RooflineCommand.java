@@ -32,10 +32,10 @@ import stormsight.session.ModelDirectory;
 import stormsight.session.Roofline;
 
 /** Shows how close each operation of a model comes to what its device can do. */
-@Command(name = "roofline", description = {
-    "Measures what a device does at most, reading memory and multiplying, then times each operation of a model's encode, prefill and decode",
-    "and shows it as a share of its ceiling: the longer of moving its bytes and computing its operations. A share above 100% means that data",
-    "came from a cache. Weights, prompts and images may be random: how long operations take does not depend on them."})
+@Command(name = "roofline", description =
+        "Measures what a device does at most, reading memory and multiplying, then times each operation of a model's encode, prefill and decode and "
+                + "shows it as a share of its ceiling: the longer of moving its bytes and computing its operations. A share above 100%% means that "
+                + "data came from a cache. Image and prompt are random: how long operations take does not depend on them.")
 final class RooflineCommand implements Runnable {
     private static final double GIGA = 1e9;
 

@@ -84,27 +84,27 @@ public final class BenchCases {
     private void products(DType dtype) {
         boolean quick = dtype == DType.BF16;
         boolean common = quick || dtype == DType.Q8;
-        matMul(1, 256, 192, dtype, "", true, true);
-        matMul(17, 256, 192, dtype, "bias, gelu", true, common);
-        gatedGelu(1, 256, 512, dtype, true, common);
-        gatedGelu(17, 256, 512, dtype, true, common);
-        embed(17, 256, 1000, dtype, true, common);
+        matMul(1, 256, 192, dtype, "", true, quick);
+        matMul(17, 256, 192, dtype, "bias, gelu", true, quick);
+        gatedGelu(1, 256, 512, dtype, true, quick);
+        gatedGelu(17, 256, 512, dtype, true, quick);
+        embed(17, 256, 1000, dtype, true, quick);
         for (int image : IMAGES) {
             boolean first = quick && image == IMAGES[0];
             int prompt = image + TEXT;
-            matMul(image, PATCH, VISION, dtype, "bias, residual", false, first);
+            matMul(image, PATCH, VISION, dtype, "bias, residual", false, false);
             matMul(image, VISION, VISION, dtype, "bias", false, first);
             matMul(image, VISION, VISION_HIDDEN, dtype, "bias, gelu", false, first);
             matMul(image, VISION_HIDDEN, VISION, dtype, "bias, residual", false, first);
-            matMul(image, VISION, DECODER, dtype, "bias", false, first);
+            matMul(image, VISION, DECODER, dtype, "bias", false, false);
             matMul(prompt, DECODER, DECODER, dtype, "", false, common && image == IMAGES[0]);
-            matMul(prompt, DECODER, DECODER_HEADS.keyValueColumns(), dtype, "", false, first);
+            matMul(prompt, DECODER, DECODER_HEADS.keyValueColumns(), dtype, "", false, false);
             matMul(prompt, DECODER_HIDDEN, DECODER, dtype, "residual", false, first);
             gatedGelu(prompt, DECODER, DECODER_HIDDEN, dtype, false, first);
             embed(prompt, DECODER, TABLE, dtype, false, first);
         }
         matMul(1, DECODER, DECODER, dtype, "", false, common);
-        matMul(1, DECODER, DECODER_HEADS.keyValueColumns(), dtype, "", false, quick);
+        matMul(1, DECODER, DECODER_HEADS.keyValueColumns(), dtype, "", false, false);
         matMul(1, DECODER_HIDDEN, DECODER, dtype, "residual", false, common);
         matMul(1, DECODER, TABLE, dtype, "", false, quick);
         gatedGelu(1, DECODER, DECODER_HIDDEN, dtype, false, common);
@@ -136,13 +136,13 @@ public final class BenchCases {
     }
 
     private void attention() {
-        attend(17, SMALL_HEADS, 0, true, true);
-        attend(1, SMALL_HEADS, 40, true, false);
+        attend(17, SMALL_HEADS, 0, true, true, true);
+        attend(1, SMALL_HEADS, 40, true, false, false);
         for (int image : IMAGES) {
             boolean first = image == IMAGES[0];
-            attend(image, VISION_HEADS, 0, false, first);
-            attend(image + TEXT, DECODER_HEADS, 0, false, first);
-            attend(1, DECODER_HEADS, image + TEXT, false, first);
+            attend(image, VISION_HEADS, 0, false, first, false);
+            attend(image + TEXT, DECODER_HEADS, 0, false, first, first);
+            attend(1, DECODER_HEADS, image + TEXT, false, first, false);
         }
     }
 
@@ -355,7 +355,7 @@ public final class BenchCases {
     }
 
     private static String checked(int[] rows, int[] columns) {
-        return rows.length + " rows x " + columns.length + " columns";
+        return rows.length + " x " + columns.length + " values";
     }
 
     /** Image rows first, as in a prompt; one token alone reads the table. */
@@ -461,7 +461,8 @@ public final class BenchCases {
         });
     }
 
-    private void attend(int rows, Op.Heads heads, int position, boolean small, boolean quick) {
+    /** @param quickProbes whether the short list has the probes, too */
+    private void attend(int rows, Op.Heads heads, int position, boolean small, boolean quick, boolean quickProbes) {
         int tokens = position + rows;
         Tensor q = input("q", rows, heads.queryColumns());
         Tensor k = input("k", tokens, heads.keyValueColumns());
@@ -482,7 +483,7 @@ public final class BenchCases {
 
         Tensor mask = new Tensor("mask", DType.U8, Shape.of(tokens, tokens), Tensor.Kind.INPUT, 1);
         Tensor flags = new Tensor("flags", DType.I32, Shape.of(1), Tensor.Kind.INPUT, 1);
-        add(new Op.BlockedAttention(op, mask, flags), step, "every third edge blocked", small, quick, SUM, checked, data -> {
+        add(new Op.BlockedAttention(op, mask, flags), step, "every third edge blocked", small, quickProbes, SUM, checked, data -> {
             attended(data, op, someQ, last);
             byte[] edges = new byte[tokens * tokens];
             for (int i = 0; i < edges.length; i++) {
@@ -495,7 +496,7 @@ public final class BenchCases {
         });
 
         Op.AttentionWeights weights = new Op.AttentionWeights(op, output("weights", heads.queryHeads(), rows, tokens));
-        add(weights, step, "", small, quick, SUM, "the last " + count + " rows x " + tokens + " keys of each head", data -> {
+        add(weights, step, "", small, quickProbes, SUM, "the last " + count + " rows, " + tokens + " keys of each head", data -> {
             attended(data, op, someQ, last);
             int[] planes = IntStream.range(0, heads.queryHeads()).flatMap(head -> IntStream.of(last).map(row -> head * rows + row)).toArray();
             return sampled(data, weights, step, new Op.AttentionWeights(some, output("some weights", heads.queryHeads(), count, tokens)), someStep,
