@@ -14,19 +14,19 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import stormsight.image.RgbImage;
 import stormsight.session.EmbeddedModel;
 
 /**
  * How close a configuration's answers are to the baseline's. Fixed questions about the example images are answered greedily by the baseline; others are
  * fed the baseline's tokens, so that one choice between near equals does not make all later ones differ, and each choice is compared. Then all
- * are fed a fixed text after the first image, which gives its perplexity. The logits of every step are compared.
+ * are fed the right captions of the images, which gives the captions' perplexity. The logits of every step are compared.
  */
 final class Agreement {
     /** Tokens of an answer that are compared. */
     static final int ANSWER_TOKENS = 16;
-    /** Tokens of the fixed text at most. */
-    static final int TEXT_TOKENS = 128;
+    /** Tokens of a caption at most. */
+    static final int CAPTION_TOKENS = 64;
+    private static final String CAPTION = "caption";
 
     /**
      * What is asked.
@@ -45,7 +45,8 @@ final class Agreement {
      * @param equal choices that are the baseline's
      * @param largestError of a logit, absolute
      * @param scale largest absolute logit of the baseline
-     * @param perplexity of the text, over the tokens that may be answered
+     * @param perplexity of the captions, over the tokens that may be answered
+     * @param textTokens of the captions
      */
     record Result(List<List<Integer>> answers, int compared, int equal, double largestError, double scale, double perplexity, int textTokens) {}
 
@@ -109,16 +110,23 @@ final class Agreement {
         for (int i = 0; i < questions.size(); i++) {
             answers.add(answer(questions.get(i), request.answers().isEmpty() ? Optional.empty() : Optional.of(request.answers().get(i))));
         }
-        int[] text = textTokens(model);
-        double perplexity = perplexity(questions.getFirst().decode(), text);
-        return new Result(answers, compared, equal, largestError, scale, perplexity, text.length);
+        double sum = 0;
+        int textTokens = 0;
+        for (EmbeddedModel.Example caption : captions(request.questions())) {
+            int[] text = textTokens(caption.expected());
+            sum -= logProbability(caption, text);
+            textTokens += text.length;
+        }
+        return new Result(answers, compared, equal, largestError, scale, Math.exp(sum / textTokens), textTokens);
     }
 
-    /** The fixed text, as much of it as the prepared model has positions for. */
-    private static int[] textTokens(MeasuredModel model) {
-        int[] ids = model.text();
-        int room = model.model().limits().capacity() - model.directory().prompt(MeasuredModel.PROMPT).length();
-        return Arrays.copyOf(ids, Math.min(ids.length, Math.min(TEXT_TOKENS, room)));
+    private static List<EmbeddedModel.Example> captions(int most) {
+        return EmbeddedModel.examples().stream().filter(example -> example.task().equals(CAPTION)).limit(most).toList();
+    }
+
+    private int[] textTokens(String text) {
+        int[] ids = model.directory().tokenizer().encode(text);
+        return Arrays.copyOf(ids, Math.min(ids.length, CAPTION_TOKENS));
     }
 
     /** @param forced the baseline's tokens */
@@ -143,21 +151,22 @@ final class Agreement {
         }
     }
 
-    private double perplexity(RgbImage image, int[] text) throws IOException {
-        int[] prompt = model.directory().prompt(MeasuredModel.PROMPT).ids();
-        model.encode(image);
+    /** The natural logarithm of the probability of a text as the answer to a question. */
+    private double logProbability(EmbeddedModel.Example question, int[] text) throws IOException {
+        int[] prompt = model.directory().prompt(question.prompt()).ids();
+        model.encode(question.decode());
         model.prefill(prompt);
         float[] logits = model.promptLogits();
         double sum = 0;
         for (int i = 0; i < text.length; i++) {
             compare(logits);
-            sum -= logProbability(logits, text[i]);
+            sum += logProbability(logits, text[i]);
             if (i + 1 < text.length) {
                 model.feed(text[i], prompt.length + i, prompt.length);
                 logits = model.nextLogits();
             }
         }
-        return Math.exp(sum / text.length);
+        return sum;
     }
 
     private double logProbability(float[] logits, int id) {

@@ -163,7 +163,7 @@ public final class Benchmark {
         return samples;
     }
 
-    /** Parts of a first answer, in their order; those before the first token add up to it, the JVM's compilers work beside them. */
+    /** Parts of a first answer, in their order; those before the first token add up to it, those after it lie within them or beside them. */
     private static Map<String, Long> parts(long jvm, MeasuredModel.Cold cold) {
         Map<String, Long> parts = new LinkedHashMap<>();
         parts.put("jvm", jvm);
@@ -181,7 +181,11 @@ public final class Benchmark {
         parts.put("encode", cold.encode());
         parts.put("prefill", cold.prefill());
         parts.put("first token", jvm + cold.open() + cold.image() + cold.encode() + cold.prefill());
-        parts.put("JIT", cold.compilers());
+        parts.put("JVM JIT", cold.compilers());
+        cold.startUp().ifPresent(startUp -> {
+            parts.put("device JIT", startUp.jit());
+            parts.put("device driver", startUp.driver());
+        });
         return parts;
     }
 }

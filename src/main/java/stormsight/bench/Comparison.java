@@ -6,16 +6,19 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
 import stormsight.session.ModelDirectory;
 
 /**
  * Configurations side by side: speed ratios from interleaved repetitions, and how far they agree.
  *
- * @param labels of the configurations, the baseline first
+ * @param labels what tells the configurations apart, the baseline first
  * @param rows of all configurations
  * @param speeds of each configuration but the baseline, row by row
  * @param agreements of all configurations, in their order
@@ -69,7 +72,7 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
                 settings.add(process.open(task.open()));
                 checks.add(process.check(trials, plan.against()).against());
             }
-            List<String> labels = configurations.stream().map(Configuration::label).toList();
+            List<String> labels = labels(configurations);
             List<Agreed> agreements = agreements(processes, labels, questions, logits);
             List<Row> rows = new ArrayList<>();
             List<Speed> speeds = new ArrayList<>();
@@ -93,6 +96,15 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
         }
     }
 
+    /** What tells the configurations apart. */
+    private static List<String> labels(List<Configuration> configurations) {
+        Set<String> shared = new HashSet<>(configurations.getFirst().keys());
+        configurations.forEach(configuration -> shared.retainAll(configuration.keys()));
+        return configurations.stream()
+                .map(configuration -> configuration.keys().stream().filter(key -> !shared.contains(key)).collect(Collectors.joining(" ")))
+                .toList();
+    }
+
     private static void delete(Path file) {
         try {
             if (file != null) {
@@ -108,7 +120,7 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
         try (ModelDirectory directory = configuration.openModel()) {
             prompt = Agreement.questions(questions).stream().mapToInt(question -> directory.promptTokensAtMost(question.prompt())).max().orElse(2);
         }
-        return Benchmark.Task.of(configuration, plan, false, prompt, Agreement.TEXT_TOKENS);
+        return Benchmark.Task.of(configuration, plan, false, prompt, Agreement.CAPTION_TOKENS);
     }
 
     private static List<Agreed> agreements(List<MeasuringProcess> processes, List<String> labels, int questions, Path logits) {
@@ -177,8 +189,13 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
     /** One table: a line for each row of each configuration, and one for its agreement. */
     public String markdown() {
         StringBuilder text = new StringBuilder();
-        text.append("baseline: ").append(labels.getFirst()).append(String.format(Locale.ROOT, ", perplexity %.4f of %d tokens%n%n",
-                agreements.getFirst().result().perplexity(), agreements.getFirst().result().textTokens()));
+        text.append(ResultFile.machine(rows.getFirst().machine())).append('\n');
+        for (int i = 0; i < labels.size(); i++) {
+            text.append(i == 0 ? "baseline " : "").append(labels.get(i)).append(": ").append(ResultFile.setting(rows.get(i).setting())).append('\n');
+        }
+        Agreement.Result own = agreements.getFirst().result();
+        text.append(String.format(Locale.ROOT, "the baseline's perplexity of the captions: %.4f over %d tokens\n\n", own.perplexity(),
+                own.textTokens()));
         text.append("| configuration | row | baseline | here | verdict |\n|---|---|--:|--:|---|\n");
         for (int i = 1; i < labels.size(); i++) {
             String label = labels.get(i);
@@ -189,7 +206,7 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
             }
             Agreement.Result result = agreements.get(i).result();
             line(text, label, "agreement", result.compared() + " tokens", result.equal() + " equal", String.format(Locale.ROOT,
-                    "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity %.4f", 100 * agreements.get(i).share(),
+                    "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity of the captions %.4f", 100 * agreements.get(i).share(),
                     result.largestError(), result.scale(), result.perplexity()));
         }
         return text.toString();

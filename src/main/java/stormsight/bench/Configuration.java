@@ -1,6 +1,8 @@
 package stormsight.bench;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
@@ -63,13 +65,19 @@ public record Configuration(Optional<String> model, String backend, Optional<Str
         return new Configuration(model, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
-    /** How users would write it, such as {@code backend=cpu threads=2 weights=q8}. */
-    public String label() {
-        StringBuilder label = new StringBuilder("model=").append(modelName()).append(" backend=").append(backend);
-        device.ifPresent(id -> label.append(" device=").append(id));
+    /** How users would write it: {@code backend=cpu}, {@code threads=2}, {@code weights=q8} and so on. */
+    List<String> keys() {
+        List<String> keys = new ArrayList<>(List.of("model=" + modelName(), "backend=" + backend));
+        device.ifPresent(id -> keys.add("device=" + id));
         if (threads > 0) {
-            label.append(" threads=").append(threads);
+            keys.add("threads=" + threads);
         }
-        return label.append(quantized ? " weights=q8" : " weights=stored").toString();
+        keys.add(quantized ? "weights=q8" : "weights=stored");
+        return keys;
+    }
+
+    /** All keys in one line. */
+    public String label() {
+        return String.join(" ", keys());
     }
 }

@@ -145,7 +145,7 @@ final class MeasuredModel implements AutoCloseable {
     /** Ids of the fixed text. */
     int[] text() {
         if (text == null) {
-            text = directory.tokenizer().encode(FixedTexts.text());
+            text = directory.tokenizer().encode(FillerText.text());
         }
         return text;
     }

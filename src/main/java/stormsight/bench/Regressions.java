@@ -75,7 +75,7 @@ public record Regressions(List<Found> found, List<String> incomparable) {
         StringBuilder text = new StringBuilder();
         if (!found.isEmpty()) {
             text.append("| row | then ms | now ms | verdict |\n|---|--:|--:|---|\n");
-            found.forEach(row -> text.append(String.format(Locale.ROOT, "| %s | %.3f | %.3f | %s |%n", row.name(), row.then(), row.now(),
+            found.forEach(row -> text.append(String.format(Locale.ROOT, "| %s | %.3f | %.3f | %s |\n", row.name(), row.then(), row.now(),
                     row.verdict())));
         }
         incomparable.forEach(line -> text.append("not compared: ").append(line).append('\n'));

@@ -80,7 +80,7 @@ public final class ResultFile {
             case List<?> list -> list.stream().map(String::valueOf).collect(Collectors.joining(" "));
             default -> value.toString();
         };
-        return text.matches("[^\",\\R]*") ? text : '"' + text.replace("\"", "\"\"") + '"';
+        return text.matches("[^\",\r\n]*") ? text : '"' + text.replace("\"", "\"\"") + '"';
     }
 
     /** A table for each setting, under what all of its rows share. */
@@ -106,15 +106,21 @@ public final class ResultFile {
     }
 
     private static void heading(StringBuilder text, Row row) {
-        Machine machine = row.machine();
-        Setting setting = row.setting();
-        text.append("stormsight ").append(machine.version()).append(machine.commit().map(commit -> ", commit " + commit).orElse(""))
-                .append(", JDK ").append(machine.jdk()).append("; ").append(machine.os()).append("; ").append(machine.cpu()).append(", ")
-                .append(machine.cores()).append(" cores\n");
-        text.append(setting.backend()).append(' ').append(setting.deviceId()).append(": ").append(setting.device()).append(", ")
-                .append(setting.runtime()).append(", driver ").append(setting.driver()).append("; ").append(setting.model()).append(": ")
-                .append(setting.family()).append(String.format(Locale.ROOT, ", %.1f million parameters", setting.parameters() / 1e6))
-                .append("; image: ").append(setting.image()).append("\n\n");
+        text.append(machine(row.machine())).append('\n').append(setting(row.setting())).append("\n\n");
+    }
+
+    /** What all rows of one run share, in one line. */
+    static String machine(Machine machine) {
+        return "stormsight " + machine.version() + machine.commit().map(commit -> ", commit " + commit).orElse("") + ", JDK " + machine.jdk() + "; "
+                + machine.os() + "; " + machine.cpu() + ", " + machine.cores() + (machine.cores() == 1 ? " core" : " cores");
+    }
+
+    /** Device and model in one line. */
+    static String setting(Setting setting) {
+        return setting.backend() + " " + setting.deviceId() + ": " + setting.device() + ", " + setting.runtime() + ", driver " + setting.driver()
+                + setting.threads().map(count -> ", " + count + (count == 1 ? " thread" : " threads")).orElse("") + "; " + setting.model() + ": "
+                + setting.family() + String.format(Locale.ROOT, ", %.1f million parameters in %s", setting.parameters() / 1e6, setting.dtype())
+                + "; image: " + setting.image();
     }
 
     private static String plusMinus(double mean, OptionalDouble deviation) {

@@ -27,7 +27,8 @@ public record Row(Machine machine, Setting setting, String name, Optional<Trial>
         return trial.isEmpty();
     }
 
-    double mean() {
+    /** Of the samples, in milliseconds. */
+    public double mean() {
         return Statistics.mean(samples);
     }
 

@@ -12,6 +12,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.bench.Comparison;
 import stormsight.bench.Configuration;
+import stormsight.figure.OutputFile;
 
 /** Sets configurations side by side: speed and agreement. */
 @Command(name = "compare", description = {
@@ -19,7 +20,7 @@ import stormsight.bench.Configuration;
         + "repetitions take turns, so that what slows the machine for a while slows all of them.",
     "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95% interval (Student, on logarithms).",
     "Agreement: fixed questions about the example images are answered greedily by the first one; the others are fed its tokens, and each of their own "
-        + "choices is compared. The largest error is over all logits of these answers and of a fixed text, whose perplexity is given, too.",
+        + "choices is compared. Then all are fed the images' right captions, whose perplexity is given. The largest error is over all logits of both.",
     "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for each --config."})
 final class Compare implements Runnable {
     private static final int MOST_CONFIGURATIONS = 16;
@@ -42,7 +43,7 @@ final class Compare implements Runnable {
     private List<String> configs = List.of();
 
     @Option(names = "--questions", paramLabel = "N", defaultValue = "8",
-            description = "Fixed questions to compare answers of, up to 16 tokens each. Default: ${DEFAULT-VALUE}.")
+            description = "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: ${DEFAULT-VALUE}.")
     private int questions;
 
     @Option(names = "-o", paramLabel = "FORMAT", description = "md or json. Default: md.")
@@ -61,10 +62,10 @@ final class Compare implements Runnable {
         if (configurations.stream().map(Configuration::label).distinct().count() < configurations.size()) {
             throw new UsageException("two configurations are the same");
         }
-        measuring.output().ifPresent(file -> measuring.checkWritable("--output", file));
+        measuring.output().ifPresent(file -> MeasuringMixin.checkWritable("--output", file));
         Comparison comparison = Comparison.run(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), configurations,
                 measuring.plan(0, 2), questions);
-        measuring.output().ifPresent(file -> measuring.write(file, file.toString().toLowerCase(Locale.ROOT).endsWith(".md")
+        measuring.output().ifPresent(file -> OutputFile.write(file, file.toString().toLowerCase(Locale.ROOT).endsWith(".md")
                 ? comparison.markdown() : comparison.json()));
         PrintWriter out = spec.commandLine().getOut();
         boolean json = measuring.output().isEmpty() && format.filter(Format.JSON::equals).isPresent();

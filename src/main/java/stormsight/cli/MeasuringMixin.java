@@ -1,11 +1,9 @@
 package stormsight.cli;
 
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.Writer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -169,7 +167,7 @@ final class MeasuringMixin {
     /** Shows a row as it is measured, where somebody is waiting for it. */
     void progress(Row row) {
         if (Environment.terminal()) {
-            spec.commandLine().getErr().println(String.format(Locale.ROOT, "%-20s %s", row.name(), row.checkedAgainst()));
+            spec.commandLine().getErr().println(String.format(Locale.ROOT, "%-20s %12.3f ms", row.name(), row.mean()));
         }
     }
 
@@ -177,30 +175,11 @@ final class MeasuringMixin {
         return output;
     }
 
-    /** Finds out before anything is measured whether there is a place for the results. */
-    void checkWritable(String option, Path file) {
-        Path folder = folder(file);
+    /** Finds out before anything is measured whether there is a place for what is measured. */
+    static void checkWritable(String option, Path file) {
+        Path folder = file.toAbsolutePath().getParent();
         if (!Files.isDirectory(folder) || !Files.isWritable(folder) || Files.isDirectory(file)) {
             throw new UsageException(option + " " + file + ": cannot be written there");
         }
-    }
-
-    /** Writes a whole file or leaves the one that is there. */
-    void write(Path file, String text) {
-        try {
-            Path temporary = Files.createTempFile(folder(file), ".stormsight-", ".tmp");
-            try {
-                Files.writeString(temporary, text);
-                Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
-            } finally {
-                Files.deleteIfExists(temporary);
-            }
-        } catch (IOException e) {
-            throw new UsageException("--output " + file + ": cannot be written (" + e.getMessage() + ")");
-        }
-    }
-
-    private static Path folder(Path file) {
-        return file.toAbsolutePath().getParent();
     }
 }

@@ -5,14 +5,14 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 
-/** The text that prompts are filled with and whose perplexity is measured; part of the program, so that results of different machines compare. */
-final class FixedTexts {
+/** The text that prompts are filled with and that is fed where tokens are decoded; part of the program, so that results compare. */
+final class FillerText {
     private static final String RESOURCE = "/bench/text.txt";
 
-    private FixedTexts() {}
+    private FillerText() {}
 
     static String text() {
-        try (InputStream in = FixedTexts.class.getResourceAsStream(RESOURCE)) {
+        try (InputStream in = FillerText.class.getResourceAsStream(RESOURCE)) {
             if (in == null) {
                 throw new IllegalStateException("the build left out " + RESOURCE);
             }
