@@ -10,6 +10,7 @@ import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.RunProfile;
 import stormsight.backend.StartUp;
 import stormsight.backend.StepLimits;
 import stormsight.checkpoint.HostTensor;
@@ -52,6 +53,8 @@ final class GraphExecutor implements Executor {
     private TornadoExecutionResult last;
     private Profile profile = new Profile();
     private boolean profiling;
+    /** Where the times of tasks are added up, or null. */
+    private TaskTimes taskTimes;
     private StartUp startUp;
 
     private GraphExecutor(Runtime.Device device, Residency residency, RunListener listener) {
@@ -159,6 +162,9 @@ final class GraphExecutor implements Executor {
                 if (profiling) {
                     profile.add(members.get(graph).tasks, last.getProfilerResult());
                 }
+                if (taskTimes != null) {
+                    taskTimes.add(last.getProfilerResult());
+                }
             }
         } catch (RuntimeException e) {
             throw failure(graph, what, e);
@@ -233,6 +239,47 @@ final class GraphExecutor implements Executor {
             done += graph.repeat();
             listener.finished(program, done, total);
         }
+    }
+
+    /** The whole run is timed without the profiler, which slows it down; its operations in a second one. */
+    @Override
+    public RunProfile profile(Program program, Step step) {
+        long start = System.nanoTime();
+        run(program, step);
+        long total = System.nanoTime() - start;
+        TaskTimes times = new TaskTimes();
+        startProfile();
+        taskTimes = times;
+        try {
+            run(program, step);
+        } finally {
+            taskTimes = null;
+            stopProfile();
+        }
+        return new RunProfile(program, step, total, entries(lowered.get(program), times));
+    }
+
+    /** Tasks that follow each other and are of one operation, or of none, are one entry; so are those of a segment that was split. */
+    private static List<RunProfile.Entry> entries(Lowering.Lowered program, TaskTimes times) {
+        Map<List<Object>, RunProfile.Entry> entries = new LinkedHashMap<>();
+        for (Lowering.Graph graph : program.graphs()) {
+            List<Lowering.Task> tasks = graph.tasks();
+            int from = 0;
+            for (int to = 1; to <= tasks.size(); to++) {
+                Lowering.Task first = tasks.get(from);
+                if (to < tasks.size() && tasks.get(to).op() == first.op() && tasks.get(to).segment().equals(first.segment())) {
+                    continue;
+                }
+                List<Lowering.Task> same = tasks.subList(from, to);
+                RunProfile.Entry entry = new RunProfile.Entry(first.segment(), Optional.ofNullable(first.op()),
+                        same.stream().map(Lowering.Task::kernel).collect(Collectors.joining(" + ")), graph.repeat(),
+                        same.stream().mapToLong(task -> times.nanos(graph.name(), task.name())).sum());
+                entries.merge(List.of(entry.segment(), entry.op()), entry, (a, b) -> new RunProfile.Entry(a.segment(), a.op(), a.kernel(),
+                        a.calls() + b.calls(), a.nanos() + b.nanos()));
+                from = to;
+            }
+        }
+        return List.copyOf(entries.values());
     }
 
     @Override

@@ -88,6 +88,7 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
                 }
                 case Op.AttentionWeights weights -> {
                     int capacity = weights.out().shape().dimension(1);
+                    rows(capacity, weights.out());
                     reads(weights.attention().q(), weights.attention().q().rows(), capacity);
                     position(capacity, weights.attention().k().rows(), weights.attention().k());
                     position(capacity, weights.out().columns(), weights.out());
@@ -111,8 +112,12 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
 
         /** The rows of a run are at most those of the largest tensor that it writes. */
         private void rows(Tensor tensor) {
-            if (tensor.rows() > largestRows) {
-                largestRows = tensor.rows();
+            rows(tensor.rows(), tensor);
+        }
+
+        private void rows(int capacity, Tensor tensor) {
+            if (capacity > largestRows) {
+                largestRows = capacity;
                 largest = tensor;
             }
         }

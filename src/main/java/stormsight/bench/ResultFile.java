@@ -46,10 +46,19 @@ public final class ResultFile {
 
     /** @param more fields beside the rows */
     static String json(List<Row> rows, Map<String, Object> more) {
+        return file(rows.stream().map(Row::fields).toList(), more);
+    }
+
+    /** Operations as JSON text that ends with a newline. @param note what a reader should know */
+    public static String ops(List<OpRow> rows, String note) {
+        return file(rows.stream().map(OpRow::fields).toList(), Map.of("note", note));
+    }
+
+    private static String file(List<Map<String, Object>> rows, Map<String, Object> more) {
         Map<String, Object> file = new LinkedHashMap<>();
         file.put("format", FORMAT);
         file.put("created", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
-        file.put("rows", rows.stream().map(Row::fields).toList());
+        file.put("rows", rows);
         file.putAll(more);
         return JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(file) + "\n";
     }

@@ -20,10 +20,15 @@ public record Setting(String backend, String deviceId, String device, String run
     /** Backends whose threads a user chooses. */
     private static final Set<String> THREADED = Set.of("cpu", "scalar");
 
+    /** Threads of a CPU backend; empty on a device. */
+    static Optional<Integer> threads(DeviceInfo device) {
+        return THREADED.contains(device.backend()) ? Optional.of(device.computeUnits()) : Optional.empty();
+    }
+
     static Setting of(MeasuredModel measured) {
         DeviceInfo device = measured.backend().device();
         return new Setting(device.backend(), device.id(), device.name(), device.runtime(), device.driver(), measured.configuration().modelName(),
                 measured.config().family(), measured.parameters(), measured.dtype().name().toLowerCase(Locale.ROOT),
-                THREADED.contains(device.backend()) ? Optional.of(device.computeUnits()) : Optional.empty(), measured.picture().name());
+                threads(device), measured.picture().name());
     }
 }

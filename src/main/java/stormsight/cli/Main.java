@@ -81,6 +81,7 @@ public final class Main implements Runnable {
                 .addSubcommand(new Bench())
                 .addSubcommand(new Compare())
                 .addSubcommand(new Measure())
+                .addSubcommand(new RooflineCommand())
                 .addSubcommand(new Synthesize())
                 .addSubcommand(new Devices())
                 .addSubcommand(new AutoComplete.GenerateCompletion())

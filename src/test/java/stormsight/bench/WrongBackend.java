@@ -9,9 +9,11 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.BackendProvider;
 import stormsight.backend.Backends;
+import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.RunProfile;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
 import stormsight.program.Program;
@@ -60,6 +62,11 @@ public final class WrongBackend implements BackendProvider {
             }
 
             @Override
+            public Ceilings ceilings(int repetitions) {
+                return cpu.ceilings(repetitions);
+            }
+
+            @Override
             public void close() {
                 cpu.close();
             }
@@ -74,6 +81,12 @@ public final class WrongBackend implements BackendProvider {
             public void run(Program program, Step step) {
                 severalRows = step.rows() > 1;
                 right.run(program, step);
+            }
+
+            @Override
+            public RunProfile profile(Program program, Step step) {
+                severalRows = step.rows() > 1;
+                return right.profile(program, step);
             }
 
             @Override

@@ -154,4 +154,20 @@ class ChartTest {
         }
         return count;
     }
+
+    @Test
+    void aRoofHasThePointsOfEveryGroupBelowIt() throws Exception {
+        Map<String, List<RooflineFigure.Point>> points = new LinkedHashMap<>();
+        points.put("prefill", List.of(new RooflineFigure.Point(100, 150), new RooflineFigure.Point(0.5, 9)));
+        points.put("decode", List.of(new RooflineFigure.Point(1, 18)));
+        Path file = directory.resolve("roof.svg");
+        RooflineFigure.write(file, "Roofline", 20, 200, points);
+        String svg = Files.readString(file);
+        assertTrue(svg.contains("<desc>GFLOP/s over operations per byte: ceiling: 20.0 GB/s, 200.0 GFLOP/s; prefill; decode</desc>"), svg);
+        assertTrue(svg.contains(color(ChartFile.COLORS[0])) && svg.contains(color(ChartFile.COLORS[1])), svg);
+        assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(file, "Roofline", 20, 200, Map.of()));
+        assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(file, "Roofline", 0, 200, points));
+        assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(directory.resolve("roof.gif"), "Roofline", 20, 200, points));
+        assertThrows(IllegalArgumentException.class, () -> new RooflineFigure.Point(0, 1));
+    }
 }

@@ -11,6 +11,9 @@ interface Kernels {
     /** What runs the kernels, for logs and {@link stormsight.backend.DeviceInfo#runtime}. */
     String description();
 
+    /** What the processor's ceilings are measured with. */
+    Peaks.Loops peaks();
+
     /** Called when the next kernel may find tensors and shared scratch changed by others: before a layer, after other operations. */
     void forget();
 

@@ -13,6 +13,7 @@ final class Memory {
 
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private Memory() {}
@@ -31,6 +32,10 @@ final class Memory {
 
     static void i32(long address, int value) {
         ALL.set(I32, address, value);
+    }
+
+    static long i64(long address) {
+        return ALL.get(I64, address);
     }
 
     static short i16(long address) {

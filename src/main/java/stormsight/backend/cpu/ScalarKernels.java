@@ -11,6 +11,11 @@ final class ScalarKernels implements Kernels {
     }
 
     @Override
+    public Peaks.Loops peaks() {
+        return new Peaks.Scalar();
+    }
+
+    @Override
     public void forget() {}
 
     @Override

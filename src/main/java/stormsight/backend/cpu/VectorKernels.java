@@ -19,6 +19,11 @@ final class VectorKernels implements Kernels {
     }
 
     @Override
+    public Peaks.Loops peaks() {
+        return new PeakVectors();
+    }
+
+    @Override
     public void forget() {
         packed = null;
     }
