@@ -24,6 +24,7 @@ class ImportRulesTest {
     private static final String PROGRAM = "stormsight.program";
     private static final String CHECKPOINT = "stormsight.checkpoint";
     private static final String IMAGE = "stormsight.image";
+    private static final String FIGURE = "stormsight.figure";
     private static final String TOKENIZER = "stormsight.tokenizer";
     private static final String MODEL = "stormsight.model";
     private static final String ANALYSIS = "stormsight.analysis";
@@ -34,6 +35,7 @@ class ImportRulesTest {
             Map.entry(PROGRAM, Set.of()),
             Map.entry(CHECKPOINT, Set.of(PROGRAM)),
             Map.entry(IMAGE, Set.of()),
+            Map.entry(FIGURE, Set.of(IMAGE)),
             Map.entry(TOKENIZER, Set.of(CHECKPOINT)),
             Map.entry(MODEL, Set.of(PROGRAM, CHECKPOINT)),
             Map.entry(ANALYSIS, Set.of(PROGRAM)),
@@ -42,7 +44,7 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(SESSION, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND)),
-            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION)));
+            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION, FIGURE)));
 
     @Test
     void everyImportPointsDown() throws IOException {

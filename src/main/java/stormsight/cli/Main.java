@@ -26,7 +26,7 @@ import stormsight.session.LimitException;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
             "0:done",
-            "1:an error inside Stormsight, or standard output cannot be written",
+            "1:an error inside Stormsight, or standard output or a file cannot be written",
             "2:wrong options or arguments",
             "3:a checkpoint is missing, broken or not supported",
             "4:an image cannot be read",
@@ -121,7 +121,7 @@ public final class Main implements Runnable {
             case UsageException _ -> USAGE;
             default -> INTERNAL;
         };
-        boolean internal = code == INTERNAL && !(e instanceof OutputException);
+        boolean internal = code == INTERNAL && !(e instanceof OutputException) && !(e instanceof FigureException);
         err.println("stormsight: " + oneLine(internal ? "internal error: " + e : e.getMessage()));
         if (verbose) {
             e.printStackTrace(err);
