@@ -420,12 +420,12 @@ public final class GoldenCheck {
                         }
                     }
                 }
-                int[] flags = new int[layers];
+                int[] flags = new int[layers * heads];
                 for (int layer : ints(window)) {
-                    flags[layer] = 1;
+                    Arrays.fill(flags, layer * heads, (layer + 1) * heads, 1);
                 }
                 runner.write(knockout.blocked(), mask);
-                runner.write(knockout.layerFlags(), flags);
+                runner.write(knockout.flags(), flags);
                 PaliGemmaPrompt prompt = prompts.getFirst();
                 runner.prefill(knockout.program(), prompt.ids());
                 return probability(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
