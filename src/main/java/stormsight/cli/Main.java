@@ -16,6 +16,7 @@ import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 import stormsight.backend.BackendException;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.figure.FigureException;
 import stormsight.image.ImageException;
 import stormsight.session.LimitException;
 
@@ -70,6 +71,8 @@ public final class Main implements Runnable {
         CommandLine line = new CommandLine(main)
                 .addSubcommand(new Generate())
                 .addSubcommand(new Demo())
+                .addSubcommand(new Knockout())
+                .addSubcommand(new Lens())
                 .addSubcommand(new Inspect())
                 .addSubcommand(new Plan())
                 .addSubcommand(new Verify())
@@ -118,7 +121,7 @@ public final class Main implements Runnable {
             case ImageException _ -> IMAGE;
             case BackendException _ -> BACKEND;
             case LimitException _ -> LIMIT;
-            case UsageException _ -> USAGE;
+            case UsageException _, FigureException _ -> USAGE;
             default -> INTERNAL;
         };
         boolean internal = code == INTERNAL && !(e instanceof OutputException) && !(e instanceof FigureException);
