@@ -107,10 +107,6 @@ final class Knockout implements Runnable {
         Progress progress = new Progress(err, Environment.terminal());
         Interruption interruption = new Interruption(progress, err);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            int layers = directory.config().text().layers();
-            if (layers > 1 && LayerWindow.around(0, window, layers).equals(LayerWindow.around(layers - 1, window, layers))) {
-                err.println("stormsight: a window of " + window + " covers all " + layers + " layers wherever it stands; try a smaller --window");
-            }
             Map<String, String> recorded = Study.settings("knockout", model, directory, backend);
             examples.describe(recorded, askings);
             recorded.put("flows", all.stream().map(flow -> flow.name() + " " + flow.edges()).toList().toString());
@@ -123,6 +119,10 @@ final class Knockout implements Runnable {
                     try (KnockoutSession session = KnockoutSession.open(directory, backend, examples.limits(directory, askings), model.options(), progress)) {
                         study.run(remaining, progress, asking -> measure(session, directory, asking, all, settings));
                     }
+                }
+                int layers = directory.config().text().layers();
+                if (layers > 1 && LayerWindow.around(0, window, layers).equals(LayerWindow.around(layers - 1, window, layers))) {
+                    err.println("a window of " + window + " covers all " + layers + " layers wherever it stands: a smaller --window tells layers apart");
                 }
                 report(new Report(recorded, backend.device(), groups, all, study.results(askings)), err);
             }
@@ -190,7 +190,7 @@ final class Knockout implements Runnable {
 
     private void report(Report report, PrintWriter err) {
         report.results.stream().filter(result -> result.detail().isPresent()).forEach(result ->
-                err.println("stormsight: line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
+                err.println("line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
         String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json(model.name()));
         out.ifPresent(folder -> {
             OutputFile.write(folder.resolve("knockout.json"), object + "\n");

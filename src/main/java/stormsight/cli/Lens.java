@@ -89,7 +89,7 @@ final class Lens implements Runnable {
 
     private void report(Report report, PrintWriter err) {
         report.results.stream().filter(result -> result.detail().isPresent()).forEach(result ->
-                err.println("stormsight: line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
+                err.println("line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
         String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json(model.name()));
         out.ifPresent(folder -> {
             OutputFile.write(folder.resolve("lens.json"), object + "\n");

@@ -121,7 +121,7 @@ public final class Main implements Runnable {
             case ImageException _ -> IMAGE;
             case BackendException _ -> BACKEND;
             case LimitException _ -> LIMIT;
-            case UsageException _, FigureException _ -> USAGE;
+            case UsageException _ -> USAGE;
             default -> INTERNAL;
         };
         boolean internal = code == INTERNAL && !(e instanceof OutputException) && !(e instanceof FigureException);

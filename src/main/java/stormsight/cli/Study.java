@@ -12,6 +12,7 @@ import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.function.ToIntFunction;
 import stormsight.backend.Backend;
+import stormsight.figure.FigureException;
 import stormsight.session.ModelDirectory;
 import stormsight.session.ResultLog;
 
@@ -55,8 +56,8 @@ final class Study<R> implements AutoCloseable {
         }
     }
 
-    private static UsageException unwritable(Path folder, IOException e) {
-        return new UsageException("--out: " + folder + " cannot be written: " + e);
+    private static FigureException unwritable(Path folder, IOException e) {
+        return new FigureException(folder, "cannot be written: " + e, e);
     }
 
     /** What all experiments depend on. */

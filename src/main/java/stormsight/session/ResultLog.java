@@ -77,13 +77,15 @@ public final class ResultLog<R> implements AutoCloseable {
         while (end > 0 && bytes.get(end - 1) != '\n') {
             end--;
         }
-        channel.truncate(end);
-        channel.position(end);
-        if (end == 0) {
+        String[] lines = new String(bytes.array(), 0, end, StandardCharsets.UTF_8).split("\n");
+        boolean empty = end == 0 || lines.length == 1 && lines[0].startsWith("{\"settings\":");
+        if (empty) {
+            // No result depends on the old settings.
+            channel.truncate(0);
+            channel.position(0);
             write(Map.of("settings", settings));
             return;
         }
-        String[] lines = new String(bytes.array(), 0, end, StandardCharsets.UTF_8).split("\n");
         int line = 1;
         try {
             Map<String, Map<String, String>> first = MAPPER.readValue(lines[0], new TypeReference<>() {});
@@ -94,6 +96,8 @@ public final class ResultLog<R> implements AutoCloseable {
         } catch (JacksonException e) {
             throw new IllegalArgumentException(file + ", line " + line + ": no result of such an experiment", e);
         }
+        channel.truncate(end);
+        channel.position(end);
     }
 
     private static void requireSame(Path file, Map<String, String> recorded, Map<String, String> wanted) {
