@@ -49,7 +49,7 @@ public final class Attention {
     }
 
     public static void lower(Op.BlockedAttention op, Tasks tasks) {
-        lower(op.attention(), tasks, tasks.bytes(op.blocked()), op.blocked().columns(), tasks.ints(op.layerFlags()));
+        lower(op.attention(), tasks, tasks.bytes(op.blocked()), op.blocked().columns(), tasks.ints(op.flags()));
     }
 
     private static void lower(Op.Attention op, Tasks tasks, ByteArray blocked, int tokens, IntArray flags) {
@@ -152,11 +152,11 @@ public final class Attention {
         return s;
     }
 
-    /** Whether the probe's mask counts in this layer, 1 or 0. */
-    static int blocks(IntArray flags, int layerNumber, int tokens) {
+    /** Not 0 if the probe's mask counts in this layer and query head. */
+    static int blocks(IntArray flags, int layerNumber, int heads, int head, int tokens) {
         int blocks = 0;
         if (tokens > 0) {
-            blocks = flags.get(layerNumber);
+            blocks = flags.get(layerNumber * heads + head);
         }
         return blocks;
     }
@@ -186,7 +186,7 @@ public final class Attention {
         int columns = heads / group * dim;
         int base = layer * stride + head / group * dim;
         int reach = reach(number, window, period);
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         int i = position + firstRow + r;
         int first = first(i, prefix, reach);
         int end = end(i, prefix, keys);
@@ -291,7 +291,7 @@ public final class Attention {
         int base = layer * stride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
         int end = end(i, prefix, keys) * run;
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         if (lane < dim) {
             qs[lane] = q.get(head * dim + lane);
         }
@@ -382,7 +382,7 @@ public final class Attention {
         int columns = heads / group * dim;
         int base = layer * stride + head / group * dim;
         int reach = reach(number, window, period);
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         int from = first(position + firstRow, prefix, reach);
         int to = end(position + firstRow + count - 1, prefix, keys);
         if (count < 1) {
@@ -531,7 +531,7 @@ public final class Attention {
         int base = layer * stride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
         int end = end(i, prefix, keys) * run;
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         for (int d = 0; d < dim; d++) {
             sums[d] = 0;
         }
@@ -627,7 +627,7 @@ public final class Attention {
             int base = layer * stride + head / group * dim;
             int first = first(i, prefix, reach(number, window, period));
             int end = end(i, prefix, keys);
-            int blocks = blocks(flags, number, tokens);
+            int blocks = blocks(flags, number, heads, head, tokens);
             for (int d = 0; d < dim; d++) {
                 out.set(outStart + d, 0);
             }

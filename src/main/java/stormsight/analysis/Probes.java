@@ -29,9 +29,9 @@ public final class Probes {
      * A program whose attention takes edges away.
      *
      * @param blocked input [tokens, tokens] U8: not 0 where a query (row) must not see a key (column)
-     * @param layerFlags input [layers] I32: not 0 in the layers where that holds
+     * @param flags input [layers, query heads] I32: not 0 in the layers and heads where that holds
      */
-    public record Knockout(Program program, Tensor blocked, Tensor layerFlags) {}
+    public record Knockout(Program program, Tensor blocked, Tensor flags) {}
 
     /**
      * Keeps what an operation of a segment leaves in a tensor, in every layer.
@@ -78,21 +78,21 @@ public final class Probes {
     }
 
     /**
-     * Attention knockout: chosen queries cannot read chosen keys in chosen layers.
+     * Attention knockout: chosen queries cannot read chosen keys in chosen layers and heads. Programs of one model may share the inputs.
      *
      * @param tokens size of the mask; edges of later tokens are never taken away
      * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>
      */
     public static Knockout knockout(Program program, String segment, int tokens) {
         Segment found = find(program, segment);
-        attention(found);
+        int heads = attention(found).heads().queryHeads();
         Tensor blocked = new Tensor(segment + ".blocked", DType.U8, Shape.of(tokens, tokens), Tensor.Kind.INPUT, 1);
-        Tensor layerFlags = new Tensor(segment + ".blocked_layers", DType.I32, Shape.of(found.firstLayer() + found.layers()),
+        Tensor flags = new Tensor(segment + ".blocked_heads", DType.I32, Shape.of(found.firstLayer() + found.layers(), heads),
                 Tensor.Kind.INPUT, 1);
         return new Knockout(inSegment(program, segment, ops -> ops.stream()
                 .<Op>map(op -> op instanceof Op.Attention attention
-                        ? new Op.BlockedAttention(attention, blocked, layerFlags) : op)
-                .toList()), blocked, layerFlags);
+                        ? new Op.BlockedAttention(attention, blocked, flags) : op)
+                .toList()), blocked, flags);
     }
 
     /**

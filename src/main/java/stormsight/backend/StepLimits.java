@@ -80,10 +80,9 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
                     if (blocked.blocked().rows() != blocked.blocked().columns()) {
                         throw new IllegalArgumentException(blocked.blocked() + " is not square");
                     }
-                    long flags = blocked.layerFlags().shape().elements();
-                    if (flags < segment.firstLayer() + segment.layers()) {
+                    if (blocked.flags().rows() < segment.firstLayer() + segment.layers()) {
                         throw new IllegalArgumentException(segment.name() + " runs layers up to "
-                                + (segment.firstLayer() + segment.layers() - 1) + ", " + blocked.layerFlags() + " has " + flags);
+                                + (segment.firstLayer() + segment.layers() - 1) + ", " + blocked.flags() + " has " + blocked.flags().rows());
                     }
                 }
                 case Op.AttentionWeights weights -> {

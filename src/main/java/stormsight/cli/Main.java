@@ -71,6 +71,8 @@ public final class Main implements Runnable {
         CommandLine line = new CommandLine(main)
                 .addSubcommand(new Generate())
                 .addSubcommand(new Demo())
+                .addSubcommand(new Knockout())
+                .addSubcommand(new Lens())
                 .addSubcommand(new Inspect())
                 .addSubcommand(new Plan())
                 .addSubcommand(new Verify())

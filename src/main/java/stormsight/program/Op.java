@@ -287,21 +287,22 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: {@link Attention} with edges taken away. In layers l with {@code layerFlags[l] != 0}, row i does not see token j where
-     * {@code blocked[position + i, j] != 0}. A row that sees nothing becomes 0.
+     * A probe: {@link Attention} with edges taken away. In layer l and query head h with {@code flags[l, h] != 0}, row i does not see token j
+     * where {@code blocked[position + i, j] != 0}. A row that sees nothing becomes 0.
      *
      * @param blocked [tokens, tokens] U8, an input; tokens beyond it are not blocked
-     * @param layerFlags [layers] I32, an input
+     * @param flags [layers, queryHeads] I32, an input
      */
-    record BlockedAttention(Attention attention, Tensor blocked, Tensor layerFlags) implements Op {
+    record BlockedAttention(Attention attention, Tensor blocked, Tensor flags) implements Op {
         public BlockedAttention {
             require(blocked.dtype() == DType.U8, "%s is not U8", blocked);
-            require(layerFlags.dtype() == DType.I32, "%s is not I32", layerFlags);
+            require(flags.dtype() == DType.I32, "%s is not I32", flags);
+            requireColumns(flags, attention.heads().queryHeads());
         }
 
         @Override
         public List<Tensor> reads() {
-            return List.of(attention.q(), attention.k(), attention.v(), blocked, layerFlags);
+            return List.of(attention.q(), attention.k(), attention.v(), blocked, flags);
         }
 
         @Override

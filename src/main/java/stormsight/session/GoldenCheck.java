@@ -363,10 +363,10 @@ public final class GoldenCheck {
 
             private float[] lensProbabilities(Probes.Probed first, Probes.Probed perLayer, int token) {
                 float[] probabilities = new float[layers + 1];
-                probabilities[0] = (float) probability(runner.read(first.output()), 0, vocabulary, token);
+                probabilities[0] = (float) Probability.of(runner.read(first.output()), 0, vocabulary, token);
                 float[] logits = runner.read(perLayer.output());
                 for (int l = 0; l < layers; l++) {
-                    probabilities[l + 1] = (float) probability(logits, l * vocabulary, vocabulary, token);
+                    probabilities[l + 1] = (float) Probability.of(logits, l * vocabulary, vocabulary, token);
                 }
                 return probabilities;
             }
@@ -420,15 +420,15 @@ public final class GoldenCheck {
                         }
                     }
                 }
-                int[] flags = new int[layers];
+                int[] flags = new int[layers * heads];
                 for (int layer : ints(window)) {
-                    flags[layer] = 1;
+                    Arrays.fill(flags, layer * heads, (layer + 1) * heads, 1);
                 }
                 runner.write(knockout.blocked(), mask);
-                runner.write(knockout.layerFlags(), flags);
+                runner.write(knockout.flags(), flags);
                 PaliGemmaPrompt prompt = prompts.getFirst();
                 runner.prefill(knockout.program(), prompt.ids());
-                return probability(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
+                return Probability.of(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
             }
 
             @Override
@@ -453,18 +453,6 @@ public final class GoldenCheck {
             largest = Math.max(largest, Math.abs((double) found[i] - wanted[i]));
         }
         return largest;
-    }
-
-    private static double probability(float[] logits, int from, int count, int token) {
-        double largest = Double.NEGATIVE_INFINITY;
-        for (int i = 0; i < count; i++) {
-            largest = Math.max(largest, logits[from + i]);
-        }
-        double sum = 0;
-        for (int i = 0; i < count; i++) {
-            sum += Math.exp(logits[from + i] - largest);
-        }
-        return Math.exp(logits[from + token] - largest) / sum;
     }
 
     /** The used corner of each plane of [planes, rows, columns]. */

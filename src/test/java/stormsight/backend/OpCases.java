@@ -414,8 +414,15 @@ public final class OpCases {
                 }
                 Tensor mask = new Tensor("blocked", DType.U8, Shape.of(known, known), Tensor.Kind.INPUT, 1);
                 data.inputs.put(mask, MemorySegment.ofArray(blocked));
-                data.run(3, new Step(attend.position, attend.rows, attend.prefix),
-                        new Op.BlockedAttention(attention, mask, data.ids("layerFlags", 1, 0, 1)));
+                // All heads of the first layer, none of the second, every other of the third.
+                int[] flags = new int[3 * attend.heads];
+                for (int h = 0; h < attend.heads; h++) {
+                    flags[h] = 1;
+                    flags[2 * attend.heads + h] = h % 2;
+                }
+                Tensor heads = new Tensor("flags", DType.I32, Shape.of(3, attend.heads), Tensor.Kind.INPUT, 1);
+                data.inputs.put(heads, MemorySegment.ofArray(flags));
+                data.run(3, new Step(attend.position, attend.rows, attend.prefix), new Op.BlockedAttention(attention, mask, heads));
             });
         }
     }

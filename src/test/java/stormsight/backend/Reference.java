@@ -164,15 +164,15 @@ final class Reference {
                     x[i] = o.cap() * Math.tanh(x[i] / o.cap());
                 }
             }
-            case Op.Attention o -> attend(o, step, Math.min(step.rows(), o.out().rows()), (i, j) -> false, of(o.out()), null);
+            case Op.Attention o -> attend(o, step, Math.min(step.rows(), o.out().rows()), (h, i, j) -> false, of(o.out()), null);
             case Op.BlockedAttention o -> {
                 int tokens = o.blocked().columns();
-                boolean flagged = of(o.layerFlags())[layer] != 0;
+                double[] flags = of(o.flags());
                 attend(o.attention(), step, step.rows(),
-                        (i, j) -> flagged && i < tokens && j < tokens && of(o.blocked())[i * tokens + j] != 0,
+                        (h, i, j) -> flags[layer * o.flags().columns() + h] != 0 && i < tokens && j < tokens && of(o.blocked())[i * tokens + j] != 0,
                         of(o.attention().out()), null);
             }
-            case Op.AttentionWeights o -> attend(o.attention(), step, step.rows(), (i, j) -> false, null, o.out());
+            case Op.AttentionWeights o -> attend(o.attention(), step, step.rows(), (h, i, j) -> false, null, o.out());
             case Op.Sample o -> sample(o, step);
         }
     }
@@ -214,7 +214,7 @@ final class Reference {
     }
 
     private interface Blocked {
-        boolean test(int token, int key);
+        boolean test(int head, int token, int key);
     }
 
     private void attend(Op.Attention o, Step step, int rows, Blocked blocked, double[] out, Tensor weightsOut) {
@@ -241,7 +241,7 @@ final class Reference {
                         score += o.scale() * queries[q + c] * k[row.applyAsInt(j) + c];
                     }
                     score = o.softCap() == 0 ? score : o.softCap() * Math.tanh(score / o.softCap());
-                    weights[j] = visible && !blocked.test(token, j) ? Math.exp(score) : 0;
+                    weights[j] = visible && !blocked.test(h, token, j) ? Math.exp(score) : 0;
                     sum += weights[j];
                 }
                 for (int j = 0; j < keys; j++) {

@@ -12,11 +12,11 @@ import stormsight.program.Step;
  * @param keyCapacity rows of k
  * @param window 0 where this layer does not slide
  * @param blocked address of [tokens, tokens], 0 for none
- * @param layerFlag address of this layer's flag
+ * @param flags address of this layer's flags, one a query head
  * @param weights address of [queryHeads, capacity, weightKeys], 0 for none
  */
 record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, float softCap, int window, int capacity,
-        int keyCapacity, long blocked, int blockedTokens, long layerFlag, long weights, int weightKeys) {
+        int keyCapacity, long blocked, int blockedTokens, long flags, long weights, int weightKeys) {
     static Attention of(Op.Attention op, Binding binding) {
         return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()), binding.address(op.out()),
                 op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.k().rows(), 0, 0, 0, 0, 0);
@@ -26,7 +26,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
         Attention plain = of(op.attention(), binding);
         return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap, plain.window,
                 plain.capacity, plain.keyCapacity, binding.address(op.blocked()), op.blocked().columns(),
-                binding.address(op.layerFlags()) + 4L * binding.layer(), 0, 0);
+                binding.address(op.flags()) + 4L * plain.heads.queryHeads() * binding.layer(), 0, 0);
     }
 
     /** The values and the output of the operation are not touched. */
@@ -61,12 +61,12 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
         return Math.min(keys(step), Math.max(step.prefixLength(), token + 1));
     }
 
-    /** Whether edges are taken away in this layer. */
-    boolean blocks() {
-        return blocked != 0 && Memory.i32(layerFlag) != 0;
+    /** Whether edges are taken away in this layer and query head. */
+    boolean blocks(int h) {
+        return blocked != 0 && Memory.i32(flags + 4L * h) != 0;
     }
 
-    /** Whether that edge is taken away, given that this layer has any. */
+    /** Whether that edge is taken away, given that this layer and head have any. */
     boolean blocks(int token, int key) {
         return token < blockedTokens && key < blockedTokens && Memory.i8(blocked + (long) token * blockedTokens + key) != 0;
     }

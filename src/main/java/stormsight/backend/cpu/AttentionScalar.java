@@ -30,7 +30,7 @@ final class AttentionScalar implements Kernel {
         long scores = scratch.own(worker);
         int from = attention.from(step, i);
         int to = attention.to(step, i);
-        boolean blocks = attention.blocks();
+        boolean blocks = attention.blocks(h);
         float max = Float.NEGATIVE_INFINITY;
         for (int j = from; j < to; j++) {
             double score = 0;

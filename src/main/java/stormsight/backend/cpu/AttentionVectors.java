@@ -95,9 +95,7 @@ final class AttentionVectors implements Kernel {
         if (attention.softCap() != 0) {
             Cap.Vectors.apply(scores, keys * padded, attention.softCap());
         }
-        if (attention.blocks()) {
-            block(step, first, count, padded, from, keys, scores);
-        }
+        block(step, head, first, count, padded, from, keys, scores);
         softmax(padded, from, keys, same, scores, lows, highs, inverses);
         if (attention.weights() != 0) {
             writeWeights(step, head, first, count, padded, from, keys, scores, inverses);
@@ -153,8 +151,11 @@ final class AttentionVectors implements Kernel {
         }
     }
 
-    private void block(Step step, int first, int count, int padded, int from, int keys, long scores) {
+    private void block(Step step, int head, int first, int count, int padded, int from, int keys, long scores) {
         for (int r = 0; r < count; r++) {
+            if (!attention.blocks(head * group + (first + r) % group)) {
+                continue;
+            }
             int token = step.position() + (first + r) / group;
             for (int j = 0; j < keys; j++) {
                 if (attention.blocks(token, from + j)) {

@@ -136,7 +136,7 @@ final class CpuExecutor implements Executor {
                     case Op.Embed embed -> List.of(embed.ids(), embed.table());
                     case Op.MatMul matMul -> List.of(matMul.w());
                     case Op.GatedGelu gated -> List.of(gated.gate(), gated.up());
-                    case Op.BlockedAttention blocked -> List.of(blocked.blocked(), blocked.layerFlags());
+                    case Op.BlockedAttention blocked -> List.of(blocked.blocked(), blocked.flags());
                     case Op.Sample sample -> List.of(sample.token());
                     case Op.LayerNorm norm -> List.of();
                     case Op.RmsNorm norm -> List.of();
