@@ -17,6 +17,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
+import stormsight.figure.ReportData;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
@@ -79,6 +80,9 @@ final class Attend implements Runnable {
     @Mixin
     private BackendMixin backendOptions;
 
+    @Mixin
+    private ReportMixin report;
+
     @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, description = "PNG, JPEG, GIF, BMP or WebP; may be repeated.")
     private List<Path> images;
 
@@ -139,6 +143,10 @@ final class Attend implements Runnable {
         }
         AttentionRequest request = request();
         requireWritable();
+        report.requireWritable();
+        if (report.isWanted() && !groups.contains(Group.VISION) && !groups.contains(Group.WORDS)) {
+            throw new UsageException("--html shows the maps of vision and words, which --maps leaves out");
+        }
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         List<RgbImage> pixels = images.stream().map(decoder::decode).toList();
         PrintWriter err = spec.commandLine().getErr();
@@ -223,6 +231,7 @@ final class Attend implements Runnable {
         List<Map<String, Object>> imageEntries = new ArrayList<>();
         List<AttendComparison.Run> runs = new ArrayList<>();
         List<Map<String, Object>> runEntries = new ArrayList<>();
+        AttentionReport reported = new AttentionReport();
         PrintWriter stdout = spec.commandLine().getOut();
         for (int i = 0; i < images.size(); i++) {
             run.encode(pixels.get(i));
@@ -231,7 +240,8 @@ final class Attend implements Runnable {
             imageEntry.put("image", images.get(i).toString());
             imageEntry.put("width", pixels.get(i).width());
             imageEntry.put("height", pixels.get(i).height());
-            imageEntry.put("files", files.vision(imageFolder, pixels.get(i), maps.vision()));
+            List<AttentionMap> vision = maps.vision();
+            imageEntry.put("files", files.vision(imageFolder, pixels.get(i), vision));
             imageEntries.add(imageEntry);
             for (int p = 0; p < texts.size(); p++) {
                 List<Integer> ids = run.answer(asked.get(p), maxTokens);
@@ -246,6 +256,9 @@ final class Attend implements Runnable {
                 entry.put("files", files.decoder(folder, pixels.get(i), reading));
                 runEntries.add(entry);
                 runs.add(new AttendComparison.Run(i, p, answer, sums(reading)));
+                if (report.isWanted()) {
+                    reported.add(images.get(i), pixels.get(i), vision, texts.get(p), answer, reading);
+                }
                 if (!json) {
                     print(stdout, images.get(i), texts.get(p), answer, reading);
                 }
@@ -261,14 +274,17 @@ final class Attend implements Runnable {
         object.put("heads", heads);
         object.put("images", imageEntries);
         object.put("runs", runEntries);
+        List<ReportData.Table> compared = new ArrayList<>();
         if (several) {
             AttendComparison comparison = new AttendComparison(images, pixels, texts, runs);
             object.put("comparison", comparison.write(files));
+            comparison.table().ifPresent(compared::add);
             if (!json) {
                 comparison.print(stdout);
             }
         }
         files.json("maps.json", object);
+        report.write(reported.findings(compared), model.name(), backend.device());
         if (json) {
             stdout.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object));
         } else {

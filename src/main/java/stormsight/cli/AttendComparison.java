@@ -3,15 +3,18 @@ package stormsight.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import stormsight.figure.HeatMap;
 import stormsight.figure.MapFigure;
+import stormsight.figure.ReportData;
 import stormsight.image.RgbImage;
 import stormsight.session.AttentionReading;
 import stormsight.session.AttentionReading.Direction;
@@ -154,16 +157,42 @@ final class AttendComparison {
                 + images.size() + (images.size() == 1 ? " image:" : " images:"));
         out.println(String.format(Locale.ROOT, "%-18s  %-14s  %15s  %15s  %18s", "word", "direction", "cosine distance", "total variation",
                 "share, from .. to"));
-        Map<List<Object>, List<Change>> words = changes.stream().map(ImageChange::change).collect(Collectors.groupingBy(
-                change -> List.of(change.direction(), change.tokenId(), change.occurrence()), LinkedHashMap::new, Collectors.toList()));
-        words.forEach((_, same) -> {
+        sharedWords().forEach(same -> {
             Change first = same.getFirst();
-            List<Double> shares = same.stream().flatMap(change -> Stream.of(change.firstShare(), change.secondShare())).sorted().toList();
+            List<Double> shares = shares(same);
             out.println(String.format(Locale.ROOT, "%-18s  %-14s  %15.4f  %15.4f  %7.2f%% .. %5.2f%%",
                     first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""), name(first.direction()).replace('_', ' '),
                     same.stream().mapToDouble(Change::cosineDistance).average().orElseThrow(),
                     same.stream().mapToDouble(Change::totalVariation).average().orElseThrow(), 100 * shares.getFirst(), 100 * shares.getLast()));
         });
         out.println();
+    }
+
+    /** The same for a report; nothing if no word is in two prompts. */
+    Optional<ReportData.Table> table() {
+        if (changes.isEmpty()) {
+            return Optional.empty();
+        }
+        List<List<String>> rows = new ArrayList<>();
+        sharedWords().forEach(same -> {
+            Change first = same.getFirst();
+            rows.add(List.of(first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
+                    name(first.direction()).replace('_', ' '),
+                    String.format(Locale.ROOT, "%.4f", same.stream().mapToDouble(Change::cosineDistance).average().orElseThrow()),
+                    String.format(Locale.ROOT, "%.4f", same.stream().mapToDouble(Change::totalVariation).average().orElseThrow()),
+                    String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getFirst()),
+                    String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getLast())));
+        });
+        return Optional.of(new ReportData.Table("How much the map of a shared word changes from prompt to prompt",
+                List.of("Word", "Direction", "Cosine distance", "Total variation", "Least share", "Largest share"), rows));
+    }
+
+    private Collection<List<Change>> sharedWords() {
+        return changes.stream().map(ImageChange::change).collect(Collectors.groupingBy(
+                change -> List.of(change.direction(), change.tokenId(), change.occurrence()), LinkedHashMap::new, Collectors.toList())).values();
+    }
+
+    private static List<Double> shares(List<Change> changes) {
+        return changes.stream().flatMap(change -> Stream.of(change.firstShare(), change.secondShare())).sorted().toList();
     }
 }

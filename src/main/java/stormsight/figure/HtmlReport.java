@@ -90,7 +90,10 @@ public final class HtmlReport {
                 .map(color -> color.equals(Color.BLACK) ? null : "#%06x".formatted(color.getRGB() & 0xffffff)).toList());
         data.image().ifPresent(image -> object.put("image", json(image)));
         boolean exact = data.attention().stream().flatMap(example -> example.directions().stream()).mapToLong(HtmlReport::size).sum() <= MOST_EXACT;
-        object.put("attention", data.attention().stream().map(example -> json(example, exact)).toList());
+        // Several prompts about one image share it.
+        List<RgbImage> images = new ArrayList<>();
+        object.put("attention", data.attention().stream().map(example -> json(example, place(example.image(), images), exact)).toList());
+        object.put("images", images.stream().map(HtmlReport::json).toList());
         object.put("curves", data.curves().stream().map(HtmlReport::json).toList());
         object.put("tables", data.tables());
         return JsonMapper.shared().writeValueAsString(object);
@@ -101,7 +104,19 @@ public final class HtmlReport {
                 + direction.sum().map(sum -> (long) sum.length).orElse(0L);
     }
 
-    private static Map<String, Object> json(AttentionData example, boolean exact) {
+    /** Where the very image is in the list, at the end of which it is added if need be. */
+    private static int place(RgbImage image, List<RgbImage> images) {
+        for (int i = 0; i < images.size(); i++) {
+            if (images.get(i).rgb() == image.rgb()) {
+                return i;
+            }
+        }
+        images.add(image);
+        return images.size() - 1;
+    }
+
+    /** @param image place of its image among all images */
+    private static Map<String, Object> json(AttentionData example, int image, boolean exact) {
         int patches = example.columns() * example.rows();
         List<Map<String, Object>> directions = new ArrayList<>();
         for (AttentionData.Direction direction : example.directions()) {
@@ -117,7 +132,7 @@ public final class HtmlReport {
             direction.sum().ifPresent(sum -> object.put("sum", numbers(sum, patches, exact)));
             directions.add(object);
         }
-        return Map.of("title", example.title(), "image", json(example.image()), "columns", example.columns(), "rows", example.rows(),
+        return Map.of("title", example.title(), "image", image, "columns", example.columns(), "rows", example.rows(),
                 "directions", directions);
     }
 
