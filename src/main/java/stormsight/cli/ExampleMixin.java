@@ -13,7 +13,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.zip.CRC32;
 import picocli.CommandLine.Option;
+import stormsight.figure.ReportData.Fact;
 import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
 import stormsight.session.Box;
 import stormsight.session.Example;
@@ -169,6 +171,18 @@ final class ExampleMixin {
             settings.put("data set", dataset.getFileName() + " " + checksum(dataset));
             settings.put("template", template);
         }
+    }
+
+    /** What is asked, for a report. */
+    List<Fact> facts(List<Asking> askings) {
+        return dataset != null ? List.of(new Fact("Data set", dataset.toString()))
+                : List.of(new Fact("Image", image.toString()), new Fact("Prompt", askings.getFirst().prompt()),
+                        new Fact("Question", askings.getFirst().example().question()));
+    }
+
+    /** The single image that is asked about. */
+    Optional<RgbImage> image() {
+        return dataset != null ? Optional.empty() : Optional.of(new ImageDecoder().decode(image));
     }
 
     private static String checksum(Path file) {

@@ -3,8 +3,6 @@ package stormsight.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -26,8 +24,9 @@ import stormsight.analysis.TokenLayout;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.figure.Curve;
-import stormsight.figure.CurveFigure;
 import stormsight.figure.OutputFile;
+import stormsight.figure.ReportData;
+import stormsight.figure.ReportData.Fact;
 import stormsight.session.Box;
 import stormsight.session.KnockoutResult;
 import stormsight.session.KnockoutSession;
@@ -57,6 +56,9 @@ final class Knockout implements Runnable {
 
     @Mixin
     private ExampleMixin examples;
+
+    @Mixin
+    private ReportMixin html;
 
     @Option(names = "--flow", paramLabel = "NAME", description = "A flow by its name; may be repeated.")
     private List<String> flows = new ArrayList<>();
@@ -97,6 +99,7 @@ final class Knockout implements Runnable {
         KnockoutSession.Settings settings = settings();
         List<FlowGroup> chosen = groups();
         List<ExampleMixin.Asking> askings = examples.read(boxes(), mask);
+        html.requireWritable();
         if (examples.isDataset() && out.isEmpty()) {
             throw new UsageException("--dataset needs --out");
         }
@@ -124,7 +127,7 @@ final class Knockout implements Runnable {
                 if (layers > 1 && LayerWindow.around(0, window, layers).equals(LayerWindow.around(layers - 1, window, layers))) {
                     err.println("a window of " + window + " covers all " + layers + " layers wherever it stands: a smaller --window tells layers apart");
                 }
-                report(new Report(recorded, backend.device(), groups, all, study.results(askings)), err);
+                report(new Report(recorded, backend.device(), groups, all, study.results(askings)), askings, err);
             }
         } finally {
             interruption.over();
@@ -188,7 +191,7 @@ final class Knockout implements Runnable {
         return group.flows().stream().anyMatch(flow -> flow.names(TokenLayout.OBJECT) || flow.names(TokenLayout.OTHER));
     }
 
-    private void report(Report report, PrintWriter err) {
+    private void report(Report report, List<ExampleMixin.Asking> askings, PrintWriter err) {
         report.results.stream().filter(result -> result.detail().isPresent()).forEach(result ->
                 err.println("line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
         String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json(model.name()));
@@ -198,6 +201,10 @@ final class Knockout implements Runnable {
             OutputFile.write(folder.resolve("curves.csv"), report.curves());
             report.draw(folder);
         });
+        if (html.isWanted()) {
+            html.write(new ReportMixin.Findings("Which flows of attention the answer depends on", report.facts(examples, askings), examples.image(), List.of(),
+                    report.sets(), report.tables(examples)), model.name(), report.device);
+        }
         PrintWriter standard = spec.commandLine().getOut();
         if (json) {
             standard.println(object);
@@ -283,26 +290,48 @@ final class Knockout implements Runnable {
 
         void draw(Path folder) {
             for (FlowGroup group : groups) {
-                List<Curve> curves = new ArrayList<>();
-                Set<Integer> counts = new HashSet<>();
-                for (Flow flow : group.flows()) {
-                    band(flow).ifPresent(band -> {
-                        double[] x = new double[band.mean().length];
-                        Arrays.setAll(x, layer -> layer);
-                        counts.add(band.examples());
-                        boolean many = band.examples() > 1;
-                        curves.add(new Curve(label(flow), x, band.mean(), many ? Optional.of(band.low()) : Optional.empty(),
-                                many ? Optional.of(band.high()) : Optional.empty()));
-                    });
-                }
-                if (!curves.isEmpty()) {
-                    int most = counts.stream().mapToInt(count -> count).max().orElseThrow();
-                    String title = group.title() + (most > 1 ? " (n = " + most + ")" : "");
-                    for (String ending : new String[] {".svg", ".png"}) {
-                        CurveFigure.write(folder.resolve(group.name() + ending), title, "Layer", "Change in probability (%)", curves);
-                    }
+                set(group).ifPresent(set -> Study.draw(folder, group.name(), set));
+            }
+        }
+
+        List<ReportData.CurveSet> sets() {
+            return groups.stream().flatMap(group -> set(group).stream()).toList();
+        }
+
+        /** Absent if no example has any of the flows. */
+        private Optional<ReportData.CurveSet> set(FlowGroup group) {
+            List<Curve> curves = new ArrayList<>();
+            int most = 0;
+            for (Flow flow : group.flows()) {
+                Optional<MeanBand> band = band(flow);
+                if (band.isPresent()) {
+                    curves.add(Study.curve(label(flow), band.get()));
+                    most = Math.max(most, band.get().examples());
                 }
             }
+            return curves.isEmpty() ? Optional.empty() : Optional.of(new ReportData.CurveSet(group.title() + (most > 1 ? " (n = " + most + ")" : ""),
+                    most > 1 ? MeanBand.METHOD : "", "Layer", "Change in probability (%)", curves));
+        }
+
+        List<Fact> facts(ExampleMixin examples, List<ExampleMixin.Asking> askings) {
+            List<Fact> facts = new ArrayList<>(examples.facts(askings));
+            if (examples.isDataset()) {
+                facts.add(new Fact("Examples", Study.kept(kept().size(), results.size(), dropped())));
+            } else {
+                KnockoutResult only = results.getFirst();
+                facts.add(new Fact("Answer", only.prediction().orElse("")));
+                facts.add(new Fact("Probability", String.format(Locale.ROOT, "%.4f", only.pBase()) + " of " + settings.get("measure")
+                        + ", nothing blocked"));
+            }
+            facts.add(new Fact("Blocked", "windows of " + settings.get("window") + " layers, "
+                    + (settings.get("heads").equals(ALL) ? "all heads" : "heads " + settings.get("heads"))));
+            return facts;
+        }
+
+        /** What became of every example of a data set. */
+        List<ReportData.Table> tables(ExampleMixin examples) {
+            return !examples.isDataset() ? List.of() : List.of(Study.table(results.stream().map(result -> List.of(String.valueOf(result.line()),
+                    result.image(), result.question(), result.prediction().orElse(""), result.dropped().orElse("yes"))).toList()));
         }
 
         private static String label(Flow flow) {

@@ -11,6 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -20,8 +21,9 @@ import stormsight.analysis.MeanBand;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.figure.Curve;
-import stormsight.figure.CurveFigure;
 import stormsight.figure.OutputFile;
+import stormsight.figure.ReportData;
+import stormsight.figure.ReportData.Fact;
 import stormsight.session.LensResult;
 import stormsight.session.LensSession;
 import stormsight.session.ModelDirectory;
@@ -45,6 +47,9 @@ final class Lens implements Runnable {
     @Mixin
     private ExampleMixin examples;
 
+    @Mixin
+    private ReportMixin html;
+
     @Option(names = "--token", paramLabel = "TEXT", description = "A text whose first token to follow as well; may be repeated.")
     private List<String> tokens = new ArrayList<>();
 
@@ -62,6 +67,7 @@ final class Lens implements Runnable {
             throw new UsageException("--token: not a text to follow");
         }
         List<ExampleMixin.Asking> askings = examples.read(List.of(), Optional.empty());
+        html.requireWritable();
         if (examples.isDataset() && out.isEmpty()) {
             throw new UsageException("--dataset needs --out");
         }
@@ -80,14 +86,14 @@ final class Lens implements Runnable {
                                 LensResult.of(session, directory, asking.example(), asking.prompt(), examples.maxTokens(), texts));
                     }
                 }
-                report(new Report(recorded, backend.device(), study.results(askings)), err);
+                report(new Report(recorded, backend.device(), study.results(askings)), askings, err);
             }
         } finally {
             interruption.over();
         }
     }
 
-    private void report(Report report, PrintWriter err) {
+    private void report(Report report, List<ExampleMixin.Asking> askings, PrintWriter err) {
         report.results.stream().filter(result -> result.detail().isPresent()).forEach(result ->
                 err.println("line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
         String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json(model.name()));
@@ -97,6 +103,10 @@ final class Lens implements Runnable {
             OutputFile.write(folder.resolve("curves.csv"), report.curves());
             report.draw(folder);
         });
+        if (html.isWanted()) {
+            html.write(new ReportMixin.Findings("How the answer forms", report.facts(examples, askings), examples.image(), List.of(),
+                    report.sets(), report.tables(examples)), model.name(), report.device);
+        }
         PrintWriter standard = spec.commandLine().getOut();
         if (json) {
             standard.println(object);
@@ -163,21 +173,34 @@ final class Lens implements Runnable {
 
         void draw(Path folder) {
             for (boolean normed : new boolean[] {true, false}) {
-                List<Curve> curves = new ArrayList<>();
-                bands(normed).forEach((name, band) -> {
-                    double[] x = new double[band.mean().length];
-                    Arrays.setAll(x, layer -> layer);
-                    boolean many = band.examples() > 1;
-                    curves.add(new Curve(name, x, band.mean(), many ? Optional.of(band.low()) : Optional.empty(),
-                            many ? Optional.of(band.high()) : Optional.empty()));
-                });
-                if (!curves.isEmpty()) {
-                    String title = "How the answer forms, " + norm(normed) + (kept().size() > 1 ? " (n = " + kept().size() + ")" : "");
-                    for (String ending : new String[] {".svg", ".png"}) {
-                        CurveFigure.write(folder.resolve((normed ? "lens-normed" : "lens") + ending), title, "Layer", "Probability (%)", curves);
-                    }
-                }
+                set(normed).ifPresent(set -> Study.draw(folder, normed ? "lens-normed" : "lens", set));
             }
+        }
+
+        List<ReportData.CurveSet> sets() {
+            return Stream.of(true, false).flatMap(normed -> set(normed).stream()).toList();
+        }
+
+        /** Absent if no example was kept. */
+        private Optional<ReportData.CurveSet> set(boolean normed) {
+            List<Curve> curves = new ArrayList<>();
+            bands(normed).forEach((name, band) -> curves.add(Study.curve(name, band)));
+            boolean many = kept().size() > 1;
+            return curves.isEmpty() ? Optional.empty() : Optional.of(new ReportData.CurveSet("How the answer forms, " + norm(normed)
+                    + (many ? " (n = " + kept().size() + ")" : ""), many ? MeanBand.METHOD : "", "Layer", "Probability (%)", curves));
+        }
+
+        List<Fact> facts(ExampleMixin examples, List<ExampleMixin.Asking> askings) {
+            List<Fact> facts = new ArrayList<>(examples.facts(askings));
+            facts.add(examples.isDataset() ? new Fact("Examples", Study.kept(kept().size(), results.size(), dropped()))
+                    : new Fact("Answer", results.getFirst().prediction().orElse("")));
+            return facts;
+        }
+
+        /** What became of every example of a data set. */
+        List<ReportData.Table> tables(ExampleMixin examples) {
+            return !examples.isDataset() ? List.of() : List.of(Study.table(results.stream().map(result -> List.of(String.valueOf(result.line()),
+                    result.image(), result.question(), result.prediction().orElse(""), result.dropped().orElse("yes"))).toList()));
         }
 
         /** One row a curve, layer and example. */

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -11,8 +12,12 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.function.ToIntFunction;
+import stormsight.analysis.MeanBand;
 import stormsight.backend.Backend;
+import stormsight.figure.Curve;
+import stormsight.figure.CurveFigure;
 import stormsight.figure.FigureException;
+import stormsight.figure.ReportData;
 import stormsight.session.ModelDirectory;
 import stormsight.session.ResultLog;
 
@@ -117,6 +122,25 @@ final class Study<R> implements AutoCloseable {
         List<String> parts = new ArrayList<>();
         dropped.forEach((reason, count) -> parts.add(count + " " + reason));
         return "kept " + kept + " of " + all + (parts.isEmpty() ? "" : ": " + String.join(", ", parts));
+    }
+
+    /** A mean over layers or depths, with its band where there are several examples. */
+    static Curve curve(String name, MeanBand band) {
+        double[] x = new double[band.mean().length];
+        Arrays.setAll(x, layer -> layer);
+        return band.examples() > 1 ? new Curve(name, x, band.mean(), Optional.of(band.low()), Optional.of(band.high()))
+                : new Curve(name, x, band.mean());
+    }
+
+    static void draw(Path folder, String name, ReportData.CurveSet set) {
+        for (String ending : new String[] {".svg", ".png"}) {
+            CurveFigure.write(folder.resolve(name + ending), set.title(), set.xLabel(), set.yLabel(), set.curves());
+        }
+    }
+
+    /** @param rows line, image, question, answer, and "yes" or why the example was not kept */
+    static ReportData.Table table(List<List<String>> rows) {
+        return new ReportData.Table("Examples", List.of("Line", "Image", "Question", "The model's answer", "Kept"), rows);
     }
 
     @Override

@@ -108,14 +108,12 @@ public final class KnockoutSession implements AutoCloseable {
                     + ", the session takes " + model.limits().promptTokens() + " and " + model.limits().newTokens());
         }
         current = null;
-        try (Arena local = Arena.ofShared()) {
-            ModelRun run = new ModelRun(local, directory, model, executor);
-            run.encode(model.encode(), inquiry.image());
-            run.write(prefill.flags(), new int[Math.toIntExact(prefill.flags().shape().elements())]);
-            GreedyAnswer answer = GreedyAnswer.of(run, directory, model, prefill.program(), decode.program(), prompt, inquiry.maxTokens());
-            current = new Asked(prompt, question, inquiry.object(), answer);
-            return current;
-        }
+        ModelRun run = new ModelRun(directory, model, executor);
+        run.encode(model.encode(), inquiry.image());
+        run.write(prefill.flags(), new int[Math.toIntExact(prefill.flags().shape().elements())]);
+        GreedyAnswer answer = GreedyAnswer.of(run, directory, model, prefill.program(), decode.program(), prompt, inquiry.maxTokens());
+        current = new Asked(prompt, question, inquiry.object(), answer);
+        return current;
     }
 
     @Override
@@ -190,30 +188,28 @@ public final class KnockoutSession implements AutoCloseable {
                         + LayerWindow.around(0, settings.window(), layers())
                         + (settings.heads().isEmpty() ? "" : ", " + (settings.heads().size() == 1 ? "head " : "heads ") + listed(settings.heads())));
             });
-            try (Arena local = Arena.ofShared()) {
-                ModelRun run = new ModelRun(local, directory, model, executor);
-                run.write(prefill.blocked(), mask);
-                double[] probabilities = new double[layers()];
-                // Near the ends and in small models several layers have one window.
-                Map<LayerWindow, Double> known = new HashMap<>();
-                for (int layer = 0; layer < probabilities.length; layer++) {
-                    LayerWindow window = LayerWindow.around(layer, settings.window(), layers());
-                    Double probability = known.get(window);
-                    if (probability == null) {
-                        int[] flags = new int[layers() * heads];
-                        for (int l = window.from(); l < window.to(); l++) {
-                            for (int h = 0; h < heads; h++) {
-                                flags[l * heads + h] = settings.heads().isEmpty() || settings.heads().contains(h) ? 1 : 0;
-                            }
+            ModelRun run = new ModelRun(directory, model, executor);
+            run.write(prefill.blocked(), mask);
+            double[] probabilities = new double[layers()];
+            // Near the ends and in small models several layers have one window.
+            Map<LayerWindow, Double> known = new HashMap<>();
+            for (int layer = 0; layer < probabilities.length; layer++) {
+                LayerWindow window = LayerWindow.around(layer, settings.window(), layers());
+                Double probability = known.get(window);
+                if (probability == null) {
+                    int[] flags = new int[layers() * heads];
+                    for (int l = window.from(); l < window.to(); l++) {
+                        for (int h = 0; h < heads; h++) {
+                            flags[l * heads + h] = settings.heads().isEmpty() || settings.heads().contains(h) ? 1 : 0;
                         }
-                        run.write(prefill.flags(), flags);
-                        probability = probability(run, settings.wholeAnswer());
-                        known.put(window, probability);
                     }
-                    probabilities[layer] = probability;
+                    run.write(prefill.flags(), flags);
+                    probability = probability(run, settings.wholeAnswer());
+                    known.put(window, probability);
                 }
-                return probabilities;
+                probabilities[layer] = probability;
             }
+            return probabilities;
         }
 
         private double probability(ModelRun run, boolean wholeAnswer) {

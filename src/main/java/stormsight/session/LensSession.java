@@ -91,15 +91,13 @@ public final class LensSession implements AutoCloseable {
             throw new LimitException("a prompt of " + prompt.length() + " tokens and an answer of up to " + inquiry.maxTokens()
                     + ", the session takes " + model.limits().promptTokens() + " and " + model.limits().newTokens());
         }
-        try (Arena local = Arena.ofShared()) {
-            ModelRun run = new ModelRun(local, directory, model, executor);
-            run.encode(model.encode(), inquiry.image());
-            GreedyAnswer answer = GreedyAnswer.of(run, directory, model, layersNormed.program(), model.decode(), prompt, inquiry.maxTokens());
-            float[] normed = joined(run.read(firstNormed.output()), run.read(layersNormed.output()));
-            float[] raw = joined(run.read(first.output()), run.read(layers.output()));
-            System.arraycopy(normed, normed.length - vocabulary(), raw, raw.length - vocabulary(), vocabulary());
-            return new States(answer.text(), raw, normed, vocabulary());
-        }
+        ModelRun run = new ModelRun(directory, model, executor);
+        run.encode(model.encode(), inquiry.image());
+        GreedyAnswer answer = GreedyAnswer.of(run, directory, model, layersNormed.program(), model.decode(), prompt, inquiry.maxTokens());
+        float[] normed = joined(run.read(firstNormed.output()), run.read(layersNormed.output()));
+        float[] raw = joined(run.read(first.output()), run.read(layers.output()));
+        System.arraycopy(normed, normed.length - vocabulary(), raw, raw.length - vocabulary(), vocabulary());
+        return new States(answer.text(), raw, normed, vocabulary());
     }
 
     private static float[] joined(float[] first, float[] rest) {

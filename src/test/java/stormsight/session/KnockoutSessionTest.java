@@ -118,7 +118,7 @@ class KnockoutSessionTest {
             PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(ids.length, 1),
                     PaliGemma.Options.DEFAULT);
             try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
-                ModelRun run = new ModelRun(arena, directory, model, executor);
+                ModelRun run = new ModelRun(directory, model, executor);
                 run.encode(model.encode(), inquiry.image());
                 run.prefill(model.prefill(), ids);
                 return Probability.of(run.read(model.promptLogits()), 0, model.promptLogits().columns(), run.token());
