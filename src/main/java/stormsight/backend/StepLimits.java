@@ -86,13 +86,9 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
                                 + (segment.firstLayer() + segment.layers() - 1) + ", " + blocked.layerFlags() + " has " + flags);
                     }
                 }
-                case Op.AttentionWeights weights -> {
-                    int capacity = weights.out().shape().dimension(1);
-                    rows(capacity, weights.out());
-                    reads(weights.attention().q(), weights.attention().q().rows(), capacity);
-                    position(capacity, weights.attention().k().rows(), weights.attention().k());
-                    position(capacity, weights.out().columns(), weights.out());
-                }
+                case Op.AttentionWeights weights -> weights(weights.attention());
+                case Op.AttentionPeak peak -> weights(peak.attention());
+                case Op.RowMax max -> rows(max.x());
                 case Op.Copy copy -> {
                     rows(copy.out());
                     reads(copy.x(), copy.x().rows(), copy.out().rows());
@@ -108,6 +104,12 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
             reads(attention.q(), attention.q().rows(), capacity);
             position(capacity, attention.k().rows(), attention.k());
             position(capacity, attention.v().rows(), attention.v());
+        }
+
+        /** A probe looks at rows and keys that its attention has. */
+        private void weights(Op.Attention attention) {
+            rows(attention.q());
+            position(attention.q().rows(), attention.k().rows(), attention.k());
         }
 
         /** The rows of a run are at most those of the largest tensor that it writes. */

@@ -150,7 +150,9 @@ final class CpuExecutor implements Executor {
                     case Op.Rope rope -> List.of();
                     case Op.Store store -> List.of();
                     case Op.Attention attention -> List.of();
-                    case Op.AttentionWeights attention -> List.of();
+                    case Op.AttentionWeights weights -> List.of();
+                    case Op.AttentionPeak peak -> List.of();
+                    case Op.RowMax max -> List.of();
                     case Op.Copy copy -> List.of();
                     case Op.LastRow last -> List.of();
                     case Op.SoftCap cap -> List.of();
@@ -202,7 +204,11 @@ final class CpuExecutor implements Executor {
             case Op.Store store -> List.of(new Rows.Copy(store, binding));
             case Op.Attention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
             case Op.BlockedAttention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
-            case Op.AttentionWeights attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
+            case Op.AttentionWeights weights -> weights.part().place(binding.layer()) < 0 ? List.of()
+                    : List.of(kernels.tap(Tap.of(weights, binding), binding));
+            case Op.AttentionPeak peak -> peak.part().place(binding.layer()) < 0 ? List.of()
+                    : List.of(kernels.tap(Tap.of(peak, binding), binding));
+            case Op.RowMax max -> max.layers().contains(binding.layer()) ? List.of(new Rows.Max(max, binding)) : List.of();
             case Op.Copy copy -> List.of(new Rows.Copy(copy, binding));
             case Op.LastRow last -> List.of(new Rows.Last(last, binding));
             case Op.SoftCap cap -> List.of(kernels.softCap(cap, binding));

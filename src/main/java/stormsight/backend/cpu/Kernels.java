@@ -29,5 +29,7 @@ interface Kernels {
 
     Kernel attention(Attention attention, Binding binding);
 
+    Kernel tap(Tap tap, Binding binding);
+
     Kernel softCap(Op.SoftCap op, Binding binding);
 }

@@ -49,6 +49,11 @@ final class ScalarKernels implements Kernels {
     }
 
     @Override
+    public Kernel tap(Tap tap, Binding binding) {
+        return new TapScalar(tap, binding.scratch());
+    }
+
+    @Override
     public Kernel softCap(Op.SoftCap op, Binding binding) {
         return new Cap.Scalar(Cap.of(op, binding));
     }

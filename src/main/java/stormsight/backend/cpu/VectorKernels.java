@@ -71,6 +71,11 @@ final class VectorKernels implements Kernels {
     }
 
     @Override
+    public Kernel tap(Tap tap, Binding binding) {
+        return new TapVectors(tap, binding.scratch());
+    }
+
+    @Override
     public Kernel softCap(Op.SoftCap op, Binding binding) {
         return new Cap.Vectors(Cap.of(op, binding));
     }
