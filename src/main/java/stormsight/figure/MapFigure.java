@@ -3,6 +3,7 @@ package stormsight.figure;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import stormsight.image.RgbImage;
 
 /**
@@ -16,6 +17,7 @@ public final class MapFigure {
     private static final int SMALLEST_PANEL = 360;
     private static final int LARGEST_PANEL = 900;
     private static final int GRID_CELL = 300;
+    private static final int MATRIX = 512;
     private static final int SMALLEST_GRID_CELL = 80;
     /** Pixels of all pictures of a grid together. */
     private static final double GRID_PIXELS = 40e6;
@@ -40,6 +42,17 @@ public final class MapFigure {
 
     /** A map of a grid and the image that it belongs to. */
     public record Cell(RgbImage image, HeatMap map) {}
+
+    /**
+     * A row of a comparison: an image, and maps over it.
+     *
+     * @param title above the image
+     */
+    public record Row(String title, RgbImage image, List<HeatMap> maps) {
+        public Row {
+            maps = List.copyOf(maps);
+        }
+    }
 
     /** Three panels: the image, the map, the map over the image. */
     public static void panels(Path png, RgbImage image, HeatMap map) {
@@ -99,6 +112,66 @@ public final class MapFigure {
         }
         String note = cells.size() == 1 ? "" : scale.note;
         new Sheet(title, note, panels, columns, width, height, Math.min(EM, cell / 12.0), !over).write(png);
+    }
+
+    /** Matrices beside each other, each in a square of its own and on its own colour scale, with sharp edges between numbers. */
+    public static void matrices(Path png, String title, List<HeatMap> matrices, int columns) {
+        List<Sheet.Panel> panels = matrices.stream()
+                .map(MapFigure::sharp)
+                .map(map -> new Sheet.Panel(map.title(), MATRIX, MATRIX, Optional.empty(), Optional.of(map), Optional.of(Range.of(List.of(map)))))
+                .toList();
+        new Sheet(title, Scale.OWN.note, panels, columns, MATRIX, MATRIX, EM, false).write(png);
+    }
+
+    /** One number a pixel, so that nothing is left to smooth; a matrix larger than its square is averaged. */
+    private static HeatMap sharp(HeatMap matrix) {
+        float[] values = new float[MATRIX * MATRIX];
+        for (int y = 0; y < MATRIX; y++) {
+            int fromRow = y * matrix.rows() / MATRIX;
+            int toRow = Math.max(fromRow + 1, (y + 1) * matrix.rows() / MATRIX);
+            for (int x = 0; x < MATRIX; x++) {
+                int fromColumn = x * matrix.columns() / MATRIX;
+                int toColumn = Math.max(fromColumn + 1, (x + 1) * matrix.columns() / MATRIX);
+                double sum = 0;
+                for (int row = fromRow; row < toRow; row++) {
+                    for (int column = fromColumn; column < toColumn; column++) {
+                        sum += matrix.values()[row * matrix.columns() + column];
+                    }
+                }
+                values[y * MATRIX + x] = (float) (sum / (toRow - fromRow) / (toColumn - fromColumn));
+            }
+        }
+        return new HeatMap(matrix.title(), MATRIX, MATRIX, values);
+    }
+
+    /**
+     * Rows of maps to compare, each beginning with its image; a row may have fewer maps than others. The figure says which scale its colours have.
+     *
+     * @throws IllegalArgumentException if there are no maps
+     */
+    public static void rows(Path png, String title, List<Row> rows, Scale scale) {
+        int columns = 1 + rows.stream().mapToInt(row -> row.maps().size()).max().orElse(0);
+        if (columns < 2) {
+            throw new IllegalArgumentException("no maps to compare");
+        }
+        int cell = Math.clamp((int) Math.sqrt(GRID_PIXELS / (columns * rows.size())), SMALLEST_GRID_CELL, GRID_CELL);
+        Range common = Range.of(rows.stream().flatMap(row -> row.maps().stream()).toList());
+        int width = 0;
+        int height = 0;
+        List<Sheet.Panel> panels = new ArrayList<>();
+        for (Row row : rows) {
+            RgbImage image = row.image();
+            width = Math.max(width, scaled(image.width(), boxScale(image, cell)));
+            height = Math.max(height, scaled(image.height(), boxScale(image, cell)));
+            panels.add(Sheet.Panel.of(row.title(), image));
+            for (HeatMap map : row.maps()) {
+                panels.add(Sheet.Panel.over(map.title(), image, map, scale == Scale.COMMON ? common : Range.of(List.of(map))));
+            }
+            for (int missing = 1 + row.maps().size(); missing < columns; missing++) {
+                panels.add(Sheet.Panel.blank());
+            }
+        }
+        new Sheet(title, scale.note, panels, columns, width, height, Math.min(EM, cell / 12.0), false).write(png);
     }
 
     private static double boxScale(RgbImage image, int box) {

@@ -38,7 +38,7 @@ record Sheet(String heading, String note, List<Panel> panels, int columns, int b
      * A panel.
      *
      * @param image alone, or below the map
-     * @param range what the colours of the map span; an image alone has neither
+     * @param range what the colours of the map span; an image alone has neither, and a blank panel nothing at all
      */
     record Panel(String title, int width, int height, Optional<RgbImage> image, Optional<HeatMap> map, Optional<Range> range) {
         static Panel of(String title, RgbImage image) {
@@ -51,6 +51,15 @@ record Sheet(String heading, String note, List<Panel> panels, int columns, int b
 
         static Panel over(String title, RgbImage image, HeatMap map, Range range) {
             return new Panel(title, image.width(), image.height(), Optional.of(image), Optional.of(map), Optional.of(range));
+        }
+
+        /** Leaves its place free. */
+        static Panel blank() {
+            return new Panel("", 1, 1, Optional.empty(), Optional.empty(), Optional.empty());
+        }
+
+        private boolean isBlank() {
+            return image.isEmpty() && map.isEmpty();
         }
 
         private BufferedImage picture(int width, int height) {
@@ -157,6 +166,9 @@ record Sheet(String heading, String note, List<Panel> panels, int columns, int b
 
     /** Draws a panel whose picture has its upper left corner at (x, y). */
     private void panel(Graphics2D g, Panel panel, List<String> title, double titleGap, double x, double y) {
+        if (panel.isBlank()) {
+            return;
+        }
         int width = Math.max(1, (int) Math.round(scale(panel) * panel.width()));
         int height = height(panel);
         // On whole pixels, so that none is smeared.

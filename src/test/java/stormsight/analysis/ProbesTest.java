@@ -94,7 +94,7 @@ class ProbesTest {
     void anOrdinaryProgramHoldsNoProbe() {
         for (Program program : model.programs()) {
             assertFalse(program.segments().stream().flatMap(segment -> segment.ops().stream()).anyMatch(op ->
-                    op instanceof Op.Copy || op instanceof Op.AttentionWeights
+                    op instanceof Op.Copy || op instanceof Op.AttentionWeights || op instanceof Op.AttentionPeak || op instanceof Op.RowMax
                             || op instanceof Op.BlockedAttention), program.name());
         }
     }

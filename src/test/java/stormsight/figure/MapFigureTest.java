@@ -211,6 +211,40 @@ class MapFigureTest {
         assertEquals(List.of(ColorMap.JET.rgb(1), ColorMap.JET.rgb(1)), upperLeft(png));
     }
 
+    @Test
+    void rowsBeginWithTheirImageAndMayBeShort() throws IOException {
+        Path png = directory.resolve("rows.png");
+        MapFigure.rows(png, "compared", List.of(
+                new MapFigure.Row("short", gray(64, 64), List.of(peak("a", 4, 0, 0, 1))),
+                new MapFigure.Row("long", gray(64, 64), List.of(peak("a", 4, 0, 0, 1), peak("b", 4, 1, 1, 1)))), MapFigure.Scale.OWN);
+        BufferedImage figure = read(png);
+        List<Box> pictures = pictures(figure);
+        assertEquals(5, pictures.size(), pictures.toString());
+        assertEquals(pictures.get(0).y(), pictures.get(1).y());
+        assertTrue(pictures.get(2).y() > pictures.get(0).y() + 300);
+        assertEquals(pictures.get(1).x(), pictures.get(3).x());
+        assertThrows(IllegalArgumentException.class,
+                () -> MapFigure.rows(png, "", List.of(new MapFigure.Row("", gray(64, 64), List.of())), MapFigure.Scale.OWN));
+    }
+
+    /** Two numbers side by side are two colours, with none between them; a large matrix is averaged. */
+    @Test
+    void matricesHaveSharpEdges() throws IOException {
+        Path png = directory.resolve("matrices.png");
+        float[] wide = new float[2048];
+        Arrays.fill(wide, 1024, 2048, 1);
+        MapFigure.matrices(png, "two", List.of(new HeatMap("small", 2, 1, new float[] {0, 1}), new HeatMap("wide", 2048, 1, wide)), 2);
+        BufferedImage figure = read(png);
+        List<Box> pictures = pictures(figure);
+        assertEquals(2, pictures.size(), pictures.toString());
+        for (Box box : pictures) {
+            assertEquals(512, box.width());
+            int y = box.y() + 256;
+            assertEquals(ColorMap.JET.rgb(0), figure.getRGB(box.x() + 255, y) & 0xffffff);
+            assertEquals(ColorMap.JET.rgb(1), figure.getRGB(box.x() + 256, y) & 0xffffff);
+        }
+    }
+
     private static List<Integer> upperLeft(Path png) throws IOException {
         BufferedImage figure = read(png);
         return pictures(figure).stream().map(box -> figure.getRGB(box.x() + 2, box.y() + 2) & WHITE).toList();
