@@ -706,8 +706,8 @@ public final class Attention {
     }
 
     /**
-     * The weights that {@link #flash} gives the keys, 0 for those that a row does not see, of some layers and heads. An item handles one row of one plane: of
-     * one head, or of the mean over all chosen ones.
+     * The weights that {@link #flash} gives the keys, 0 for those that a row does not see, of some layers and heads. An item handles one row of one
+     * plane: of one head, or of the mean over all chosen ones.
      *
      * @param windows size of the sliding window times {@link #MOST_PERIOD} plus its period, 0 for none: a task has no room for both
      */

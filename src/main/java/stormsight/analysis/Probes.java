@@ -71,7 +71,8 @@ public final class Probes {
     }
 
     /**
-     * Keeps a part of the attention weights, [layers x heads, rows, keys], with one in place of what is summed or averaged. Only the part is computed and kept.
+     * Keeps a part of the attention weights, [layers x heads, rows, keys], with one in place of what is summed or averaged. Only the part is
+     * computed and kept.
      *
      * @param headMean whether the heads are averaged
      * @param kept whether the layers are summed, or each kept
@@ -99,8 +100,8 @@ public final class Probes {
     }
 
     /**
-     * Keeps for every row the largest weight of a key after averaging the chosen heads, [layers, rows] in each chosen layer, or [1, rows] of the sum over them.
-     * On the way stands one plane of [rows, keys] for all layers together.
+     * Keeps for every row the largest weight of a key after averaging the chosen heads, [layers, rows] in each chosen layer, or [1, rows] of the
+     * sum over them. On the way stands one plane of [rows, keys] for all layers together.
      *
      * @param kept {@link Op.Kept#EACH} or {@link Op.Kept#SUM}
      * @param keys of a run; each run must have as many

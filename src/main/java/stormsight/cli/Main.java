@@ -75,6 +75,7 @@ public final class Main implements Runnable {
         CommandLine line = new CommandLine(main)
                 .addSubcommand(new Generate())
                 .addSubcommand(new Demo())
+                .addSubcommand(new Attend())
                 .addSubcommand(new Inspect())
                 .addSubcommand(new Plan())
                 .addSubcommand(new Verify())

@@ -311,8 +311,8 @@ public sealed interface Op {
     }
 
     /**
-     * What a probe takes of the weights of an attention: some layers, some query heads, and the corner from which rows and keys count. It does nothing in
-     * other layers.
+     * What a probe takes of the weights of an attention: some layers, some query heads, and the corner from which rows and keys count. It does
+     * nothing in other layers.
      *
      * @param layers indices of layers, rising
      * @param heads indices of query heads, rising
@@ -347,8 +347,8 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: the softmax weights that {@code attention} uses, 0 where a key is not visible. Only rows and keys that out has a place for are written, and of
-     * them those of the run: the rest is left as it is.
+     * A probe: the softmax weights that {@code attention} uses, 0 where a key is not visible. Only rows and keys that out has a place for are
+     * written, and of them those of the run: the rest is left as it is.
      *
      * @param headMean whether the chosen heads are averaged to one plane; else each has its own
      * @param out [L x H, R, keys], no stack, with L = 1 if not each layer is kept, H = 1 if heads are averaged
@@ -378,8 +378,8 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: for each row the largest of the weights that {@code attention} gives to {@code keys} tokens from {@code part.firstKey()} on, 0 if it sees none
-     * of them. Nothing as large as a plane of weights is kept.
+     * A probe: for each row the largest of the weights that {@code attention} gives to {@code keys} tokens from {@code part.firstKey()} on, 0 if it
+     * sees none of them. Nothing as large as a plane of weights is kept.
      *
      * @param out [L x H, R], no stack, for each chosen layer and head
      */

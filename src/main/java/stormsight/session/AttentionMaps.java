@@ -12,8 +12,8 @@ import stormsight.session.AttentionRequest.Kind;
 import stormsight.tokenizer.PaliGemmaPrompt;
 
 /**
- * A probe that keeps what an {@link AttentionRequest} asks for, reduced while the model runs: nothing else is computed, and of a vision tower at most one plane of
- * [tokens, tokens] stands in memory for its layers and one for their sum.
+ * A probe that keeps what an {@link AttentionRequest} asks for, reduced while the model runs: nothing else is computed, and of a vision tower at
+ * most one plane of [tokens, tokens] stands in memory for its layers and one for their sum.
  */
 public final class AttentionMaps implements Probe {
     private static final String NAME = "attention.";

@@ -20,8 +20,8 @@ import stormsight.program.Tensor;
 import stormsight.tokenizer.PaliGemmaPrompt;
 
 /**
- * Runs a model's programs with probes in them, step by step, and reads what they made: for research, which cares for every value. A {@link Session} is the way
- * to an answer alone. Used by one thread. Closing it frees the executor, not the model's files and not the backend.
+ * Runs a model's programs with probes in them, step by step, and reads what they made: for research, which cares for every value. A {@link Session}
+ * is the way to an answer alone. Used by one thread. Closing it frees the executor, not the model's files and not the backend.
  */
 public final class ModelRun implements AutoCloseable {
     private final Optional<Arena> owned;
@@ -103,11 +103,6 @@ public final class ModelRun implements AutoCloseable {
         return directory;
     }
 
-    /** Bytes that the backend holds beside the weights that it uses in place, those of the probes included. */
-    public long allocatedBytes() {
-        return executor.allocatedBytes();
-    }
-
     /** Makes the features of an image, which stay for the prompts to come. */
     public void encode(RgbImage image) {
         encode(encode, image);
@@ -130,8 +125,8 @@ public final class ModelRun implements AutoCloseable {
     }
 
     /**
-     * Answers a prompt about the image that was encoded last, each time with the most probable token. Every token of the answer is read by decode, the last one
-     * too, so that probes see all of them.
+     * Answers a prompt about the image that was encoded last, each time with the most probable token. Every token of the answer is read by decode,
+     * the last one too, so that probes see all of them.
      *
      * @param maxTokens most tokens of the answer
      * @return the tokens without the one that ended the answer

@@ -5,7 +5,8 @@ import stormsight.program.Program;
 
 /**
  * Something that looks into a model while it answers. A probe rewrites the model's programs before they are prepared, mostly with
- * {@link stormsight.analysis.Probes}, and reads what it added after each run. Several work together: each gets the programs as the one before it left them.
+ * {@link stormsight.analysis.Probes}, and reads what it added after each run. Several work together: each gets the programs as the one before it
+ * left them.
  */
 public interface Probe {
     /** The programs of a model. */

@@ -1,9 +1,9 @@
 /**
  * A loaded model, ready to answer ({@link stormsight.session.Session}) or to be looked into ({@link stormsight.session.ModelRun}).
  *
- * <p>Whatever looks into a model is a {@link stormsight.session.Probe}: it rewrites the programs before they are prepared and reads what it added after each
- * run. An ordinary session holds none, so it computes what it always did. {@link stormsight.session.AttentionMaps} is one; a new one is a class of its own.
- * This one keeps the decoder's hidden states of a prompt, [layers, tokens, hiddenSize]:
+ * <p>Whatever looks into a model is a {@link stormsight.session.Probe}: it rewrites the programs before they are prepared and reads what it added
+ * after each run. An ordinary session holds none, so it computes what it always did. {@link stormsight.session.AttentionMaps} is one; a new one is
+ * a class of its own. This one keeps the decoder's hidden states of a prompt, [layers, tokens, hiddenSize]:
  *
  * {@snippet :
  * final class States implements Probe {
@@ -39,7 +39,7 @@
  * }
  * }
  *
- * <p>{@link stormsight.analysis.Probes} has the rewrites: copies of any tensor, attention weights reduced on the device, blocked edges, reading states
- * through the model's head. The stages of a model that they can be put at are methods of {@link stormsight.model.PaliGemma}.
+ * <p>{@link stormsight.analysis.Probes} has the rewrites: copies of any tensor, attention weights reduced on the device, blocked edges, reading
+ * states through the model's head. The stages of a model that they can be put at are methods of {@link stormsight.model.PaliGemma}.
  */
 package stormsight.session;

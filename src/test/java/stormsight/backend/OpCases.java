@@ -405,7 +405,8 @@ public final class OpCases {
                 Op.Attention attention = attend.op(data, 1);
                 Op.Part part = new Op.Part(List.of(0), IntStream.range(0, attend.heads).boxed().toList(), 0, 0);
                 data.run(new Step(attend.position, attend.rows, attend.prefix), attention,
-                        new Op.AttentionWeights(attention, part, false, Op.Kept.EACH, data.output("weights", 1, attend.heads, attend.rows + 1, tokens + 2)));
+                        new Op.AttentionWeights(attention, part, false, Op.Kept.EACH,
+                                data.output("weights", 1, attend.heads, attend.rows + 1, tokens + 2)));
             });
             add("attentionParts_" + attend.name(), SUM, SUM_REASON, data -> parts(data, attend));
             add("blockedAttention_" + attend.name(), SUM, SUM_REASON, data -> {

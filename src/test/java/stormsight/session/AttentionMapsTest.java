@@ -132,7 +132,8 @@ class AttentionMapsTest {
     @ValueSource(strings = {"cpu", "scalar"})
     void visionHeadsKeepTheirLargestWeights(String backend) throws IOException {
         String golden = "paligemma-mqa";
-        Read read = read(golden, "caption en", backend, new AttentionRequest(Set.of(Kind.VISION), Optional.of(List.of(1)), Optional.of(new Heads(List.of(1)))));
+        Read read = read(golden, "caption en", backend,
+                new AttentionRequest(Set.of(Kind.VISION), Optional.of(List.of(1)), Optional.of(new Heads(List.of(1)))));
         AttentionMap found = read.vision().stream().filter(map -> map.name().equals(AttentionMap.VISION_HEADS)).findFirst().orElseThrow();
         int side = read.reading().side();
         int patches = side * side;
@@ -154,7 +155,8 @@ class AttentionMapsTest {
         String golden = "paligemma-mqa";
         String text = prompt(golden, 0).get("text").asString();
         Read all = read(golden, text, "cpu", EVERYTHING);
-        Read some = read(golden, text, "cpu", new AttentionRequest(EnumSet.allOf(Kind.class), Optional.of(List.of(0, 2)), Optional.of(new Heads(List.of(1)))));
+        Read some = read(golden, text, "cpu",
+                new AttentionRequest(EnumSet.allOf(Kind.class), Optional.of(List.of(0, 2)), Optional.of(new Heads(List.of(1)))));
         for (String name : List.of(AttentionMap.WORD_TO_IMAGE, AttentionMap.IMAGE_TO_WORD, AttentionMap.WHOLE)) {
             AttentionMap from = all.reading().map(name).orElseThrow();
             AttentionMap part = some.reading().map(name).orElseThrow();
@@ -209,9 +211,11 @@ class AttentionMapsTest {
     /** Image rows never see the answer, so the other direction ends with the prompt. */
     @Test
     void onlyWhatWasAskedForIsThere() throws IOException {
-        Read read = read("paligemma-mqa", "caption en", "cpu", new AttentionRequest(Set.of(Kind.IMAGE_TO_WORD), Optional.of(List.of(2)), Optional.empty()));
+        Read read = read("paligemma-mqa", "caption en", "cpu",
+                new AttentionRequest(Set.of(Kind.IMAGE_TO_WORD), Optional.of(List.of(2)), Optional.empty()));
         assertEquals(List.of(), read.vision());
-        assertEquals(List.of(AttentionMap.IMAGE_TO_WORD, AttentionMap.IMAGE_TO_WORD_SUM), read.reading().maps().stream().map(AttentionMap::name).toList());
+        assertEquals(List.of(AttentionMap.IMAGE_TO_WORD, AttentionMap.IMAGE_TO_WORD_SUM),
+                read.reading().maps().stream().map(AttentionMap::name).toList());
         assertTrue(read.reading().words(AttentionReading.Direction.IMAGE_TO_WORD).stream().noneMatch(Word::generated));
         assertTrue(read.reading().words().getLast().generated());
         assertEquals(List.of("mean"), read.reading().maps().getFirst().axes().get(1).labels());

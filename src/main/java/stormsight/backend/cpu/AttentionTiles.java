@@ -11,8 +11,8 @@ import stormsight.program.Step;
 
 /**
  * Softmax weights of tiles of rows, with lanes along rows. Query heads that stand side by side and read one key-value head may share a tile: row
- * r = i x share + g is row i of the g-th of them. The scores [key, row] of a tile stay in the thread's scratch, so that the softmax needs no sum across
- * lanes and both products of an attention are those of {@link Tile}.
+ * r = i x share + g is row i of the g-th of them. The scores [key, row] of a tile stay in the thread's scratch, so that the softmax needs no sum
+ * across lanes and both products of an attention are those of {@link Tile}.
  */
 final class AttentionTiles {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
