@@ -31,8 +31,9 @@ public record OpName(String op, String shape, DType dtype) {
             case Op.Attention attention -> new OpName(name, attention(step, attention, attention.out().rows()), DType.F32);
             case Op.BlockedAttention blocked -> new OpName(name,
                     attention(step, blocked.attention(), blocked.attention().out().rows()), DType.F32);
-            case Op.AttentionWeights weights -> new OpName(name,
-                    attention(step, weights.attention(), weights.out().shape().dimension(1)), DType.F32);
+            case Op.AttentionWeights weights -> new OpName(name, attention(step, weights.attention(), weights.rows()), DType.F32);
+            case Op.AttentionPeak peak -> new OpName(name, attention(step, peak.attention(), peak.out().columns()), DType.F32);
+            case Op.RowMax max -> new OpName(name, matrix(step, max.x()), DType.F32);
             case Op.Copy copy -> new OpName(name, matrix(step, copy.out()), DType.F32);
             case Op.LastRow last -> new OpName(name, matrix(step, last.x()), DType.F32);
             case Op.SoftCap cap -> new OpName(name, matrix(step, cap.x()), DType.F32);

@@ -150,9 +150,11 @@ public final class BenchCases {
         copy(17, 256, true, true);
         lastRow(17, 256, true, true);
         softCap(17, 256, true, true);
+        rowMax(17, 256, true, true);
         for (int image : IMAGES) {
             copy(image + TEXT, DECODER, false, image == IMAGES[0]);
             lastRow(image + TEXT, DECODER, false, image == IMAGES[0]);
+            rowMax(image, image, false, image == IMAGES[0]);
         }
         softCap(1, TABLE, false, true);
     }
@@ -447,6 +449,11 @@ public final class BenchCases {
         });
     }
 
+    private void rowMax(int rows, int columns, boolean small, boolean quick) {
+        Tensor x = input("x", rows, columns);
+        whole(new Op.RowMax(x, List.of(0), output("out", 1, rows)), new Step(0, rows, rows), small, quick, COPY, data -> data.floats(x, 1));
+    }
+
     private void sample(int vocabulary, int columns, Sampling sampling, boolean small, boolean quick) {
         Tensor logits = input("logits", 1, columns);
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
@@ -495,12 +502,21 @@ public final class BenchCases {
                     all(heads.queryColumns()));
         });
 
-        Op.AttentionWeights weights = new Op.AttentionWeights(op, output("weights", heads.queryHeads(), rows, tokens));
+        Op.Part part = new Op.Part(List.of(0), IntStream.range(0, heads.queryHeads()).boxed().toList(), 0, 0);
+        Op.AttentionWeights weights = new Op.AttentionWeights(op, part, false, Op.Kept.EACH, output("weights", heads.queryHeads(), rows, tokens));
         add(weights, step, "", small, quickProbes, SUM, "the last " + count + " rows, " + tokens + " keys of each head", data -> {
             attended(data, op, someQ, last);
             int[] planes = IntStream.range(0, heads.queryHeads()).flatMap(head -> IntStream.of(last).map(row -> head * rows + row)).toArray();
-            return sampled(data, weights, step, new Op.AttentionWeights(some, output("some weights", heads.queryHeads(), count, tokens)), someStep,
-                    planes, all(tokens));
+            Op.AttentionWeights someWeights = new Op.AttentionWeights(some, part, false, Op.Kept.EACH,
+                    output("some weights", heads.queryHeads(), count, tokens));
+            return sampled(data, weights, step, someWeights, someStep, planes, all(tokens));
+        });
+
+        Op.AttentionPeak peak = new Op.AttentionPeak(op, part, tokens, output("peak", heads.queryHeads(), rows));
+        add(peak, step, "", small, quickProbes, SUM, "the last " + count + " rows of each head", data -> {
+            attended(data, op, someQ, last);
+            Op.AttentionPeak somePeak = new Op.AttentionPeak(some, part, tokens, output("some peak", heads.queryHeads(), count));
+            return sampled(data, peak, step, somePeak, someStep, all(heads.queryHeads()), last);
         });
     }
 
