@@ -72,7 +72,7 @@ public final class ModelRun implements AutoCloseable {
 
     private static ModelRun open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener, List<Probe> probes, Function<PaliGemma, List<Program>> programs) {
-        Session.requireFit(directory, backend, limits, options);
+        Session.requireFits(directory, backend, limits, options);
         Arena arena = Arena.ofShared();
         try {
             PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
