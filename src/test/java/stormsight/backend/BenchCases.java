@@ -489,7 +489,7 @@ public final class BenchCases {
         });
 
         Tensor mask = new Tensor("mask", DType.U8, Shape.of(tokens, tokens), Tensor.Kind.INPUT, 1);
-        Tensor flags = new Tensor("flags", DType.I32, Shape.of(1), Tensor.Kind.INPUT, 1);
+        Tensor flags = new Tensor("flags", DType.I32, Shape.of(1, heads.queryHeads()), Tensor.Kind.INPUT, 1);
         add(new Op.BlockedAttention(op, mask, flags), step, "every third edge blocked", small, quickProbes, SUM, checked, data -> {
             attended(data, op, someQ, last);
             byte[] edges = new byte[tokens * tokens];
@@ -497,7 +497,7 @@ public final class BenchCases {
                 edges[i] = (byte) (data.random.nextInt(3) == 0 ? 1 : 0);
             }
             data.inputs.put(mask, MemorySegment.ofArray(edges));
-            data.ids(flags, new int[] {1});
+            data.ids(flags, IntStream.generate(() -> 1).limit(heads.queryHeads()).toArray());
             return sampled(data, new Op.BlockedAttention(op, mask, flags), step, new Op.BlockedAttention(some, mask, flags), someStep, last,
                     all(heads.queryColumns()));
         });

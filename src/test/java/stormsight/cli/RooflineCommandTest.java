@@ -44,9 +44,11 @@ class RooflineCommandTest {
         Run run = run(SHORT, "--plot", plot.toString());
         assertEquals(0, run.exitCode(), run.err());
         for (String expected : List.of("| read | ", "| multiply-add | ", "encode, ", "prefill, ", "decode, 1 rows", "| gatedGelu | gate_proj, up_proj | ",
-                "| attention | ", "| sample | token | ", " compute | ", " memory | ")) {
+                "| attention | ", "| sample | token | ")) {
             assertTrue(run.out().contains(expected), expected + " in " + run.out());
         }
+        // Which of the two bounds an operation depends on the machine.
+        assertTrue(run.out().lines().filter(line -> line.startsWith("| attention | ")).allMatch(line -> line.matches(".* (compute|memory) \\| .*")), run.out());
         assertEquals(3, run.out().lines().filter(line -> line.startsWith("| all ")).count());
         String svg = Files.readString(plot);
         for (String stage : List.of("encode", "prefill", "decode", "GB/s")) {
