@@ -4,10 +4,12 @@
     python evaluate.py check    --state DIR --model MODEL      the training forward against transformers
     python evaluate.py measure  --model MODEL --out FILE       held-out and shifted scenes
     python evaluate.py sample   --model MODEL --out FOLDER     scenes, questions and answers for other implementations
+    python evaluate.py dataset  --out FOLDER                   the sample's questions as a data set with boxes (sample does it too)
     python evaluate.py examples --model MODEL --out FOLDER     example images and their answers
 """
 import argparse
 import json
+import math
 import re
 import time
 from pathlib import Path
@@ -243,6 +245,36 @@ def sample(model, out):
             image.quantize(64, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(folder / name, optimize=True)
         files.append((name, np.asarray(Image.open(folder / name).convert("RGB")), scene.things, questions))
     print(json.dumps(record(engine, folder, files, CONFIG["seed"]), indent=1))
+    dataset(None, folder)
+
+
+def asked_about(prompt, objects):
+    """The objects that a question names: by colour and shape, by one of them, or all where it says just "objects"."""
+    singular, wanted, words = {p: s for s, p in scenes.PLURALS.items()}, [], re.findall(r"[a-z]+", prompt)
+    for i, word in enumerate(words):
+        color = words[i - 1] if words[i - 1] in scenes.COLORS else None
+        shape = singular.get(word, word) if singular.get(word, word) in scenes.SHAPES else None
+        if shape or word in ("object", "objects"):
+            wanted.append((color, shape))
+    return [o for o in objects if any(c in (None, o["name"].split()[0]) and s in (None, o["name"].split()[1]) for c, s in wanted)]
+
+
+def dataset(_, out):
+    """knockout.jsonl from answers.json: what is answered in words, with boxes [x, y, width, height] in pixels of the image."""
+    folder, lines = Path(out), []
+    for scene in json.loads((folder / "answers.json").read_text())["scenes"]:
+        width, height = Image.open(folder / scene["image"]).size
+        for q in scene["questions"]:
+            if not q["prompt"].startswith("answer en "):
+                continue
+            boxes = []
+            for thing in asked_about(q["prompt"], scene["objects"]):
+                y1, x1, y2, x2 = thing["box"]
+                left, top = int(x1 * width + .02), int(y1 * height + .02)
+                boxes.append([left, top, math.ceil(x2 * width - .02) - left, math.ceil(y2 * height - .02) - top])
+            lines.append(json.dumps({"image": scene["image"], "question": q["prompt"][len("answer en "):], "answer": q["expected"],
+                                     "boxes": boxes, "category": q["task"]}))
+    (folder / "knockout.jsonl").write_text("\n".join(lines) + "\n")
 
 
 EXAMPLES = {"kitchen": ("tiles", 3, "star"), "awning": ("stripes", 2, "triangle"), "sunset": ("gradient", 4, "ring"),
@@ -322,11 +354,13 @@ def check(state, folder, count=64):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("export", "check", "measure", "sample", "examples"))
+    parser.add_argument("what", choices=("export", "check", "measure", "sample", "dataset", "examples"))
     parser.add_argument("--state")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model")
     parser.add_argument("--out")
     args = parser.parse_args()
+    if args.model is None and args.what != "dataset":
+        parser.error("--model is missing")
     torch.set_num_threads(2)
     if args.what in ("export", "check"):
         globals()[args.what](args.state, args.model)

@@ -178,6 +178,8 @@ final class Lowering {
                 case Op.Attention attention -> Attention.lower(attention, this);
                 case Op.BlockedAttention blocked -> Attention.lower(blocked, this);
                 case Op.AttentionWeights weights -> Attention.lower(weights, this);
+                case Op.AttentionPeak peak -> Attention.lower(peak, this);
+                case Op.RowMax max -> Rows.lower(max, this);
                 case Op.Copy copy -> Rows.lower(copy, this);
                 case Op.LastRow lastRow -> Rows.lower(lastRow, this);
                 case Op.SoftCap softCap -> Rows.lower(softCap, this);

@@ -21,6 +21,11 @@ final class Profile {
         bytesIn += result.getTotalBytesCopyIn();
         bytesOut += result.getTotalBytesCopyOut();
         kernelNanos += result.getDeviceKernelTime();
+        addCompilation(result);
+    }
+
+    /** A graph that was compiled and did not run. */
+    void addCompilation(TornadoProfilerResult result) {
         jitNanos += result.getTornadoCompilerTime();
         driverNanos += result.getDriverInstallTime();
     }

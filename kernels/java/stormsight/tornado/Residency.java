@@ -36,7 +36,9 @@ final class Residency implements AutoCloseable {
     /** Inputs up to that size are sent with every step, larger ones when they were written. */
     static final long SMALL_INPUT_BYTES = 64;
     /** Host memory that one load takes at most, unless one array alone is larger. */
-    private static final long LOAD_BYTES = 1L << 31;
+    private static final long LOAD_BYTES = 1L << 30;
+    /** The same for the first load: a device must have run something before its compilers can be timed, so this one is waited for. */
+    private static final long FIRST_LOAD_BYTES = 1L << 26;
     /** Arrays of one load: TornadoVM gives a graph's description {@code 8192} bytes. */
     private static final int LOAD_ARRAYS = 200;
 
@@ -54,6 +56,11 @@ final class Residency implements AutoCloseable {
             return arrays;
         }
 
+        long bytes() {
+            return bytes;
+        }
+
+        /** To be called once, by any thread. */
         void fill() {
             fills.forEach(Runnable::run);
             fills.clear();
@@ -252,7 +259,8 @@ final class Residency implements AutoCloseable {
     }
 
     private Load load(long bytes) {
-        if (loads.isEmpty() || loads.getLast().bytes + bytes > LOAD_BYTES || loads.getLast().arrays.size() == LOAD_ARRAYS) {
+        long limit = loads.size() == 1 ? FIRST_LOAD_BYTES : LOAD_BYTES;
+        if (loads.isEmpty() || loads.getLast().bytes + bytes > limit || loads.getLast().arrays.size() == LOAD_ARRAYS) {
             loads.add(new Load());
         }
         Load load = loads.getLast();

@@ -25,6 +25,13 @@ final class Runtime {
 
     private static final String MEMORY_LIMIT = "tornado.device.memory";
 
+    /** The enum by whose identity hashes TornadoVM's OpenCL backend orders declarations. */
+    private static final String VARIABLE_TYPES = "uk.ac.manchester.tornado.drivers.opencl.graal.lir.OCLKind";
+    /** More hashes than a JVM has given out before it gets here. */
+    private static final int FIRST_HASH = 1 << 20;
+    /** Hashes that other threads may take between two of ours, if they count up at all. */
+    private static final int LARGEST_GAP = 1000;
+
     private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
     private static List<Device> devices;
@@ -48,6 +55,7 @@ final class Runtime {
             }
             long start = System.nanoTime();
             try {
+                orderDeclarations();
                 devices = find();
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
             } catch (RuntimeException | ExceptionInInitializerError | UnsatisfiedLinkError | NoClassDefFoundError e) {
@@ -57,6 +65,32 @@ final class Runtime {
             startNanos = System.nanoTime() - start;
         }
         return devices;
+    }
+
+    /**
+     * Gives the types of OpenCL variables the same identity hashes in every JVM that was started with {@code -XX:hashCode=3}, as our argument files do:
+     * hashes count up then. TornadoVM declares variables in their order, and drivers find compiled kernels by their source code.
+     */
+    private static void orderDeclarations() {
+        Object[] types;
+        try {
+            types = Class.forName(VARIABLE_TYPES).getEnumConstants();
+        } catch (ClassNotFoundException e) {
+            // Not the OpenCL backend, or a version that names its types otherwise: kernels are compiled anew at every start.
+            return;
+        }
+        int hash = System.identityHashCode(new Object());
+        int gap = System.identityHashCode(new Object()) - hash;
+        if (gap < 0 || gap > LARGEST_GAP) {
+            return;
+        }
+        while (hash < FIRST_HASH) {
+            hash = System.identityHashCode(new Object());
+        }
+        // Nothing between here and there that loads a class or waits: other threads take hashes, too.
+        for (int i = 0; i < types.length; i++) {
+            System.identityHashCode(types[i]);
+        }
     }
 
     /** How long TornadoVM and its drivers took to start. */
@@ -149,6 +183,9 @@ final class Runtime {
         }
         List<String> lines = COLOUR.matcher(cause.getMessage()).replaceAll("").lines().map(String::strip)
                 .filter(line -> !line.isEmpty()).toList();
+        if (lines.stream().anyMatch(line -> line.contains("No OpenCL platforms found"))) {
+            return "there is no OpenCL platform; install the driver of a device, or PoCL";
+        }
         for (String lead : List.of("The internal error is:", "Reason:")) {
             for (String line : lines) {
                 if (line.startsWith(lead)) {

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import stormsight.backend.Backend;
+import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
 import stormsight.backend.PlannedLaunch;
@@ -46,6 +47,11 @@ final class TornadoVm implements Backend {
             }
         }
         return launches;
+    }
+
+    @Override
+    public Ceilings ceilings(int repetitions) {
+        return Peaks.measure(device, repetitions);
     }
 
     @Override

@@ -142,6 +142,26 @@ class ResidencyTest {
         }));
     }
 
+    /** Weights are read on a thread of their own; what fails there is thrown by prepare, which frees everything. */
+    @TestFactory
+    Stream<DynamicTest> throwsWhatFailsWhileWeightsAreRead() {
+        return Devices.all().stream().map(info -> Runtime.device(info.id())).map(device -> DynamicTest.dynamicTest(device.info().id(), () -> {
+            int columns = 64;
+            Tensor w = new Tensor("w", DType.F32, Shape.of(columns), Tensor.Kind.WEIGHT, 1);
+            Tensor x = new Tensor("x", DType.F32, Shape.of(2, columns), Tensor.Kind.INPUT, 1);
+            Tensor out = new Tensor("out", DType.F32, Shape.of(2, columns), Tensor.Kind.OUTPUT, 1);
+            Program program = new Program("norm", List.of(Segment.once("all", List.of(new Op.RmsNorm(x, w, 1e-6f, Optional.empty(), out)))));
+            MemorySegment closed;
+            try (Arena arena = Arena.ofShared()) {
+                closed = arena.allocate(w.bytes());
+            }
+            Map<Tensor, HostTensor> weights = Map.of(w, HostTensor.of(DType.F32, w.shape(), closed));
+            IllegalStateException e = assertThrows(IllegalStateException.class,
+                    () -> GraphExecutor.prepare(device, weights, List.of(program), RunListener.NONE));
+            assertEquals("Already closed", e.getMessage());
+        }));
+    }
+
     private static MemorySegment floats(Arena arena, Random random, int count) {
         MemorySegment data = arena.allocate(4L * count);
         for (int i = 0; i < count; i++) {

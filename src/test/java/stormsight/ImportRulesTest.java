@@ -24,16 +24,19 @@ class ImportRulesTest {
     private static final String PROGRAM = "stormsight.program";
     private static final String CHECKPOINT = "stormsight.checkpoint";
     private static final String IMAGE = "stormsight.image";
+    private static final String FIGURE = "stormsight.figure";
     private static final String TOKENIZER = "stormsight.tokenizer";
     private static final String MODEL = "stormsight.model";
     private static final String ANALYSIS = "stormsight.analysis";
     private static final String BACKEND = "stormsight.backend";
     private static final String SESSION = "stormsight.session";
+    private static final String BENCH = "stormsight.bench";
 
     private static final Map<String, Set<String>> ALLOWED = Map.ofEntries(
             Map.entry(PROGRAM, Set.of()),
             Map.entry(CHECKPOINT, Set.of(PROGRAM)),
             Map.entry(IMAGE, Set.of()),
+            Map.entry(FIGURE, Set.of(IMAGE)),
             Map.entry(TOKENIZER, Set.of(CHECKPOINT)),
             Map.entry(MODEL, Set.of(PROGRAM, CHECKPOINT)),
             Map.entry(ANALYSIS, Set.of(PROGRAM)),
@@ -42,7 +45,8 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(SESSION, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND)),
-            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION)));
+            Map.entry(BENCH, Set.of(PROGRAM, IMAGE, FIGURE, MODEL, BACKEND, SESSION)),
+            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION, BENCH, FIGURE)));
 
     @Test
     void everyImportPointsDown() throws IOException {

@@ -1,5 +1,6 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.BackendException;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -42,6 +43,14 @@ public final class Attention {
 
     private static final int GENERAL_ITEMS = 8;
 
+    /** Parts of the mode of {@link #weights}: heads are averaged; layers are added up, or have planes of their own. */
+    private static final int HEAD_MEAN = 1;
+    private static final int LAYER_SUM = 2;
+    private static final int EACH_LAYER = 4;
+
+    /** Periods of sliding windows are below. */
+    private static final int MOST_PERIOD = 64;
+
     private Attention() {}
 
     public static void lower(Op.Attention op, Tasks tasks) {
@@ -49,7 +58,7 @@ public final class Attention {
     }
 
     public static void lower(Op.BlockedAttention op, Tasks tasks) {
-        lower(op.attention(), tasks, tasks.bytes(op.blocked()), op.blocked().columns(), tasks.ints(op.layerFlags()));
+        lower(op.attention(), tasks, tasks.bytes(op.blocked()), op.blocked().columns(), tasks.ints(op.flags()));
     }
 
     private static void lower(Op.Attention op, Tasks tasks, ByteArray blocked, int tokens, IntArray flags) {
@@ -98,17 +107,41 @@ public final class Attention {
         }
     }
 
-    public static void lower(Op.AttentionWeights weights, Tasks tasks) {
-        Op.Attention op = weights.attention();
-        Op.Heads heads = op.heads();
-        int window = op.window().map(Op.SlidingWindow::size).orElse(0);
-        int period = op.window().map(Op.SlidingWindow::period).orElse(1);
-        int capacity = weights.out().shape().dimension(1);
-        tasks.task("Attention.weights", Geometry.items(Math.multiplyExact(capacity, heads.queryHeads()), GENERAL_ITEMS),
-                (graph, name) -> graph.task(name, Attention::weights, tasks.context(), tasks.step(), tasks.floats(op.q()),
-                        tasks.floats(op.k()), tasks.noBytes(), tasks.floats(weights.out()), tasks.stride(op.k()), tasks.stride(weights.out()),
-                        capacity, weights.out().columns(), heads.queryHeads(), heads.queryHeads() / heads.keyValueHeads(),
-                        heads.headDim(), op.scale(), op.softCap(), window, period));
+    /** What a probe's kernels get of the operation that it looks into and of the part that it takes, as numbers. */
+    private record Tapped(FloatArray q, FloatArray k, int stride, Op.Part part, int headMask, int layersLow, int layersHigh, Op.Heads heads,
+            int group, float scale, float cap, int windows) {
+        static Tapped of(Op.Attention op, Op.Part part, Tasks tasks) {
+            if (part.heads().getLast() >= Integer.SIZE) {
+                throw new BackendException("a probe of head " + part.heads().getLast() + ": kernels know " + Integer.SIZE + " heads");
+            }
+            return new Tapped(tasks.floats(op.q()), tasks.floats(op.k()), tasks.stride(op.k()), part, Probed.mask(part.heads(), 0),
+                    Probed.mask(part.layers(), 0), Probed.mask(part.layers(), Integer.SIZE), op.heads(),
+                    op.heads().queryHeads() / op.heads().keyValueHeads(), op.scale(), op.softCap(),
+                    op.window().map(window -> window.size() * MOST_PERIOD + window.period()).orElse(0));
+        }
+    }
+
+    public static void lower(Op.AttentionWeights op, Tasks tasks) {
+        Tapped of = Tapped.of(op.attention(), op.part(), tasks);
+        int mode = (op.headMean() ? HEAD_MEAN : 0) + switch (op.kept()) {
+            case EACH -> EACH_LAYER;
+            case SUM -> LAYER_SUM;
+            case LAST -> 0;
+        };
+        int planes = op.headMean() ? 1 : op.part().heads().size();
+        tasks.task("Attention.weights", Geometry.items(Math.multiplyExact(op.rows(), planes), GENERAL_ITEMS),
+                (graph, name) -> graph.task(name, Attention::weights, tasks.context(), tasks.step(), of.q, of.k, tasks.floats(op.out()), of.stride,
+                        op.rows(), op.out().columns(), of.part.firstRow(), of.part.firstKey(), of.headMask, of.layersLow, of.layersHigh, mode,
+                        of.heads.queryHeads(), of.group, of.heads.headDim(), of.scale, of.cap, of.windows));
+    }
+
+    public static void lower(Op.AttentionPeak op, Tasks tasks) {
+        Tapped of = Tapped.of(op.attention(), op.part(), tasks);
+        int rows = op.out().columns();
+        tasks.task("Attention.peak", Geometry.items(Math.multiplyExact(rows, op.part().heads().size()), GENERAL_ITEMS),
+                (graph, name) -> graph.task(name, Attention::peak, tasks.context(), tasks.step(), of.q, of.k, tasks.floats(op.out()), of.stride,
+                        rows, op.keys(), of.part.firstRow(), of.part.firstKey(), of.headMask, of.layersLow, of.layersHigh,
+                        of.heads.queryHeads(), of.group, of.heads.headDim(), of.scale, of.cap, of.windows));
     }
 
     /** How far back token i past the prefix sees: i - j below it. */
@@ -135,10 +168,7 @@ public final class Attention {
     /** The score of key j for token i from their product, or {@link #UNSEEN}. */
     static float score(float product, int i, int j, int first, int end, ByteArray blocked, int tokens, int blocks, float scale,
             float cap) {
-        float s = product * scale;
-        if (cap > 0) {
-            s = cap * TornadoMath.tanh(s / cap);
-        }
+        float s = capped(product * scale, cap);
         if (j < first || j >= end) {
             s = UNSEEN;
         }
@@ -152,11 +182,19 @@ public final class Attention {
         return s;
     }
 
-    /** Whether the probe's mask counts in this layer, 1 or 0. */
-    static int blocks(IntArray flags, int layerNumber, int tokens) {
+    static float capped(float s, float cap) {
+        float capped = s;
+        if (cap > 0) {
+            capped = cap * TornadoMath.tanh(s / cap);
+        }
+        return capped;
+    }
+
+    /** Not 0 if the probe's mask counts in this layer and query head. */
+    static int blocks(IntArray flags, int layerNumber, int heads, int head, int tokens) {
         int blocks = 0;
         if (tokens > 0) {
-            blocks = flags.get(layerNumber);
+            blocks = flags.get(layerNumber * heads + head);
         }
         return blocks;
     }
@@ -186,7 +224,7 @@ public final class Attention {
         int columns = heads / group * dim;
         int base = layer * stride + head / group * dim;
         int reach = reach(number, window, period);
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         int i = position + firstRow + r;
         int first = first(i, prefix, reach);
         int end = end(i, prefix, keys);
@@ -291,7 +329,7 @@ public final class Attention {
         int base = layer * stride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
         int end = end(i, prefix, keys) * run;
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         if (lane < dim) {
             qs[lane] = q.get(head * dim + lane);
         }
@@ -382,7 +420,7 @@ public final class Attention {
         int columns = heads / group * dim;
         int base = layer * stride + head / group * dim;
         int reach = reach(number, window, period);
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         int from = first(position + firstRow, prefix, reach);
         int to = end(position + firstRow + count - 1, prefix, keys);
         if (count < 1) {
@@ -531,7 +569,7 @@ public final class Attention {
         int base = layer * stride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
         int end = end(i, prefix, keys) * run;
-        int blocks = blocks(flags, number, tokens);
+        int blocks = blocks(flags, number, heads, head, tokens);
         for (int d = 0; d < dim; d++) {
             sums[d] = 0;
         }
@@ -627,7 +665,7 @@ public final class Attention {
             int base = layer * stride + head / group * dim;
             int first = first(i, prefix, reach(number, window, period));
             int end = end(i, prefix, keys);
-            int blocks = blocks(flags, number, tokens);
+            int blocks = blocks(flags, number, heads, head, tokens);
             for (int d = 0; d < dim; d++) {
                 out.set(outStart + d, 0);
             }
@@ -658,47 +696,120 @@ public final class Attention {
         }
     }
 
-    /** The weights that {@link #flash} gives the keys, 0 for those that a row does not see. An item handles one row of one query head. */
-    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, ByteArray blocked, FloatArray out,
-            int stride, int outStride, int capacity, int capacityKeys, int heads, int group, int dim, float scale, float cap,
-            int window, int period) {
-        int row = context.globalIdx % capacity;
-        int head = context.globalIdx / capacity;
-        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
-        if (row < limit && head < heads) {
-            int layer = step.get(StepBuffer.LAYER);
+    /** The product of a query and a key. */
+    static float product(FloatArray q, FloatArray k, int query, int key, int dim) {
+        float product = 0;
+        for (int d = 0; d < dim; d++) {
+            product += q.get(query + d) * k.get(key + d);
+        }
+        return product;
+    }
+
+    /**
+     * The weights that {@link #flash} gives the keys, 0 for those that a row does not see, of some layers and heads. An item handles one row of one
+     * plane: of one head, or of the mean over all chosen ones.
+     *
+     * @param windows size of the sliding window times {@link #MOST_PERIOD} plus its period, 0 for none: a task has no room for both
+     */
+    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out, int stride, int rows,
+            int keys, int firstRow, int firstKey, int headMask, int layersLow, int layersHigh, int mode, int heads, int group, int dim,
+            float scale, float cap, int windows) {
+        int row = context.globalIdx % rows;
+        int plane = context.globalIdx / rows;
+        int number = step.get(StepBuffer.LAYER_NUMBER);
+        int place = Probed.place(number, layersLow, layersHigh);
+        int planes = mode % 2 == HEAD_MEAN ? 1 : Probed.count(headMask, heads);
+        if (place >= 0 && plane < planes && firstRow + row < step.get(StepBuffer.ROWS)) {
             int position = step.get(StepBuffer.POSITION);
             int prefix = step.get(StepBuffer.PREFIX);
-            int keys = position + step.get(StepBuffer.ROWS);
-            int i = position + row;
-            int qStart = (row * heads + head) * dim;
-            int outStart = layer * outStride + (head * capacity + row) * capacityKeys;
+            int all = position + step.get(StepBuffer.ROWS);
+            int i = position + firstRow + row;
             int columns = heads / group * dim;
-            int base = layer * stride + head / group * dim;
-            int first = first(i, prefix, reach(step.get(StepBuffer.LAYER_NUMBER), window, period));
-            int end = end(i, prefix, keys);
+            int first = first(i, prefix, reach(number, windows / MOST_PERIOD, TornadoMath.max(1, windows % MOST_PERIOD)));
+            int end = end(i, prefix, all);
+            int written = TornadoMath.min(keys, all - firstKey);
+            int outPlane = mode >= EACH_LAYER ? place * planes + plane : plane;
+            int outStart = (outPlane * rows + row) * keys;
+            int add = 0;
+            if (mode / 2 == LAYER_SUM / 2 && place > 0) {
+                add = 1;
+            }
+            float share = 1;
+            if (mode % 2 == HEAD_MEAN) {
+                share = 1.0f / Probed.count(headMask, heads);
+            }
+            int found = 0;
+            for (int head = 0; head < heads; head++) {
+                if (((headMask >> head) & 1) == 1) {
+                    if (mode % 2 == HEAD_MEAN || found == plane) {
+                        int query = ((firstRow + row) * heads + head) * dim;
+                        int base = step.get(StepBuffer.LAYER) * stride + head / group * dim;
+                        float max = UNSEEN;
+                        float total = 0;
+                        for (int j = first; j < end; j++) {
+                            float s = capped(product(q, k, query, base + j * columns, dim) * scale, cap);
+                            float larger = TornadoMath.max(max, s);
+                            total = total * TornadoMath.exp(max - larger) + TornadoMath.exp(s - larger);
+                            max = larger;
+                        }
+                        for (int c = 0; c < written; c++) {
+                            int j = firstKey + c;
+                            float weight = 0;
+                            if (j >= first && j < end) {
+                                float s = capped(product(q, k, query, base + j * columns, dim) * scale, cap);
+                                weight = TornadoMath.exp(s - max) / total * share;
+                            }
+                            if (add == 1) {
+                                weight += out.get(outStart + c);
+                            }
+                            out.set(outStart + c, weight);
+                        }
+                        // The next head of a mean is added to this one.
+                        add = 1;
+                    }
+                    found++;
+                }
+            }
+        }
+    }
+
+    /** For each row the largest of the {@link #weights} of a range of keys, of some layers and heads. An item handles one row of one head. */
+    public static void peak(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out, int stride, int rows, int keys,
+            int firstRow, int firstKey, int headMask, int layersLow, int layersHigh, int heads, int group, int dim, float scale, float cap,
+            int windows) {
+        int row = context.globalIdx % rows;
+        int plane = context.globalIdx / rows;
+        int number = step.get(StepBuffer.LAYER_NUMBER);
+        int place = Probed.place(number, layersLow, layersHigh);
+        int planes = Probed.count(headMask, heads);
+        if (place >= 0 && plane < planes && firstRow + row < step.get(StepBuffer.ROWS)) {
+            int position = step.get(StepBuffer.POSITION);
+            int prefix = step.get(StepBuffer.PREFIX);
+            int all = position + step.get(StepBuffer.ROWS);
+            int i = position + firstRow + row;
+            int columns = heads / group * dim;
+            int first = first(i, prefix, reach(number, windows / MOST_PERIOD, TornadoMath.max(1, windows % MOST_PERIOD)));
+            int end = end(i, prefix, all);
+            int head = Probed.member(plane, headMask, heads);
+            int query = ((firstRow + row) * heads + head) * dim;
+            int base = step.get(StepBuffer.LAYER) * stride + head / group * dim;
             float max = UNSEEN;
+            float largest = UNSEEN;
             float total = 0;
             for (int j = first; j < end; j++) {
-                float product = 0;
-                for (int d = 0; d < dim; d++) {
-                    product += q.get(qStart + d) * k.get(base + j * columns + d);
-                }
-                float s = score(product, i, j, first, end, blocked, 0, 0, scale, cap);
+                float s = capped(product(q, k, query, base + j * columns, dim) * scale, cap);
                 float larger = TornadoMath.max(max, s);
                 total = total * TornadoMath.exp(max - larger) + TornadoMath.exp(s - larger);
                 max = larger;
-                out.set(outStart + j, s);
+                if (j >= firstKey && j < firstKey + keys) {
+                    largest = TornadoMath.max(largest, s);
+                }
             }
-            for (int j = 0; j < first; j++) {
-                out.set(outStart + j, 0);
+            float weight = 0;
+            if (largest > SEEN) {
+                weight = TornadoMath.exp(largest - max) / total;
             }
-            for (int j = first; j < end; j++) {
-                out.set(outStart + j, TornadoMath.exp(out.get(outStart + j) - max) / total);
-            }
-            for (int j = end; j < keys; j++) {
-                out.set(outStart + j, 0);
-            }
+            out.set((place * planes + plane) * rows + row, weight);
         }
     }
 }

@@ -42,6 +42,13 @@ public final class Rows {
                         tasks.stride(op.x()), op.x().rows(), op.x().columns(), op.cap()));
     }
 
+    public static void lower(Op.RowMax op, Tasks tasks) {
+        tasks.task("rowMax", Geometry.items(op.x().rows(), GROUP),
+                (graph, name) -> graph.task(name, Rows::rowMax, tasks.context(), tasks.step(), tasks.floats(op.x()), tasks.floats(op.out()),
+                        tasks.stride(op.x()), op.x().rows(), op.x().columns(), Probed.mask(op.layers(), 0),
+                        Probed.mask(op.layers(), Integer.SIZE)));
+    }
+
     private static Geometry items(Tensor tensor) {
         return Geometry.items(Math.multiplyExact(tensor.rows(), tensor.columns()), GROUP);
     }
@@ -83,6 +90,21 @@ public final class Rows {
         if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
             int index = step.get(StepBuffer.LAYER) * stride + item;
             x.set(index, cap * TornadoMath.tanh(x.get(index) / cap));
+        }
+    }
+
+    /** {@code out[p, i] = max over c of x[i, c]} in the p-th of the chosen layers. An item handles one row. */
+    public static void rowMax(KernelContext context, IntArray step, FloatArray x, FloatArray out, int stride, int rows, int columns,
+            int layersLow, int layersHigh) {
+        int row = context.globalIdx;
+        int place = Probed.place(step.get(StepBuffer.LAYER_NUMBER), layersLow, layersHigh);
+        if (place >= 0 && row < TornadoMath.min(step.get(StepBuffer.ROWS), rows)) {
+            int start = step.get(StepBuffer.LAYER) * stride + row * columns;
+            float largest = x.get(start);
+            for (int c = 1; c < columns; c++) {
+                largest = TornadoMath.max(largest, x.get(start + c));
+            }
+            out.set(place * rows + row, largest);
         }
     }
 }

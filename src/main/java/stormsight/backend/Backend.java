@@ -42,6 +42,14 @@ public interface Backend extends AutoCloseable {
         return launches;
     }
 
+    /**
+     * Measures what the device does at most. Takes seconds, and memory well beyond the device's caches.
+     *
+     * @param repetitions how often each rate is measured, at least 1
+     * @throws BackendException if the device has too little memory for it
+     */
+    Ceilings ceilings(int repetitions);
+
     /** Frees the device. Executors must be closed before. */
     @Override
     void close();

@@ -20,6 +20,12 @@ public interface Executor extends AutoCloseable {
     void run(Program program, Step step);
 
     /**
+     * Runs a program as {@link #run} does and times each operation: with a clock around it on a processor; with the driver's clocks on a device, in a
+     * second run of the same. It may allocate.
+     */
+    RunProfile profile(Program program, Step step);
+
+    /**
      * Copies the first {@code from.byteSize()} bytes of an input, all layers of a stack one after the other.
      *
      * @throws IllegalArgumentException if the tensor is no INPUT of a prepared program, or is smaller than that

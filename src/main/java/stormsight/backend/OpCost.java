@@ -36,9 +36,12 @@ public record OpCost(long bytes, long operations) {
             case Op.Store store -> elements(step, store.x(), 2, 0);
             case Op.Attention attention -> attention(attention, step, attention.out().rows());
             case Op.BlockedAttention blocked -> attention(blocked.attention(), step, blocked.attention().out().rows());
-            case Op.AttentionWeights weights -> {
-                OpCost both = attention(weights.attention(), step, weights.out().shape().dimension(1));
-                yield new OpCost(both.bytes, both.operations / 2);
+            case Op.AttentionWeights weights -> weights(weights.attention(), weights.part(), step, weights.rows(), weights.out().columns(),
+                    weights.headMean() ? 1 : weights.part().heads().size());
+            case Op.AttentionPeak peak -> weights(peak.attention(), peak.part(), step, peak.out().columns(), 1, peak.part().heads().size());
+            case Op.RowMax max -> {
+                long rows = Math.min(step.rows(), max.x().rows());
+                yield new OpCost(rows * (rowBytes(max.x()) + Float.BYTES), rows * max.x().columns());
             }
             case Op.Copy copy -> elements(step, copy.out(), 2, 0);
             case Op.LastRow last -> new OpCost(2 * rowBytes(last.out()), 0);
@@ -63,6 +66,15 @@ public record OpCost(long bytes, long operations) {
     private static OpCost elements(Step step, Tensor out, int times, int operations) {
         long elements = rows(step, out) * out.columns();
         return new OpCost(times * Float.BYTES * elements, operations * elements);
+    }
+
+    /** Scores of the chosen heads in the chosen rows, without the values; every row counts as if it saw every key. */
+    private static OpCost weights(Op.Attention attention, Op.Part part, Step step, int capacity, int columns, int planes) {
+        long keys = step.position() + step.rows();
+        long rows = Math.max(0, Math.min(step.rows() - part.firstRow(), capacity));
+        long written = planes * rows * Math.min(columns, keys) * Float.BYTES;
+        return new OpCost(written + keys * rowBytes(attention.k()) + rows * rowBytes(attention.q()),
+                2 * rows * keys * part.heads().size() * attention.heads().headDim());
     }
 
     private static OpCost attention(Op.Attention attention, Step step, int capacity) {

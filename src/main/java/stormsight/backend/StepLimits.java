@@ -80,18 +80,14 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
                     if (blocked.blocked().rows() != blocked.blocked().columns()) {
                         throw new IllegalArgumentException(blocked.blocked() + " is not square");
                     }
-                    long flags = blocked.layerFlags().shape().elements();
-                    if (flags < segment.firstLayer() + segment.layers()) {
+                    if (blocked.flags().rows() < segment.firstLayer() + segment.layers()) {
                         throw new IllegalArgumentException(segment.name() + " runs layers up to "
-                                + (segment.firstLayer() + segment.layers() - 1) + ", " + blocked.layerFlags() + " has " + flags);
+                                + (segment.firstLayer() + segment.layers() - 1) + ", " + blocked.flags() + " has " + blocked.flags().rows());
                     }
                 }
-                case Op.AttentionWeights weights -> {
-                    int capacity = weights.out().shape().dimension(1);
-                    reads(weights.attention().q(), weights.attention().q().rows(), capacity);
-                    position(capacity, weights.attention().k().rows(), weights.attention().k());
-                    position(capacity, weights.out().columns(), weights.out());
-                }
+                case Op.AttentionWeights weights -> weights(weights.attention());
+                case Op.AttentionPeak peak -> weights(peak.attention());
+                case Op.RowMax max -> rows(max.x());
                 case Op.Copy copy -> {
                     rows(copy.out());
                     reads(copy.x(), copy.x().rows(), copy.out().rows());
@@ -109,10 +105,20 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
             position(capacity, attention.v().rows(), attention.v());
         }
 
+        /** A probe looks at rows and keys that its attention has. */
+        private void weights(Op.Attention attention) {
+            rows(attention.q());
+            position(attention.q().rows(), attention.k().rows(), attention.k());
+        }
+
         /** The rows of a run are at most those of the largest tensor that it writes. */
         private void rows(Tensor tensor) {
-            if (tensor.rows() > largestRows) {
-                largestRows = tensor.rows();
+            rows(tensor.rows(), tensor);
+        }
+
+        private void rows(int capacity, Tensor tensor) {
+            if (capacity > largestRows) {
+                largestRows = capacity;
                 largest = tensor;
             }
         }

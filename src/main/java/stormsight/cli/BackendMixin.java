@@ -29,10 +29,15 @@ final class BackendMixin {
 
     @Option(names = "--threads", paramLabel = "N", description = "Threads of a CPU backend. Default: one a core.")
     private void threads(int count) {
-        if (count < 1 || count > MOST_THREADS) {
-            throw new ParameterException(spec.commandLine(), "--threads " + count + " is not in 1 .. " + MOST_THREADS);
-        }
+        checkThreads(count, spec);
         threads = count;
+    }
+
+    /** @throws ParameterException if so many threads cannot be wanted */
+    static void checkThreads(int count, CommandSpec command) {
+        if (count < 1 || count > MOST_THREADS) {
+            throw new ParameterException(command.commandLine(), "--threads " + count + " is not in 1 .. " + MOST_THREADS);
+        }
     }
 
     Backend open() {

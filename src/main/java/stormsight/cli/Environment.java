@@ -1,8 +1,41 @@
 package stormsight.cli;
 
+import java.lang.management.ManagementFactory;
+import java.net.URISyntaxException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import stormsight.bench.Machine;
+
 /** The only place that reads and sets system properties, but for those of the tokenizers library, which the tokenizer sets. */
 final class Environment {
+    /** An agent that waits for a debugger at a port can be there only once. */
+    private static final String DEBUGGER = "-agentlib:jdwp";
+
     private Environment() {}
+
+    /** A command that runs {@link Main} with the flags and the class path of this JVM, and so with its backends. */
+    static List<String> javaCommand(String... arguments) {
+        List<String> command = new ArrayList<>();
+        command.add(ProcessHandle.current().info().command().orElse(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> !flag.startsWith(DEBUGGER)).forEach(command::add);
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
+        command.addAll(List.of(arguments));
+        return command;
+    }
+
+    /** Where this runs, for results. */
+    static Machine machine() {
+        Path built;
+        try {
+            built = Path.of(Main.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        } catch (URISyntaxException e) {
+            throw new IllegalStateException(e);
+        }
+        String architecture = System.getProperty("os.arch");
+        return Machine.here(Version.text(), System.getProperty("os.name") + " " + System.getProperty("os.version") + ", " + architecture,
+                architecture, built);
+    }
 
     /** Whether standard error is a terminal; the launcher knows, Java cannot tell. */
     static boolean terminal() {

@@ -136,7 +136,7 @@ final class Generate implements Runnable {
         StartUp parts = startUp.get();
         Report.line(err, "runtime", Report.seconds(parts.runtime()));
         Report.line(err, "lowering", Report.seconds(parts.lowering()));
-        Report.line(err, "upload", Report.seconds(parts.upload()));
+        Report.line(err, "upload", Report.seconds(parts.upload()) + ", beside compiling " + Report.seconds(parts.read()) + " of reading weights");
         Report.line(err, "compile", Report.seconds(parts.compile()) + ", of it and the upload JIT " + Report.seconds(parts.jit()) + ", driver "
                 + Report.seconds(parts.driver()) + ", " + parts.kernels() + " kernels");
         Report.line(err, "first encode", Report.seconds(firstEncode));

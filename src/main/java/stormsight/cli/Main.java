@@ -15,7 +15,10 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 import stormsight.backend.BackendException;
+import stormsight.bench.CheckFailedException;
+import stormsight.bench.MeasuringException;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.figure.FigureException;
 import stormsight.image.ImageException;
 import stormsight.session.LimitException;
 
@@ -26,13 +29,14 @@ import stormsight.session.LimitException;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
             "0:done",
-            "1:an error inside Stormsight, or standard output cannot be written",
+            "1:an error inside Stormsight, or standard output or a file cannot be written",
             "2:wrong options or arguments",
             "3:a checkpoint is missing, broken or not supported",
             "4:an image cannot be read",
             "5:a backend or device is missing, too small, fails or computes what is no number",
             "6:prompt and answer do not fit the model",
-            "7:a verification found a difference",
+            "7:a verification found a difference, or what is to be timed computes wrongly",
+            "8:a row is slower than in the result file that it was compared with",
             "130:interrupted"})
 public final class Main implements Runnable {
     private static final int INTERNAL = 1;
@@ -42,6 +46,7 @@ public final class Main implements Runnable {
     private static final int BACKEND = 5;
     private static final int LIMIT = 6;
     static final int DIFFERENCE = 7;
+    static final int SLOWER = 8;
 
     @Spec
     private CommandSpec spec;
@@ -70,9 +75,16 @@ public final class Main implements Runnable {
         CommandLine line = new CommandLine(main)
                 .addSubcommand(new Generate())
                 .addSubcommand(new Demo())
+                .addSubcommand(new Attend())
+                .addSubcommand(new Knockout())
+                .addSubcommand(new Lens())
                 .addSubcommand(new Inspect())
                 .addSubcommand(new Plan())
                 .addSubcommand(new Verify())
+                .addSubcommand(new Bench())
+                .addSubcommand(new Compare())
+                .addSubcommand(new Measure())
+                .addSubcommand(new RooflineCommand())
                 .addSubcommand(new Synthesize())
                 .addSubcommand(new Devices())
                 .addSubcommand(new AutoComplete.GenerateCompletion())
@@ -118,10 +130,13 @@ public final class Main implements Runnable {
             case ImageException _ -> IMAGE;
             case BackendException _ -> BACKEND;
             case LimitException _ -> LIMIT;
+            case CheckFailedException _ -> DIFFERENCE;
+            case MeasuringException measuring -> measuring.exitCode();
             case UsageException _ -> USAGE;
             default -> INTERNAL;
         };
-        boolean internal = code == INTERNAL && !(e instanceof OutputException);
+        boolean internal = code == INTERNAL
+                && !(e instanceof OutputException || e instanceof MeasuringException || e instanceof FigureException);
         err.println("stormsight: " + oneLine(internal ? "internal error: " + e : e.getMessage()));
         if (verbose) {
             e.printStackTrace(err);

@@ -22,6 +22,10 @@ final class ModelMixin {
             this.resampling = resampling;
         }
 
+        Resampling resampling() {
+            return resampling;
+        }
+
         @Override
         public String toString() {
             return name().toLowerCase(Locale.ROOT);

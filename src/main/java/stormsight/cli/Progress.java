@@ -43,6 +43,15 @@ final class Progress implements RunListener {
         }
     }
 
+    /** A count of examples on the line of the bar; a pass that takes long draws over it. */
+    void example(int number, int all) {
+        if (visible && all > 1) {
+            err.print(CLEAR_LINE + "example " + number + " of " + all);
+            err.flush();
+            shown = true;
+        }
+    }
+
     /** Takes the bar away, so that the line is free again. */
     void clear() {
         if (shown) {

@@ -287,21 +287,22 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: {@link Attention} with edges taken away. In layers l with {@code layerFlags[l] != 0}, row i does not see token j where
-     * {@code blocked[position + i, j] != 0}. A row that sees nothing becomes 0.
+     * A probe: {@link Attention} with edges taken away. In layer l and query head h with {@code flags[l, h] != 0}, row i does not see token j
+     * where {@code blocked[position + i, j] != 0}. A row that sees nothing becomes 0.
      *
      * @param blocked [tokens, tokens] U8, an input; tokens beyond it are not blocked
-     * @param layerFlags [layers] I32, an input
+     * @param flags [layers, queryHeads] I32, an input
      */
-    record BlockedAttention(Attention attention, Tensor blocked, Tensor layerFlags) implements Op {
+    record BlockedAttention(Attention attention, Tensor blocked, Tensor flags) implements Op {
         public BlockedAttention {
             require(blocked.dtype() == DType.U8, "%s is not U8", blocked);
-            require(layerFlags.dtype() == DType.I32, "%s is not I32", layerFlags);
+            require(flags.dtype() == DType.I32, "%s is not I32", flags);
+            requireColumns(flags, attention.heads().queryHeads());
         }
 
         @Override
         public List<Tensor> reads() {
-            return List.of(attention.q(), attention.k(), attention.v(), blocked, layerFlags);
+            return List.of(attention.q(), attention.k(), attention.v(), blocked, flags);
         }
 
         @Override
@@ -311,20 +312,116 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: the softmax weights that {@code attention} uses, 0 where a key is not visible.
+     * What a probe takes of the weights of an attention: some layers, some query heads, and the corner from which rows and keys count. It does
+     * nothing in other layers.
      *
-     * @param out [queryHeads, R, keys], where R and keys are capacities: row i of head h starts at (h x R + i) x keys; the columns from
-     *     position + rows on are left as they are
+     * @param layers indices of layers, rising
+     * @param heads indices of query heads, rising
+     * @param firstRow row of the run that is the probe's row 0
+     * @param firstKey token that is the probe's key 0
      */
-    record AttentionWeights(Attention attention, Tensor out) implements Op {
+    record Part(List<Integer> layers, List<Integer> heads, int firstRow, int firstKey) {
+        public Part {
+            layers = List.copyOf(layers);
+            heads = List.copyOf(heads);
+            requireRising("layers", layers);
+            requireRising("heads", heads);
+            if (firstRow < 0 || firstKey < 0) {
+                throw new IllegalArgumentException("rows from " + firstRow + ", keys from " + firstKey);
+            }
+        }
+
+        /** Place of a layer among the chosen ones, -1 if it is none of them. */
+        public int place(int layer) {
+            return layers.indexOf(layer);
+        }
+    }
+
+    /** What becomes of the weights of the chosen layers. */
+    enum Kept {
+        /** Each layer has planes of its own. */
+        EACH,
+        /** They are added up, starting anew with the first chosen layer. */
+        SUM,
+        /** Each layer overwrites the one before, for an operation that reads them within the layer. */
+        LAST
+    }
+
+    /**
+     * A probe: the softmax weights that {@code attention} uses, 0 where a key is not visible. Only rows and keys that out has a place for are
+     * written, and of them those of the run: the rest is left as it is.
+     *
+     * @param headMean whether the chosen heads are averaged to one plane; else each has its own
+     * @param out [L x H, R, keys], no stack, with L = 1 if not each layer is kept, H = 1 if heads are averaged
+     */
+    record AttentionWeights(Attention attention, Part part, boolean headMean, Kept kept, Tensor out) implements Op {
         public AttentionWeights {
-            require(out.shape().rank() == 3 && out.shape().dimension(0) == attention.heads().queryHeads(),
-                    "%s does not have one plane a query head", out);
+            int planes = (kept == Kept.EACH ? part.layers().size() : 1) * (headMean ? 1 : part.heads().size());
+            require(out.layers() == 1 && out.shape().rank() == 3 && out.shape().dimension(0) == planes,
+                    "%s does not have the " + planes + " planes of a probe", out);
+            requireHeads(part, attention);
+        }
+
+        /** Rows that out has a place for. */
+        public int rows() {
+            return out.shape().dimension(1);
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return kept == Kept.SUM ? List.of(attention.q(), attention.k(), out) : List.of(attention.q(), attention.k());
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * A probe: for each row the largest of the weights that {@code attention} gives to {@code keys} tokens from {@code part.firstKey()} on, 0 if it
+     * sees none of them. Nothing as large as a plane of weights is kept.
+     *
+     * @param out [L x H, R], no stack, for each chosen layer and head
+     */
+    record AttentionPeak(Attention attention, Part part, int keys, Tensor out) implements Op {
+        public AttentionPeak {
+            int planes = part.layers().size() * part.heads().size();
+            require(out.layers() == 1 && out.shape().rank() == 2 && out.rows() == planes,
+                    "%s does not have the " + planes + " planes of a probe", out);
+            require(keys >= 1, "%s: the largest of " + keys + " keys", out);
+            requireHeads(part, attention);
         }
 
         @Override
         public List<Tensor> reads() {
             return List.of(attention.q(), attention.k());
+        }
+
+        @Override
+        public List<Tensor> writes() {
+            return List.of(out);
+        }
+    }
+
+    /**
+     * A probe: {@code out[p, i] = max over c of x[i, c]} in the p-th of the chosen layers.
+     *
+     * @param x [R, C], or [1, R, C]
+     * @param layers indices of layers, rising; {@code [0]} in a segment that runs once
+     * @param out [L, R], no stack
+     */
+    record RowMax(Tensor x, List<Integer> layers, Tensor out) implements Op {
+        public RowMax {
+            layers = List.copyOf(layers);
+            requireRising("layers", layers);
+            require(out.layers() == 1 && out.rows() == layers.size(), "%s does not have " + layers.size() + " rows", out);
+            requireColumns(out, x.rows());
+        }
+
+        @Override
+        public List<Tensor> reads() {
+            return List.of(x);
         }
 
         @Override
@@ -430,6 +527,23 @@ public sealed interface Op {
     private static void require(boolean condition, String message, Object... tensors) {
         if (!condition) {
             throw new IllegalArgumentException(message.formatted(tensors));
+        }
+    }
+
+    private static void requireRising(String what, List<Integer> values) {
+        for (int i = 0; i < values.size(); i++) {
+            if (values.get(i) <= (i == 0 ? -1 : values.get(i - 1))) {
+                throw new IllegalArgumentException(what + " " + values + " do not rise from 0 on");
+            }
+        }
+        if (values.isEmpty()) {
+            throw new IllegalArgumentException("no " + what);
+        }
+    }
+
+    private static void requireHeads(Part part, Attention attention) {
+        if (part.heads().getLast() >= attention.heads().queryHeads()) {
+            throw new IllegalArgumentException("heads " + part.heads() + " of " + attention.heads().queryHeads());
         }
     }
 

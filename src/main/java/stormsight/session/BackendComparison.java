@@ -1,14 +1,11 @@
 package stormsight.session;
 
-import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import stormsight.backend.Backend;
-import stormsight.backend.Executor;
-import stormsight.backend.RunListener;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
 import stormsight.program.Tensor;
@@ -36,7 +33,8 @@ public final class BackendComparison {
             return cosine >= MIN_COSINE && error <= MAX_ERROR * scale;
         }
 
-        static Stage of(String name, float[] oracle, float[] subject) {
+        /** Compares two values of the same length. */
+        public static Stage of(String name, float[] oracle, float[] subject) {
             double product = 0;
             double oracleSquares = 0;
             double subjectSquares = 0;
@@ -95,33 +93,31 @@ public final class BackendComparison {
             List<Integer> forced) {
         ModelDirectory directory = side.directory();
         int[] ids = directory.prompt(prompt).ids();
-        try (Arena arena = Arena.ofShared()) {
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena,
-                    new PaliGemma.Limits(ids.length, tokens), options);
+        try (ModelRun run = ModelRun.open(directory, side.backend(), new PaliGemma.Limits(ids.length, tokens), options, model -> {
             StageProbes probes = StageProbes.of(model);
-            try (Executor executor = side.backend().prepare(model.weights(),
-                    List.of(probes.encode(), probes.prefill(), model.decode()), RunListener.NONE)) {
-                ModelRun run = new ModelRun(arena, directory, model, executor);
-                Values made = new Values(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
-                run.encode(probes.encode(), image);
-                add(made, run, "patch embedding", probes.visionEmbeddings().output());
-                add(made, run, "vision layer", probes.visionLayers().output());
-                add(made, run, "vision norm", probes.visionPostLayernorm().output());
-                add(made, run, "projector", probes.projector().output());
-                run.prefill(probes.prefill(), ids);
-                add(made, run, "decoder embeddings", probes.embeddings().output());
-                add(made, run, "decoder layer", probes.decoderLayers().output());
-                add(made, run, "final norm", probes.finalNorm().output());
-                add(made, run, "logits", model.promptLogits());
+            return List.of(probes.encode(), probes.prefill(), model.decode());
+        })) {
+            PaliGemma model = run.model();
+            StageProbes probes = StageProbes.of(model);
+            Values made = new Values(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
+            run.encode(probes.encode(), image);
+            add(made, run, "patch embedding", probes.visionEmbeddings().output());
+            add(made, run, "vision layer", probes.visionLayers().output());
+            add(made, run, "vision norm", probes.visionPostLayernorm().output());
+            add(made, run, "projector", probes.projector().output());
+            run.prefill(probes.prefill(), ids);
+            add(made, run, "decoder embeddings", probes.embeddings().output());
+            add(made, run, "decoder layer", probes.decoderLayers().output());
+            add(made, run, "final norm", probes.finalNorm().output());
+            add(made, run, "logits", model.promptLogits());
+            made.tokens().add(run.token());
+            for (int t = 1; t < tokens; t++) {
+                int last = forced.isEmpty() ? made.tokens().getLast() : forced.get(t - 1);
+                run.decode(model.decode(), last, ids.length + t - 1, ids.length);
+                add(made, run, "logits of token " + (t + 1), model.nextLogits());
                 made.tokens().add(run.token());
-                for (int t = 1; t < tokens; t++) {
-                    int last = forced.isEmpty() ? made.tokens().getLast() : forced.get(t - 1);
-                    run.decode(model.decode(), last, ids.length + t - 1, ids.length);
-                    add(made, run, "logits of token " + (t + 1), model.nextLogits());
-                    made.tokens().add(run.token());
-                }
-                return made;
             }
+            return made;
         }
     }
 

@@ -16,14 +16,13 @@ import java.util.TreeSet;
 import java.util.function.Consumer;
 import stormsight.analysis.Probes;
 import stormsight.backend.Backend;
-import stormsight.backend.Executor;
-import stormsight.backend.RunListener;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.GemmaConfig;
 import stormsight.model.PaliGemma;
+import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.core.JacksonException;
@@ -159,7 +158,7 @@ public final class GoldenCheck {
                 newTokens = Math.max(newTokens, prompt.get("greedy").size());
             }
             PaliGemma.Limits limits = new PaliGemma.Limits(promptTokens, newTokens);
-            try (Arena arena = Arena.ofShared(); Stages stages = new Stages(arena, limits, image)) {
+            try (Stages stages = new Stages(limits, image)) {
                 stages.vision();
                 for (int p = 0; p < prompts.size(); p++) {
                     stages.prompt(p);
@@ -238,104 +237,114 @@ public final class GoldenCheck {
 
         /** The soft cap changes what prefill computes, so it is a model of its own. */
         private void capped(PaliGemma.Limits limits, RgbImage image) {
-            try (Arena arena = Arena.ofShared()) {
-                PaliGemma model = bind(arena, limits, true, false);
-                try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
-                    ModelRun runner = new ModelRun(arena, directory, model, executor);
-                    runner.encode(model.encode(), image);
-                    for (int p = 0; p < prompts.size(); p++) {
-                        runner.prefill(model.prefill(), prompts.get(p).ids());
-                        floats("p" + p + ".prefill_logits_capped", runner.read(model.promptLogits()), logitsTolerance);
-                    }
+            try (ModelRun runner = ModelRun.open(directory, backend, limits, options(true, false), PaliGemma::programs)) {
+                PaliGemma model = runner.model();
+                runner.encode(model.encode(), image);
+                for (int p = 0; p < prompts.size(); p++) {
+                    runner.prefill(model.prefill(), prompts.get(p).ids());
+                    floats("p" + p + ".prefill_logits_capped", runner.read(model.promptLogits()), logitsTolerance);
                 }
             }
         }
 
-        private PaliGemma bind(Arena arena, PaliGemma.Limits limits, boolean finalSoftCap, boolean everyRow) {
-            return PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits,
-                    PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withEveryRow(everyRow));
+        private PaliGemma.Options options(boolean finalSoftCap, boolean everyRow) {
+            return PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withEveryRow(everyRow);
         }
 
-        /** The model with probes at every stage that may be recorded. */
+        /** Probes at every stage that may be recorded. */
+        private record Taps(StageProbes stages, Probes.Probed visionAttention, Probes.Probed visionPeaks, Probes.Probed visionSumPeaks,
+                Probes.Probed attention, Probes.Probed attentionSum, Probes.Probed lensFirst, Probes.Probed lensFirstNormed, Probes.Probed lens,
+                Probes.Probed lensNormed, Probes.Knockout knockout) {
+            static Taps of(PaliGemma model) {
+                int imageTokens = model.config().vision().tokens();
+                int capacity = model.limits().promptTokens();
+                StageProbes stages = StageProbes.of(model);
+                String visionLayers = model.visionLayers().segment();
+                Op.Part vision = new Op.Part(Probes.layers(model.encode(), visionLayers), Probes.heads(model.encode(), visionLayers), 0, 0);
+                Probes.Probed visionAttention = Probes.attentionWeights(stages.encode(), visionLayers, imageTokens, "golden.vision.attn");
+                Probes.Probed visionPeaks = Probes.headMeanPeaks(visionAttention.program(), visionLayers, vision, Op.Kept.EACH, imageTokens,
+                        "golden.vision.peaks");
+                Probes.Probed visionSumPeaks = Probes.headMeanPeaks(visionPeaks.program(), visionLayers, vision, Op.Kept.SUM, imageTokens,
+                        "golden.vision.sum_peaks");
+                String layers = model.decoderLayers().segment();
+                Op.Part decoder = new Op.Part(Probes.layers(model.prefill(), layers), Probes.heads(model.prefill(), layers), 0, 0);
+                Probes.Probed attention = Probes.attentionWeights(stages.prefill(), layers, capacity, "golden.dec.attn");
+                Probes.Probed attentionSum = Probes.attentionWeights(attention.program(), layers, decoder, true, Op.Kept.SUM, capacity, capacity,
+                        "golden.dec.attn_sum");
+                Probes.Probed lensFirst = lens(model, attentionSum.program(), model.decoderEmbeddings(), false, "golden.lens_first");
+                Probes.Probed lensFirstNormed = lens(model, lensFirst.program(), model.decoderEmbeddings(), true, "golden.lens_first_normed");
+                Probes.Probed lens = lens(model, lensFirstNormed.program(), model.decoderLayers(), false, "golden.lens");
+                Probes.Probed lensNormed = lens(model, lens.program(), model.decoderLayers(), true, "golden.lens_normed");
+                Probes.Knockout knockout = Probes.knockout(new Program("knockout", model.prefill().segments()), layers, capacity);
+                return new Taps(stages, visionAttention, visionPeaks, visionSumPeaks, attention, attentionSum, lensFirst, lensFirstNormed, lens,
+                        lensNormed, knockout);
+            }
+
+            private static Probes.Probed lens(PaliGemma model, Program program, PaliGemma.Stage stage, boolean normed, String name) {
+                return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> model.readOut(state, logits, normed),
+                        model.config().text().vocabularySize(), name);
+            }
+
+            Program encode() {
+                return visionSumPeaks.program();
+            }
+
+            Program prefill() {
+                return lensNormed.program();
+            }
+        }
+
+        /** The model with probes, run on what was recorded. */
         private final class Stages implements AutoCloseable {
-            private final PaliGemma model;
-            private final Executor executor;
             private final ModelRun runner;
+            private final PaliGemma model;
+            private final Taps taps;
             private final RgbImage image;
             private final int layers;
             private final int heads;
             private final int width;
             private final int vocabulary;
             private final int capacity;
-            private final StageProbes probes;
-            private final Probes.Probed visionAttention;
-            private final Probes.Probed attention;
-            private final Probes.Probed lensFirst;
-            private final Probes.Probed lensFirstNormed;
-            private final Probes.Probed lens;
-            private final Probes.Probed lensNormed;
-            private final Probes.Knockout knockout;
 
-            Stages(Arena arena, PaliGemma.Limits limits, RgbImage image) {
+            Stages(PaliGemma.Limits limits, RgbImage image) {
                 this.image = image;
-                model = bind(arena, limits, false, true);
                 GemmaConfig text = directory.config().text();
                 layers = text.layers();
                 heads = text.heads().queryHeads();
                 width = text.hiddenSize();
                 vocabulary = text.vocabularySize();
                 capacity = limits.promptTokens();
-                int imageTokens = directory.config().vision().tokens();
-                probes = StageProbes.of(model);
-                visionAttention = Probes.attentionWeights(probes.encode(), model.visionLayers().segment(), imageTokens,
-                        "golden.vision.attn");
-                attention = Probes.attentionWeights(probes.prefill(), model.decoderLayers().segment(), capacity, "golden.dec.attn");
-                lensFirst = lens(attention.program(), model.decoderEmbeddings(), false, "golden.lens_first");
-                lensFirstNormed = lens(lensFirst.program(), model.decoderEmbeddings(), true, "golden.lens_first_normed");
-                lens = lens(lensFirstNormed.program(), model.decoderLayers(), false, "golden.lens");
-                lensNormed = lens(lens.program(), model.decoderLayers(), true, "golden.lens_normed");
-                knockout = Probes.knockout(renamed(model.prefill(), "knockout"), model.decoderLayers().segment(), capacity);
-                executor = backend.prepare(model.weights(),
-                        List.of(visionAttention.program(), lensNormed.program(), knockout.program(), model.decode()),
-                        RunListener.NONE);
-                runner = new ModelRun(arena, directory, model, executor);
-            }
-
-            private static Program renamed(Program program, String name) {
-                return new Program(name, program.segments());
-            }
-
-            private Probes.Probed lens(Program program, PaliGemma.Stage stage, boolean normed, String name) {
-                return Probes.lens(program, stage.segment(), stage.result(),
-                        (state, logits) -> model.readOut(state, logits, normed), vocabulary, name);
+                runner = ModelRun.open(directory, backend, limits, options(false, true), prepared -> {
+                    Taps probes = Taps.of(prepared);
+                    return List.of(probes.encode(), probes.prefill(), probes.knockout().program(), prepared.decode());
+                });
+                model = runner.model();
+                taps = Taps.of(model);
             }
 
             void vision() {
-                runner.encode(visionAttention.program(), image);
-                floats("vision.embeddings", runner.read(probes.visionEmbeddings().output()), STATES);
-                floats("vision.layers", runner.read(probes.visionLayers().output()), STATES);
-                floats("vision.post_layernorm", runner.read(probes.visionPostLayernorm().output()), STATES);
-                floats("vision.projector", runner.read(probes.projector().output()), STATES);
-                float[] weights = runner.read(visionAttention.output());
-                floats("vision.attn", weights, PROBABILITIES);
-                int visionLayerCount = directory.config().vision().layers();
-                int tokens = directory.config().vision().tokens();
-                float[][] perLayer = headMeans(weights, visionLayerCount, directory.config().vision().heads(), tokens);
-                floats("map.vision_first", largestKey(perLayer[0], tokens), PROBABILITIES);
-                floats("map.vision_global", largestKey(sum(perLayer), tokens), MAPS);
+                runner.encode(taps.encode(), image);
+                floats("vision.embeddings", runner.read(taps.stages().visionEmbeddings().output()), STATES);
+                floats("vision.layers", runner.read(taps.stages().visionLayers().output()), STATES);
+                floats("vision.post_layernorm", runner.read(taps.stages().visionPostLayernorm().output()), STATES);
+                floats("vision.projector", runner.read(taps.stages().projector().output()), STATES);
+                floats("vision.attn", runner.read(taps.visionAttention().output()), PROBABILITIES);
+                float[] peaks = runner.read(taps.visionPeaks().output());
+                floats("map.vision_first", Arrays.copyOf(peaks, directory.config().vision().tokens()), PROBABILITIES);
+                floats("map.vision_global", runner.read(taps.visionSumPeaks().output()), MAPS);
             }
 
             void prompt(int p) {
                 PaliGemmaPrompt prompt = prompts.get(p);
                 String name = "p" + p + ".";
                 int tokens = prompt.length();
-                runner.prefill(lensNormed.program(), prompt.ids());
-                floats(name + "dec.embeddings", part(runner.read(probes.embeddings().output()), 1, capacity, width, tokens, width), STATES);
-                floats(name + "dec.layers", part(runner.read(probes.decoderLayers().output()), layers, capacity, width, tokens, width), STATES);
-                floats(name + "dec.final_norm", part(runner.read(probes.finalNorm().output()), 1, capacity, width, tokens, width), STATES);
-                float[] weights = part(runner.read(attention.output()), layers * heads, capacity, capacity, tokens, tokens);
+                runner.prefill(taps.prefill(), prompt.ids());
+                floats(name + "dec.embeddings", part(runner.read(taps.stages().embeddings().output()), 1, capacity, width, tokens, width), STATES);
+                floats(name + "dec.layers", part(runner.read(taps.stages().decoderLayers().output()), layers, capacity, width, tokens, width), STATES);
+                floats(name + "dec.final_norm", part(runner.read(taps.stages().finalNorm().output()), 1, capacity, width, tokens, width), STATES);
+                float[] weights = part(runner.read(taps.attention().output()), layers * heads, capacity, capacity, tokens, tokens);
                 floats(name + "dec.attn", weights, PROBABILITIES);
-                float[] map = sum(headMeans(weights, layers, heads, tokens));
+                float[] map = part(runner.read(taps.attentionSum().output()), 1, capacity, capacity, tokens, tokens);
                 int imageTokens = directory.config().vision().tokens();
                 floats(name + "map.image_rows_text_cols", quadrant(map, tokens, 0, imageTokens, imageTokens, tokens), MAPS);
                 floats(name + "map.text_rows_image_cols", quadrant(map, tokens, imageTokens, tokens, 0, imageTokens), MAPS);
@@ -353,8 +362,8 @@ public final class GoldenCheck {
                     return;
                 }
                 int token = expected.get("knockout").get(0).get("base_token").asInt();
-                float[] raw = lensProbabilities(lensFirst, lens, token);
-                float[] normed = lensProbabilities(lensFirstNormed, lensNormed, token);
+                float[] raw = lensProbabilities(taps.lensFirst(), taps.lens(), token);
+                float[] normed = lensProbabilities(taps.lensFirstNormed(), taps.lensNormed(), token);
                 // The reference's last state is behind the final norm in any case.
                 raw[layers] = normed[layers];
                 floats(name + "lens_probs", raw, PROBABILITIES);
@@ -363,10 +372,10 @@ public final class GoldenCheck {
 
             private float[] lensProbabilities(Probes.Probed first, Probes.Probed perLayer, int token) {
                 float[] probabilities = new float[layers + 1];
-                probabilities[0] = (float) probability(runner.read(first.output()), 0, vocabulary, token);
+                probabilities[0] = (float) Probability.of(runner.read(first.output()), 0, vocabulary, token);
                 float[] logits = runner.read(perLayer.output());
                 for (int l = 0; l < layers; l++) {
-                    probabilities[l + 1] = (float) probability(logits, l * vocabulary, vocabulary, token);
+                    probabilities[l + 1] = (float) Probability.of(logits, l * vocabulary, vocabulary, token);
                 }
                 return probabilities;
             }
@@ -420,20 +429,20 @@ public final class GoldenCheck {
                         }
                     }
                 }
-                int[] flags = new int[layers];
+                int[] flags = new int[layers * heads];
                 for (int layer : ints(window)) {
-                    flags[layer] = 1;
+                    Arrays.fill(flags, layer * heads, (layer + 1) * heads, 1);
                 }
-                runner.write(knockout.blocked(), mask);
-                runner.write(knockout.layerFlags(), flags);
+                runner.write(taps.knockout().blocked(), mask);
+                runner.write(taps.knockout().flags(), flags);
                 PaliGemmaPrompt prompt = prompts.getFirst();
-                runner.prefill(knockout.program(), prompt.ids());
-                return probability(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
+                runner.prefill(taps.knockout().program(), prompt.ids());
+                return Probability.of(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
             }
 
             @Override
             public void close() {
-                executor.close();
+                runner.close();
             }
         }
     }
@@ -455,18 +464,6 @@ public final class GoldenCheck {
         return largest;
     }
 
-    private static double probability(float[] logits, int from, int count, int token) {
-        double largest = Double.NEGATIVE_INFINITY;
-        for (int i = 0; i < count; i++) {
-            largest = Math.max(largest, logits[from + i]);
-        }
-        double sum = 0;
-        for (int i = 0; i < count; i++) {
-            sum += Math.exp(logits[from + i] - largest);
-        }
-        return Math.exp(logits[from + token] - largest) / sum;
-    }
-
     /** The used corner of each plane of [planes, rows, columns]. */
     private static float[] part(float[] all, int planes, int rows, int columns, int usedRows, int usedColumns) {
         float[] used = new float[planes * usedRows * usedColumns];
@@ -476,40 +473,6 @@ public final class GoldenCheck {
             }
         }
         return used;
-    }
-
-    /** [layers, heads, n, n] to [layers][n x n]. */
-    private static float[][] headMeans(float[] weights, int layers, int heads, int n) {
-        float[][] means = new float[layers][n * n];
-        for (int l = 0; l < layers; l++) {
-            for (int i = 0; i < n * n; i++) {
-                double sum = 0;
-                for (int h = 0; h < heads; h++) {
-                    sum += weights[(l * heads + h) * n * n + i];
-                }
-                means[l][i] = (float) (sum / heads);
-            }
-        }
-        return means;
-    }
-
-    private static float[] sum(float[][] maps) {
-        float[] sum = new float[maps[0].length];
-        for (float[] map : maps) {
-            for (int i = 0; i < sum.length; i++) {
-                sum[i] += map[i];
-            }
-        }
-        return sum;
-    }
-
-    /** For every query the largest weight of a key. */
-    private static float[] largestKey(float[] map, int n) {
-        float[] largest = new float[n];
-        for (int i = 0; i < n * n; i++) {
-            largest[i / n] = Math.max(largest[i / n], map[i]);
-        }
-        return largest;
     }
 
     private static float[] quadrant(float[] map, int n, int fromRow, int toRow, int fromColumn, int toColumn) {

@@ -1,15 +1,19 @@
 package stormsight.session;
 
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.zip.CRC32;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.checkpoint.TensorInfo;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.model.PaliGemma;
@@ -20,6 +24,9 @@ import stormsight.tokenizer.Tokenizer;
 
 /** An opened checkpoint directory: configuration, mapped weights, tokenizer, how images are prepared. */
 public final class ModelDirectory implements AutoCloseable {
+    /** Bytes. */
+    private static final int SMALL_TENSOR = 1 << 16;
+
     private final Path path;
     private final PaliGemmaConfig config;
     private final Checkpoint checkpoint;
@@ -160,6 +167,27 @@ public final class ModelDirectory implements AutoCloseable {
 
     public Preprocessing preprocessing() {
         return preprocessing;
+    }
+
+    /**
+     * Tells checkpoints apart without reading all of them: a checksum of config.json, of the names and places of all tensors, and of the values of small
+     * ones, among which are all norms and biases.
+     */
+    public String fingerprint() {
+        CRC32 sum = new CRC32();
+        try {
+            sum.update(Files.readAllBytes(path.resolve("config.json")));
+        } catch (IOException e) {
+            throw new CheckpointException(path.resolve("config.json"), "cannot be read: " + e.getMessage(), e);
+        }
+        for (String name : new TreeSet<>(checkpoint.names())) {
+            TensorInfo tensor = checkpoint.info(name);
+            sum.update((name + tensor.shape() + tensor.offset()).getBytes(StandardCharsets.UTF_8));
+            if (tensor.bytes() <= SMALL_TENSOR) {
+                sum.update(checkpoint.data(name).asByteBuffer());
+            }
+        }
+        return Long.toHexString(sum.getValue());
     }
 
     /** Most tokens that a prompt of this text can have: no token stands for less than a byte of the text, in which spaces become U+2581. */

@@ -3,38 +3,164 @@ package stormsight.session;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
 import stormsight.program.DType;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
+import stormsight.tokenizer.PaliGemmaPrompt;
 
-/** Runs a model's programs, or rewrites of them, one by one and reads what they made: for comparisons, which care for every value and not for speed. */
-final class ModelRun {
-    private final Arena arena;
+/**
+ * Runs a model's programs with probes in them, step by step, and reads what they made: for research, which cares for every value. A {@link Session}
+ * is the way to an answer alone. Used by one thread. Closing it frees the executor, not the model's files and not the backend.
+ */
+public final class ModelRun implements AutoCloseable {
+    private final Optional<Arena> owned;
     private final ModelDirectory directory;
     private final PaliGemma model;
     private final Executor executor;
+    private final List<Probe> probes;
+    private final Program encode;
+    private final Program prefill;
+    private final Program decode;
 
-    /** @param arena owns the copies of all inputs */
-    ModelRun(Arena arena, ModelDirectory directory, PaliGemma model, Executor executor) {
-        this.arena = arena;
+    /** Runs what was prepared elsewhere and stays open when this is closed. */
+    ModelRun(ModelDirectory directory, PaliGemma model, Executor executor) {
+        this(Optional.empty(), directory, model, executor, List.of());
+    }
+
+    private ModelRun(Optional<Arena> owned, ModelDirectory directory, PaliGemma model, Executor executor, List<Probe> probes) {
+        this.owned = owned;
         this.directory = directory;
         this.model = model;
         this.executor = executor;
+        this.probes = probes;
+        encode = probed(model, Probe.Pass.ENCODE, probes);
+        prefill = probed(model, Probe.Pass.PREFILL, probes);
+        decode = probed(model, Probe.Pass.DECODE, probes);
+    }
+
+    /**
+     * Prepares a model with probes.
+     *
+     * @param limits longest prompt and answer of the runs to come
+     * @param probes in the order in which they rewrite the programs
+     * @throws LimitException if the limits pass the positions that the model knows
+     * @throws BackendException if the device cannot hold or compile the model with its probes
+     * @throws IllegalArgumentException if a probe asks for what the model does not have
+     */
+    public static ModelRun open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
+            RunListener listener, List<? extends Probe> probes) {
+        return open(directory, backend, limits, options, listener, List.copyOf(probes), model -> List.of(
+                probed(model, Probe.Pass.ENCODE, probes), probed(model, Probe.Pass.PREFILL, probes), probed(model, Probe.Pass.DECODE, probes)));
+    }
+
+    /** Prepares any programs made from a model's, for comparisons that run several variants of a pass. */
+    static ModelRun open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
+            Function<PaliGemma, List<Program>> programs) {
+        return open(directory, backend, limits, options, RunListener.NONE, List.of(), programs);
+    }
+
+    private static ModelRun open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
+            RunListener listener, List<Probe> probes, Function<PaliGemma, List<Program>> programs) {
+        Session.requireFits(directory, backend, limits, options);
+        Arena arena = Arena.ofShared();
+        try {
+            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
+            return new ModelRun(Optional.of(arena), directory, model, backend.prepare(model.weights(), programs.apply(model), listener), probes);
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    private static Program probed(PaliGemma model, Probe.Pass pass, List<? extends Probe> probes) {
+        Program program = switch (pass) {
+            case ENCODE -> model.encode();
+            case PREFILL -> model.prefill();
+            case DECODE -> model.decode();
+        };
+        for (Probe probe : probes) {
+            program = probe.add(pass, program, model);
+        }
+        return program;
+    }
+
+    public PaliGemma model() {
+        return model;
+    }
+
+    public ModelDirectory directory() {
+        return directory;
+    }
+
+    /** Makes the features of an image, which stay for the prompts to come. */
+    public void encode(RgbImage image) {
+        encode(encode, image);
+        probes.forEach(probe -> probe.read(Probe.Pass.ENCODE, this));
+    }
+
+    /** @param ids as {@link stormsight.program.Op.Embed} takes them; all of them see each other */
+    public void prefill(int[] ids) {
+        prefill(prefill, ids);
+        probes.forEach(probe -> probe.read(Probe.Pass.PREFILL, this));
+    }
+
+    /**
+     * @param position tokens before this one
+     * @param prefixLength tokens of the prompt
+     */
+    public void decode(int id, int position, int prefixLength) {
+        decode(decode, id, position, prefixLength);
+        probes.forEach(probe -> probe.read(Probe.Pass.DECODE, this));
+    }
+
+    /**
+     * Answers a prompt about the image that was encoded last, each time with the most probable token. Every token of the answer is read by decode,
+     * the last one too, so that probes see all of them.
+     *
+     * @param maxTokens most tokens of the answer
+     * @return the tokens without the one that ended the answer
+     * @throws BackendException if logits are not numbers
+     */
+    public List<Integer> answer(PaliGemmaPrompt prompt, int maxTokens) {
+        prefill(prompt.ids());
+        List<Integer> answer = new ArrayList<>();
+        int next = token();
+        while (next >= 0 && !model.config().endIds().contains(next)) {
+            answer.add(next);
+            decode(next, prompt.length() + answer.size() - 1, prompt.length());
+            if (answer.size() == maxTokens) {
+                return answer;
+            }
+            next = token();
+        }
+        if (next < 0) {
+            throw new BackendException("logits are not numbers at token " + (answer.size() + 1)
+                    + " of the answer: the weights are damaged or the device computes wrongly");
+        }
+        return answer;
     }
 
     void encode(Program program, RgbImage image) {
-        MemorySegment patches = arena.allocate(model.patches().bytes());
-        directory.preprocessing().writePatches(image, directory.config().vision().patchSize(), patches);
-        executor.write(model.patches(), patches);
+        try (Arena local = Arena.ofConfined()) {
+            MemorySegment patches = local.allocate(model.patches().bytes());
+            directory.preprocessing().writePatches(image, directory.config().vision().patchSize(), patches);
+            executor.write(model.patches(), patches);
+        }
         int tokens = directory.config().vision().tokens();
         executor.run(program, new Step(0, tokens, tokens));
     }
 
-    /** @param ids as {@link stormsight.program.Op.Embed} takes them; all of them see each other */
     void prefill(Program program, int[] ids) {
         write(model.promptIds(), ids);
         executor.run(program, new Step(0, ids.length, ids.length));
@@ -45,8 +171,8 @@ final class ModelRun {
         executor.run(program, new Step(position, 1, prefixLength));
     }
 
-    /** The token that the last prefill or decode chose. */
-    int token() {
+    /** The token that the last prefill or decode chose, -1 if its logits are not numbers. */
+    public int token() {
         try (Arena local = Arena.ofConfined()) {
             MemorySegment token = local.allocate(DType.I32.elementBytes());
             executor.read(model.token(), token);
@@ -54,8 +180,8 @@ final class ModelRun {
         }
     }
 
-    /** All values of an F32 output. */
-    float[] read(Tensor output) {
+    /** All values of an F32 output, layers of a stack one after the other. */
+    public float[] read(Tensor output) {
         try (Arena local = Arena.ofConfined()) {
             MemorySegment data = local.allocate(output.bytes());
             executor.read(output, data);
@@ -63,11 +189,25 @@ final class ModelRun {
         }
     }
 
-    void write(Tensor input, int[] values) {
-        executor.write(input, arena.allocateFrom(ValueLayout.JAVA_INT, values));
+    /** Writes an I32 input that a probe added. */
+    public void write(Tensor input, int[] values) {
+        try (Arena local = Arena.ofConfined()) {
+            executor.write(input, local.allocateFrom(ValueLayout.JAVA_INT, values));
+        }
     }
 
-    void write(Tensor input, byte[] values) {
-        executor.write(input, arena.allocateFrom(ValueLayout.JAVA_BYTE, values));
+    /** Writes a U8 input that a probe added. */
+    public void write(Tensor input, byte[] values) {
+        try (Arena local = Arena.ofConfined()) {
+            executor.write(input, local.allocateFrom(ValueLayout.JAVA_BYTE, values));
+        }
+    }
+
+    @Override
+    public void close() {
+        owned.ifPresent(arena -> {
+            executor.close();
+            arena.close();
+        });
     }
 }

@@ -54,13 +54,7 @@ public final class Session implements AutoCloseable {
      */
     public static Session open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
-        int positions = directory.config().text().maxPositions();
-        long tokens = (long) limits.promptTokens() + limits.newTokens();
-        if (tokens > positions) {
-            throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
-                    + " need " + tokens + " positions, the model has " + positions);
-        }
-        requireMemory(directory, backend, limits, options);
+        requireFits(directory, backend, limits, options);
         Arena arena = Arena.ofShared();
         try {
             PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
@@ -71,8 +65,19 @@ public final class Session implements AutoCloseable {
         }
     }
 
-    /** Before anything is computed; the backend looks again, at what it really allocates. */
-    private static void requireMemory(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options) {
+    /**
+     * Whether model and device have room, before anything is computed; the backend looks again, at what it really allocates.
+     *
+     * @throws LimitException if the limits pass the positions that the model knows
+     * @throws BackendException if the device has too little memory
+     */
+    public static void requireFits(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options) {
+        int positions = directory.config().text().maxPositions();
+        long tokens = (long) limits.promptTokens() + limits.newTokens();
+        if (tokens > positions) {
+            throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
+                    + " need " + tokens + " positions, the model has " + positions);
+        }
         PaliGemma model = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(), limits, options);
         // Weights that are used in place need not be in memory all at once.
         long needed = model.programs().stream()

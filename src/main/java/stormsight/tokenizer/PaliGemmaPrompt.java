@@ -1,6 +1,8 @@
 package stormsight.tokenizer;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import stormsight.checkpoint.CheckpointException;
 
 /**
@@ -20,6 +22,7 @@ public final class PaliGemmaPrompt {
 
     private final int imageTokens;
     private final int image;
+    private final String spelled;
     private final int[] text;
 
     /**
@@ -34,7 +37,8 @@ public final class PaliGemmaPrompt {
         check(text);
         this.imageTokens = imageTokens;
         this.image = tokenizer.require(IMAGE);
-        int[] middle = tokenizer.encode(text.replaceFirst("[\r\n]+\\z", ""));
+        spelled = text.replaceFirst("[\r\n]+\\z", "");
+        int[] middle = tokenizer.encode(spelled);
         this.text = new int[middle.length + 2];
         this.text[0] = tokenizer.require("<bos>");
         System.arraycopy(middle, 0, this.text, 1, middle.length);
@@ -56,6 +60,29 @@ public final class PaliGemmaPrompt {
     /** Tokens of the image, which come first. */
     public int imageTokens() {
         return imageTokens;
+    }
+
+    /**
+     * Places in the prompt of the tokens that spell a part of its text, where the part occurs last. A token that spells more than the part, the space before
+     * it say, counts.
+     *
+     * @throws IllegalArgumentException if the part is empty or the text does not hold it
+     */
+    public List<Integer> tokensOf(Tokenizer tokenizer, String part) {
+        int at = spelled.lastIndexOf(part);
+        if (part.isEmpty() || at < 0) {
+            throw new IllegalArgumentException("the prompt \"" + spelled + "\" does not hold \"" + part + "\"");
+        }
+        int from = spelled.codePointCount(0, at);
+        int to = from + part.codePointCount(0, part.length());
+        List<Integer> tokens = new ArrayList<>();
+        List<Tokenizer.Piece> pieces = tokenizer.pieces(spelled);
+        for (int i = 0; i < pieces.size(); i++) {
+            if (pieces.get(i).from() < to && pieces.get(i).to() > from) {
+                tokens.add(imageTokens + 1 + i);
+            }
+        }
+        return tokens;
     }
 
     /** The ids that {@link stormsight.program.Op.Embed} takes: row n of the image is {@code -1 - n}. */

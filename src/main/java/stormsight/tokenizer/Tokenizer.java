@@ -1,14 +1,18 @@
 package stormsight.tokenizer;
 
+import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.CharSpan;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.regex.Pattern;
@@ -153,6 +157,27 @@ public final class Tokenizer implements AutoCloseable {
     public int[] encode(String text) {
         long[] encoded = library.encode(wellFormed(text), false, false).getIds();
         return Arrays.stream(encoded).mapToInt(Math::toIntExact).toArray();
+    }
+
+    /**
+     * A token and what it stands for: the code points {@code from} to {@code to - 1} of the text. Tokens that stand for the bytes of one code point
+     * all have its place.
+     */
+    public record Piece(int id, int from, int to) {}
+
+    /** The ids of {@link #encode} with their places in the text. */
+    public List<Piece> pieces(String text) {
+        Encoding encoding = library.encode(wellFormed(text), false, false);
+        long[] encoded = encoding.getIds();
+        CharSpan[] places = encoding.getCharTokenSpans();
+        List<Piece> pieces = new ArrayList<>();
+        for (int i = 0; i < encoded.length; i++) {
+            // The library has no place for a token that spells nothing.
+            int from = places[i] == null ? 0 : places[i].getStart();
+            int to = places[i] == null ? 0 : places[i].getEnd();
+            pieces.add(new Piece(Math.toIntExact(encoded[i]), from, to));
+        }
+        return pieces;
     }
 
     /**

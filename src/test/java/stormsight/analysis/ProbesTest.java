@@ -59,7 +59,7 @@ class ProbesTest {
     void aKnockoutOfNoEdgesChangesNothing(String backend) {
         float[] plain = logits(backend, model.prefill());
         Probes.Knockout knockout = Probes.knockout(model.prefill(), model.decoderLayers().segment(), prompt.length);
-        int[] everyLayer = new int[directory.config().text().layers()];
+        int[] everyLayer = new int[directory.config().text().layers() * directory.config().text().heads().queryHeads()];
         Arrays.fill(everyLayer, 1);
         byte[] edges = new byte[prompt.length * prompt.length];
         assertArrayEquals(plain, logits(backend, knockout.program(), knockout, edges, everyLayer));
@@ -94,7 +94,7 @@ class ProbesTest {
     void anOrdinaryProgramHoldsNoProbe() {
         for (Program program : model.programs()) {
             assertFalse(program.segments().stream().flatMap(segment -> segment.ops().stream()).anyMatch(op ->
-                    op instanceof Op.Copy || op instanceof Op.AttentionWeights
+                    op instanceof Op.Copy || op instanceof Op.AttentionWeights || op instanceof Op.AttentionPeak || op instanceof Op.RowMax
                             || op instanceof Op.BlockedAttention), program.name());
         }
     }
@@ -117,7 +117,7 @@ class ProbesTest {
                 Executor executor = backend.prepare(model.weights(), List.of(model.encode(), program), RunListener.NONE)) {
             if (knockout != null) {
                 executor.write(knockout.blocked(), arena.allocateFrom(ValueLayout.JAVA_BYTE, edges));
-                executor.write(knockout.layerFlags(), arena.allocateFrom(ValueLayout.JAVA_INT, layers));
+                executor.write(knockout.flags(), arena.allocateFrom(ValueLayout.JAVA_INT, layers));
             }
             run(executor, program);
             return read(executor, model.promptLogits());

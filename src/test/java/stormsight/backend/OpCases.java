@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import stormsight.checkpoint.HostTensor;
 import stormsight.checkpoint.Q8;
 import stormsight.program.DType;
@@ -53,6 +54,7 @@ public final class OpCases {
         all.softCap();
         all.attention();
         all.probes();
+        all.rowMax();
         all.sample();
         return all.cases;
     }
@@ -401,9 +403,12 @@ public final class OpCases {
             int tokens = attend.position + attend.rows;
             add("attentionWeights_" + attend.name(), SUM, SUM_REASON, data -> {
                 Op.Attention attention = attend.op(data, 1);
+                Op.Part part = new Op.Part(List.of(0), IntStream.range(0, attend.heads).boxed().toList(), 0, 0);
                 data.run(new Step(attend.position, attend.rows, attend.prefix), attention,
-                        new Op.AttentionWeights(attention, data.output("weights", 1, attend.heads, attend.rows + 1, tokens + 2)));
+                        new Op.AttentionWeights(attention, part, false, Op.Kept.EACH,
+                                data.output("weights", 1, attend.heads, attend.rows + 1, tokens + 2)));
             });
+            add("attentionParts_" + attend.name(), SUM, SUM_REASON, data -> parts(data, attend));
             add("blockedAttention_" + attend.name(), SUM, SUM_REASON, data -> {
                 Op.Attention attention = attend.op(data, 3);
                 int known = Math.max(1, tokens - 2);
@@ -414,9 +419,49 @@ public final class OpCases {
                 }
                 Tensor mask = new Tensor("blocked", DType.U8, Shape.of(known, known), Tensor.Kind.INPUT, 1);
                 data.inputs.put(mask, MemorySegment.ofArray(blocked));
-                data.run(3, new Step(attend.position, attend.rows, attend.prefix),
-                        new Op.BlockedAttention(attention, mask, data.ids("layerFlags", 1, 0, 1)));
+                // All heads of the first layer, none of the second, every other of the third.
+                int[] flags = new int[3 * attend.heads];
+                for (int h = 0; h < attend.heads; h++) {
+                    flags[h] = 1;
+                    flags[2 * attend.heads + h] = h % 2;
+                }
+                Tensor heads = new Tensor("flags", DType.I32, Shape.of(3, attend.heads), Tensor.Kind.INPUT, 1);
+                data.inputs.put(heads, MemorySegment.ofArray(flags));
+                data.run(3, new Step(attend.position, attend.rows, attend.prefix), new Op.BlockedAttention(attention, mask, heads));
             });
+        }
+    }
+
+    /** Some layers, heads, rows and keys, averaged and summed or not: layers 1 and 2 of three, every other head, from the last third on. */
+    private static void parts(Data data, Attend attend) {
+        Op.Attention attention = attend.op(data, 3);
+        int tokens = attend.position + attend.rows;
+        List<Integer> layers = List.of(1, 2);
+        List<Integer> heads = IntStream.range(0, attend.heads).filter(h -> h % 2 == (attend.heads - 1) % 2).boxed().toList();
+        Op.Part part = new Op.Part(layers, heads, attend.rows * 2 / 3, tokens * 2 / 3);
+        int rows = attend.rows - part.firstRow() + 2;
+        int keys = tokens - part.firstKey() + 2;
+        int planes = layers.size() * heads.size();
+        Tensor plane = new Tensor("plane", DType.F32, Shape.of(1, attend.rows, tokens), Tensor.Kind.OUTPUT, 1);
+        data.outputs.add(plane);
+        // Twice, with something else in between: a sum over layers starts anew with every run.
+        Op[] ops = {attention, new Op.AttentionWeights(attention, part, false, Op.Kept.EACH, data.output("each", 1, planes, rows, keys)),
+            new Op.AttentionWeights(attention, part, true, Op.Kept.EACH, data.output("mean", 1, layers.size(), rows, keys)),
+            new Op.AttentionWeights(attention, part, false, Op.Kept.SUM, data.output("sum", 1, heads.size(), rows, keys)),
+            new Op.AttentionWeights(attention, part, true, Op.Kept.SUM, data.output("meanSum", 1, 1, rows, keys)),
+            new Op.AttentionPeak(attention, part, keys, data.output("peak", 1, planes, rows)),
+            new Op.AttentionPeak(attention, part, 1, data.output("peakOfOne", 1, planes, Math.max(1, rows - 3))),
+            new Op.AttentionWeights(attention, new Op.Part(layers, heads, 0, 0), true, Op.Kept.LAST, plane),
+            new Op.RowMax(plane, layers, data.output("max", 1, layers.size(), attend.rows))};
+        data.run(3, new Step(attend.position, attend.rows, attend.prefix), ops);
+        data.run(3, new Step(attend.position, attend.rows, attend.prefix), ops);
+    }
+
+    private void rowMax() {
+        for (int[] size : new int[][] {{1, 1, 1}, {2, 3, 2}, {7, 1, 7}, {15, 17, 15}, {16, 16, 16}, {17, 257, 11}, {65, 31, 64}, {3, 4097, 3}}) {
+            add("rowMax_" + size[2] + "of" + size[0] + "x" + size[1], 0, "a comparison", data -> data.run(2, new Step(0, size[2], 0),
+                    new Op.RowMax(data.input("x", 1, size[0], size[1]), List.of(1), data.output("one", 1, 1, size[0])),
+                    new Op.RowMax(data.input("y", 1, 1, size[0], size[1]), List.of(0, 1), data.output("both", 1, 2, size[0]))));
         }
     }
 

@@ -164,16 +164,83 @@ final class Reference {
                     x[i] = o.cap() * Math.tanh(x[i] / o.cap());
                 }
             }
-            case Op.Attention o -> attend(o, step, Math.min(step.rows(), o.out().rows()), (i, j) -> false, of(o.out()), null);
+            case Op.Attention o -> attend(o, step, Math.min(step.rows(), o.out().rows()), (_, _, _) -> false, of(o.out()), (_, _, _, _) -> {});
             case Op.BlockedAttention o -> {
                 int tokens = o.blocked().columns();
-                boolean flagged = of(o.layerFlags())[layer] != 0;
+                double[] flags = of(o.flags());
                 attend(o.attention(), step, step.rows(),
-                        (i, j) -> flagged && i < tokens && j < tokens && of(o.blocked())[i * tokens + j] != 0,
-                        of(o.attention().out()), null);
+                        (h, i, j) -> flags[layer * o.flags().columns() + h] != 0 && i < tokens && j < tokens && of(o.blocked())[i * tokens + j] != 0,
+                        of(o.attention().out()), (_, _, _, _) -> {});
             }
-            case Op.AttentionWeights o -> attend(o.attention(), step, step.rows(), (i, j) -> false, null, o.out());
+            case Op.AttentionWeights o -> {
+                int place = o.part().place(layer);
+                int heads = o.part().heads().size();
+                int keys = o.out().columns();
+                int planes = o.headMean() ? 1 : heads;
+                if (place == 0 || place > 0 && o.kept() != Op.Kept.SUM) {
+                    tapped(o.part(), step, o.rows(), keys, (_, h, row, key) -> of(o.out())[at(o, place, planes, h, row) + key] = 0);
+                }
+                if (place >= 0) {
+                    attend(o.attention(), step, step.rows(), (_, _, _) -> false, null, (head, i, j, weight) -> {
+                        int h = o.part().heads().indexOf(head);
+                        int row = i - o.part().firstRow();
+                        int key = j - o.part().firstKey();
+                        if (h >= 0 && row >= 0 && row < o.rows() && key >= 0 && key < keys) {
+                            of(o.out())[at(o, place, planes, h, row) + key] += weight / (o.headMean() ? heads : 1);
+                        }
+                    });
+                }
+            }
+            case Op.AttentionPeak o -> {
+                int place = o.part().place(layer);
+                if (place >= 0) {
+                    double[] out = of(o.out());
+                    int rows = o.out().columns();
+                    int heads = o.part().heads().size();
+                    tapped(o.part(), step, rows, 1, (_, h, row, _) -> out[(place * heads + h) * rows + row] = 0);
+                    attend(o.attention(), step, step.rows(), (_, _, _) -> false, null, (head, i, j, weight) -> {
+                        int h = o.part().heads().indexOf(head);
+                        int row = i - o.part().firstRow();
+                        int key = j - o.part().firstKey();
+                        if (h >= 0 && row >= 0 && row < rows && key >= 0 && key < o.keys()) {
+                            int at = (place * heads + h) * rows + row;
+                            out[at] = Math.max(out[at], weight);
+                        }
+                    });
+                }
+            }
+            case Op.RowMax o -> {
+                if (o.layers().contains(layer)) {
+                    for (int i = 0; i < Math.min(step.rows(), o.x().rows()); i++) {
+                        double largest = Double.NEGATIVE_INFINITY;
+                        for (int c = 0; c < o.x().columns(); c++) {
+                            largest = Math.max(largest, of(o.x())[i * o.x().columns() + c]);
+                        }
+                        of(o.out())[o.layers().indexOf(layer) * o.x().rows() + i] = largest;
+                    }
+                }
+            }
             case Op.Sample o -> sample(o, step);
+        }
+    }
+
+    private static int at(Op.AttentionWeights o, int place, int planes, int h, int row) {
+        int plane = (o.kept() == Op.Kept.EACH ? place * planes : 0) + (o.headMean() ? 0 : h);
+        return (plane * o.rows() + row) * o.out().columns();
+    }
+
+    private interface Tapped {
+        void at(int head, int h, int row, int key);
+    }
+
+    /** Visits what a probe writes, without its value. */
+    private static void tapped(Op.Part part, Step step, int rows, int keys, Tapped visitor) {
+        for (int h = 0; h < part.heads().size(); h++) {
+            for (int row = 0; row < rows && part.firstRow() + row < step.rows(); row++) {
+                for (int key = 0; key < keys && part.firstKey() + key < step.position() + step.rows(); key++) {
+                    visitor.at(part.heads().get(h), h, row, key);
+                }
+            }
         }
     }
 
@@ -214,10 +281,14 @@ final class Reference {
     }
 
     private interface Blocked {
-        boolean test(int token, int key);
+        boolean test(int head, int token, int key);
     }
 
-    private void attend(Op.Attention o, Step step, int rows, Blocked blocked, double[] out, Tensor weightsOut) {
+    private interface Weight {
+        void put(int head, int row, int key, double weight);
+    }
+
+    private void attend(Op.Attention o, Step step, int rows, Blocked blocked, double[] out, Weight listener) {
         int d = o.heads().headDim();
         int group = o.heads().queryHeads() / o.heads().keyValueHeads();
         int keys = step.position() + rows;
@@ -241,14 +312,12 @@ final class Reference {
                         score += o.scale() * queries[q + c] * k[row.applyAsInt(j) + c];
                     }
                     score = o.softCap() == 0 ? score : o.softCap() * Math.tanh(score / o.softCap());
-                    weights[j] = visible && !blocked.test(token, j) ? Math.exp(score) : 0;
+                    weights[j] = visible && !blocked.test(h, token, j) ? Math.exp(score) : 0;
                     sum += weights[j];
                 }
                 for (int j = 0; j < keys; j++) {
                     weights[j] /= sum == 0 ? 1 : sum;
-                    if (weightsOut != null) {
-                        of(weightsOut)[(h * weightsOut.shape().dimension(1) + i) * weightsOut.columns() + j] = weights[j];
-                    }
+                    listener.put(h, i, j, weights[j]);
                 }
                 for (int c = 0; c < d && out != null; c++) {
                     out[q + c] = 0;

@@ -28,16 +28,16 @@ class MainTest {
     @TempDir
     private Path temporary;
 
-    private record Run(int exitCode, String out, String err) {}
+    record Run(int exitCode, String out, String err) {}
 
-    private static Run run(String... arguments) {
+    static Run run(String... arguments) {
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
         int exitCode = Main.execute(new PrintWriter(out, true), new PrintWriter(err, true), arguments);
         return new Run(exitCode, out.toString(), err.toString());
     }
 
-    private static void fails(int exitCode, String said, String... arguments) {
+    static void fails(int exitCode, String said, String... arguments) {
         Run run = run(arguments);
         assertEquals(exitCode, run.exitCode(), run.err());
         assertEquals("", run.out());

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -46,6 +47,24 @@ class PaliGemmaPromptTest {
                 assertEquals(expected.length, laidOut.length());
                 assertEquals(images, laidOut.imageTokens());
             }
+        }
+    }
+
+    @Test
+    void findsTheTokensOfAPart() {
+        try (Tokenizer tokenizer = Tokenizer.open(TokenizerTest.GOLDENS.resolve("paligemma-mqa/tokenizer.json"))) {
+            PaliGemmaPrompt prompt = new PaliGemmaPrompt(tokenizer, 3, "answer en where is the cat sitting?\n");
+            List<String> tokens = Arrays.stream(prompt.plainIds()).mapToObj(tokenizer::token).toList();
+            assertEquals(List.of("\u2581where", "\u2581is", "\u2581the", "\u2581cat", "\u2581sitting", "?"),
+                    prompt.tokensOf(tokenizer, "where is the cat sitting?").stream().map(tokens::get).toList());
+            // A token counts that spells more than the part.
+            assertEquals(List.of("\u2581the", "\u2581cat"), prompt.tokensOf(tokenizer, "he c").stream().map(tokens::get).toList());
+            assertThrows(IllegalArgumentException.class, () -> prompt.tokensOf(tokenizer, "the dog"));
+            assertThrows(IllegalArgumentException.class, () -> prompt.tokensOf(tokenizer, ""));
+            // The last of several, behind characters of several bytes and of two chars.
+            PaliGemmaPrompt twice = new PaliGemmaPrompt(tokenizer, 0, "the cat \u732b \ud83d\ude00 the cat");
+            int end = twice.length() - 1;
+            assertEquals(List.of(end - 2, end - 1), twice.tokensOf(tokenizer, "the cat"));
         }
     }
 

@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.OptionalInt;
 import java.util.Random;
 import java.util.stream.StreamSupport;
@@ -53,6 +54,26 @@ class TokenizerTest {
                     assertEquals(c.get("decode_skip_special").asString(), StreamingDetokenizerTest.stream(tokenizer, ids), c::toString);
                 }
             }
+        }
+    }
+
+    /** Places count code points, which a text has fewer of than chars; together the pieces cover all of it. */
+    @Test
+    void piecesKnowTheirPlaces() {
+        try (Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"))) {
+            String text = "a <loc0001> \u65e5\u672c \ud83d\ude42 where  is it?";
+            List<Tokenizer.Piece> pieces = tokenizer.pieces(text);
+            assertArrayEquals(tokenizer.encode(text), pieces.stream().mapToInt(Tokenizer.Piece::id).toArray());
+            int[] points = text.codePoints().toArray();
+            int end = 0;
+            for (Tokenizer.Piece piece : pieces) {
+                assertTrue(piece.from() == end || tokenizer.isByte(piece.id()) && piece.to() == end, piece + " after " + end);
+                end = piece.to();
+                if (!tokenizer.isByte(piece.id())) {
+                    assertEquals(new String(points, piece.from(), piece.to() - piece.from()), tokenizer.token(piece.id()).replace('\u2581', ' '));
+                }
+            }
+            assertEquals(points.length, end);
         }
     }
 

@@ -4,37 +4,34 @@ import stormsight.program.Op;
 import stormsight.program.Step;
 
 /**
- * What {@link Op.Attention}, {@link Op.BlockedAttention} and {@link Op.AttentionWeights} share. The keys that a row sees are an interval, from
+ * What {@link Op.Attention}, {@link Op.BlockedAttention} and the probes of their weights share. The keys that a row sees are an interval, from
  * {@link #from} to {@link #to}, less what is blocked.
  *
- * @param out address, 0 if only weights are wanted
+ * @param out address
  * @param capacity rows of q that a run handles at most
  * @param keyCapacity rows of k
  * @param window 0 where this layer does not slide
  * @param blocked address of [tokens, tokens], 0 for none
- * @param layerFlag address of this layer's flag
- * @param weights address of [queryHeads, capacity, weightKeys], 0 for none
+ * @param flags address of this layer's flags, one a query head
  */
 record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, float softCap, int window, int capacity,
-        int keyCapacity, long blocked, int blockedTokens, long layerFlag, long weights, int weightKeys) {
+        int keyCapacity, long blocked, int blockedTokens, long flags) {
     static Attention of(Op.Attention op, Binding binding) {
         return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()), binding.address(op.out()),
-                op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.k().rows(), 0, 0, 0, 0, 0);
+                op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.k().rows(), 0, 0, 0);
     }
 
     static Attention of(Op.BlockedAttention op, Binding binding) {
         Attention plain = of(op.attention(), binding);
         return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap, plain.window,
                 plain.capacity, plain.keyCapacity, binding.address(op.blocked()), op.blocked().columns(),
-                binding.address(op.layerFlags()) + 4L * binding.layer(), 0, 0);
+                binding.address(op.flags()) + 4L * plain.heads.queryHeads() * binding.layer());
     }
 
-    /** The values and the output of the operation are not touched. */
-    static Attention of(Op.AttentionWeights op, Binding binding) {
-        Op.Attention of = op.attention();
-        return new Attention(binding.address(of.q()), binding.address(of.k()), 0, 0, of.heads(), of.scale(), of.softCap(),
-                window(of, binding.layer()),
-                op.out().shape().dimension(1), of.k().rows(), 0, 0, 0, binding.address(op.out()), op.out().columns());
+    /** For a probe: the values and the output of the operation are not touched. */
+    static Attention weightsOf(Op.Attention op, Binding binding) {
+        return new Attention(binding.address(op.q()), binding.address(op.k()), 0, 0, op.heads(), op.scale(), op.softCap(),
+                window(op, binding.layer()), op.q().rows(), op.k().rows(), 0, 0, 0);
     }
 
     private static int window(Op.Attention op, int layer) {
@@ -61,18 +58,13 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
         return Math.min(keys(step), Math.max(step.prefixLength(), token + 1));
     }
 
-    /** Whether edges are taken away in this layer. */
-    boolean blocks() {
-        return blocked != 0 && Memory.i32(layerFlag) != 0;
+    /** Whether edges are taken away in this layer and query head. */
+    boolean blocks(int h) {
+        return blocked != 0 && Memory.i32(flags + 4L * h) != 0;
     }
 
-    /** Whether that edge is taken away, given that this layer has any. */
+    /** Whether that edge is taken away, given that this layer and head have any. */
     boolean blocks(int token, int key) {
         return token < blockedTokens && key < blockedTokens && Memory.i8(blocked + (long) token * blockedTokens + key) != 0;
-    }
-
-    /** Address of the weights of head h and row i. */
-    long weights(int h, int i) {
-        return weights + 4L * ((long) h * capacity + i) * weightKeys;
     }
 }

@@ -23,20 +23,49 @@ final class AttentionScalar implements Kernel {
         int dim = attention.heads().headDim();
         int i = piece / attention.heads().queryHeads();
         int h = piece % attention.heads().queryHeads();
-        int group = attention.heads().queryHeads() / attention.heads().keyValueHeads();
         long keyBytes = 4L * attention.heads().keyValueColumns();
-        long headOffset = 4L * (h / group) * dim;
-        long rowOffset = 4L * ((long) i * attention.heads().queryColumns() + (long) h * dim);
+        long values = attention.v() + headOffset(attention, h);
+        long out = attention.out() + rowOffset(attention, i, h);
         long scores = scratch.own(worker);
+        double inverse = weigh(attention, step, i, h, scores);
         int from = attention.from(step, i);
         int to = attention.to(step, i);
-        boolean blocks = attention.blocks();
+        for (int d = 0; d < dim; d++) {
+            double value = 0;
+            for (int j = from; j < to; j++) {
+                value += (double) Memory.f32(scores + 4L * j) * Memory.f32(values + j * keyBytes + 4L * d);
+            }
+            Memory.f32(out + 4L * d, (float) (value * inverse));
+        }
+    }
+
+    private static long rowOffset(Attention attention, int i, int h) {
+        return 4L * ((long) i * attention.heads().queryColumns() + (long) h * attention.heads().headDim());
+    }
+
+    private static long headOffset(Attention attention, int h) {
+        return 4L * (h / (attention.heads().queryHeads() / attention.heads().keyValueHeads())) * attention.heads().headDim();
+    }
+
+    /**
+     * Writes {@code exp(score - max)} for the keys that row i sees, at their place in scores.
+     *
+     * @return one over their sum, 0 if the row sees nothing
+     */
+    static double weigh(Attention attention, Step step, int i, int h, long scores) {
+        int dim = attention.heads().headDim();
+        long keyBytes = 4L * attention.heads().keyValueColumns();
+        long keys = attention.k() + headOffset(attention, h);
+        long query = attention.q() + rowOffset(attention, i, h);
+        int from = attention.from(step, i);
+        int to = attention.to(step, i);
+        boolean blocks = attention.blocks(h);
         float max = Float.NEGATIVE_INFINITY;
         for (int j = from; j < to; j++) {
             double score = 0;
-            long key = attention.k() + j * keyBytes + headOffset;
+            long key = keys + j * keyBytes;
             for (int d = 0; d < dim; d++) {
-                score += (double) Memory.f32(attention.q() + rowOffset + 4L * d) * Memory.f32(key + 4L * d);
+                score += (double) Memory.f32(query + 4L * d) * Memory.f32(key + 4L * d);
             }
             score *= attention.scale();
             if (attention.softCap() != 0) {
@@ -55,21 +84,6 @@ final class AttentionScalar implements Kernel {
             Memory.f32(scores + 4L * j, (float) weight);
             sum += weight;
         }
-        double inverse = sum == 0 ? 0 : 1 / sum;
-        if (attention.weights() != 0) {
-            long weights = attention.weights(h, i);
-            for (int j = 0; j < attention.keys(step); j++) {
-                boolean visible = j >= from && j < to;
-                Memory.f32(weights + 4L * j, visible ? (float) (Memory.f32(scores + 4L * j) * inverse) : 0);
-            }
-            return;
-        }
-        for (int d = 0; d < dim; d++) {
-            double value = 0;
-            for (int j = from; j < to; j++) {
-                value += (double) Memory.f32(scores + 4L * j) * Memory.f32(attention.v() + j * keyBytes + headOffset + 4L * d);
-            }
-            Memory.f32(attention.out() + rowOffset + 4L * d, (float) (value * inverse));
-        }
+        return sum == 0 ? 0 : 1 / sum;
     }
 }

@@ -9,6 +9,7 @@ import java.util.function.Supplier;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
+import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
@@ -57,6 +58,11 @@ final class CpuBackend implements Backend {
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
         return CpuExecutor.prepare(weights, programs, listener, kernels.get(), workers, device.memoryBytes());
+    }
+
+    @Override
+    public Ceilings ceilings(int repetitions) {
+        return Peaks.measure(workers, kernels.get().peaks(), repetitions, device.memoryBytes());
     }
 
     @Override

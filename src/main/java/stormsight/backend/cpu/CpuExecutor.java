@@ -3,16 +3,19 @@ package stormsight.backend.cpu;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.RunProfile;
 import stormsight.backend.StepLimits;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
@@ -49,8 +52,15 @@ final class CpuExecutor implements Executor {
         this.weights = weights;
     }
 
-    /** @param layers kernels of each layer, in order, over all segments; {@code names} says which segment each is of */
-    private record Prepared(Program program, StepLimits limits, Kernel[][] layers, String[] names) {}
+    /**
+     * One layer of a segment.
+     *
+     * @param ops of each kernel, the operation that it is of, counted over all segments of the program
+     */
+    private record Layer(String segment, Kernel[] kernels, int[] ops) {}
+
+    /** @param layers in order, over all segments */
+    private record Prepared(Program program, StepLimits limits, Layer[] layers) {}
 
     static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Kernels kernels,
             Workers workers, long memoryBytes) {
@@ -78,7 +88,7 @@ final class CpuExecutor implements Executor {
 
         // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
         Scratch wanted = new Scratch(workers.count());
-        programs.forEach(program -> kernels(program, offsets, used, wanted, kernels));
+        programs.forEach(program -> layers(program, offsets, used, wanted, kernels));
         long allocated = Math.addExact(bytes, wanted.nativeBytes());
         long total = Math.addExact(allocated, wanted.heapBytes());
         if (total > memoryBytes) {
@@ -94,10 +104,7 @@ final class CpuExecutor implements Executor {
             Prepared[] prepared = new Prepared[programs.size()];
             for (int i = 0; i < prepared.length; i++) {
                 Program program = programs.get(i);
-                String[] segmentNames = program.segments().stream()
-                        .flatMap(segment -> Collections.nCopies(segment.layers(), segment.name()).stream())
-                        .toArray(String[]::new);
-                prepared[i] = new Prepared(program, limits.get(i), kernels(program, addresses, used, scratch, kernels), segmentNames);
+                prepared[i] = new Prepared(program, limits.get(i), layers(program, addresses, used, scratch, kernels));
             }
             scratch.place(base + bytes);
             CpuExecutor executor = new CpuExecutor(arena, total, addresses, prepared, listener, workers, used);
@@ -136,14 +143,16 @@ final class CpuExecutor implements Executor {
                     case Op.Embed embed -> List.of(embed.ids(), embed.table());
                     case Op.MatMul matMul -> List.of(matMul.w());
                     case Op.GatedGelu gated -> List.of(gated.gate(), gated.up());
-                    case Op.BlockedAttention blocked -> List.of(blocked.blocked(), blocked.layerFlags());
+                    case Op.BlockedAttention blocked -> List.of(blocked.blocked(), blocked.flags());
                     case Op.Sample sample -> List.of(sample.token());
                     case Op.LayerNorm norm -> List.of();
                     case Op.RmsNorm norm -> List.of();
                     case Op.Rope rope -> List.of();
                     case Op.Store store -> List.of();
                     case Op.Attention attention -> List.of();
-                    case Op.AttentionWeights attention -> List.of();
+                    case Op.AttentionWeights weights -> List.of();
+                    case Op.AttentionPeak peak -> List.of();
+                    case Op.RowMax max -> List.of();
                     case Op.Copy copy -> List.of();
                     case Op.LastRow last -> List.of();
                     case Op.SoftCap cap -> List.of();
@@ -157,24 +166,31 @@ final class CpuExecutor implements Executor {
         }
     }
 
-    private static Kernel[][] kernels(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch,
+    private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch,
             Kernels kernels) {
-        List<Kernel[]> layers = new ArrayList<>();
+        List<Layer> layers = new ArrayList<>();
+        int firstOp = 0;
         for (Segment segment : program.segments()) {
             for (int layer = 0; layer < segment.layers(); layer++) {
                 Binding binding = new Binding(addresses, weights, scratch, segment.firstLayer() + layer);
                 List<Kernel> list = new ArrayList<>();
+                List<Integer> ops = new ArrayList<>();
                 kernels.forget();
-                for (Op op : segment.ops()) {
+                for (int i = 0; i < segment.ops().size(); i++) {
+                    Op op = segment.ops().get(i);
                     if (!(op instanceof Op.MatMul || op instanceof Op.GatedGelu)) {
                         kernels.forget();
                     }
-                    list.addAll(kernels(op, binding, kernels));
+                    for (Kernel kernel : kernels(op, binding, kernels)) {
+                        list.add(kernel);
+                        ops.add(firstOp + i);
+                    }
                 }
-                layers.add(list.toArray(Kernel[]::new));
+                layers.add(new Layer(segment.name(), list.toArray(Kernel[]::new), ops.stream().mapToInt(Integer::intValue).toArray()));
             }
+            firstOp += segment.ops().size();
         }
-        return layers.toArray(Kernel[][]::new);
+        return layers.toArray(Layer[]::new);
     }
 
     private static List<Kernel> kernels(Op op, Binding binding, Kernels kernels) {
@@ -188,7 +204,11 @@ final class CpuExecutor implements Executor {
             case Op.Store store -> List.of(new Rows.Copy(store, binding));
             case Op.Attention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
             case Op.BlockedAttention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
-            case Op.AttentionWeights attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
+            case Op.AttentionWeights weights -> weights.part().place(binding.layer()) < 0 ? List.of()
+                    : List.of(kernels.tap(Tap.of(weights, binding), binding));
+            case Op.AttentionPeak peak -> peak.part().place(binding.layer()) < 0 ? List.of()
+                    : List.of(kernels.tap(Tap.of(peak, binding), binding));
+            case Op.RowMax max -> max.layers().contains(binding.layer()) ? List.of(new Rows.Max(max, binding)) : List.of();
             case Op.Copy copy -> List.of(new Rows.Copy(copy, binding));
             case Op.LastRow last -> List.of(new Rows.Last(last, binding));
             case Op.SoftCap cap -> List.of(kernels.softCap(cap, binding));
@@ -198,18 +218,55 @@ final class CpuExecutor implements Executor {
 
     @Override
     public void run(Program program, Step step) {
-        checkOpen();
+        run(prepared(program), program, step, null);
+    }
+
+    @Override
+    public RunProfile profile(Program program, Step step) {
         Prepared prepared = prepared(program);
+        long[] nanos = new long[program.segments().stream().mapToInt(segment -> segment.ops().size()).sum()];
+        long start = System.nanoTime();
+        run(prepared, program, step, nanos);
+        long total = System.nanoTime() - start;
+        List<RunProfile.Entry> entries = new ArrayList<>();
+        int layer = 0;
+        for (Segment segment : program.segments()) {
+            for (Op op : segment.ops()) {
+                int index = entries.size();
+                entries.add(new RunProfile.Entry(segment.name(), Optional.of(op), kernelNames(prepared.layers[layer], index), segment.layers(),
+                        nanos[index]));
+            }
+            layer += segment.layers();
+        }
+        return new RunProfile(program, step, total, entries);
+    }
+
+    private static String kernelNames(Layer layer, int op) {
+        return IntStream.range(0, layer.ops.length)
+                .filter(i -> layer.ops[i] == op)
+                .mapToObj(i -> layer.kernels[i].getClass().getName())
+                .map(name -> name.substring(name.lastIndexOf('.') + 1).replace('$', '.'))
+                .collect(Collectors.joining(" + "));
+    }
+
+    /** @param nanos where the time of each operation is added up, so that all of the run is on one account; null to run without a clock */
+    private void run(Prepared prepared, Program program, Step step, long[] nanos) {
         prepared.limits.check(program, step);
-        Kernel[][] layers = prepared.layers;
+        Layer[] layers = prepared.layers;
+        long last = nanos == null ? 0 : System.nanoTime();
         for (int layer = 0; layer < layers.length; layer++) {
-            Kernel[] kernels = layers[layer];
+            Kernel[] kernels = layers[layer].kernels;
             for (int i = 0; i < kernels.length; i++) {
                 try {
                     workers.run(kernels[i], step);
                 } catch (InternalError e) {
                     // What the virtual machine throws when a mapped file was cut short under it.
-                    throw new BackendException(program.name() + ", segment " + prepared.names[layer] + ": cannot read memory", e);
+                    throw new BackendException(program.name() + ", segment " + layers[layer].segment + ": cannot read memory", e);
+                }
+                if (nanos != null) {
+                    long now = System.nanoTime();
+                    nanos[layers[layer].ops[i]] += now - last;
+                    last = now;
                 }
             }
             listener.finished(program, layer + 1, layers.length);
@@ -217,6 +274,7 @@ final class CpuExecutor implements Executor {
     }
 
     private Prepared prepared(Program program) {
+        checkOpen();
         for (Prepared prepared : programs) {
             if (prepared.program == program) {
                 return prepared;

@@ -11,6 +11,9 @@ interface Kernels {
     /** What runs the kernels, for logs and {@link stormsight.backend.DeviceInfo#runtime}. */
     String description();
 
+    /** What the processor's ceilings are measured with. */
+    Peaks.Loops peaks();
+
     /** Called when the next kernel may find tensors and shared scratch changed by others: before a layer, after other operations. */
     void forget();
 
@@ -25,6 +28,8 @@ interface Kernels {
     Kernel rope(Op.Rope op, Binding binding);
 
     Kernel attention(Attention attention, Binding binding);
+
+    Kernel tap(Tap tap, Binding binding);
 
     Kernel softCap(Op.SoftCap op, Binding binding);
 }

@@ -12,7 +12,9 @@ final class Memory {
     static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfDouble F64 = ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private Memory() {}
@@ -25,12 +27,24 @@ final class Memory {
         ALL.set(F32, address, value);
     }
 
+    static double f64(long address) {
+        return ALL.get(F64, address);
+    }
+
+    static void f64(long address, double value) {
+        ALL.set(F64, address, value);
+    }
+
     static int i32(long address) {
         return ALL.get(I32, address);
     }
 
     static void i32(long address, int value) {
         ALL.set(I32, address, value);
+    }
+
+    static long i64(long address) {
+        return ALL.get(I64, address);
     }
 
     static short i16(long address) {

@@ -111,4 +111,42 @@ final class Rows {
             Memory.copy(from + (Math.min(step.rows(), capacity) - 1) * rowBytes, to, rowBytes);
         }
     }
+
+    /** {@code out[i] = max over c of x[i, c]}. */
+    static final class Max implements Kernel {
+        /** Rows of one piece. */
+        private static final int PIECE = 64;
+
+        private final long from;
+        private final long to;
+        private final int capacity;
+        private final int columns;
+
+        Max(Op.RowMax op, Binding binding) {
+            from = binding.address(op.x());
+            to = binding.address(op.out()) + 4L * op.layers().indexOf(binding.layer()) * op.out().columns();
+            capacity = op.x().rows();
+            columns = op.x().columns();
+        }
+
+        private int rows(Step step) {
+            return Math.min(step.rows(), capacity);
+        }
+
+        @Override
+        public int pieces(Step step) {
+            return (rows(step) + PIECE - 1) / PIECE;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            for (int row = piece * PIECE; row < Math.min(rows(step), (piece + 1) * PIECE); row++) {
+                float largest = Float.NEGATIVE_INFINITY;
+                for (int column = 0; column < columns; column++) {
+                    largest = Math.max(largest, Memory.f32(from + 4L * ((long) row * columns + column)));
+                }
+                Memory.f32(to + 4L * row, largest);
+            }
+        }
+    }
 }

@@ -11,6 +11,11 @@ final class ScalarKernels implements Kernels {
     }
 
     @Override
+    public Peaks.Loops peaks() {
+        return new Peaks.Scalar();
+    }
+
+    @Override
     public void forget() {}
 
     @Override
@@ -41,6 +46,11 @@ final class ScalarKernels implements Kernels {
     @Override
     public Kernel attention(Attention attention, Binding binding) {
         return new AttentionScalar(attention, binding.scratch());
+    }
+
+    @Override
+    public Kernel tap(Tap tap, Binding binding) {
+        return new TapScalar(tap, binding.scratch());
     }
 
     @Override

@@ -19,6 +19,11 @@ final class VectorKernels implements Kernels {
     }
 
     @Override
+    public Peaks.Loops peaks() {
+        return new PeakVectors();
+    }
+
+    @Override
     public void forget() {
         packed = null;
     }
@@ -63,6 +68,11 @@ final class VectorKernels implements Kernels {
     @Override
     public Kernel attention(Attention attention, Binding binding) {
         return new AttentionVectors(attention, binding.scratch());
+    }
+
+    @Override
+    public Kernel tap(Tap tap, Binding binding) {
+        return new TapVectors(tap, binding.scratch());
     }
 
     @Override

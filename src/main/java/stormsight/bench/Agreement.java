@@ -1,0 +1,201 @@
+package stormsight.bench;
+
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import stormsight.session.EmbeddedModel;
+
+/**
+ * How close a configuration's answers are to the baseline's. Fixed questions about the example images are answered greedily by the baseline; others are
+ * fed the baseline's tokens, so that one choice between near equals does not make all later ones differ, and each choice is compared. Then all
+ * are fed the right captions of the images, which gives the captions' perplexity. The logits of every step are compared.
+ */
+final class Agreement {
+    /** Tokens of an answer that are compared. */
+    static final int ANSWER_TOKENS = 16;
+    /** Tokens of a caption at most. */
+    static final int CAPTION_TOKENS = 64;
+    private static final String CAPTION = "caption";
+
+    /**
+     * What is asked.
+     *
+     * @param questions how many questions
+     * @param answers the baseline's tokens of each answer; empty if this is the baseline
+     * @param logits file that the baseline writes and others read
+     */
+    record Request(int questions, List<List<Integer>> answers, String logits) {}
+
+    /**
+     * What was found.
+     *
+     * @param answers the tokens that were fed, and the last one, of each answer
+     * @param compared greedy choices
+     * @param equal choices that are the baseline's
+     * @param largestError of a logit, absolute
+     * @param scale largest absolute logit of the baseline
+     * @param perplexity of the captions, over the tokens that may be answered
+     * @param textTokens of the captions
+     */
+    record Result(List<List<Integer>> answers, int compared, int equal, double largestError, double scale, double perplexity, int textTokens) {}
+
+    private final MeasuredModel model;
+    private final Optional<DataOutputStream> written;
+    private final Optional<DataInputStream> baseline;
+    private int compared;
+    private int equal;
+    private double largestError;
+    private double scale;
+
+    private Agreement(MeasuredModel model, Optional<DataOutputStream> written, Optional<DataInputStream> baseline) {
+        this.model = model;
+        this.written = written;
+        this.baseline = baseline;
+    }
+
+    /** The questions: every so many of the examples, so that all images and tasks have their share. */
+    static List<EmbeddedModel.Example> questions(int count) {
+        List<EmbeddedModel.Example> all = EmbeddedModel.examples();
+        int taken = Math.min(count, all.size());
+        List<EmbeddedModel.Example> questions = new ArrayList<>();
+        for (int i = 0; i < taken; i++) {
+            questions.add(all.get((int) ((long) i * all.size() / taken)));
+        }
+        return questions;
+    }
+
+    /**
+     * Runs the questions and the text.
+     *
+     * @throws CheckFailedException if the file holds logits of another size: the models have other vocabularies
+     */
+    static Result run(MeasuredModel model, Request request) {
+        Path file = Path.of(request.logits());
+        try {
+            if (request.answers().isEmpty()) {
+                try (DataOutputStream out = new DataOutputStream(new BufferedOutputStream(Files.newOutputStream(file), 1 << 20))) {
+                    out.writeInt(model.config().text().vocabularySize());
+                    return new Agreement(model, Optional.of(out), Optional.empty()).run(request);
+                }
+            }
+            try (DataInputStream in = new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 20))) {
+                int vocabulary = in.readInt();
+                if (vocabulary != model.config().text().vocabularySize()) {
+                    throw new CheckFailedException(model.configuration().label() + " has a vocabulary of "
+                            + model.config().text().vocabularySize() + ", the baseline of " + vocabulary);
+                }
+                return new Agreement(model, Optional.empty(), Optional.of(in)).run(request);
+            }
+        } catch (EOFException e) {
+            throw new CheckFailedException(model.configuration().label() + " ran more steps than the baseline: it has another tokenizer");
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": " + e.getMessage(), e);
+        }
+    }
+
+    private Result run(Request request) throws IOException {
+        List<List<Integer>> answers = new ArrayList<>();
+        List<EmbeddedModel.Example> questions = questions(request.questions());
+        for (int i = 0; i < questions.size(); i++) {
+            answers.add(answer(questions.get(i), request.answers().isEmpty() ? Optional.empty() : Optional.of(request.answers().get(i))));
+        }
+        double sum = 0;
+        int textTokens = 0;
+        for (EmbeddedModel.Example caption : captions(request.questions())) {
+            int[] text = textTokens(caption.expected());
+            sum -= logProbability(caption, text);
+            textTokens += text.length;
+        }
+        return new Result(answers, compared, equal, largestError, scale, Math.exp(sum / textTokens), textTokens);
+    }
+
+    private static List<EmbeddedModel.Example> captions(int most) {
+        return EmbeddedModel.examples().stream().filter(example -> example.task().equals(CAPTION)).limit(most).toList();
+    }
+
+    private int[] textTokens(String text) {
+        int[] ids = model.directory().tokenizer().encode(text);
+        return Arrays.copyOf(ids, Math.min(ids.length, CAPTION_TOKENS));
+    }
+
+    /** @param forced the baseline's tokens */
+    private List<Integer> answer(EmbeddedModel.Example question, Optional<List<Integer>> forced) throws IOException {
+        Set<Integer> ends = model.config().endIds();
+        int[] prompt = model.directory().prompt(question.prompt()).ids();
+        model.encode(question.decode());
+        int chosen = model.prefill(prompt);
+        compare(model.promptLogits());
+        List<Integer> tokens = new ArrayList<>();
+        int most = forced.map(List::size).orElse(ANSWER_TOKENS);
+        while (true) {
+            int next = forced.isPresent() ? forced.get().get(tokens.size()) : chosen;
+            compared++;
+            equal += next == chosen ? 1 : 0;
+            tokens.add(next);
+            if (tokens.size() == most || ends.contains(next)) {
+                return tokens;
+            }
+            chosen = model.feed(next, prompt.length + tokens.size() - 1, prompt.length);
+            compare(model.nextLogits());
+        }
+    }
+
+    /** The natural logarithm of the probability of a text as the answer to a question. */
+    private double logProbability(EmbeddedModel.Example question, int[] text) throws IOException {
+        int[] prompt = model.directory().prompt(question.prompt()).ids();
+        model.encode(question.decode());
+        model.prefill(prompt);
+        float[] logits = model.promptLogits();
+        double sum = 0;
+        for (int i = 0; i < text.length; i++) {
+            compare(logits);
+            sum += logProbability(logits, text[i]);
+            if (i + 1 < text.length) {
+                model.feed(text[i], prompt.length + i, prompt.length);
+                logits = model.nextLogits();
+            }
+        }
+        return sum;
+    }
+
+    private double logProbability(float[] logits, int id) {
+        int vocabulary = model.config().vocabulary();
+        double largest = Double.NEGATIVE_INFINITY;
+        for (int i = 0; i < vocabulary; i++) {
+            largest = Math.max(largest, logits[i]);
+        }
+        double sum = 0;
+        for (int i = 0; i < vocabulary; i++) {
+            sum += Math.exp(logits[i] - largest);
+        }
+        return logits[id] - largest - Math.log(sum);
+    }
+
+    /** Writes the logits, or compares them with what the baseline wrote. */
+    private void compare(float[] logits) throws IOException {
+        if (written.isPresent()) {
+            for (float logit : logits) {
+                written.get().writeFloat(logit);
+                scale = Math.max(scale, Math.abs(logit));
+            }
+        } else {
+            DataInputStream in = baseline.orElseThrow();
+            for (float logit : logits) {
+                float expected = in.readFloat();
+                scale = Math.max(scale, Math.abs(expected));
+                largestError = Math.max(largestError, Math.abs((double) logit - expected));
+            }
+        }
+    }
+}

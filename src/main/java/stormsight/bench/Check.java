@@ -1,0 +1,220 @@
+package stormsight.bench;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import stormsight.backend.OpCost;
+import stormsight.image.RgbImage;
+import stormsight.model.PaliGemma;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Step;
+import stormsight.session.BackendComparison;
+
+/** Compares what a trial computes with what it should, before it is timed. */
+final class Check implements AutoCloseable {
+    /** What results are compared with. */
+    enum Against {
+        /** The scalar backend where it takes seconds, else the cpu backend; where that is what is measured, itself. */
+        AUTO,
+        SCALAR,
+        CPU,
+        /** The same backend on another way to the same values. */
+        SELF
+    }
+
+    /** Operations that the scalar backend does in some seconds. */
+    private static final double SCALAR_OPERATIONS = 8e9;
+    /** An answer's tokens run the same program: the first few show whether it is right. */
+    private static final int CHECKED_TOKENS = 4;
+    /** Of 255: rounding to 8 bits after each pass of a resize moves a mean by less. */
+    private static final double MEAN_TOLERANCE = 1.5;
+
+    private final MeasuredModel subject;
+    private final Optional<MeasuredModel> reference;
+
+    private Check(MeasuredModel subject, Optional<MeasuredModel> reference) {
+        this.subject = subject;
+        this.reference = reference;
+    }
+
+    static Check of(MeasuredModel subject, Against against, List<Trial> trials) {
+        String own = subject.backend().device().backend();
+        Optional<String> backend = switch (against) {
+            case SCALAR -> Optional.of("scalar");
+            case CPU -> Optional.of("cpu");
+            case SELF -> Optional.empty();
+            case AUTO -> {
+                boolean cheap = trials.stream().mapToDouble(trial -> operations(subject.model(), trial)).sum() <= SCALAR_OPERATIONS;
+                yield cheap && !own.equals("scalar") ? Optional.of("scalar") : own.equals("cpu") ? Optional.empty() : Optional.of("cpu");
+            }
+        };
+        return new Check(subject, backend.map(name -> MeasuredModel.open(subject.configuration().on(name), subject.model().limits(),
+                subject.picture())));
+    }
+
+    private static double operations(PaliGemma model, Trial trial) {
+        int image = model.config().vision().tokens();
+        double encode = operations(model.encode(), new Step(0, image, image));
+        return switch (trial.part()) {
+            case IMAGE_DECODE, RESIZE -> 0;
+            case ENCODE, PROJECTOR -> encode;
+            default -> {
+                int rows = Math.max(2, Math.max(trial.promptTokens(), trial.depth()));
+                yield encode + operations(model.prefill(), new Step(0, rows, rows)) + CHECKED_TOKENS
+                        * operations(model.decode(), new Step(rows, 1, rows));
+            }
+        };
+    }
+
+    private static double operations(Program program, Step step) {
+        double operations = 0;
+        for (Segment segment : program.segments()) {
+            operations += segment.layers() * segment.ops().stream().mapToDouble(op -> OpCost.of(op, step).operations()).sum();
+        }
+        return operations;
+    }
+
+    /**
+     * Computes and compares.
+     *
+     * @return what the result was compared with, and how close it was
+     * @throws CheckFailedException if it differs
+     */
+    String check(Trial trial) {
+        return switch (trial.part()) {
+            case IMAGE_DECODE -> image();
+            case RESIZE -> resize();
+            default -> reference.map(model -> reference(trial, model)).orElseGet(() -> self(trial));
+        };
+    }
+
+    private String image() {
+        RgbImage decoded = subject.decode();
+        RgbImage expected = subject.picture().drawn().orElseGet(subject::pixels);
+        if (decoded.width() != expected.width() || !Arrays.equals(decoded.rgb(), expected.rgb())) {
+            throw new CheckFailedException("image decode: other pixels than expected");
+        }
+        return subject.picture().drawn().isPresent() ? "the pixels that were drawn: equal" : "a second decoding: equal";
+    }
+
+    private String resize() {
+        double[] before = means(subject.pixels());
+        double[] after = means(subject.directory().preprocessing().resize(subject.pixels()));
+        double worst = 0;
+        for (int channel = 0; channel < before.length; channel++) {
+            worst = Math.max(worst, Math.abs(before[channel] - after[channel]));
+        }
+        if (!(worst <= MEAN_TOLERANCE)) {
+            throw new CheckFailedException(String.format(Locale.ROOT, "resize: the mean colour moved by %.2f of 255", worst));
+        }
+        return String.format(Locale.ROOT, "the image's mean colour: %.2f of 255 apart", worst);
+    }
+
+    private static double[] means(RgbImage image) {
+        double[] sums = new double[3];
+        for (int y = 0; y < image.height(); y++) {
+            for (int x = 0; x < image.width(); x++) {
+                for (int channel = 0; channel < 3; channel++) {
+                    sums[channel] += image.sample(x, y, channel);
+                }
+            }
+        }
+        double pixels = (double) image.width() * image.height();
+        return Arrays.stream(sums).map(sum -> sum / pixels).toArray();
+    }
+
+    private String reference(Trial trial, MeasuredModel model) {
+        return compared(trial, model.backend().device().backend(), result(trial, model), result(trial, subject));
+    }
+
+    private static float[] result(Trial trial, MeasuredModel model) {
+        int tokens = Math.min(trial.newTokens(), CHECKED_TOKENS);
+        switch (trial.part()) {
+            case IMAGE_DECODE, RESIZE -> throw new IllegalArgumentException(trial.name() + " runs on no backend");
+            case ENCODE, PROJECTOR -> {
+                return model.projected();
+            }
+            case PREFILL -> {
+                model.encode(model.pixels());
+                model.prefill(model.prompt(trial.promptTokens()));
+                return model.promptLogits();
+            }
+            case DECODE, PREFILL_AND_DECODE -> {
+                model.encode(model.pixels());
+                model.fill(trial.depth());
+                model.decode(trial.depth(), tokens, trial.depth());
+                return model.nextLogits();
+            }
+            case FIRST_TOKEN -> {
+                model.firstToken();
+                return model.promptLogits();
+            }
+        }
+        throw new IllegalStateException();
+    }
+
+    /** Products over many rows and over one are different kernels: a prompt's last tokens, run as a prompt or fed one by one, must give the same logits. */
+    private String self(Trial trial) {
+        if (trial.part() == Trial.Part.ENCODE || trial.part() == Trial.Part.PROJECTOR) {
+            float[] first = subject.projected();
+            boolean usable = true;
+            boolean allZero = true;
+            for (float value : first) {
+                usable &= Float.isFinite(value);
+                allZero &= value == 0;
+            }
+            if (!usable || allZero || !Arrays.equals(first, subject.projected())) {
+                throw new CheckFailedException(trial.name() + ": " + (usable && !allZero ? "a second run gave other values" : "no usable values"));
+            }
+            return "a second run: equal, finite";
+        }
+        subject.encode(subject.pixels());
+        int[] prompt = trial.part() == Trial.Part.FIRST_TOKEN ? subject.directory().prompt(MeasuredModel.PROMPT).ids()
+                : subject.prompt(Math.clamp(Math.max(trial.depth(), trial.promptTokens()) + 1, 2, subject.model().limits().promptTokens()));
+        // Image tokens are no words that could be fed.
+        int words = (int) Arrays.stream(prompt).filter(id -> id >= 0).count();
+        int fed = Math.clamp(trial.newTokens(), 1, Math.min(words, CHECKED_TOKENS));
+        int before = prompt.length - fed;
+        subject.prefill(prompt, before);
+        float[] atOnce = subject.promptLogits();
+        if (before > 0) {
+            subject.prefill(Arrays.copyOf(prompt, before), before);
+        }
+        for (int i = before; i < prompt.length; i++) {
+            subject.feed(prompt[i], i, before);
+        }
+        return compared(trial, "itself, tokens at once or one by one", atOnce, subject.nextLogits());
+    }
+
+    private String compared(Trial trial, String with, float[] expected, float[] found) {
+        BackendComparison.Stage stage = BackendComparison.Stage.of(trial.name(), expected, found);
+        String closeness = String.format(Locale.ROOT, "cosine %.8f, error %.2g of %.3g", stage.cosine(), stage.error(), stage.scale());
+        if (!stage.agrees()) {
+            throw new CheckFailedException(trial.name() + " on " + subject.backend().device().backend() + " differs from " + with + ": " + closeness);
+        }
+        if (trial.part() != Trial.Part.ENCODE && trial.part() != Trial.Part.PROJECTOR) {
+            checkToken(trial, with, stage, expected);
+        }
+        return with + ": " + closeness;
+    }
+
+    /** The greedy token is the largest of logits that may each be off by the error that was found. */
+    private void checkToken(Trial trial, String with, BackendComparison.Stage stage, float[] expected) {
+        int vocabulary = subject.config().vocabulary();
+        float largest = Float.NEGATIVE_INFINITY;
+        for (int id = 0; id < vocabulary; id++) {
+            largest = Math.max(largest, expected[id]);
+        }
+        int token = subject.lastToken();
+        if (token < 0 || token >= vocabulary || expected[token] < largest - 2 * stage.error()) {
+            throw new CheckFailedException(trial.name() + ": token " + token + " was chosen, which is not the most probable one by " + with);
+        }
+    }
+
+    @Override
+    public void close() {
+        reference.ifPresent(MeasuredModel::close);
+    }
+}

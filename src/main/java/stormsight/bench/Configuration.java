@@ -1,0 +1,83 @@
+package stormsight.bench;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.image.Resampling;
+import stormsight.model.PaliGemma;
+import stormsight.session.EmbeddedModel;
+import stormsight.session.ModelDirectory;
+
+/**
+ * A model and where it runs.
+ *
+ * @param model directory of a checkpoint; empty for the embedded model
+ * @param device empty for the backend's default
+ * @param threads 0 for one a core
+ * @param quantized whether weights are turned into Q8 when they are loaded
+ * @param resampling empty for what the checkpoint says
+ */
+public record Configuration(Optional<String> model, String backend, Optional<String> device, int threads, boolean quantized,
+        Optional<Resampling> resampling, boolean slidingWindow, boolean finalSoftCap) {
+    public Configuration withModel(String directory) {
+        return new Configuration(Optional.of(directory), backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+    }
+
+    public Configuration withBackend(String name) {
+        return new Configuration(model, name, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+    }
+
+    public Configuration withDevice(String id) {
+        return new Configuration(model, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap);
+    }
+
+    public Configuration withThreads(int count) {
+        return new Configuration(model, backend, device, count, quantized, resampling, slidingWindow, finalSoftCap);
+    }
+
+    public Configuration withQuantized(boolean chosen) {
+        return new Configuration(model, backend, device, threads, chosen, resampling, slidingWindow, finalSoftCap);
+    }
+
+    ModelDirectory openModel() {
+        return model.map(directory -> ModelDirectory.open(Path.of(directory), resampling)).orElseGet(() -> EmbeddedModel.open(resampling));
+    }
+
+    Backend openBackend() {
+        return Backends.open(backend, new BackendOptions(threads, device));
+    }
+
+    PaliGemma.Options options() {
+        return PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withQuantized(quantized);
+    }
+
+    /** The model's name, without the directories that lead to it. */
+    String modelName() {
+        return model.map(directory -> Path.of(directory).toAbsolutePath().normalize().getFileName().toString()).orElse(EmbeddedModel.NAME);
+    }
+
+    /** The same model on another backend, with its default device and a thread a core. */
+    Configuration on(String otherBackend) {
+        return new Configuration(model, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap);
+    }
+
+    /** How users would write it: {@code backend=cpu}, {@code threads=2}, {@code weights=q8} and so on. */
+    List<String> keys() {
+        List<String> keys = new ArrayList<>(List.of("model=" + modelName(), "backend=" + backend));
+        device.ifPresent(id -> keys.add("device=" + id));
+        if (threads > 0) {
+            keys.add("threads=" + threads);
+        }
+        keys.add(quantized ? "weights=q8" : "weights=stored");
+        return keys;
+    }
+
+    /** All keys in one line. */
+    public String label() {
+        return String.join(" ", keys());
+    }
+}

@@ -1,0 +1,34 @@
+package stormsight.bench;
+
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+import stormsight.backend.DeviceInfo;
+
+/**
+ * What a row was measured on: device and model, as the process that measures found them.
+ *
+ * @param model name of its directory
+ * @param family such as {@code PaliGemma 1, 224 px}
+ * @param parameters elements of all weights
+ * @param dtype of the weights as they are held: {@code bf16}
+ * @param threads of a CPU backend; empty on a device
+ * @param image format and size of the image that is measured with
+ */
+public record Setting(String backend, String deviceId, String device, String runtime, String driver, String model, String family,
+        long parameters, String dtype, Optional<Integer> threads, String image) {
+    /** Backends whose threads a user chooses. */
+    private static final Set<String> THREADED = Set.of("cpu", "scalar");
+
+    /** Threads of a CPU backend; empty on a device. */
+    static Optional<Integer> threads(DeviceInfo device) {
+        return THREADED.contains(device.backend()) ? Optional.of(device.computeUnits()) : Optional.empty();
+    }
+
+    static Setting of(MeasuredModel measured) {
+        DeviceInfo device = measured.backend().device();
+        return new Setting(device.backend(), device.id(), device.name(), device.runtime(), device.driver(), measured.configuration().modelName(),
+                measured.config().family(), measured.parameters(), measured.dtype().name().toLowerCase(Locale.ROOT),
+                threads(device), measured.picture().name());
+    }
+}

@@ -1,0 +1,78 @@
+package stormsight.bench;
+
+/**
+ * What is timed.
+ *
+ * @param promptTokens rows of the prefill, image tokens included; 0 where there is none
+ * @param newTokens tokens that are decoded; 0 where there are none
+ * @param depth tokens in the cache before the first one that is decoded
+ */
+public record Trial(Part part, int promptTokens, int newTokens, int depth) {
+    /** Parts of an answer. */
+    public enum Part {
+        /** From the bytes of the image file in memory to pixels. */
+        IMAGE_DECODE("image decode"),
+        /** From pixels to the patches that the vision tower takes. */
+        RESIZE("resize"),
+        /** From patches in host memory to image features, the projector included. */
+        ENCODE("encode"),
+        /** The projector alone: its product is a part of encode's. */
+        PROJECTOR("projector"),
+        /** From a prompt's ids in host memory to the id of the first token. */
+        PREFILL("pp"),
+        /** Tokens one by one, each read by the host before the next is fed. */
+        DECODE("tg"),
+        /** A prefill and the tokens after it. */
+        PREFILL_AND_DECODE("pp+tg"),
+        /** From the bytes of the image file and a text to the id of the first token: all of the above. */
+        FIRST_TOKEN("first token");
+
+        private final String text;
+
+        Part(String text) {
+            this.text = text;
+        }
+    }
+
+    public Trial {
+        if (promptTokens < 0 || newTokens < 0 || depth < 0) {
+            throw new IllegalArgumentException(promptTokens + " prompt tokens, " + newTokens + " new tokens, depth " + depth);
+        }
+    }
+
+    static Trial of(Part part) {
+        return new Trial(part, 0, 0, 0);
+    }
+
+    public static Trial prefill(int promptTokens) {
+        return new Trial(Part.PREFILL, promptTokens, 0, 0);
+    }
+
+    public static Trial decode(int newTokens, int depth) {
+        return new Trial(Part.DECODE, 0, newTokens, depth);
+    }
+
+    public static Trial prefillAndDecode(int promptTokens, int newTokens) {
+        return new Trial(Part.PREFILL_AND_DECODE, promptTokens, newTokens, promptTokens);
+    }
+
+    /** As tables show it: {@code pp272}, {@code tg32@272}, {@code pp272+tg32}, {@code encode}. */
+    public String name() {
+        return switch (part) {
+            case PREFILL -> "pp" + promptTokens;
+            case DECODE -> "tg" + newTokens + "@" + depth;
+            case PREFILL_AND_DECODE -> "pp" + promptTokens + "+tg" + newTokens;
+            default -> part.text;
+        };
+    }
+
+    /** Tokens that a rate counts; 0 where there is none. */
+    public int tokens() {
+        return promptTokens + newTokens;
+    }
+
+    /** Positions in the cache that it needs. */
+    int positions() {
+        return Math.max(promptTokens, depth) + newTokens;
+    }
+}

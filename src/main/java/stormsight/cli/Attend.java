@@ -1,0 +1,354 @@
+package stormsight.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.backend.Backend;
+import stormsight.figure.ReportData;
+import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
+import stormsight.model.PaliGemma;
+import stormsight.session.AttentionMap;
+import stormsight.session.AttentionMaps;
+import stormsight.session.AttentionReading;
+import stormsight.session.AttentionReading.Direction;
+import stormsight.session.AttentionRequest;
+import stormsight.session.AttentionRequest.Kind;
+import stormsight.session.ModelDirectory;
+import stormsight.session.ModelRun;
+import stormsight.session.Word;
+import stormsight.tokenizer.PaliGemmaPrompt;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Shows what a model attends to while it answers. */
+@Command(name = "attend", description = {
+    "Answers prompts about images and writes what the model attended to: pictures, and the numbers behind them.",
+    "Word to image is what a word reads of each patch. Image to word is what each patch reads of a word of the prompt; the image never sees "
+            + "generated words. 'a \u2192 b' marks what a read when the model chose b; generated words have a plus.",
+    "Several images and prompts are compared. maps.json in the output directory names every file."})
+final class Attend implements Runnable {
+    /** Groups of maps as users name them. */
+    enum Group {
+        VISION,
+        WORDS,
+        QUADRANTS,
+        WHOLE;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** Directions as users name them. */
+    enum Way {
+        WORD_TO_IMAGE("word-to-image"),
+        IMAGE_TO_WORD("image-to-word"),
+        BOTH("both");
+
+        private final String option;
+
+        Way(String option) {
+            this.option = option;
+        }
+
+        @Override
+        public String toString() {
+            return option;
+        }
+    }
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private ModelMixin model;
+
+    @Mixin
+    private BackendMixin backendOptions;
+
+    @Mixin
+    private ReportMixin report;
+
+    @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, description = "PNG, JPEG, GIF, BMP or WebP; may be repeated.")
+    private List<Path> images;
+
+    @Option(names = "--ignore-orientation", description = "Do not turn the images as their EXIF data says.")
+    private boolean ignoreOrientation;
+
+    @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "What to do with the image; may be repeated.")
+    private List<String> prompts = List.of();
+
+    @Option(names = "--compare-objects", paramLabel = "A,B",
+            description = "Six prompts that name two objects, such as cat,dog: as a question in both orders, one by one, and as statements.")
+    private Optional<String> objects = Optional.empty();
+
+    @Option(names = {"-o", "--out"}, paramLabel = "DIR", required = true,
+            description = "Where to write; made if it does not exist. Files of the same name are replaced, others stay.")
+    private Path out;
+
+    @Option(names = "--maps", paramLabel = "GROUP", split = ",", defaultValue = "vision,words",
+            description = "vision: how strongly each patch attends to another in the vision tower. words: between words and image in the decoder. "
+                    + "quadrants: all of the decoder, summed over layers. whole: all of the decoder in each layer, as numbers. "
+                    + "Default: ${DEFAULT-VALUE}.")
+    private List<Group> groups;
+
+    @Option(names = "--direction", paramLabel = "WAY", defaultValue = "both", description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+    private Way way;
+
+    @Option(names = "--layers", paramLabel = "LIST", description = "Layers to look at, such as 0,3-5, in the tower and the decoder. Default: all.")
+    private Optional<String> layers = Optional.empty();
+
+    @Option(names = "--heads", paramLabel = "LIST", defaultValue = "mean",
+            description = "Heads to show one by one, such as 0,2 or all; means are then of these. mean: only the mean of all. "
+                    + "Default: ${DEFAULT-VALUE}.")
+    private String heads;
+
+    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
+            description = "Most tokens of an answer. Default: ${DEFAULT-VALUE}.")
+    private int maxTokens;
+
+    @Option(names = "--json", description = "Print what maps.json holds instead of a table.")
+    private boolean json;
+
+    @Override
+    public void run() {
+        if (maxTokens < 1) {
+            throw new UsageException("--max-tokens " + maxTokens + " is not positive");
+        }
+        List<String> texts = new ArrayList<>(prompts);
+        objects.ifPresent(pair -> texts.addAll(objectPrompts(pair)));
+        if (texts.isEmpty()) {
+            throw new UsageException("--prompt or --compare-objects is missing");
+        }
+        for (String text : texts) {
+            try {
+                PaliGemmaPrompt.check(text);
+            } catch (IllegalArgumentException e) {
+                throw new UsageException("--prompt: " + e.getMessage());
+            }
+        }
+        AttentionRequest request = request();
+        requireWritable();
+        report.requireWritable();
+        if (report.isWanted() && !groups.contains(Group.VISION) && !groups.contains(Group.WORDS)) {
+            throw new UsageException("--html shows the maps of vision and words, which --maps leaves out");
+        }
+        ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
+        List<RgbImage> pixels = images.stream().map(decoder::decode).toList();
+        PrintWriter err = spec.commandLine().getErr();
+        Progress progress = new Progress(err, Environment.terminal());
+        Interruption interruption = new Interruption(progress, err);
+        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
+            try {
+                request.check(directory.config());
+            } catch (IllegalArgumentException e) {
+                throw new UsageException(e.getMessage());
+            }
+            List<PaliGemmaPrompt> asked = texts.stream().map(directory::prompt).toList();
+            int longest = asked.stream().mapToInt(PaliGemmaPrompt::length).max().orElseThrow();
+            AttentionMaps maps = new AttentionMaps(request);
+            try (ModelRun run = ModelRun.open(directory, backend, new PaliGemma.Limits(longest, maxTokens), model.options(), progress,
+                    List.of(maps))) {
+                attend(run, maps, pixels, texts, asked, backend);
+            }
+        } finally {
+            interruption.over();
+        }
+    }
+
+    /** The six prompts of the experiment that this follows, for any two objects. */
+    static List<String> objectPrompts(String pair) {
+        String[] names = pair.split(",", -1);
+        if (names.length != 2 || names[0].isBlank() || names[1].isBlank()) {
+            throw new UsageException("--compare-objects " + pair + ": two objects are needed, such as cat,dog");
+        }
+        String a = withArticle(names[0].strip());
+        String b = withArticle(names[1].strip());
+        return List.of("Is this an image of " + a + " or " + b + "?", "Is this an image of " + b + " or " + a + "?", "Is this " + a + "?",
+                "Is this " + b + "?", "This is " + b + ".", "This is " + a + ".");
+    }
+
+    private static String withArticle(String noun) {
+        return ("aeiouAEIOU".indexOf(noun.charAt(0)) >= 0 ? "an " : "a ") + noun;
+    }
+
+    private AttentionRequest request() {
+        Set<Kind> kinds = EnumSet.noneOf(Kind.class);
+        for (Group group : groups) {
+            switch (group) {
+                case VISION -> kinds.add(Kind.VISION);
+                case QUADRANTS -> kinds.add(Kind.QUADRANTS);
+                case WHOLE -> kinds.add(Kind.WHOLE);
+                case WORDS -> {
+                    if (way != Way.IMAGE_TO_WORD) {
+                        kinds.add(Kind.WORD_TO_IMAGE);
+                    }
+                    if (way != Way.WORD_TO_IMAGE) {
+                        kinds.add(Kind.IMAGE_TO_WORD);
+                    }
+                }
+            }
+        }
+        Optional<AttentionRequest.Heads> chosen = switch (heads) {
+            case "mean" -> Optional.empty();
+            case "all" -> Optional.of(new AttentionRequest.Heads(List.of()));
+            default -> Optional.of(new AttentionRequest.Heads(Indices.parse("--heads", heads)));
+        };
+        return new AttentionRequest(kinds, layers.map(text -> Indices.parse("--layers", text)), chosen);
+    }
+
+    /** Before anything is computed; nothing is made yet, so that a refused command leaves nothing behind. */
+    private void requireWritable() {
+        Path existing = out.toAbsolutePath();
+        while (existing != null && !Files.exists(existing)) {
+            existing = existing.getParent();
+        }
+        if (existing == null || !Files.isDirectory(existing)) {
+            throw new UsageException("--out " + out + " cannot be written: " + existing + " is not a directory");
+        }
+        if (!Files.isWritable(existing)) {
+            throw new UsageException("--out " + out + " cannot be written: permission denied");
+        }
+    }
+
+    private void attend(ModelRun run, AttentionMaps maps, List<RgbImage> pixels, List<String> texts, List<PaliGemmaPrompt> asked, Backend backend) {
+        AttendFiles files = new AttendFiles(out, run.directory().config().vision().imageSize() / run.directory().config().vision().patchSize());
+        boolean several = images.size() * texts.size() > 1;
+        List<Map<String, Object>> imageEntries = new ArrayList<>();
+        List<AttendComparison.Run> runs = new ArrayList<>();
+        List<Map<String, Object>> runEntries = new ArrayList<>();
+        AttentionReport reported = new AttentionReport();
+        PrintWriter stdout = spec.commandLine().getOut();
+        for (int i = 0; i < images.size(); i++) {
+            run.encode(pixels.get(i));
+            String imageFolder = several ? "image" + (i + 1) + "/" : "";
+            Map<String, Object> imageEntry = new LinkedHashMap<>();
+            imageEntry.put("image", images.get(i).toString());
+            imageEntry.put("width", pixels.get(i).width());
+            imageEntry.put("height", pixels.get(i).height());
+            List<AttentionMap> vision = maps.vision();
+            imageEntry.put("files", files.vision(imageFolder, pixels.get(i), vision));
+            imageEntries.add(imageEntry);
+            for (int p = 0; p < texts.size(); p++) {
+                List<Integer> ids = run.answer(asked.get(p), maxTokens);
+                String answer = run.directory().tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray(), true);
+                AttentionReading reading = maps.decoder(asked.get(p), ids);
+                String folder = several ? imageFolder + "prompt" + (p + 1) + "/" : "";
+                Map<String, Object> entry = new LinkedHashMap<>();
+                entry.put("image", images.get(i).toString());
+                entry.put("prompt", texts.get(p));
+                entry.put("answer", answer);
+                entry.put("words", words(reading));
+                entry.put("files", files.decoder(folder, pixels.get(i), reading));
+                runEntries.add(entry);
+                runs.add(new AttendComparison.Run(i, p, answer, sums(reading)));
+                if (report.isWanted()) {
+                    reported.add(images.get(i), pixels.get(i), vision, texts.get(p), answer, reading);
+                }
+                if (!json) {
+                    print(stdout, images.get(i), texts.get(p), answer, reading);
+                }
+            }
+        }
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("version", Version.text());
+        object.put("model", model.name());
+        object.put("family", run.directory().config().family());
+        object.put("backend", backend.device().backend());
+        object.put("device", backend.device().name() + ", " + backend.device().runtime());
+        object.put("layers", layers.map(text -> (Object) Indices.parse("--layers", text)).orElse("all"));
+        object.put("heads", heads);
+        object.put("images", imageEntries);
+        object.put("runs", runEntries);
+        List<ReportData.Table> compared = new ArrayList<>();
+        if (several) {
+            AttendComparison comparison = new AttendComparison(images, pixels, texts, runs);
+            object.put("comparison", comparison.write(files));
+            comparison.table().ifPresent(compared::add);
+            if (!json) {
+                comparison.print(stdout);
+            }
+        }
+        files.json("maps.json", object);
+        report.write(reported.findings(compared), model.name(), backend.device());
+        if (json) {
+            stdout.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object));
+        } else {
+            stdout.println(files.count() + " files in " + out + ", all named in " + out.resolve("maps.json"));
+        }
+    }
+
+    /** A comparison needs no more of a reading, which may be large. */
+    private static AttentionReading sums(AttentionReading reading) {
+        return new AttentionReading(reading.words(), reading.layers(), reading.side(), reading.maps().stream()
+                .filter(map -> map.name().equals(AttentionMap.WORD_TO_IMAGE_SUM) || map.name().equals(AttentionMap.IMAGE_TO_WORD_SUM)).toList());
+    }
+
+    private static List<Map<String, Object>> words(AttentionReading reading) {
+        List<Map<String, Object>> words = new ArrayList<>();
+        for (Word word : reading.words()) {
+            Map<String, Object> entry = new LinkedHashMap<>();
+            entry.put("index", word.index());
+            entry.put("token_id", word.tokenId());
+            entry.put("text", word.text());
+            entry.put("generated", word.generated());
+            for (Direction direction : Direction.values()) {
+                if (reading.words(direction).contains(word)) {
+                    AttentionReading.Patch peak = reading.peak(direction, word);
+                    entry.put(direction.name().toLowerCase(Locale.ROOT),
+                            Map.of("share", reading.share(direction, word), "peak_patch", List.of(peak.row(), peak.column())));
+                }
+            }
+            words.add(entry);
+        }
+        return words;
+    }
+
+    private static void print(PrintWriter stdout, Path image, String prompt, String answer, AttentionReading reading) {
+        stdout.println("image   " + image);
+        stdout.println("prompt  " + prompt);
+        stdout.println("answer  " + answer);
+        List<Direction> shown = new ArrayList<>();
+        StringBuilder heading = new StringBuilder(String.format(Locale.ROOT, "%-18s", "word"));
+        for (Direction direction : Direction.values()) {
+            if (!reading.words(direction).isEmpty()) {
+                shown.add(direction);
+                heading.append(String.format(Locale.ROOT, "  %-28s", switch (direction) {
+                    case WORD_TO_IMAGE -> "reads of the image, peak at";
+                    case IMAGE_TO_WORD -> "is read by it, peak at";
+                }));
+            }
+        }
+        if (!shown.isEmpty()) {
+            stdout.println(heading.toString().stripTrailing());
+            for (Word word : reading.words()) {
+                StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "%-18s", reading.label(Direction.WORD_TO_IMAGE, word)));
+                for (Direction direction : shown) {
+                    String cell = "";
+                    if (reading.words(direction).contains(word)) {
+                        AttentionReading.Patch peak = reading.peak(direction, word);
+                        cell = String.format(Locale.ROOT, "%6.2f%%  row %2d, column %2d", 100 * reading.share(direction, word), peak.row(),
+                                peak.column());
+                    }
+                    line.append(String.format(Locale.ROOT, "  %-28s", cell));
+                }
+                stdout.println(line.toString().stripTrailing());
+            }
+        }
+        stdout.println();
+    }
+}

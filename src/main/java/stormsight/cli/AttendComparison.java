@@ -1,0 +1,198 @@
+package stormsight.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import stormsight.figure.HeatMap;
+import stormsight.figure.MapFigure;
+import stormsight.figure.ReportData;
+import stormsight.image.RgbImage;
+import stormsight.session.AttentionReading;
+import stormsight.session.AttentionReading.Direction;
+import stormsight.session.PromptComparison;
+import stormsight.session.PromptComparison.Change;
+import stormsight.session.Word;
+
+/** Several images and prompts beside each other: pictures, and tables of how the words' maps changed. */
+final class AttendComparison {
+    /**
+     * One prompt about one image.
+     *
+     * @param image index
+     * @param prompt index
+     * @param reading with the maps that are summed over layers
+     */
+    record Run(int image, int prompt, String answer, AttentionReading reading) {}
+
+    /** Changes between two prompts about one image. */
+    private record ImageChange(int image, Change change) {}
+
+    private final List<Path> images;
+    private final List<RgbImage> pixels;
+    private final List<String> prompts;
+    private final List<Run> runs;
+    private final List<ImageChange> changes;
+
+    AttendComparison(List<Path> images, List<RgbImage> pixels, List<String> prompts, List<Run> runs) {
+        this.images = images;
+        this.pixels = pixels;
+        this.prompts = prompts;
+        this.runs = runs;
+        changes = IntStream.range(0, images.size()).boxed()
+                .flatMap(image -> PromptComparison.of(runs.stream().filter(run -> run.image() == image).map(Run::reading).toList()).stream()
+                        .map(change -> new ImageChange(image, change)))
+                .toList();
+    }
+
+    /** Writes pictures, CSV and JSON, and says which. */
+    List<String> write(AttendFiles files) {
+        List<String> written = new ArrayList<>();
+        for (Direction direction : Direction.values()) {
+            if (runs.stream().allMatch(run -> run.reading().words(direction).isEmpty())) {
+                continue;
+            }
+            String file = "comparison_" + name(direction) + ".png";
+            List<MapFigure.Row> rows = runs.stream().map(run -> row(direction, run)).toList();
+            String title = switch (direction) {
+                case WORD_TO_IMAGE -> "What each word reads of the image";
+                case IMAGE_TO_WORD -> "What the image reads of each word";
+            };
+            MapFigure.rows(files.path(file), title + ", sum over layers", rows, MapFigure.Scale.OWN);
+            written.add(file);
+        }
+        files.text("words.csv", words());
+        files.text("changes.csv", changes());
+        files.json("comparison.json", json());
+        written.addAll(List.of("words.csv", "changes.csv", "comparison.json"));
+        return written;
+    }
+
+    private MapFigure.Row row(Direction direction, Run run) {
+        AttentionReading reading = run.reading();
+        List<HeatMap> maps = reading.words(direction).stream()
+                .map(word -> new HeatMap(reading.label(direction, word), reading.side(), reading.side(), reading.map(direction, word))).toList();
+        return new MapFigure.Row(prompts.get(run.prompt()) + (run.answer().isEmpty() ? "" : " : " + run.answer()), pixels.get(run.image()), maps);
+    }
+
+    private static String name(Direction direction) {
+        return direction.name().toLowerCase(Locale.ROOT);
+    }
+
+    private String words() {
+        StringBuilder csv = new StringBuilder("image,prompt,answer,index,token_id,word,generated,direction,share,peak_row,peak_column\n");
+        for (Run run : runs) {
+            for (Direction direction : Direction.values()) {
+                for (Word word : run.reading().words(direction)) {
+                    AttentionReading.Patch peak = run.reading().peak(direction, word);
+                    csv.append(line(images.get(run.image()), prompts.get(run.prompt()), run.answer(), word.index(), word.tokenId(), word.text(),
+                            word.generated(), name(direction), run.reading().share(direction, word), peak.row(), peak.column()));
+                }
+            }
+        }
+        return csv.toString();
+    }
+
+    private String changes() {
+        StringBuilder csv = new StringBuilder(
+                "image,direction,word,token_id,occurrence,first_prompt,second_prompt,cosine_distance,total_variation,first_share,second_share\n");
+        for (ImageChange each : changes) {
+            Change change = each.change();
+            csv.append(line(images.get(each.image()), name(change.direction()), change.word(), change.tokenId(), change.occurrence(),
+                    prompts.get(change.firstPrompt()), prompts.get(change.secondPrompt()), change.cosineDistance(), change.totalVariation(),
+                    change.firstShare(), change.secondShare()));
+        }
+        return csv.toString();
+    }
+
+    /** Fields with a comma, a quote or a line break are quoted, as RFC 4180 has it. */
+    private static String line(Object... fields) {
+        return Stream.of(fields).map(String::valueOf)
+                .map(field -> field.matches("(?s).*[,\"\r\n].*") ? '"' + field.replace("\"", "\"\"") + '"' : field)
+                .collect(Collectors.joining(",", "", "\n"));
+    }
+
+    private Map<String, Object> json() {
+        Map<String, Object> definitions = new LinkedHashMap<>();
+        definitions.put("cosine_distance", PromptComparison.COSINE_DISTANCE);
+        definitions.put("total_variation", PromptComparison.TOTAL_VARIATION);
+        definitions.put("share of word_to_image", "part of the word's attention that is on the image, mean over layers");
+        definitions.put("share of image_to_word", "part of a patch's attention that is on the word, mean over patches and layers");
+        List<Map<String, Object>> entries = new ArrayList<>();
+        for (ImageChange each : changes) {
+            Change change = each.change();
+            Map<String, Object> entry = new LinkedHashMap<>();
+            entry.put("image", images.get(each.image()).toString());
+            entry.put("direction", name(change.direction()));
+            entry.put("word", change.word());
+            entry.put("token_id", change.tokenId());
+            entry.put("occurrence", change.occurrence());
+            entry.put("prompts", List.of(change.firstPrompt(), change.secondPrompt()));
+            entry.put("cosine_distance", change.cosineDistance());
+            entry.put("total_variation", change.totalVariation());
+            entry.put("shares", List.of(change.firstShare(), change.secondShare()));
+            entries.add(entry);
+        }
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("definitions", definitions);
+        object.put("prompts", prompts);
+        object.put("changes", entries);
+        return object;
+    }
+
+    /** How each shared word changed, over all pairs of prompts and images. */
+    void print(PrintWriter out) {
+        if (changes.isEmpty()) {
+            return;
+        }
+        out.println("How much the map of a shared word changes from prompt to prompt, mean over " + prompts.size() + " prompts in pairs and "
+                + images.size() + (images.size() == 1 ? " image:" : " images:"));
+        out.println(String.format(Locale.ROOT, "%-18s  %-14s  %15s  %15s  %18s", "word", "direction", "cosine distance", "total variation",
+                "share, from .. to"));
+        sharedWords().forEach(same -> {
+            Change first = same.getFirst();
+            List<Double> shares = shares(same);
+            out.println(String.format(Locale.ROOT, "%-18s  %-14s  %15.4f  %15.4f  %7.2f%% .. %5.2f%%",
+                    first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""), name(first.direction()).replace('_', ' '),
+                    same.stream().mapToDouble(Change::cosineDistance).average().orElseThrow(),
+                    same.stream().mapToDouble(Change::totalVariation).average().orElseThrow(), 100 * shares.getFirst(), 100 * shares.getLast()));
+        });
+        out.println();
+    }
+
+    /** The same for a report; nothing if no word is in two prompts. */
+    Optional<ReportData.Table> table() {
+        if (changes.isEmpty()) {
+            return Optional.empty();
+        }
+        List<List<String>> rows = new ArrayList<>();
+        sharedWords().forEach(same -> {
+            Change first = same.getFirst();
+            rows.add(List.of(first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
+                    name(first.direction()).replace('_', ' '),
+                    String.format(Locale.ROOT, "%.4f", same.stream().mapToDouble(Change::cosineDistance).average().orElseThrow()),
+                    String.format(Locale.ROOT, "%.4f", same.stream().mapToDouble(Change::totalVariation).average().orElseThrow()),
+                    String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getFirst()),
+                    String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getLast())));
+        });
+        return Optional.of(new ReportData.Table("How much the map of a shared word changes from prompt to prompt",
+                List.of("Word", "Direction", "Cosine distance", "Total variation", "Least share", "Largest share"), rows));
+    }
+
+    private Collection<List<Change>> sharedWords() {
+        return changes.stream().map(ImageChange::change).collect(Collectors.groupingBy(
+                change -> List.of(change.direction(), change.tokenId(), change.occurrence()), LinkedHashMap::new, Collectors.toList())).values();
+    }
+
+    private static List<Double> shares(List<Change> changes) {
+        return changes.stream().flatMap(change -> Stream.of(change.firstShare(), change.secondShare())).sorted().toList();
+    }
+}

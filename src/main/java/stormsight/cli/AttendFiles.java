@@ -1,0 +1,191 @@
+package stormsight.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.stream.IntStream;
+import stormsight.figure.FigureException;
+import stormsight.figure.HeatMap;
+import stormsight.figure.MapFigure;
+import stormsight.figure.Npy;
+import stormsight.figure.OutputFile;
+import stormsight.image.RgbImage;
+import stormsight.session.AttentionMap;
+import stormsight.session.AttentionReading;
+import stormsight.session.AttentionReading.Direction;
+import stormsight.session.Word;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Files of attention: numbers first, then their pictures. Each is whole or not there. */
+final class AttendFiles {
+    private static final int GRID_COLUMNS = 5;
+
+    private final Path out;
+    private final int side;
+    private int count;
+
+    /** @param side patches in a row of the image */
+    AttendFiles(Path out, int side) {
+        this.out = out;
+        this.side = side;
+    }
+
+    /** Files written so far. */
+    int count() {
+        return count;
+    }
+
+    Path path(String name) {
+        Path file = out.resolve(name);
+        try {
+            Files.createDirectories(file.getParent());
+        } catch (IOException e) {
+            throw new FigureException(file.getParent(), "cannot be made: " + e.getMessage(), e);
+        }
+        count++;
+        return file;
+    }
+
+    void json(String name, Object object) {
+        OutputFile.write(path(name), JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object) + "\n");
+    }
+
+    void text(String name, String text) {
+        OutputFile.write(path(name), text);
+    }
+
+    private void numbers(String folder, AttentionMap map, List<Map<String, Object>> entries) {
+        String name = folder + map.name() + ".npy";
+        Npy.write(path(name), map.values(), map.shape());
+        Map<String, Object> entry = entry(name, map);
+        entry.put("meaning", map.meaning());
+        entry.put("shape", map.shape());
+        List<Map<String, Object>> axes = new ArrayList<>();
+        for (AttentionMap.Axis axis : map.axes()) {
+            Map<String, Object> labelled = new LinkedHashMap<>();
+            labelled.put("name", axis.name());
+            labelled.put("labels", axis.labels());
+            axes.add(labelled);
+        }
+        entry.put("axes", axes);
+        entries.add(entry);
+    }
+
+    private static Map<String, Object> entry(String file, AttentionMap map) {
+        Map<String, Object> entry = new LinkedHashMap<>();
+        entry.put("file", file);
+        entry.put("map", map.name());
+        return entry;
+    }
+
+    /** @param shows what of the map the picture shows */
+    private static Map<String, Object> picture(String file, AttentionMap map, String shows) {
+        Map<String, Object> entry = entry(file, map);
+        entry.put("shows", shows);
+        return entry;
+    }
+
+    private HeatMap patches(String title, float[] values) {
+        return new HeatMap(title, side, side, values);
+    }
+
+    /** Vision maps: numbers, an overlay for each layer, a grid of heads for each layer, the sum beside the image. */
+    List<Map<String, Object>> vision(String folder, RgbImage image, List<AttentionMap> maps) {
+        List<Map<String, Object>> entries = new ArrayList<>();
+        maps.forEach(map -> numbers(folder, map, entries));
+        for (AttentionMap map : maps) {
+            switch (map.name()) {
+                case AttentionMap.VISION_SUM -> {
+                    String file = folder + map.name() + ".png";
+                    MapFigure.panels(path(file), image, patches("Vision tower, sum over layers", map.values()));
+                    entries.add(picture(file, map, "all"));
+                }
+                case AttentionMap.VISION_LAYERS -> {
+                    List<String> layers = map.axes().getFirst().labels();
+                    for (int l = 0; l < layers.size(); l++) {
+                        String file = folder + "vision_layer_" + layers.get(l) + ".png";
+                        MapFigure.overlay(path(file), image, patches("Vision tower, layer " + layers.get(l), map.at(l)));
+                        entries.add(picture(file, map, "layer " + layers.get(l)));
+                    }
+                }
+                default -> {
+                    List<String> layers = map.axes().getFirst().labels();
+                    List<String> heads = map.axes().get(1).labels();
+                    for (int l = 0; l < layers.size(); l++) {
+                        int layer = l;
+                        String file = folder + "vision_heads_layer_" + layers.get(l) + ".png";
+                        List<HeatMap> each = IntStream.range(0, heads.size())
+                                .mapToObj(h -> patches("head " + heads.get(h), map.at(layer, h))).toList();
+                        MapFigure.grid(path(file), "Vision tower, layer " + layers.get(l), image, each, Math.min(4, each.size()), true);
+                        entries.add(picture(file, map, "layer " + layers.get(l)));
+                    }
+                }
+            }
+        }
+        return entries;
+    }
+
+    /** Decoder maps: numbers, a grid of words in each direction, an overlay for each word, the quadrants. */
+    List<Map<String, Object>> decoder(String folder, RgbImage image, AttentionReading reading) {
+        List<Map<String, Object>> entries = new ArrayList<>();
+        reading.maps().forEach(map -> numbers(folder, map, entries));
+        String layers = "layers " + Indices.text(reading.layers()) + " summed";
+        for (Direction direction : Direction.values()) {
+            List<Word> words = reading.words(direction);
+            if (words.isEmpty()) {
+                continue;
+            }
+            String name = direction.name().toLowerCase(Locale.ROOT);
+            AttentionMap sum = reading.map(name + "_sum").orElseThrow();
+            List<HeatMap> maps = words.stream().map(word -> patches(reading.label(direction, word), reading.map(direction, word))).toList();
+            String grid = folder + name + ".png";
+            MapFigure.grid(path(grid), title(direction) + ", " + layers, image, maps, GRID_COLUMNS, true);
+            entries.add(picture(grid, sum, "all words"));
+            for (Word word : words) {
+                String file = folder + name + "/" + String.format(Locale.ROOT, "%02d", word.index()) + slug(word) + ".png";
+                String title = title(direction, reading.label(direction, word)) + ", " + layers;
+                MapFigure.overlay(path(file), image, patches(title, reading.map(direction, word)));
+                entries.add(picture(file, sum, "word " + word.index()));
+            }
+        }
+        List<AttentionMap> quadrants = reading.maps().stream().filter(map -> map.name().startsWith(AttentionMap.QUADRANT)).toList();
+        if (!quadrants.isEmpty()) {
+            String file = folder + "quadrants.png";
+            List<HeatMap> matrices = quadrants.stream().map(AttendFiles::quadrant).toList();
+            MapFigure.matrices(path(file), "Rows attend to columns, " + layers, matrices, 2);
+            for (AttentionMap map : quadrants) {
+                entries.add(picture(file, map, "all"));
+            }
+        }
+        return entries;
+    }
+
+    private static String title(Direction direction) {
+        return switch (direction) {
+            case WORD_TO_IMAGE -> "What each word reads of the image";
+            case IMAGE_TO_WORD -> "What the image reads of each word";
+        };
+    }
+
+    private static String title(Direction direction, String label) {
+        return switch (direction) {
+            case WORD_TO_IMAGE -> "Read of the image by: " + label;
+            case IMAGE_TO_WORD -> "Read by the image of: " + label;
+        };
+    }
+
+    private static String slug(Word word) {
+        String letters = word.text().toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "");
+        return letters.isEmpty() ? "" : "_" + letters.substring(0, Math.min(24, letters.length()));
+    }
+
+    private static HeatMap quadrant(AttentionMap map) {
+        String title = map.name().substring(AttentionMap.QUADRANT.length()).replace("_", " to ");
+        return new HeatMap(title, map.axes().get(1).size(), map.axes().get(0).size(), map.values());
+    }
+}

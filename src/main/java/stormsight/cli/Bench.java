@@ -1,0 +1,121 @@
+package stormsight.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.bench.Benchmark;
+import stormsight.bench.Configuration;
+import stormsight.bench.Regressions;
+import stormsight.bench.ResultFigure;
+import stormsight.bench.ResultFile;
+import stormsight.bench.Row;
+import stormsight.figure.OutputFile;
+import tools.jackson.databind.JsonNode;
+
+/** Times the parts of an answer. */
+@Command(name = "bench", description = {
+    "Times the parts of an answer, each after its result has been checked. Numbers may be lists and ranges: 64,128 or 16-64*2 or 1-4+1.",
+    "Warm rows: image decode (file to pixels), resize (pixels to patches), encode (patches to features), projector (a part of encode), ppN (prefill "
+        + "of N tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' to the first token).",
+    "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: jvm (until main runs), load (model and "
+        + "buffers), on a device runtime, lowering, upload and compile, then image, encode, prefill, and their sum as first token. JVM JIT is what "
+        + "the JVM's compilers took beside that in threads of their own; device JIT and device driver, the device's compilers, are parts of compile.",
+    "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above 1 and the ratio above --tolerance."})
+final class Bench implements Callable<Integer> {
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private MeasuringMixin measuring;
+
+    @Option(names = "--cold", paramLabel = "N", defaultValue = "3", description = "Cold starts to measure; 0 for none. Default: ${DEFAULT-VALUE}.")
+    private int cold;
+
+    @Option(names = "-o", paramLabel = "FORMAT", description = "md, csv, json or jsonl. Default: md, or as the ending of --output says.")
+    private ResultFile.Format format;
+
+    @Option(names = "--plot", paramLabel = "FILE",
+            description = "Draw the warm rows as bars, .svg or .png; cold rows go into a file beside it, with -cold before the ending.")
+    private Optional<Path> plot = Optional.empty();
+
+    @Option(names = "--against", paramLabel = "FILE", description = "Compare with the rows of a result file (json); exit code 8 if one is slower.")
+    private Optional<Path> against = Optional.empty();
+
+    @Option(names = "--tolerance", paramLabel = "SHARE", defaultValue = "0.05",
+            description = "By how much a row may be slower than in the file, beyond noise. Default: ${DEFAULT-VALUE}.")
+    private double tolerance;
+
+    @Override
+    public Integer call() {
+        if (cold < 0 || cold > 1000) {
+            throw new UsageException("--cold " + cold + " is not in 0 .. 1000");
+        }
+        if (!(tolerance >= 0)) {
+            throw new UsageException("--tolerance " + tolerance + " is negative");
+        }
+        Benchmark.Plan plan = measuring.plan(cold, 1);
+        List<JsonNode> recorded = recorded();
+        measuring.output().ifPresent(file -> MeasuringMixin.checkWritable("--output", file));
+        plot.ifPresent(Bench::checkPlot);
+        PrintWriter out = spec.commandLine().getOut();
+        Benchmark benchmark = new Benchmark(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), measuring::progress);
+        List<Row> rows = new ArrayList<>();
+        for (Configuration configuration : measuring.configurations()) {
+            rows.addAll(benchmark.run(configuration, plan));
+        }
+        measuring.output().ifPresent(file -> OutputFile.write(file, ResultFile.text(rows, fileFormat(file))));
+        plot.ifPresent(file -> ResultFigure.write(file, rows));
+        ResultFile.Format shown = format == null || measuring.output().isPresent() ? ResultFile.Format.MD : format;
+        out.print(ResultFile.text(rows, shown));
+        out.flush();
+        return against.isPresent() ? compare(rows, recorded, shown == ResultFile.Format.MD ? out : spec.commandLine().getErr()) : 0;
+    }
+
+    private static void checkPlot(Path file) {
+        if (!file.toString().toLowerCase(Locale.ROOT).matches(".*\\.(svg|png)")) {
+            throw new UsageException("--plot " + file + " ends in neither .svg nor .png");
+        }
+        MeasuringMixin.checkWritable("--plot", file);
+    }
+
+    private List<JsonNode> recorded() {
+        try {
+            return against.map(ResultFile::read).orElse(List.of());
+        } catch (IllegalArgumentException e) {
+            throw new UsageException("--against " + e.getMessage());
+        }
+    }
+
+    private ResultFile.Format fileFormat(Path file) {
+        if (format != null) {
+            return format;
+        }
+        String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
+        for (ResultFile.Format known : ResultFile.Format.values()) {
+            if (name.endsWith("." + known.name().toLowerCase(Locale.ROOT))) {
+                return known;
+            }
+        }
+        return ResultFile.Format.JSON;
+    }
+
+    private int compare(List<Row> rows, List<JsonNode> recorded, PrintWriter out) {
+        Regressions regressions = Regressions.of(rows, recorded, tolerance);
+        out.println();
+        out.print(regressions.markdown());
+        out.flush();
+        if (regressions.found().isEmpty()) {
+            throw new UsageException("--against " + against.get() + ": no row can be compared, see above");
+        }
+        return regressions.any() ? Main.SLOWER : 0;
+    }
+}

@@ -1,0 +1,123 @@
+package stormsight.cli;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.bench.Comparison;
+import stormsight.bench.Configuration;
+import stormsight.figure.OutputFile;
+
+/** Sets configurations side by side: speed and agreement. */
+@Command(name = "compare", description = {
+    "Compares configurations with the first one: how fast, and how far their answers agree. Each runs in a process of its own, all at once, and "
+        + "repetitions take turns, so that what slows the machine for a while slows all of them.",
+    "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95%% interval (Student, on logarithms).",
+    "Agreement: fixed questions about the example images are answered greedily by the first one; the others are fed its tokens, and each of their own "
+        + "choices is compared. Then all are fed the images' right captions, whose perplexity is given. The largest error is over all logits of both.",
+    "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for each --config."})
+final class Compare implements Runnable {
+    private static final int MOST_CONFIGURATIONS = 16;
+
+    /** How results are written. */
+    enum Format {
+        MD,
+        JSON
+    }
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private MeasuringMixin measuring;
+
+    @Option(names = "--config", paramLabel = "KEYS",
+            description = "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: model, backend, device, threads, weights. "
+                    + "What is left out is as the other options say.")
+    private List<String> configs = List.of();
+
+    @Option(names = "--questions", paramLabel = "N", defaultValue = "8",
+            description = "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: ${DEFAULT-VALUE}.")
+    private int questions;
+
+    @Option(names = "-o", paramLabel = "FORMAT", description = "md or json. Default: md.")
+    private Optional<Format> format = Optional.empty();
+
+    @Override
+    public void run() {
+        if (questions < 1) {
+            throw new UsageException("--questions " + questions + " is not positive");
+        }
+        List<Configuration> configurations = configurations();
+        if (configurations.size() < 2 || configurations.size() > MOST_CONFIGURATIONS) {
+            throw new UsageException(configurations.size() + " configuration" + (configurations.size() == 1 ? "" : "s") + ": 2 to "
+                    + MOST_CONFIGURATIONS + " can be compared, such as --weights stored,q8");
+        }
+        if (configurations.stream().map(Configuration::label).distinct().count() < configurations.size()) {
+            throw new UsageException("two configurations are the same");
+        }
+        measuring.output().ifPresent(file -> MeasuringMixin.checkWritable("--output", file));
+        Comparison comparison = Comparison.run(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), configurations,
+                measuring.plan(0, 2), questions);
+        measuring.output().ifPresent(file -> OutputFile.write(file, file.toString().toLowerCase(Locale.ROOT).endsWith(".md")
+                ? comparison.markdown() : comparison.json()));
+        PrintWriter out = spec.commandLine().getOut();
+        boolean json = measuring.output().isEmpty() && format.filter(Format.JSON::equals).isPresent();
+        out.print(json ? comparison.json() : comparison.markdown());
+        out.flush();
+    }
+
+    private List<Configuration> configurations() {
+        List<Configuration> combined = measuring.configurations();
+        if (configs.isEmpty()) {
+            return combined;
+        }
+        if (combined.size() > 1) {
+            throw new UsageException("--config does not go with lists of models, backends, devices, weights or threads");
+        }
+        List<Configuration> configurations = new ArrayList<>();
+        for (String keys : configs) {
+            Configuration configuration = combined.getFirst();
+            for (String entry : keys.strip().split("\\s+")) {
+                configuration = with(configuration, entry);
+            }
+            configurations.add(configuration);
+        }
+        return configurations;
+    }
+
+    private Configuration with(Configuration base, String entry) {
+        int equals = entry.indexOf('=');
+        String value = entry.substring(equals + 1);
+        if (equals < 1 || value.isEmpty()) {
+            throw new UsageException("--config: '" + entry + "' is not KEY=VALUE");
+        }
+        return switch (entry.substring(0, equals)) {
+            case "model" -> base.withModel(value);
+            case "backend" -> base.withBackend(value);
+            case "device" -> base.withDevice(value);
+            case "threads" -> base.withThreads(threads(value));
+            case "weights" -> switch (value) {
+                case "stored" -> base.withQuantized(false);
+                case "q8" -> base.withQuantized(true);
+                default -> throw new UsageException("--config: weights are stored or q8, not '" + value + "'");
+            };
+            default -> throw new UsageException("--config: no key '" + entry.substring(0, equals) + "'");
+        };
+    }
+
+    private int threads(String value) {
+        if (!value.matches("\\d{1,9}")) {
+            throw new UsageException("--config: threads=" + value + " is no number");
+        }
+        int count = Integer.parseInt(value);
+        BackendMixin.checkThreads(count, spec);
+        return count;
+    }
+}

@@ -1,0 +1,65 @@
+package stormsight.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.backend.DeviceInfo;
+import stormsight.figure.AttentionData;
+import stormsight.figure.HtmlReport;
+import stormsight.figure.ReportData;
+import stormsight.figure.ReportData.Fact;
+import stormsight.image.RgbImage;
+
+/** The option that asks for a report. */
+final class ReportMixin {
+    @Spec(Spec.Target.MIXEE)
+    private CommandSpec spec;
+
+    @Option(names = "--html", paramLabel = "FILE",
+            description = "Write a report as well: one page with sliders, maps, curves and the numbers behind them, which needs no network.")
+    private Optional<Path> file = Optional.empty();
+
+    boolean isWanted() {
+        return file.isPresent();
+    }
+
+    /** Before anything is computed. */
+    void requireWritable() {
+        file.ifPresent(html -> {
+            Path directory = html.toAbsolutePath().getParent();
+            if (Files.isDirectory(html) || directory == null || !Files.isDirectory(directory)) {
+                throw new UsageException("--html " + html + " cannot be written: "
+                        + (Files.isDirectory(html) ? "it is a directory" : "no such directory"));
+            }
+        });
+    }
+
+    /** What a command found. */
+    record Findings(String title, List<Fact> facts, Optional<RgbImage> image, List<AttentionData> attention, List<ReportData.CurveSet> curves,
+            List<ReportData.Table> tables) {}
+
+    /** Writes the report if it was asked for, with model, device, command and version below the findings' own facts. */
+    void write(Findings findings, String model, DeviceInfo device) {
+        file.ifPresent(html -> {
+            List<Fact> facts = new ArrayList<>(findings.facts());
+            facts.add(new Fact("Model", model));
+            facts.add(new Fact("Device", device.name() + ", " + device.runtime()));
+            facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
+                    .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
+            facts.add(new Fact("Version", "stormsight " + Version.text()));
+            HtmlReport.write(html, new ReportData(findings.title(), facts, findings.image(), findings.attention(), findings.curves(),
+                    findings.tables()));
+        });
+    }
+
+    /** As a shell takes it. */
+    private static String quoted(String argument) {
+        return argument.matches("[\\w@%+=:,./-]+") ? argument : "'" + argument.replace("'", "'\\''") + "'";
+    }
+}

@@ -1,0 +1,221 @@
+package stormsight.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.backend.Backend;
+import stormsight.backend.Ceilings;
+import stormsight.backend.DeviceInfo;
+import stormsight.backend.OpCost;
+import stormsight.backend.OpName;
+import stormsight.bench.Machine;
+import stormsight.bench.OpRow;
+import stormsight.bench.ResultFile;
+import stormsight.figure.RooflineFigure;
+import stormsight.model.PaliGemma;
+import stormsight.model.WeightSpec;
+import stormsight.program.Op;
+import stormsight.session.ModelDirectory;
+import stormsight.session.Roofline;
+
+/** Shows how close each operation of a model comes to what its device can do. */
+@Command(name = "roofline", description =
+        "Measures what a device does at most, reading memory and multiplying, then times each operation of a model's encode, prefill and decode and "
+                + "shows it as a share of its ceiling: the longer of moving its bytes and computing its operations. A share above 100%% means that "
+                + "data came from a cache. Image and prompt are random: how long operations take does not depend on them.")
+final class RooflineCommand implements Runnable {
+    private static final double GIGA = 1e9;
+
+    /** How results are printed. */
+    enum Format {
+        MD,
+        JSON;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private ModelMixin model;
+
+    @Mixin
+    private BackendMixin backendOptions;
+
+    @Option(names = "--prompt-tokens", paramLabel = "N", defaultValue = "16",
+            description = "Tokens of the prompt without the image's. Default: ${DEFAULT-VALUE}.")
+    private int promptTokens;
+
+    @Option(names = {"-n", "--new-tokens"}, paramLabel = "N", defaultValue = "8",
+            description = "Tokens decoded one after the other in a pass. Default: ${DEFAULT-VALUE}.")
+    private int newTokens;
+
+    @Option(names = {"-r", "--repetitions"}, paramLabel = "N", defaultValue = "5",
+            description = "Passes that are timed, and measurements of each ceiling; medians count. Default: ${DEFAULT-VALUE}.")
+    private int repetitions;
+
+    @Option(names = "--warm-up", paramLabel = "SECONDS", defaultValue = "5",
+            description = "How long passes run before they are timed; at least one does. Default: ${DEFAULT-VALUE}.")
+    private double warmUp;
+
+    @Option(names = "-o", paramLabel = "FORMAT", defaultValue = "md",
+            description = "md: tables; json: as bench/results/schema.json says. Default: ${DEFAULT-VALUE}.")
+    private Format format;
+
+    @Option(names = "--plot", paramLabel = "FILE",
+            description = "Also draw rates over operations per byte, below the ceiling, as .svg or .png. Operations that only move are left out.")
+    private Optional<Path> plot = Optional.empty();
+
+    @Override
+    public void run() {
+        if (promptTokens < 1 || newTokens < 1 || repetitions < 1) {
+            throw new UsageException("--prompt-tokens, --new-tokens and --repetitions must be positive");
+        }
+        if (!(warmUp >= 0)) {
+            throw new UsageException("--warm-up " + warmUp + " is no time");
+        }
+        plot.ifPresent(RooflineCommand::requireWritable);
+        PrintWriter out = spec.commandLine().getOut();
+        PrintWriter err = spec.commandLine().getErr();
+        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
+            int prompt = Math.addExact(directory.config().vision().tokens(), promptTokens);
+            Roofline roofline = Roofline.measure(directory, backend, model.options(),
+                    new Roofline.Plan(prompt, newTokens, warmUp, repetitions), what -> err.println("roofline: " + what));
+            if (format == Format.JSON) {
+                out.print(ResultFile.ops(rows(directory, backend.device(), roofline), note(roofline.ceilings())));
+            } else {
+                print(out, backend.device(), roofline);
+            }
+            plot.ifPresent(file -> draw(file, backend.device(), roofline));
+        }
+    }
+
+    /** Before anything is measured. */
+    private static void requireWritable(Path file) {
+        String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
+        if (!name.endsWith(".svg") && !name.endsWith(".png")) {
+            throw new UsageException("--plot " + file + ": not .svg or .png");
+        }
+        if (!Files.isDirectory(file.toAbsolutePath().getParent())) {
+            throw new UsageException("--plot " + file + ": no such directory");
+        }
+    }
+
+    private static String note(Ceilings ceilings) {
+        return String.format(Locale.ROOT, "Ceilings, medians of %d: read %.2f GB/s (%s), copy %.2f GB/s (%s), multiply-add %.2f GFLOP/s (%s)."
+                + " Samples are the time of all calls of a pass.", ceilings.read().samples().size(), ceilings.read().median() / GIGA,
+                ceilings.read().method(), ceilings.copy().median() / GIGA, ceilings.copy().method(), ceilings.fma().median() / GIGA,
+                ceilings.fma().method());
+    }
+
+    private List<OpRow> rows(ModelDirectory directory, DeviceInfo device, Roofline roofline) {
+        Machine machine = Environment.machine();
+        OpRow.Model named = new OpRow.Model(model.chosen() ? directory.path().toAbsolutePath().normalize().getFileName().toString() : model.name(),
+                directory.config().family(), PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::parameters).sum());
+        List<OpRow> rows = new ArrayList<>();
+        for (Roofline.Stage stage : roofline.stages()) {
+            for (Roofline.Row row : stage.rows()) {
+                if (row.op().isPresent()) {
+                    OpName name = row.name().orElseThrow();
+                    rows.add(new OpRow(machine, device, stage.name() + " " + name + " " + which(row.op().get()), name, Optional.of(named),
+                            row.seconds().stream().map(seconds -> seconds * 1e6).toList(), row.cost(), Optional.of(roofline.ceilings()),
+                            row.calls(), "the same passes without timers: equal logits"));
+                }
+            }
+        }
+        return rows;
+    }
+
+    private void draw(Path file, DeviceInfo device, Roofline roofline) {
+        Map<String, List<RooflineFigure.Point>> points = new LinkedHashMap<>();
+        for (Roofline.Stage stage : roofline.stages()) {
+            points.put(stage.name(), stage.rows().stream()
+                    .filter(row -> row.cost().operations() > 0 && row.median() > 0)
+                    .map(row -> new RooflineFigure.Point(row.intensity(), row.rate() / GIGA))
+                    .toList());
+        }
+        RooflineFigure.write(file, model.name() + " on " + device.backend() + ", " + device.runtime(),
+                roofline.ceilings().read().median() / GIGA, roofline.ceilings().fma().median() / GIGA, points);
+    }
+
+    private void print(PrintWriter out, DeviceInfo device, Roofline roofline) {
+        out.println(model.name() + " on " + device.backend() + " " + device.id() + ": " + device.name() + ", " + device.runtime() + ", "
+                + device.driver());
+        out.println();
+        Ceilings ceilings = roofline.ceilings();
+        out.println("| ceiling | median | best | of | how |");
+        out.println("|---|--:|--:|--:|---|");
+        ceiling(out, "read", "GB/s", ceilings.read());
+        ceiling(out, "copy", "GB/s", ceilings.copy());
+        ceiling(out, "multiply-add", "GFLOP/s", ceilings.fma());
+        for (Roofline.Stage stage : roofline.stages()) {
+            out.println();
+            print(out, stage, ceilings);
+        }
+    }
+
+    private static void ceiling(PrintWriter out, String name, String unit, Ceilings.Rate rate) {
+        out.println(String.format(Locale.ROOT, "| %s | %.1f %s | %.1f %s | %d | %s |", name, rate.median() / GIGA, unit, rate.best() / GIGA,
+                unit, rate.samples().size(), rate.method()));
+    }
+
+    private static void print(PrintWriter out, Roofline.Stage stage, Ceilings ceilings) {
+        double seconds = stage.rowSeconds() / stage.runs();
+        String of = stage.runs() == 1 ? "" : ", mean of " + stage.runs() + " steps";
+        out.println(String.format(Locale.ROOT, "%s, %d rows from position %d%s: %.2f ms in operations, %.2f ms with all around them",
+                stage.name(), stage.step().rows(), stage.step().position(), of, seconds * 1e3, stage.medianSeconds() / stage.runs() * 1e3));
+        out.println();
+        out.println("| op | of | kernel | shape | dtype | calls | ms | time | GB/s | GFLOP/s | bound by | of ceiling |");
+        out.println("|---|---|---|---|---|--:|--:|--:|--:|--:|---|--:|");
+        for (Roofline.Row row : stage.rows()) {
+            out.println(String.format(Locale.ROOT, "| %s | %s | %s | %s | %s | %d | %.3f | %.1f%% | %.2f | %.2f | %s | %s |",
+                    row.name().map(OpName::op).orElse("(backend)"), row.op().map(RooflineCommand::which).orElse(""), row.kernel(),
+                    row.name().map(OpName::shape).orElse(""),
+                    row.name().map(name -> name.dtype().name().toLowerCase(Locale.ROOT)).orElse(""), row.calls() / stage.runs(),
+                    row.median() / stage.runs() * 1e3, 100 * row.median() / stage.rowSeconds(), row.bandwidth() / GIGA, row.rate() / GIGA,
+                    row.op().map(_ -> ceilings.memoryBound(row.cost()) ? "memory" : "compute").orElse(""),
+                    row.op().map(_ -> percent(row.share(ceilings))).orElse("")));
+        }
+        OpCost cost = stage.cost();
+        out.println(String.format(Locale.ROOT, "| all | | | | | | %.3f | 100%% | %.2f | %.2f | | %s |", seconds * 1e3,
+                cost.bytes() / stage.rowSeconds() / GIGA, cost.operations() / stage.rowSeconds() / GIGA,
+                percent(stage.leastSeconds(ceilings) / stage.rowSeconds())));
+    }
+
+    private static String percent(double share) {
+        return String.format(Locale.ROOT, "%.0f%%", 100 * share);
+    }
+
+    /** Of several operations of one kind, which one it is: the last part of its weight's name, or the tensor that it changes. */
+    private static String which(Op op) {
+        String name = switch (op) {
+            case Op.MatMul matMul -> matMul.w().name();
+            case Op.GatedGelu gated -> gated.gate().name() + " " + gated.up().name();
+            case Op.Embed embed -> embed.table().name();
+            case Op.LayerNorm norm -> norm.w().name();
+            case Op.RmsNorm norm -> norm.w().name();
+            default -> op.writes().getFirst().name();
+        };
+        return Arrays.stream(name.split(" ")).map(each -> {
+            String[] parts = each.replaceFirst("\\.weight$", "").split("\\.");
+            return parts[parts.length - 1];
+        }).collect(Collectors.joining(", "));
+    }
+}
