@@ -323,7 +323,7 @@ final class Knockout implements Runnable {
                 facts.add(new Fact("Probability", String.format(Locale.ROOT, "%.4f", only.pBase()) + " of " + settings.get("measure")
                         + ", nothing blocked"));
             }
-            facts.add(new Fact("Blocked", "windows of " + settings.get("window") + " layers, "
+            facts.add(new Fact("Window", settings.get("window") + (settings.get("window").equals("1") ? " layer, " : " layers, ")
                     + (settings.get("heads").equals(ALL) ? "all heads" : "heads " + settings.get("heads"))));
             return facts;
         }

@@ -121,8 +121,8 @@ class ReportTest {
     @Test
     void knockoutAndLensReportTheirCurves() throws IOException {
         Path html = temporary.resolve("report.html");
-        JsonNode found = JsonMapper.shared().readTree(run("knockout", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "--window", "1", "--preset", "to-last",
-                "-n", "3", "--json", "--html", html.toString()).out());
+        JsonNode found = JsonMapper.shared().readTree(run("knockout", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "--window", "1",
+                "--preset", "to-last", "-n", "3", "--json", "--html", html.toString()).out());
         JsonNode data = data(html);
         assertEquals(found.get("results").get(0).get("prediction").asString(), facts(data).get("Answer"));
         JsonNode curves = data.get("curves").get(0).get("curves");
@@ -132,7 +132,8 @@ class ReportTest {
         }
         assertFalse(data.get("image").get("data").asString().isEmpty());
 
-        found = JsonMapper.shared().readTree(run("lens", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "-n", "3", "--json", "--html", html.toString()).out());
+        found = JsonMapper.shared().readTree(run("lens", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "-n", "3", "--json",
+                "--html", html.toString()).out());
         data = data(html);
         assertEquals(2, data.get("curves").size());
         assertEquals(found.get("curves").get(0).get("mean_percent"), data.get("curves").get(0).get("curves").get(0).get("y"));
