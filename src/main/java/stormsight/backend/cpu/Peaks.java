@@ -47,8 +47,8 @@ final class Peaks {
     private static final int FMA_PIECES = 16;
     /** A piece takes some milliseconds. */
     private static final int FMA_ROUNDS = 1 << 20;
-    /** Runs until the loops are compiled. */
-    private static final int WARM_UP = 3;
+    /** Until the loops are compiled: what the first compiler makes of them runs at less than half of the speed. */
+    private static final long WARM_UP_NANOS = 1_000_000_000;
     /** All loops here are the same for every step. */
     private static final Step STEP = new Step(0, 1, 0);
 
@@ -115,7 +115,7 @@ final class Peaks {
 
     /** @param amount what one run of the kernel does */
     private List<Double> rates(long amount, Kernel kernel) {
-        for (int i = 0; i < WARM_UP; i++) {
+        for (long start = System.nanoTime(); System.nanoTime() - start < WARM_UP_NANOS;) {
             workers.run(kernel, STEP);
         }
         List<Double> rates = new ArrayList<>();
