@@ -227,6 +227,12 @@ final class MeasuredModel implements AutoCloseable {
         directory.preprocessing().writePatches(image, config().vision().patchSize(), patches);
     }
 
+    /** The picture's patches as they are timed, [image tokens, 3 * patchSize * patchSize]. */
+    float[] patches() {
+        writePatches(pixels());
+        return patches.toArray(ValueLayout.JAVA_FLOAT);
+    }
+
     private Step imageStep() {
         int tokens = config().vision().tokens();
         return new Step(0, tokens, tokens);
