@@ -53,6 +53,8 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
         Path logits = null;
         try {
             logits = Files.createTempFile("stormsight-logits-", ".f32");
+            // Ctrl-C runs no finally.
+            logits.toFile().deleteOnExit();
             List<Benchmark.Task> tasks = new ArrayList<>();
             for (Configuration configuration : configurations) {
                 tasks.add(task(configuration, plan, questions));
@@ -92,26 +94,27 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
             throw new UncheckedIOException(e);
         } finally {
             processes.forEach(MeasuringProcess::close);
-            delete(logits);
+            delete(logits, log);
         }
     }
 
     /** What tells the configurations apart. */
-    private static List<String> labels(List<Configuration> configurations) {
+    static List<String> labels(List<Configuration> configurations) {
         Set<String> shared = new HashSet<>(configurations.getFirst().keys());
         configurations.forEach(configuration -> shared.retainAll(configuration.keys()));
-        return configurations.stream()
-                .map(configuration -> configuration.keys().stream().filter(key -> !shared.contains(key)).collect(Collectors.joining(" ")))
-                .toList();
+        return Labels.distinct(configurations.stream().map(configuration -> {
+            String own = configuration.keys().stream().filter(key -> !shared.contains(key)).collect(Collectors.joining(" "));
+            return own.isEmpty() ? configuration.label() : own;
+        }).toList());
     }
 
-    private static void delete(Path file) {
+    private static void delete(Path file, PrintWriter log) {
         try {
             if (file != null) {
                 Files.deleteIfExists(file);
             }
         } catch (IOException e) {
-            file.toFile().deleteOnExit();
+            log.println(file + " stays until the end: " + e.getMessage());
         }
     }
 

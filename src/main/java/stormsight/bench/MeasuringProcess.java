@@ -25,6 +25,8 @@ final class MeasuringProcess implements AutoCloseable {
     private final PrintWriter requests;
     private final BufferedReader replies;
     private final Thread errors;
+    /** A process that waits for its device or for the scalar backend would outlive this one by minutes. */
+    private final Thread ending;
     private final long startNanos;
     private volatile String lastError = "";
 
@@ -33,7 +35,14 @@ final class MeasuringProcess implements AutoCloseable {
         requests = new PrintWriter(process.outputWriter(StandardCharsets.UTF_8), true);
         replies = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
         errors = Thread.ofPlatform().daemon().name("stormsight-measuring-errors").start(() -> readErrors(log));
-        reply();
+        ending = new Thread(process::destroy, "stormsight-measuring-ending");
+        try {
+            Runtime.getRuntime().addShutdownHook(ending);
+            reply();
+        } catch (RuntimeException e) {
+            close();
+            throw e;
+        }
         startNanos = System.nanoTime() - spawned;
     }
 
@@ -131,6 +140,16 @@ final class MeasuringProcess implements AutoCloseable {
         } catch (InterruptedException e) {
             process.destroyForcibly();
             Thread.currentThread().interrupt();
+        } finally {
+            removeHook();
+        }
+    }
+
+    private void removeHook() {
+        try {
+            Runtime.getRuntime().removeShutdownHook(ending);
+        } catch (IllegalStateException e) {
+            // This process is ending already: the hook does its work.
         }
     }
 }

@@ -1,13 +1,14 @@
 package stormsight.bench;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import stormsight.figure.BarFigure;
 
-/** Rows as bars: a group for each row, a bar in it for each setting. */
+/** Rows as bars: a group for each row, a bar in it for each configuration. */
 public final class ResultFigure {
     private ResultFigure() {}
 
@@ -29,16 +30,31 @@ public final class ResultFigure {
 
     private static void write(Path file, String title, String unit, double perMillisecond, List<Row> rows) {
         List<String> groups = rows.stream().map(Row::name).distinct().toList();
+        List<List<Row>> configurations = configurations(rows);
+        List<String> labels = Labels.distinct(configurations.stream().map(own -> label(own.getFirst().setting())).toList());
         Map<String, double[]> series = new LinkedHashMap<>();
-        for (Row row : rows) {
-            double[] bars = series.computeIfAbsent(label(row.setting()), _ -> {
-                double[] none = new double[groups.size()];
-                Arrays.fill(none, Double.NaN);
-                return none;
-            });
-            bars[groups.indexOf(row.name())] = row.mean() * perMillisecond;
+        for (int i = 0; i < labels.size(); i++) {
+            double[] bars = new double[groups.size()];
+            Arrays.fill(bars, Double.NaN);
+            configurations.get(i).forEach(row -> bars[groups.indexOf(row.name())] = row.mean() * perMillisecond);
+            series.put(labels.get(i), bars);
         }
         BarFigure.write(file, title + ", " + rows.getFirst().machine().cpu(), unit, groups, series);
+    }
+
+    /** Rows of one after the other; models of the same name in different directories have the same setting, but begin again. */
+    private static List<List<Row>> configurations(List<Row> rows) {
+        List<List<Row>> configurations = new ArrayList<>();
+        String first = rows.getFirst().name();
+        Setting last = null;
+        for (Row row : rows) {
+            if (!row.setting().equals(last) || row.name().equals(first)) {
+                configurations.add(new ArrayList<>());
+            }
+            configurations.getLast().add(row);
+            last = row.setting();
+        }
+        return configurations;
     }
 
     private static String label(Setting setting) {
