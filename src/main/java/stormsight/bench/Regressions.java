@@ -1,6 +1,7 @@
 package stormsight.bench;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -18,17 +19,19 @@ public record Regressions(List<Found> found, List<String> incomparable) {
     /** Fields in which two rows must be the same. The version, the commit, the JDK and the driver are what may differ, and the model's name. */
     private static final List<String> SAME = List.of("kind", "name", "cold", "cpu", "cores", "backend", "device", "runtime", "family",
             "parameters", "dtype", "threads", "image");
+    /** Fields that decide between several such rows. */
+    private static final List<String> CLOSE = List.of("device_id", "model");
 
     /**
      * A row of both.
      *
      * @param then mean of the file, in milliseconds
      * @param now mean of what was measured, in milliseconds
-     * @param ratio above 1 where it is faster now; empty where a single sample leaves the noise unknown
+     * @param ratio above 1 where it is faster now; empty where a single sample leaves the noise unknown, or where a sample is 0
      */
     public record Found(String name, double then, double now, Optional<Statistics.Ratio> ratio, boolean slower) {
         public String verdict() {
-            return ratio.map(known -> known.verdict() + (slower ? ", a REGRESSION" : "")).orElse("one sample: the noise is not known");
+            return ratio.map(known -> known.verdict() + (slower ? ", a REGRESSION" : "")).orElse("one sample or no time: the noise is not known");
         }
     }
 
@@ -38,21 +41,22 @@ public record Regressions(List<Found> found, List<String> incomparable) {
         List<String> incomparable = new ArrayList<>();
         for (Row row : rows) {
             JsonNode now = JsonMapper.shared().valueToTree(row.fields());
-            Optional<JsonNode> same = recorded.stream().filter(then -> differences(then, now).isEmpty()).findFirst();
+            Optional<JsonNode> same = recorded.stream().filter(then -> differences(then, now, SAME).isEmpty())
+                    .min(Comparator.comparingInt(then -> differences(then, now, CLOSE).size()));
             if (same.isPresent()) {
                 found.add(compare(row, same.get(), tolerated));
             } else {
                 incomparable.add(row.name() + " on " + row.setting().backend() + ": " + recorded.stream()
                         .filter(then -> then.path("name").equals(now.get("name")))
-                        .map(then -> String.join(", ", differences(then, now)))
+                        .map(then -> String.join(", ", differences(then, now, SAME)))
                         .findFirst().orElse("no such row in the file"));
             }
         }
         return new Regressions(found, incomparable);
     }
 
-    private static List<String> differences(JsonNode then, JsonNode now) {
-        return SAME.stream()
+    private static List<String> differences(JsonNode then, JsonNode now, List<String> fields) {
+        return fields.stream()
                 .filter(field -> !then.path(field).asString("").equals(now.path(field).asString("")))
                 .map(field -> field + " is " + now.path(field).asString("") + ", in the file " + then.path(field).asString("missing"))
                 .toList();
@@ -60,7 +64,8 @@ public record Regressions(List<Found> found, List<String> incomparable) {
 
     private static Found compare(Row row, JsonNode recorded, double tolerated) {
         List<Double> then = recorded.get("samples").valueStream().map(JsonNode::asDouble).toList();
-        boolean enough = then.size() > 1 && row.samples().size() > 1;
+        // What took no time at all has no ratio: a device's compilers may have had nothing to do.
+        boolean enough = then.size() > 1 && row.samples().size() > 1 && !then.contains(0.0) && !row.samples().contains(0.0);
         Optional<Statistics.Ratio> ratio = enough ? Optional.of(Statistics.unpaired(then, row.samples())) : Optional.empty();
         boolean slower = ratio.filter(known -> known.high() < 1 && 1 / known.ratio() > 1 + tolerated).isPresent();
         return new Found(row.name(), Statistics.mean(then), row.mean(), ratio, slower);

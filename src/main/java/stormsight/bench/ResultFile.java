@@ -151,7 +151,7 @@ public final class ResultFile {
         for (JsonNode row : content.get("rows")) {
             JsonNode samples = row.path("samples");
             if (!row.path("name").isString() || !samples.isArray() || samples.isEmpty()
-                    || samples.valueStream().anyMatch(sample -> !sample.isNumber() || !(sample.asDouble() > 0))) {
+                    || samples.valueStream().anyMatch(sample -> !sample.isNumber() || !(sample.asDouble() >= 0))) {
                 throw new IllegalArgumentException(file + ": a row without name or samples");
             }
             rows.add(row);

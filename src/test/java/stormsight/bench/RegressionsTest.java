@@ -8,6 +8,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
 
 class RegressionsTest {
     private static final double TOLERATED = 0.05;
@@ -37,6 +38,27 @@ class RegressionsTest {
         assertFalse(against(STEADY, List.of(5.0, 40.0, 15.0)).any(), "noise");
         assertFalse(against(STEADY, List.of(20.0)).any(), "one sample");
         assertTrue(against(STEADY, List.of(20.0)).markdown().contains("the noise is not known"));
+    }
+
+    @Test
+    void whatTookNoTimeHasNoRatio() {
+        List<Double> none = List.of(0.0, 0.0);
+        for (Regressions regressions : List.of(against(none, none), against(none, STEADY), against(STEADY, List.of(0.0, 10.0)))) {
+            assertFalse(regressions.any());
+            assertTrue(regressions.markdown().contains("no time: the noise is not known"), regressions.markdown());
+        }
+    }
+
+    @Test
+    void theSameDeviceAndModelArePreferred() {
+        List<JsonNode> two = recorded(Rows.row(Trial.prefill(16), "cpu", List.of(1.0, 1.1)), Rows.row(Trial.prefill(16), "cpu", STEADY));
+        for (String field : List.of("device_id", "model")) {
+            ((ObjectNode) two.getFirst()).put(field, "another");
+            Regressions regressions = Regressions.of(List.of(Rows.row(Trial.prefill(16), "cpu", STEADY)), two, TOLERATED);
+            assertEquals(10, regressions.found().getFirst().then(), 1e-9, field);
+        }
+        Regressions other = Regressions.of(List.of(Rows.row(Trial.prefill(16), "cpu", STEADY)), two.subList(0, 1), TOLERATED);
+        assertEquals(1, other.found().size(), "one of another name is compared, too");
     }
 
     @Test

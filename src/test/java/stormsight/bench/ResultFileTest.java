@@ -42,6 +42,12 @@ class ResultFileTest {
     }
 
     @Test
+    void whatTookNoTimeIsReadBack() throws IOException {
+        String text = ResultFile.text(List.of(Rows.row(Trial.of(Trial.Part.ENCODE), "cpu", List.of(0.0, 0.0))), ResultFile.Format.JSON);
+        assertEquals(1, ResultFile.read(Files.writeString(temporary.resolve("results.json"), text)).size());
+    }
+
+    @Test
     void ratesAreOfEachSample() {
         JsonNode row = JsonMapper.shared().valueToTree(ROWS.getFirst().fields());
         assertEquals(12, row.get("mean").asDouble());
@@ -82,7 +88,7 @@ class ResultFileTest {
     void whatIsNoResultFileIsNamed() throws IOException {
         for (String text : List.of("", "[]", "{}", "{\"format\": \"stormsight-results-1\"}",
                 "{\"format\": \"stormsight-results-1\", \"rows\": [{\"name\": \"encode\", \"samples\": []}]}",
-                "{\"format\": \"stormsight-results-1\", \"rows\": [{\"name\": \"encode\", \"samples\": [0]}]}")) {
+                "{\"format\": \"stormsight-results-1\", \"rows\": [{\"name\": \"encode\", \"samples\": [-1]}]}")) {
             Path file = Files.writeString(temporary.resolve("broken.json"), text);
             String message = assertThrows(IllegalArgumentException.class, () -> ResultFile.read(file)).getMessage();
             assertTrue(message.contains("broken.json"), message);
