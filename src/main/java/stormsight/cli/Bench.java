@@ -23,12 +23,14 @@ import tools.jackson.databind.JsonNode;
 
 /** Times the parts of an answer. */
 @Command(name = "bench", description = {
-    "Times the parts of an answer, each after its result has been checked. Numbers may be lists and ranges: 64,128 or 16-64*2 or 1-4+1.",
-    "Warm rows: image decode (file to pixels), resize (pixels to patches), encode (patches to features), projector (a part of encode), ppN (prefill "
-        + "of N tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' to the first token).",
+    "Times the parts of an answer. Numbers may be lists and ranges: 64,128 or 16-64*2 or 1-4+1.",
+    "Warm rows, each timed after its result has been checked: image decode (file to pixels), resize (pixels to patches), encode (patches to features), "
+        + "projector (a part of encode), ppN (prefill of N tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' "
+        + "to the first token).",
     "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: jvm (until main runs), load (model and "
-        + "buffers), on a device runtime, lowering, upload and compile, then image, encode, prefill, and their sum as first token. JVM JIT is what "
-        + "the JVM's compilers took beside that in threads of their own; device JIT and device driver, the device's compilers, are parts of compile.",
+        + "buffers), on a device runtime, lowering, upload and compile, then image, encode, prefill, and their sum as first token, which is compared "
+        + "with the warm one afterwards. JVM JIT is what the JVM's compilers took beside that in threads of their own; device JIT and device driver, "
+        + "the device's compilers, are parts of compile and upload.",
     "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above 1 and the ratio above --tolerance."})
 final class Bench implements Callable<Integer> {
     @Spec
@@ -64,8 +66,8 @@ final class Bench implements Callable<Integer> {
         }
         Benchmark.Plan plan = measuring.plan(cold, 1);
         List<JsonNode> recorded = recorded();
-        measuring.output().ifPresent(file -> MeasuringMixin.checkWritable("--output", file));
-        plot.ifPresent(Bench::checkPlot);
+        measuring.output().ifPresent(file -> OutputOption.requireWritable("--output", file));
+        plot.ifPresent(file -> OutputOption.requirePlot("--plot", file));
         PrintWriter out = spec.commandLine().getOut();
         Benchmark benchmark = new Benchmark(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), measuring::progress);
         List<Row> rows = new ArrayList<>();
@@ -78,13 +80,6 @@ final class Bench implements Callable<Integer> {
         out.print(ResultFile.text(rows, shown));
         out.flush();
         return against.isPresent() ? compare(rows, recorded, shown == ResultFile.Format.MD ? out : spec.commandLine().getErr()) : 0;
-    }
-
-    private static void checkPlot(Path file) {
-        if (!file.toString().toLowerCase(Locale.ROOT).matches(".*\\.(svg|png)")) {
-            throw new UsageException("--plot " + file + " ends in neither .svg nor .png");
-        }
-        MeasuringMixin.checkWritable("--plot", file);
     }
 
     private List<JsonNode> recorded() {

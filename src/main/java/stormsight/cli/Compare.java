@@ -1,6 +1,7 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -46,7 +47,7 @@ final class Compare implements Runnable {
             description = "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: ${DEFAULT-VALUE}.")
     private int questions;
 
-    @Option(names = "-o", paramLabel = "FORMAT", description = "md or json. Default: md.")
+    @Option(names = "-o", paramLabel = "FORMAT", description = "md or json. Default: md, or as the ending of --output says.")
     private Optional<Format> format = Optional.empty();
 
     @Override
@@ -59,18 +60,27 @@ final class Compare implements Runnable {
             throw new UsageException(configurations.size() + " configuration" + (configurations.size() == 1 ? "" : "s") + ": 2 to "
                     + MOST_CONFIGURATIONS + " can be compared, such as --weights stored,q8");
         }
-        if (configurations.stream().map(Configuration::label).distinct().count() < configurations.size()) {
+        if (configurations.stream().distinct().count() < configurations.size()) {
             throw new UsageException("two configurations are the same");
         }
-        measuring.output().ifPresent(file -> MeasuringMixin.checkWritable("--output", file));
+        measuring.output().ifPresent(file -> OutputOption.requireWritable("--output", file));
         Comparison comparison = Comparison.run(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), configurations,
                 measuring.plan(0, 2), questions);
-        measuring.output().ifPresent(file -> OutputFile.write(file, file.toString().toLowerCase(Locale.ROOT).endsWith(".md")
-                ? comparison.markdown() : comparison.json()));
+        measuring.output().ifPresent(file -> OutputFile.write(file, text(comparison, format.orElse(fileFormat(file)))));
         PrintWriter out = spec.commandLine().getOut();
-        boolean json = measuring.output().isEmpty() && format.filter(Format.JSON::equals).isPresent();
-        out.print(json ? comparison.json() : comparison.markdown());
+        out.print(text(comparison, measuring.output().isPresent() ? Format.MD : format.orElse(Format.MD)));
         out.flush();
+    }
+
+    private static Format fileFormat(Path file) {
+        return file.toString().toLowerCase(Locale.ROOT).endsWith(".md") ? Format.MD : Format.JSON;
+    }
+
+    private static String text(Comparison comparison, Format format) {
+        return switch (format) {
+            case MD -> comparison.markdown();
+            case JSON -> comparison.json();
+        };
     }
 
     private List<Configuration> configurations() {

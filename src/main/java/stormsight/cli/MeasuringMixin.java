@@ -2,7 +2,6 @@ package stormsight.cli;
 
 import java.io.PrintWriter;
 import java.io.Writer;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -82,7 +81,7 @@ final class MeasuringMixin {
 
     @Option(names = "--check", paramLabel = "WITH", defaultValue = "auto",
             description = "What every result is compared with before it is timed: scalar or cpu, the backends; self, the same values on another "
-                    + "way; auto, scalar for small models, else cpu, and self where that is measured. Default: ${DEFAULT-VALUE}.")
+                    + "way, also for a backend that would be compared with itself; auto, scalar for small models, else cpu. Default: ${DEFAULT-VALUE}.")
     private String check;
 
     @Option(names = "--output", paramLabel = "FILE", description = "Write the results into a file, too; its name's ending says how unless -o does.")
@@ -173,13 +172,5 @@ final class MeasuringMixin {
 
     Optional<Path> output() {
         return output;
-    }
-
-    /** Finds out before anything is measured whether there is a place for what is measured. */
-    static void checkWritable(String option, Path file) {
-        Path folder = file.toAbsolutePath().getParent();
-        if (!Files.isDirectory(folder) || !Files.isWritable(folder) || Files.isDirectory(file)) {
-            throw new UsageException(option + " " + file + ": cannot be written there");
-        }
     }
 }

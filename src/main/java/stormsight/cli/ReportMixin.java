@@ -1,6 +1,5 @@
 package stormsight.cli;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -31,13 +30,7 @@ final class ReportMixin {
 
     /** Before anything is computed. */
     void requireWritable() {
-        file.ifPresent(html -> {
-            Path directory = html.toAbsolutePath().getParent();
-            if (Files.isDirectory(html) || directory == null || !Files.isDirectory(directory)) {
-                throw new UsageException("--html " + html + " cannot be written: "
-                        + (Files.isDirectory(html) ? "it is a directory" : "no such directory"));
-            }
-        });
+        file.ifPresent(html -> OutputOption.requireWritable("--html", html));
     }
 
     /** What a command found. */

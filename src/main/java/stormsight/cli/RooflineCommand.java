@@ -1,7 +1,6 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -91,7 +90,7 @@ final class RooflineCommand implements Runnable {
         if (!(warmUp >= 0)) {
             throw new UsageException("--warm-up " + warmUp + " is no time");
         }
-        plot.ifPresent(RooflineCommand::requireWritable);
+        plot.ifPresent(file -> OutputOption.requirePlot("--plot", file));
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
@@ -104,17 +103,6 @@ final class RooflineCommand implements Runnable {
                 print(out, backend.device(), roofline);
             }
             plot.ifPresent(file -> draw(file, backend.device(), roofline));
-        }
-    }
-
-    /** Before anything is measured. */
-    private static void requireWritable(Path file) {
-        String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
-        if (!name.endsWith(".svg") && !name.endsWith(".png")) {
-            throw new UsageException("--plot " + file + ": not .svg or .png");
-        }
-        if (!Files.isDirectory(file.toAbsolutePath().getParent())) {
-            throw new UsageException("--plot " + file + ": no such directory");
         }
     }
 

@@ -10,6 +10,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.Optional;
 
 /**
  * How files are written here: beside their place under another name, and moved there when they are whole. A failure on the way leaves an
@@ -23,6 +24,20 @@ public final class OutputFile {
     public interface Content {
         /** Writes everything; the stream is buffered and is closed by the caller. */
         void to(OutputStream out) throws IOException;
+    }
+
+    /** Why a file could not be written, as far as that can be known before; what is no regular file is written in place. */
+    public static Optional<String> obstacle(Path file) {
+        Path directory = file.toAbsolutePath().getParent();
+        // The root has no parent.
+        if (Files.isDirectory(file) || directory == null) {
+            return Optional.of("it is a directory");
+        }
+        if (!Files.isDirectory(directory)) {
+            return Optional.of("no such directory");
+        }
+        boolean inPlace = Files.exists(file) && !Files.isRegularFile(file);
+        return Files.isWritable(inPlace ? file : directory) ? Optional.empty() : Optional.of("permission denied");
     }
 
     /** Writes text as UTF-8. @throws FigureException as {@link #write(Path, Content)} */

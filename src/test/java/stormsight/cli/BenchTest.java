@@ -146,6 +146,25 @@ class BenchTest {
     }
 
     @Test
+    void noBackendIsComparedWithItself() {
+        for (String backend : List.of("cpu", "scalar")) {
+            Run run = quick("bench", "--backend", backend, "-p", "4", "--cold", "0", "--check", backend, "-o", "jsonl");
+            assertEquals(0, run.exitCode(), run.err());
+            assertTrue(run.out().lines().filter(line -> line.contains("\"pp4\"")).allMatch(line -> line.contains("itself, ")), run.out());
+        }
+    }
+
+    @Test
+    void compareWritesWhatItIsToldTo() throws IOException {
+        Path output = temporary.resolve("comparison.txt");
+        Run run = quick("compare", "--backend", "cpu", "--config", "threads=1", "--config", "weights=q8", "-p", "4", "--questions", "1",
+                "-o", "md", "--output", output.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals(run.out(), Files.readString(output));
+        assertTrue(run.out().contains("baseline threads=1 weights=stored: "), run.out());
+    }
+
+    @Test
     void compareShowsSpeedAndAgreement() {
         Run run = quick("compare", "--config", "backend=cpu threads=1", "--config", "backend=scalar", "--config", "backend=cpu threads=1 weights=q8", "-p",
                 "4", "--questions", "2", "-o", "json");
@@ -182,6 +201,9 @@ class BenchTest {
         fails(2, "no key 'speed'", "compare", "-m", MODEL, "--config", "speed=1", "--config", "threads=1");
         fails(2, "nothing.json: no such file", "bench", "-m", MODEL, "--against", temporary.resolve("nothing.json").toString());
         fails(2, "cannot be written", "bench", "-m", MODEL, "--output", temporary.resolve("no/folder.json").toString());
+        fails(2, "it is a directory", "bench", "-m", MODEL, "--output", "/");
+        fails(2, "it is a directory", "bench", "-m", MODEL, "--plot", "/");
+        fails(2, "it is a directory", "roofline", "-m", MODEL, "--plot", "/");
         fails(2, "neither .svg nor .png", "bench", "-m", MODEL, "--plot", temporary.resolve("plot.pdf").toString());
     }
 
