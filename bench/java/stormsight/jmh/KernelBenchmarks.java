@@ -2,6 +2,7 @@ package stormsight.jmh;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -40,6 +41,8 @@ import stormsight.backend.OpName;
 import stormsight.bench.Machine;
 import stormsight.bench.OpRow;
 import stormsight.bench.ResultFile;
+import stormsight.figure.FigureException;
+import stormsight.figure.OutputFile;
 
 /** Chooses cases and backends, runs JMH for each, prints times and rates. */
 @Command(name = "bench/run", mixinStandardHelpOptions = true, sortOptions = false, description =
@@ -51,7 +54,7 @@ import stormsight.bench.ResultFile;
 public final class KernelBenchmarks implements Callable<Integer> {
     /** How long everything takes. */
     private enum Profile {
-        /** Every operation at a few shapes; a slow reference or device at the small ones alone. Below three minutes on two cores. */
+        /** Every operation at a few shapes; a slow reference or device at the small ones alone. */
         QUICK(2, 100, 4, 100),
         /** Every shape in every type of weights. */
         FULL(3, 500, 8, 500);
@@ -81,7 +84,7 @@ public final class KernelBenchmarks implements Callable<Integer> {
     private CommandSpec spec;
 
     @Parameters(index = "0", paramLabel = "PROFILE", arity = "0..1", defaultValue = "quick",
-            description = "quick takes less than three minutes, full much longer. Default: ${DEFAULT-VALUE}.")
+            description = "quick takes some minutes on two cores, full much longer. Default: ${DEFAULT-VALUE}.")
     private Profile profile;
 
     @Parameters(index = "1..*", paramLabel = "PATTERN", description = "Only cases whose name has a part that matches one of these regular expressions.")
@@ -95,8 +98,15 @@ public final class KernelBenchmarks implements Callable<Integer> {
     @Option(names = "--device", paramLabel = "ID", description = "Only this device, as 'stormsight devices' lists it.")
     private Optional<String> device = Optional.empty();
 
-    @Option(names = "--threads", paramLabel = "N", defaultValue = "0", description = "Threads of a CPU backend. Default: one a core.")
     private int threads;
+
+    @Option(names = "--threads", paramLabel = "N", description = "Threads of a CPU backend. Default: one a core.")
+    private void threads(int count) {
+        if (count < 1 || count > BackendOptions.MOST_THREADS) {
+            throw new ParameterException(spec.commandLine(), "--threads " + count + " is not in 1 .. " + BackendOptions.MOST_THREADS);
+        }
+        threads = count;
+    }
 
     @Option(names = "--list", description = "Print the cases instead of running them.")
     private boolean list;
@@ -124,9 +134,9 @@ public final class KernelBenchmarks implements Callable<Integer> {
             cases.forEach(each -> out.println(String.format(Locale.ROOT, "%-42s %-32s compared: %s", each.name(), each.fused(), each.checked())));
             return 0;
         }
-        if (json.isPresent() && json.get().toAbsolutePath().getParent() != null && !Files.isDirectory(json.get().toAbsolutePath().getParent())) {
-            throw new ParameterException(spec.commandLine(), "--json " + json.get() + ": no such directory");
-        }
+        json.flatMap(OutputFile::obstacle).ifPresent(obstacle -> {
+            throw new ParameterException(spec.commandLine(), "--json " + json.get() + " cannot be written: " + obstacle);
+        });
         List<DeviceInfo> devices = new ArrayList<>();
         for (BackendProvider provider : Backends.providers()) {
             boolean named = backends.contains(provider.name());
@@ -170,7 +180,7 @@ public final class KernelBenchmarks implements Callable<Integer> {
     }
 
     private int run(List<Planned> planned, PrintWriter out, PrintWriter err) throws IOException {
-        Path logs = Files.createDirectories(Path.of("target", "bench-logs"));
+        Path logs = Files.createDirectories(built().resolveSibling("bench-logs"));
         Machine machine = machine();
         List<OpRow> rows = new ArrayList<>();
         Map<Planned, String> failures = new LinkedHashMap<>();
@@ -192,7 +202,13 @@ public final class KernelBenchmarks implements Callable<Integer> {
         }
         print(out, rows, failures);
         if (json.isPresent() && !rows.isEmpty()) {
-            Files.writeString(json.get(), ResultFile.ops(rows, "JMH, profile " + profile.name().toLowerCase(Locale.ROOT) + "; samples are iterations"));
+            try {
+                OutputFile.write(json.get(),
+                        ResultFile.ops(rows, "JMH, profile " + profile.name().toLowerCase(Locale.ROOT) + "; samples are iterations"));
+            } catch (FigureException e) {
+                err.println("bench/run: " + e.getMessage());
+                return FAILED;
+            }
         }
         return wrong ? WRONG : failures.isEmpty() ? 0 : FAILED;
     }
@@ -246,7 +262,16 @@ public final class KernelBenchmarks implements Callable<Integer> {
         String architecture = System.getProperty("os.arch");
         String version = Optional.ofNullable(Machine.class.getPackage().getImplementationVersion()).orElse("development");
         return Machine.here(version, System.getProperty("os.name") + " " + System.getProperty("os.version") + ", " + architecture, architecture,
-                Path.of("").toAbsolutePath());
+                built());
+    }
+
+    /** Where the classes of the benchmarks lie; a user's directory may be any. */
+    private static Path built() {
+        try {
+            return Path.of(KernelBenchmarks.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        } catch (URISyntaxException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     private static void print(PrintWriter out, List<OpRow> rows, Map<Planned, String> failures) {

@@ -9,6 +9,8 @@ import java.util.Optional;
  * @param device id of a device, as {@link DeviceInfo#id()}; empty takes the default
  */
 public record BackendOptions(int threads, Optional<String> device) {
+    /** More than any machine has cores; starting very many takes minutes. */
+    public static final int MOST_THREADS = 1024;
     public static final BackendOptions DEFAULT = new BackendOptions(0, Optional.empty());
 
     public BackendOptions {

@@ -11,9 +11,6 @@ import stormsight.backend.Backends;
 
 /** Options that choose where a model runs. */
 final class BackendMixin {
-    /** More than any machine has cores; starting very many takes minutes. */
-    private static final int MOST_THREADS = 1024;
-
     @Option(names = "--backend", paramLabel = "NAME", defaultValue = Backends.AUTO,
             description = "Where to run: cpu, scalar (the slow reference), tornado (see 'devices'), or auto: a GPU if there is one, else cpu. "
                     + "Default: ${DEFAULT-VALUE}.")
@@ -35,8 +32,8 @@ final class BackendMixin {
 
     /** @throws ParameterException if so many threads cannot be wanted */
     static void checkThreads(int count, CommandSpec command) {
-        if (count < 1 || count > MOST_THREADS) {
-            throw new ParameterException(command.commandLine(), "--threads " + count + " is not in 1 .. " + MOST_THREADS);
+        if (count < 1 || count > BackendOptions.MOST_THREADS) {
+            throw new ParameterException(command.commandLine(), "--threads " + count + " is not in 1 .. " + BackendOptions.MOST_THREADS);
         }
     }
 
