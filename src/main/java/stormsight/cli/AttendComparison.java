@@ -88,13 +88,13 @@ final class AttendComparison {
     }
 
     private String words() {
-        StringBuilder csv = new StringBuilder("image,prompt,answer,index,token_id,word,generated,direction,share,peak_row,peak_column\n");
+        Csv csv = new Csv("image", "prompt", "answer", "index", "token_id", "word", "generated", "direction", "share", "peak_row", "peak_column");
         for (Run run : runs) {
             for (Direction direction : Direction.values()) {
                 for (Word word : run.reading().words(direction)) {
                     AttentionReading.Patch peak = run.reading().peak(direction, word);
-                    csv.append(line(images.get(run.image()), prompts.get(run.prompt()), run.answer(), word.index(), word.tokenId(), word.text(),
-                            word.generated(), name(direction), run.reading().share(direction, word), peak.row(), peak.column()));
+                    csv.row(images.get(run.image()), prompts.get(run.prompt()), run.answer(), word.index(), word.tokenId(), word.text(),
+                            word.generated(), name(direction), run.reading().share(direction, word), peak.row(), peak.column());
                 }
             }
         }
@@ -102,22 +102,15 @@ final class AttendComparison {
     }
 
     private String changes() {
-        StringBuilder csv = new StringBuilder(
-                "image,direction,word,token_id,occurrence,first_prompt,second_prompt,cosine_distance,total_variation,first_share,second_share\n");
+        Csv csv = new Csv("image", "direction", "word", "token_id", "occurrence", "first_prompt", "second_prompt", "cosine_distance", "total_variation",
+                "first_share", "second_share");
         for (ImageChange each : changes) {
             Change change = each.change();
-            csv.append(line(images.get(each.image()), name(change.direction()), change.word(), change.tokenId(), change.occurrence(),
+            csv.row(images.get(each.image()), name(change.direction()), change.word(), change.tokenId(), change.occurrence(),
                     prompts.get(change.firstPrompt()), prompts.get(change.secondPrompt()), change.cosineDistance(), change.totalVariation(),
-                    change.firstShare(), change.secondShare()));
+                    change.firstShare(), change.secondShare());
         }
         return csv.toString();
-    }
-
-    /** Fields with a comma, a quote or a line break are quoted, as RFC 4180 has it. */
-    private static String line(Object... fields) {
-        return Stream.of(fields).map(String::valueOf)
-                .map(field -> field.matches("(?s).*[,\"\r\n].*") ? '"' + field.replace("\"", "\"\"") + '"' : field)
-                .collect(Collectors.joining(",", "", "\n"));
     }
 
     private Map<String, Object> json() {
