@@ -2,7 +2,6 @@ package stormsight.figure;
 
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -17,6 +16,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -62,12 +63,8 @@ final class Browser implements AutoCloseable {
                 "no Chromium with its driver on the PATH: install them, on Debian with apt-get install chromium chromium-driver");
         Process process = new ProcessBuilder(driver.get().toString(), "--port=0").redirectErrorStream(true).start();
         try {
-            BufferedReader said = process.inputReader();
-            Matcher port = PORT.matcher("");
-            for (String line = said.readLine(); line != null && !port.reset(line).find(); line = said.readLine()) {
-                // What it says before is no concern of ours.
-            }
-            String root = "http://localhost:" + port.group(1) + "/session";
+            String port = CompletableFuture.supplyAsync(() -> port(process)).orTimeout(PATIENCE.toSeconds(), TimeUnit.SECONDS).join();
+            String root = "http://localhost:" + port + "/session";
             List<String> arguments = List.of("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000",
                     "--user-data-dir=" + profile);
@@ -80,10 +77,22 @@ final class Browser implements AutoCloseable {
             // The page of a new tab asks for parts of the browser.
             browser.requests();
             return browser;
-        } catch (IOException | RuntimeException e) {
-            process.destroy();
+        } catch (RuntimeException e) {
+            destroy(process);
             throw e;
         }
+    }
+
+    /** Where the driver listens; what it says before is no concern of ours. */
+    private static String port(Process driver) {
+        return driver.inputReader().lines().map(PORT::matcher).filter(Matcher::find).findFirst()
+                .orElseThrow(() -> new IllegalStateException("the driver of Chromium ended before it listened")).group(1);
+    }
+
+    /** With the browser that it started, which outlives it otherwise. */
+    private static void destroy(Process driver) {
+        driver.descendants().forEach(ProcessHandle::destroyForcibly);
+        driver.destroyForcibly();
     }
 
     private static Optional<Path> find(String program) {
@@ -185,7 +194,7 @@ final class Browser implements AutoCloseable {
             send(HttpRequest.newBuilder(URI.create(session)).DELETE());
         } finally {
             client.close();
-            driver.destroy();
+            destroy(driver);
         }
     }
 }
