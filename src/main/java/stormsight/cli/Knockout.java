@@ -116,7 +116,8 @@ final class Knockout implements Runnable {
             recorded.put("window", String.valueOf(window));
             recorded.put("heads", heads.isEmpty() ? ALL : heads.stream().sorted().toList().toString());
             recorded.put("measure", wholeAnswer ? "whole answer" : "first token");
-            try (Study<KnockoutResult> study = Study.open(out, recorded, KnockoutResult.class, KnockoutResult::line)) {
+            try (Study<KnockoutResult> study = Study.open(out, recorded, KnockoutResult.class, KnockoutResult::line,
+                    KnockoutResult::unread)) {
                 List<ExampleMixin.Asking> remaining = study.remaining(askings);
                 if (!remaining.isEmpty()) {
                     try (KnockoutSession session = KnockoutSession.open(directory, backend, examples.limits(directory, askings), model.options(), progress)) {

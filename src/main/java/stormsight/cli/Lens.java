@@ -78,7 +78,7 @@ final class Lens implements Runnable {
             Map<String, String> recorded = Study.settings("lens", model, directory, backend);
             examples.describe(recorded, askings);
             recorded.put("tokens", texts.toString());
-            try (Study<LensResult> study = Study.open(out, recorded, LensResult.class, LensResult::line)) {
+            try (Study<LensResult> study = Study.open(out, recorded, LensResult.class, LensResult::line, LensResult::unread)) {
                 List<ExampleMixin.Asking> remaining = study.remaining(askings);
                 if (!remaining.isEmpty()) {
                     try (LensSession session = LensSession.open(directory, backend, examples.limits(directory, askings), model.options(), progress)) {

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.function.ToIntFunction;
 import stormsight.analysis.MeanBand;
 import stormsight.backend.Backend;
@@ -32,12 +33,14 @@ final class Study<R> implements AutoCloseable {
     private final Optional<ResultLog<R>> log;
     private final Map<Integer, R> results = new LinkedHashMap<>();
     private final ToIntFunction<R> line;
+    private final Predicate<R> again;
     private final Optional<Path> folder;
 
-    private Study(Optional<Path> folder, Optional<ResultLog<R>> log, ToIntFunction<R> line) {
+    private Study(Optional<Path> folder, Optional<ResultLog<R>> log, ToIntFunction<R> line, Predicate<R> again) {
         this.folder = folder;
         this.log = log;
         this.line = line;
+        this.again = again;
         log.ifPresent(kept -> kept.results().forEach(result -> results.put(line.applyAsInt(result), result)));
     }
 
@@ -46,14 +49,15 @@ final class Study<R> implements AutoCloseable {
      *
      * @param settings what results depend on
      * @param line which example a result belongs to
+     * @param again results that are not kept in the folder: when the experiment goes on, their examples are asked again
      */
-    static <R> Study<R> open(Optional<Path> folder, Map<String, String> settings, Class<R> type, ToIntFunction<R> line) {
+    static <R> Study<R> open(Optional<Path> folder, Map<String, String> settings, Class<R> type, ToIntFunction<R> line, Predicate<R> again) {
         if (folder.isEmpty()) {
-            return new Study<>(folder, Optional.empty(), line);
+            return new Study<>(folder, Optional.empty(), line, again);
         }
         try {
             Files.createDirectories(folder.get());
-            return new Study<>(folder, Optional.of(ResultLog.open(folder.get().resolve(LOG), settings, type)), line);
+            return new Study<>(folder, Optional.of(ResultLog.open(folder.get().resolve(LOG), settings, type)), line, again);
         } catch (IOException e) {
             throw unwritable(folder.get(), e);
         } catch (IllegalArgumentException e) {
@@ -82,7 +86,7 @@ final class Study<R> implements AutoCloseable {
         return askings.stream().filter(asking -> !results.containsKey(asking.example().line())).toList();
     }
 
-    /** Runs the experiment for examples; each result is kept as soon as it is there. */
+    /** Runs the experiment for examples; each result that is to be kept is so as soon as it is there. */
     void run(List<ExampleMixin.Asking> askings, Progress progress, Function<ExampleMixin.Asking, R> experiment) {
         for (int i = 0; i < askings.size(); i++) {
             progress.example(i + 1, askings.size());
@@ -93,7 +97,7 @@ final class Study<R> implements AutoCloseable {
             } catch (IllegalArgumentException e) {
                 throw new UsageException((asking.example().line() > 0 ? "line " + asking.example().line() + " of the data set: " : "") + e.getMessage());
             }
-            if (log.isPresent()) {
+            if (log.isPresent() && !again.test(result)) {
                 try {
                     log.get().add(result);
                 } catch (IOException e) {

@@ -20,7 +20,7 @@ import tools.jackson.databind.json.JsonMapper;
  * @param line where it stands in the file, from 1; 0 if it comes from no file
  * @param image file of the image
  * @param name the image as the data set names it
- * @param question without words around it
+ * @param question without words and white space around it
  * @param answer the right answer, if there is one to compare with
  * @param boxes of the object in question, in pixels of the image; may be empty
  * @param mask image that marks the object, in the size of the image
@@ -29,6 +29,8 @@ import tools.jackson.databind.json.JsonMapper;
 public record Example(int line, Path image, String name, String question, Optional<String> answer, List<Box> boxes, Optional<Path> mask,
         Optional<String> category) {
     public Example {
+        // A prompt drops newlines at its end, and then holds no question that ends in one.
+        question = question.strip();
         boxes = List.copyOf(boxes);
     }
 

@@ -316,7 +316,7 @@ public final class GoldenCheck {
                 capacity = limits.promptTokens();
                 runner = ModelRun.open(directory, backend, limits, options(false, true), prepared -> {
                     Taps probes = Taps.of(prepared);
-                    return List.of(probes.encode(), probes.prefill(), probes.knockout().program(), prepared.decode());
+                    return List.of(probes.encode(), probes.prefill(), prepared.decode(), probes.knockout().program());
                 });
                 model = runner.model();
                 taps = Taps.of(model);

@@ -2,10 +2,6 @@ package stormsight.session;
 
 import java.util.ArrayList;
 import java.util.List;
-import stormsight.backend.BackendException;
-import stormsight.model.PaliGemma;
-import stormsight.program.Program;
-import stormsight.program.Tensor;
 import stormsight.tokenizer.PaliGemmaPrompt;
 
 /**
@@ -24,32 +20,18 @@ record GreedyAnswer(List<Integer> ids, List<Double> probability, String text) {
     /**
      * Answers a prompt about the image that was encoded last.
      *
-     * @param prefill the model's, or a rewrite of it that leaves its outputs
-     * @param decode the same
-     * @throws BackendException if the logits are not numbers
+     * @param run of a model that makes logits of the prompt's last token only
+     * @throws stormsight.backend.BackendException if the logits are not numbers
      */
-    static GreedyAnswer of(ModelRun run, ModelDirectory directory, PaliGemma model, Program prefill, Program decode, PaliGemmaPrompt prompt,
-            int maxTokens) {
+    static GreedyAnswer of(ModelRun run, PaliGemmaPrompt prompt, int maxTokens) {
         List<Integer> ids = new ArrayList<>();
         List<Double> probability = new ArrayList<>();
-        run.prefill(prefill, prompt.ids());
-        Tensor logits = model.promptLogits();
-        while (true) {
-            int id = run.token();
-            if (id < 0) {
-                throw new BackendException("the answer's token " + (ids.size() + 1)
-                        + " has logits that are not numbers: the weights are damaged or the device computes wrongly");
-            }
+        run.draw(prompt, maxTokens, (logits, id) -> {
             ids.add(id);
             probability.add(Probability.of(run.read(logits), 0, logits.columns(), id));
-            if (directory.config().endIds().contains(id) || ids.size() == maxTokens) {
-                break;
-            }
-            run.decode(decode, id, prompt.length() + ids.size() - 1, prompt.length());
-            logits = model.nextLogits();
-        }
-        int[] shown = ids.stream().filter(id -> !directory.config().endIds().contains(id)).mapToInt(id -> id).toArray();
-        return new GreedyAnswer(ids, probability, directory.tokenizer().decode(shown, true));
+        });
+        int[] shown = ids.stream().filter(id -> !run.model().config().endIds().contains(id)).mapToInt(id -> id).toArray();
+        return new GreedyAnswer(ids, probability, run.directory().tokenizer().decode(shown, true));
     }
 
     /** Probability of the answer as a whole. */

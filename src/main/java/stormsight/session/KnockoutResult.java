@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import stormsight.analysis.Flow;
-import stormsight.analysis.TokenLayout;
 import stormsight.image.ImageException;
 
 /**
@@ -27,7 +26,7 @@ public record KnockoutResult(int line, String image, String question, Optional<S
      * Measures flows on one example. It is kept if the model's whole answer is the right one.
      *
      * @param prompt holds the example's question
-     * @throws IllegalArgumentException if a flow's edges make no sense with any example: see {@link KnockoutSession.Asked#knockOut}
+     * @throws IllegalArgumentException if the settings name a head that there is not, or the prompt does not hold the question
      */
     public static KnockoutResult of(KnockoutSession session, ModelDirectory directory, Example example, String prompt, int maxTokens,
             List<Flow> flows, KnockoutSession.Settings settings) {
@@ -43,13 +42,10 @@ public record KnockoutResult(int line, String image, String question, Optional<S
         if (!example.isRight(asked.answer())) {
             return dropped(example, "wrong answer", Optional.empty(), Optional.of(asked.answer()));
         }
-        TokenLayout layout = asked.layout(settings.wholeAnswer());
         Map<String, double[]> measured = new LinkedHashMap<>();
         Map<String, String> leftOut = new LinkedHashMap<>();
         for (Flow flow : flows) {
-            Optional<String> lacks = flow.spans()
-                    .flatMap(span -> layout.lacks(span).map(reason -> "span '" + span + "': " + reason).stream())
-                    .findFirst();
+            Optional<String> lacks = asked.lacks(flow, settings);
             if (lacks.isPresent()) {
                 leftOut.put(flow.name(), lacks.get());
             } else {
@@ -58,6 +54,11 @@ public record KnockoutResult(int line, String image, String question, Optional<S
         }
         return new KnockoutResult(example.line(), example.name(), example.question(), Optional.empty(), Optional.empty(),
                 Optional.of(asked.answer()), Optional.of(asked.baseToken()), asked.baseProbability(settings.wholeAnswer()), measured, leftOut);
+    }
+
+    /** Whether the model was not even asked, because a file could not be read or used: another time it may be. */
+    public boolean unread() {
+        return dropped.isPresent() && prediction.isEmpty();
     }
 
     private static KnockoutResult dropped(Example example, String reason, Optional<String> detail, Optional<String> prediction) {

@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.Collectors;
 import stormsight.analysis.Flow;
@@ -17,6 +18,7 @@ import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.model.PaliGemma;
 import stormsight.program.Op;
+import stormsight.program.Program;
 import stormsight.program.Tensor;
 import stormsight.tokenizer.PaliGemmaPrompt;
 
@@ -53,7 +55,7 @@ public final class KnockoutSession implements AutoCloseable {
     private final Executor executor;
     private final Arena arena;
     private final Probes.Knockout prefill;
-    private final Probes.Knockout decode;
+    private final ModelRun run;
     private Asked current;
 
     private KnockoutSession(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options, RunListener listener,
@@ -63,8 +65,10 @@ public final class KnockoutSession implements AutoCloseable {
         model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
         String layers = model.decoderLayers().segment();
         prefill = Probes.knockout(model.prefill(), layers, limits.capacity());
-        decode = Probes.knockout(model.decode(), layers, limits.capacity());
-        executor = backend.prepare(model.weights(), List.of(model.encode(), prefill.program(), decode.program()), listener);
+        Probes.Knockout decode = Probes.knockout(model.decode(), layers, limits.capacity());
+        List<Program> programs = List.of(model.encode(), prefill.program(), decode.program());
+        executor = backend.prepare(model.weights(), programs, listener);
+        run = new ModelRun(directory, model, executor, programs);
     }
 
     /**
@@ -77,10 +81,12 @@ public final class KnockoutSession implements AutoCloseable {
      */
     public static KnockoutSession open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
-        Session.requireFits(directory, backend, limits, options);
+        // Probabilities are read from the only row of the prompt's logits.
+        PaliGemma.Options lastRow = options.withEveryRow(false);
+        Session.requireFits(directory, backend, limits, lastRow);
         Arena arena = Arena.ofShared();
         try {
-            return new KnockoutSession(directory, backend, limits, options, listener, arena);
+            return new KnockoutSession(directory, backend, limits, lastRow, listener, arena);
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
@@ -103,23 +109,22 @@ public final class KnockoutSession implements AutoCloseable {
     public Asked ask(Inquiry inquiry) {
         PaliGemmaPrompt prompt = directory.prompt(inquiry.prompt());
         List<Integer> question = prompt.tokensOf(directory.tokenizer(), inquiry.question());
-        if (prompt.length() > model.limits().promptTokens() || inquiry.maxTokens() > model.limits().newTokens()) {
-            throw new LimitException("a prompt of " + prompt.length() + " tokens and an answer of up to " + inquiry.maxTokens()
-                    + ", the session takes " + model.limits().promptTokens() + " and " + model.limits().newTokens());
-        }
+        run.requireFits(prompt, inquiry.maxTokens());
         current = null;
-        ModelRun run = new ModelRun(directory, model, executor);
-        run.encode(model.encode(), inquiry.image());
+        run.encode(inquiry.image());
         run.write(prefill.flags(), new int[Math.toIntExact(prefill.flags().shape().elements())]);
-        GreedyAnswer answer = GreedyAnswer.of(run, directory, model, prefill.program(), decode.program(), prompt, inquiry.maxTokens());
+        GreedyAnswer answer = GreedyAnswer.of(run, prompt, inquiry.maxTokens());
         current = new Asked(prompt, question, inquiry.object(), answer);
         return current;
     }
 
     @Override
     public void close() {
-        executor.close();
-        arena.close();
+        try {
+            executor.close();
+        } finally {
+            arena.close();
+        }
     }
 
     /** A question that the model has answered, undisturbed. */
@@ -162,11 +167,28 @@ public final class KnockoutSession implements AutoCloseable {
                     wholeAnswer ? answer.ids().size() - 1 : 0);
         }
 
+        /** Why a flow cannot be had of this example: a span has no tokens here, or a token would see nothing; empty if it can. */
+        public Optional<String> lacks(Flow flow, Settings settings) {
+            TokenLayout layout = layout(settings.wholeAnswer());
+            return flow.spans()
+                    .flatMap(span -> layout.lacks(span).map(reason -> "span '" + span + "': " + reason).stream())
+                    .findFirst()
+                    .or(() -> blind(layout, flow, settings));
+        }
+
+        private Optional<String> blind(TokenLayout layout, Flow flow, Settings settings) {
+            int capacity = model.limits().capacity();
+            OptionalInt blind = layout.blind(layout.mask(flow, capacity), capacity, window());
+            return blind.isEmpty() ? Optional.empty() : Optional.of("leaves token " + blind.getAsInt() + " (" + spelled(blind.getAsInt())
+                    + ") nothing to see in " + LayerWindow.around(0, settings.window(), layers())
+                    + (settings.heads().isEmpty() ? "" : ", " + (settings.heads().size() == 1 ? "head " : "heads ") + listed(settings.heads())));
+        }
+
         /**
          * Probability of the same answer with a flow's edges taken away, for the window around each layer.
          *
          * @return [layers]
-         * @throws IllegalArgumentException naming the span that has no tokens here, the head that there is not, or the token that would see nothing
+         * @throws IllegalArgumentException naming the head that there is not, or saying what the flow {@link #lacks}
          * @throws IllegalStateException if the session was asked something else since
          * @throws BackendException if the device fails or computes something that is not a number
          */
@@ -180,16 +202,10 @@ public final class KnockoutSession implements AutoCloseable {
                     throw new IllegalArgumentException("head " + head + ": the heads are 0 to " + (heads - 1));
                 }
             }
-            int capacity = model.limits().capacity();
-            TokenLayout layout = layout(settings.wholeAnswer());
-            byte[] mask = layout.mask(flow, capacity);
-            layout.blind(mask, capacity, window()).ifPresent(token -> {
-                throw new IllegalArgumentException(flow.name() + " leaves token " + token + " (" + spelled(token) + ") nothing to see in "
-                        + LayerWindow.around(0, settings.window(), layers())
-                        + (settings.heads().isEmpty() ? "" : ", " + (settings.heads().size() == 1 ? "head " : "heads ") + listed(settings.heads())));
+            lacks(flow, settings).ifPresent(reason -> {
+                throw new IllegalArgumentException(flow.name() + ": " + reason);
             });
-            ModelRun run = new ModelRun(directory, model, executor);
-            run.write(prefill.blocked(), mask);
+            run.write(prefill.blocked(), layout(settings.wholeAnswer()).mask(flow, model.limits().capacity()));
             double[] probabilities = new double[layers()];
             // Near the ends and in small models several layers have one window.
             Map<LayerWindow, Double> known = new HashMap<>();
@@ -204,7 +220,7 @@ public final class KnockoutSession implements AutoCloseable {
                         }
                     }
                     run.write(prefill.flags(), flags);
-                    probability = probability(run, settings.wholeAnswer());
+                    probability = probability(settings.wholeAnswer());
                     known.put(window, probability);
                 }
                 probabilities[layer] = probability;
@@ -212,17 +228,17 @@ public final class KnockoutSession implements AutoCloseable {
             return probabilities;
         }
 
-        private double probability(ModelRun run, boolean wholeAnswer) {
-            run.prefill(prefill.program(), prompt.ids());
-            double probability = probability(run, model.promptLogits(), answer.ids().getFirst());
+        private double probability(boolean wholeAnswer) {
+            run.prefill(prompt.ids());
+            double probability = probability(model.promptLogits(), answer.ids().getFirst());
             for (int t = 1; t < answer.ids().size() && wholeAnswer; t++) {
-                run.decode(decode.program(), answer.ids().get(t - 1), prompt.length() + t - 1, prompt.length());
-                probability *= probability(run, model.nextLogits(), answer.ids().get(t));
+                run.decode(answer.ids().get(t - 1), prompt.length() + t - 1, prompt.length());
+                probability *= probability(model.nextLogits(), answer.ids().get(t));
             }
             return probability;
         }
 
-        private static double probability(ModelRun run, Tensor logits, int token) {
+        private double probability(Tensor logits, int token) {
             double probability = Probability.of(run.read(logits), 0, logits.columns(), token);
             if (Double.isNaN(probability)) {
                 throw new BackendException("a knockout made logits that are not numbers");

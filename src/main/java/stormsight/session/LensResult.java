@@ -72,6 +72,11 @@ public record LensResult(int line, String image, String question, Optional<Strin
         return ids[0];
     }
 
+    /** Whether the model was not even asked, because a file could not be read or used: another time it may be. */
+    public boolean unread() {
+        return dropped.isPresent() && prediction.isEmpty();
+    }
+
     private static LensResult dropped(Example example, String reason, Optional<String> detail, Optional<String> prediction) {
         return new LensResult(example.line(), example.name(), example.question(), Optional.of(reason), detail, prediction, Map.of(), Map.of(), Map.of());
     }

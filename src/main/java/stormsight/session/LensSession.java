@@ -20,6 +20,7 @@ public final class LensSession implements AutoCloseable {
     private final PaliGemma model;
     private final Executor executor;
     private final Arena arena;
+    private final ModelRun run;
     private final Probes.Probed first;
     private final Probes.Probed firstNormed;
     private final Probes.Probed layers;
@@ -34,7 +35,9 @@ public final class LensSession implements AutoCloseable {
         firstNormed = lens(first.program(), model.decoderEmbeddings(), true, "lens.first_normed");
         layers = lens(firstNormed.program(), model.decoderLayers(), false, "lens.layers");
         layersNormed = lens(layers.program(), model.decoderLayers(), true, "lens.layers_normed");
-        executor = backend.prepare(model.weights(), List.of(model.encode(), layersNormed.program(), model.decode()), listener);
+        List<Program> programs = List.of(model.encode(), layersNormed.program(), model.decode());
+        executor = backend.prepare(model.weights(), programs, listener);
+        run = new ModelRun(directory, model, executor, programs);
     }
 
     private Probes.Probed lens(Program program, PaliGemma.Stage stage, boolean normed, String name) {
@@ -48,10 +51,12 @@ public final class LensSession implements AutoCloseable {
     /** As {@link KnockoutSession#open}. */
     public static LensSession open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
-        Session.requireFits(directory, backend, limits, options);
+        // Probabilities are read from the only row of the prompt's logits.
+        PaliGemma.Options lastRow = options.withEveryRow(false);
+        Session.requireFits(directory, backend, limits, lastRow);
         Arena arena = Arena.ofShared();
         try {
-            return new LensSession(directory, backend, limits, options, listener, arena);
+            return new LensSession(directory, backend, limits, lastRow, listener, arena);
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
@@ -87,13 +92,9 @@ public final class LensSession implements AutoCloseable {
      */
     public States ask(Inquiry inquiry) {
         PaliGemmaPrompt prompt = directory.prompt(inquiry.prompt());
-        if (prompt.length() > model.limits().promptTokens() || inquiry.maxTokens() > model.limits().newTokens()) {
-            throw new LimitException("a prompt of " + prompt.length() + " tokens and an answer of up to " + inquiry.maxTokens()
-                    + ", the session takes " + model.limits().promptTokens() + " and " + model.limits().newTokens());
-        }
-        ModelRun run = new ModelRun(directory, model, executor);
-        run.encode(model.encode(), inquiry.image());
-        GreedyAnswer answer = GreedyAnswer.of(run, directory, model, layersNormed.program(), model.decode(), prompt, inquiry.maxTokens());
+        run.requireFits(prompt, inquiry.maxTokens());
+        run.encode(inquiry.image());
+        GreedyAnswer answer = GreedyAnswer.of(run, prompt, inquiry.maxTokens());
         float[] normed = joined(run.read(firstNormed.output()), run.read(layersNormed.output()));
         float[] raw = joined(run.read(first.output()), run.read(layers.output()));
         System.arraycopy(normed, normed.length - vocabulary(), raw, raw.length - vocabulary(), vocabulary());
@@ -109,7 +110,10 @@ public final class LensSession implements AutoCloseable {
 
     @Override
     public void close() {
-        executor.close();
-        arena.close();
+        try {
+            executor.close();
+        } finally {
+            arena.close();
+        }
     }
 }

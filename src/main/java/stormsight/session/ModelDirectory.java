@@ -24,8 +24,8 @@ import stormsight.tokenizer.Tokenizer;
 
 /** An opened checkpoint directory: configuration, mapped weights, tokenizer, how images are prepared. */
 public final class ModelDirectory implements AutoCloseable {
-    /** Bytes. */
-    private static final int SMALL_TENSOR = 1 << 16;
+    /** Of each tensor, in bytes: enough to tell weights apart, and little to read of a large checkpoint. */
+    private static final int FINGERPRINTED = 1 << 16;
 
     private final Path path;
     private final PaliGemmaConfig config;
@@ -170,8 +170,8 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * Tells checkpoints apart without reading all of them: a checksum of config.json, of the names and places of all tensors, and of the values of small
-     * ones, among which are all norms and biases.
+     * Tells checkpoints apart without reading all of them: a checksum of config.json, of the names, shapes and places of all tensors, and of the first
+     * 64 KiB of each one's values.
      */
     public String fingerprint() {
         CRC32 sum = new CRC32();
@@ -183,9 +183,7 @@ public final class ModelDirectory implements AutoCloseable {
         for (String name : new TreeSet<>(checkpoint.names())) {
             TensorInfo tensor = checkpoint.info(name);
             sum.update((name + tensor.shape() + tensor.offset()).getBytes(StandardCharsets.UTF_8));
-            if (tensor.bytes() <= SMALL_TENSOR) {
-                sum.update(checkpoint.data(name).asByteBuffer());
-            }
+            sum.update(checkpoint.data(name).asSlice(0, Math.min(tensor.bytes(), FINGERPRINTED)).asByteBuffer());
         }
         return Long.toHexString(sum.getValue());
     }

@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.BiConsumer;
 import java.util.function.Function;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
@@ -33,20 +34,25 @@ public final class ModelRun implements AutoCloseable {
     private final Program prefill;
     private final Program decode;
 
-    /** Runs what was prepared elsewhere and stays open when this is closed. */
-    ModelRun(ModelDirectory directory, PaliGemma model, Executor executor) {
-        this(Optional.empty(), directory, model, executor, List.of());
+    /**
+     * Runs what was prepared elsewhere and stays open when this is closed.
+     *
+     * @param programs encode, prefill and decode: the model's, or rewrites that leave their outputs
+     */
+    ModelRun(ModelDirectory directory, PaliGemma model, Executor executor, List<Program> programs) {
+        this(Optional.empty(), directory, model, executor, List.of(), programs);
     }
 
-    private ModelRun(Optional<Arena> owned, ModelDirectory directory, PaliGemma model, Executor executor, List<Probe> probes) {
+    private ModelRun(Optional<Arena> owned, ModelDirectory directory, PaliGemma model, Executor executor, List<Probe> probes,
+            List<Program> programs) {
         this.owned = owned;
         this.directory = directory;
         this.model = model;
         this.executor = executor;
         this.probes = probes;
-        encode = probed(model, Probe.Pass.ENCODE, probes);
-        prefill = probed(model, Probe.Pass.PREFILL, probes);
-        decode = probed(model, Probe.Pass.DECODE, probes);
+        encode = programs.get(0);
+        prefill = programs.get(1);
+        decode = programs.get(2);
     }
 
     /**
@@ -64,7 +70,11 @@ public final class ModelRun implements AutoCloseable {
                 probed(model, Probe.Pass.ENCODE, probes), probed(model, Probe.Pass.PREFILL, probes), probed(model, Probe.Pass.DECODE, probes)));
     }
 
-    /** Prepares any programs made from a model's, for comparisons that run several variants of a pass. */
+    /**
+     * Prepares any programs made from a model's, for comparisons that run several variants of a pass.
+     *
+     * @param programs encode, prefill and decode, then any others
+     */
     static ModelRun open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             Function<PaliGemma, List<Program>> programs) {
         return open(directory, backend, limits, options, RunListener.NONE, List.of(), programs);
@@ -76,7 +86,8 @@ public final class ModelRun implements AutoCloseable {
         Arena arena = Arena.ofShared();
         try {
             PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
-            return new ModelRun(Optional.of(arena), directory, model, backend.prepare(model.weights(), programs.apply(model), listener), probes);
+            List<Program> prepared = programs.apply(model);
+            return new ModelRun(Optional.of(arena), directory, model, backend.prepare(model.weights(), prepared, listener), probes, prepared);
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
@@ -133,22 +144,44 @@ public final class ModelRun implements AutoCloseable {
      * @throws BackendException if logits are not numbers
      */
     public List<Integer> answer(PaliGemmaPrompt prompt, int maxTokens) {
-        prefill(prompt.ids());
         List<Integer> answer = new ArrayList<>();
-        int next = token();
-        while (next >= 0 && !model.config().endIds().contains(next)) {
-            answer.add(next);
-            decode(next, prompt.length() + answer.size() - 1, prompt.length());
-            if (answer.size() == maxTokens) {
-                return answer;
+        draw(prompt, maxTokens, (_, id) -> {
+            if (!model.config().endIds().contains(id)) {
+                answer.add(id);
             }
-            next = token();
-        }
-        if (next < 0) {
-            throw new BackendException("logits are not numbers at token " + (answer.size() + 1)
-                    + " of the answer: the weights are damaged or the device computes wrongly");
-        }
+        });
         return answer;
+    }
+
+    /**
+     * As {@link #answer}.
+     *
+     * @param listener hears each token as it is drawn, the one that ended the answer too, with the logits it was drawn from, which can be read then
+     */
+    void draw(PaliGemmaPrompt prompt, int maxTokens, BiConsumer<Tensor, Integer> listener) {
+        prefill(prompt.ids());
+        Tensor logits = model.promptLogits();
+        for (int drawn = 0; drawn < maxTokens; drawn++) {
+            int id = token();
+            if (id < 0) {
+                throw new BackendException("logits are not numbers at token " + (drawn + 1)
+                        + " of the answer: the weights are damaged or the device computes wrongly");
+            }
+            listener.accept(logits, id);
+            if (model.config().endIds().contains(id)) {
+                return;
+            }
+            decode(id, prompt.length() + drawn, prompt.length());
+            logits = model.nextLogits();
+        }
+    }
+
+    /** @throws LimitException if prompt and answer do not fit what was prepared */
+    void requireFits(PaliGemmaPrompt prompt, int maxTokens) {
+        if (prompt.length() > model.limits().promptTokens() || maxTokens > model.limits().newTokens()) {
+            throw new LimitException("a prompt of " + prompt.length() + " tokens and an answer of up to " + maxTokens
+                    + ", the session takes " + model.limits().promptTokens() + " and " + model.limits().newTokens());
+        }
     }
 
     void encode(Program program, RgbImage image) {
@@ -206,8 +239,11 @@ public final class ModelRun implements AutoCloseable {
     @Override
     public void close() {
         owned.ifPresent(arena -> {
-            executor.close();
-            arena.close();
+            try {
+                executor.close();
+            } finally {
+                arena.close();
+            }
         });
     }
 }

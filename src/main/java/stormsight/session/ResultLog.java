@@ -30,6 +30,8 @@ public final class ResultLog<R> implements AutoCloseable {
             .changeDefaultPropertyInclusion(_ -> JsonInclude.Value.construct(JsonInclude.Include.NON_ABSENT, JsonInclude.Include.ALWAYS))
             .build();
 
+    private static final String SETTINGS = "settings";
+
     private final FileChannel channel;
     private final List<R> results = new ArrayList<>();
 
@@ -77,27 +79,49 @@ public final class ResultLog<R> implements AutoCloseable {
         while (end > 0 && bytes.get(end - 1) != '\n') {
             end--;
         }
-        String[] lines = new String(bytes.array(), 0, end, StandardCharsets.UTF_8).split("\n");
-        boolean empty = end == 0 || lines.length == 1 && lines[0].startsWith("{\"settings\":");
-        if (empty) {
-            // No result depends on the old settings.
-            channel.truncate(0);
-            channel.position(0);
-            write(Map.of("settings", settings));
+        if (end == 0) {
+            int same = line(Map.of(SETTINGS, settings)).mismatch(bytes.flip());
+            if (same >= 0 && same < bytes.limit()) {
+                throw foreign(file, 1, null);
+            }
+            begin(settings);
             return;
         }
+        String[] lines = new String(bytes.array(), 0, end - 1, StandardCharsets.UTF_8).split("\n", -1);
         int line = 1;
         try {
             Map<String, Map<String, String>> first = MAPPER.readValue(lines[0], new TypeReference<>() {});
-            requireSame(file, first.getOrDefault("settings", Map.of()), settings);
+            if (first == null || first.get(SETTINGS) == null) {
+                throw foreign(file, line, null);
+            }
+            if (lines.length == 1) {
+                // No result depends on the old settings.
+                begin(settings);
+                return;
+            }
+            requireSame(file, first.get(SETTINGS), settings);
             for (line = 2; line <= lines.length; line++) {
-                results.add(MAPPER.readValue(lines[line - 1], type));
+                R result = MAPPER.readValue(lines[line - 1], type);
+                if (result == null) {
+                    throw foreign(file, line, null);
+                }
+                results.add(result);
             }
         } catch (JacksonException e) {
-            throw new IllegalArgumentException(file + ", line " + line + ": no result of such an experiment", e);
+            throw foreign(file, line, e);
         }
         channel.truncate(end);
         channel.position(end);
+    }
+
+    private static IllegalArgumentException foreign(Path file, int line, JacksonException cause) {
+        return new IllegalArgumentException(file + ", line " + line + ": no result of such an experiment", cause);
+    }
+
+    private void begin(Map<String, String> settings) throws IOException {
+        channel.truncate(0);
+        channel.position(0);
+        write(Map.of(SETTINGS, settings));
     }
 
     private static void requireSame(Path file, Map<String, String> recorded, Map<String, String> wanted) {
@@ -106,7 +130,7 @@ public final class ResultLog<R> implements AutoCloseable {
         for (String name : names) {
             String before = recorded.getOrDefault(name, "not set");
             String now = wanted.getOrDefault(name, "not set");
-            if (!before.equals(now)) {
+            if (!now.equals(before)) {
                 throw new IllegalArgumentException(file + " holds results of other settings: " + name + " was " + before + " and is " + now
                         + "; take another folder or delete the file");
             }
@@ -125,10 +149,14 @@ public final class ResultLog<R> implements AutoCloseable {
     }
 
     private void write(Object value) throws IOException {
-        ByteBuffer line = StandardCharsets.UTF_8.encode(MAPPER.writeValueAsString(value) + "\n");
+        ByteBuffer line = line(value);
         while (line.hasRemaining()) {
             channel.write(line);
         }
+    }
+
+    private static ByteBuffer line(Object value) {
+        return StandardCharsets.UTF_8.encode(MAPPER.writeValueAsString(value) + "\n");
     }
 
     @Override

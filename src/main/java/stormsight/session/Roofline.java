@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.SplittableRandom;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
@@ -20,6 +21,7 @@ import stormsight.model.PaliGemma;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Step;
+import stormsight.program.Tensor;
 
 /**
  * Times each operation of a model's programs and holds it against what its device does at most.
@@ -140,25 +142,21 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
      *
      * @param progress hears in words what comes next
      * @throws LimitException if the prompt has no room for the image, or prompt and answer pass what the model knows
-     * @throws BackendException if the device cannot hold or compile the model, or computes something else while it is timed
+     * @throws BackendException if the device cannot hold or compile the model, computes what is not a number, or something else while it is timed
      */
     public static Roofline measure(ModelDirectory directory, Backend backend, PaliGemma.Options options, Plan plan,
             Consumer<String> progress) {
         int image = directory.config().vision().tokens();
-        int positions = directory.config().text().maxPositions();
         if (plan.promptTokens < image) {
             throw new LimitException("a prompt of " + plan.promptTokens + " tokens, the image alone has " + image);
         }
-        if ((long) plan.promptTokens + plan.newTokens > positions) {
-            throw new LimitException("a prompt of " + plan.promptTokens + " tokens and " + plan.newTokens + " new ones, the model has "
-                    + positions + " positions");
-        }
+        PaliGemma.Limits limits = new PaliGemma.Limits(plan.promptTokens, plan.newTokens);
+        Session.requireFits(directory, backend, limits, options);
         progress.accept("measuring the device's ceilings");
         Ceilings ceilings = backend.ceilings(plan.repetitions);
         progress.accept("preparing the model");
         try (Arena arena = Arena.ofShared()) {
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena,
-                    new PaliGemma.Limits(plan.promptTokens, plan.newTokens), options);
+            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
             try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
                 write(arena, model, executor, plan.promptTokens);
                 progress.accept("checking");
@@ -181,26 +179,42 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         }
     }
 
-    /** @throws BackendException if the model's logits are not the same with operations timed as without */
+    /** @throws BackendException if the model's logits are not numbers, or not the same with operations timed as without */
     private static void check(PaliGemma model, Executor executor, int promptTokens) {
-        int image = model.config().vision().tokens();
-        Step encode = new Step(0, image, image);
-        Step prefill = new Step(0, promptTokens, promptTokens);
-        executor.run(model.encode(), encode);
-        executor.run(model.prefill(), prefill);
-        MemorySegment plain = logits(model, executor);
-        executor.profile(model.encode(), encode);
-        executor.profile(model.prefill(), prefill);
-        long differs = plain.mismatch(logits(model, executor));
-        if (differs >= 0) {
-            throw new BackendException("the logit of token " + differs / Float.BYTES + " differs where operations are timed");
-        }
+        Logits plain = logits(model, executor, promptTokens, executor::run);
+        Logits timed = logits(model, executor, promptTokens, executor::profile);
+        requireSame(model.prefill(), plain.prefill, timed.prefill);
+        requireSame(model.decode(), plain.decode, timed.decode);
     }
 
-    private static MemorySegment logits(PaliGemma model, Executor executor) {
-        MemorySegment to = MemorySegment.ofArray(new byte[Math.toIntExact(model.promptLogits().bytes())]);
-        executor.read(model.promptLogits(), to);
+    /** Of a prompt and of one token after it. */
+    private record Logits(MemorySegment prefill, MemorySegment decode) {}
+
+    private static Logits logits(PaliGemma model, Executor executor, int promptTokens, BiConsumer<Program, Step> run) {
+        int image = model.config().vision().tokens();
+        run.accept(model.encode(), new Step(0, image, image));
+        run.accept(model.prefill(), new Step(0, promptTokens, promptTokens));
+        MemorySegment prefill = read(executor, model, model.prefill(), model.promptLogits());
+        run.accept(model.decode(), new Step(promptTokens, 1, promptTokens));
+        return new Logits(prefill, read(executor, model, model.decode(), model.nextLogits()));
+    }
+
+    private static MemorySegment read(Executor executor, PaliGemma model, Program program, Tensor logits) {
+        int[] token = new int[1];
+        executor.read(model.token(), MemorySegment.ofArray(token));
+        if (token[0] < 0) {
+            throw new BackendException(program.name() + " made logits that are not numbers: the weights are damaged or the device computes wrongly");
+        }
+        MemorySegment to = MemorySegment.ofArray(new byte[Math.toIntExact(logits.bytes())]);
+        executor.read(logits, to);
         return to;
+    }
+
+    private static void requireSame(Program program, MemorySegment plain, MemorySegment timed) {
+        long differs = plain.mismatch(timed);
+        if (differs >= 0) {
+            throw new BackendException(program.name() + ": the logit of token " + differs / Float.BYTES + " differs where operations are timed");
+        }
     }
 
     private static List<Step> decodeSteps(Plan plan) {

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -147,6 +148,48 @@ class KnockoutTest {
         assertArrayEquals(complete, Files.readAllBytes(log));
     }
 
+    /** An image that could not be read may be there another time; all else is not asked twice. */
+    @Test
+    void whatCouldNotBeReadIsAskedAgain() throws IOException {
+        String set = dataset().toString();
+        for (String experiment : new String[] {"knockout", "lens"}) {
+            Files.deleteIfExists(temporary.resolve("dog.png"));
+            Path out = temporary.resolve(experiment);
+            List<String> command = new ArrayList<>(List.of("--dataset", set, "-n", "8", "--out", out.toString()));
+            if (experiment.equals("knockout")) {
+                command.addAll(List.of("--window", "1", "--flow", "last-to-last"));
+            }
+            assertTrue(golden(experiment, command.toArray(String[]::new)).out().startsWith("kept 2 of 4: 1 image cannot be read, 1 wrong answer"));
+            byte[] before = Files.readAllBytes(out.resolve("results.jsonl"));
+            Files.copy(Path.of(IMAGE), temporary.resolve("dog.png"));
+            Run again = golden(experiment, command.toArray(String[]::new));
+            assertTrue(again.out().startsWith("kept 3 of 4: 1 wrong answer"), again.toString());
+            byte[] after = Files.readAllBytes(out.resolve("results.jsonl"));
+            assertArrayEquals(before, Arrays.copyOf(after, before.length));
+            assertEquals(1 + 4, Files.readAllLines(out.resolve("results.jsonl")).size());
+        }
+    }
+
+    /** Which token is left nothing to see depends on the prompt: the study goes on with the flows and examples that can be had. */
+    @Test
+    void aFlowThatBlindsATokenOfOneExampleIsLeftOutOfIt() throws IOException {
+        // Its last token still sees itself when the first 39 tokens are taken away, which are all of the other prompt.
+        String longer = "is the cat sitting on the mat or is it sitting elsewhere?";
+        Files.copy(Path.of(IMAGE), temporary.resolve("cat.png"));
+        StringBuilder lines = new StringBuilder();
+        for (String question : new String[] {QUESTION, longer}) {
+            String answer = json(golden("generate", "-i", IMAGE, "-p", "answer en " + question, "-n", "8", "--json")).get("answer").asString();
+            lines.append(JsonMapper.shared().writeValueAsString(Map.of("image", "cat.png", "question", question, "answer", answer))).append('\n');
+        }
+        Path set = Files.writeString(temporary.resolve("set.jsonl"), lines);
+        Path out = temporary.resolve("out");
+        Run run = golden("knockout", "--dataset", set.toString(), "-n", "8", "--window", "1", "--edges", "0-38->last", "--out", out.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.out().startsWith("kept 2 of 2"), run.out());
+        assertTrue(run.out().contains("0-38->last left out of 1: leaves token 38 ('\\n', last) nothing to see in layer 0"), run.out());
+        assertEquals(1, JsonMapper.shared().readTree(Files.readString(out.resolve("knockout.json"))).get("curves").get(0).get("examples").asInt());
+    }
+
     @Test
     void nothingKeptIsNoError() throws IOException {
         Path set = Files.writeString(temporary.resolve("set.jsonl"), "{\"image\": \"x.png\", \"question\": \"a\", \"answer\": \"b\"}\n");
@@ -244,7 +287,8 @@ class KnockoutTest {
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().startsWith("kept 2 of 4: 1 image cannot be read, 1 wrong answer"), run.out());
         assertEquals(run, golden("lens", command));
-        assertEquals(5, Files.readAllLines(out.resolve("results.jsonl")).size());
+        // The settings and what the model was asked.
+        assertEquals(1 + 3, Files.readAllLines(out.resolve("results.jsonl")).size());
     }
 
     /** The model in the box, on its own data set: whatever it answers, kept and dropped add up and the first flows have their numbers. */

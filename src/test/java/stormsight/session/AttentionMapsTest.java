@@ -186,9 +186,10 @@ class AttentionMapsTest {
                     PaliGemma.Options.DEFAULT);
             Probes.Probed whole = Probes.attentionWeights(model.prefill(), model.decoderLayers().segment(), ids.length, "whole");
             float[] weights;
-            try (Executor executor = backend.prepare(model.weights(), List.of(model.encode(), whole.program()), RunListener.NONE)) {
-                ModelRun run = new ModelRun(directory, model, executor);
-                run.encode(model.encode(), new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")));
+            List<Program> programs = List.of(model.encode(), whole.program(), model.decode());
+            try (Executor executor = backend.prepare(model.weights(), programs, RunListener.NONE)) {
+                ModelRun run = new ModelRun(directory, model, executor, programs);
+                run.encode(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")));
                 executor.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
                 executor.run(whole.program(), new Step(0, ids.length, read.promptTokens()));
                 MemorySegment data = arena.allocate(whole.output().bytes());

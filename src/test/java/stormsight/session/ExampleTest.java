@@ -46,6 +46,12 @@ class ExampleTest {
         assertFalse(examples.getFirst().isRight("yes."));
     }
 
+    /** A prompt has no newlines at its end, so a question that had one would not be found in it. */
+    @Test
+    void aQuestionHasNoSpaceAroundIt() throws IOException {
+        assertEquals("what\nis it?", read("{\"image\": \"a\", \"question\": \" what\\nis it?\\n\", \"answer\": \"b\"}").getFirst().question());
+    }
+
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"{\"image\": \"a\", | not JSON", "{\"image\": \"a\", \"answer\": \"b\"} | \"question\" is missing",
         "{\"question\": \"a\", \"answer\": \"b\"} | \"image\" is missing", "{\"image\": \"a\", \"question\": \"b\"} | \"answer\" is missing",

@@ -90,6 +90,15 @@ class KnockoutSessionTest {
         });
     }
 
+    /** Logits of every token of the prompt, of which only the last one's count. */
+    @Test
+    void everyRowChangesNothing() throws IOException {
+        open("paligemma-mqa", "cpu", PaliGemma.Options.DEFAULT.withEveryRow(true), (session, expected) -> {
+            double found = session.ask(inquiry(expected, "the cat")).baseProbability(false);
+            assertEquals(expected.get("knockout").get(0).get("p_base").asDouble(), found, PROBABILITIES);
+        });
+    }
+
     private static List<Integer> ints(JsonNode array) {
         return array.valueStream().map(JsonNode::asInt).toList();
     }
@@ -118,9 +127,9 @@ class KnockoutSessionTest {
             PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(ids.length, 1),
                     PaliGemma.Options.DEFAULT);
             try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
-                ModelRun run = new ModelRun(directory, model, executor);
-                run.encode(model.encode(), inquiry.image());
-                run.prefill(model.prefill(), ids);
+                ModelRun run = new ModelRun(directory, model, executor, model.programs());
+                run.encode(inquiry.image());
+                run.prefill(ids);
                 return Probability.of(run.read(model.promptLogits()), 0, model.promptLogits().columns(), run.token());
             }
         }
@@ -150,7 +159,7 @@ class KnockoutSessionTest {
             Flow flow = Flow.ofEdges("image->generated");
             double[] found = asked.knockOut(flow, new Settings(9, Set.of(), true));
             assertTrue(Math.abs(found[0] - asked.baseProbability(true)) > 1e-6 * asked.baseProbability(true));
-            assertEquals("span 'generated': nothing is generated before the token that counts",
+            assertEquals("image->generated: span 'generated': nothing is generated before the token that counts",
                     assertThrows(IllegalArgumentException.class, () -> asked.knockOut(flow, new Settings(9, Set.of(), false))).getMessage());
         });
     }
@@ -160,9 +169,9 @@ class KnockoutSessionTest {
         open("paligemma-mqa", "cpu", PaliGemma.Options.DEFAULT, (session, expected) -> {
             KnockoutSession.Asked asked = session.ask(inquiry(expected, "the cat"));
             Flow blind = Flow.ofEdges("0-38->last");
-            assertEquals("0-38->last leaves token 38 ('\\n', last) nothing to see in layers 0 to 1",
+            assertEquals("0-38->last: leaves token 38 ('\\n', last) nothing to see in layers 0 to 1",
                     assertThrows(IllegalArgumentException.class, () -> asked.knockOut(blind, new Settings(3, Set.of(), false))).getMessage());
-            assertEquals("0-38->last leaves token 38 ('\\n', last) nothing to see in layer 0, heads 0, 2",
+            assertEquals("0-38->last: leaves token 38 ('\\n', last) nothing to see in layer 0, heads 0, 2",
                     assertThrows(IllegalArgumentException.class, () -> asked.knockOut(blind, new Settings(1, Set.of(2, 0), false))).getMessage());
             assertTrue(assertThrows(IllegalArgumentException.class, () -> asked.knockOut(Flow.IMAGE_TO_LAST, new Settings(1, Set.of(3), false)))
                     .getMessage().contains("head 3"));

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -33,9 +34,11 @@ class ProbeTest {
     private static final class StateLengths implements Probe {
         private Probes.Probed states;
         private double[] lengths;
+        private final List<Pass> rewritten = new ArrayList<>();
 
         @Override
         public Program add(Pass pass, Program program, PaliGemma model) {
+            rewritten.add(pass);
             if (pass != Pass.PREFILL) {
                 return program;
             }
@@ -72,6 +75,7 @@ class ProbeTest {
                     RunListener.NONE, List.of(lengths))) {
                 run.encode(new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")));
                 List<Integer> answer = run.answer(prompt, most);
+                assertEquals(List.of(Probe.Pass.values()), lengths.rewritten);
                 // The probe does not change the answer.
                 assertEquals(recorded.get("greedy").valueStream().map(JsonNode::asInt).toList(), answer);
             }

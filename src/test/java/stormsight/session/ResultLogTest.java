@@ -16,6 +16,8 @@ import java.util.Optional;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ResultLogTest {
     private static final Map<String, String> SETTINGS = Map.of("window", "9", "model", "a");
@@ -111,6 +113,27 @@ class ResultLogTest {
         write(1);
         Files.writeString(file, "{\"line\": \"x\"}\n", StandardOpenOption.APPEND);
         assertTrue(assertThrows(IllegalArgumentException.class, () -> open(SETTINGS)).getMessage().contains("line 3"));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"my notes", "null\n", "\n", "{}\n", "{\"settings\": null}\n", "{\"settings\": {\"a\": 1", "{\"settings\": 5}\nmore"})
+    void aFileThatIsNoLogIsRefusedAndKept(String text) throws IOException {
+        Files.writeString(file, text);
+        String message = assertThrows(IllegalArgumentException.class, () -> open(SETTINGS)).getMessage();
+        assertTrue(message.contains("results.jsonl, line 1: no result"), message);
+        assertEquals(text, Files.readString(file));
+    }
+
+    @Test
+    void aLogThatWasCutOffAtItsBeginningIsBegunAnew() throws IOException {
+        write(1);
+        byte[] whole = Files.readAllBytes(file);
+        int first = new String(whole).indexOf('\n') + 1;
+        for (int length = 0; length <= first; length++) {
+            Files.write(file, Arrays.copyOf(whole, length));
+            assertEquals(List.of(), lines(), length + " bytes");
+            assertArrayEquals(Arrays.copyOf(whole, first), Files.readAllBytes(file));
+        }
     }
 
     @Test

@@ -4,16 +4,20 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.Goldens;
 import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.Ceilings;
@@ -120,6 +124,29 @@ class RooflineTest {
         assertEquals(3, ceilings.leastSeconds(new OpCost(20, 300)));
         assertThrows(IllegalArgumentException.class, () -> new Ceilings.Rate("no", List.of()));
         assertThrows(IllegalArgumentException.class, () -> new Ceilings.Rate("no", List.of(Double.POSITIVE_INFINITY)));
+    }
+
+    @Test
+    void logitsThatAreNotNumbersAreNotTimed(@TempDir Path folder) throws IOException {
+        Goldens.copy("paligemma-mqa", folder);
+        Goldens.change(folder, "multi_modal_projector.linear.bias", Float.NaN);
+        try (ModelDirectory damaged = ModelDirectory.open(folder, Optional.empty()); Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            Roofline.Plan plan = new Roofline.Plan(damaged.config().vision().tokens() + 1, 1, 0, 1);
+            BackendException e = assertThrows(BackendException.class,
+                    () -> Roofline.measure(damaged, backend, PaliGemma.Options.DEFAULT, plan, _ -> {}));
+            assertTrue(e.getMessage().startsWith("prefill made logits that are not numbers"), e.getMessage());
+        }
+    }
+
+    @Test
+    void whatDoesNotFitIsRefusedBeforeAnythingIsMeasured() {
+        int positions = directory.config().text().maxPositions();
+        try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            List<String> progress = new ArrayList<>();
+            Roofline.Plan plan = new Roofline.Plan(positions, 1, 0, 1);
+            assertThrows(LimitException.class, () -> Roofline.measure(directory, backend, PaliGemma.Options.DEFAULT, plan, progress::add));
+            assertEquals(List.of(), progress);
+        }
     }
 
     @Test
