@@ -140,17 +140,20 @@ final class Browser implements AutoCloseable {
 
     void click(String selector) {
         post("/element/" + element(selector) + "/click", Map.of());
+        settle();
     }
 
     /** Types on an element, which takes the focus first. */
     void type(String selector, String keys) {
         post("/element/" + element(selector) + "/value", Map.of("text", keys));
+        settle();
     }
 
     /** Types where the focus is. */
     void type(String keys) {
         String active = send(HttpRequest.newBuilder(URI.create(session + "/element/active")).GET()).get(ELEMENT).asString();
         post("/element/" + active + "/value", Map.of("text", keys));
+        settle();
     }
 
     /** Moves the pointer to a place in an element, in parts of its width and height. */
@@ -160,6 +163,12 @@ final class Browser implements AutoCloseable {
         Map<String, Object> move = Map.of("type", "pointerMove", "duration", 0, "origin", "viewport",
                 "x", (int) (box.get(0).asDouble() + x * box.get(2).asDouble()), "y", (int) (box.get(1).asDouble() + y * box.get(3).asDouble()));
         post("/actions", Map.of("actions", List.of(Map.of("type", "pointer", "id", "mouse", "actions", List.of(move)))));
+        settle();
+    }
+
+    /** Waits until the page has drawn anew: what an input sets off may come in a later task, such as a details element's toggle. */
+    private void settle() {
+        run("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))");
     }
 
     /** A command of Chromium's DevTools protocol. */
