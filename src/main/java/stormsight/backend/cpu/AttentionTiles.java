@@ -123,7 +123,7 @@ final class AttentionTiles {
         for (int j = 0; j < keys; j += Tile.ROWS) {
             int rows = Math.min(Tile.ROWS, keys - j);
             gather(attention.k() + (from + j) * keyBytes + headOffset(queryHead), keyBytes, rows, dim, panel);
-            Tile.multiply(padded / LANES, panel, 0, dim, 1, rows, dim, queries, line, scores + j * line, line);
+            Tile.multiply(padded / LANES, panel, 0, dim, 1, dim, queries, line, scores + j * line, line);
         }
         if (attention.softCap() != 0) {
             Cap.Vectors.apply(scores, keys * padded, attention.softCap());

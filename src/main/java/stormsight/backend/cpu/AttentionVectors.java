@@ -20,7 +20,7 @@ final class AttentionVectors implements Kernel {
         this.scratch = scratch;
         group = attention.heads().queryHeads() / attention.heads().keyValueHeads();
         tiles = new AttentionTiles(attention, group, scratch);
-        scratch.reservePanel(KEYS * attention.heads().headDim());
+        scratch.reservePanel(KEYS * attention.heads().headDim() + Tile.ROWS);
     }
 
     private int tiles(Step step) {
@@ -56,7 +56,7 @@ final class AttentionVectors implements Kernel {
             int rows = Math.min(KEYS, keys - j);
             AttentionTiles.gather(attention.v() + (from + j) * keyBytes + tiles.headOffset(queryHead), keyBytes, rows, dim, panel);
             for (int d = 0; d < dim; d += Tile.ROWS) {
-                Tile.multiply(padded / LANES, panel, d, 1, dim, Math.min(Tile.ROWS, dim - d), rows, scores + j * line, line,
+                Tile.multiply(padded / LANES, panel, d, 1, dim, rows, scores + j * line, line,
                         sums + d * line, line);
             }
         }

@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import static stormsight.backend.cpu.Memory.ADDRESSES;
 import static stormsight.backend.cpu.Memory.ALL;
 
 import java.nio.ByteOrder;
@@ -8,6 +9,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
+import stormsight.program.DType;
 import stormsight.program.Step;
 
 /**
@@ -24,6 +26,12 @@ final class MatMulVectors implements Kernel {
 
     private static final int FEW_ROWS = 64;
     private static final int MANY_ROWS = 128;
+
+    /** Tokens whose sums are finished together: a cache line. */
+    private static final int TRANSPOSED = 16;
+
+    /** Bytes of the sums of one token. */
+    private static final long SUMS = 4L * MANY_ROWS;
 
     /** From this width on there are enough pieces of many rows for all threads. */
     private static final int MANY_FROM = 4096;
@@ -50,9 +58,11 @@ final class MatMulVectors implements Kernel {
         scratch.reservePanel(Tile.ROWS * DEPTH);
     }
 
-    /** Sums of one token, twice, begin the own scratch; then come the sums of all tokens [row, token], twice; then a row of weights. */
+    /**
+     * Sums of some tokens [token, row], twice, begin the own scratch; then come the sums of all tokens [row, token], twice; then a row of weights.
+     */
     private long blockOffset() {
-        return 2 * 4L * MANY_ROWS;
+        return 2 * TRANSPOSED * SUMS;
     }
 
     private long blockBytes() {
@@ -92,7 +102,7 @@ final class MatMulVectors implements Kernel {
 
     private void single(int first, int count, int tokens, int worker) {
         long sums = scratch.own(worker);
-        long upSums = sums + 4L * MANY_ROWS;
+        long upSums = sums + TRANSPOSED * SUMS;
         long lanes = sums + blockOffset();
         long row = sums + rowOffset();
         int whole = (count + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS;
@@ -127,7 +137,7 @@ final class MatMulVectors implements Kernel {
 
     private void tiles(int first, int count, int firstToken, int tokens, int worker) {
         long sums = scratch.own(worker);
-        long upSums = sums + 4L * MANY_ROWS;
+        long upSums = sums + TRANSPOSED * SUMS;
         long block = sums + blockOffset();
         long upBlock = block + blockBytes();
         long row = sums + rowOffset();
@@ -144,36 +154,48 @@ final class MatMulVectors implements Kernel {
             for (int i = 0; i < count; i += Tile.ROWS) {
                 int group = Math.min(Tile.ROWS, count - i);
                 decode(product.w(), first + i, group, slot, depth, row, panel);
-                multiply(panel, group, slot, depth, firstToken, tokens, block + i * stride, stride);
+                multiply(panel, slot, depth, firstToken, tokens, block + i * stride, stride);
                 if (product.up() != null) {
                     decode(product.up(), first + i, group, slot, depth, row, panel);
-                    multiply(panel, group, slot, depth, firstToken, tokens, upBlock + i * stride, stride);
+                    multiply(panel, slot, depth, firstToken, tokens, upBlock + i * stride, stride);
                 }
             }
         }
-        for (int t = 0; t < tokens; t++) {
-            for (int i = 0; i < count; i++) {
-                Memory.f32(sums + 4L * i, Memory.f32(block + i * stride + 4L * t));
-            }
+        for (int t = 0; t < tokens; t += TRANSPOSED) {
+            int some = Math.min(TRANSPOSED, tokens - t);
+            transpose(block + 4L * t, stride, count, some, sums);
             if (product.up() != null) {
-                for (int i = 0; i < count; i++) {
-                    Memory.f32(upSums + 4L * i, Memory.f32(upBlock + i * stride + 4L * t));
-                }
+                transpose(upBlock + 4L * t, stride, count, some, upSums);
             }
-            finish(sums, upSums, first, count, firstToken + t);
+            for (int j = 0; j < some; j++) {
+                finish(sums + j * SUMS, upSums + j * SUMS, first, count, firstToken + t + j);
+            }
         }
     }
 
-    private void multiply(float[] panel, int group, int slot, int depth, int firstToken, int tokens, long block, long stride) {
+    /** From [row, token] to [token, row]: a cache line of each row at a time. */
+    private static void transpose(long block, long stride, int count, int tokens, long sums) {
+        for (int i = 0; i < count; i++) {
+            long from = block + i * stride & ADDRESSES;
+            long to = sums + 4L * i & ADDRESSES;
+            for (int j = 0; j < tokens; j++) {
+                Memory.f32(to + j * SUMS, Memory.f32(from + 4L * j));
+            }
+        }
+    }
+
+    private void multiply(float[] panel, int slot, int depth, int firstToken, int tokens, long block, long stride) {
         for (int t = 0; t < tokens; t += Pack.TILE) {
             int padded = Packing.padded(Math.min(Pack.TILE, tokens - t));
             long x = scratch.shared() + 4L * ((long) (firstToken + t) * packing.slots() + (long) slot * padded);
-            Tile.multiply(padded / LANES, panel, 0, DEPTH, 1, group, depth, x, 4L * padded, block + 4L * t, stride);
+            Tile.multiply(padded / LANES, panel, 0, DEPTH, 1, depth, x, 4L * padded, block + 4L * t, stride);
         }
     }
 
     /** Decodes slots of some rows into the panel; a row shorter than a block goes through {@code small}. */
     private void decode(Weight w, int first, int count, int slot, int depth, long small, float[] panel) {
+        // All but the partial block at the end of a row, which reads what comes before it again.
+        int whole = Math.min(depth, packing.fullBlocks() * packing.block() - slot);
         for (int i = 0; i < count; i++) {
             int to = DEPTH * i;
             if (packing.small()) {
@@ -183,28 +205,36 @@ final class MatMulVectors implements Kernel {
                 }
                 continue;
             }
-            long row = w.address() + (first + i) * w.rowBytes();
-            switch (w.dtype()) {
-                case BF16 -> bf16(row, slot, depth, panel, to);
-                case F16 -> f16(row, slot, depth, panel, to);
-                case F32 -> f32(row, slot, depth, panel, to);
-                case Q8 -> q8(row, w.scales() + 4L * (first + i) * w.scalesPerRow(), slot, depth, panel, to);
-                case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
+            decode(w, first + i, slot, slot / packing.block(), whole, panel, to);
+            if (whole < depth) {
+                decode(w, first + i, packing.depth() - packing.block(), packing.fullBlocks(), packing.block(), panel, to + whole);
             }
         }
     }
 
-    private void bf16(long row, int slot, int depth, float[] panel, int to) {
-        for (int s = 0; s < depth; s += 2 * LANES) {
-            IntVector pairs = IntVector.fromMemorySegment(I, ALL, row + 2L * packing.start((slot + s) / (2 * LANES)), LE);
+    /** Decodes whole blocks of a row: count values from that column on, which are the blocks from that number on. */
+    private static void decode(Weight w, int row, int column, int block, int count, float[] panel, int to) {
+        long from = w.address() + row * w.rowBytes() + (long) column * w.dtype().elementBytes() & ADDRESSES;
+        switch (w.dtype()) {
+            case BF16 -> bf16(from, count, panel, to);
+            case F16 -> f16(from, count, panel, to);
+            case F32 -> f32(from, count, panel, to);
+            case Q8 -> q8(from, w.scales() + 4L * ((long) row * w.scalesPerRow() + block), count, panel, to);
+            case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
+        }
+    }
+
+    private static void bf16(long from, int count, float[] panel, int to) {
+        for (int s = 0; s < count; s += 2 * LANES) {
+            IntVector pairs = IntVector.fromMemorySegment(I, ALL, from + 2L * s, LE);
             pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(panel, to + s);
             pairs.and(0xFFFF0000).reinterpretAsFloats().intoArray(panel, to + s + LANES);
         }
     }
 
-    private void f16(long row, int slot, int depth, float[] panel, int to) {
-        for (int s = 0; s < depth; s += 2 * LANES) {
-            IntVector pairs = IntVector.fromMemorySegment(I, ALL, row + 2L * packing.start((slot + s) / (2 * LANES)), LE);
+    private static void f16(long from, int count, float[] panel, int to) {
+        for (int s = 0; s < count; s += 2 * LANES) {
+            IntVector pairs = IntVector.fromMemorySegment(I, ALL, from + 2L * s, LE);
             IntVector low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
             IntVector high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
             FloatVector even = low.reinterpretAsFloats().mul(Half.REBIAS);
@@ -219,49 +249,49 @@ final class MatMulVectors implements Kernel {
         }
     }
 
-    private void f32(long row, int slot, int depth, float[] panel, int to) {
-        for (int s = 0; s < depth; s += 2 * LANES) {
-            long from = row + 4L * packing.start((slot + s) / (2 * LANES));
-            FloatVector.fromMemorySegment(F, ALL, from, LE).intoArray(panel, to + s);
-            FloatVector.fromMemorySegment(F, ALL, from + BYTES, LE).intoArray(panel, to + s + LANES);
+    private static void f32(long from, int count, float[] panel, int to) {
+        for (int s = 0; s < count; s += LANES) {
+            FloatVector.fromMemorySegment(F, ALL, from + 4L * s, LE).intoArray(panel, to + s);
         }
     }
 
-    private void q8(long row, long scales, int slot, int depth, float[] panel, int to) {
-        for (int s = 0; s < depth; s += packing.block()) {
-            int b = (slot + s) / packing.block();
-            float scale = Memory.f32(scales + 4L * b);
-            long from = row + packing.start(b);
-            for (int i = 0; i < packing.block(); i += LANES) {
+    private static void q8(long from, long scales, int count, float[] panel, int to) {
+        for (int s = 0; s < count; s += DType.Q8_BLOCK) {
+            float scale = Memory.f32(scales + 4L * (s / DType.Q8_BLOCK));
+            for (int i = s; i < s + DType.Q8_BLOCK; i += LANES) {
                 FloatVector weights = (FloatVector) ByteVector.fromMemorySegment(B, ALL, from + i, LE)
                         .convertShape(VectorOperators.B2F, F, 0);
-                weights.mul(scale).intoArray(panel, to + s + i);
+                weights.mul(scale).intoArray(panel, to + i);
             }
         }
     }
 
     /** Bias, activation, second factor and residual for some columns of one token. The sums are overwritten. */
     private void finish(long sums, long upSums, int first, int count, int token) {
+        long x = sums & ADDRESSES;
         if (product.bias() != 0) {
+            long bias = product.bias() + 4L * first & ADDRESSES;
             for (int i = 0; i < count; i++) {
-                Memory.f32(sums + 4L * i, Memory.f32(sums + 4L * i) + Memory.f32(product.bias() + 4L * (first + i)));
+                Memory.f32(x + 4L * i, Memory.f32(x + 4L * i) + Memory.f32(bias + 4L * i));
             }
         }
         if (product.gelu()) {
-            gelu(sums, count);
+            gelu(x, count);
+        }
+        if (product.up() != null) {
+            long up = upSums & ADDRESSES;
+            for (int i = 0; i < count; i++) {
+                Memory.f32(x + 4L * i, Memory.f32(x + 4L * i) * Memory.f32(up + 4L * i));
+            }
         }
         long at = 4L * ((long) token * product.width() + first);
-        if (product.up() != null) {
-            for (int i = 0; i < count; i++) {
-                Memory.f32(sums + 4L * i, Memory.f32(sums + 4L * i) * Memory.f32(upSums + 4L * i));
-            }
-        }
         if (product.residual() != 0) {
+            long residual = product.residual() + at & ADDRESSES;
             for (int i = 0; i < count; i++) {
-                Memory.f32(sums + 4L * i, Memory.f32(sums + 4L * i) + Memory.f32(product.residual() + at + 4L * i));
+                Memory.f32(x + 4L * i, Memory.f32(x + 4L * i) + Memory.f32(residual + 4L * i));
             }
         }
-        Memory.copy(sums, product.out() + at, 4L * count);
+        Memory.copy(x, product.out() + at, 4L * count);
     }
 
     /**

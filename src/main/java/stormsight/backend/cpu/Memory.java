@@ -11,6 +11,12 @@ import java.nio.ByteOrder;
 final class Memory {
     static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
+    /**
+     * All addresses are below. {@code address & ADDRESSES} is the address itself, and tells the compiler that what lies there and shortly after it is
+     * within {@link #ALL}: inner loops need no check for each access then.
+     */
+    static final long ADDRESSES = Long.MAX_VALUE >>> 1;
+
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfDouble F64 = ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);

@@ -1,11 +1,16 @@
 package stormsight.backend.cpu;
 
+import static stormsight.backend.cpu.Memory.ADDRESSES;
+
 import stormsight.program.Step;
 
 /** Packs x into the shared scratch. */
 final class Pack implements Kernel {
     /** Slots of one piece. */
     private static final int PIECE = 512;
+
+    /** Slots that are packed for one token after the other. Rows of x may lie in the same sets of the cache, so a line of x is used up at once. */
+    private static final int CHUNK = 32;
 
     /** Tokens of a full tile. */
     static final int TILE = Tile.VECTORS * Tile.LANES;
@@ -58,20 +63,16 @@ final class Pack implements Kernel {
         long from = x + first * rowBytes;
         long to = scratch.shared() + 4L * first * order.length;
         int start = piece % chunks() * PIECE;
-        for (int slot = start; slot < Math.min(start + PIECE, order.length); slot++) {
-            int index = order[slot];
-            long line = to + 4L * slot * padded;
-            if (index < 0) {
-                for (int t = 0; t < padded; t++) {
-                    Memory.f32(line + 4L * t, 0);
+        int end = Math.min(start + PIECE, order.length);
+        for (int chunk = start; chunk < end; chunk += CHUNK) {
+            int chunkEnd = Math.min(chunk + CHUNK, end);
+            for (int t = 0; t < padded; t++) {
+                long row = from + t * rowBytes & ADDRESSES;
+                long at = to + 4L * chunk * padded + 4L * t & ADDRESSES;
+                for (int slot = chunk; slot < chunkEnd; slot++, at = at + 4L * padded & ADDRESSES) {
+                    int index = order[slot];
+                    Memory.f32(at, index < 0 || t >= count ? 0 : Memory.f32(row + 4L * index));
                 }
-                continue;
-            }
-            for (int t = 0; t < count; t++) {
-                Memory.f32(line + 4L * t, Memory.f32(from + t * rowBytes + 4L * index));
-            }
-            for (int t = count; t < padded; t++) {
-                Memory.f32(line + 4L * t, 0);
             }
         }
     }
