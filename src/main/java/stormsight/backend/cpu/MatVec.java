@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import static stormsight.backend.cpu.Memory.ADDRESSES;
 import static stormsight.backend.cpu.Memory.ALL;
 
 import java.nio.ByteOrder;
@@ -263,32 +264,53 @@ final class MatVec {
             long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 long at = b * (long) DType.Q8_BLOCK + shift;
-                long xs = x + 4L * b * DType.Q8_BLOCK;
-                // Where a byte vector has more lanes than a float vector, the lower half of it is converted. Two vectors are a whole block where
-                // vectors are widest: spelled out, they take half the time that they take in a loop.
+                // First of all, as calls past a certain size of the method are not inlined.
+                float scale0 = Memory.f32(s0 + 4L * b & ADDRESSES);
+                float scale1 = Memory.f32(s1 + 4L * b & ADDRESSES);
+                float scale2 = Memory.f32(s2 + 4L * b & ADDRESSES);
+                float scale3 = Memory.f32(s3 + 4L * b & ADDRESSES);
+                long at0 = w0 + at & ADDRESSES;
+                long at1 = w1 + at & ADDRESSES;
+                long at2 = w2 + at & ADDRESSES;
+                long at3 = w3 + at & ADDRESSES;
+                long xs = x + 4L * b * DType.Q8_BLOCK & ADDRESSES;
+                // Where a byte vector has more lanes than a float vector, the lower half of it is converted. A block is two of the widest vectors or
+                // four of the next: spelled out, they take half the time that they take in a loop.
                 FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
                 if (LANES < DType.Q8_BLOCK) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
-                for (int i = 2 * LANES; i < DType.Q8_BLOCK; i += LANES) {
+                if (2 * LANES < DType.Q8_BLOCK) {
+                    xv = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    xv = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                }
+                for (int i = 4 * LANES; i < DType.Q8_BLOCK; i += LANES) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
-                a0 = p0.fma(FloatVector.broadcast(F, Memory.f32(s0 + 4L * b)), a0);
-                a1 = p1.fma(FloatVector.broadcast(F, Memory.f32(s1 + 4L * b)), a1);
-                a2 = p2.fma(FloatVector.broadcast(F, Memory.f32(s2 + 4L * b)), a2);
-                a3 = p3.fma(FloatVector.broadcast(F, Memory.f32(s3 + 4L * b)), a3);
+                a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
+                a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
+                a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
+                a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
             }
         }
         a0.intoMemorySegment(ALL, lanes, LE);
