@@ -6,6 +6,7 @@ import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.List;
 import picocli.AutoComplete;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -48,6 +49,10 @@ public final class Main implements Runnable {
     static final int DIFFERENCE = 7;
     static final int SLOWER = 8;
 
+    /** In the order of the help. */
+    static final List<String> COMMANDS = List.of("generate", "demo", "attend", "knockout", "lens", "inspect", "plan", "verify", "bench", "compare",
+            Measure.NAME, "roofline", "synthesize", "devices");
+
     @Spec
     private CommandSpec spec;
 
@@ -55,6 +60,26 @@ public final class Main implements Runnable {
     private boolean verbose;
 
     private Main() {}
+
+    private static Object command(String name) {
+        return switch (name) {
+            case "generate" -> new Generate();
+            case "demo" -> new Demo();
+            case "attend" -> new Attend();
+            case "knockout" -> new Knockout();
+            case "lens" -> new Lens();
+            case "inspect" -> new Inspect();
+            case "plan" -> new Plan();
+            case "verify" -> new Verify();
+            case "bench" -> new Bench();
+            case "compare" -> new Compare();
+            case Measure.NAME -> new Measure();
+            case "roofline" -> new RooflineCommand();
+            case "synthesize" -> new Synthesize();
+            case "devices" -> new Devices();
+            default -> throw new IllegalArgumentException("no command " + name);
+        };
+    }
 
     /** Parses and runs; the process ends with the exit code. */
     public static void main(String[] arguments) {
@@ -72,24 +97,15 @@ public final class Main implements Runnable {
     static int execute(PrintWriter out, PrintWriter err, String... arguments) {
         Environment.configureLogging(Arrays.asList(arguments).contains("--verbose") || Arrays.asList(arguments).contains("-v"));
         Main main = new Main();
-        CommandLine line = new CommandLine(main)
-                .addSubcommand(new Generate())
-                .addSubcommand(new Demo())
-                .addSubcommand(new Attend())
-                .addSubcommand(new Knockout())
-                .addSubcommand(new Lens())
-                .addSubcommand(new Inspect())
-                .addSubcommand(new Plan())
-                .addSubcommand(new Verify())
-                .addSubcommand(new Bench())
-                .addSubcommand(new Compare())
-                .addSubcommand(new Measure())
-                .addSubcommand(new RooflineCommand())
-                .addSubcommand(new Synthesize())
-                .addSubcommand(new Devices())
-                .addSubcommand(new AutoComplete.GenerateCompletion())
-                .addSubcommand(new CommandLine.HelpCommand())
-                .setOut(out)
+        CommandLine line = new CommandLine(main);
+        if (arguments.length > 0 && COMMANDS.contains(arguments[0])) {
+            // Reading the annotations of all commands would take longer than opening a model.
+            line.addSubcommand(command(arguments[0]));
+        } else {
+            COMMANDS.forEach(name -> line.addSubcommand(command(name)));
+            line.addSubcommand(new AutoComplete.GenerateCompletion()).addSubcommand(new CommandLine.HelpCommand());
+        }
+        line.setOut(out)
                 .setErr(err)
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 // A prompt may begin with @.

@@ -263,4 +263,14 @@ class MainTest {
         assertTrue(run("generate-completion").out().contains("complete"));
         assertTrue(run("--version").out().startsWith("stormsight "));
     }
+
+    @Test
+    void aCommandAloneIsWhatItIsAmongAll() {
+        for (String name : Main.COMMANDS) {
+            Run alone = run(name, "--help");
+            assertEquals(0, alone.exitCode(), name);
+            assertTrue(alone.out().startsWith("Usage: stormsight " + name + " "), alone.out());
+            assertEquals(run("--verbose", name, "--help").out(), alone.out());
+        }
+    }
 }
