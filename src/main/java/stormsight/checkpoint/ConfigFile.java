@@ -2,11 +2,9 @@ package stormsight.checkpoint;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 /**
  * A JSON file of settings, such as config.json, or an object within it. A key with dots leads into nested objects:
@@ -17,13 +15,13 @@ public final class ConfigFile {
     /** Real ones take a few thousand bytes. */
     private static final long MAX_BYTES = 16_000_000;
 
-    private static final JsonMapper MAPPER = new JsonMapper(StrictJson.FACTORY);
-
     private final Path file;
     private final String prefix;
-    private final JsonNode object;
 
-    private ConfigFile(Path file, String prefix, JsonNode object) {
+    /** As {@link StrictJson#value} returns it. */
+    private final Map<?, ?> object;
+
+    private ConfigFile(Path file, String prefix, Map<?, ?> object) {
         this.file = file;
         this.prefix = prefix;
         this.object = object;
@@ -40,11 +38,10 @@ public final class ConfigFile {
         if (!Files.exists(file)) {
             throw new CheckpointException(directory, "no " + file.getFileName() + " in this directory");
         }
-        JsonNode root = StrictJson.readFile(file, "the file", MAX_BYTES, MAPPER::<JsonNode>readTree);
-        if (root == null || !root.isObject()) {
-            throw new CheckpointException(file, "not a JSON object");
+        if (StrictJson.readFile(file, "the file", MAX_BYTES, StrictJson::value) instanceof Map<?, ?> root) {
+            return new ConfigFile(file, "", root);
         }
-        return new ConfigFile(file, "", root);
+        throw new CheckpointException(file, "not a JSON object");
     }
 
     /** The same for a file that a checkpoint may lack. */
@@ -64,8 +61,9 @@ public final class ConfigFile {
     /** Whether the key is there with the value null: where transformers knows a default, that switches it off. */
     public boolean isNull(String key) {
         int dot = key.lastIndexOf('.');
-        Optional<JsonNode> parent = dot < 0 ? Optional.of(object) : find(key.substring(0, dot));
-        return parent.map(node -> node.get(key.substring(dot + 1))).map(JsonNode::isNull).orElse(false);
+        Object parent = dot < 0 ? object : find(key.substring(0, dot)).orElse(null);
+        String name = key.substring(dot + 1);
+        return parent instanceof Map<?, ?> map && map.containsKey(name) && map.get(name) == null;
     }
 
     public int integer(String key) {
@@ -122,74 +120,71 @@ public final class ConfigFile {
         return new CheckpointException(file, prefix + key + ": " + problem);
     }
 
-    private Optional<JsonNode> find(String key) {
-        JsonNode node = object;
+    private Optional<Object> find(String key) {
+        Object value = object;
         String[] names = key.split("\\.");
         for (int i = 0; i < names.length; i++) {
-            if (!node.isObject()) {
-                throw expected(String.join(".", List.of(names).subList(0, i)), node, "an object");
+            if (!(value instanceof Map<?, ?> map)) {
+                throw expected(String.join(".", List.of(names).subList(0, i)), value, "an object");
             }
-            node = node.get(names[i]);
-            if (node == null || node.isNull()) {
+            value = map.get(names[i]);
+            if (value == null) {
                 return Optional.empty();
             }
         }
-        return Optional.of(node);
+        return Optional.of(value);
     }
 
-    private JsonNode required(String key) {
+    private Object required(String key) {
         return find(key).orElseThrow(() -> invalid(key, "missing"));
     }
 
-    private List<JsonNode> elements(String key) {
-        List<JsonNode> elements = new ArrayList<>();
-        find(key).ifPresent(value -> {
-            if (value.isArray()) {
-                value.forEach(elements::add);
-            } else {
-                elements.add(value);
-            }
-        });
-        return elements;
+    private List<?> elements(String key) {
+        return find(key).map(value -> value instanceof List<?> list ? list : List.of(value)).orElse(List.of());
     }
 
-    private int integer(String key, JsonNode value) {
-        if (!value.isIntegralNumber() || !value.canConvertToInt()) {
+    private int integer(String key, Object value) {
+        if (!(value instanceof Integer integer)) {
             throw expected(key, value, "an integer of 32 bits");
         }
-        return value.intValue();
+        return integer;
     }
 
-    private double number(String key, JsonNode value) {
-        if (!value.isNumber() || !Double.isFinite(value.numberValue().doubleValue())) {
+    private double number(String key, Object value) {
+        if (!(value instanceof Number number) || !Double.isFinite(number.doubleValue())) {
             throw expected(key, value, "a finite number");
         }
-        return value.numberValue().doubleValue();
+        return number.doubleValue();
     }
 
-    private boolean bool(String key, JsonNode value) {
-        if (!value.isBoolean()) {
+    private boolean bool(String key, Object value) {
+        if (!(value instanceof Boolean bool)) {
             throw expected(key, value, "true or false");
         }
-        return value.booleanValue();
+        return bool;
     }
 
-    private String text(String key, JsonNode value) {
-        if (!value.isString()) {
+    private String text(String key, Object value) {
+        if (!(value instanceof String text)) {
             throw expected(key, value, "a string");
         }
-        return value.stringValue();
+        return text;
     }
 
-    private ConfigFile object(String key, JsonNode value) {
-        if (!value.isObject()) {
+    private ConfigFile object(String key, Object value) {
+        if (!(value instanceof Map<?, ?> map)) {
             throw expected(key, value, "an object");
         }
-        return new ConfigFile(file, prefix + key + ".", value);
+        return new ConfigFile(file, prefix + key + ".", map);
     }
 
-    private CheckpointException expected(String key, JsonNode value, String expected) {
-        String found = value.isObject() ? "an object" : value.isArray() ? "an array" : StrictJson.printable(value.toString());
+    private CheckpointException expected(String key, Object value, String expected) {
+        String found = switch (value) {
+            case Map<?, ?> _ -> "an object";
+            case List<?> _ -> "an array";
+            case String text -> '"' + StrictJson.printable(text) + '"';
+            case null, default -> StrictJson.printable(String.valueOf(value));
+        };
         return invalid(key, found + " found, " + expected + " expected");
     }
 }
