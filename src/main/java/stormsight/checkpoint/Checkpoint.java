@@ -18,6 +18,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.DoubleUnaryOperator;
 import java.util.function.UnaryOperator;
 import stormsight.program.DType;
@@ -278,32 +279,44 @@ public final class Checkpoint implements AutoCloseable {
      * @throws CheckpointException if one is missing, is of another type, or differs from the first in shape
      */
     public HostTensor f32(List<String> names, DoubleUnaryOperator map) {
-        requireEqualShapes(names, false);
-        Shape shape = info(names.getFirst()).shape();
-        List<MemorySegment> layers = new ArrayList<>();
-        for (String name : names) {
-            DType dtype = weightType(info(name));
-            MemorySegment from = data(name);
-            MemorySegment to = arena.allocate(DType.F32.bytes(shape), ALIGNMENT);
-            long elements = shape.elements();
-            for (long i = 0; i < elements; i++) {
-                float value = switch (dtype) {
-                    case F32 -> from.get(FLOAT, i * Float.BYTES);
-                    case F16 -> Float.float16ToFloat(from.get(SHORT, i * Short.BYTES));
-                    case BF16 -> Float.intBitsToFloat(from.get(SHORT, i * Short.BYTES) << Short.SIZE);
-                    default -> throw new IllegalStateException(dtype + " is not a type of weights");
-                };
-                to.set(FLOAT, i * Float.BYTES, (float) map.applyAsDouble(value));
+        return decoded(names, values -> {
+            for (int i = 0; i < values.length; i++) {
+                values[i] = (float) map.applyAsDouble(values[i]);
             }
-            layers.add(to);
-        }
-        return new HostTensor(DType.F32, shape, layers);
+        });
     }
 
     /** The same without a change of values: in place where all are F32 already. */
     public HostTensor f32(List<String> names) {
         boolean stored = names.stream().allMatch(name -> info(name).type() == StoredType.F32);
-        return stored ? stack(names) : f32(names, DoubleUnaryOperator.identity());
+        return stored ? stack(names) : decoded(names, _ -> {});
+    }
+
+    private HostTensor decoded(List<String> names, Consumer<float[]> change) {
+        requireEqualShapes(names, false);
+        Shape shape = info(names.getFirst()).shape();
+        List<MemorySegment> layers = new ArrayList<>();
+        for (String name : names) {
+            // An array, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes some hundred nanoseconds.
+            float[] values = decode(weightType(info(name)), data(name));
+            change.accept(values);
+            MemorySegment to = arena.allocate(DType.F32.bytes(shape), ALIGNMENT);
+            MemorySegment.copy(values, 0, to, FLOAT, 0, values.length);
+            layers.add(to);
+        }
+        return new HostTensor(DType.F32, shape, layers);
+    }
+
+    private static float[] decode(DType dtype, MemorySegment from) {
+        if (dtype == DType.F32) {
+            return from.toArray(FLOAT);
+        }
+        short[] stored = from.toArray(SHORT);
+        float[] values = new float[stored.length];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = dtype == DType.BF16 ? Float.intBitsToFloat(stored[i] << Short.SIZE) : Float.float16ToFloat(stored[i]);
+        }
+        return values;
     }
 
     private void requireEqualShapes(List<String> names, boolean equalTypes) {

@@ -20,16 +20,19 @@ final class RopeTable {
      */
     static HostTensor of(Arena arena, int positions, int headDim, double theta, int firstPosition) {
         Shape shape = Shape.of(positions, headDim);
-        MemorySegment table = arena.allocate(DType.F32.bytes(shape), 64);
+        // An array, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes some hundred nanoseconds.
+        float[] values = new float[Math.toIntExact(shape.elements())];
         int half = headDim / 2;
         for (int c = 0; c < half; c++) {
             double frequency = Math.pow(theta, -2.0 * c / headDim);
             for (int p = 0; p < positions; p++) {
                 double angle = (firstPosition + p) * frequency;
-                table.set(FLOAT, 4L * ((long) p * headDim + c), (float) Math.cos(angle));
-                table.set(FLOAT, 4L * ((long) p * headDim + half + c), (float) Math.sin(angle));
+                values[p * headDim + c] = (float) Math.cos(angle);
+                values[p * headDim + half + c] = (float) Math.sin(angle);
             }
         }
+        MemorySegment table = arena.allocate(DType.F32.bytes(shape), 64);
+        MemorySegment.copy(values, 0, table, FLOAT, 0, values.length);
         return HostTensor.of(DType.F32, shape, table);
     }
 }

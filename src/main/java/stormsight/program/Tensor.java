@@ -63,6 +63,12 @@ public record Tensor(String name, DType dtype, Shape shape, Kind kind, int layer
         return Math.multiplyExact(dtype.bytes(shape), layers);
     }
 
+    /** Of the name alone, which tells tensors of a model apart: tensors are keys of many maps, and a hash of all fields is dear. */
+    @Override
+    public int hashCode() {
+        return name.hashCode();
+    }
+
     @Override
     public String toString() {
         return name + " " + dtype + shape + (layers > 1 ? " x " + layers : "");

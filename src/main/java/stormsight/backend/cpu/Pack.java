@@ -20,11 +20,12 @@ final class Pack implements Kernel {
     private final int[] order;
     private final Scratch scratch;
 
-    Pack(long x, Packing packing, Scratch scratch) {
+    /** @param order of the packing */
+    Pack(long x, Packing packing, int[] order, Scratch scratch) {
         this.x = x;
         this.packing = packing;
+        this.order = order;
         this.scratch = scratch;
-        order = packing.order();
         scratch.reserveShared(packing.bytes());
     }
 

@@ -1,7 +1,9 @@
 package stormsight.backend.cpu;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import jdk.incubator.vector.FloatVector;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
@@ -12,6 +14,9 @@ final class VectorKernels implements Kernels {
     private Tensor packed;
 
     private Packing packing;
+
+    /** Layers of a model have few packings, and their orders are long. */
+    private final Map<Packing, int[]> orders = new HashMap<>();
 
     @Override
     public String description() {
@@ -42,7 +47,7 @@ final class VectorKernels implements Kernels {
         Packing wanted = Packing.of(product);
         List<Kernel> kernels = new ArrayList<>();
         if (!x.equals(packed) || !wanted.equals(packing)) {
-            kernels.add(new Pack(product.x(), wanted, binding.scratch()));
+            kernels.add(new Pack(product.x(), wanted, orders.computeIfAbsent(wanted, Packing::order), binding.scratch()));
         }
         kernels.add(new MatMulVectors(product, wanted, binding.scratch()));
         packed = out.equals(x) ? null : x;
