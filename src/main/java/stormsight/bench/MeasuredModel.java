@@ -86,7 +86,7 @@ final class MeasuredModel implements AutoCloseable {
             directory = configuration.openModel();
             backend = configuration.openBackend();
             Session.requireFits(directory, backend, limits, configuration.options());
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, configuration.options());
+            PaliGemma model = directory.bind(arena, limits, configuration.options());
             Op.MatMul product = projector(model);
             // Features stay on the device; a product of its own can be read and so be checked.
             Tensor projected = new Tensor("bench.projected", DType.F32, product.out().shape(), Tensor.Kind.OUTPUT, 1);

@@ -11,6 +11,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -94,13 +96,15 @@ final class Generate implements Runnable {
         Interruption interruption = new Interruption(progress, err);
         long start = System.nanoTime();
         String text = text();
-        RgbImage pixels = decodeImage();
-        long decoded = System.nanoTime();
+        long opening = System.nanoTime();
+        // Beside opening the model, which takes longer.
+        CompletableFuture<Decoded> decoding = CompletableFuture.supplyAsync(this::decodeImage);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
+            Decoded decoded = decoded(decoding);
             try (Session session = Session.open(directory, backend, limits(directory, text), model.options(), progress)) {
                 long loaded = System.nanoTime();
                 PrintWriter out = spec.commandLine().getOut();
-                Answer answer = session.answer(new Request(pixels, text, maxTokens, sampling, seed), piece -> {
+                Answer answer = session.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
                     if (!json) {
                         interruption.streaming();
                         out.print(piece);
@@ -110,7 +114,7 @@ final class Generate implements Runnable {
                         }
                     }
                 });
-                Report report = new Report(model.name(), directory.config().family(), backend.device(), answer, loaded - decoded, decoded - start,
+                Report report = new Report(model.name(), directory.config().family(), backend.device(), answer, loaded - opening, decoded.nanos(),
                         loaded - start, session.allocatedBytes());
                 if (json) {
                     out.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json()));
@@ -172,15 +176,35 @@ final class Generate implements Runnable {
         return new PaliGemma.Limits(atMost, maxTokens);
     }
 
-    private RgbImage decodeImage() {
+    /** @param nanos that decoding took */
+    private record Decoded(RgbImage image, long nanos) {}
+
+    private Decoded decodeImage() {
+        long start = System.nanoTime();
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
+        RgbImage pixels;
         if (image.equals(STANDARD_INPUT)) {
-            return decoder.decode(System.in, "standard input");
+            pixels = decoder.decode(System.in, "standard input");
+        } else {
+            try {
+                pixels = decoder.decode(Path.of(image));
+            } catch (InvalidPathException e) {
+                throw new UsageException("--image: " + e.getMessage());
+            }
         }
+        return new Decoded(pixels, System.nanoTime() - start);
+    }
+
+    /** Waits for the image, and throws what decoding it threw. */
+    private static Decoded decoded(CompletableFuture<Decoded> decoding) {
         try {
-            return decoder.decode(Path.of(image));
-        } catch (InvalidPathException e) {
-            throw new UsageException("--image: " + e.getMessage());
+            return decoding.join();
+        } catch (CompletionException e) {
+            switch (e.getCause()) {
+                case RuntimeException problem -> throw problem;
+                case Error error -> throw error;
+                case null, default -> throw e;
+            }
         }
     }
 

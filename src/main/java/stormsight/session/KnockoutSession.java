@@ -62,7 +62,7 @@ public final class KnockoutSession implements AutoCloseable {
             Arena arena) {
         this.directory = directory;
         this.arena = arena;
-        model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
+        model = directory.bind(arena, limits, options);
         String layers = model.decoderLayers().segment();
         prefill = Probes.knockout(model.prefill(), layers, limits.capacity());
         Probes.Knockout decode = Probes.knockout(model.decode(), layers, limits.capacity());

@@ -30,7 +30,7 @@ public final class LensSession implements AutoCloseable {
             Arena arena) {
         this.directory = directory;
         this.arena = arena;
-        model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
+        model = directory.bind(arena, limits, options);
         first = lens(model.prefill(), model.decoderEmbeddings(), false, "lens.first");
         firstNormed = lens(first.program(), model.decoderEmbeddings(), true, "lens.first_normed");
         layers = lens(firstNormed.program(), model.decoderLayers(), false, "lens.layers");

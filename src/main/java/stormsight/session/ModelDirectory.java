@@ -1,6 +1,7 @@
 package stormsight.session;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,18 +28,20 @@ public final class ModelDirectory implements AutoCloseable {
     /** Of each tensor, in bytes: enough to tell weights apart, and little to read of a large checkpoint. */
     private static final int FINGERPRINTED = 1 << 16;
 
+    private static final String TOKENIZER = "tokenizer.json";
+
     private final Path path;
     private final PaliGemmaConfig config;
     private final Checkpoint checkpoint;
-    private final CompletableFuture<Tokenizer> tokenizer;
     private final Preprocessing preprocessing;
 
-    private ModelDirectory(Path path, PaliGemmaConfig config, Checkpoint checkpoint, CompletableFuture<Tokenizer> tokenizer,
-            Preprocessing preprocessing) {
+    /** Null until somebody needs it, or will soon. */
+    private CompletableFuture<Tokenizer> tokenizer;
+
+    private ModelDirectory(Path path, PaliGemmaConfig config, Checkpoint checkpoint, Preprocessing preprocessing) {
         this.path = path;
         this.config = config;
         this.checkpoint = checkpoint;
-        this.tokenizer = tokenizer;
         this.preprocessing = preprocessing;
     }
 
@@ -58,13 +61,11 @@ public final class ModelDirectory implements AutoCloseable {
         Checkpoint checkpoint = Checkpoint.open(path);
         try {
             PaliGemma.check(config, checkpoint);
-            Path tokenizerFile = path.resolve("tokenizer.json");
+            Path tokenizerFile = path.resolve(TOKENIZER);
             if (!Files.exists(tokenizerFile)) {
                 throw new CheckpointException(tokenizerFile, "no such file");
             }
-            // A real tokenizer takes longer to read than all the rest, and encode does not need it.
-            CompletableFuture<Tokenizer> tokenizer = CompletableFuture.supplyAsync(() -> tokenizer(tokenizerFile, config));
-            return new ModelDirectory(path, config, checkpoint, tokenizer, preprocessing);
+            return new ModelDirectory(path, config, checkpoint, preprocessing);
         } catch (RuntimeException e) {
             checkpoint.close();
             throw e;
@@ -150,13 +151,32 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
+     * The model with its weights, for a backend to prepare. Begins to read the tokenizer: that takes longer than all the rest, and neither a backend that
+     * prepares nor encode needs it. Begun earlier, it would take processors from opening the model.
+     *
+     * @throws CheckpointException if the weights are not what the model needs
+     */
+    public PaliGemma bind(Arena arena, PaliGemma.Limits limits, PaliGemma.Options options) {
+        PaliGemma model = PaliGemma.bind(config, checkpoint, arena, limits, options);
+        readTokenizer();
+        return model;
+    }
+
+    private synchronized CompletableFuture<Tokenizer> readTokenizer() {
+        if (tokenizer == null) {
+            tokenizer = CompletableFuture.supplyAsync(() -> tokenizer(path.resolve(TOKENIZER), config));
+        }
+        return tokenizer;
+    }
+
+    /**
      * Waits until it is read.
      *
      * @throws CheckpointException if tokenizer.json is broken or does not belong to this model
      */
     public Tokenizer tokenizer() {
         try {
-            return tokenizer.join();
+            return readTokenizer().join();
         } catch (CompletionException e) {
             if (e.getCause() instanceof CheckpointException broken) {
                 throw broken;
@@ -203,13 +223,15 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     @Override
-    public void close() {
-        tokenizer.handle((opened, _) -> {
-            if (opened != null) {
-                opened.close();
-            }
-            return null;
-        }).join();
+    public synchronized void close() {
+        if (tokenizer != null) {
+            tokenizer.handle((opened, _) -> {
+                if (opened != null) {
+                    opened.close();
+                }
+                return null;
+            }).join();
+        }
         checkpoint.close();
     }
 }

@@ -85,7 +85,7 @@ public final class ModelRun implements AutoCloseable {
         Session.requireFits(directory, backend, limits, options);
         Arena arena = Arena.ofShared();
         try {
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
+            PaliGemma model = directory.bind(arena, limits, options);
             List<Program> prepared = programs.apply(model);
             return new ModelRun(Optional.of(arena), directory, model, backend.prepare(model.weights(), prepared, listener), probes, prepared);
         } catch (RuntimeException | Error e) {

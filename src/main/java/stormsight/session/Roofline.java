@@ -156,7 +156,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         Ceilings ceilings = backend.ceilings(plan.repetitions);
         progress.accept("preparing the model");
         try (Arena arena = Arena.ofShared()) {
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
+            PaliGemma model = directory.bind(arena, limits, options);
             try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
                 write(arena, model, executor, plan.promptTokens);
                 progress.accept("checking");

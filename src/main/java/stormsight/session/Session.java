@@ -57,7 +57,7 @@ public final class Session implements AutoCloseable {
         requireFits(directory, backend, limits, options);
         Arena arena = Arena.ofShared();
         try {
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, limits, options);
+            PaliGemma model = directory.bind(arena, limits, options);
             return new Session(directory, model, backend.prepare(model.weights(), model.programs(), listener), arena);
         } catch (RuntimeException | Error e) {
             arena.close();

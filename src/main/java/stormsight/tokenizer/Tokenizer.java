@@ -11,7 +11,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
@@ -52,7 +51,8 @@ public final class Tokenizer implements AutoCloseable {
         this.file = file;
         this.library = library;
         this.byteFallback = content.byteFallback();
-        ids = new HashMap<>(content.vocabulary());
+        // Not a copy, of which a quarter of a million entries would be dear; nobody else holds the map.
+        ids = content.vocabulary();
         content.added().forEach((token, added) -> ids.put(token, added.id()));
         tokens = new String[1 + ids.values().stream().mapToInt(Integer::intValue).max().orElse(-1)];
         ids.forEach((token, id) -> tokens[id] = token);
