@@ -46,7 +46,7 @@ import stormsight.figure.OutputFile;
 
 /** Chooses cases and backends, runs JMH for each, prints times and rates. */
 @Command(name = "bench/run", mixinStandardHelpOptions = true, sortOptions = false, description =
-        "Times single operations with JMH, each in a JVM of its own, at the shapes of PaliGemma 3B and at small ones. Every result is first compared "
+        "Times single operations with JMH, at the shapes of PaliGemma 3B and at small ones. Every result is first compared "
                 + "with the formulas, computed in double precision; of a large product some rows and columns are compared, of attention the last rows. "
                 + "One that is wrong is not timed, and the exit code is 7.",
         exitCodeListHeading = "%nExit codes:%n",
@@ -54,17 +54,19 @@ import stormsight.figure.OutputFile;
 public final class KernelBenchmarks implements Callable<Integer> {
     /** How long everything takes. */
     private enum Profile {
-        /** Every operation at a few shapes; a slow reference or device at the small ones alone. */
-        QUICK(2, 100, 4, 100),
-        /** Every shape in every type of weights. */
-        FULL(3, 500, 8, 500);
+        /** Every operation at a few shapes; a slow reference or device at the small ones alone. One JVM runs all, as it does in a model. */
+        QUICK(0, 1, 100, 4, 100),
+        /** Every shape in every type of weights, each in a JVM of its own. */
+        FULL(1, 3, 500, 8, 500);
 
+        private final int forks;
         private final int warmUps;
         private final int warmUpMillis;
         private final int iterations;
         private final int millis;
 
-        Profile(int warmUps, int warmUpMillis, int iterations, int millis) {
+        Profile(int forks, int warmUps, int warmUpMillis, int iterations, int millis) {
+            this.forks = forks;
             this.warmUps = warmUps;
             this.warmUpMillis = warmUpMillis;
             this.iterations = iterations;
@@ -84,7 +86,8 @@ public final class KernelBenchmarks implements Callable<Integer> {
     private CommandSpec spec;
 
     @Parameters(index = "0", paramLabel = "PROFILE", arity = "0..1", defaultValue = "quick",
-            description = "quick takes some minutes on two cores, full much longer. Default: ${DEFAULT-VALUE}.")
+            description = "quick takes some minutes on two cores and runs all in one JVM, as a model does; full takes much longer and runs each operation in a "
+                    + "JVM of its own. Default: ${DEFAULT-VALUE}.")
     private Profile profile;
 
     @Parameters(index = "1..*", paramLabel = "PATTERN", description = "Only cases whose name has a part that matches one of these regular expressions.")
@@ -220,7 +223,7 @@ public final class KernelBenchmarks implements Callable<Integer> {
                 .param("backend", each.device.backend())
                 .param("device", each.device.id())
                 .param("threads", String.valueOf(threads))
-                .forks(1)
+                .forks(profile.forks)
                 .warmupIterations(profile.warmUps)
                 .warmupTime(TimeValue.milliseconds(profile.warmUpMillis))
                 .measurementIterations(profile.iterations)

@@ -1,6 +1,8 @@
 package stormsight.jmh;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.management.CompilationMXBean;
+import java.lang.management.ManagementFactory;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -27,11 +29,14 @@ import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
-/** Times one operation on one backend, after its result was found right. What {@link KernelBenchmarks} runs, in a JVM for each. */
+/** Times one operation on one backend, after its result was found right. What {@link KernelBenchmarks} runs. */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
 public class OpBenchmark {
+    private static final long SLICE_NANOS = 50_000_000;
+    private static final long MOST_NANOS = 5_000_000_000L;
+
     /** Name of a case. */
     @Param("")
     public String op;
@@ -73,6 +78,20 @@ public class OpBenchmark {
         benchCase.check(setup, outputs);
         program = setup.program();
         step = benchCase.step();
+        settle();
+    }
+
+    /** Runs until the JVM's compilers have no more to do, for some seconds at most. With -Xbatch, as the launcher has it, they work within the runs. */
+    private void settle() {
+        CompilationMXBean compilers = ManagementFactory.getCompilationMXBean();
+        long start = System.nanoTime();
+        long compiled;
+        do {
+            compiled = compilers.getTotalCompilationTime();
+            for (long begun = System.nanoTime(); System.nanoTime() - begun < SLICE_NANOS;) {
+                executor.run(program, step);
+            }
+        } while (compilers.getTotalCompilationTime() != compiled && System.nanoTime() - start < MOST_NANOS);
     }
 
     @Benchmark
