@@ -6,6 +6,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
@@ -32,6 +33,10 @@ final class Runtime {
     /** Hashes that other threads may take between two of ours, if they count up at all. */
     private static final int LARGEST_GAP = 1000;
 
+    /** Drivers of one device, the better ones first: those that know more of its types and instructions. */
+    private static final List<String> LANGUAGES = List.of("cuda", "ptx", "opencl");
+    /** The driver's version in TornadoVM's description of a device; not all backends give it. */
+    private static final Pattern DRIVER = Pattern.compile("Driver version *: *(\\S+)");
     private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
     private static List<Device> devices;
@@ -45,7 +50,7 @@ final class Runtime {
         return ModuleLayer.boot().findModule("tornado.runtime").isPresent();
     }
 
-    /** All devices, GPUs first. Empty if {@link #failure} says why. */
+    /** All devices, GPUs first, and of one that several drivers offer the one that runs our kernels best. Empty if {@link #failure} says why. */
     static synchronized List<Device> devices() {
         if (devices == null) {
             // TornadoVM's own limit, 4 GB unless told otherwise, knows nothing of the device; Residency compares what a model needs with what the
@@ -114,14 +119,13 @@ final class Runtime {
                 found.add(new Device(device, describe(b + ":" + d, language, device), language));
             }
         }
-        found.sort(Comparator.comparing((Device device) -> device.info().kind() == DeviceInfo.Kind.CPU));
+        found.sort(Comparator.comparing((Device device) -> device.info().kind() == DeviceInfo.Kind.CPU)
+                .thenComparing(device -> LANGUAGES.indexOf(device.language())));
         return List.copyOf(found);
     }
 
     private static DeviceInfo describe(String id, String language, TornadoDevice device) {
         TornadoTargetDevice physical = device.getPhysicalDevice();
-        long[] groups = physical.getDeviceMaxWorkGroupSize();
-        int group = groups == null || groups.length == 0 ? 0 : (int) Math.min(Integer.MAX_VALUE, groups[0]);
         String name = physical.getDeviceName();
         Set<DType> types = EnumSet.noneOf(DType.class);
         String details = String.valueOf(physical.getDeviceInfo()) + device.getDescription();
@@ -132,9 +136,11 @@ final class Runtime {
             types.add(DType.BF16);
         }
         String platform = device.getPlatformName();
-        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), platform,
-                kind(device.getDeviceType()), device.getMaxGlobalMemory(), physical.getDeviceLocalMemorySize(),
-                physical.getDeviceMaxAllocationSize(), group, physical.getDeviceMaxComputeUnits(), types);
+        Matcher driver = DRIVER.matcher(details);
+        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device),
+                driver.find() ? platform + " " + driver.group(1) : platform, kind(device.getDeviceType()), device.getMaxGlobalMemory(),
+                physical.getDeviceLocalMemorySize(), physical.getDeviceMaxAllocationSize(), physical.getMaxThreadsPerBlock(),
+                physical.getDeviceMaxComputeUnits(), types);
     }
 
     private static DeviceInfo.Kind kind(TornadoDeviceType type) {
