@@ -27,7 +27,6 @@ import uk.ac.manchester.tornado.api.WorkerGrid2D;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
 /**
  * Turns programs into task graphs. Identical layers become one graph that runs once a layer, or, unrolled, tasks of their own; what runs once is joined
@@ -221,8 +220,8 @@ final class Lowering {
         }
 
         @Override
-        public ShortArray shorts(Tensor tensor) {
-            return (ShortArray) residency.array(tensor, section.chunk);
+        public IntArray words(Tensor tensor) {
+            return (IntArray) residency.array(tensor, section.chunk);
         }
 
         @Override
@@ -243,11 +242,6 @@ final class Lowering {
         @Override
         public IntArray noInts() {
             return residency.noInts();
-        }
-
-        @Override
-        public ShortArray noShorts() {
-            return residency.noShorts();
         }
 
         @Override

@@ -20,7 +20,6 @@ import stormsight.program.Tensor;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
 /**
@@ -82,7 +81,6 @@ final class Residency implements AutoCloseable {
     private final StepBuffer step = new StepBuffer();
     private final FloatArray none = new FloatArray(1);
     private final IntArray noInts = new IntArray(1);
-    private final ShortArray noShorts = new ShortArray(2);
     private final ByteArray noBytes = new ByteArray(4);
     private final IntArray anchor = new IntArray(1);
     private final FloatArray bf16Table = new FloatArray(512);
@@ -115,7 +113,7 @@ final class Residency implements AutoCloseable {
         chunkLayers = chunkLayers(tensors);
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
-        List.of(none, noInts, noShorts, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
+        List.of(none, noInts, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
@@ -196,9 +194,11 @@ final class Residency implements AutoCloseable {
     private TornadoNativeArray array(Tensor tensor, int first, int layers) {
         Shape shape = tensor.shape();
         long layerBytes = tensor.dtype() == DType.Q8 ? shape.elements() : tensor.dtype().bytes(shape);
+        // Whole words, also where the elements are smaller.
+        long bytes = HEADER + Math.ceilDiv(layerBytes * layers, Integer.BYTES) * Integer.BYTES;
         switch (tensor.kind()) {
             case INPUT, OUTPUT -> {
-                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(arena, HEADER + layerBytes * layers));
+                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(arena, bytes));
                 if (tensor.kind() == Tensor.Kind.OUTPUT) {
                     kept(array);
                 } else if (tensor.bytes() <= SMALL_INPUT_BYTES) {
@@ -209,8 +209,8 @@ final class Residency implements AutoCloseable {
                 return array;
             }
             case WEIGHT, ACTIVATION, CACHE -> {
-                Load load = load(HEADER + layerBytes * layers);
-                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
+                Load load = load(bytes);
+                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(load.arena, bytes));
                 load.arrays.add(array);
                 if (weights.containsKey(tensor)) {
                     List<MemorySegment> values = weights.get(tensor).layers();
@@ -247,9 +247,8 @@ final class Residency implements AutoCloseable {
     private static TornadoNativeArray wrap(DType dtype, MemorySegment memory) {
         return switch (dtype) {
             case F32 -> FloatArray.fromSegmentShallow(memory);
-            case F16, BF16 -> ShortArray.fromSegmentShallow(memory);
-            case I32 -> IntArray.fromSegmentShallow(memory);
-            case Q8, U8 -> ByteArray.fromSegmentShallow(memory);
+            case I32, F16, BF16, Q8 -> IntArray.fromSegmentShallow(memory);
+            case U8 -> ByteArray.fromSegmentShallow(memory);
         };
     }
 
@@ -294,10 +293,6 @@ final class Residency implements AutoCloseable {
 
     IntArray noInts() {
         return noInts;
-    }
-
-    ShortArray noShorts() {
-        return noShorts;
     }
 
     ByteArray noBytes() {

@@ -6,7 +6,6 @@ import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
 /**
  * What a kernel family needs to put an operation into a graph: arrays for tensors, and a place to add tasks.
@@ -30,10 +29,10 @@ public interface Tasks {
     /** An I32 tensor. */
     IntArray ints(Tensor tensor);
 
-    /** The bits of an F16 or BF16 tensor. */
-    ShortArray shorts(Tensor tensor);
+    /** The elements of an F16, BF16 or Q8 tensor, without scales: two or four in a word, the first one in the lowest bits. */
+    IntArray words(Tensor tensor);
 
-    /** A U8 tensor, or the eight-bit integers of a Q8 one. */
+    /** A U8 tensor. */
     ByteArray bytes(Tensor tensor);
 
     /** The scales of a Q8 tensor, [rows, ceil(columns / 32)] a layer. */
@@ -44,9 +43,6 @@ public interface Tasks {
 
     /** As {@link #none}. */
     IntArray noInts();
-
-    /** As {@link #none}. */
-    ShortArray noShorts();
 
     /** As {@link #none}. */
     ByteArray noBytes();

@@ -7,10 +7,8 @@ import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
-import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
 /**
  * {@code out = gelu(x . transpose(gate)) * (x . transpose(up))}: both products run side by side, so that x is read once and neither product is stored. The
@@ -52,26 +50,26 @@ public final class GatedGelu {
         String type = Weight.suffix(op.gate().dtype());
         if (capacity == 1 && cpu) {
             tasks.task("GatedGelu.vectorOnCpu" + type, Geometry.items(outputs, CPU_ITEMS),
-                    (graph, name) -> graph.task(name, GatedGelu::vectorOnCpu, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                    (graph, name) -> graph.task(name, GatedGelu::vectorOnCpu, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), columns, outputs));
         } else if (capacity == 1) {
             tasks.task("GatedGelu.vector" + type,
                     Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, 2 * VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                    (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), columns, outputs));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("GatedGelu.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * WIDTH * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::panel, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                    (graph, name) -> graph.task(name, GatedGelu::panel, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), capacity, columns, outputs));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
             tasks.task("GatedGelu.tile" + type, Geometry.groups(groups, TILE_LANES, 3 * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::tile, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                    (graph, name) -> graph.task(name, GatedGelu::tile, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), capacity, columns, outputs));
         }
     }
@@ -80,8 +78,8 @@ public final class GatedGelu {
      * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64
      * columns m; groups of the same columns follow one another.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
-            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int capacity, int columns, int outputs) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
@@ -120,8 +118,8 @@ public final class GatedGelu {
                 if (output < outputs && column < columns) {
                     int index = layer * stride + output * columns + column;
                     int scale = layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK;
-                    gate = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index, scale);
-                    up = Weight.at(type, upF32, upHalf, upQ8, upFactors, index, scale);
+                    gate = Weight.at(type, gateF32, gateWords, gateFactors, index, scale);
+                    up = Weight.at(type, upF32, upWords, upFactors, index, scale);
                 }
                 gates[laneColumn * PITCH + laneRow + t] = gate;
                 ups[laneColumn * PITCH + laneRow + t] = up;
@@ -162,8 +160,8 @@ public final class GatedGelu {
      * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 8 columns m for up to 320
      * rows i, as in {@link MatMul#panel}: a vector holds one column of 8 rows of gate, then of the same rows of up.
      */
-    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
-            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int capacity, int columns, int outputs) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
@@ -184,11 +182,11 @@ public final class GatedGelu {
                 int index = layer * stride + output * columns + k;
                 int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
                 for (int d = 0; d < depth; d++) {
-                    ws[d * WIDTH + m] = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index + d,
+                    ws[d * WIDTH + m] = Weight.at(type, gateF32, gateWords, gateFactors, index + d,
                             scale + d / DType.Q8_BLOCK);
                 }
                 for (int d = 0; d < depth; d++) {
-                    ws[d * WIDTH + PANEL + m] = Weight.at(type, upF32, upHalf, upQ8, upFactors, index + d,
+                    ws[d * WIDTH + PANEL + m] = Weight.at(type, upF32, upWords, upFactors, index + d,
                             scale + d / DType.Q8_BLOCK);
                 }
             }
@@ -235,10 +233,10 @@ public final class GatedGelu {
 
     /**
      * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group of 128 lanes handles 2 rows m of both weights; consecutive
-     * lanes read consecutive k.
+     * lanes read consecutive words.
      */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
-            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
@@ -258,13 +256,40 @@ public final class GatedGelu {
         float gate1 = 0;
         float up0 = 0;
         float up1 = 0;
-        for (int k = lane; k < end; k += VECTOR_LANES) {
-            float xk = x.get(k);
-            int b = k / DType.Q8_BLOCK;
-            gate0 += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w0 + k, s0 + b);
-            gate1 += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w1 + k, s1 + b);
-            up0 += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w0 + k, s0 + b);
-            up1 += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w1 + k, s1 + b);
+        if (Weight.pairs(type, columns)) {
+            for (int k = 2 * lane; k < end; k += 2 * VECTOR_LANES) {
+                float x0 = x.get(k);
+                float x1 = x.get(k + 1);
+                int gatePair0 = gateWords.get((w0 + k) >> 1);
+                int gatePair1 = gateWords.get((w1 + k) >> 1);
+                int upPair0 = upWords.get((w0 + k) >> 1);
+                int upPair1 = upWords.get((w1 + k) >> 1);
+                gate0 += x0 * Weight.half(type, gatePair0, gateFactors) + x1 * Weight.half(type, gatePair0 >> 16, gateFactors);
+                gate1 += x0 * Weight.half(type, gatePair1, gateFactors) + x1 * Weight.half(type, gatePair1 >> 16, gateFactors);
+                up0 += x0 * Weight.half(type, upPair0, upFactors) + x1 * Weight.half(type, upPair0 >> 16, upFactors);
+                up1 += x0 * Weight.half(type, upPair1, upFactors) + x1 * Weight.half(type, upPair1 >> 16, upFactors);
+            }
+        } else if (Weight.fours(type, columns)) {
+            for (int k = 4 * lane; k < end; k += 4 * VECTOR_LANES) {
+                float x0 = x.get(k);
+                float x1 = x.get(k + 1);
+                float x2 = x.get(k + 2);
+                float x3 = x.get(k + 3);
+                int b = k / DType.Q8_BLOCK;
+                gate0 += gateFactors.get(s0 + b) * Weight.fourProducts(gateWords.get((w0 + k) >> 2), x0, x1, x2, x3);
+                gate1 += gateFactors.get(s1 + b) * Weight.fourProducts(gateWords.get((w1 + k) >> 2), x0, x1, x2, x3);
+                up0 += upFactors.get(s0 + b) * Weight.fourProducts(upWords.get((w0 + k) >> 2), x0, x1, x2, x3);
+                up1 += upFactors.get(s1 + b) * Weight.fourProducts(upWords.get((w1 + k) >> 2), x0, x1, x2, x3);
+            }
+        } else {
+            for (int k = lane; k < end; k += VECTOR_LANES) {
+                float xk = x.get(k);
+                int b = k / DType.Q8_BLOCK;
+                gate0 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w0 + k, s0 + b);
+                gate1 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w1 + k, s1 + b);
+                up0 += xk * Weight.at(type, upF32, upWords, upFactors, w0 + k, s0 + b);
+                up1 += xk * Weight.at(type, upF32, upWords, upFactors, w1 + k, s1 + b);
+            }
         }
         parts[lane] = gate0;
         parts[VECTOR_LANES + lane] = gate1;
@@ -287,8 +312,7 @@ public final class GatedGelu {
     }
 
     /** {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf,
-            ByteArray gateQ8, FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors,
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords, FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors,
             FloatArray out, int type, int stride, int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int output = context.globalIdx;
@@ -311,8 +335,8 @@ public final class GatedGelu {
                 }
                 for (int j = 0; j < 8; j++) {
                     float xk = x.get(k + j);
-                    float gate = xk * Weight.unscaled(type, gateF32, gateHalf, gateQ8, gateFactors, w + k + j);
-                    float up = xk * Weight.unscaled(type, upF32, upHalf, upQ8, upFactors, w + k + j);
+                    float gate = xk * Weight.unscaled(type, gateF32, gateWords, gateFactors, w + k + j);
+                    float up = xk * Weight.unscaled(type, upF32, upWords, upFactors, w + k + j);
                     sums[j] += gateScale * gate;
                     sums[8 + j] += upScale * up;
                 }
@@ -325,8 +349,8 @@ public final class GatedGelu {
             }
             for (int k = whole; k < columns; k++) {
                 float xk = x.get(k);
-                gateSum += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w + k, scale + k / DType.Q8_BLOCK);
-                upSum += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w + k, scale + k / DType.Q8_BLOCK);
+                gateSum += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k, scale + k / DType.Q8_BLOCK);
+                upSum += xk * Weight.at(type, upF32, upWords, upFactors, w + k, scale + k / DType.Q8_BLOCK);
             }
             out.set(output, MatMul.gelu(gateSum) * upSum);
         }

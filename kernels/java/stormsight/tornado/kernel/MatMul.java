@@ -7,10 +7,8 @@ import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
-import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
 
 /**
  * {@code out = residual + activation(x . transpose(w) + bias)}: for many rows by blocks whose operands are shared through local memory, for one row
@@ -69,25 +67,25 @@ public final class MatMul {
         String type = Weight.suffix(op.w().dtype());
         if (capacity == 1 && cpu) {
             tasks.task("MatMul.vectorOnCpu" + type, Geometry.items(Math.ceilDiv(outputs, CPU_ROWS), CPU_ITEMS),
-                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
                             epilogue));
         } else if (capacity == 1) {
             tasks.task("MatMul.vector" + type,
                     Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
                             epilogue));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("MatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
                             outputs, epilogue));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
             tasks.task("MatMul.tile" + type, Geometry.groups(groups, TILE_LANES, 2 * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
                             outputs, epilogue));
         }
@@ -119,7 +117,7 @@ public final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m; groups of the same columns follow
      * one another, so that w is read from memory once.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -153,7 +151,7 @@ public final class MatMul {
                 int output = firstOut + laneRow + t;
                 value = 0;
                 if (output < outputs && column < columns) {
-                    value = Weight.at(type, f32, half, q8, factors, layer * stride + output * columns + column,
+                    value = Weight.at(type, f32, words, factors, layer * stride + output * columns + column,
                             layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK);
                 }
                 ws[laneColumn * PITCH + laneRow + t] = value;
@@ -191,7 +189,7 @@ public final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group is one item and handles 16 columns m for up to 320 rows i: it decodes 256 columns
      * of those rows of w at a time, transposed, so that a vector holds one column of 16 rows, and adds them to the sums of all rows i.
      */
-    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -213,7 +211,7 @@ public final class MatMul {
                 int w = layer * stride + output * columns + k;
                 int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
                 for (int d = 0; d < depth; d++) {
-                    ws[d * PANEL + m] = Weight.at(type, f32, half, q8, factors, w + d, scale + d / DType.Q8_BLOCK);
+                    ws[d * PANEL + m] = Weight.at(type, f32, words, factors, w + d, scale + d / DType.Q8_BLOCK);
                 }
             }
             for (int row = 0; row < count; row += 4) {
@@ -258,8 +256,8 @@ public final class MatMul {
         }
     }
 
-    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group of 128 lanes handles 4 rows m of w; consecutive lanes read consecutive k. */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group of 128 lanes handles 4 rows m of w; consecutive lanes read consecutive words. */
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);
@@ -286,13 +284,40 @@ public final class MatMul {
         float sum1 = 0;
         float sum2 = 0;
         float sum3 = 0;
-        for (int k = lane; k < end; k += VECTOR_LANES) {
-            float xk = x.get(k);
-            int b = k / DType.Q8_BLOCK;
-            sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + b);
-            sum1 += xk * Weight.at(type, f32, half, q8, factors, w1 + k, s1 + b);
-            sum2 += xk * Weight.at(type, f32, half, q8, factors, w2 + k, s2 + b);
-            sum3 += xk * Weight.at(type, f32, half, q8, factors, w3 + k, s3 + b);
+        if (Weight.pairs(type, columns)) {
+            for (int k = 2 * lane; k < end; k += 2 * VECTOR_LANES) {
+                float x0 = x.get(k);
+                float x1 = x.get(k + 1);
+                int pair0 = words.get((w0 + k) >> 1);
+                int pair1 = words.get((w1 + k) >> 1);
+                int pair2 = words.get((w2 + k) >> 1);
+                int pair3 = words.get((w3 + k) >> 1);
+                sum0 += x0 * Weight.half(type, pair0, factors) + x1 * Weight.half(type, pair0 >> 16, factors);
+                sum1 += x0 * Weight.half(type, pair1, factors) + x1 * Weight.half(type, pair1 >> 16, factors);
+                sum2 += x0 * Weight.half(type, pair2, factors) + x1 * Weight.half(type, pair2 >> 16, factors);
+                sum3 += x0 * Weight.half(type, pair3, factors) + x1 * Weight.half(type, pair3 >> 16, factors);
+            }
+        } else if (Weight.fours(type, columns)) {
+            for (int k = 4 * lane; k < end; k += 4 * VECTOR_LANES) {
+                float x0 = x.get(k);
+                float x1 = x.get(k + 1);
+                float x2 = x.get(k + 2);
+                float x3 = x.get(k + 3);
+                int b = k / DType.Q8_BLOCK;
+                sum0 += factors.get(s0 + b) * Weight.fourProducts(words.get((w0 + k) >> 2), x0, x1, x2, x3);
+                sum1 += factors.get(s1 + b) * Weight.fourProducts(words.get((w1 + k) >> 2), x0, x1, x2, x3);
+                sum2 += factors.get(s2 + b) * Weight.fourProducts(words.get((w2 + k) >> 2), x0, x1, x2, x3);
+                sum3 += factors.get(s3 + b) * Weight.fourProducts(words.get((w3 + k) >> 2), x0, x1, x2, x3);
+            }
+        } else {
+            for (int k = lane; k < end; k += VECTOR_LANES) {
+                float xk = x.get(k);
+                int b = k / DType.Q8_BLOCK;
+                sum0 += xk * Weight.at(type, f32, words, factors, w0 + k, s0 + b);
+                sum1 += xk * Weight.at(type, f32, words, factors, w1 + k, s1 + b);
+                sum2 += xk * Weight.at(type, f32, words, factors, w2 + k, s2 + b);
+                sum3 += xk * Weight.at(type, f32, words, factors, w3 + k, s3 + b);
+            }
         }
         parts[lane] = sum0;
         parts[VECTOR_LANES + lane] = sum1;
@@ -316,7 +341,7 @@ public final class MatMul {
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 8 sums that become one vector. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);
@@ -347,11 +372,11 @@ public final class MatMul {
             for (int j = 0; j < 8; j++) {
                 float xk = x.get(k + j);
                 if (type == Weight.Q8) {
-                    sums[j] += f0 * (xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j));
-                    sums[8 + j] += f1 * (xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j));
+                    sums[j] += f0 * (xk * Weight.unscaled(type, f32, words, factors, w0 + k + j));
+                    sums[8 + j] += f1 * (xk * Weight.unscaled(type, f32, words, factors, w1 + k + j));
                 } else {
-                    sums[j] += xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j);
-                    sums[8 + j] += xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j);
+                    sums[j] += xk * Weight.unscaled(type, f32, words, factors, w0 + k + j);
+                    sums[8 + j] += xk * Weight.unscaled(type, f32, words, factors, w1 + k + j);
                 }
             }
         }
@@ -363,8 +388,8 @@ public final class MatMul {
         }
         for (int k = whole; k < columns; k++) {
             float xk = x.get(k);
-            sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + k / DType.Q8_BLOCK);
-            sum1 += xk * Weight.at(type, f32, half, q8, factors, w1 + k, s1 + k / DType.Q8_BLOCK);
+            sum0 += xk * Weight.at(type, f32, words, factors, w0 + k, s0 + k / DType.Q8_BLOCK);
+            sum1 += xk * Weight.at(type, f32, words, factors, w1 + k, s1 + k / DType.Q8_BLOCK);
         }
         out.set(layer * outStride + first, finish(sum0, bias, residual, layer * biasStride + first, first, epilogue));
         if (first + 1 < outputs) {
