@@ -41,6 +41,7 @@ final class GraphExecutor implements Executor {
     private final Runtime.Device device;
     private final Residency residency;
     private final RunListener listener;
+    private final boolean capture;
     private final List<Member> members = new ArrayList<>();
     private final Map<String, Integer> indices = new LinkedHashMap<>();
     private final Map<Program, Lowering.Lowered> lowered = new LinkedHashMap<>();
@@ -57,16 +58,22 @@ final class GraphExecutor implements Executor {
     private TaskTimes taskTimes;
     private StartUp startUp;
 
-    private GraphExecutor(Runtime.Device device, Residency residency, RunListener listener) {
+    private GraphExecutor(Runtime.Device device, Residency residency, RunListener listener, boolean capture) {
         this.device = device;
         this.residency = residency;
         this.listener = listener;
+        this.capture = capture;
     }
 
+    /**
+     * Sends weights and compiles.
+     *
+     * @param capture whether compute graphs are captured as CUDA graphs; their kernels are not timed then
+     */
     static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
-            RunListener listener) {
+            RunListener listener, boolean capture) {
         Residency residency = Residency.of(device.info(), weights, programs);
-        GraphExecutor executor = new GraphExecutor(device, residency, listener);
+        GraphExecutor executor = new GraphExecutor(device, residency, listener, capture);
         try (Filling filling = Filling.start(residency.loads())) {
             long start = System.nanoTime();
             executor.build(programs);
@@ -78,6 +85,10 @@ final class GraphExecutor implements Executor {
             long compiled = System.nanoTime();
             executor.load(filling, 1, residency.loads().size());
             long loaded = System.nanoTime();
+            if (capture) {
+                // Its clocks would be captured with the kernels.
+                executor.stopProfile();
+            }
             executor.runEmpty();
             long ready = System.nanoTime();
             Profile profile = executor.stopProfile();
@@ -132,6 +143,9 @@ final class GraphExecutor implements Executor {
         plan = new TornadoExecutionPlan(graphs);
         plan.withDevice(device.tornado());
         plan.withGridScheduler(lowering.grids());
+        if (capture) {
+            compute.forEach(graph -> plan.withGraph(indices.get(graph.name())).withCUDAGraph());
+        }
     }
 
     private int add(TaskGraph graph, int tasks, List<TornadoNativeArray> sent) {
@@ -177,7 +191,7 @@ final class GraphExecutor implements Executor {
             for (int i = 0; i < repeat; i++) {
                 last = selected.execute();
                 if (profiling) {
-                    profile.add(members.get(graph).tasks, last.getProfilerResult());
+                    profile.add(isCaptured(graph) ? 0 : members.get(graph).tasks, last.getProfilerResult());
                 }
                 if (taskTimes != null) {
                     taskTimes.add(last.getProfilerResult());
@@ -186,6 +200,11 @@ final class GraphExecutor implements Executor {
         } catch (RuntimeException e) {
             throw failure(graph, what, e);
         }
+    }
+
+    /** Whether the graph's kernels are launched together, without a frame each. Graphs that only send are not: what they send changes. */
+    private boolean isCaptured(int graph) {
+        return capture && members.get(graph).sent.isEmpty();
     }
 
     /** What failed, by the task that TornadoVM names if it could not be compiled. */
@@ -265,6 +284,9 @@ final class GraphExecutor implements Executor {
     /** The whole run is timed without the profiler, which slows it down; its operations in a second one. */
     @Override
     public RunProfile profile(Program program, Step step) {
+        if (capture) {
+            throw new IllegalStateException("prepared to launch kernels together; they cannot be timed");
+        }
         long start = System.nanoTime();
         run(program, step);
         long total = System.nanoTime() - start;

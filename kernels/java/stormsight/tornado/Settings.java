@@ -20,6 +20,14 @@ final class Settings {
         return Boolean.getBoolean("stormsight.tornado.unroll");
     }
 
+    /**
+     * Whether the launches of a graph are captured as a CUDA graph when it runs for the first time, and launched all at once from then on; without that,
+     * the host takes longer over a launch than a GPU over most kernels. {@code -Dstormsight.tornado.capture=false} launches them one by one.
+     */
+    static boolean capture(String language) {
+        return !language.equals("opencl") && !"false".equals(System.getProperty("stormsight.tornado.capture"));
+    }
+
     /** {@code -Dstormsight.tornado.kernels=gpu} or {@code cpu}: the kernels made for that kind of device, whatever the device is. */
     static boolean cpuKernels(DeviceInfo device) {
         String kernels = System.getProperty("stormsight.tornado.kernels");
