@@ -72,6 +72,11 @@ final class Lowering {
         this.unroll = unroll;
     }
 
+    /** Floats of {@link Tasks#scratch} that the kernels of an operation need. */
+    static int scratch(Op op) {
+        return op instanceof Op.Sample sample ? Sample.scratch(sample) : 0;
+    }
+
     /** The launch geometry of all tasks. */
     GridScheduler grids() {
         return grids;
@@ -268,6 +273,11 @@ final class Lowering {
         @Override
         public FloatArray f16Table() {
             return residency.f16Table();
+        }
+
+        @Override
+        public FloatArray scratch() {
+            return residency.scratch();
         }
 
         @Override

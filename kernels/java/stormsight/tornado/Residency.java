@@ -85,6 +85,7 @@ final class Residency implements AutoCloseable {
     private final IntArray anchor = new IntArray(1);
     private final FloatArray bf16Table = new FloatArray(512);
     private final FloatArray f16Table = new FloatArray(64);
+    private final FloatArray scratch;
     private long deviceBytes;
 
     /**
@@ -113,7 +114,9 @@ final class Residency implements AutoCloseable {
         chunkLayers = chunkLayers(tensors);
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
-        List.of(none, noInts, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
+        scratch = new FloatArray(programs.stream().flatMap(program -> program.segments().stream())
+                .flatMap(segment -> segment.ops().stream()).mapToInt(Lowering::scratch).max().orElse(0) + 1);
+        List.of(none, noInts, noBytes, anchor, bf16Table, f16Table, scratch).forEach(this::kept);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
@@ -305,6 +308,10 @@ final class Residency implements AutoCloseable {
 
     FloatArray f16Table() {
         return f16Table;
+    }
+
+    FloatArray scratch() {
+        return scratch;
     }
 
     StepBuffer step() {

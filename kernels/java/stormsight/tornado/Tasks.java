@@ -63,6 +63,9 @@ public interface Tasks {
      */
     FloatArray f16Table();
 
+    /** Room that the kernels of one operation use among each other; the next operation's overwrite it. {@link Lowering#scratch} says how much. */
+    FloatArray scratch();
+
     DeviceInfo device();
 
     /** Whether to choose kernels made for CPUs; else those made for GPUs, which run on any device. */
