@@ -284,7 +284,7 @@ final class Attend implements Runnable {
             }
         }
         files.json("maps.json", object);
-        report.write(reported.findings(compared), model.name(), backend.device());
+        report.write(reported.page(compared), model.name(), backend.device());
         if (json) {
             stdout.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object));
         } else {
