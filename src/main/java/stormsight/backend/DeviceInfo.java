@@ -27,4 +27,9 @@ public record DeviceInfo(String id, String backend, String name, String vendor, 
     public DeviceInfo {
         nativeTypes = Set.copyOf(nativeTypes);
     }
+
+    /** Name and runtime: what people are told. */
+    public String title() {
+        return name + ", " + runtime;
+    }
 }

@@ -269,7 +269,7 @@ final class Attend implements Runnable {
         object.put("model", model.name());
         object.put("family", run.directory().config().family());
         object.put("backend", backend.device().backend());
-        object.put("device", backend.device().name() + ", " + backend.device().runtime());
+        object.put("device", backend.device().title());
         object.put("layers", layers.map(text -> (Object) Indices.parse("--layers", text)).orElse("all"));
         object.put("heads", heads);
         object.put("images", imageEntries);

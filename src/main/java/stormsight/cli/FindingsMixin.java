@@ -81,7 +81,7 @@ final class FindingsMixin {
         object.put("results", outcome.results().stream().map(result -> json(findings, result)).toList());
         object.put("settings", outcome.settings());
         object.put("model", outcome.model());
-        object.put("device", outcome.device().name() + ", " + outcome.device().runtime());
+        object.put("device", outcome.device().title());
         object.put("version", Version.text());
         return object;
     }

@@ -42,7 +42,7 @@ final class ReportMixin {
         file.ifPresent(html -> {
             List<Fact> facts = new ArrayList<>(page.facts());
             facts.add(new Fact("Model", model));
-            facts.add(new Fact("Device", device.name() + ", " + device.runtime()));
+            facts.add(new Fact("Device", device.title()));
             facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
                     .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
             facts.add(new Fact("Version", "stormsight " + Version.text()));
