@@ -6,6 +6,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
@@ -31,6 +32,9 @@ final class Runtime {
     private static final int FIRST_HASH = 1 << 20;
     /** Hashes that other threads may take between two of ours, if they count up at all. */
     private static final int LARGEST_GAP = 1000;
+
+    /** TornadoVM tells a driver's version nowhere but in a text for people, and some of its backends not there either. */
+    private static final Pattern DRIVER_VERSION = Pattern.compile("^Driver version *: *(\\S.*)$", Pattern.MULTILINE);
 
     private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
@@ -132,7 +136,7 @@ final class Runtime {
             types.add(DType.BF16);
         }
         String platform = device.getPlatformName();
-        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), platform,
+        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), driver(platform, details),
                 kind(device.getDeviceType()), device.getMaxGlobalMemory(), physical.getDeviceLocalMemorySize(),
                 physical.getDeviceMaxAllocationSize(), group, physical.getDeviceMaxComputeUnits(), types);
     }
@@ -150,6 +154,12 @@ final class Runtime {
             case "opencl" -> "TornadoVM OpenCL (" + device.getDeviceOpenCLCVersion().strip() + ")";
             default -> "TornadoVM " + language.toUpperCase(Locale.ROOT);
         };
+    }
+
+    /** The platform, with the driver's version if the device's details tell it. */
+    static String driver(String platform, String details) {
+        Matcher version = DRIVER_VERSION.matcher(details);
+        return version.find() ? platform + " " + version.group(1) : platform;
     }
 
     /** TornadoVM does not tell the vendor, but platforms and devices are named after it. */
