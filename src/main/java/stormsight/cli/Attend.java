@@ -309,8 +309,10 @@ final class Attend implements Runnable {
             for (Direction direction : Direction.values()) {
                 if (reading.words(direction).contains(word)) {
                     AttentionReading.Patch peak = reading.peak(direction, word);
-                    entry.put(direction.name().toLowerCase(Locale.ROOT),
-                            Map.of("share", reading.share(direction, word), "peak_patch", List.of(peak.row(), peak.column())));
+                    Map<String, Object> read = new LinkedHashMap<>();
+                    read.put("share", reading.share(direction, word));
+                    read.put("peak_patch", List.of(peak.row(), peak.column()));
+                    entry.put(direction.name().toLowerCase(Locale.ROOT), read);
                 }
             }
             words.add(entry);

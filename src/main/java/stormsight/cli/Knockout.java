@@ -350,8 +350,12 @@ final class Knockout implements Runnable {
                 object.put("base_token", result.baseToken().orElse(""));
                 object.put("p_base", result.pBase());
                 Map<String, Object> measured = new LinkedHashMap<>();
-                result.pKo().forEach((flow, probabilities) ->
-                        measured.put(flow, Map.of("p_ko", probabilities, "percent_change", result.percent(flow))));
+                result.pKo().forEach((flow, probabilities) -> {
+                    Map<String, double[]> change = new LinkedHashMap<>();
+                    change.put("p_ko", probabilities);
+                    change.put("percent_change", result.percent(flow));
+                    measured.put(flow, change);
+                });
                 object.put("flows", measured);
                 object.put("left_out", result.leftOut());
             }

@@ -210,8 +210,13 @@ final class Lens implements Runnable {
         @Override
         public Map<String, Object> measured(LensResult result) {
             Map<String, Object> curves = new LinkedHashMap<>();
-            result.tokens().forEach((name, token) -> curves.put(name,
-                    Map.of("token", token, "probability", result.raw().get(name), "probability_normed", result.normed().get(name))));
+            result.tokens().forEach((name, token) -> {
+                Map<String, Object> curve = new LinkedHashMap<>();
+                curve.put("token", token);
+                curve.put("probability", result.raw().get(name));
+                curve.put("probability_normed", result.normed().get(name));
+                curves.put(name, curve);
+            });
             return Map.of("curves", curves);
         }
     }
