@@ -24,6 +24,7 @@ import uk.ac.manchester.tornado.api.TornadoExecutionResult;
 import uk.ac.manchester.tornado.api.enums.DataTransferMode;
 import uk.ac.manchester.tornado.api.enums.ProfilerMode;
 import uk.ac.manchester.tornado.api.exceptions.TornadoExecutionPlanException;
+import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
 /**
@@ -168,7 +169,7 @@ final class GraphExecutor implements Executor {
         for (int i = 1; i < members.size(); i++) {
             try {
                 plan.withGraph(i).withPreCompilation();
-            } catch (RuntimeException e) {
+            } catch (RuntimeException | TornadoInternalError e) {
                 throw failure(i, describe(members.get(i).graph.getTaskGraphName()), e);
             }
             // A result shows the plan's selected graph, whatever ran when it was made; compiling makes none of its own.
@@ -197,7 +198,7 @@ final class GraphExecutor implements Executor {
                     taskTimes.add(last.getProfilerResult());
                 }
             }
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | TornadoInternalError e) {
             throw failure(graph, what, e);
         }
     }
@@ -208,7 +209,7 @@ final class GraphExecutor implements Executor {
     }
 
     /** What failed, by the task that TornadoVM names if it could not be compiled. */
-    private BackendException failure(int graph, String what, RuntimeException e) {
+    private BackendException failure(int graph, String what, Throwable e) {
         String message = String.valueOf(e.getMessage());
         String name = members.get(graph).graph.getTaskGraphName();
         for (Lowering.Lowered program : lowered.values()) {

@@ -35,8 +35,9 @@ final class Runtime {
 
     /** Drivers of one device, the better ones first: those that know more of its types and instructions. */
     private static final List<String> LANGUAGES = List.of("cuda", "ptx", "opencl");
-    /** The driver's version in TornadoVM's description of a device; not all backends give it. */
-    private static final Pattern DRIVER = Pattern.compile("Driver version *: *(\\S+)");
+    /** TornadoVM tells a driver's version nowhere but in a text for people, and some of its backends not there either. */
+    private static final Pattern DRIVER_VERSION = Pattern.compile("^Driver version *: *(\\S.*)$", Pattern.MULTILINE);
+
     private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
     private static List<Device> devices;
@@ -136,11 +137,9 @@ final class Runtime {
             types.add(DType.BF16);
         }
         String platform = device.getPlatformName();
-        Matcher driver = DRIVER.matcher(details);
-        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device),
-                driver.find() ? platform + " " + driver.group(1) : platform, kind(device.getDeviceType()), device.getMaxGlobalMemory(),
-                physical.getDeviceLocalMemorySize(), physical.getDeviceMaxAllocationSize(), physical.getMaxThreadsPerBlock(),
-                physical.getDeviceMaxComputeUnits(), types);
+        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), driver(platform, details),
+                kind(device.getDeviceType()), device.getMaxGlobalMemory(), physical.getDeviceLocalMemorySize(),
+                physical.getDeviceMaxAllocationSize(), physical.getMaxThreadsPerBlock(), physical.getDeviceMaxComputeUnits(), types);
     }
 
     private static DeviceInfo.Kind kind(TornadoDeviceType type) {
@@ -156,6 +155,12 @@ final class Runtime {
             case "opencl" -> "TornadoVM OpenCL (" + device.getDeviceOpenCLCVersion().strip() + ")";
             default -> "TornadoVM " + language.toUpperCase(Locale.ROOT);
         };
+    }
+
+    /** The platform, with the driver's version if the device's details tell it. */
+    static String driver(String platform, String details) {
+        Matcher version = DRIVER_VERSION.matcher(details);
+        return version.find() ? platform + " " + version.group(1) : platform;
     }
 
     /** TornadoVM does not tell the vendor, but platforms and devices are named after it. */

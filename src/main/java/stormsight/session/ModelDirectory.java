@@ -65,7 +65,7 @@ public final class ModelDirectory implements AutoCloseable {
             // A real tokenizer takes longer to read than all the rest, and encode does not need it.
             CompletableFuture<Tokenizer> tokenizer = CompletableFuture.supplyAsync(() -> tokenizer(tokenizerFile, config));
             return new ModelDirectory(path, config, checkpoint, tokenizer, preprocessing);
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             checkpoint.close();
             throw e;
         }
@@ -73,17 +73,20 @@ public final class ModelDirectory implements AutoCloseable {
 
     private static Tokenizer tokenizer(Path file, PaliGemmaConfig config) {
         Tokenizer tokenizer = Tokenizer.open(file);
-        if (tokenizer.size() > config.text().vocabularySize()) {
+        try {
+            if (tokenizer.size() > config.text().vocabularySize()) {
+                throw new CheckpointException(file, tokenizer.size() + " tokens, but the embedding table has "
+                        + config.text().vocabularySize() + " rows");
+            }
+            int image = tokenizer.require("<image>");
+            if (image != config.imageTokenId()) {
+                throw new CheckpointException(file, "<image> is token " + image + ", but config.json says " + config.imageTokenId());
+            }
+            return tokenizer;
+        } catch (RuntimeException | Error e) {
             tokenizer.close();
-            throw new CheckpointException(file, tokenizer.size() + " tokens, but the embedding table has "
-                    + config.text().vocabularySize() + " rows");
+            throw e;
         }
-        int image = tokenizer.require("<image>");
-        if (image != config.imageTokenId()) {
-            tokenizer.close();
-            throw new CheckpointException(file, "<image> is token " + image + ", but config.json says " + config.imageTokenId());
-        }
-        return tokenizer;
     }
 
     /** From preprocessor_config.json, or processor_config.json as transformers 5 writes it, or the values of all published checkpoints. */
@@ -204,12 +207,11 @@ public final class ModelDirectory implements AutoCloseable {
 
     @Override
     public void close() {
-        tokenizer.handle((opened, _) -> {
+        try (checkpoint) {
+            Tokenizer opened = tokenizer.exceptionally(_ -> null).join();
             if (opened != null) {
                 opened.close();
             }
-            return null;
-        }).join();
-        checkpoint.close();
+        }
     }
 }
