@@ -74,7 +74,12 @@ final class Lowering {
 
     /** Floats of {@link Tasks#scratch} that the kernels of an operation need. */
     static int scratch(Op op) {
-        return op instanceof Op.Sample sample ? Sample.scratch(sample) : 0;
+        return switch (op) {
+            case Op.Sample sample -> Sample.scratch(sample);
+            case Op.Attention attention -> Attention.scratch(attention);
+            case Op.BlockedAttention blocked -> Attention.scratch(blocked.attention());
+            default -> 0;
+        };
     }
 
     /** The launch geometry of all tasks. */
