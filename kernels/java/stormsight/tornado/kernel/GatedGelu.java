@@ -26,7 +26,6 @@ public final class GatedGelu {
     private static final int PANEL_ROWS = 320;
     private static final int PANEL_DEPTH = 256;
 
-    private static final int VECTOR_LANES = 128;
     private static final int VECTOR_ROWS = 2;
 
     private static final int CPU_ITEMS = 8;
@@ -54,11 +53,12 @@ public final class GatedGelu {
                             gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), columns, outputs));
         } else if (capacity == 1) {
+            int lanes = MatMul.vectorLanes(2 * outputs, columns);
             tasks.task("GatedGelu.vector" + type,
-                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, 2 * VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
+                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, 2 * VECTOR_ROWS * lanes * Float.BYTES),
                     (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.words(),
                             gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
-                            gate.factorStride(), columns, outputs));
+                            gate.factorStride(), columns, outputs, lanes));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("GatedGelu.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * WIDTH * Float.BYTES),
@@ -232,82 +232,86 @@ public final class GatedGelu {
     }
 
     /**
-     * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group of 128 lanes handles 2 rows m of both weights; consecutive
-     * lanes read consecutive words.
+     * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group handles 2 rows m of both weights; consecutive lanes read
+     * consecutive words.
      */
     public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords,
             FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors, FloatArray out,
-            int type, int stride, int factorStride, int columns, int outputs) {
+            int type, int stride, int factorStride, int columns, int outputs, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
-        float[] parts = context.allocateFloatLocalArray(2 * VECTOR_ROWS * VECTOR_LANES);
+        float[] parts = context.allocateFloatLocalArray(2 * VECTOR_ROWS * lanes);
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int limit = run * outputs;
-        int end = run * columns;
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-        // Rows past the last are computed again and never stored.
-        int second = TornadoMath.min(first + 1, outputs - 1);
-        int w0 = layer * stride + first * columns;
-        int w1 = layer * stride + second * columns;
-        int s0 = layer * factorStride + first * scalesPerRow;
-        int s1 = layer * factorStride + second * scalesPerRow;
+        int w = layer * stride + first * columns;
+        int scale = layer * factorStride + first * scalesPerRow;
+        // As in MatMul.vector: a row past the last is computed again and never stored.
+        int d = outputs % VECTOR_ROWS == 0 ? 1 : TornadoMath.min(1, outputs - 1 - first);
         float gate0 = 0;
         float gate1 = 0;
         float up0 = 0;
         float up1 = 0;
         if (Weight.pairs(type, columns)) {
-            for (int k = 2 * lane; k < end; k += 2 * VECTOR_LANES) {
-                float x0 = x.get(k);
-                float x1 = x.get(k + 1);
-                int gatePair0 = gateWords.get((w0 + k) >> 1);
-                int gatePair1 = gateWords.get((w1 + k) >> 1);
-                int upPair0 = upWords.get((w0 + k) >> 1);
-                int upPair1 = upWords.get((w1 + k) >> 1);
+            int end = run * (columns / 2);
+            for (int j = lane; j < end; j += lanes) {
+                float x0 = x.get(2 * j);
+                float x1 = x.get(2 * j + 1);
+                int at = w / 2 + j;
+                int gatePair0 = gateWords.get(at);
+                int gatePair1 = gateWords.get(at + d * (columns / 2));
+                int upPair0 = upWords.get(at);
+                int upPair1 = upWords.get(at + d * (columns / 2));
                 gate0 += x0 * Weight.half(type, gatePair0, gateFactors) + x1 * Weight.half(type, gatePair0 >> 16, gateFactors);
                 gate1 += x0 * Weight.half(type, gatePair1, gateFactors) + x1 * Weight.half(type, gatePair1 >> 16, gateFactors);
                 up0 += x0 * Weight.half(type, upPair0, upFactors) + x1 * Weight.half(type, upPair0 >> 16, upFactors);
                 up1 += x0 * Weight.half(type, upPair1, upFactors) + x1 * Weight.half(type, upPair1 >> 16, upFactors);
             }
         } else if (Weight.fours(type, columns)) {
-            for (int k = 4 * lane; k < end; k += 4 * VECTOR_LANES) {
-                float x0 = x.get(k);
-                float x1 = x.get(k + 1);
-                float x2 = x.get(k + 2);
-                float x3 = x.get(k + 3);
-                int b = k / DType.Q8_BLOCK;
-                gate0 += gateFactors.get(s0 + b) * Weight.fourProducts(gateWords.get((w0 + k) >> 2), x0, x1, x2, x3);
-                gate1 += gateFactors.get(s1 + b) * Weight.fourProducts(gateWords.get((w1 + k) >> 2), x0, x1, x2, x3);
-                up0 += upFactors.get(s0 + b) * Weight.fourProducts(upWords.get((w0 + k) >> 2), x0, x1, x2, x3);
-                up1 += upFactors.get(s1 + b) * Weight.fourProducts(upWords.get((w1 + k) >> 2), x0, x1, x2, x3);
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                float x0 = x.get(4 * j);
+                float x1 = x.get(4 * j + 1);
+                float x2 = x.get(4 * j + 2);
+                float x3 = x.get(4 * j + 3);
+                int at = w / 4 + j;
+                int next = at + d * (columns / 4);
+                int b = scale + j / (DType.Q8_BLOCK / 4);
+                int nextB = b + d * scalesPerRow;
+                gate0 += gateFactors.get(b) * Weight.fourProducts(gateWords.get(at), x0, x1, x2, x3);
+                gate1 += gateFactors.get(nextB) * Weight.fourProducts(gateWords.get(next), x0, x1, x2, x3);
+                up0 += upFactors.get(b) * Weight.fourProducts(upWords.get(at), x0, x1, x2, x3);
+                up1 += upFactors.get(nextB) * Weight.fourProducts(upWords.get(next), x0, x1, x2, x3);
             }
         } else {
-            for (int k = lane; k < end; k += VECTOR_LANES) {
+            int end = run * columns;
+            for (int k = lane; k < end; k += lanes) {
                 float xk = x.get(k);
-                int b = k / DType.Q8_BLOCK;
-                gate0 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w0 + k, s0 + b);
-                gate1 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w1 + k, s1 + b);
-                up0 += xk * Weight.at(type, upF32, upWords, upFactors, w0 + k, s0 + b);
-                up1 += xk * Weight.at(type, upF32, upWords, upFactors, w1 + k, s1 + b);
+                int b = scale + k / DType.Q8_BLOCK;
+                gate0 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k, b);
+                gate1 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k + d * columns, b + d * scalesPerRow);
+                up0 += xk * Weight.at(type, upF32, upWords, upFactors, w + k, b);
+                up1 += xk * Weight.at(type, upF32, upWords, upFactors, w + k + d * columns, b + d * scalesPerRow);
             }
         }
         parts[lane] = gate0;
-        parts[VECTOR_LANES + lane] = gate1;
-        parts[2 * VECTOR_LANES + lane] = up0;
-        parts[3 * VECTOR_LANES + lane] = up1;
-        for (int reach = VECTOR_LANES / 2; reach > 0; reach /= 2) {
+        parts[lanes + lane] = gate1;
+        parts[2 * lanes + lane] = up0;
+        parts[3 * lanes + lane] = up1;
+        for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
                 parts[lane] += parts[lane + reach];
-                parts[VECTOR_LANES + lane] += parts[VECTOR_LANES + lane + reach];
-                parts[2 * VECTOR_LANES + lane] += parts[2 * VECTOR_LANES + lane + reach];
-                parts[3 * VECTOR_LANES + lane] += parts[3 * VECTOR_LANES + lane + reach];
+                parts[lanes + lane] += parts[lanes + lane + reach];
+                parts[2 * lanes + lane] += parts[2 * lanes + lane + reach];
+                parts[3 * lanes + lane] += parts[3 * lanes + lane + reach];
             }
         }
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
-            out.set(output, MatMul.gelu(parts[lane * VECTOR_LANES]) * parts[(2 + lane) * VECTOR_LANES]);
+            out.set(output, MatMul.gelu(parts[lane * lanes]) * parts[(2 + lane) * lanes]);
         }
     }
 

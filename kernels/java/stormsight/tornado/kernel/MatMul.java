@@ -35,8 +35,7 @@ public final class MatMul {
     private static final int PANEL_ROWS = 320;
     private static final int PANEL_DEPTH = 256;
 
-    /** Lanes and rows of w of a group of {@link #vector}. */
-    private static final int VECTOR_LANES = 128;
+    /** Rows of w of a group of {@link #vector}. */
     private static final int VECTOR_ROWS = 4;
 
     /**
@@ -71,11 +70,12 @@ public final class MatMul {
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
                             epilogue));
         } else if (capacity == 1) {
+            int lanes = vectorLanes(outputs, columns);
             tasks.task("MatMul.vector" + type,
-                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
+                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, VECTOR_ROWS * lanes * Float.BYTES),
                     (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
-                            epilogue));
+                            epilogue, lanes));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("MatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
@@ -89,6 +89,18 @@ public final class MatMul {
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
                             outputs, epilogue));
         }
+    }
+
+    /**
+     * Lanes of a group of {@link #vector}. Memory is read at full speed only while enough of it is under way, some megabytes on a large GPU: few rows take many
+     * lanes each, as far as there are columns for them.
+     */
+    static int vectorLanes(int outputs, int columns) {
+        int lanes = outputs > 8192 ? 128 : outputs > 1024 ? 256 : 512;
+        while (lanes > 64 && lanes * 4 > columns) {
+            lanes /= 2;
+        }
+        return lanes;
     }
 
     /** {@code 0.5 v (1 + tanh(u)) = v / (1 + exp(-2u))}, which neither cancels for negative v nor needs a tanh. */
@@ -256,88 +268,91 @@ public final class MatMul {
         }
     }
 
-    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group of 128 lanes handles 4 rows m of w; consecutive lanes read consecutive words. */
+    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group handles 4 rows m of w; consecutive lanes read consecutive words. */
     public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int columns, int outputs, int epilogue) {
+            int biasStride, int outStride, int columns, int outputs, int epilogue, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
-        float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * VECTOR_LANES);
+        float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * lanes);
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int limit = run * outputs;
-        int end = run * columns;
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-        // Rows past the last are computed again and never stored.
-        int m1 = TornadoMath.min(first + 1, outputs - 1);
-        int m2 = TornadoMath.min(first + 2, outputs - 1);
-        int m3 = TornadoMath.min(first + 3, outputs - 1);
-        int w0 = layer * stride + first * columns;
-        int w1 = layer * stride + m1 * columns;
-        int w2 = layer * stride + m2 * columns;
-        int w3 = layer * stride + m3 * columns;
-        int s0 = layer * factorStride + first * scalesPerRow;
-        int s1 = layer * factorStride + m1 * scalesPerRow;
-        int s2 = layer * factorStride + m2 * scalesPerRow;
-        int s3 = layer * factorStride + m3 * scalesPerRow;
+        int w = layer * stride + first * columns;
+        int scale = layer * factorStride + first * scalesPerRow;
+        // Rows past the last are computed again and never stored. Where there are none, distances are constants of the code that reads.
+        int d1 = distance(first, 1, outputs);
+        int d2 = distance(first, 2, outputs);
+        int d3 = distance(first, 3, outputs);
         float sum0 = 0;
         float sum1 = 0;
         float sum2 = 0;
         float sum3 = 0;
         if (Weight.pairs(type, columns)) {
-            for (int k = 2 * lane; k < end; k += 2 * VECTOR_LANES) {
-                float x0 = x.get(k);
-                float x1 = x.get(k + 1);
-                int pair0 = words.get((w0 + k) >> 1);
-                int pair1 = words.get((w1 + k) >> 1);
-                int pair2 = words.get((w2 + k) >> 1);
-                int pair3 = words.get((w3 + k) >> 1);
+            int end = run * (columns / 2);
+            for (int j = lane; j < end; j += lanes) {
+                float x0 = x.get(2 * j);
+                float x1 = x.get(2 * j + 1);
+                int at = w / 2 + j;
+                int pair0 = words.get(at);
+                int pair1 = words.get(at + d1 * (columns / 2));
+                int pair2 = words.get(at + d2 * (columns / 2));
+                int pair3 = words.get(at + d3 * (columns / 2));
                 sum0 += x0 * Weight.half(type, pair0, factors) + x1 * Weight.half(type, pair0 >> 16, factors);
                 sum1 += x0 * Weight.half(type, pair1, factors) + x1 * Weight.half(type, pair1 >> 16, factors);
                 sum2 += x0 * Weight.half(type, pair2, factors) + x1 * Weight.half(type, pair2 >> 16, factors);
                 sum3 += x0 * Weight.half(type, pair3, factors) + x1 * Weight.half(type, pair3 >> 16, factors);
             }
         } else if (Weight.fours(type, columns)) {
-            for (int k = 4 * lane; k < end; k += 4 * VECTOR_LANES) {
-                float x0 = x.get(k);
-                float x1 = x.get(k + 1);
-                float x2 = x.get(k + 2);
-                float x3 = x.get(k + 3);
-                int b = k / DType.Q8_BLOCK;
-                sum0 += factors.get(s0 + b) * Weight.fourProducts(words.get((w0 + k) >> 2), x0, x1, x2, x3);
-                sum1 += factors.get(s1 + b) * Weight.fourProducts(words.get((w1 + k) >> 2), x0, x1, x2, x3);
-                sum2 += factors.get(s2 + b) * Weight.fourProducts(words.get((w2 + k) >> 2), x0, x1, x2, x3);
-                sum3 += factors.get(s3 + b) * Weight.fourProducts(words.get((w3 + k) >> 2), x0, x1, x2, x3);
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                float x0 = x.get(4 * j);
+                float x1 = x.get(4 * j + 1);
+                float x2 = x.get(4 * j + 2);
+                float x3 = x.get(4 * j + 3);
+                int at = w / 4 + j;
+                int b = scale + j / (DType.Q8_BLOCK / 4);
+                sum0 += factors.get(b) * Weight.fourProducts(words.get(at), x0, x1, x2, x3);
+                sum1 += factors.get(b + d1 * scalesPerRow) * Weight.fourProducts(words.get(at + d1 * (columns / 4)), x0, x1, x2, x3);
+                sum2 += factors.get(b + d2 * scalesPerRow) * Weight.fourProducts(words.get(at + d2 * (columns / 4)), x0, x1, x2, x3);
+                sum3 += factors.get(b + d3 * scalesPerRow) * Weight.fourProducts(words.get(at + d3 * (columns / 4)), x0, x1, x2, x3);
             }
         } else {
-            for (int k = lane; k < end; k += VECTOR_LANES) {
+            int end = run * columns;
+            for (int k = lane; k < end; k += lanes) {
                 float xk = x.get(k);
-                int b = k / DType.Q8_BLOCK;
-                sum0 += xk * Weight.at(type, f32, words, factors, w0 + k, s0 + b);
-                sum1 += xk * Weight.at(type, f32, words, factors, w1 + k, s1 + b);
-                sum2 += xk * Weight.at(type, f32, words, factors, w2 + k, s2 + b);
-                sum3 += xk * Weight.at(type, f32, words, factors, w3 + k, s3 + b);
+                int b = scale + k / DType.Q8_BLOCK;
+                sum0 += xk * Weight.at(type, f32, words, factors, w + k, b);
+                sum1 += xk * Weight.at(type, f32, words, factors, w + k + d1 * columns, b + d1 * scalesPerRow);
+                sum2 += xk * Weight.at(type, f32, words, factors, w + k + d2 * columns, b + d2 * scalesPerRow);
+                sum3 += xk * Weight.at(type, f32, words, factors, w + k + d3 * columns, b + d3 * scalesPerRow);
             }
         }
         parts[lane] = sum0;
-        parts[VECTOR_LANES + lane] = sum1;
-        parts[2 * VECTOR_LANES + lane] = sum2;
-        parts[3 * VECTOR_LANES + lane] = sum3;
-        for (int reach = VECTOR_LANES / 2; reach > 0; reach /= 2) {
+        parts[lanes + lane] = sum1;
+        parts[2 * lanes + lane] = sum2;
+        parts[3 * lanes + lane] = sum3;
+        for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
                 parts[lane] += parts[lane + reach];
-                parts[VECTOR_LANES + lane] += parts[VECTOR_LANES + lane + reach];
-                parts[2 * VECTOR_LANES + lane] += parts[2 * VECTOR_LANES + lane + reach];
-                parts[3 * VECTOR_LANES + lane] += parts[3 * VECTOR_LANES + lane + reach];
+                parts[lanes + lane] += parts[lanes + lane + reach];
+                parts[2 * lanes + lane] += parts[2 * lanes + lane + reach];
+                parts[3 * lanes + lane] += parts[3 * lanes + lane + reach];
             }
         }
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
             out.set(layer * outStride + output,
-                    finish(parts[lane * VECTOR_LANES], bias, residual, layer * biasStride + output, output, epilogue));
+                    finish(parts[lane * lanes], bias, residual, layer * biasStride + output, output, epilogue));
         }
+    }
+
+    /** How many rows row {@code first + n} of a group of {@link #vector} is from the first one; the last row stands in for those past it. */
+    static int distance(int first, int n, int outputs) {
+        return outputs % VECTOR_ROWS == 0 ? n : TornadoMath.min(n, outputs - 1 - first);
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 8 sums that become one vector. */
