@@ -27,6 +27,7 @@ import uk.ac.manchester.tornado.api.WorkerGrid2D;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * Turns programs into task graphs. Identical layers become one graph that runs once a layer, or, unrolled, tasks of their own; what runs once is joined
@@ -230,8 +231,8 @@ final class Lowering {
         }
 
         @Override
-        public IntArray words(Tensor tensor) {
-            return (IntArray) residency.array(tensor, section.chunk);
+        public LongArray words(Tensor tensor) {
+            return (LongArray) residency.array(tensor, section.chunk);
         }
 
         @Override
@@ -252,6 +253,11 @@ final class Lowering {
         @Override
         public IntArray noInts() {
             return residency.noInts();
+        }
+
+        @Override
+        public LongArray noLongs() {
+            return residency.noLongs();
         }
 
         @Override

@@ -20,6 +20,7 @@ import stormsight.program.Tensor;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
 /**
@@ -81,6 +82,7 @@ final class Residency implements AutoCloseable {
     private final StepBuffer step = new StepBuffer();
     private final FloatArray none = new FloatArray(1);
     private final IntArray noInts = new IntArray(1);
+    private final LongArray noLongs = new LongArray(1);
     private final ByteArray noBytes = new ByteArray(4);
     private final IntArray anchor = new IntArray(1);
     private final FloatArray bf16Table = new FloatArray(512);
@@ -116,7 +118,7 @@ final class Residency implements AutoCloseable {
         DecodeTables.fillF16(f16Table);
         scratch = new FloatArray(programs.stream().flatMap(program -> program.segments().stream())
                 .flatMap(segment -> segment.ops().stream()).mapToInt(Lowering::scratch).max().orElse(0) + 1);
-        List.of(none, noInts, noBytes, anchor, bf16Table, f16Table, scratch).forEach(this::kept);
+        List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table, scratch).forEach(this::kept);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
@@ -197,8 +199,11 @@ final class Residency implements AutoCloseable {
     private TornadoNativeArray array(Tensor tensor, int first, int layers) {
         Shape shape = tensor.shape();
         long layerBytes = tensor.dtype() == DType.Q8 ? shape.elements() : tensor.dtype().bytes(shape);
-        // Whole words, also where the elements are smaller.
-        long bytes = HEADER + Math.ceilDiv(layerBytes * layers, Integer.BYTES) * Integer.BYTES;
+        long bytes = HEADER + layerBytes * layers;
+        if (tensor.kind() == Tensor.Kind.WEIGHT) {
+            // Elements may be packed in words: whole ones.
+            bytes = Math.ceilDiv(bytes, Long.BYTES) * Long.BYTES;
+        }
         switch (tensor.kind()) {
             case INPUT, OUTPUT -> {
                 TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(arena, bytes));
@@ -250,7 +255,8 @@ final class Residency implements AutoCloseable {
     private static TornadoNativeArray wrap(DType dtype, MemorySegment memory) {
         return switch (dtype) {
             case F32 -> FloatArray.fromSegmentShallow(memory);
-            case I32, F16, BF16, Q8 -> IntArray.fromSegmentShallow(memory);
+            case I32 -> IntArray.fromSegmentShallow(memory);
+            case F16, BF16, Q8 -> LongArray.fromSegmentShallow(memory);
             case U8 -> ByteArray.fromSegmentShallow(memory);
         };
     }
@@ -296,6 +302,10 @@ final class Residency implements AutoCloseable {
 
     IntArray noInts() {
         return noInts;
+    }
+
+    LongArray noLongs() {
+        return noLongs;
     }
 
     ByteArray noBytes() {

@@ -6,6 +6,7 @@ import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * What a kernel family needs to put an operation into a graph: arrays for tensors, and a place to add tasks.
@@ -29,8 +30,8 @@ public interface Tasks {
     /** An I32 tensor. */
     IntArray ints(Tensor tensor);
 
-    /** The elements of an F16, BF16 or Q8 tensor, without scales: two or four in a word, the first one in the lowest bits. */
-    IntArray words(Tensor tensor);
+    /** The elements of an F16, BF16 or Q8 tensor, without scales: four or eight in a word, the first one in the lowest bits. */
+    LongArray words(Tensor tensor);
 
     /** A U8 tensor. */
     ByteArray bytes(Tensor tensor);
@@ -43,6 +44,9 @@ public interface Tasks {
 
     /** As {@link #none}. */
     IntArray noInts();
+
+    /** As {@link #none}. */
+    LongArray noLongs();
 
     /** As {@link #none}. */
     ByteArray noBytes();

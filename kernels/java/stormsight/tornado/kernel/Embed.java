@@ -9,6 +9,7 @@ import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /** Rows of a table, or of image features, by id. */
 public final class Embed {
@@ -29,7 +30,7 @@ public final class Embed {
     }
 
     /** {@code out[i, c] = scale * table[id, c]}, or {@code features[-1 - id, c]} for a negative id. An item handles one element. */
-    public static void embed(KernelContext context, IntArray step, IntArray ids, FloatArray f32, IntArray words,
+    public static void embed(KernelContext context, IntArray step, IntArray ids, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray features, FloatArray out, int type, int stride, int factorStride, int featuresStride,
             int outStride, int capacity, int columns, float scale) {
         int item = context.globalIdx;

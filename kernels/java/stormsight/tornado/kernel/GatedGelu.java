@@ -9,6 +9,7 @@ import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * {@code out = gelu(x . transpose(gate)) * (x . transpose(up))}: both products run side by side, so that x is read once and neither product is stored. The
@@ -78,8 +79,8 @@ public final class GatedGelu {
      * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64
      * columns m; groups of the same columns follow one another.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords,
-            FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors, FloatArray out,
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int capacity, int columns, int outputs) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
@@ -160,8 +161,8 @@ public final class GatedGelu {
      * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 8 columns m for up to 320
      * rows i, as in {@link MatMul#panel}: a vector holds one column of 8 rows of gate, then of the same rows of up.
      */
-    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords,
-            FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors, FloatArray out,
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int capacity, int columns, int outputs) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
@@ -235,8 +236,8 @@ public final class GatedGelu {
      * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group handles 2 rows m of both weights; consecutive lanes read
      * consecutive words.
      */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords,
-            FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors, FloatArray out,
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int columns, int outputs, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
@@ -253,22 +254,7 @@ public final class GatedGelu {
         float gate1 = 0;
         float up0 = 0;
         float up1 = 0;
-        if (Weight.pairs(type, columns)) {
-            int end = run * (columns / 2);
-            for (int j = lane; j < end; j += lanes) {
-                float x0 = x.get(2 * j);
-                float x1 = x.get(2 * j + 1);
-                int at = w / 2 + j;
-                int gatePair0 = gateWords.get(at);
-                int gatePair1 = gateWords.get(at + d * (columns / 2));
-                int upPair0 = upWords.get(at);
-                int upPair1 = upWords.get(at + d * (columns / 2));
-                gate0 += x0 * Weight.half(type, gatePair0, gateFactors) + x1 * Weight.half(type, gatePair0 >> 16, gateFactors);
-                gate1 += x0 * Weight.half(type, gatePair1, gateFactors) + x1 * Weight.half(type, gatePair1 >> 16, gateFactors);
-                up0 += x0 * Weight.half(type, upPair0, upFactors) + x1 * Weight.half(type, upPair0 >> 16, upFactors);
-                up1 += x0 * Weight.half(type, upPair1, upFactors) + x1 * Weight.half(type, upPair1 >> 16, upFactors);
-            }
-        } else if (Weight.fours(type, columns)) {
+        if (Weight.fours(type, columns)) {
             int end = run * (columns / 4);
             for (int j = lane; j < end; j += lanes) {
                 float x0 = x.get(4 * j);
@@ -276,13 +262,32 @@ public final class GatedGelu {
                 float x2 = x.get(4 * j + 2);
                 float x3 = x.get(4 * j + 3);
                 int at = w / 4 + j;
-                int next = at + d * (columns / 4);
+                long gateWord0 = gateWords.get(at);
+                long gateWord1 = gateWords.get(at + d * (columns / 4));
+                long upWord0 = upWords.get(at);
+                long upWord1 = upWords.get(at + d * (columns / 4));
+                gate0 += Weight.products(type, gateWord0, gateFactors, x0, x1, x2, x3);
+                gate1 += Weight.products(type, gateWord1, gateFactors, x0, x1, x2, x3);
+                up0 += Weight.products(type, upWord0, upFactors, x0, x1, x2, x3);
+                up1 += Weight.products(type, upWord1, upFactors, x0, x1, x2, x3);
+            }
+        } else if (Weight.eights(type, columns)) {
+            // As in MatMul.vector: half a word a lane.
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                float x0 = x.get(4 * j);
+                float x1 = x.get(4 * j + 1);
+                float x2 = x.get(4 * j + 2);
+                float x3 = x.get(4 * j + 3);
+                int at = w / 8 + j / 2;
+                int next = at + d * (columns / 8);
+                int shift = (j & 1) << 5;
                 int b = scale + j / (DType.Q8_BLOCK / 4);
                 int nextB = b + d * scalesPerRow;
-                gate0 += gateFactors.get(b) * Weight.fourProducts(gateWords.get(at), x0, x1, x2, x3);
-                gate1 += gateFactors.get(nextB) * Weight.fourProducts(gateWords.get(next), x0, x1, x2, x3);
-                up0 += upFactors.get(b) * Weight.fourProducts(upWords.get(at), x0, x1, x2, x3);
-                up1 += upFactors.get(nextB) * Weight.fourProducts(upWords.get(next), x0, x1, x2, x3);
+                gate0 += gateFactors.get(b) * Weight.products((int) (gateWords.get(at) >> shift), x0, x1, x2, x3);
+                gate1 += gateFactors.get(nextB) * Weight.products((int) (gateWords.get(next) >> shift), x0, x1, x2, x3);
+                up0 += upFactors.get(b) * Weight.products((int) (upWords.get(at) >> shift), x0, x1, x2, x3);
+                up1 += upFactors.get(nextB) * Weight.products((int) (upWords.get(next) >> shift), x0, x1, x2, x3);
             }
         } else {
             int end = run * columns;
@@ -316,7 +321,7 @@ public final class GatedGelu {
     }
 
     /** {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, IntArray gateWords, FloatArray gateFactors, FloatArray upF32, IntArray upWords, FloatArray upFactors,
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords, FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors,
             FloatArray out, int type, int stride, int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int output = context.globalIdx;

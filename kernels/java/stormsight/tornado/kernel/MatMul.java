@@ -9,6 +9,7 @@ import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * {@code out = residual + activation(x . transpose(w) + bias)}: for many rows by blocks whose operands are shared through local memory, for one row
@@ -129,7 +130,7 @@ public final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m; groups of the same columns follow
      * one another, so that w is read from memory once.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -201,7 +202,7 @@ public final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group is one item and handles 16 columns m for up to 320 rows i: it decodes 256 columns
      * of those rows of w at a time, transposed, so that a vector holds one column of 16 rows, and adds them to the sums of all rows i.
      */
-    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -269,7 +270,7 @@ public final class MatMul {
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group handles 4 rows m of w; consecutive lanes read consecutive words. */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int columns, int outputs, int epilogue, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
@@ -289,22 +290,7 @@ public final class MatMul {
         float sum1 = 0;
         float sum2 = 0;
         float sum3 = 0;
-        if (Weight.pairs(type, columns)) {
-            int end = run * (columns / 2);
-            for (int j = lane; j < end; j += lanes) {
-                float x0 = x.get(2 * j);
-                float x1 = x.get(2 * j + 1);
-                int at = w / 2 + j;
-                int pair0 = words.get(at);
-                int pair1 = words.get(at + d1 * (columns / 2));
-                int pair2 = words.get(at + d2 * (columns / 2));
-                int pair3 = words.get(at + d3 * (columns / 2));
-                sum0 += x0 * Weight.half(type, pair0, factors) + x1 * Weight.half(type, pair0 >> 16, factors);
-                sum1 += x0 * Weight.half(type, pair1, factors) + x1 * Weight.half(type, pair1 >> 16, factors);
-                sum2 += x0 * Weight.half(type, pair2, factors) + x1 * Weight.half(type, pair2 >> 16, factors);
-                sum3 += x0 * Weight.half(type, pair3, factors) + x1 * Weight.half(type, pair3 >> 16, factors);
-            }
-        } else if (Weight.fours(type, columns)) {
+        if (Weight.fours(type, columns)) {
             int end = run * (columns / 4);
             for (int j = lane; j < end; j += lanes) {
                 float x0 = x.get(4 * j);
@@ -312,11 +298,34 @@ public final class MatMul {
                 float x2 = x.get(4 * j + 2);
                 float x3 = x.get(4 * j + 3);
                 int at = w / 4 + j;
+                long word0 = words.get(at);
+                long word1 = words.get(at + d1 * (columns / 4));
+                long word2 = words.get(at + d2 * (columns / 4));
+                long word3 = words.get(at + d3 * (columns / 4));
+                sum0 += Weight.products(type, word0, factors, x0, x1, x2, x3);
+                sum1 += Weight.products(type, word1, factors, x0, x1, x2, x3);
+                sum2 += Weight.products(type, word2, factors, x0, x1, x2, x3);
+                sum3 += Weight.products(type, word3, factors, x0, x1, x2, x3);
+            }
+        } else if (Weight.eights(type, columns)) {
+            // A lane takes half a word: the other half's numbers would not fit the registers.
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                float x0 = x.get(4 * j);
+                float x1 = x.get(4 * j + 1);
+                float x2 = x.get(4 * j + 2);
+                float x3 = x.get(4 * j + 3);
+                int at = w / 8 + j / 2;
+                int shift = (j & 1) << 5;
                 int b = scale + j / (DType.Q8_BLOCK / 4);
-                sum0 += factors.get(b) * Weight.fourProducts(words.get(at), x0, x1, x2, x3);
-                sum1 += factors.get(b + d1 * scalesPerRow) * Weight.fourProducts(words.get(at + d1 * (columns / 4)), x0, x1, x2, x3);
-                sum2 += factors.get(b + d2 * scalesPerRow) * Weight.fourProducts(words.get(at + d2 * (columns / 4)), x0, x1, x2, x3);
-                sum3 += factors.get(b + d3 * scalesPerRow) * Weight.fourProducts(words.get(at + d3 * (columns / 4)), x0, x1, x2, x3);
+                long word0 = words.get(at);
+                long word1 = words.get(at + d1 * (columns / 8));
+                long word2 = words.get(at + d2 * (columns / 8));
+                long word3 = words.get(at + d3 * (columns / 8));
+                sum0 += factors.get(b) * Weight.products((int) (word0 >> shift), x0, x1, x2, x3);
+                sum1 += factors.get(b + d1 * scalesPerRow) * Weight.products((int) (word1 >> shift), x0, x1, x2, x3);
+                sum2 += factors.get(b + d2 * scalesPerRow) * Weight.products((int) (word2 >> shift), x0, x1, x2, x3);
+                sum3 += factors.get(b + d3 * scalesPerRow) * Weight.products((int) (word3 >> shift), x0, x1, x2, x3);
             }
         } else {
             int end = run * columns;
@@ -356,7 +365,7 @@ public final class MatMul {
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 8 sums that become one vector. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, IntArray words,
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);

@@ -6,15 +6,15 @@ import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
 import uk.ac.manchester.tornado.api.types.BFloat16;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
-import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * The arrays in which a kernel finds a weight matrix of any type, and the leaves that read elements of them. A kernel takes all three
  * and the type as a constant: TornadoVM compiles each task by itself, so only the branch of that type is left in the generated code, and the
  * arrays of other types are never read.
  *
- * <p>Elements of less than 32 bits are packed into words, the first one in the lowest bits: lanes of a GPU read four bytes at a time. An element is
- * found by its index in the whole array, so rows may begin inside of a word.
+ * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits: that is as much as a lane of a GPU can read at a time. An
+ * element is found by its index in the whole array, so rows may begin inside of a word.
  *
  * @param type {@link #F32}, {@link #BF16}, {@link #F16}, {@link #Q8}, or how a device decodes two of them better
  * @param f32 elements of {@link #F32}
@@ -23,7 +23,7 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
  * @param stride elements from one layer to the next, 0 if the weight is no stack
  * @param factorStride scales from one layer to the next, 0 for other types
  */
-record Weight(int type, FloatArray f32, IntArray words, FloatArray factors, int stride, int factorStride) {
+record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int stride, int factorStride) {
     static final int F32 = 0;
     static final int BF16 = 1;
     static final int F16 = 2;
@@ -36,9 +36,9 @@ record Weight(int type, FloatArray f32, IntArray words, FloatArray factors, int 
     static Weight of(Tensor tensor, Tasks tasks) {
         int stride = tasks.stride(tensor);
         FloatArray none = tasks.none();
-        boolean shifts = tasks.device().nativeTypes().contains(DType.BF16);
+        boolean shifts = tasks.language().equals("cuda");
         return switch (tensor.dtype()) {
-            case F32 -> new Weight(F32, tasks.floats(tensor), tasks.noInts(), none, stride, 0);
+            case F32 -> new Weight(F32, tasks.floats(tensor), tasks.noLongs(), none, stride, 0);
             case BF16 -> new Weight(shifts ? BF16_SHIFTED : BF16, none, tasks.words(tensor), shifts ? none : tasks.bf16Table(), stride, 0);
             case F16 -> new Weight(shifts ? F16_SHIFTED : F16, none, tasks.words(tensor), shifts ? none : tasks.f16Table(), stride, 0);
             case Q8 -> new Weight(Q8, none, tasks.words(tensor), tasks.scales(tensor), stride, tasks.scaleStride(tensor));
@@ -57,55 +57,63 @@ record Weight(int type, FloatArray f32, IntArray words, FloatArray factors, int 
         };
     }
 
-    /** Whether rows of that many columns are words of two elements. */
-    static boolean pairs(int type, int columns) {
-        return type != F32 && type != Q8 && columns % 2 == 0;
-    }
-
     /** Whether rows of that many columns are words of four elements. */
     static boolean fours(int type, int columns) {
-        return type == Q8 && columns % 4 == 0;
+        return type != F32 && type != Q8 && columns % 4 == 0;
+    }
+
+    /** Whether rows of that many columns are words of eight elements. */
+    static boolean eights(int type, int columns) {
+        return type == Q8 && columns % 8 == 0;
     }
 
     /**
      * Element {@code index}; for {@link #Q8} without its scale. Kernels multiply by the scale once for all elements that share it, where they can.
      */
-    static float unscaled(int type, FloatArray f32, IntArray words, FloatArray factors, int index) {
+    static float unscaled(int type, FloatArray f32, LongArray words, FloatArray factors, int index) {
         if (type == F32) {
             return f32.get(index);
         } else if (type == Q8) {
-            return q8(words.get(index >> 2), index & 3);
+            return q8((int) (words.get(index >> 3) >> ((index & 7) << 3)));
         } else {
-            return half(type, words.get(index >> 1) >> ((index & 1) << 4), factors);
+            return half(type, (int) (words.get(index >> 2) >> ((index & 3) << 4)), factors);
         }
     }
 
     /** Element {@code index}, whose scale, if it has one, is the factor {@code scaleIndex}. */
-    static float at(int type, FloatArray f32, IntArray words, FloatArray factors, int index, int scaleIndex) {
+    static float at(int type, FloatArray f32, LongArray words, FloatArray factors, int index, int scaleIndex) {
         float value = unscaled(type, f32, words, factors, index);
         return type == Q8 ? value * factors.get(scaleIndex) : value;
     }
 
-    /** Element n of the four in a word, without its scale. */
-    static float q8(int word, int n) {
-        return (word << (24 - (n << 3))) >> 24;
+    /** The four elements of a word of {@link #fours} times four numbers. */
+    static float products(int type, long word, FloatArray factors, float x0, float x1, float x2, float x3) {
+        int low = (int) word;
+        int high = (int) (word >> 32);
+        return x0 * half(type, low, factors) + x1 * half(type, low >> 16, factors) + x2 * half(type, high, factors)
+                + x3 * half(type, high >> 16, factors);
     }
 
-    /** The four elements of a word times four numbers, without their scale. */
-    static float fourProducts(int word, float x0, float x1, float x2, float x3) {
-        return x0 * q8(word, 0) + x1 * q8(word, 1) + x2 * q8(word, 2) + x3 * q8(word, 3);
+    /** Four elements of a word of {@link #eights}, in its lower half, times four numbers, without their scale. */
+    static float products(int half, float x0, float x1, float x2, float x3) {
+        return x0 * q8(half) + x1 * q8(half >> 8) + x2 * q8(half >> 16) + x3 * q8(half >> 24);
     }
 
-    /** The element in the lower half of a word; the upper half, shifted down, is the next one. */
-    static float half(int type, int word, FloatArray factors) {
+    /** The element in the lowest 8 bits, without its scale. */
+    static float q8(int bits) {
+        return (bits << 24) >> 24;
+    }
+
+    /** The element in the lowest 16 bits. */
+    static float half(int type, int bits, FloatArray factors) {
         if (type == BF16) {
-            return bf16(word, factors);
+            return bf16(bits, factors);
         } else if (type == F16) {
-            return f16(word, factors);
+            return f16(bits, factors);
         } else if (type == BF16_SHIFTED) {
-            return BFloat16.bf16ToFloat((short) word);
+            return BFloat16.bf16ToFloat((short) bits);
         } else {
-            return f16Shifted(word);
+            return f16Shifted(bits);
         }
     }
 
