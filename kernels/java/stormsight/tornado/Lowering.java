@@ -73,13 +73,15 @@ final class Lowering {
         this.unroll = unroll;
     }
 
-    /** Floats of {@link Tasks#scratch} that the kernels of an operation need. */
-    static int scratch(Op op) {
+    /** What the kernels of an operation leave to each other. */
+    static Scratch scratch(Op op, DeviceInfo device) {
         return switch (op) {
-            case Op.Sample sample -> Sample.scratch(sample);
-            case Op.Attention attention -> Attention.scratch(attention);
-            case Op.BlockedAttention blocked -> Attention.scratch(blocked.attention());
-            default -> 0;
+            case Op.MatMul matMul -> MatMul.scratch(matMul, device, Settings.tensorCores(device));
+            case Op.GatedGelu gatedGelu -> GatedGelu.scratch(gatedGelu, device, Settings.tensorCores(device));
+            case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
+            case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
+            case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
+            default -> Scratch.NONE;
         };
     }
 
@@ -168,6 +170,8 @@ final class Lowering {
         private final List<Task> tasks = new ArrayList<>();
         private Section section;
         private Op op;
+        /** What {@link Tasks#parts} holds, or null. */
+        private Tensor split;
 
         GraphTasks(Program program, Section first) {
             this.program = program;
@@ -194,6 +198,9 @@ final class Lowering {
                 case Op.LastRow lastRow -> Rows.lower(lastRow, this);
                 case Op.SoftCap softCap -> Rows.lower(softCap, this);
                 case Op.Sample sample -> Sample.lower(sample, this);
+            }
+            if (split != null && next.writes().contains(split)) {
+                split = null;
             }
         }
 
@@ -292,6 +299,23 @@ final class Lowering {
         }
 
         @Override
+        public LongArray parts() {
+            return residency.parts();
+        }
+
+        @Override
+        public LongArray planes(int index) {
+            return residency.planes(index);
+        }
+
+        @Override
+        public boolean isSplit(Tensor x) {
+            boolean same = x.equals(split);
+            split = x;
+            return same;
+        }
+
+        @Override
         public DeviceInfo device() {
             return device.info();
         }
@@ -299,6 +323,11 @@ final class Lowering {
         @Override
         public boolean cpuKernels() {
             return Settings.cpuKernels(device.info());
+        }
+
+        @Override
+        public boolean tensorCores() {
+            return Settings.tensorCores(device.info());
         }
 
         @Override

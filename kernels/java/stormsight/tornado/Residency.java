@@ -10,6 +10,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Stream;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 import stormsight.checkpoint.HostTensor;
@@ -88,6 +90,8 @@ final class Residency implements AutoCloseable {
     private final FloatArray bf16Table = new FloatArray(512);
     private final FloatArray f16Table = new FloatArray(64);
     private final FloatArray scratch;
+    private final LongArray parts;
+    private final List<LongArray> planes;
     private long deviceBytes;
 
     /**
@@ -112,13 +116,16 @@ final class Residency implements AutoCloseable {
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
         checkNames(tensors);
-        checkFits(tensors);
+        Scratch space = programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
+                .map(op -> Lowering.scratch(op, device)).reduce(Scratch.NONE, Scratch::or);
+        checkFits(tensors, space.bytes());
         chunkLayers = chunkLayers(tensors);
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
-        scratch = new FloatArray(programs.stream().flatMap(program -> program.segments().stream())
-                .flatMap(segment -> segment.ops().stream()).mapToInt(Lowering::scratch).max().orElse(0) + 1);
-        List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table, scratch).forEach(this::kept);
+        scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
+        parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);
+        planes = Stream.generate(() -> room((long) space.planes() * Long.BYTES, LongArray::fromSegmentShallow)).limit(2).toList();
+        List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
@@ -148,8 +155,8 @@ final class Residency implements AutoCloseable {
         }
     }
 
-    private void checkFits(Set<Tensor> tensors) {
-        long needed = tensors.stream().mapToLong(Tensor::bytes).sum();
+    private void checkFits(Set<Tensor> tensors, long scratchBytes) {
+        long needed = tensors.stream().mapToLong(Tensor::bytes).sum() + scratchBytes;
         if (device.memoryBytes() > 0 && needed > device.memoryBytes()) {
             long weightBytes = tensors.stream().filter(t -> t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
             throw new BackendException(String.format(Locale.ROOT,
@@ -261,6 +268,15 @@ final class Residency implements AutoCloseable {
         };
     }
 
+    /** An array whose values come from kernels; at least one word. */
+    private <T extends TornadoNativeArray> T room(long bytes, Function<MemorySegment, T> wrap) {
+        long size = HEADER + Math.max(bytes, Long.BYTES);
+        Load load = load(size);
+        T array = wrap.apply(HostMemory.allocate(load.arena, size));
+        load.arrays.add(array);
+        return array;
+    }
+
     /** An array whose host memory stays. */
     private void kept(TornadoNativeArray array) {
         load(array.getNumBytesOfSegmentWithHeader()).arrays.add(array);
@@ -322,6 +338,14 @@ final class Residency implements AutoCloseable {
 
     FloatArray scratch() {
         return scratch;
+    }
+
+    LongArray parts() {
+        return parts;
+    }
+
+    LongArray planes(int index) {
+        return planes.get(index);
     }
 
     StepBuffer step() {

@@ -38,6 +38,9 @@ final class Runtime {
     /** TornadoVM tells a driver's version nowhere but in a text for people, and some of its backends not there either. */
     private static final Pattern DRIVER_VERSION = Pattern.compile("^Driver version *: *(\\S.*)$", Pattern.MULTILINE);
 
+    /** The same text tells the compute capability, by which there are instructions for bfloat16 from 8.0 on. */
+    private static final Pattern TENSOR_CORES = Pattern.compile("^Device version *: *CUDA ([89]|\\d\\d)\\.", Pattern.MULTILINE);
+
     private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
     private static List<Device> devices;
@@ -133,7 +136,7 @@ final class Runtime {
         if (!language.equals("opencl") || details.contains("cl_khr_fp16")) {
             types.add(DType.F16);
         }
-        if (language.equals("cuda")) {
+        if (language.equals("cuda") && TENSOR_CORES.matcher(details).find()) {
             types.add(DType.BF16);
         }
         String platform = device.getPlatformName();

@@ -2,6 +2,7 @@ package stormsight.tornado;
 
 import java.util.Optional;
 import stormsight.backend.DeviceInfo;
+import stormsight.program.DType;
 
 /** The only place of this backend that reads system properties of ours. */
 final class Settings {
@@ -28,9 +29,19 @@ final class Settings {
         return !language.equals("opencl") && !"false".equals(System.getProperty("stormsight.tornado.capture"));
     }
 
-    /** {@code -Dstormsight.tornado.kernels=gpu} or {@code cpu}: the kernels made for that kind of device, whatever the device is. */
+    /**
+     * {@code -Dstormsight.tornado.kernels=gpu} or {@code cpu}: the kernels made for that kind of device, whatever the device is; {@code gpu} are those that run
+     * on any GPU.
+     */
+    private static Optional<String> kernels() {
+        return Optional.ofNullable(System.getProperty("stormsight.tornado.kernels"));
+    }
+
     static boolean cpuKernels(DeviceInfo device) {
-        String kernels = System.getProperty("stormsight.tornado.kernels");
-        return kernels == null ? device.kind() == DeviceInfo.Kind.CPU : kernels.equals("cpu");
+        return kernels().map("cpu"::equals).orElse(device.kind() == DeviceInfo.Kind.CPU);
+    }
+
+    static boolean tensorCores(DeviceInfo device) {
+        return kernels().isEmpty() && device.nativeTypes().contains(DType.BF16);
     }
 }

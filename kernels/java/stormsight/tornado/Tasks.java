@@ -67,13 +67,25 @@ public interface Tasks {
      */
     FloatArray f16Table();
 
-    /** Room that the kernels of one operation use among each other; the next operation's overwrite it. {@link Lowering#scratch} says how much. */
+    /** Room that the kernels of one operation use among each other; the next operation's overwrite it. */
     FloatArray scratch();
+
+    /** Room for a tensor split into parts, see {@link #isSplit}. */
+    LongArray parts();
+
+    /** Room for a weight in a form that one operation needs; index 0 or 1. */
+    LongArray planes(int index);
+
+    /** Whether {@link #parts} still holds that tensor: it was the last one asked for, and was not written since. If not, the caller splits it now. */
+    boolean isSplit(Tensor x);
 
     DeviceInfo device();
 
     /** Whether to choose kernels made for CPUs; else those made for GPUs, which run on any device. */
     boolean cpuKernels();
+
+    /** Whether to choose kernels made for the tensor cores of NVIDIA GPUs. */
+    boolean tensorCores();
 
     /** The code that TornadoVM generates: {@code opencl}, {@code ptx}, {@code cuda}. */
     String language();

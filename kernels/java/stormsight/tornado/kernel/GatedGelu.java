@@ -1,8 +1,10 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
+import stormsight.tornado.Scratch;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
@@ -33,7 +35,17 @@ public final class GatedGelu {
 
     private GatedGelu() {}
 
+    /** What the kernels of an operation leave to each other. */
+    public static Scratch scratch(Op.GatedGelu op, DeviceInfo device, boolean tensorCores) {
+        int capacity = op.out().rows();
+        return tensorCores && MmaMatMul.fits(capacity, op.gate()) ? MmaMatMul.scratch(capacity, op.gate(), true, device) : Scratch.NONE;
+    }
+
     public static void lower(Op.GatedGelu op, Tasks tasks) {
+        if (tasks.tensorCores() && MmaMatMul.fits(op.out().rows(), op.gate())) {
+            MmaMatMul.lower(op, tasks);
+            return;
+        }
         Weight gate = Weight.of(op.gate(), tasks);
         Weight up = Weight.of(op.up(), tasks);
         if (gate.stride() != up.stride()) {
@@ -321,8 +333,8 @@ public final class GatedGelu {
     }
 
     /** {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords, FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors,
-            FloatArray out, int type, int stride, int factorStride, int columns, int outputs) {
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out, int type, int stride, int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int output = context.globalIdx;
         int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;

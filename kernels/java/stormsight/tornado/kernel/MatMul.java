@@ -1,8 +1,10 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
+import stormsight.tornado.Scratch;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
@@ -14,7 +16,7 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 /**
  * {@code out = residual + activation(x . transpose(w) + bias)}: for many rows by blocks whose operands are shared through local memory, for one row
  * as a matrix-vector product. GPUs read consecutive weights with consecutive lanes; on a CPU, where a lane is an iteration of a loop, each lane reads
- * its own consecutive weights instead.
+ * its own consecutive weights instead. {@link MmaMatMul} is for tensor cores.
  */
 public final class MatMul {
     /** Bits of the constant {@code epilogue}. */
@@ -48,15 +50,30 @@ public final class MatMul {
 
     private MatMul() {}
 
+    /** What the kernels of an operation leave to each other. */
+    public static Scratch scratch(Op.MatMul op, DeviceInfo device, boolean tensorCores) {
+        int capacity = op.out().rows();
+        return tensorCores && MmaMatMul.fits(capacity, op.w()) ? MmaMatMul.scratch(capacity, op.w(), false, device) : Scratch.NONE;
+    }
+
+    /** The constant {@code epilogue}. */
+    static int epilogue(Op.MatMul op) {
+        return (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
+                | (op.activation() == Op.Activation.GELU_TANH ? GELU : 0);
+    }
+
     public static void lower(Op.MatMul op, Tasks tasks) {
+        if (tasks.tensorCores() && MmaMatMul.fits(op.out().rows(), op.w())) {
+            MmaMatMul.lower(op, tasks);
+            return;
+        }
         Weight w = Weight.of(op.w(), tasks);
         int capacity = op.out().rows();
         int columns = op.w().columns();
         int outputs = op.w().rows();
         int biasStride = op.bias().map(tasks::stride).orElse(0);
         int outStride = tasks.stride(op.out());
-        int epilogue = (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
-                | (op.activation() == Op.Activation.GELU_TANH ? GELU : 0);
+        int epilogue = epilogue(op);
         KernelContext context = tasks.context();
         IntArray step = tasks.step();
         FloatArray x = tasks.floats(op.x());
