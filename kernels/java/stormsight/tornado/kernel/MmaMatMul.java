@@ -91,9 +91,12 @@ public final class MmaMatMul {
         }
     }
 
-    /** Whether tensor cores can multiply so many rows by such a weight: they read four numbers of a row of it at a time, and make 8 columns. */
+    /**
+     * Whether tensor cores can multiply so many rows by such a weight: they read four numbers of a row of it at a time, and make 8 columns. They do not where
+     * w has 32 bits: who keeps as many wants the precision.
+     */
     static boolean fits(int capacity, Tensor w) {
-        return capacity > 1 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
+        return capacity > 1 && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
     }
 
     static Scratch scratch(int capacity, Tensor w, boolean gated, DeviceInfo device) {
@@ -244,7 +247,7 @@ public final class MmaMatMul {
 
     /**
      * {@code planes[m, 0, k] = bfloat16(w[m, k]), planes[m, 1, k] = bfloat16(w[m, k] - planes[m, 0, k])}, rows filled up with 0 to a multiple of 16 columns: a
-     * weight of any type as {@link #product} reads it, with 16 bits of each number, which is all of F16. An item handles four columns of a row m.
+     * weight in F16, exactly, or in Q8 with 16 bits of each number, as {@link #product} reads it. An item handles four columns of a row m.
      */
     public static void decode(KernelContext context, IntArray step, FloatArray f32, LongArray words, FloatArray factors, LongArray planes,
             int type, int stride, int factorStride, int columns, int outputs) {
