@@ -157,10 +157,12 @@ final class GraphExecutor implements Executor {
     }
 
     private void load(Filling filling, int from, int to) {
+        // TornadoVM locks host memory for this driver until the plan is closed, see cuda.args; here that cannot be turned off.
+        boolean keep = device.language().equals("ptx");
         for (int i = from; i < to; i++) {
             filling.await(i);
             execute(i, 1, "sending the weights");
-            filling.sent(i);
+            filling.sent(i, keep);
         }
     }
 

@@ -39,6 +39,8 @@ final class Lowering {
      * limits a graph to 256 tasks.
      */
     private static final int GRAPH_TASKS = 8192 / (15 + 5 * 20);
+    /** OpenCL's limit is one of each kernel, which TornadoVM does not tell; all GPUs allow groups of 256. */
+    private static final int OPENCL_LANES = 256;
 
     /** A task as {@code plan} shows it. */
     record Task(String program, String segment, Op op, String graph, String name, String kernel, Geometry geometry) {}
@@ -79,9 +81,19 @@ final class Lowering {
             case Op.MatMul matMul -> MatMul.scratch(matMul, device, Settings.tensorCores(device));
             case Op.GatedGelu gatedGelu -> GatedGelu.scratch(gatedGelu, device, Settings.tensorCores(device));
             case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
-            case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
-            case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
+            case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention, Settings.cpuKernels(device)));
+            case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention(), Settings.cpuKernels(device)));
             default -> Scratch.NONE;
+        };
+    }
+
+    /** Tasks that an operation becomes at most. */
+    private static int mostTasks(Op op) {
+        return switch (op) {
+            case Op.MatMul _ -> 4;
+            case Op.GatedGelu _ -> 5;
+            case Op.Attention _, Op.BlockedAttention _, Op.Sample _ -> 2;
+            default -> 1;
         };
     }
 
@@ -115,7 +127,7 @@ final class Lowering {
                 close(loop, section.layers, lowered);
                 continue;
             }
-            if (open != null && open.tasks.size() + section.segment.ops().size() * 2 > GRAPH_TASKS) {
+            if (open != null && open.tasks.size() + section.segment.ops().stream().mapToInt(Lowering::mostTasks).sum() + 1 > GRAPH_TASKS) {
                 close(open, 1, lowered);
                 open = null;
             }
@@ -309,10 +321,13 @@ final class Lowering {
         }
 
         @Override
-        public boolean isSplit(Tensor x) {
-            boolean same = x.equals(split);
+        public boolean holdsParts(Tensor x) {
+            return x.equals(split);
+        }
+
+        @Override
+        public void setParts(Tensor x) {
             split = x;
-            return same;
         }
 
         @Override
@@ -323,6 +338,12 @@ final class Lowering {
         @Override
         public boolean cpuKernels() {
             return Settings.cpuKernels(device.info());
+        }
+
+        @Override
+        public int mostLanes() {
+            int most = Math.max(device.info().maxWorkGroupSize(), 1);
+            return device.language().equals("opencl") ? Math.min(most, OPENCL_LANES) : most;
         }
 
         @Override

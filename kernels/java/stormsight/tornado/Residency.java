@@ -11,7 +11,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Function;
-import java.util.stream.Stream;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 import stormsight.checkpoint.HostTensor;
@@ -122,11 +121,12 @@ final class Residency implements AutoCloseable {
         chunkLayers = chunkLayers(tensors);
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
-        scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
-        parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);
-        planes = Stream.generate(() -> room((long) space.planes() * Long.BYTES, LongArray::fromSegmentShallow)).limit(2).toList();
         List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
+        scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
+        parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);
+        planes = List.of(room((long) space.planes() * Long.BYTES, LongArray::fromSegmentShallow),
+                room((long) space.morePlanes() * Long.BYTES, LongArray::fromSegmentShallow));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
     }

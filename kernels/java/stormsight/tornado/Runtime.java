@@ -17,6 +17,7 @@ import uk.ac.manchester.tornado.api.TornadoRuntime;
 import uk.ac.manchester.tornado.api.TornadoTargetDevice;
 import uk.ac.manchester.tornado.api.common.TornadoDevice;
 import uk.ac.manchester.tornado.api.enums.TornadoDeviceType;
+import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
 
 /** TornadoVM in this JVM, and the only class that knows in what its versions differ. Loading it starts the drivers. */
@@ -67,7 +68,7 @@ final class Runtime {
                 orderDeclarations();
                 devices = find();
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
-            } catch (RuntimeException | ExceptionInInitializerError | UnsatisfiedLinkError | NoClassDefFoundError e) {
+            } catch (RuntimeException | ExceptionInInitializerError | UnsatisfiedLinkError | NoClassDefFoundError | TornadoInternalError e) {
                 devices = List.of();
                 failure = "TornadoVM does not start: " + reason(e);
             }
@@ -124,7 +125,7 @@ final class Runtime {
             }
         }
         found.sort(Comparator.comparing((Device device) -> device.info().kind() == DeviceInfo.Kind.CPU)
-                .thenComparing(device -> LANGUAGES.indexOf(device.language())));
+                .thenComparing(device -> LANGUAGES.reversed().indexOf(device.language()), Comparator.reverseOrder()));
         return List.copyOf(found);
     }
 

@@ -1,5 +1,6 @@
 package stormsight.tornado;
 
+import java.util.List;
 import java.util.Optional;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
@@ -26,7 +27,7 @@ final class Settings {
      * the host takes longer over a launch than a GPU over most kernels. {@code -Dstormsight.tornado.capture=false} launches them one by one.
      */
     static boolean capture(String language) {
-        return !language.equals("opencl") && !"false".equals(System.getProperty("stormsight.tornado.capture"));
+        return List.of("cuda", "ptx").contains(language) && !"false".equals(System.getProperty("stormsight.tornado.capture"));
     }
 
     /**
@@ -42,6 +43,6 @@ final class Settings {
     }
 
     static boolean tensorCores(DeviceInfo device) {
-        return kernels().isEmpty() && device.nativeTypes().contains(DType.BF16);
+        return kernels().isEmpty() && !Boolean.getBoolean("stormsight.tornado.strict") && device.nativeTypes().contains(DType.BF16);
     }
 }

@@ -70,19 +70,25 @@ public interface Tasks {
     /** Room that the kernels of one operation use among each other; the next operation's overwrite it. */
     FloatArray scratch();
 
-    /** Room for a tensor split into parts, see {@link #isSplit}. */
+    /** Room for a tensor split into parts, see {@link #holdsParts}. */
     LongArray parts();
 
     /** Room for a weight in a form that one operation needs; index 0 or 1. */
     LongArray planes(int index);
 
-    /** Whether {@link #parts} still holds that tensor: it was the last one asked for, and was not written since. If not, the caller splits it now. */
-    boolean isSplit(Tensor x);
+    /** Whether {@link #parts} holds all rows of that tensor: {@link #setParts} was last called with it, and no operation has written it since. */
+    boolean holdsParts(Tensor x);
+
+    /** Says that the task added last puts all rows of that tensor into {@link #parts}. */
+    void setParts(Tensor x);
 
     DeviceInfo device();
 
     /** Whether to choose kernels made for CPUs; else those made for GPUs, which run on any device. */
     boolean cpuKernels();
+
+    /** Lanes that a group may have on such a device: what its driver says, but where a driver may allow less for a kernel than for others, what all allow. */
+    int mostLanes();
 
     /** Whether to choose kernels made for the tensor cores of NVIDIA GPUs. */
     boolean tensorCores();

@@ -58,8 +58,8 @@ public final class Attention {
     }
 
     /** Floats that the kernels of an operation leave to each other. */
-    public static int scratch(Op.Attention op) {
-        return op.out().rows() == 1 ? op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
+    public static int scratch(Op.Attention op, boolean cpuKernels) {
+        return !cpuKernels && op.out().rows() == 1 && op.heads().headDim() <= MOST_DIM ? op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
     }
 
     public static void lower(Op.Attention op, Tasks tasks) {

@@ -37,19 +37,18 @@ public final class GatedGelu {
 
     /** What the kernels of an operation leave to each other. */
     public static Scratch scratch(Op.GatedGelu op, DeviceInfo device, boolean tensorCores) {
-        int capacity = op.out().rows();
-        return tensorCores && MmaMatMul.fits(capacity, op.gate()) ? MmaMatMul.scratch(capacity, op.gate(), true, device) : Scratch.NONE;
+        return MmaMatMul.fits(op.out().rows(), op.gate(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits()) : Scratch.NONE;
     }
 
     public static void lower(Op.GatedGelu op, Tasks tasks) {
-        if (tasks.tensorCores() && MmaMatMul.fits(op.out().rows(), op.gate())) {
-            MmaMatMul.lower(op, tasks);
-            return;
-        }
         Weight gate = Weight.of(op.gate(), tasks);
         Weight up = Weight.of(op.up(), tasks);
         if (gate.stride() != up.stride()) {
             throw new IllegalArgumentException(op.gate() + " and " + op.up() + " differ in layers");
+        }
+        if (MmaMatMul.fits(op.out().rows(), op.gate(), tasks.tensorCores())) {
+            MmaMatMul.lower(op, gate, up, tasks);
+            return;
         }
         int capacity = op.out().rows();
         int columns = op.gate().columns();
@@ -66,7 +65,7 @@ public final class GatedGelu {
                             gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), columns, outputs));
         } else if (capacity == 1) {
-            int lanes = MatMul.vectorLanes(2 * outputs, columns);
+            int lanes = MatMul.vectorLanes(2 * outputs, columns, tasks.mostLanes());
             tasks.task("GatedGelu.vector" + type,
                     Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, 2 * VECTOR_ROWS * lanes * Float.BYTES),
                     (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.words(),
@@ -260,75 +259,84 @@ public final class GatedGelu {
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         int w = layer * stride + first * columns;
         int scale = layer * factorStride + first * scalesPerRow;
-        // As in MatMul.vector: a row past the last is computed again and never stored.
-        int d = outputs % VECTOR_ROWS == 0 ? 1 : TornadoMath.min(1, outputs - 1 - first);
-        float gate0 = 0;
-        float gate1 = 0;
-        float up0 = 0;
-        float up1 = 0;
+        // As in MatMul.vector.
+        long[] gateRow = new long[VECTOR_ROWS];
+        long[] upRow = new long[VECTOR_ROWS];
+        float[] xs = new float[4];
+        float[] sums = new float[2 * VECTOR_ROWS];
+        for (int r = 0; r < 2 * VECTOR_ROWS; r++) {
+            sums[r] = 0;
+        }
         if (Weight.fours(type, columns)) {
             int end = run * (columns / 4);
             for (int j = lane; j < end; j += lanes) {
-                float x0 = x.get(4 * j);
-                float x1 = x.get(4 * j + 1);
-                float x2 = x.get(4 * j + 2);
-                float x3 = x.get(4 * j + 3);
-                int at = w / 4 + j;
-                long gateWord0 = gateWords.get(at);
-                long gateWord1 = gateWords.get(at + d * (columns / 4));
-                long upWord0 = upWords.get(at);
-                long upWord1 = upWords.get(at + d * (columns / 4));
-                gate0 += Weight.products(type, gateWord0, gateFactors, x0, x1, x2, x3);
-                gate1 += Weight.products(type, gateWord1, gateFactors, x0, x1, x2, x3);
-                up0 += Weight.products(type, upWord0, upFactors, x0, x1, x2, x3);
-                up1 += Weight.products(type, upWord1, upFactors, x0, x1, x2, x3);
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int at = w / 4 + j + MatMul.distance(first, r, outputs, VECTOR_ROWS) * (columns / 4);
+                    gateRow[r] = gateWords.get(at);
+                    upRow[r] = upWords.get(at);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    for (int e = 0; e < 4; e++) {
+                        sums[r] += xs[e] * Weight.half(type, (int) (gateRow[r] >> (16 * e)), gateFactors);
+                        sums[VECTOR_ROWS + r] += xs[e] * Weight.half(type, (int) (upRow[r] >> (16 * e)), upFactors);
+                    }
+                }
             }
         } else if (Weight.eights(type, columns)) {
-            // As in MatMul.vector: half a word a lane.
             int end = run * (columns / 4);
             for (int j = lane; j < end; j += lanes) {
-                float x0 = x.get(4 * j);
-                float x1 = x.get(4 * j + 1);
-                float x2 = x.get(4 * j + 2);
-                float x3 = x.get(4 * j + 3);
-                int at = w / 8 + j / 2;
-                int next = at + d * (columns / 8);
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
                 int shift = (j & 1) << 5;
                 int b = scale + j / (DType.Q8_BLOCK / 4);
-                int nextB = b + d * scalesPerRow;
-                gate0 += gateFactors.get(b) * Weight.products((int) (gateWords.get(at) >> shift), x0, x1, x2, x3);
-                gate1 += gateFactors.get(nextB) * Weight.products((int) (gateWords.get(next) >> shift), x0, x1, x2, x3);
-                up0 += upFactors.get(b) * Weight.products((int) (upWords.get(at) >> shift), x0, x1, x2, x3);
-                up1 += upFactors.get(nextB) * Weight.products((int) (upWords.get(next) >> shift), x0, x1, x2, x3);
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int at = w / 8 + j / 2 + MatMul.distance(first, r, outputs, VECTOR_ROWS) * (columns / 8);
+                    gateRow[r] = gateWords.get(at);
+                    upRow[r] = upWords.get(at);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int at = b + MatMul.distance(first, r, outputs, VECTOR_ROWS) * scalesPerRow;
+                    float gate = 0;
+                    float up = 0;
+                    for (int e = 0; e < 4; e++) {
+                        gate += xs[e] * Weight.q8((int) (gateRow[r] >> shift) >> (8 * e));
+                        up += xs[e] * Weight.q8((int) (upRow[r] >> shift) >> (8 * e));
+                    }
+                    sums[r] += gateFactors.get(at) * gate;
+                    sums[VECTOR_ROWS + r] += upFactors.get(at) * up;
+                }
             }
         } else {
             int end = run * columns;
             for (int k = lane; k < end; k += lanes) {
                 float xk = x.get(k);
                 int b = scale + k / DType.Q8_BLOCK;
-                gate0 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k, b);
-                gate1 += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k + d * columns, b + d * scalesPerRow);
-                up0 += xk * Weight.at(type, upF32, upWords, upFactors, w + k, b);
-                up1 += xk * Weight.at(type, upF32, upWords, upFactors, w + k + d * columns, b + d * scalesPerRow);
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int d = MatMul.distance(first, r, outputs, VECTOR_ROWS);
+                    sums[r] += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k + d * columns, b + d * scalesPerRow);
+                    sums[VECTOR_ROWS + r] += xk * Weight.at(type, upF32, upWords, upFactors, w + k + d * columns, b + d * scalesPerRow);
+                }
             }
         }
-        parts[lane] = gate0;
-        parts[lanes + lane] = gate1;
-        parts[2 * lanes + lane] = up0;
-        parts[3 * lanes + lane] = up1;
+        for (int r = 0; r < 2 * VECTOR_ROWS; r++) {
+            parts[r * lanes + lane] = sums[r];
+        }
         for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
-                parts[lane] += parts[lane + reach];
-                parts[lanes + lane] += parts[lanes + lane + reach];
-                parts[2 * lanes + lane] += parts[2 * lanes + lane + reach];
-                parts[3 * lanes + lane] += parts[3 * lanes + lane + reach];
+                for (int r = 0; r < 2 * VECTOR_ROWS; r++) {
+                    parts[r * lanes + lane] += parts[r * lanes + lane + reach];
+                }
             }
         }
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
-            out.set(output, MatMul.gelu(parts[lane * lanes]) * parts[(2 + lane) * lanes]);
+            out.set(output, MatMul.gelu(parts[lane * lanes]) * parts[(VECTOR_ROWS + lane) * lanes]);
         }
     }
 

@@ -52,8 +52,7 @@ public final class MatMul {
 
     /** What the kernels of an operation leave to each other. */
     public static Scratch scratch(Op.MatMul op, DeviceInfo device, boolean tensorCores) {
-        int capacity = op.out().rows();
-        return tensorCores && MmaMatMul.fits(capacity, op.w()) ? MmaMatMul.scratch(capacity, op.w(), false, device) : Scratch.NONE;
+        return MmaMatMul.fits(op.out().rows(), op.w(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits()) : Scratch.NONE;
     }
 
     /** The constant {@code epilogue}. */
@@ -63,7 +62,7 @@ public final class MatMul {
     }
 
     public static void lower(Op.MatMul op, Tasks tasks) {
-        if (tasks.tensorCores() && MmaMatMul.fits(op.out().rows(), op.w())) {
+        if (MmaMatMul.fits(op.out().rows(), op.w(), tasks.tensorCores())) {
             MmaMatMul.lower(op, tasks);
             return;
         }
@@ -88,7 +87,7 @@ public final class MatMul {
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
                             epilogue));
         } else if (capacity == 1) {
-            int lanes = vectorLanes(outputs, columns);
+            int lanes = vectorLanes(outputs, columns, tasks.mostLanes());
             tasks.task("MatMul.vector" + type,
                     Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, VECTOR_ROWS * lanes * Float.BYTES),
                     (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(),
@@ -112,9 +111,11 @@ public final class MatMul {
     /**
      * Lanes of a group of {@link #vector}. Memory is read at full speed only while enough of it is under way, some megabytes on a large GPU: few rows take many
      * lanes each, as far as there are columns for them.
+     *
+     * @return a power of two, at most {@code most} if that is one
      */
-    static int vectorLanes(int outputs, int columns) {
-        int lanes = outputs > 8192 ? 128 : outputs > 1024 ? 256 : 512;
+    static int vectorLanes(int outputs, int columns, int most) {
+        int lanes = Math.min(most, outputs > 8192 ? 128 : outputs > 1024 ? 256 : 512);
         while (lanes > 64 && lanes * 4 > columns) {
             lanes /= 2;
         }
@@ -299,73 +300,68 @@ public final class MatMul {
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         int w = layer * stride + first * columns;
         int scale = layer * factorStride + first * scalesPerRow;
-        // Rows past the last are computed again and never stored. Where there are none, distances are constants of the code that reads.
-        int d1 = distance(first, 1, outputs);
-        int d2 = distance(first, 2, outputs);
-        int d3 = distance(first, 3, outputs);
-        float sum0 = 0;
-        float sum1 = 0;
-        float sum2 = 0;
-        float sum3 = 0;
+        // Loops over constants are unrolled. TornadoVM limits the size of a kernel with all that it calls, so each is called in one place.
+        long[] row = new long[VECTOR_ROWS];
+        float[] xs = new float[4];
+        float[] sums = new float[VECTOR_ROWS];
+        for (int r = 0; r < VECTOR_ROWS; r++) {
+            sums[r] = 0;
+        }
         if (Weight.fours(type, columns)) {
             int end = run * (columns / 4);
             for (int j = lane; j < end; j += lanes) {
-                float x0 = x.get(4 * j);
-                float x1 = x.get(4 * j + 1);
-                float x2 = x.get(4 * j + 2);
-                float x3 = x.get(4 * j + 3);
-                int at = w / 4 + j;
-                long word0 = words.get(at);
-                long word1 = words.get(at + d1 * (columns / 4));
-                long word2 = words.get(at + d2 * (columns / 4));
-                long word3 = words.get(at + d3 * (columns / 4));
-                sum0 += Weight.products(type, word0, factors, x0, x1, x2, x3);
-                sum1 += Weight.products(type, word1, factors, x0, x1, x2, x3);
-                sum2 += Weight.products(type, word2, factors, x0, x1, x2, x3);
-                sum3 += Weight.products(type, word3, factors, x0, x1, x2, x3);
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    row[r] = words.get(w / 4 + j + distance(first, r, outputs, VECTOR_ROWS) * (columns / 4));
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    for (int e = 0; e < 4; e++) {
+                        sums[r] += xs[e] * Weight.half(type, (int) (row[r] >> (16 * e)), factors);
+                    }
+                }
             }
         } else if (Weight.eights(type, columns)) {
             // A lane takes half a word: the other half's numbers would not fit the registers.
             int end = run * (columns / 4);
             for (int j = lane; j < end; j += lanes) {
-                float x0 = x.get(4 * j);
-                float x1 = x.get(4 * j + 1);
-                float x2 = x.get(4 * j + 2);
-                float x3 = x.get(4 * j + 3);
-                int at = w / 8 + j / 2;
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
                 int shift = (j & 1) << 5;
                 int b = scale + j / (DType.Q8_BLOCK / 4);
-                long word0 = words.get(at);
-                long word1 = words.get(at + d1 * (columns / 8));
-                long word2 = words.get(at + d2 * (columns / 8));
-                long word3 = words.get(at + d3 * (columns / 8));
-                sum0 += factors.get(b) * Weight.products((int) (word0 >> shift), x0, x1, x2, x3);
-                sum1 += factors.get(b + d1 * scalesPerRow) * Weight.products((int) (word1 >> shift), x0, x1, x2, x3);
-                sum2 += factors.get(b + d2 * scalesPerRow) * Weight.products((int) (word2 >> shift), x0, x1, x2, x3);
-                sum3 += factors.get(b + d3 * scalesPerRow) * Weight.products((int) (word3 >> shift), x0, x1, x2, x3);
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    row[r] = words.get(w / 8 + j / 2 + distance(first, r, outputs, VECTOR_ROWS) * (columns / 8));
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    float sum = 0;
+                    for (int e = 0; e < 4; e++) {
+                        sum += xs[e] * Weight.q8((int) (row[r] >> shift) >> (8 * e));
+                    }
+                    sums[r] += factors.get(b + distance(first, r, outputs, VECTOR_ROWS) * scalesPerRow) * sum;
+                }
             }
         } else {
             int end = run * columns;
             for (int k = lane; k < end; k += lanes) {
                 float xk = x.get(k);
                 int b = scale + k / DType.Q8_BLOCK;
-                sum0 += xk * Weight.at(type, f32, words, factors, w + k, b);
-                sum1 += xk * Weight.at(type, f32, words, factors, w + k + d1 * columns, b + d1 * scalesPerRow);
-                sum2 += xk * Weight.at(type, f32, words, factors, w + k + d2 * columns, b + d2 * scalesPerRow);
-                sum3 += xk * Weight.at(type, f32, words, factors, w + k + d3 * columns, b + d3 * scalesPerRow);
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int d = distance(first, r, outputs, VECTOR_ROWS);
+                    sums[r] += xk * Weight.at(type, f32, words, factors, w + k + d * columns, b + d * scalesPerRow);
+                }
             }
         }
-        parts[lane] = sum0;
-        parts[lanes + lane] = sum1;
-        parts[2 * lanes + lane] = sum2;
-        parts[3 * lanes + lane] = sum3;
+        for (int r = 0; r < VECTOR_ROWS; r++) {
+            parts[r * lanes + lane] = sums[r];
+        }
         for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
-                parts[lane] += parts[lane + reach];
-                parts[lanes + lane] += parts[lanes + lane + reach];
-                parts[2 * lanes + lane] += parts[2 * lanes + lane + reach];
-                parts[3 * lanes + lane] += parts[3 * lanes + lane + reach];
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    parts[r * lanes + lane] += parts[r * lanes + lane + reach];
+                }
             }
         }
         context.localBarrier();
@@ -376,9 +372,12 @@ public final class MatMul {
         }
     }
 
-    /** How many rows row {@code first + n} of a group of {@link #vector} is from the first one; the last row stands in for those past it. */
-    static int distance(int first, int n, int outputs) {
-        return outputs % VECTOR_ROWS == 0 ? n : TornadoMath.min(n, outputs - 1 - first);
+    /**
+     * How many rows row {@code first + n} of a group of so many is from the first one. The last row stands in for those past it, which are never stored; where
+     * there are none, distances are constants of the code that reads.
+     */
+    static int distance(int first, int n, int outputs, int rows) {
+        return outputs % rows == 0 ? n : TornadoMath.min(n, outputs - 1 - first);
     }
 
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 8 sums that become one vector. */

@@ -1,6 +1,5 @@
 package stormsight.tornado.kernel;
 
-import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
@@ -28,8 +27,10 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * bounds its length.
  */
 public final class MmaMatMul {
-    /** Bit of the constant {@code epilogue} beside those of {@link MatMul}, which are all 0 then. */
+    /** Bits of the constant {@code epilogue} beside those of {@link MatMul}, which are all 0 if gated. */
     private static final int GATED = 8;
+    /** A group does all parts of the columns of a unit, one after the other. */
+    private static final int SERIAL = 16;
 
     /** Rows of x, and rows of w (of both weights together, if gated), of a unit of {@link #product}. */
     private static final int TOKENS = 64;
@@ -69,38 +70,55 @@ public final class MmaMatMul {
      * @param capacity rows of x
      * @param outputs rows of w, or of each of two weights
      * @param planes 1 for w in bfloat16, 2 for one that {@link #decode} writes
-     * @param units of {@link #product}, for undivided columns
      * @param splits parts of the columns
+     * @param serial whether a group does all parts of a unit: where there are units for all groups, and parts are only to keep sums short
      * @param groups of {@link #product}
      */
-    private record Division(int capacity, int columns, int outputs, boolean gated, int planes, int units, int splits, int groups) {
+    private record Division(int capacity, int columns, int outputs, boolean gated, int planes, int splits, boolean serial, int groups) {
         static Division of(int capacity, Tensor w, boolean gated, int multiprocessors) {
             int planes = w.dtype() == DType.BF16 ? 1 : 2;
             int units = Math.multiplyExact(Math.ceilDiv(capacity, TOKENS), Math.ceilDiv(w.rows(), gated ? HALF : WIDTH));
-            int splits = MmaMatMul.splits(units, planes * blocks(w.columns()), multiprocessors);
-            return new Division(capacity, w.columns(), w.rows(), gated, planes, units, splits,
-                    Math.min(Math.multiplyExact(units, splits), RESIDENT * multiprocessors));
+            int blocks = planes * blocks(w.columns());
+            int most = RESIDENT * multiprocessors;
+            boolean serial = units >= most;
+            int splits = serial ? Math.ceilDiv(blocks, LONGEST) : MmaMatMul.splits(units, blocks, multiprocessors);
+            return new Division(capacity, w.columns(), w.rows(), gated, planes, splits, serial,
+                    serial ? most : Math.min(units * splits, most));
         }
 
-        Scratch scratch() {
-            // A tile a group, but parts of divided columns each keep their own.
-            int tiles = splits > 1 ? Math.multiplyExact(units, splits) : groups;
-            return new Scratch(Math.multiplyExact(tiles, TOKENS * WIDTH),
-                    Math.multiplyExact(Math.ceilDiv(capacity, TOKENS) * blocks(columns), X_LONGS),
-                    planes == 1 ? 0 : Math.multiplyExact(outputs, planes * rowLongs(columns)));
+        /** Floats of the tiles through which sums pass: one for every part that is not finished yet. */
+        private int tiles() {
+            int units = Math.ceilDiv(capacity, TOKENS) * Math.ceilDiv(outputs, gated ? HALF : WIDTH);
+            return (serial || splits == 1 ? groups : units) * splits * TOKENS * WIDTH;
+        }
+
+        int parts(Tensor x) {
+            return Math.multiplyExact(Math.ceilDiv(x.rows(), TOKENS) * blocks(columns), X_LONGS);
+        }
+
+        int planeLongs() {
+            return planes == 1 ? 0 : Math.multiplyExact(outputs, planes * rowLongs(columns));
+        }
+
+        Scratch scratch(Tensor x) {
+            return new Scratch(tiles(), parts(x), planeLongs(), gated ? planeLongs() : 0);
         }
     }
 
     /**
-     * Whether tensor cores can multiply so many rows by such a weight: they read four numbers of a row of it at a time, and make 8 columns. They do not where
-     * w has 32 bits: who keeps as many wants the precision.
+     * Whether tensor cores multiply so many rows by such a weight: they read four numbers of a row of it at a time, and make 8 columns. They do not where w
+     * has 32 bits: who keeps as many wants the precision.
      */
-    static boolean fits(int capacity, Tensor w) {
-        return capacity > 1 && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
+    static boolean fits(int capacity, Tensor w, boolean tensorCores) {
+        return tensorCores && capacity > 1 && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
     }
 
-    static Scratch scratch(int capacity, Tensor w, boolean gated, DeviceInfo device) {
-        return Division.of(capacity, w, gated, device.computeUnits()).scratch();
+    static Scratch scratch(Op.MatMul op, int multiprocessors) {
+        return Division.of(op.out().rows(), op.w(), false, multiprocessors).scratch(op.x());
+    }
+
+    static Scratch scratch(Op.GatedGelu op, int multiprocessors) {
+        return Division.of(op.out().rows(), op.gate(), true, multiprocessors).scratch(op.x());
     }
 
     static void lower(Op.MatMul op, Tasks tasks) {
@@ -112,21 +130,21 @@ public final class MmaMatMul {
                 op.bias().map(tasks::stride).orElse(0), op.residual().map(tasks::floats).orElse(tasks.none()), MatMul.epilogue(op), tasks);
     }
 
-    static void lower(Op.GatedGelu op, Tasks tasks) {
-        Weight gate = Weight.of(op.gate(), tasks);
+    static void lower(Op.GatedGelu op, Weight gate, Weight up, Tasks tasks) {
         Division division = Division.of(op.out().rows(), op.gate(), true, tasks.device().computeUnits());
         split(op.x(), division, tasks);
-        product(op.out(), division, decoded(gate, 0, division, tasks), decoded(Weight.of(op.up(), tasks), 1, division, tasks),
+        product(op.out(), division, decoded(gate, 0, division, tasks), decoded(up, 1, division, tasks),
                 division.planes == 1 ? gate.stride() : 0, tasks.none(), 0, tasks.none(), GATED, tasks);
     }
 
     private static void split(Tensor x, Division division, Tasks tasks) {
-        if (tasks.isSplit(x)) {
+        if (tasks.holdsParts(x)) {
             return;
         }
-        tasks.task("MmaMatMul.split", Geometry.items(division.scratch().parts() / 2, ITEM_LANES),
-                (graph, name) -> graph.task(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x), tasks.parts(),
-                        division.capacity, division.columns));
+        tasks.task("MmaMatMul.split", Geometry.items(division.parts(x) / 2, ITEM_LANES),
+                (graph, name) -> graph.task(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x), tasks.parts(), x.rows(),
+                        division.columns));
+        tasks.setParts(x);
     }
 
     /** A weight as {@link #product} reads it. */
@@ -136,13 +154,14 @@ public final class MmaMatMul {
         }
         LongArray planes = tasks.planes(index);
         tasks.task("MmaMatMul.decode", Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
-                (graph, name) -> graph.task(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.f32(), w.words(), w.factors(), planes,
+                (graph, name) -> graph.task(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(), w.factors(), planes,
                         w.type(), w.stride(), w.factorStride(), division.columns, division.outputs));
         return planes;
     }
 
     private static void product(Tensor out, Division division, LongArray first, LongArray second, int stride, FloatArray bias, int biasStride,
-            FloatArray residual, int epilogue, Tasks tasks) {
+            FloatArray residual, int after, Tasks tasks) {
+        int epilogue = after | (division.serial ? SERIAL : 0);
         int multiprocessors = tasks.device().computeUnits();
         int columns = division.planes == 1 ? division.columns : division.planes * rowLongs(division.columns) * 4;
         int outStride = tasks.stride(out);
@@ -150,7 +169,7 @@ public final class MmaMatMul {
                 (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), tasks.parts(), first, second, bias, residual,
                         tasks.scratch(), tasks.floats(out), stride / 4, biasStride, outStride, division.capacity, columns, division.planes,
                         division.outputs, division.splits, division.groups, multiprocessors, epilogue));
-        if (division.splits > 1) {
+        if (division.splits > 1 && !division.serial) {
             tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs), ITEM_LANES),
                     (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(), bias, residual,
                             tasks.floats(out), biasStride, outStride, division.capacity, division.outputs, division.splits, epilogue));
@@ -249,7 +268,7 @@ public final class MmaMatMul {
      * {@code planes[m, 0, k] = bfloat16(w[m, k]), planes[m, 1, k] = bfloat16(w[m, k] - planes[m, 0, k])}, rows filled up with 0 to a multiple of 16 columns: a
      * weight in F16, exactly, or in Q8 with 16 bits of each number, as {@link #product} reads it. An item handles four columns of a row m.
      */
-    public static void decode(KernelContext context, IntArray step, FloatArray f32, LongArray words, FloatArray factors, LongArray planes,
+    public static void decode(KernelContext context, IntArray step, LongArray words, FloatArray factors, LongArray planes,
             int type, int stride, int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int longs = (columns + DEPTH - 1) / DEPTH * (DEPTH / 4);
@@ -264,10 +283,10 @@ public final class MmaMatMul {
             if (k < columns) {
                 int index = layer * stride + output * columns + k;
                 int scale = layer * factorStride + output * ((columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK) + k / DType.Q8_BLOCK;
-                w0 = Weight.at(type, f32, words, factors, index, scale);
-                w1 = Weight.at(type, f32, words, factors, index + 1, scale);
-                w2 = Weight.at(type, f32, words, factors, index + 2, scale);
-                w3 = Weight.at(type, f32, words, factors, index + 3, scale);
+                w0 = Weight.scaled(type, Weight.packed(type, words, factors, index), factors, scale);
+                w1 = Weight.scaled(type, Weight.packed(type, words, factors, index + 1), factors, scale);
+                w2 = Weight.scaled(type, Weight.packed(type, words, factors, index + 2), factors, scale);
+                w3 = Weight.scaled(type, Weight.packed(type, words, factors, index + 3), factors, scale);
             }
             int b0 = bits(w0);
             int b1 = bits(w1);
@@ -299,8 +318,9 @@ public final class MmaMatMul {
     /**
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code gelu(sum over k of x[i, k] first[m, k]) * (sum over k of x[i, k] second[m, k])} if
      * gated; else second is first. A unit is 64 rows i, 256 rows m (128 of both weights if gated) and one part of the columns k; units of the same m follow one
-     * another, so that w is read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit. Its sums pass through a tile of 64 x 256
-     * floats, since a lane cannot get at the elements of a fragment; where columns are divided, they stay there for {@link #sum}.
+     * another, so that w is read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit, or all parts of every {@code groups}-th one if
+     * serial. Its sums pass through tiles of 64 x 256 floats, since a lane cannot get at the elements of a fragment; where groups share the parts of the
+     * columns, they stay there for {@link #sum}.
      *
      * <p>x and w of the next 16 columns are on their way into registers while the present ones, in one of two buffers in local memory, are multiplied. No
      * access has bank conflicts: x is in the order of {@link #split}; w is transposed to groups of 8 rows m, in which column k has 4 words of two m each
@@ -342,15 +362,18 @@ public final class MmaMatMul {
         int place = (lane & 15) ^ ((lane / 8) & 1);
         int wFrom = warp / 2 * 16 * GROUP_BYTES + (place - (lane & 15)) * 16;
         int wOdd = ((place ^ 2) - place) * 16;
-        int units = rowBlocks * outBlocks * splits;
+        boolean serial = (epilogue & SERIAL) != 0;
+        int passes = serial ? splits : 1;
+        int units = rowBlocks * outBlocks * (splits / passes);
         // Groups that are as far apart as there are multiprocessors mostly run on one. Where all have work, they take neighbouring units, whose w is then in its cache.
         int group = context.groupIdx;
         int paired = groups == RESIDENT * multiprocessors ? group % multiprocessors * RESIDENT + group / multiprocessors : group;
-        for (int done = 0; done + group < units; done += groups) {
+        for (int pass = 0; pass / passes * groups + group < units; pass++) {
+            int done = pass / passes * groups;
             int unit = done + (done + groups <= units ? paired : group);
             int firstRow = unit % rowBlocks * TOKENS;
             int firstOut = unit / rowBlocks % outBlocks * width;
-            int part = unit / rowBlocks / outBlocks;
+            int part = serial ? pass % passes : unit / rowBlocks / outBlocks;
             int begin = part * blocks / splits;
             int end = (part + 1) * blocks / splits;
             int row0 = firstOut + wRow;
@@ -465,7 +488,8 @@ public final class MmaMatMul {
                 lower15 = both(context, lowerHigh, lowerLow, w, lower15);
             }
             // The group's own tile is its index, in a form that compilers cannot know before the loop: they would hold the addresses of all fragments.
-            int tile = splits == 1 ? (done + group) % groups : unit;
+            int own = (done + group) % groups * passes;
+            int tile = passes == splits ? own + part : unit;
             int tileRow = tile * TOKENS + (warp & 1) * 32;
             int tileColumn = warp / 2 * HALF;
             context.mmaStore(upper0, tiles, tileRow, tileColumn, WIDTH);
@@ -501,18 +525,25 @@ public final class MmaMatMul {
             context.mmaStore(lower14, tiles, tileRow + 16, tileColumn + 112, WIDTH);
             context.mmaStore(lower15, tiles, tileRow + 16, tileColumn + 120, WIDTH);
             context.localBarrier();
-            if (splits == 1) {
+            if (passes == splits && part == splits - 1) {
                 for (int i = lane; i < TOKENS * width; i += BATCH * LANES) {
                     for (int j = 0; j < BATCH; j++) {
                         int row = (i + j * LANES) / width;
                         int m = (i + j * LANES) % width;
-                        int at = (tile * TOKENS + row) * WIDTH + m;
+                        int at = (own * TOKENS + row) * WIDTH + m;
                         // Elements past the last are computed again and never stored.
                         int outRow = TornadoMath.min(firstRow + row, rows - 1);
                         int output = TornadoMath.min(firstOut + m, outputs - 1);
                         float value = tiles.get(at);
+                        for (int p = 1; p < passes; p++) {
+                            value += tiles.get(at + p * TOKENS * WIDTH);
+                        }
                         if (gated) {
-                            value = MatMul.gelu(value) * tiles.get(at + HALF);
+                            float up = tiles.get(at + HALF);
+                            for (int p = 1; p < passes; p++) {
+                                up += tiles.get(at + HALF + p * TOKENS * WIDTH);
+                            }
+                            value = MatMul.gelu(value) * up;
                         }
                         values[j] = MatMul.finish(value, bias, residual, layer * biasStride + output, outRow * outputs + output, epilogue);
                     }

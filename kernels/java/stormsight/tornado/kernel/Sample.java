@@ -13,7 +13,7 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 public final class Sample {
     /** Lanes of a group of {@link #scan}, and of {@link #draw} on CPUs; powers of two. */
     private static final int GROUP = 256;
-    /** Lanes of {@link #draw} on GPUs that have as many: they pass over all logits. */
+    /** Lanes of {@link #draw} on GPUs that allow as many: they pass over all logits. */
     private static final int LARGE_GROUP = 1024;
     /** Logits that a group of {@link #scan} looks at. */
     private static final int SLICE = 4096;
@@ -34,7 +34,7 @@ public final class Sample {
 
     public static void lower(Op.Sample op, Tasks tasks) {
         int slices = slices(op);
-        int lanes = !tasks.cpuKernels() && tasks.device().maxWorkGroupSize() >= LARGE_GROUP ? LARGE_GROUP : GROUP;
+        int lanes = tasks.cpuKernels() ? GROUP : Math.min(LARGE_GROUP, tasks.mostLanes());
         tasks.task("Sample.scan", Geometry.groups(slices, GROUP, 4 * GROUP * Float.BYTES),
                 (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(), tasks.floats(op.logits()), tasks.scratch(),
                         op.logits().rows(), op.logits().columns(), op.vocabulary()));

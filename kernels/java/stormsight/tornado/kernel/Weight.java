@@ -13,7 +13,7 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * and the type as a constant: TornadoVM compiles each task by itself, so only the branch of that type is left in the generated code, and the
  * arrays of other types are never read.
  *
- * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits: that is as much as a lane of a GPU can read at a time. An
+ * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits: TornadoVM has no wider load. An
  * element is found by its index in the whole array, so rows may begin inside of a word.
  *
  * @param type {@link #F32}, {@link #BF16}, {@link #F16}, {@link #Q8}, or how a device decodes two of them better
@@ -46,7 +46,7 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
         };
     }
 
-    /** The type in the name of a kernel: {@code bf16}. */
+    /** The type in the name of a kernel: {@code Bf16}. */
     static String suffix(DType type) {
         return switch (type) {
             case F32 -> "F32";
@@ -71,32 +71,26 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
      * Element {@code index}; for {@link #Q8} without its scale. Kernels multiply by the scale once for all elements that share it, where they can.
      */
     static float unscaled(int type, FloatArray f32, LongArray words, FloatArray factors, int index) {
-        if (type == F32) {
-            return f32.get(index);
-        } else if (type == Q8) {
+        return type == F32 ? f32.get(index) : packed(type, words, factors, index);
+    }
+
+    /** As {@link #unscaled}, of a type that is packed. */
+    static float packed(int type, LongArray words, FloatArray factors, int index) {
+        if (type == Q8) {
             return q8((int) (words.get(index >> 3) >> ((index & 7) << 3)));
         } else {
             return half(type, (int) (words.get(index >> 2) >> ((index & 3) << 4)), factors);
         }
     }
 
-    /** Element {@code index}, whose scale, if it has one, is the factor {@code scaleIndex}. */
-    static float at(int type, FloatArray f32, LongArray words, FloatArray factors, int index, int scaleIndex) {
-        float value = unscaled(type, f32, words, factors, index);
+    /** An element times its scale, the factor {@code scaleIndex}, if it has one. */
+    static float scaled(int type, float value, FloatArray factors, int scaleIndex) {
         return type == Q8 ? value * factors.get(scaleIndex) : value;
     }
 
-    /** The four elements of a word of {@link #fours} times four numbers. */
-    static float products(int type, long word, FloatArray factors, float x0, float x1, float x2, float x3) {
-        int low = (int) word;
-        int high = (int) (word >> 32);
-        return x0 * half(type, low, factors) + x1 * half(type, low >> 16, factors) + x2 * half(type, high, factors)
-                + x3 * half(type, high >> 16, factors);
-    }
-
-    /** Four elements of a word of {@link #eights}, in its lower half, times four numbers, without their scale. */
-    static float products(int half, float x0, float x1, float x2, float x3) {
-        return x0 * q8(half) + x1 * q8(half >> 8) + x2 * q8(half >> 16) + x3 * q8(half >> 24);
+    /** Element {@code index}, whose scale, if it has one, is the factor {@code scaleIndex}. */
+    static float at(int type, FloatArray f32, LongArray words, FloatArray factors, int index, int scaleIndex) {
+        return scaled(type, unscaled(type, f32, words, factors, index), factors, scaleIndex);
     }
 
     /** The element in the lowest 8 bits, without its scale. */
