@@ -70,7 +70,7 @@ class PlanTest {
     void multipliesOnTensorCoresUnlessWeightsHave32Bits() throws IOException {
         for (DType weights : List.of(DType.BF16, DType.F16, DType.Q8, DType.F32)) {
             assertEquals(weights != DType.F32, plan("paligemma-3b-224", weights, TENSOR_CORES, "cuda").stream()
-                    .anyMatch(launch -> launch.kernel().equals("MmaMatMul.product")));
+                    .anyMatch(launch -> launch.kernel().startsWith("MmaMatMul.product")));
         }
     }
 

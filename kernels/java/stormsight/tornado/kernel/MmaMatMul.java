@@ -69,20 +69,19 @@ public final class MmaMatMul {
      *
      * @param capacity rows of x
      * @param outputs rows of w, or of each of two weights
-     * @param planes 1 for w in bfloat16, 2 for one that {@link #decode} writes
+     * @param type of w
      * @param splits parts of the columns
      * @param serial whether a group does all parts of a unit: where there are units for all groups, and parts are only to keep sums short
      * @param groups of {@link #product}
      */
-    private record Division(int capacity, int columns, int outputs, boolean gated, int planes, int splits, boolean serial, int groups) {
+    private record Division(int capacity, int columns, int outputs, boolean gated, DType type, int splits, boolean serial, int groups) {
         static Division of(int capacity, Tensor w, boolean gated, int multiprocessors) {
-            int planes = w.dtype() == DType.BF16 ? 1 : 2;
             int units = Math.multiplyExact(Math.ceilDiv(capacity, TOKENS), Math.ceilDiv(w.rows(), gated ? HALF : WIDTH));
-            int blocks = planes * blocks(w.columns());
+            int blocks = planes(w.dtype()) * blocks(w.columns());
             int most = RESIDENT * multiprocessors;
             boolean serial = units >= most;
             int splits = serial ? Math.ceilDiv(blocks, LONGEST) : MmaMatMul.splits(units, blocks, multiprocessors);
-            return new Division(capacity, w.columns(), w.rows(), gated, planes, splits, serial,
+            return new Division(capacity, w.columns(), w.rows(), gated, w.dtype(), splits, serial,
                     serial ? most : Math.min(units * splits, most));
         }
 
@@ -97,7 +96,7 @@ public final class MmaMatMul {
         }
 
         int planeLongs() {
-            return planes == 1 ? 0 : Math.multiplyExact(outputs, planes * rowLongs(columns));
+            return planes(type) == 1 ? 0 : Math.multiplyExact(outputs, planes(type) * rowLongs(columns));
         }
 
         Scratch scratch(Tensor x) {
@@ -126,7 +125,7 @@ public final class MmaMatMul {
         Division division = Division.of(op.out().rows(), op.w(), false, tasks.device().computeUnits());
         split(op.x(), division, tasks);
         LongArray numbers = decoded(w, 0, division, tasks);
-        product(op.out(), division, numbers, numbers, division.planes == 1 ? w.stride() : 0, op.bias().map(tasks::floats).orElse(tasks.none()),
+        product(op.out(), division, numbers, numbers, planes(division.type) == 1 ? w.stride() : 0, op.bias().map(tasks::floats).orElse(tasks.none()),
                 op.bias().map(tasks::stride).orElse(0), op.residual().map(tasks::floats).orElse(tasks.none()), MatMul.epilogue(op), tasks);
     }
 
@@ -134,7 +133,7 @@ public final class MmaMatMul {
         Division division = Division.of(op.out().rows(), op.gate(), true, tasks.device().computeUnits());
         split(op.x(), division, tasks);
         product(op.out(), division, decoded(gate, 0, division, tasks), decoded(up, 1, division, tasks),
-                division.planes == 1 ? gate.stride() : 0, tasks.none(), 0, tasks.none(), GATED, tasks);
+                planes(division.type) == 1 ? gate.stride() : 0, tasks.none(), 0, tasks.none(), GATED, tasks);
     }
 
     private static void split(Tensor x, Division division, Tasks tasks) {
@@ -149,11 +148,11 @@ public final class MmaMatMul {
 
     /** A weight as {@link #product} reads it. */
     private static LongArray decoded(Weight w, int index, Division division, Tasks tasks) {
-        if (division.planes == 1) {
+        if (planes(division.type) == 1) {
             return w.words();
         }
         LongArray planes = tasks.planes(index);
-        tasks.task("MmaMatMul.decode", Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
+        tasks.task("MmaMatMul.decode" + Weight.suffix(division.type), Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
                 (graph, name) -> graph.task(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(), w.factors(), planes,
                         w.type(), w.stride(), w.factorStride(), division.columns, division.outputs));
         return planes;
@@ -163,17 +162,22 @@ public final class MmaMatMul {
             FloatArray residual, int after, Tasks tasks) {
         int epilogue = after | (division.serial ? SERIAL : 0);
         int multiprocessors = tasks.device().computeUnits();
-        int columns = division.planes == 1 ? division.columns : division.planes * rowLongs(division.columns) * 4;
+        int columns = planes(division.type) == 1 ? division.columns : planes(division.type) * rowLongs(division.columns) * 4;
         int outStride = tasks.stride(out);
-        tasks.task("MmaMatMul.product", Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
+        tasks.task("MmaMatMul.product" + Weight.suffix(division.type), Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
                 (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), tasks.parts(), first, second, bias, residual,
-                        tasks.scratch(), tasks.floats(out), stride / 4, biasStride, outStride, division.capacity, columns, division.planes,
+                        tasks.scratch(), tasks.floats(out), stride / 4, biasStride, outStride, division.capacity, columns, planes(division.type),
                         division.outputs, division.splits, division.groups, multiprocessors, epilogue));
         if (division.splits > 1 && !division.serial) {
             tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs), ITEM_LANES),
                     (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(), bias, residual,
                             tasks.floats(out), biasStride, outStride, division.capacity, division.outputs, division.splits, epilogue));
         }
+    }
+
+    /** Parts of a weight of that type: 1 if tensor cores can read it as it is, 2 if {@link #decode} writes it anew. */
+    private static int planes(DType type) {
+        return type == DType.BF16 ? 1 : 2;
     }
 
     /** Blocks of columns of x. */
