@@ -20,7 +20,7 @@ import uk.ac.manchester.tornado.api.enums.TornadoDeviceType;
 import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
 
-/** TornadoVM in this JVM, and the only class that knows in what its versions differ. Loading it starts the drivers. */
+/** TornadoVM in this JVM, and the only class that knows in what its versions differ. Loads only where TornadoVM's modules are. */
 final class Runtime {
     /** A device, and what is known of it. */
     record Device(TornadoDevice tornado, DeviceInfo info, String language) {}
@@ -50,11 +50,6 @@ final class Runtime {
 
     private Runtime() {}
 
-    /** Whether this JVM was started with what TornadoVM needs. */
-    static boolean startable() {
-        return ModuleLayer.boot().findModule("tornado.runtime").isPresent();
-    }
-
     /** All devices, GPUs first, and of one that several drivers offer the one that runs our kernels best. Empty if {@link #failure} says why. */
     static synchronized List<Device> devices() {
         if (devices == null) {
@@ -68,7 +63,7 @@ final class Runtime {
                 orderDeclarations();
                 devices = find();
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
-            } catch (RuntimeException | ExceptionInInitializerError | UnsatisfiedLinkError | NoClassDefFoundError | TornadoInternalError e) {
+            } catch (RuntimeException | LinkageError | TornadoInternalError e) {
                 devices = List.of();
                 failure = "TornadoVM does not start: " + reason(e);
             }

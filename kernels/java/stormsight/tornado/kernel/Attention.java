@@ -434,8 +434,8 @@ public final class Attention {
     }
 
     /**
-     * As {@link #flash}. A group is one item and handles 64 rows of one query head, 4 at a time, and 16 keys at a time: the keys are transposed, so that a vector holds one
-     * element of 16 keys.
+     * As {@link #flash}. A group is one item and handles 64 rows of one query head, 4 at a time, and 16 keys at a time: the keys are transposed, so
+     * that a vector holds one element of 16 keys.
      */
     public static void flashOnCpu(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
             IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads, int group, int dim, float scale,

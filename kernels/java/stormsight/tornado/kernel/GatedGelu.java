@@ -342,7 +342,8 @@ public final class GatedGelu {
 
     /** {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
     public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
-            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out, int type, int stride, int factorStride, int columns, int outputs) {
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out, int type, int stride,
+            int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int output = context.globalIdx;
         int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;

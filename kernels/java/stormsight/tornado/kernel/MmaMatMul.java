@@ -369,7 +369,8 @@ public final class MmaMatMul {
         boolean serial = (epilogue & SERIAL) != 0;
         int passes = serial ? splits : 1;
         int units = rowBlocks * outBlocks * (splits / passes);
-        // Groups that are as far apart as there are multiprocessors mostly run on one. Where all have work, they take neighbouring units, whose w is then in its cache.
+        // Groups that are as far apart as there are multiprocessors mostly run on one. Where all have work, they take neighbouring units, whose w is
+        // then in its cache.
         int group = context.groupIdx;
         int paired = groups == RESIDENT * multiprocessors ? group % multiprocessors * RESIDENT + group / multiprocessors : group;
         for (int pass = 0; pass / passes * groups + group < units; pass++) {
