@@ -68,9 +68,15 @@ final class Filling implements AutoCloseable {
         }
     }
 
-    /** Frees a load that is on the device, and makes room for those to come. */
-    void sent(int load) {
-        loads.get(load).free();
+    /**
+     * Makes room for loads to come, now that one is on the device.
+     *
+     * @param keep whether its host memory stays until the executor is closed; else it is freed
+     */
+    void sent(int load, boolean keep) {
+        if (!keep) {
+            loads.get(load).free();
+        }
         room.release(permits(loads.get(load)));
     }
 

@@ -24,6 +24,7 @@ import uk.ac.manchester.tornado.api.TornadoExecutionResult;
 import uk.ac.manchester.tornado.api.enums.DataTransferMode;
 import uk.ac.manchester.tornado.api.enums.ProfilerMode;
 import uk.ac.manchester.tornado.api.exceptions.TornadoExecutionPlanException;
+import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
 /**
@@ -41,6 +42,7 @@ final class GraphExecutor implements Executor {
     private final Runtime.Device device;
     private final Residency residency;
     private final RunListener listener;
+    private final boolean capture;
     private final List<Member> members = new ArrayList<>();
     private final Map<String, Integer> indices = new LinkedHashMap<>();
     private final Map<Program, Lowering.Lowered> lowered = new LinkedHashMap<>();
@@ -57,16 +59,22 @@ final class GraphExecutor implements Executor {
     private TaskTimes taskTimes;
     private StartUp startUp;
 
-    private GraphExecutor(Runtime.Device device, Residency residency, RunListener listener) {
+    private GraphExecutor(Runtime.Device device, Residency residency, RunListener listener, boolean capture) {
         this.device = device;
         this.residency = residency;
         this.listener = listener;
+        this.capture = capture;
     }
 
+    /**
+     * Sends weights and compiles.
+     *
+     * @param capture whether compute graphs are captured as CUDA graphs; their kernels are not timed then
+     */
     static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
-            RunListener listener) {
+            RunListener listener, boolean capture) {
         Residency residency = Residency.of(device.info(), weights, programs);
-        GraphExecutor executor = new GraphExecutor(device, residency, listener);
+        GraphExecutor executor = new GraphExecutor(device, residency, listener, capture);
         try (Filling filling = Filling.start(residency.loads())) {
             long start = System.nanoTime();
             executor.build(programs);
@@ -78,6 +86,10 @@ final class GraphExecutor implements Executor {
             long compiled = System.nanoTime();
             executor.load(filling, 1, residency.loads().size());
             long loaded = System.nanoTime();
+            if (capture) {
+                // Its clocks would be captured with the kernels.
+                executor.stopProfile();
+            }
             executor.runEmpty();
             long ready = System.nanoTime();
             Profile profile = executor.stopProfile();
@@ -132,6 +144,9 @@ final class GraphExecutor implements Executor {
         plan = new TornadoExecutionPlan(graphs);
         plan.withDevice(device.tornado());
         plan.withGridScheduler(lowering.grids());
+        if (capture) {
+            compute.forEach(graph -> plan.withGraph(indices.get(graph.name())).withCUDAGraph());
+        }
     }
 
     private int add(TaskGraph graph, int tasks, List<TornadoNativeArray> sent) {
@@ -142,10 +157,12 @@ final class GraphExecutor implements Executor {
     }
 
     private void load(Filling filling, int from, int to) {
+        // TornadoVM locks host memory for this driver until the plan is closed, see cuda.args; here that cannot be turned off.
+        boolean keep = device.language().equals("ptx");
         for (int i = from; i < to; i++) {
             filling.await(i);
             execute(i, 1, "sending the weights");
-            filling.sent(i);
+            filling.sent(i, keep);
         }
     }
 
@@ -154,7 +171,7 @@ final class GraphExecutor implements Executor {
         for (int i = 1; i < members.size(); i++) {
             try {
                 plan.withGraph(i).withPreCompilation();
-            } catch (RuntimeException e) {
+            } catch (RuntimeException | TornadoInternalError e) {
                 throw failure(i, describe(members.get(i).graph.getTaskGraphName()), e);
             }
             // A result shows the plan's selected graph, whatever ran when it was made; compiling makes none of its own.
@@ -177,19 +194,24 @@ final class GraphExecutor implements Executor {
             for (int i = 0; i < repeat; i++) {
                 last = selected.execute();
                 if (profiling) {
-                    profile.add(members.get(graph).tasks, last.getProfilerResult());
+                    profile.add(isCaptured(graph) ? 0 : members.get(graph).tasks, last.getProfilerResult());
                 }
                 if (taskTimes != null) {
                     taskTimes.add(last.getProfilerResult());
                 }
             }
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | TornadoInternalError e) {
             throw failure(graph, what, e);
         }
     }
 
+    /** Whether the graph's kernels are launched together, without a frame each. Graphs that only send are not: what they send changes. */
+    private boolean isCaptured(int graph) {
+        return capture && members.get(graph).sent.isEmpty();
+    }
+
     /** What failed, by the task that TornadoVM names if it could not be compiled. */
-    private BackendException failure(int graph, String what, RuntimeException e) {
+    private BackendException failure(int graph, String what, Throwable e) {
         String message = String.valueOf(e.getMessage());
         String name = members.get(graph).graph.getTaskGraphName();
         for (Lowering.Lowered program : lowered.values()) {
@@ -265,6 +287,9 @@ final class GraphExecutor implements Executor {
     /** The whole run is timed without the profiler, which slows it down; its operations in a second one. */
     @Override
     public RunProfile profile(Program program, Step step) {
+        if (capture) {
+            throw new IllegalStateException("prepared to launch kernels together; they cannot be timed");
+        }
         long start = System.nanoTime();
         run(program, step);
         long total = System.nanoTime() - start;

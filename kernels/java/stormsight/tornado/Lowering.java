@@ -27,7 +27,7 @@ import uk.ac.manchester.tornado.api.WorkerGrid2D;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * Turns programs into task graphs. Identical layers become one graph that runs once a layer, or, unrolled, tasks of their own; what runs once is joined
@@ -39,6 +39,8 @@ final class Lowering {
      * limits a graph to 256 tasks.
      */
     private static final int GRAPH_TASKS = 8192 / (15 + 5 * 20);
+    /** OpenCL's limit is one of each kernel, which TornadoVM does not tell; all GPUs allow groups of 256. */
+    private static final int OPENCL_LANES = 256;
 
     /** A task as {@code plan} shows it. */
     record Task(String program, String segment, Op op, String graph, String name, String kernel, Geometry geometry) {}
@@ -73,6 +75,28 @@ final class Lowering {
         this.unroll = unroll;
     }
 
+    /** What the kernels of an operation leave to each other. */
+    static Scratch scratch(Op op, DeviceInfo device) {
+        return switch (op) {
+            case Op.MatMul matMul -> MatMul.scratch(matMul, device, Settings.tensorCores(device));
+            case Op.GatedGelu gatedGelu -> GatedGelu.scratch(gatedGelu, device, Settings.tensorCores(device));
+            case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
+            case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention, Settings.cpuKernels(device)));
+            case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention(), Settings.cpuKernels(device)));
+            default -> Scratch.NONE;
+        };
+    }
+
+    /** Tasks that an operation becomes at most. */
+    private static int mostTasks(Op op) {
+        return switch (op) {
+            case Op.MatMul _ -> 4;
+            case Op.GatedGelu _ -> 5;
+            case Op.Attention _, Op.BlockedAttention _, Op.Sample _ -> 2;
+            default -> 1;
+        };
+    }
+
     /** The launch geometry of all tasks. */
     GridScheduler grids() {
         return grids;
@@ -103,7 +127,7 @@ final class Lowering {
                 close(loop, section.layers, lowered);
                 continue;
             }
-            if (open != null && open.tasks.size() + section.segment.ops().size() * 2 > GRAPH_TASKS) {
+            if (open != null && open.tasks.size() + section.segment.ops().stream().mapToInt(Lowering::mostTasks).sum() + 1 > GRAPH_TASKS) {
                 close(open, 1, lowered);
                 open = null;
             }
@@ -158,6 +182,8 @@ final class Lowering {
         private final List<Task> tasks = new ArrayList<>();
         private Section section;
         private Op op;
+        /** What {@link Tasks#parts} holds, or null. */
+        private Tensor split;
 
         GraphTasks(Program program, Section first) {
             this.program = program;
@@ -184,6 +210,9 @@ final class Lowering {
                 case Op.LastRow lastRow -> Rows.lower(lastRow, this);
                 case Op.SoftCap softCap -> Rows.lower(softCap, this);
                 case Op.Sample sample -> Sample.lower(sample, this);
+            }
+            if (split != null && next.writes().contains(split)) {
+                split = null;
             }
         }
 
@@ -221,8 +250,8 @@ final class Lowering {
         }
 
         @Override
-        public ShortArray shorts(Tensor tensor) {
-            return (ShortArray) residency.array(tensor, section.chunk);
+        public LongArray words(Tensor tensor) {
+            return (LongArray) residency.array(tensor, section.chunk);
         }
 
         @Override
@@ -246,8 +275,8 @@ final class Lowering {
         }
 
         @Override
-        public ShortArray noShorts() {
-            return residency.noShorts();
+        public LongArray noLongs() {
+            return residency.noLongs();
         }
 
         @Override
@@ -277,6 +306,31 @@ final class Lowering {
         }
 
         @Override
+        public FloatArray scratch() {
+            return residency.scratch();
+        }
+
+        @Override
+        public LongArray parts() {
+            return residency.parts();
+        }
+
+        @Override
+        public LongArray planes(int index) {
+            return residency.planes(index);
+        }
+
+        @Override
+        public boolean holdsParts(Tensor x) {
+            return x.equals(split);
+        }
+
+        @Override
+        public void setParts(Tensor x) {
+            split = x;
+        }
+
+        @Override
         public DeviceInfo device() {
             return device.info();
         }
@@ -284,6 +338,17 @@ final class Lowering {
         @Override
         public boolean cpuKernels() {
             return Settings.cpuKernels(device.info());
+        }
+
+        @Override
+        public int mostLanes() {
+            int most = Math.max(device.info().maxWorkGroupSize(), 1);
+            return device.language().equals("opencl") ? Math.min(most, OPENCL_LANES) : most;
+        }
+
+        @Override
+        public boolean tensorCores() {
+            return Settings.tensorCores(device.info());
         }
 
         @Override

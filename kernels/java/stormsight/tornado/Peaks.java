@@ -15,6 +15,7 @@ import uk.ac.manchester.tornado.api.WorkerGrid1D;
 import uk.ac.manchester.tornado.api.enums.DataTransferMode;
 import uk.ac.manchester.tornado.api.enums.ProfilerMode;
 import uk.ac.manchester.tornado.api.exceptions.TornadoExecutionPlanException;
+import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 
 /** Measures what a device does at most, by the clock of its driver: launches and transfers do not count. */
@@ -107,7 +108,7 @@ final class Peaks {
             throw new BackendException("freeing " + device.info().name() + " failed: " + Runtime.reason(e), e);
         } catch (BackendException e) {
             throw e;
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | TornadoInternalError e) {
             throw new BackendException("measuring the speed of " + device.info().name() + " failed: " + Runtime.reason(e), e);
         }
         return rates;

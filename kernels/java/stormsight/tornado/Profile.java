@@ -15,9 +15,10 @@ final class Profile {
     private long jitNanos;
     private long driverNanos;
 
-    void add(int tasks, TornadoProfilerResult result) {
+    /** @param launches kernels of the graph that were launched one by one */
+    void add(int launches, TornadoProfilerResult result) {
         graphs++;
-        launches += tasks;
+        this.launches += launches;
         bytesIn += result.getTotalBytesCopyIn();
         bytesOut += result.getTotalBytesCopyOut();
         kernelNanos += result.getDeviceKernelTime();
@@ -40,7 +41,7 @@ final class Profile {
         return graphs;
     }
 
-    /** Kernels that ran. */
+    /** Kernels that were launched one by one. */
     long launches() {
         return launches;
     }

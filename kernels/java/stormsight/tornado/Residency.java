@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 import stormsight.checkpoint.HostTensor;
@@ -20,7 +21,7 @@ import stormsight.program.Tensor;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
 /**
@@ -82,11 +83,14 @@ final class Residency implements AutoCloseable {
     private final StepBuffer step = new StepBuffer();
     private final FloatArray none = new FloatArray(1);
     private final IntArray noInts = new IntArray(1);
-    private final ShortArray noShorts = new ShortArray(2);
+    private final LongArray noLongs = new LongArray(1);
     private final ByteArray noBytes = new ByteArray(4);
     private final IntArray anchor = new IntArray(1);
     private final FloatArray bf16Table = new FloatArray(512);
     private final FloatArray f16Table = new FloatArray(64);
+    private final FloatArray scratch;
+    private final LongArray parts;
+    private final List<LongArray> planes;
     private long deviceBytes;
 
     /**
@@ -111,12 +115,18 @@ final class Residency implements AutoCloseable {
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
         checkNames(tensors);
-        checkFits(tensors);
+        Scratch space = programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
+                .map(op -> Lowering.scratch(op, device)).reduce(Scratch.NONE, Scratch::or);
+        checkFits(tensors, space.bytes());
         chunkLayers = chunkLayers(tensors);
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
-        List.of(none, noInts, noShorts, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
+        List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
+        scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
+        parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);
+        planes = List.of(room((long) space.planes() * Long.BYTES, LongArray::fromSegmentShallow),
+                room((long) space.morePlanes() * Long.BYTES, LongArray::fromSegmentShallow));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
     }
@@ -145,8 +155,8 @@ final class Residency implements AutoCloseable {
         }
     }
 
-    private void checkFits(Set<Tensor> tensors) {
-        long needed = tensors.stream().mapToLong(Tensor::bytes).sum();
+    private void checkFits(Set<Tensor> tensors, long scratchBytes) {
+        long needed = tensors.stream().mapToLong(Tensor::bytes).sum() + scratchBytes;
         if (device.memoryBytes() > 0 && needed > device.memoryBytes()) {
             long weightBytes = tensors.stream().filter(t -> t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
             throw new BackendException(String.format(Locale.ROOT,
@@ -196,9 +206,14 @@ final class Residency implements AutoCloseable {
     private TornadoNativeArray array(Tensor tensor, int first, int layers) {
         Shape shape = tensor.shape();
         long layerBytes = tensor.dtype() == DType.Q8 ? shape.elements() : tensor.dtype().bytes(shape);
+        long bytes = HEADER + layerBytes * layers;
+        if (tensor.kind() == Tensor.Kind.WEIGHT) {
+            // Elements may be packed in words: whole ones.
+            bytes = Math.ceilDiv(bytes, Long.BYTES) * Long.BYTES;
+        }
         switch (tensor.kind()) {
             case INPUT, OUTPUT -> {
-                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(arena, HEADER + layerBytes * layers));
+                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(arena, bytes));
                 if (tensor.kind() == Tensor.Kind.OUTPUT) {
                     kept(array);
                 } else if (tensor.bytes() <= SMALL_INPUT_BYTES) {
@@ -209,8 +224,8 @@ final class Residency implements AutoCloseable {
                 return array;
             }
             case WEIGHT, ACTIVATION, CACHE -> {
-                Load load = load(HEADER + layerBytes * layers);
-                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
+                Load load = load(bytes);
+                TornadoNativeArray array = wrap(tensor.dtype(), HostMemory.allocate(load.arena, bytes));
                 load.arrays.add(array);
                 if (weights.containsKey(tensor)) {
                     List<MemorySegment> values = weights.get(tensor).layers();
@@ -247,10 +262,19 @@ final class Residency implements AutoCloseable {
     private static TornadoNativeArray wrap(DType dtype, MemorySegment memory) {
         return switch (dtype) {
             case F32 -> FloatArray.fromSegmentShallow(memory);
-            case F16, BF16 -> ShortArray.fromSegmentShallow(memory);
             case I32 -> IntArray.fromSegmentShallow(memory);
-            case Q8, U8 -> ByteArray.fromSegmentShallow(memory);
+            case F16, BF16, Q8 -> LongArray.fromSegmentShallow(memory);
+            case U8 -> ByteArray.fromSegmentShallow(memory);
         };
+    }
+
+    /** An array whose values come from kernels; at least one word. */
+    private <T extends TornadoNativeArray> T room(long bytes, Function<MemorySegment, T> wrap) {
+        long size = HEADER + Math.max(bytes, Long.BYTES);
+        Load load = load(size);
+        T array = wrap.apply(HostMemory.allocate(load.arena, size));
+        load.arrays.add(array);
+        return array;
     }
 
     /** An array whose host memory stays. */
@@ -296,8 +320,8 @@ final class Residency implements AutoCloseable {
         return noInts;
     }
 
-    ShortArray noShorts() {
-        return noShorts;
+    LongArray noLongs() {
+        return noLongs;
     }
 
     ByteArray noBytes() {
@@ -310,6 +334,18 @@ final class Residency implements AutoCloseable {
 
     FloatArray f16Table() {
         return f16Table;
+    }
+
+    FloatArray scratch() {
+        return scratch;
+    }
+
+    LongArray parts() {
+        return parts;
+    }
+
+    LongArray planes(int index) {
+        return planes.get(index);
     }
 
     StepBuffer step() {

@@ -6,6 +6,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
@@ -16,9 +17,10 @@ import uk.ac.manchester.tornado.api.TornadoRuntime;
 import uk.ac.manchester.tornado.api.TornadoTargetDevice;
 import uk.ac.manchester.tornado.api.common.TornadoDevice;
 import uk.ac.manchester.tornado.api.enums.TornadoDeviceType;
+import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
 
-/** TornadoVM in this JVM, and the only class that knows in what its versions differ. Loading it starts the drivers. */
+/** TornadoVM in this JVM, and the only class that knows in what its versions differ. Loads only where TornadoVM's modules are. */
 final class Runtime {
     /** A device, and what is known of it. */
     record Device(TornadoDevice tornado, DeviceInfo info, String language) {}
@@ -32,6 +34,14 @@ final class Runtime {
     /** Hashes that other threads may take between two of ours, if they count up at all. */
     private static final int LARGEST_GAP = 1000;
 
+    /** Drivers of one device, the better ones first: those that know more of its types and instructions. */
+    private static final List<String> LANGUAGES = List.of("cuda", "ptx", "opencl");
+    /** TornadoVM tells a driver's version nowhere but in a text for people, and some of its backends not there either. */
+    private static final Pattern DRIVER_VERSION = Pattern.compile("^Driver version *: *(\\S.*)$", Pattern.MULTILINE);
+
+    /** The same text tells the compute capability, by which there are instructions for bfloat16 from 8.0 on. */
+    private static final Pattern TENSOR_CORES = Pattern.compile("^Device version *: *CUDA ([89]|\\d\\d)\\.", Pattern.MULTILINE);
+
     private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
     private static List<Device> devices;
@@ -40,12 +50,7 @@ final class Runtime {
 
     private Runtime() {}
 
-    /** Whether this JVM was started with what TornadoVM needs. */
-    static boolean startable() {
-        return ModuleLayer.boot().findModule("tornado.runtime").isPresent();
-    }
-
-    /** All devices, GPUs first. Empty if {@link #failure} says why. */
+    /** All devices, GPUs first, and of one that several drivers offer the one that runs our kernels best. Empty if {@link #failure} says why. */
     static synchronized List<Device> devices() {
         if (devices == null) {
             // TornadoVM's own limit, 4 GB unless told otherwise, knows nothing of the device; Residency compares what a model needs with what the
@@ -58,7 +63,7 @@ final class Runtime {
                 orderDeclarations();
                 devices = find();
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
-            } catch (RuntimeException | ExceptionInInitializerError | UnsatisfiedLinkError | NoClassDefFoundError e) {
+            } catch (RuntimeException | LinkageError | TornadoInternalError e) {
                 devices = List.of();
                 failure = "TornadoVM does not start: " + reason(e);
             }
@@ -114,27 +119,26 @@ final class Runtime {
                 found.add(new Device(device, describe(b + ":" + d, language, device), language));
             }
         }
-        found.sort(Comparator.comparing((Device device) -> device.info().kind() == DeviceInfo.Kind.CPU));
+        found.sort(Comparator.comparing((Device device) -> device.info().kind() == DeviceInfo.Kind.CPU)
+                .thenComparing(device -> LANGUAGES.reversed().indexOf(device.language()), Comparator.reverseOrder()));
         return List.copyOf(found);
     }
 
     private static DeviceInfo describe(String id, String language, TornadoDevice device) {
         TornadoTargetDevice physical = device.getPhysicalDevice();
-        long[] groups = physical.getDeviceMaxWorkGroupSize();
-        int group = groups == null || groups.length == 0 ? 0 : (int) Math.min(Integer.MAX_VALUE, groups[0]);
         String name = physical.getDeviceName();
         Set<DType> types = EnumSet.noneOf(DType.class);
         String details = String.valueOf(physical.getDeviceInfo()) + device.getDescription();
         if (!language.equals("opencl") || details.contains("cl_khr_fp16")) {
             types.add(DType.F16);
         }
-        if (language.equals("cuda")) {
+        if (language.equals("cuda") && TENSOR_CORES.matcher(details).find()) {
             types.add(DType.BF16);
         }
         String platform = device.getPlatformName();
-        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), platform,
+        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), driver(platform, details),
                 kind(device.getDeviceType()), device.getMaxGlobalMemory(), physical.getDeviceLocalMemorySize(),
-                physical.getDeviceMaxAllocationSize(), group, physical.getDeviceMaxComputeUnits(), types);
+                physical.getDeviceMaxAllocationSize(), physical.getMaxThreadsPerBlock(), physical.getDeviceMaxComputeUnits(), types);
     }
 
     private static DeviceInfo.Kind kind(TornadoDeviceType type) {
@@ -150,6 +154,12 @@ final class Runtime {
             case "opencl" -> "TornadoVM OpenCL (" + device.getDeviceOpenCLCVersion().strip() + ")";
             default -> "TornadoVM " + language.toUpperCase(Locale.ROOT);
         };
+    }
+
+    /** The platform, with the driver's version if the device's details tell it. */
+    static String driver(String platform, String details) {
+        Matcher version = DRIVER_VERSION.matcher(details);
+        return version.find() ? platform + " " + version.group(1) : platform;
     }
 
     /** TornadoVM does not tell the vendor, but platforms and devices are named after it. */

@@ -1,7 +1,9 @@
 package stormsight.tornado;
 
+import java.util.List;
 import java.util.Optional;
 import stormsight.backend.DeviceInfo;
+import stormsight.program.DType;
 
 /** The only place of this backend that reads system properties of ours. */
 final class Settings {
@@ -20,9 +22,27 @@ final class Settings {
         return Boolean.getBoolean("stormsight.tornado.unroll");
     }
 
-    /** {@code -Dstormsight.tornado.kernels=gpu} or {@code cpu}: the kernels made for that kind of device, whatever the device is. */
+    /**
+     * Whether the launches of a graph are captured as a CUDA graph when it runs for the first time, and launched all at once from then on; without that,
+     * the host takes longer over a launch than a GPU over most kernels. {@code -Dstormsight.tornado.capture=false} launches them one by one.
+     */
+    static boolean capture(String language) {
+        return List.of("cuda", "ptx").contains(language) && !"false".equals(System.getProperty("stormsight.tornado.capture"));
+    }
+
+    /**
+     * {@code -Dstormsight.tornado.kernels=gpu} or {@code cpu}: the kernels made for that kind of device, whatever the device is; {@code gpu} are those that run
+     * on any GPU.
+     */
+    private static Optional<String> kernels() {
+        return Optional.ofNullable(System.getProperty("stormsight.tornado.kernels"));
+    }
+
     static boolean cpuKernels(DeviceInfo device) {
-        String kernels = System.getProperty("stormsight.tornado.kernels");
-        return kernels == null ? device.kind() == DeviceInfo.Kind.CPU : kernels.equals("cpu");
+        return kernels().map("cpu"::equals).orElse(device.kind() == DeviceInfo.Kind.CPU);
+    }
+
+    static boolean tensorCores(DeviceInfo device) {
+        return kernels().isEmpty() && !Boolean.getBoolean("stormsight.tornado.strict") && device.nativeTypes().contains(DType.BF16);
     }
 }

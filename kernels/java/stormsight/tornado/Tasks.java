@@ -6,7 +6,7 @@ import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * What a kernel family needs to put an operation into a graph: arrays for tensors, and a place to add tasks.
@@ -30,10 +30,10 @@ public interface Tasks {
     /** An I32 tensor. */
     IntArray ints(Tensor tensor);
 
-    /** The bits of an F16 or BF16 tensor. */
-    ShortArray shorts(Tensor tensor);
+    /** The elements of an F16, BF16 or Q8 tensor, without scales: four or eight in a word, the first one in the lowest bits. */
+    LongArray words(Tensor tensor);
 
-    /** A U8 tensor, or the eight-bit integers of a Q8 one. */
+    /** A U8 tensor. */
     ByteArray bytes(Tensor tensor);
 
     /** The scales of a Q8 tensor, [rows, ceil(columns / 32)] a layer. */
@@ -46,7 +46,7 @@ public interface Tasks {
     IntArray noInts();
 
     /** As {@link #none}. */
-    ShortArray noShorts();
+    LongArray noLongs();
 
     /** As {@link #none}. */
     ByteArray noBytes();
@@ -67,10 +67,31 @@ public interface Tasks {
      */
     FloatArray f16Table();
 
+    /** Room that the kernels of one operation use among each other; the next operation's overwrite it. */
+    FloatArray scratch();
+
+    /** Room for a tensor split into parts, see {@link #holdsParts}. */
+    LongArray parts();
+
+    /** Room for a weight in a form that one operation needs; index 0 or 1. */
+    LongArray planes(int index);
+
+    /** Whether {@link #parts} holds all rows of that tensor: {@link #setParts} was last called with it, and no operation has written it since. */
+    boolean holdsParts(Tensor x);
+
+    /** Says that the task added last puts all rows of that tensor into {@link #parts}. */
+    void setParts(Tensor x);
+
     DeviceInfo device();
 
     /** Whether to choose kernels made for CPUs; else those made for GPUs, which run on any device. */
     boolean cpuKernels();
+
+    /** Lanes that a group may have on such a device: what its driver says, but where a driver may allow less for a kernel than for others, what all allow. */
+    int mostLanes();
+
+    /** Whether to choose kernels made for the tensor cores of NVIDIA GPUs. */
+    boolean tensorCores();
 
     /** The code that TornadoVM generates: {@code opencl}, {@code ptx}, {@code cuda}. */
     String language();

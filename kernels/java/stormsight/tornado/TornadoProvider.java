@@ -18,16 +18,21 @@ public final class TornadoProvider implements OptionalProvider {
         return NAME;
     }
 
+    /** Whether this JVM was started with what TornadoVM needs; without that, no class that names one of TornadoVM's may be loaded. */
+    private static boolean startable() {
+        return ModuleLayer.boot().findModule("tornado.runtime").isPresent();
+    }
+
     /** The CPU backend is faster than TornadoVM on a CPU, so only GPUs are taken without being asked for. */
     @Override
     public int priority() {
-        return Runtime.startable() && Runtime.devices().stream().anyMatch(device -> device.info().kind() == DeviceInfo.Kind.GPU)
+        return startable() && Runtime.devices().stream().anyMatch(device -> device.info().kind() == DeviceInfo.Kind.GPU)
                 ? ABOVE_CPU : -1;
     }
 
     @Override
     public Optional<String> unavailable() {
-        if (!Runtime.startable()) {
+        if (!startable()) {
             return Optional.of(Settings.missing().orElse("this JVM was started without a TornadoVM SDK")
                     + "; install one (sdk install tornadovm, or a release from github.com/beehive-lab/TornadoVM), set TORNADOVM_HOME"
                     + " and start through the stormsight launcher");

@@ -29,7 +29,12 @@ final class TornadoVm implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
-        return GraphExecutor.prepare(device, weights, programs, listener);
+        return GraphExecutor.prepare(device, weights, programs, listener, Settings.capture(device.language()));
+    }
+
+    @Override
+    public Executor prepareToProfile(Map<Tensor, HostTensor> weights, List<Program> programs) {
+        return GraphExecutor.prepare(device, weights, programs, RunListener.NONE, false);
     }
 
     @Override

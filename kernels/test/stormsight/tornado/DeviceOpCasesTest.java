@@ -9,6 +9,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.DynamicTest;
@@ -35,30 +37,30 @@ class DeviceOpCasesTest {
 
     @TestFactory
     Stream<DynamicContainer> agreesWithScalar() {
-        return containers(OpCases.all());
+        return containers(OpCases.all(), Devices.all(), Devices::open);
     }
 
-    /** The cases on every device. */
-    static Stream<DynamicContainer> containers(List<OpCase> cases) {
-        return Devices.all().stream().map(device -> DynamicContainer.dynamicContainer(device.id() + " " + device.name(),
+    /** The cases on devices. */
+    static Stream<DynamicContainer> containers(List<OpCase> cases, List<DeviceInfo> devices, Function<DeviceInfo, Backend> open) {
+        return devices.stream().map(device -> DynamicContainer.dynamicContainer(device.id() + " " + device.name(),
                 Stream.iterate(0, first -> first < cases.size(), first -> first + TOGETHER)
-                        .flatMap(first -> tests(device, cases.subList(first, Math.min(first + TOGETHER, cases.size()))))));
+                        .flatMap(first -> tests(() -> open.apply(device), cases.subList(first, Math.min(first + TOGETHER, cases.size()))))));
     }
 
-    private static Stream<DynamicTest> tests(DeviceInfo device, List<OpCase> cases) {
+    private static Stream<DynamicTest> tests(Supplier<Backend> device, List<OpCase> cases) {
         Batch batch = new Batch(device, cases);
         return cases.stream().map(opCase -> DynamicTest.dynamicTest(opCase.name(), () -> batch.check(opCase)));
     }
 
     /** Cases under names of their own, run when the first of them is asked for. */
     private static final class Batch {
-        private final DeviceInfo device;
+        private final Supplier<Backend> device;
         private final List<OpCase> cases;
         private final Map<OpCase, OpCase.Setup> setups = new LinkedHashMap<>();
         private final Map<OpCase, Map<Tensor, MemorySegment>> results = new HashMap<>();
         private RuntimeException failure;
 
-        Batch(DeviceInfo device, List<OpCase> cases) {
+        Batch(Supplier<Backend> device, List<OpCase> cases) {
             this.device = device;
             this.cases = cases;
         }
@@ -89,7 +91,7 @@ class DeviceOpCasesTest {
                 weights.putAll(setup.weights());
                 programs.addAll(setup.programs());
             }
-            try (Backend backend = Devices.open(device); Executor executor = backend.prepare(weights, programs, RunListener.NONE)) {
+            try (Backend backend = device.get(); Executor executor = backend.prepare(weights, programs, RunListener.NONE)) {
                 setups.values().forEach(setup -> setup.inputs().forEach(executor::write));
                 setups.forEach((opCase, setup) -> {
                     setup.runs().forEach(run -> executor.run(run.program(), run.step()));

@@ -1,31 +1,54 @@
 package stormsight.tornado;
 
+import static org.junit.jupiter.api.Assumptions.abort;
+
+import java.util.List;
+import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.TestFactory;
+import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.OpCases;
 
-/** The kernels that the default device would not choose by itself, on every device: those for GPUs if it is a CPU, and the other way round. */
+/** Kernels that the devices here would not choose by themselves. */
 class KernelVariantsTest {
     private static final String KERNELS = "stormsight.tornado.kernels";
 
-    @BeforeAll
-    static void choose() {
-        System.setProperty(KERNELS, Devices.all().getFirst().kind() == DeviceInfo.Kind.CPU ? "gpu" : "cpu");
-    }
-
-    @AfterAll
-    static void leave() {
+    @AfterEach
+    void leave() {
         System.clearProperty(KERNELS);
     }
 
+    /** Where a device has kernels of its own: on CPUs, and on GPUs with tensor cores. */
     @TestFactory
-    Stream<DynamicContainer> agreesWithScalar() {
-        return DeviceOpCasesTest.containers(OpCases.all().stream()
-                .filter(opCase -> opCase.name().matches("(matMul|gatedGelu|attention|blockedAttention)_.*"))
-                .toList());
+    Stream<DynamicContainer> kernelsForAnyGpu() {
+        return cases("(matMul|gatedGelu|attention|blockedAttention|sample)_.*",
+                device -> device.kind() == DeviceInfo.Kind.CPU || Settings.tensorCores(device), device -> {
+                    System.setProperty(KERNELS, "gpu");
+                    return Devices.open(device);
+                });
+    }
+
+    /** As on a GPU with one multiprocessor: its groups do several units, and all parts of each. */
+    @TestFactory
+    Stream<DynamicContainer> tensorCoresOfASmallGpu() {
+        return cases("(matMul|gatedGelu)_.*", Settings::tensorCores, device -> {
+            Runtime.Device found = Runtime.device(device.id());
+            DeviceInfo small = new DeviceInfo(device.id(), device.backend(), device.name(), device.vendor(), device.runtime(), device.driver(),
+                    device.kind(), device.memoryBytes(), device.localMemoryBytes(), device.maxAllocationBytes(), device.maxWorkGroupSize(), 1,
+                    device.nativeTypes());
+            return new TornadoVm(new Runtime.Device(found.tornado(), small, found.language()));
+        });
+    }
+
+    private static Stream<DynamicContainer> cases(String names, Predicate<DeviceInfo> which, Function<DeviceInfo, Backend> open) {
+        List<DeviceInfo> devices = Devices.all().stream().filter(which).toList();
+        if (devices.isEmpty()) {
+            abort("no device here has such kernels");
+        }
+        return DeviceOpCasesTest.containers(OpCases.all().stream().filter(opCase -> opCase.name().matches(names)).toList(), devices, open);
     }
 }

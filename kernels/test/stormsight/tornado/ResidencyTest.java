@@ -130,7 +130,7 @@ class ResidencyTest {
                 Map<Tensor, HostTensor> weights = Map.of(w, new HostTensor(DType.F32, w.shape(), layers));
                 MemorySegment input = floats(arena, random, 2 * columns);
                 Runtime.Device small = new Runtime.Device(device.tornado(), limited(device.info(), 1100), device.language());
-                try (GraphExecutor split = GraphExecutor.prepare(small, weights, List.of(program), RunListener.NONE);
+                try (GraphExecutor split = GraphExecutor.prepare(small, weights, List.of(program), RunListener.NONE, Settings.capture(device.language()));
                         Executor expected = cpu.prepare(weights, List.of(program), RunListener.NONE)) {
                     for (Executor each : List.of(split, expected)) {
                         each.write(x, input);
@@ -157,7 +157,7 @@ class ResidencyTest {
             }
             Map<Tensor, HostTensor> weights = Map.of(w, HostTensor.of(DType.F32, w.shape(), closed));
             IllegalStateException e = assertThrows(IllegalStateException.class,
-                    () -> GraphExecutor.prepare(device, weights, List.of(program), RunListener.NONE));
+                    () -> GraphExecutor.prepare(device, weights, List.of(program), RunListener.NONE, Settings.capture(device.language())));
             assertEquals("Already closed", e.getMessage());
         }));
     }

@@ -31,8 +31,8 @@ public final class Attention {
     /** Head sizes up to it fit the lanes and the local memory of {@link #flash} and {@link #decode}. */
     private static final int MOST_DIM = LANES;
 
-    /** Keys that {@link #decode} scores at a time, and the lanes that share one of them. */
-    private static final int CHUNK = 128;
+    /** Keys of a group of {@link #decode}, and the lanes that share one of them. */
+    private static final int CHUNK = 64;
     private static final int SHARE = 16;
 
     /** Rows of a group of {@link #flashOnCpu}, and keys that it scores at a time. */
@@ -52,6 +52,15 @@ public final class Attention {
     private static final int MOST_PERIOD = 64;
 
     private Attention() {}
+
+    private static int chunks(Op.Attention op) {
+        return Math.ceilDiv(op.k().rows(), CHUNK);
+    }
+
+    /** Floats that the kernels of an operation leave to each other. */
+    public static int scratch(Op.Attention op, boolean cpuKernels) {
+        return !cpuKernels && op.out().rows() == 1 && op.heads().headDim() <= MOST_DIM ? op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
+    }
 
     public static void lower(Op.Attention op, Tasks tasks) {
         lower(op, tasks, tasks.noBytes(), 0, tasks.noInts());
@@ -96,9 +105,13 @@ public final class Attention {
                     (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out, stride,
                             outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
         } else if (capacity == 1) {
-            tasks.task("Attention.decode", Geometry.groups(queryHeads, LANES, (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
-                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags, out, stride,
-                            outStride, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+            int chunks = chunks(op);
+            tasks.task("Attention.decode",
+                    Geometry.groups(Math.multiplyExact(queryHeads, chunks), LANES, (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
+                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags, tasks.scratch(), stride,
+                            queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens, chunks));
+            tasks.task("Attention.merge", Geometry.groups(queryHeads, LANES),
+                    (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out, outStride, dim, chunks));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(capacity, TILE), queryHeads);
             tasks.task("Attention.flash", Geometry.groups(groups, LANES, TILE * (2 * dim + 2 + TILE) * Float.BYTES),
@@ -308,96 +321,121 @@ public final class Attention {
     }
 
     /**
-     * As {@link #flash} for one row. A group of 256 lanes handles one query head and passes over the keys in chunks of 128: 16 lanes share the product of one key,
-     * reading consecutive elements, then lane d sums column d of the values.
+     * The part of {@link #flash} for one row that 64 keys have in it: their largest score, the sum of the exponentials relative to it, and the sum of the values
+     * weighted by them. A group of 256 lanes handles one query head and such keys: 16 lanes share the product of one, reading consecutive elements, then
+     * lane d sums column d of the values.
      */
     public static void decode(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
-            IntArray flags, FloatArray out, int stride, int outStride, int heads, int group, int dim, float scale, float cap,
-            int window, int period, int tokens) {
+            IntArray flags, FloatArray parts, int stride, int heads, int group, int dim, float scale, float cap, int window, int period,
+            int tokens, int chunks) {
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int i = step.get(StepBuffer.POSITION);
         int prefix = step.get(StepBuffer.PREFIX);
         int keys = i + step.get(StepBuffer.ROWS);
-        int head = context.groupIdx;
+        int head = context.groupIdx % heads;
+        int chunk = context.groupIdx / heads;
         int lane = context.localIdx;
         float[] qs = context.allocateFloatLocalArray(dim);
-        float[] parts = context.allocateFloatLocalArray(CHUNK * (SHARE + 1));
+        float[] products = context.allocateFloatLocalArray(CHUNK * (SHARE + 1));
         float[] weights = context.allocateFloatLocalArray(CHUNK);
         int columns = heads / group * dim;
         int base = layer * stride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
         int end = end(i, prefix, keys) * run;
         int blocks = blocks(flags, number, heads, head, tokens);
+        int j = chunk * CHUNK;
+        // Nothing to do where no key is seen, but no return before barriers.
+        int count = TornadoMath.max(TornadoMath.min(end - j, CHUNK), 0);
+        if (j + CHUNK <= first) {
+            count = 0;
+        }
         if (lane < dim) {
             qs[lane] = q.get(head * dim + lane);
         }
         context.localBarrier();
         int share = lane & (SHARE - 1);
-        float sum = 0;
-        float max = UNSEEN;
-        float total = 0;
-        for (int j = first; j < end; j += CHUNK) {
-            int count = TornadoMath.min(end - j, CHUNK);
-            for (int key = lane / SHARE; key < CHUNK; key += LANES / SHARE) {
-                // Keys past the last are scored again and not seen.
-                int start = base + TornadoMath.min(j + key, end - 1) * columns;
-                float product = 0;
-                for (int d = share; d < dim; d += SHARE) {
-                    product += qs[d] * k.get(start + d);
-                }
-                parts[key * (SHARE + 1) + share] = product;
+        for (int key = lane / SHARE; key < count; key += LANES / SHARE) {
+            int start = base + (j + key) * columns;
+            float product = 0;
+            for (int d = share; d < dim; d += SHARE) {
+                product += qs[d] * k.get(start + d);
             }
-            context.localBarrier();
-            if (lane < CHUNK) {
-                float product = 0;
-                for (int t = 0; t < SHARE; t++) {
-                    product += parts[lane * (SHARE + 1) + t];
-                }
-                weights[lane] = score(product, i, j + lane, first, end, blocked, tokens, blocks, scale, cap);
-            }
-            context.localBarrier();
-            float larger = max;
-            for (int t = 0; t < count; t++) {
-                larger = TornadoMath.max(larger, weights[t]);
-            }
-            float old = TornadoMath.exp(max - larger);
-            float weight = 0;
-            if (lane < CHUNK) {
-                float s = weights[lane];
-                if (s > SEEN) {
-                    weight = TornadoMath.exp(s - larger);
-                }
-            }
-            context.localBarrier();
-            if (lane < CHUNK) {
-                weights[lane] = weight;
-            }
-            context.localBarrier();
-            total *= old;
-            sum *= old;
-            int column = base + j * columns + TornadoMath.min(lane, dim - 1);
-            for (int t = 0; t < count; t++) {
-                float w = weights[t];
-                total += w;
-                sum += w * v.get(column + t * columns);
-            }
-            max = larger;
-            context.localBarrier();
+            products[key * (SHARE + 1) + share] = product;
         }
-        if (lane < dim * run) {
+        context.localBarrier();
+        if (lane < count) {
+            float product = 0;
+            for (int t = 0; t < SHARE; t++) {
+                product += products[lane * (SHARE + 1) + t];
+            }
+            weights[lane] = score(product, i, j + lane, first, end, blocked, tokens, blocks, scale, cap);
+        }
+        context.localBarrier();
+        float max = UNSEEN;
+        for (int t = 0; t < count; t++) {
+            max = TornadoMath.max(max, weights[t]);
+        }
+        float weight = 0;
+        if (lane < count) {
+            float s = weights[lane];
+            if (s > SEEN) {
+                weight = TornadoMath.exp(s - max);
+            }
+        }
+        context.localBarrier();
+        if (lane < count) {
+            weights[lane] = weight;
+        }
+        context.localBarrier();
+        float sum = 0;
+        float total = 0;
+        int column = base + j * columns + TornadoMath.min(lane, dim - 1);
+        for (int t = 0; t < count; t++) {
+            float w = weights[t];
+            total += w;
+            sum += w * v.get(column + t * columns);
+        }
+        int part = (head * chunks + chunk) * (dim + 2);
+        if (lane < dim) {
+            parts.set(part + 2 + lane, sum);
+        }
+        if (lane == 0) {
+            parts.set(part, max);
+            parts.set(part + 1, total);
+        }
+    }
+
+    /** {@code out} from the parts of {@link #decode}, each scaled to the largest score of all. A group handles one query head, lane d column d. */
+    public static void merge(KernelContext context, IntArray step, FloatArray parts, FloatArray out, int outStride, int dim, int chunks) {
+        int lane = context.localIdx;
+        int head = context.groupIdx;
+        if (lane < dim * TornadoMath.min(step.get(StepBuffer.ROWS), 1)) {
+            int first = head * chunks * (dim + 2);
+            float max = UNSEEN;
+            for (int c = 0; c < chunks; c++) {
+                max = TornadoMath.max(max, parts.get(first + c * (dim + 2)));
+            }
+            float sum = 0;
+            float total = 0;
+            for (int c = 0; c < chunks; c++) {
+                int part = first + c * (dim + 2);
+                float scale = TornadoMath.exp(parts.get(part) - max);
+                total += scale * parts.get(part + 1);
+                sum += scale * parts.get(part + 2 + lane);
+            }
             float factor = 0;
             if (total > 0) {
                 factor = 1 / total;
             }
-            out.set(layer * outStride + head * dim + lane, sum * factor);
+            out.set(step.get(StepBuffer.LAYER) * outStride + head * dim + lane, sum * factor);
         }
     }
 
     /**
-     * As {@link #flash}. A group is one item and handles 64 rows of one query head, 4 at a time, and 16 keys at a time: the keys are transposed, so that a vector holds one
-     * element of 16 keys.
+     * As {@link #flash}. A group is one item and handles 64 rows of one query head, 4 at a time, and 16 keys at a time: the keys are transposed, so
+     * that a vector holds one element of 16 keys.
      */
     public static void flashOnCpu(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
             IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads, int group, int dim, float scale,

@@ -7,10 +7,9 @@ import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
-import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /** Rows of a table, or of image features, by id. */
 public final class Embed {
@@ -26,12 +25,12 @@ public final class Embed {
         int capacity = op.out().rows();
         tasks.task("embed" + Weight.suffix(op.table().dtype()), Geometry.items(Math.multiplyExact(capacity, columns), GROUP),
                 (graph, name) -> graph.task(name, Embed::embed, tasks.context(), tasks.step(), tasks.ints(op.ids()), table.f32(),
-                        table.half(), table.q8(), table.factors(), features, tasks.floats(op.out()), table.type(), table.stride(),
+                        table.words(), table.factors(), features, tasks.floats(op.out()), table.type(), table.stride(),
                         table.factorStride(), featuresStride, tasks.stride(op.out()), capacity, columns, op.scale()));
     }
 
     /** {@code out[i, c] = scale * table[id, c]}, or {@code features[-1 - id, c]} for a negative id. An item handles one element. */
-    public static void embed(KernelContext context, IntArray step, IntArray ids, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void embed(KernelContext context, IntArray step, IntArray ids, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray features, FloatArray out, int type, int stride, int factorStride, int featuresStride,
             int outStride, int capacity, int columns, float scale) {
         int item = context.globalIdx;
@@ -45,7 +44,7 @@ public final class Embed {
                 value = features.get(layer * featuresStride + (-1 - id) * columns + column);
             } else {
                 int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-                value = scale * Weight.at(type, f32, half, q8, factors, layer * stride + id * columns + column,
+                value = scale * Weight.at(type, f32, words, factors, layer * stride + id * columns + column,
                         layer * factorStride + id * scalesPerRow + column / DType.Q8_BLOCK);
             }
             out.set(layer * outStride + item, value);

@@ -1,16 +1,17 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
+import stormsight.tornado.Scratch;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
-import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * {@code out = gelu(x . transpose(gate)) * (x . transpose(up))}: both products run side by side, so that x is read once and neither product is stored. The
@@ -28,18 +29,26 @@ public final class GatedGelu {
     private static final int PANEL_ROWS = 320;
     private static final int PANEL_DEPTH = 256;
 
-    private static final int VECTOR_LANES = 128;
     private static final int VECTOR_ROWS = 2;
 
     private static final int CPU_ITEMS = 8;
 
     private GatedGelu() {}
 
+    /** What the kernels of an operation leave to each other. */
+    public static Scratch scratch(Op.GatedGelu op, DeviceInfo device, boolean tensorCores) {
+        return MmaMatMul.fits(op.out().rows(), op.gate(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits()) : Scratch.NONE;
+    }
+
     public static void lower(Op.GatedGelu op, Tasks tasks) {
         Weight gate = Weight.of(op.gate(), tasks);
         Weight up = Weight.of(op.up(), tasks);
         if (gate.stride() != up.stride()) {
             throw new IllegalArgumentException(op.gate() + " and " + op.up() + " differ in layers");
+        }
+        if (MmaMatMul.fits(op.out().rows(), op.gate(), tasks.tensorCores())) {
+            MmaMatMul.lower(op, gate, up, tasks);
+            return;
         }
         int capacity = op.out().rows();
         int columns = op.gate().columns();
@@ -52,26 +61,27 @@ public final class GatedGelu {
         String type = Weight.suffix(op.gate().dtype());
         if (capacity == 1 && cpu) {
             tasks.task("GatedGelu.vectorOnCpu" + type, Geometry.items(outputs, CPU_ITEMS),
-                    (graph, name) -> graph.task(name, GatedGelu::vectorOnCpu, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                    (graph, name) -> graph.task(name, GatedGelu::vectorOnCpu, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), columns, outputs));
         } else if (capacity == 1) {
+            int lanes = MatMul.vectorLanes(2 * outputs, columns, tasks.mostLanes());
             tasks.task("GatedGelu.vector" + type,
-                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, 2 * VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
-                            gate.factorStride(), columns, outputs));
+                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, 2 * VECTOR_ROWS * lanes * Float.BYTES),
+                    (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
+                            gate.factorStride(), columns, outputs, lanes));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("GatedGelu.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * WIDTH * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::panel, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                    (graph, name) -> graph.task(name, GatedGelu::panel, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), capacity, columns, outputs));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
             tasks.task("GatedGelu.tile" + type, Geometry.groups(groups, TILE_LANES, 3 * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::tile, context, step, x, gate.f32(), gate.half(), gate.q8(),
-                            gate.factors(), up.f32(), up.half(), up.q8(), up.factors(), out, gate.type(), gate.stride(),
+                    (graph, name) -> graph.task(name, GatedGelu::tile, context, step, x, gate.f32(), gate.words(),
+                            gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
                             gate.factorStride(), capacity, columns, outputs));
         }
     }
@@ -80,8 +90,8 @@ public final class GatedGelu {
      * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64
      * columns m; groups of the same columns follow one another.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
-            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int capacity, int columns, int outputs) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
@@ -120,8 +130,8 @@ public final class GatedGelu {
                 if (output < outputs && column < columns) {
                     int index = layer * stride + output * columns + column;
                     int scale = layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK;
-                    gate = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index, scale);
-                    up = Weight.at(type, upF32, upHalf, upQ8, upFactors, index, scale);
+                    gate = Weight.at(type, gateF32, gateWords, gateFactors, index, scale);
+                    up = Weight.at(type, upF32, upWords, upFactors, index, scale);
                 }
                 gates[laneColumn * PITCH + laneRow + t] = gate;
                 ups[laneColumn * PITCH + laneRow + t] = up;
@@ -162,8 +172,8 @@ public final class GatedGelu {
      * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 8 columns m for up to 320
      * rows i, as in {@link MatMul#panel}: a vector holds one column of 8 rows of gate, then of the same rows of up.
      */
-    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
-            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
             int type, int stride, int factorStride, int capacity, int columns, int outputs) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
@@ -184,11 +194,11 @@ public final class GatedGelu {
                 int index = layer * stride + output * columns + k;
                 int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
                 for (int d = 0; d < depth; d++) {
-                    ws[d * WIDTH + m] = Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, index + d,
+                    ws[d * WIDTH + m] = Weight.at(type, gateF32, gateWords, gateFactors, index + d,
                             scale + d / DType.Q8_BLOCK);
                 }
                 for (int d = 0; d < depth; d++) {
-                    ws[d * WIDTH + PANEL + m] = Weight.at(type, upF32, upHalf, upQ8, upFactors, index + d,
+                    ws[d * WIDTH + PANEL + m] = Weight.at(type, upF32, upWords, upFactors, index + d,
                             scale + d / DType.Q8_BLOCK);
                 }
             }
@@ -234,62 +244,106 @@ public final class GatedGelu {
     }
 
     /**
-     * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group of 128 lanes handles 2 rows m of both weights; consecutive
-     * lanes read consecutive k.
+     * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group handles 2 rows m of both weights; consecutive lanes read
+     * consecutive words.
      */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf, ByteArray gateQ8,
-            FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors, FloatArray out,
-            int type, int stride, int factorStride, int columns, int outputs) {
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
+            int type, int stride, int factorStride, int columns, int outputs, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
-        float[] parts = context.allocateFloatLocalArray(2 * VECTOR_ROWS * VECTOR_LANES);
+        float[] parts = context.allocateFloatLocalArray(2 * VECTOR_ROWS * lanes);
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int limit = run * outputs;
-        int end = run * columns;
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-        // Rows past the last are computed again and never stored.
-        int second = TornadoMath.min(first + 1, outputs - 1);
-        int w0 = layer * stride + first * columns;
-        int w1 = layer * stride + second * columns;
-        int s0 = layer * factorStride + first * scalesPerRow;
-        int s1 = layer * factorStride + second * scalesPerRow;
-        float gate0 = 0;
-        float gate1 = 0;
-        float up0 = 0;
-        float up1 = 0;
-        for (int k = lane; k < end; k += VECTOR_LANES) {
-            float xk = x.get(k);
-            int b = k / DType.Q8_BLOCK;
-            gate0 += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w0 + k, s0 + b);
-            gate1 += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w1 + k, s1 + b);
-            up0 += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w0 + k, s0 + b);
-            up1 += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w1 + k, s1 + b);
+        int w = layer * stride + first * columns;
+        int scale = layer * factorStride + first * scalesPerRow;
+        // As in MatMul.vector.
+        long[] gateRow = new long[VECTOR_ROWS];
+        long[] upRow = new long[VECTOR_ROWS];
+        float[] xs = new float[4];
+        float[] sums = new float[2 * VECTOR_ROWS];
+        for (int r = 0; r < 2 * VECTOR_ROWS; r++) {
+            sums[r] = 0;
         }
-        parts[lane] = gate0;
-        parts[VECTOR_LANES + lane] = gate1;
-        parts[2 * VECTOR_LANES + lane] = up0;
-        parts[3 * VECTOR_LANES + lane] = up1;
-        for (int reach = VECTOR_LANES / 2; reach > 0; reach /= 2) {
+        if (Weight.fours(type, columns)) {
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int at = w / 4 + j + MatMul.distance(first, r, outputs, VECTOR_ROWS) * (columns / 4);
+                    gateRow[r] = gateWords.get(at);
+                    upRow[r] = upWords.get(at);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    for (int e = 0; e < 4; e++) {
+                        sums[r] += xs[e] * Weight.half(type, (int) (gateRow[r] >> (16 * e)), gateFactors);
+                        sums[VECTOR_ROWS + r] += xs[e] * Weight.half(type, (int) (upRow[r] >> (16 * e)), upFactors);
+                    }
+                }
+            }
+        } else if (Weight.eights(type, columns)) {
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
+                int shift = (j & 1) << 5;
+                int b = scale + j / (DType.Q8_BLOCK / 4);
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int at = w / 8 + j / 2 + MatMul.distance(first, r, outputs, VECTOR_ROWS) * (columns / 8);
+                    gateRow[r] = gateWords.get(at);
+                    upRow[r] = upWords.get(at);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int at = b + MatMul.distance(first, r, outputs, VECTOR_ROWS) * scalesPerRow;
+                    float gate = 0;
+                    float up = 0;
+                    for (int e = 0; e < 4; e++) {
+                        gate += xs[e] * Weight.q8((int) (gateRow[r] >> shift) >> (8 * e));
+                        up += xs[e] * Weight.q8((int) (upRow[r] >> shift) >> (8 * e));
+                    }
+                    sums[r] += gateFactors.get(at) * gate;
+                    sums[VECTOR_ROWS + r] += upFactors.get(at) * up;
+                }
+            }
+        } else {
+            int end = run * columns;
+            for (int k = lane; k < end; k += lanes) {
+                float xk = x.get(k);
+                int b = scale + k / DType.Q8_BLOCK;
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int d = MatMul.distance(first, r, outputs, VECTOR_ROWS);
+                    sums[r] += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k + d * columns, b + d * scalesPerRow);
+                    sums[VECTOR_ROWS + r] += xk * Weight.at(type, upF32, upWords, upFactors, w + k + d * columns, b + d * scalesPerRow);
+                }
+            }
+        }
+        for (int r = 0; r < 2 * VECTOR_ROWS; r++) {
+            parts[r * lanes + lane] = sums[r];
+        }
+        for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
-                parts[lane] += parts[lane + reach];
-                parts[VECTOR_LANES + lane] += parts[VECTOR_LANES + lane + reach];
-                parts[2 * VECTOR_LANES + lane] += parts[2 * VECTOR_LANES + lane + reach];
-                parts[3 * VECTOR_LANES + lane] += parts[3 * VECTOR_LANES + lane + reach];
+                for (int r = 0; r < 2 * VECTOR_ROWS; r++) {
+                    parts[r * lanes + lane] += parts[r * lanes + lane + reach];
+                }
             }
         }
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
-            out.set(output, MatMul.gelu(parts[lane * VECTOR_LANES]) * parts[(2 + lane) * VECTOR_LANES]);
+            out.set(output, MatMul.gelu(parts[lane * lanes]) * parts[(VECTOR_ROWS + lane) * lanes]);
         }
     }
 
     /** {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, ShortArray gateHalf,
-            ByteArray gateQ8, FloatArray gateFactors, FloatArray upF32, ShortArray upHalf, ByteArray upQ8, FloatArray upFactors,
-            FloatArray out, int type, int stride, int factorStride, int columns, int outputs) {
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
+            FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out, int type, int stride,
+            int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int output = context.globalIdx;
         int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
@@ -311,8 +365,8 @@ public final class GatedGelu {
                 }
                 for (int j = 0; j < 8; j++) {
                     float xk = x.get(k + j);
-                    float gate = xk * Weight.unscaled(type, gateF32, gateHalf, gateQ8, gateFactors, w + k + j);
-                    float up = xk * Weight.unscaled(type, upF32, upHalf, upQ8, upFactors, w + k + j);
+                    float gate = xk * Weight.unscaled(type, gateF32, gateWords, gateFactors, w + k + j);
+                    float up = xk * Weight.unscaled(type, upF32, upWords, upFactors, w + k + j);
                     sums[j] += gateScale * gate;
                     sums[8 + j] += upScale * up;
                 }
@@ -325,8 +379,8 @@ public final class GatedGelu {
             }
             for (int k = whole; k < columns; k++) {
                 float xk = x.get(k);
-                gateSum += xk * Weight.at(type, gateF32, gateHalf, gateQ8, gateFactors, w + k, scale + k / DType.Q8_BLOCK);
-                upSum += xk * Weight.at(type, upF32, upHalf, upQ8, upFactors, w + k, scale + k / DType.Q8_BLOCK);
+                gateSum += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k, scale + k / DType.Q8_BLOCK);
+                upSum += xk * Weight.at(type, upF32, upWords, upFactors, w + k, scale + k / DType.Q8_BLOCK);
             }
             out.set(output, MatMul.gelu(gateSum) * upSum);
         }

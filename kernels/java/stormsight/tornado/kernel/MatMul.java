@@ -1,21 +1,22 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
+import stormsight.tornado.Scratch;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
-import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * {@code out = residual + activation(x . transpose(w) + bias)}: for many rows by blocks whose operands are shared through local memory, for one row
  * as a matrix-vector product. GPUs read consecutive weights with consecutive lanes; on a CPU, where a lane is an iteration of a loop, each lane reads
- * its own consecutive weights instead.
+ * its own consecutive weights instead. {@link MmaMatMul} is for tensor cores.
  */
 public final class MatMul {
     /** Bits of the constant {@code epilogue}. */
@@ -37,8 +38,7 @@ public final class MatMul {
     private static final int PANEL_ROWS = 320;
     private static final int PANEL_DEPTH = 256;
 
-    /** Lanes and rows of w of a group of {@link #vector}. */
-    private static final int VECTOR_LANES = 128;
+    /** Rows of w of a group of {@link #vector}. */
     private static final int VECTOR_ROWS = 4;
 
     /**
@@ -50,15 +50,29 @@ public final class MatMul {
 
     private MatMul() {}
 
+    /** What the kernels of an operation leave to each other. */
+    public static Scratch scratch(Op.MatMul op, DeviceInfo device, boolean tensorCores) {
+        return MmaMatMul.fits(op.out().rows(), op.w(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits()) : Scratch.NONE;
+    }
+
+    /** The constant {@code epilogue}. */
+    static int epilogue(Op.MatMul op) {
+        return (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
+                | (op.activation() == Op.Activation.GELU_TANH ? GELU : 0);
+    }
+
     public static void lower(Op.MatMul op, Tasks tasks) {
+        if (MmaMatMul.fits(op.out().rows(), op.w(), tasks.tensorCores())) {
+            MmaMatMul.lower(op, tasks);
+            return;
+        }
         Weight w = Weight.of(op.w(), tasks);
         int capacity = op.out().rows();
         int columns = op.w().columns();
         int outputs = op.w().rows();
         int biasStride = op.bias().map(tasks::stride).orElse(0);
         int outStride = tasks.stride(op.out());
-        int epilogue = (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
-                | (op.activation() == Op.Activation.GELU_TANH ? GELU : 0);
+        int epilogue = epilogue(op);
         KernelContext context = tasks.context();
         IntArray step = tasks.step();
         FloatArray x = tasks.floats(op.x());
@@ -69,28 +83,43 @@ public final class MatMul {
         String type = Weight.suffix(op.w().dtype());
         if (capacity == 1 && cpu) {
             tasks.task("MatMul.vectorOnCpu" + type, Geometry.items(Math.ceilDiv(outputs, CPU_ROWS), CPU_ITEMS),
-                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
                             epilogue));
         } else if (capacity == 1) {
+            int lanes = vectorLanes(outputs, columns, tasks.mostLanes());
             tasks.task("MatMul.vector" + type,
-                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), VECTOR_LANES, VECTOR_ROWS * VECTOR_LANES * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, VECTOR_ROWS * lanes * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
-                            epilogue));
+                            epilogue, lanes));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
             tasks.task("MatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
                             outputs, epilogue));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
             tasks.task("MatMul.tile" + type, Geometry.groups(groups, TILE_LANES, 2 * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.half(), w.q8(), w.factors(),
+                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
                             bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
                             outputs, epilogue));
         }
+    }
+
+    /**
+     * Lanes of a group of {@link #vector}. Memory is read at full speed only while enough of it is under way, some megabytes on a large GPU: few rows take many
+     * lanes each, as far as there are columns for them.
+     *
+     * @return a power of two, at most {@code most} if that is one
+     */
+    static int vectorLanes(int outputs, int columns, int most) {
+        int lanes = Math.min(most, outputs > 8192 ? 128 : outputs > 1024 ? 256 : 512);
+        while (lanes > 64 && lanes * 4 > columns) {
+            lanes /= 2;
+        }
+        return lanes;
     }
 
     /** {@code 0.5 v (1 + tanh(u)) = v / (1 + exp(-2u))}, which neither cancels for negative v nor needs a tanh. */
@@ -119,7 +148,7 @@ public final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m; groups of the same columns follow
      * one another, so that w is read from memory once.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -153,7 +182,7 @@ public final class MatMul {
                 int output = firstOut + laneRow + t;
                 value = 0;
                 if (output < outputs && column < columns) {
-                    value = Weight.at(type, f32, half, q8, factors, layer * stride + output * columns + column,
+                    value = Weight.at(type, f32, words, factors, layer * stride + output * columns + column,
                             layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK);
                 }
                 ws[laneColumn * PITCH + laneRow + t] = value;
@@ -191,7 +220,7 @@ public final class MatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group is one item and handles 16 columns m for up to 320 rows i: it decodes 256 columns
      * of those rows of w at a time, transposed, so that a vector holds one column of 16 rows, and adds them to the sums of all rows i.
      */
-    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
@@ -213,7 +242,7 @@ public final class MatMul {
                 int w = layer * stride + output * columns + k;
                 int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
                 for (int d = 0; d < depth; d++) {
-                    ws[d * PANEL + m] = Weight.at(type, f32, half, q8, factors, w + d, scale + d / DType.Q8_BLOCK);
+                    ws[d * PANEL + m] = Weight.at(type, f32, words, factors, w + d, scale + d / DType.Q8_BLOCK);
                 }
             }
             for (int row = 0; row < count; row += 4) {
@@ -258,65 +287,101 @@ public final class MatMul {
         }
     }
 
-    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group of 128 lanes handles 4 rows m of w; consecutive lanes read consecutive k. */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group handles 4 rows m of w; consecutive lanes read consecutive words. */
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int columns, int outputs, int epilogue) {
+            int biasStride, int outStride, int columns, int outputs, int epilogue, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
-        float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * VECTOR_LANES);
+        float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * lanes);
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int limit = run * outputs;
-        int end = run * columns;
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-        // Rows past the last are computed again and never stored.
-        int m1 = TornadoMath.min(first + 1, outputs - 1);
-        int m2 = TornadoMath.min(first + 2, outputs - 1);
-        int m3 = TornadoMath.min(first + 3, outputs - 1);
-        int w0 = layer * stride + first * columns;
-        int w1 = layer * stride + m1 * columns;
-        int w2 = layer * stride + m2 * columns;
-        int w3 = layer * stride + m3 * columns;
-        int s0 = layer * factorStride + first * scalesPerRow;
-        int s1 = layer * factorStride + m1 * scalesPerRow;
-        int s2 = layer * factorStride + m2 * scalesPerRow;
-        int s3 = layer * factorStride + m3 * scalesPerRow;
-        float sum0 = 0;
-        float sum1 = 0;
-        float sum2 = 0;
-        float sum3 = 0;
-        for (int k = lane; k < end; k += VECTOR_LANES) {
-            float xk = x.get(k);
-            int b = k / DType.Q8_BLOCK;
-            sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + b);
-            sum1 += xk * Weight.at(type, f32, half, q8, factors, w1 + k, s1 + b);
-            sum2 += xk * Weight.at(type, f32, half, q8, factors, w2 + k, s2 + b);
-            sum3 += xk * Weight.at(type, f32, half, q8, factors, w3 + k, s3 + b);
+        int w = layer * stride + first * columns;
+        int scale = layer * factorStride + first * scalesPerRow;
+        // Loops over constants are unrolled. TornadoVM limits the size of a kernel with all that it calls, so each is called in one place.
+        long[] row = new long[VECTOR_ROWS];
+        float[] xs = new float[4];
+        float[] sums = new float[VECTOR_ROWS];
+        for (int r = 0; r < VECTOR_ROWS; r++) {
+            sums[r] = 0;
         }
-        parts[lane] = sum0;
-        parts[VECTOR_LANES + lane] = sum1;
-        parts[2 * VECTOR_LANES + lane] = sum2;
-        parts[3 * VECTOR_LANES + lane] = sum3;
-        for (int reach = VECTOR_LANES / 2; reach > 0; reach /= 2) {
+        if (Weight.fours(type, columns)) {
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    row[r] = words.get(w / 4 + j + distance(first, r, outputs, VECTOR_ROWS) * (columns / 4));
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    for (int e = 0; e < 4; e++) {
+                        sums[r] += xs[e] * Weight.half(type, (int) (row[r] >> (16 * e)), factors);
+                    }
+                }
+            }
+        } else if (Weight.eights(type, columns)) {
+            // A lane takes half a word: the other half's numbers would not fit the registers.
+            int end = run * (columns / 4);
+            for (int j = lane; j < end; j += lanes) {
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
+                int shift = (j & 1) << 5;
+                int b = scale + j / (DType.Q8_BLOCK / 4);
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    row[r] = words.get(w / 8 + j / 2 + distance(first, r, outputs, VECTOR_ROWS) * (columns / 8));
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    float sum = 0;
+                    for (int e = 0; e < 4; e++) {
+                        sum += xs[e] * Weight.q8((int) (row[r] >> shift) >> (8 * e));
+                    }
+                    sums[r] += factors.get(b + distance(first, r, outputs, VECTOR_ROWS) * scalesPerRow) * sum;
+                }
+            }
+        } else {
+            int end = run * columns;
+            for (int k = lane; k < end; k += lanes) {
+                float xk = x.get(k);
+                int b = scale + k / DType.Q8_BLOCK;
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    int d = distance(first, r, outputs, VECTOR_ROWS);
+                    sums[r] += xk * Weight.at(type, f32, words, factors, w + k + d * columns, b + d * scalesPerRow);
+                }
+            }
+        }
+        for (int r = 0; r < VECTOR_ROWS; r++) {
+            parts[r * lanes + lane] = sums[r];
+        }
+        for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
-                parts[lane] += parts[lane + reach];
-                parts[VECTOR_LANES + lane] += parts[VECTOR_LANES + lane + reach];
-                parts[2 * VECTOR_LANES + lane] += parts[2 * VECTOR_LANES + lane + reach];
-                parts[3 * VECTOR_LANES + lane] += parts[3 * VECTOR_LANES + lane + reach];
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    parts[r * lanes + lane] += parts[r * lanes + lane + reach];
+                }
             }
         }
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
             out.set(layer * outStride + output,
-                    finish(parts[lane * VECTOR_LANES], bias, residual, layer * biasStride + output, output, epilogue));
+                    finish(parts[lane * lanes], bias, residual, layer * biasStride + output, output, epilogue));
         }
     }
 
+    /**
+     * How many rows row {@code first + n} of a group of so many is from the first one. The last row stands in for those past it, which are never stored; where
+     * there are none, distances are constants of the code that reads.
+     */
+    static int distance(int first, int n, int outputs, int rows) {
+        return outputs % rows == 0 ? n : TornadoMath.min(n, outputs - 1 - first);
+    }
+
     /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 8 sums that become one vector. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, ShortArray half, ByteArray q8,
+    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
             int biasStride, int outStride, int columns, int outputs, int epilogue) {
         int layer = step.get(StepBuffer.LAYER);
@@ -347,11 +412,11 @@ public final class MatMul {
             for (int j = 0; j < 8; j++) {
                 float xk = x.get(k + j);
                 if (type == Weight.Q8) {
-                    sums[j] += f0 * (xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j));
-                    sums[8 + j] += f1 * (xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j));
+                    sums[j] += f0 * (xk * Weight.unscaled(type, f32, words, factors, w0 + k + j));
+                    sums[8 + j] += f1 * (xk * Weight.unscaled(type, f32, words, factors, w1 + k + j));
                 } else {
-                    sums[j] += xk * Weight.unscaled(type, f32, half, q8, factors, w0 + k + j);
-                    sums[8 + j] += xk * Weight.unscaled(type, f32, half, q8, factors, w1 + k + j);
+                    sums[j] += xk * Weight.unscaled(type, f32, words, factors, w0 + k + j);
+                    sums[8 + j] += xk * Weight.unscaled(type, f32, words, factors, w1 + k + j);
                 }
             }
         }
@@ -363,8 +428,8 @@ public final class MatMul {
         }
         for (int k = whole; k < columns; k++) {
             float xk = x.get(k);
-            sum0 += xk * Weight.at(type, f32, half, q8, factors, w0 + k, s0 + k / DType.Q8_BLOCK);
-            sum1 += xk * Weight.at(type, f32, half, q8, factors, w1 + k, s1 + k / DType.Q8_BLOCK);
+            sum0 += xk * Weight.at(type, f32, words, factors, w0 + k, s0 + k / DType.Q8_BLOCK);
+            sum1 += xk * Weight.at(type, f32, words, factors, w1 + k, s1 + k / DType.Q8_BLOCK);
         }
         out.set(layer * outStride + first, finish(sum0, bias, residual, layer * biasStride + first, first, epilogue));
         if (first + 1 < outputs) {

@@ -9,20 +9,114 @@ import uk.ac.manchester.tornado.api.math.TornadoMath;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
-/** Draws the next token, so that one integer leaves the device. */
+/** Draws the next token, so that one integer leaves the device: many groups look at a slice of the logits each, one group draws. */
 public final class Sample {
-    /** Lanes of the one group; a power of two. */
+    /** Lanes of a group of {@link #scan}, and of {@link #draw} on CPUs; powers of two. */
     private static final int GROUP = 256;
-    private static final int LOCAL_BYTES = 4 * GROUP * Float.BYTES;
+    /** Lanes of {@link #draw} on GPUs that allow as many: they pass over all logits. */
+    private static final int LARGE_GROUP = 1024;
+    /** Logits that a group of {@link #scan} looks at. */
+    private static final int SLICE = 4096;
+    /** Numbers that {@link #scan} leaves of a slice: its largest logit and that one's id, its lowest finite logit, a sum, and how many are not a number. */
+    private static final int FOUND = 5;
     private static final float LOWEST = -3.4028235e38f;
 
     private Sample() {}
 
+    private static int slices(Op.Sample op) {
+        return Math.ceilDiv(op.vocabulary(), SLICE);
+    }
+
+    /** Floats that the kernels of an operation leave to each other. */
+    public static int scratch(Op.Sample op) {
+        return slices(op) * FOUND;
+    }
+
     public static void lower(Op.Sample op, Tasks tasks) {
-        tasks.task("sample", Geometry.groups(1, GROUP, LOCAL_BYTES),
-                (graph, name) -> graph.task(name, Sample::sample, tasks.context(), tasks.step(), tasks.sampling(),
-                        tasks.floats(op.logits()), tasks.ints(op.token()), tasks.floats(op.logProbability()), op.logits().rows(),
-                        op.logits().columns(), op.vocabulary()));
+        int slices = slices(op);
+        int lanes = tasks.cpuKernels() ? GROUP : Math.min(LARGE_GROUP, tasks.mostLanes());
+        tasks.task("Sample.scan", Geometry.groups(slices, GROUP, 4 * GROUP * Float.BYTES),
+                (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(), tasks.floats(op.logits()), tasks.scratch(),
+                        op.logits().rows(), op.logits().columns(), op.vocabulary()));
+        tasks.task("Sample.draw", Geometry.groups(1, lanes, 4 * lanes * Float.BYTES),
+                (graph, name) -> graph.task(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(), tasks.floats(op.logits()),
+                        tasks.scratch(), tasks.ints(op.token()), tasks.floats(op.logProbability()), op.logits().rows(),
+                        op.logits().columns(), op.vocabulary(), slices, lanes));
+    }
+
+    /**
+     * Of the last row z of the logits: largest and lowest finite value of a slice, the lowest id of the largest, {@code sum of exp(z - largest)}, and how many
+     * are not a number. A group handles a slice of 4096.
+     */
+    public static void scan(KernelContext context, IntArray step, FloatArray logits, FloatArray found, int capacity, int columns,
+            int vocabulary) {
+        int lane = context.localIdx;
+        int slice = context.groupIdx;
+        float[] floats = context.allocateFloatLocalArray(GROUP);
+        float[] sums = context.allocateFloatLocalArray(GROUP);
+        int[] ids = context.allocateIntLocalArray(GROUP);
+        int[] counts = context.allocateIntLocalArray(GROUP);
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int row = (rows - 1) * columns;
+        int from = slice * SLICE;
+        int to = TornadoMath.min(rows, 1) * TornadoMath.min(from + SLICE, vocabulary);
+        float largest = LOWEST;
+        int largestId = vocabulary;
+        int nans = 0;
+        float lowest = -LOWEST;
+        for (int i = from + lane; i < to; i += GROUP) {
+            float z = logits.get(row + i);
+            if (z > largest || (z == largest && i < largestId)) {
+                largest = z;
+                largestId = i;
+            }
+            if (z != z) {
+                nans++;
+            }
+            if (z >= LOWEST && z < lowest) {
+                lowest = z;
+            }
+        }
+        floats[lane] = largest;
+        ids[lane] = largestId;
+        counts[lane] = nans;
+        sums[lane] = lowest;
+        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+            context.localBarrier();
+            if (lane < reach) {
+                float other = floats[lane + reach];
+                if (other > floats[lane] || (other == floats[lane] && ids[lane + reach] < ids[lane])) {
+                    floats[lane] = other;
+                    ids[lane] = ids[lane + reach];
+                }
+                counts[lane] += counts[lane + reach];
+                sums[lane] = TornadoMath.min(sums[lane], sums[lane + reach]);
+            }
+        }
+        context.localBarrier();
+        float max = floats[0];
+        float min = sums[0];
+        context.localBarrier();
+        float part = 0;
+        for (int i = from + lane; i < to; i += GROUP) {
+            part += TornadoMath.exp(logits.get(row + i) - max);
+        }
+        sums[lane] = part;
+        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+            context.localBarrier();
+            if (lane < reach) {
+                sums[lane] += sums[lane + reach];
+            }
+        }
+        context.localBarrier();
+        if (lane == 0) {
+            found.set(slice * FOUND, max);
+            // Ids below 2^24 are exact as floats.
+            found.set(slice * FOUND + 1, ids[0]);
+            found.set(slice * FOUND + 2, min);
+            found.set(slice * FOUND + 3, sums[0]);
+            found.set(slice * FOUND + 4, counts[0]);
+        }
     }
 
     /**
@@ -32,13 +126,13 @@ public final class Sample {
      * inside. What is kept are the logits above {@code cut} and the first {@code ties}, by id, of those equal to it; that is exact whatever the
      * number of equal logits. Weights are {@code exp((z - max) / temperature)}.
      */
-    public static void sample(KernelContext context, IntArray step, FloatArray sampling, FloatArray logits, IntArray token,
-            FloatArray logProbability, int capacity, int columns, int vocabulary) {
+    public static void draw(KernelContext context, IntArray step, FloatArray sampling, FloatArray logits, FloatArray scanned, IntArray token,
+            FloatArray logProbability, int capacity, int columns, int vocabulary, int slices, int lanes) {
         int lane = context.localIdx;
-        float[] floats = context.allocateFloatLocalArray(GROUP);
-        float[] sums = context.allocateFloatLocalArray(GROUP);
-        int[] ids = context.allocateIntLocalArray(GROUP);
-        int[] counts = context.allocateIntLocalArray(GROUP);
+        float[] floats = context.allocateFloatLocalArray(lanes);
+        float[] sums = context.allocateFloatLocalArray(lanes);
+        int[] ids = context.allocateIntLocalArray(lanes);
+        int[] counts = context.allocateIntLocalArray(lanes);
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         if (rows > 0) {
             int row = (rows - 1) * columns;
@@ -48,24 +142,21 @@ public final class Sample {
             int largestId = vocabulary;
             int nans = 0;
             float lowest = -LOWEST;
-            for (int i = lane; i < vocabulary; i += GROUP) {
-                float z = logits.get(row + i);
-                if (z > largest || (z == largest && i < largestId)) {
+            for (int s = lane; s < slices; s += lanes) {
+                float z = scanned.get(s * FOUND);
+                int id = (int) scanned.get(s * FOUND + 1);
+                if (z > largest || (z == largest && id < largestId)) {
                     largest = z;
-                    largestId = i;
+                    largestId = id;
                 }
-                if (z != z) {
-                    nans = 1;
-                }
-                if (z >= LOWEST && z < lowest) {
-                    lowest = z;
-                }
+                lowest = TornadoMath.min(lowest, scanned.get(s * FOUND + 2));
+                nans += (int) scanned.get(s * FOUND + 4);
             }
             floats[lane] = largest;
             ids[lane] = largestId;
             counts[lane] = nans;
             sums[lane] = lowest;
-            for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+            for (int reach = lanes / 2; reach > 0; reach /= 2) {
                 context.localBarrier();
                 if (lane < reach) {
                     float other = floats[lane + reach];
@@ -86,11 +177,11 @@ public final class Sample {
 
             // Sum of exp(z - max), for the log-probability.
             float part = 0;
-            for (int i = lane; i < vocabulary; i += GROUP) {
-                part += TornadoMath.exp(logits.get(row + i) - max);
+            for (int s = lane; s < slices; s += lanes) {
+                part += scanned.get(s * FOUND + 3) * TornadoMath.exp(scanned.get(s * FOUND) - max);
             }
             sums[lane] = part;
-            for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+            for (int reach = lanes / 2; reach > 0; reach /= 2) {
                 context.localBarrier();
                 if (lane < reach) {
                     sums[lane] += sums[lane + reach];
@@ -117,13 +208,13 @@ public final class Sample {
                     int above = 0;
                     while (open != 0) {
                         int count = 0;
-                        for (int i = lane; i < vocabulary; i += GROUP) {
+                        for (int i = lane; i < vocabulary; i += lanes) {
                             if (logits.get(row + i) >= probe) {
                                 count++;
                             }
                         }
                         counts[lane] = count;
-                        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                        for (int reach = lanes / 2; reach > 0; reach /= 2) {
                             context.localBarrier();
                             if (lane < reach) {
                                 counts[lane] += counts[lane + reach];
@@ -155,7 +246,7 @@ public final class Sample {
                     // The weight of what top-k left, then the same search over weights.
                     float weight = 0;
                     int equal = 0;
-                    for (int i = lane; i < vocabulary; i += GROUP) {
+                    for (int i = lane; i < vocabulary; i += lanes) {
                         float z = logits.get(row + i);
                         if (z > cut) {
                             weight += TornadoMath.exp((z - max) * inverse);
@@ -165,7 +256,7 @@ public final class Sample {
                     }
                     sums[lane] = weight;
                     counts[lane] = equal;
-                    for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                    for (int reach = lanes / 2; reach > 0; reach /= 2) {
                         context.localBarrier();
                         if (lane < reach) {
                             sums[lane] += sums[lane + reach];
@@ -187,14 +278,14 @@ public final class Sample {
                     }
                     while (open != 0) {
                         weight = 0;
-                        for (int i = lane; i < vocabulary; i += GROUP) {
+                        for (int i = lane; i < vocabulary; i += lanes) {
                             float z = logits.get(row + i);
                             if (z >= probe) {
                                 weight += TornadoMath.exp((z - max) * inverse);
                             }
                         }
                         sums[lane] = weight;
-                        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+                        for (int reach = lanes / 2; reach > 0; reach /= 2) {
                             context.localBarrier();
                             if (lane < reach) {
                                 sums[lane] += sums[lane + reach];
@@ -238,7 +329,7 @@ public final class Sample {
                 }
 
                 // Each lane takes a run of ids, so that ties and weights can be counted in their order.
-                int run = (vocabulary + GROUP - 1) / GROUP;
+                int run = (vocabulary + lanes - 1) / lanes;
                 int from = TornadoMath.min(lane * run, vocabulary);
                 int to = TornadoMath.min(from + run, vocabulary);
                 float each = TornadoMath.exp((cut - max) * inverse);
@@ -258,7 +349,7 @@ public final class Sample {
                 if (lane == 0) {
                     int left = ties;
                     float sum = 0;
-                    for (int l = 0; l < GROUP; l++) {
+                    for (int l = 0; l < lanes; l++) {
                         int taken = TornadoMath.min(left, counts[l]);
                         // From here on: how many ties the lane may take, and what it adds to the sum.
                         counts[l] = taken;
@@ -270,7 +361,7 @@ public final class Sample {
                     float passed = 0;
                     int chosen = -1;
                     float before = 0;
-                    for (int l = 0; l < GROUP; l++) {
+                    for (int l = 0; l < lanes; l++) {
                         if (chosen < 0) {
                             before = passed;
                             passed += sums[l];

@@ -4,43 +4,49 @@ import stormsight.program.DType;
 import stormsight.program.Tensor;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
-import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
+import uk.ac.manchester.tornado.api.types.BFloat16;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
-import uk.ac.manchester.tornado.api.types.arrays.ShortArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * The arrays in which a kernel finds a weight matrix of any type, and the leaf that reads one element of them. A kernel takes all four
+ * The arrays in which a kernel finds a weight matrix of any type, and the leaves that read elements of them. A kernel takes all three
  * and the type as a constant: TornadoVM compiles each task by itself, so only the branch of that type is left in the generated code, and the
  * arrays of other types are never read.
  *
- * @param type {@link #F32}, {@link #BF16}, {@link #F16} or {@link #Q8}
+ * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits: TornadoVM has no wider load. An
+ * element is found by its index in the whole array, so rows may begin inside of a word.
+ *
+ * @param type {@link #F32}, {@link #BF16}, {@link #F16}, {@link #Q8}, or how a device decodes two of them better
  * @param f32 elements of {@link #F32}
- * @param half bits of {@link #BF16} and {@link #F16}
- * @param q8 eight-bit integers of {@link #Q8}
+ * @param words elements of all other types
  * @param factors decode table of {@link #BF16} and {@link #F16}, scales of {@link #Q8}
  * @param stride elements from one layer to the next, 0 if the weight is no stack
  * @param factorStride scales from one layer to the next, 0 for other types
  */
-record Weight(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArray factors, int stride, int factorStride) {
+record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int stride, int factorStride) {
     static final int F32 = 0;
     static final int BF16 = 1;
     static final int F16 = 2;
     static final int Q8 = 3;
+    /** {@link #BF16} whose bits are turned into those of a float. */
+    static final int BF16_SHIFTED = 4;
+    /** {@link #F16} whose power of two is made of bits. */
+    static final int F16_SHIFTED = 5;
 
     static Weight of(Tensor tensor, Tasks tasks) {
         int stride = tasks.stride(tensor);
         FloatArray none = tasks.none();
+        boolean shifts = tasks.language().equals("cuda");
         return switch (tensor.dtype()) {
-            case F32 -> new Weight(F32, tasks.floats(tensor), tasks.noShorts(), tasks.noBytes(), none, stride, 0);
-            case BF16 -> new Weight(BF16, none, tasks.shorts(tensor), tasks.noBytes(), tasks.bf16Table(), stride, 0);
-            case F16 -> new Weight(F16, none, tasks.shorts(tensor), tasks.noBytes(), tasks.f16Table(), stride, 0);
-            case Q8 -> new Weight(Q8, none, tasks.noShorts(), tasks.bytes(tensor), tasks.scales(tensor), stride,
-                    tasks.scaleStride(tensor));
+            case F32 -> new Weight(F32, tasks.floats(tensor), tasks.noLongs(), none, stride, 0);
+            case BF16 -> new Weight(shifts ? BF16_SHIFTED : BF16, none, tasks.words(tensor), shifts ? none : tasks.bf16Table(), stride, 0);
+            case F16 -> new Weight(shifts ? F16_SHIFTED : F16, none, tasks.words(tensor), shifts ? none : tasks.f16Table(), stride, 0);
+            case Q8 -> new Weight(Q8, none, tasks.words(tensor), tasks.scales(tensor), stride, tasks.scaleStride(tensor));
             case I32, U8 -> throw new IllegalArgumentException(tensor + " is not of a weight's type");
         };
     }
 
-    /** The type in the name of a kernel: {@code bf16}. */
+    /** The type in the name of a kernel: {@code Bf16}. */
     static String suffix(DType type) {
         return switch (type) {
             case F32 -> "F32";
@@ -51,25 +57,58 @@ record Weight(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArra
         };
     }
 
+    /** Whether rows of that many columns are words of four elements. */
+    static boolean fours(int type, int columns) {
+        return type != F32 && type != Q8 && columns % 4 == 0;
+    }
+
+    /** Whether rows of that many columns are words of eight elements. */
+    static boolean eights(int type, int columns) {
+        return type == Q8 && columns % 8 == 0;
+    }
+
     /**
      * Element {@code index}; for {@link #Q8} without its scale. Kernels multiply by the scale once for all elements that share it, where they can.
      */
-    static float unscaled(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArray factors, int index) {
-        if (type == F32) {
-            return f32.get(index);
-        } else if (type == BF16) {
-            return bf16(half.get(index), factors);
-        } else if (type == F16) {
-            return f16(half.get(index), factors);
+    static float unscaled(int type, FloatArray f32, LongArray words, FloatArray factors, int index) {
+        return type == F32 ? f32.get(index) : packed(type, words, factors, index);
+    }
+
+    /** As {@link #unscaled}, of a type that is packed. */
+    static float packed(int type, LongArray words, FloatArray factors, int index) {
+        if (type == Q8) {
+            return q8((int) (words.get(index >> 3) >> ((index & 7) << 3)));
         } else {
-            return q8.get(index);
+            return half(type, (int) (words.get(index >> 2) >> ((index & 3) << 4)), factors);
         }
     }
 
-    /** Element {@code index}, whose scale, if it has one, is the factor {@code scaleIndex}. */
-    static float at(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArray factors, int index, int scaleIndex) {
-        float value = unscaled(type, f32, half, q8, factors, index);
+    /** An element times its scale, the factor {@code scaleIndex}, if it has one. */
+    static float scaled(int type, float value, FloatArray factors, int scaleIndex) {
         return type == Q8 ? value * factors.get(scaleIndex) : value;
+    }
+
+    /** Element {@code index}, whose scale, if it has one, is the factor {@code scaleIndex}. */
+    static float at(int type, FloatArray f32, LongArray words, FloatArray factors, int index, int scaleIndex) {
+        return scaled(type, unscaled(type, f32, words, factors, index), factors, scaleIndex);
+    }
+
+    /** The element in the lowest 8 bits, without its scale. */
+    static float q8(int bits) {
+        return (bits << 24) >> 24;
+    }
+
+    /** The element in the lowest 16 bits. */
+    static float half(int type, int bits, FloatArray factors) {
+        if (type == BF16) {
+            return bf16(bits, factors);
+        } else if (type == F16) {
+            return f16(bits, factors);
+        } else if (type == BF16_SHIFTED) {
+            return BFloat16.bf16ToFloat((short) bits);
+        } else {
+            return f16Shifted(bits);
+        }
     }
 
     /** Subnormal numbers, below 1.2e-38, become 0. */
@@ -81,5 +120,13 @@ record Weight(int type, FloatArray f32, ShortArray half, ByteArray q8, FloatArra
     static float f16(int bits, FloatArray table) {
         int normal = TornadoMath.min((bits >> 10) & 0x1F, 1);
         return table.get(((bits >> 10) & 0x3F) + 1 - normal) * ((normal << 10) + (bits & 0x3FF));
+    }
+
+    /** As {@link #f16}, with sign and power of two, {@code 2^(e - 25)} or infinity, as a bfloat16. */
+    static float f16Shifted(int bits) {
+        int e = (bits >> 10) & 0x1F;
+        int normal = TornadoMath.min(e, 1);
+        int exponent = e + 1 - normal + 102 + e / 31 * 122;
+        return BFloat16.bf16ToFloat((short) ((bits & 0x8000) | (exponent << 7))) * ((normal << 10) + (bits & 0x3FF));
     }
 }

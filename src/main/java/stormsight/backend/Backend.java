@@ -25,6 +25,14 @@ public interface Backend extends AutoCloseable {
     Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener);
 
     /**
+     * As {@link #prepare}, for {@link Executor#profile}: devices may then launch operations one by one that they would launch together otherwise, so that
+     * runs can be slower.
+     */
+    default Executor prepareToProfile(Map<Tensor, HostTensor> weights, List<Program> programs) {
+        return prepare(weights, programs, RunListener.NONE);
+    }
+
+    /**
      * What {@link #prepare} would launch, without weights and without compiling: in order, program by program.
      *
      * @throws BackendException if the device cannot hold the programs or launch a kernel

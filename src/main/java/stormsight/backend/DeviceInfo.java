@@ -9,7 +9,7 @@ import stormsight.program.DType;
  * @param id as {@code --device} takes it, unique within the backend: {@code 0:1}
  * @param backend name of the backend that offers it: {@code cpu}
  * @param runtime what runs the kernels: {@code Vector API, 512 bits}, {@code OpenCL 3.0}
- * @param driver version as the vendor writes it
+ * @param driver version as the vendor writes it, behind the platform's name where there are several
  * @param memoryBytes memory that programs may fill
  * @param maxAllocationBytes largest single buffer
  * @param computeUnits threads or compute units
@@ -26,5 +26,10 @@ public record DeviceInfo(String id, String backend, String name, String vendor, 
 
     public DeviceInfo {
         nativeTypes = Set.copyOf(nativeTypes);
+    }
+
+    /** Name and runtime: what people are told. */
+    public String title() {
+        return name + ", " + runtime;
     }
 }

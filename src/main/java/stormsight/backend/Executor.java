@@ -22,6 +22,8 @@ public interface Executor extends AutoCloseable {
     /**
      * Runs a program as {@link #run} does and times each operation: with a clock around it on a processor; with the driver's clocks on a device, in a
      * second run of the same. It may allocate.
+     *
+     * @throws IllegalStateException if the executor is not from {@link Backend#prepareToProfile} and cannot time operations
      */
     RunProfile profile(Program program, Step step);
 

@@ -1,5 +1,6 @@
 package stormsight.bench;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -58,6 +59,16 @@ public record Configuration(Optional<String> model, String backend, Optional<Str
     /** The model's name, without the directories that lead to it. */
     String modelName() {
         return model.map(directory -> Path.of(directory).toAbsolutePath().normalize().getFileName().toString()).orElse(EmbeddedModel.NAME);
+    }
+
+    /** With the model's directory as the file system knows it, so that two are equal however it was written; as it is if there is no such directory. */
+    public Configuration located() {
+        try {
+            return model.isEmpty() ? this : withModel(Path.of(model.get()).toRealPath().toString());
+        } catch (IOException e) {
+            // Whoever opens it says what is wrong.
+            return this;
+        }
     }
 
     /** The same model on another backend, with its default device and a thread a core. */

@@ -6,7 +6,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
@@ -30,6 +32,18 @@ public record Machine(String version, Optional<String> commit, String jdk, Strin
     public static Machine here(String version, String os, String cpu, Path built) {
         return new Machine(version, commit(built), Runtime.version().toString(), os, linuxCpu().orElse(cpu),
                 Runtime.getRuntime().availableProcessors());
+    }
+
+    /** As bench/results/schema.json has them in a row. */
+    Map<String, Object> fields() {
+        Map<String, Object> fields = new LinkedHashMap<>();
+        fields.put("version", version);
+        fields.put("commit", commit.orElse(null));
+        fields.put("jdk", jdk);
+        fields.put("os", os);
+        fields.put("cpu", cpu);
+        fields.put("cores", cores);
+        return fields;
     }
 
     private static Optional<String> linuxCpu() {

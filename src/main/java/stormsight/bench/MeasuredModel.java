@@ -391,16 +391,12 @@ final class MeasuredModel implements AutoCloseable {
         close(executor, arena, backend, directory);
     }
 
+    /** What was opened; the rest is null. */
     private static void close(Executor executor, Arena arena, Backend backend, ModelDirectory directory) {
-        if (executor != null) {
-            executor.close();
-        }
-        arena.close();
-        if (backend != null) {
-            backend.close();
-        }
-        if (directory != null) {
-            directory.close();
+        try (directory; backend; arena) {
+            if (executor != null) {
+                executor.close();
+            }
         }
     }
 }

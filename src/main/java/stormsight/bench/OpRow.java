@@ -65,12 +65,7 @@ public record OpRow(Machine machine, DeviceInfo device, String name, OpName op, 
         fields.put("kind", model.isPresent() ? "roofline" : "kernel");
         fields.put("name", name);
         fields.put("cold", false);
-        fields.put("version", machine.version());
-        fields.put("commit", machine.commit().orElse(null));
-        fields.put("jdk", machine.jdk());
-        fields.put("os", machine.os());
-        fields.put("cpu", machine.cpu());
-        fields.put("cores", machine.cores());
+        fields.putAll(machine.fields());
         fields.put("backend", device.backend());
         fields.put("device_id", device.id());
         fields.put("device", device.name());

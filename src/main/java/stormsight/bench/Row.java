@@ -48,12 +48,7 @@ public record Row(Machine machine, Setting setting, String name, Optional<Trial>
         fields.put("kind", "bench");
         fields.put("name", name);
         fields.put("cold", cold());
-        fields.put("version", machine.version());
-        fields.put("commit", machine.commit().orElse(null));
-        fields.put("jdk", machine.jdk());
-        fields.put("os", machine.os());
-        fields.put("cpu", machine.cpu());
-        fields.put("cores", machine.cores());
+        fields.putAll(machine.fields());
         fields.put("backend", setting.backend());
         fields.put("device_id", setting.deviceId());
         fields.put("device", setting.device());

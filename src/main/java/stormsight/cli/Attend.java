@@ -269,7 +269,7 @@ final class Attend implements Runnable {
         object.put("model", model.name());
         object.put("family", run.directory().config().family());
         object.put("backend", backend.device().backend());
-        object.put("device", backend.device().name() + ", " + backend.device().runtime());
+        object.put("device", backend.device().title());
         object.put("layers", layers.map(text -> (Object) Indices.parse("--layers", text)).orElse("all"));
         object.put("heads", heads);
         object.put("images", imageEntries);
@@ -284,7 +284,7 @@ final class Attend implements Runnable {
             }
         }
         files.json("maps.json", object);
-        report.write(reported.findings(compared), model.name(), backend.device());
+        report.write(reported.page(compared), model.name(), backend.device());
         if (json) {
             stdout.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object));
         } else {
@@ -309,8 +309,10 @@ final class Attend implements Runnable {
             for (Direction direction : Direction.values()) {
                 if (reading.words(direction).contains(word)) {
                     AttentionReading.Patch peak = reading.peak(direction, word);
-                    entry.put(direction.name().toLowerCase(Locale.ROOT),
-                            Map.of("share", reading.share(direction, word), "peak_patch", List.of(peak.row(), peak.column())));
+                    Map<String, Object> read = new LinkedHashMap<>();
+                    read.put("share", reading.share(direction, word));
+                    read.put("peak_patch", List.of(peak.row(), peak.column()));
+                    entry.put(direction.name().toLowerCase(Locale.ROOT), read);
                 }
             }
             words.add(entry);

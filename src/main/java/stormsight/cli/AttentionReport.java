@@ -76,7 +76,7 @@ final class AttentionReport {
     }
 
     /** @param comparison of several runs */
-    ReportMixin.Findings findings(List<ReportData.Table> comparison) {
+    ReportMixin.Page page(List<ReportData.Table> comparison) {
         List<Fact> facts = new ArrayList<>();
         List<ReportData.Table> tables = new ArrayList<>();
         if (runs.size() == 1) {
@@ -87,6 +87,6 @@ final class AttentionReport {
             tables.add(new ReportData.Table("Answers", List.of("Image", "Prompt", "Answer"), runs));
         }
         tables.addAll(comparison);
-        return new ReportMixin.Findings("What the model attends to", facts, Optional.empty(), attention, List.of(), tables);
+        return new ReportMixin.Page("What the model attends to", facts, Optional.empty(), attention, List.of(), tables);
     }
 }

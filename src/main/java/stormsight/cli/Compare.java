@@ -60,7 +60,7 @@ final class Compare implements Runnable {
             throw new UsageException(configurations.size() + " configuration" + (configurations.size() == 1 ? "" : "s") + ": 2 to "
                     + MOST_CONFIGURATIONS + " can be compared, such as --weights stored,q8");
         }
-        if (configurations.stream().distinct().count() < configurations.size()) {
+        if (configurations.stream().map(Configuration::located).distinct().count() < configurations.size()) {
             throw new UsageException("two configurations are the same");
         }
         measuring.output().ifPresent(file -> OutputOption.requireWritable("--output", file));

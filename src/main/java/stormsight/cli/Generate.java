@@ -236,7 +236,7 @@ final class Generate implements Runnable {
         void print(PrintWriter err) {
             Answer.Timings timings = answer.timings();
             line(err, "model", model + ", " + family);
-            line(err, "device", device.backend() + " " + device.id() + ", " + device.name() + ", " + device.runtime());
+            line(err, "device", device.backend() + " " + device.id() + ", " + device.title());
             line(err, "load", seconds(loadNanos));
             line(err, "image", seconds(imageTotal()));
             line(err, "encode", seconds(timings.encode()));
@@ -295,7 +295,7 @@ final class Generate implements Runnable {
             object.put("model", model);
             object.put("family", family);
             object.put("backend", device.backend());
-            object.put("device", device.name() + ", " + device.runtime());
+            object.put("device", device.title());
             object.put("version", Version.text());
             return object;
         }

@@ -12,8 +12,8 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import com.sun.management.OperatingSystemMXBean;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import stormsight.checkpoint.Checkpoint;
@@ -33,24 +33,17 @@ final class Inspect implements Runnable {
     @Spec
     private CommandSpec spec;
 
-    @Option(names = "--prompt-tokens", paramLabel = "N", defaultValue = "32",
-            description = "Tokens of the prompt without the image's. Default: ${DEFAULT-VALUE}.")
-    private int promptTokens;
-
-    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
-            description = "Tokens of the answer. Default: ${DEFAULT-VALUE}.")
-    private int maxTokens;
+    @Mixin
+    private LengthMixin length;
 
     @Parameters(paramLabel = "DIR", description = "A checkpoint directory as Hugging Face has it.")
     private Path path;
 
     @Override
     public void run() {
-        if (promptTokens < 1 || maxTokens < 1) {
-            throw new UsageException("--prompt-tokens and --max-tokens must be positive");
-        }
+        length.check();
         try (ModelDirectory directory = ModelDirectory.open(path, Optional.empty())) {
-            long capacity = (long) directory.config().vision().tokens() + promptTokens + maxTokens;
+            long capacity = (long) directory.config().vision().tokens() + length.promptTokens() + length.maxTokens();
             if (capacity > directory.config().text().maxPositions()) {
                 throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, the model has "
                         + directory.config().text().maxPositions());
@@ -84,7 +77,7 @@ final class Inspect implements Runnable {
     }
 
     private void memory(PrintWriter out, PaliGemmaConfig config, Checkpoint checkpoint) {
-        PaliGemma.Limits limits = new PaliGemma.Limits(config.vision().tokens() + promptTokens, maxTokens);
+        PaliGemma.Limits limits = length.limits(config);
         PaliGemma model = PaliGemma.unbound(config, name -> checkpoint.tensor(name).dtype(), limits, PaliGemma.Options.DEFAULT);
         Set<Tensor> tensors = new LinkedHashSet<>();
         model.programs().forEach(program -> tensors.addAll(program.tensors()));

@@ -22,16 +22,13 @@ import stormsight.analysis.LayerWindow;
 import stormsight.analysis.MeanBand;
 import stormsight.analysis.TokenLayout;
 import stormsight.backend.Backend;
-import stormsight.backend.DeviceInfo;
 import stormsight.figure.Curve;
-import stormsight.figure.OutputFile;
 import stormsight.figure.ReportData;
 import stormsight.figure.ReportData.Fact;
 import stormsight.session.Box;
 import stormsight.session.KnockoutResult;
 import stormsight.session.KnockoutSession;
 import stormsight.session.ModelDirectory;
-import tools.jackson.databind.json.JsonMapper;
 
 /** Takes flows of information away and measures what that does to an answer. */
 @Command(name = "knockout", description = {
@@ -58,7 +55,7 @@ final class Knockout implements Runnable {
     private ExampleMixin examples;
 
     @Mixin
-    private ReportMixin html;
+    private FindingsMixin findings;
 
     @Option(names = "--flow", paramLabel = "NAME", description = "A flow by its name; may be repeated.")
     private List<String> flows = new ArrayList<>();
@@ -87,22 +84,12 @@ final class Knockout implements Runnable {
     @Option(names = "--whole-answer", description = "Measure the probability of the whole answer, its end included, instead of its first token.")
     private boolean wholeAnswer;
 
-    @Option(names = {"-o", "--out"}, paramLabel = "DIR", description = "Where curves (SVG, PNG), numbers (CSV, JSON) and the result of every example go. "
-            + "The same command goes on where it was stopped.")
-    private Optional<Path> out = Optional.empty();
-
-    @Option(names = "--json", description = "Print one JSON object instead of a table.")
-    private boolean json;
-
     @Override
     public void run() {
         KnockoutSession.Settings settings = settings();
         List<FlowGroup> chosen = groups();
         List<ExampleMixin.Asking> askings = examples.read(boxes(), mask);
-        html.requireWritable();
-        if (examples.isDataset() && out.isEmpty()) {
-            throw new UsageException("--dataset needs --out");
-        }
+        findings.check(examples);
         boolean objects = askings.stream().anyMatch(asking -> asking.example().hasObject());
         List<FlowGroup> groups = chosen.isEmpty() ? FlowGroup.PRESETS.stream().filter(group -> objects || !needsObject(group)).toList() : chosen;
         List<Flow> all = List.copyOf(new LinkedHashSet<>(groups.stream().flatMap(group -> group.flows().stream()).toList()));
@@ -116,8 +103,7 @@ final class Knockout implements Runnable {
             recorded.put("window", String.valueOf(window));
             recorded.put("heads", heads.isEmpty() ? ALL : heads.stream().sorted().toList().toString());
             recorded.put("measure", wholeAnswer ? "whole answer" : "first token");
-            try (Study<KnockoutResult> study = Study.open(out, recorded, KnockoutResult.class, KnockoutResult::line,
-                    KnockoutResult::unread)) {
+            try (Study<KnockoutResult> study = Study.open(findings.folder(), recorded, KnockoutResult.class)) {
                 List<ExampleMixin.Asking> remaining = study.remaining(askings);
                 if (!remaining.isEmpty()) {
                     try (KnockoutSession session = KnockoutSession.open(directory, backend, examples.limits(directory, askings), model.options(), progress)) {
@@ -128,7 +114,8 @@ final class Knockout implements Runnable {
                 if (layers > 1 && LayerWindow.around(0, window, layers).equals(LayerWindow.around(layers - 1, window, layers))) {
                     err.println("a window of " + window + " covers all " + layers + " layers wherever it stands: a smaller --window tells layers apart");
                 }
-                report(new Report(recorded, backend.device(), groups, all, study.results(askings)), askings, err);
+                findings.tell(new Changes(groups, all,
+                        new Outcome<>(examples, askings, recorded, model.name(), backend.device(), study.results(askings))));
             }
         } finally {
             interruption.over();
@@ -192,45 +179,24 @@ final class Knockout implements Runnable {
         return group.flows().stream().anyMatch(flow -> flow.names(TokenLayout.OBJECT) || flow.names(TokenLayout.OTHER));
     }
 
-    private void report(Report report, List<ExampleMixin.Asking> askings, PrintWriter err) {
-        report.results.stream().filter(result -> result.detail().isPresent()).forEach(result ->
-                err.println("line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
-        String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json(model.name()));
-        out.ifPresent(folder -> {
-            OutputFile.write(folder.resolve("knockout.json"), object + "\n");
-            OutputFile.write(folder.resolve("knockout.csv"), report.examples());
-            OutputFile.write(folder.resolve("curves.csv"), report.curves());
-            report.draw(folder);
-        });
-        if (html.isWanted()) {
-            html.write(new ReportMixin.Findings("Which flows of attention the answer depends on", report.facts(examples, askings), examples.image(), List.of(),
-                    report.sets(), report.tables(examples)), model.name(), report.device);
-        }
-        PrintWriter standard = spec.commandLine().getOut();
-        if (json) {
-            standard.println(object);
-        } else {
-            report.print(standard, examples.isDataset());
-        }
-        standard.flush();
-    }
-
-    /** What is told about all examples. */
-    private record Report(Map<String, String> settings, DeviceInfo device, List<FlowGroup> groups, List<Flow> flows, List<KnockoutResult> results) {
-        private List<KnockoutResult> kept() {
-            return results.stream().filter(result -> result.dropped().isEmpty()).toList();
+    /** How the flows change the answers' probabilities. */
+    private record Changes(List<FlowGroup> groups, List<Flow> flows, Outcome<KnockoutResult> outcome) implements Findings<KnockoutResult> {
+        @Override
+        public String name() {
+            return "knockout";
         }
 
-        private Map<String, Integer> dropped() {
-            return Study.count(results.stream().flatMap(result -> result.dropped().stream()).toList());
+        @Override
+        public String title() {
+            return "Which flows of attention the answer depends on";
         }
 
         private List<KnockoutResult> of(Flow flow) {
-            return kept().stream().filter(result -> result.pKo().containsKey(flow.name())).toList();
+            return outcome.kept().stream().filter(result -> result.pKo().containsKey(flow.name())).toList();
         }
 
         private Map<String, Integer> leftOut(Flow flow) {
-            return Study.count(kept().stream().filter(result -> result.leftOut().containsKey(flow.name()))
+            return Outcome.count(outcome.kept().stream().filter(result -> result.leftOut().containsKey(flow.name()))
                     .map(result -> result.leftOut().get(flow.name())).toList());
         }
 
@@ -240,18 +206,20 @@ final class Knockout implements Runnable {
             return rows.isEmpty() ? Optional.empty() : Optional.of(MeanBand.of(rows));
         }
 
-        void print(PrintWriter out, boolean many) {
+        @Override
+        public void print(PrintWriter out) {
+            boolean many = outcome.many();
             if (many) {
-                out.println(Study.kept(kept().size(), results.size(), dropped()));
+                out.println(outcome.summary());
                 for (Flow flow : flows) {
                     leftOut(flow).forEach((reason, count) -> out.println(flow.name() + " left out of " + count + ": " + reason));
                 }
             } else {
-                KnockoutResult only = results.getFirst();
+                KnockoutResult only = outcome.results().getFirst();
                 out.println(String.format(Locale.ROOT, "answer '%s', base token '%s', probability %.4f", only.prediction().orElse(""),
                         only.baseToken().orElse(""), only.pBase()));
             }
-            out.println("change in probability of the " + settings.get("measure") + ", percent" + (many ? "; " + MeanBand.METHOD : ""));
+            out.println("change in probability of the " + outcome.settings().get("measure") + ", percent" + (many ? "; " + MeanBand.METHOD : ""));
             Map<Flow, MeanBand> bands = new LinkedHashMap<>();
             flows.forEach(flow -> band(flow).ifPresent(band -> bands.put(flow, band)));
             if (bands.isEmpty()) {
@@ -289,14 +257,11 @@ final class Knockout implements Runnable {
                     : String.format(Locale.ROOT, "%.2f [%.2f, %.2f]", band.mean()[layer], band.low()[layer], band.high()[layer]);
         }
 
-        void draw(Path folder) {
-            for (FlowGroup group : groups) {
-                set(group).ifPresent(set -> Study.draw(folder, group.name(), set));
-            }
-        }
-
-        List<ReportData.CurveSet> sets() {
-            return groups.stream().flatMap(group -> set(group).stream()).toList();
+        @Override
+        public Map<String, ReportData.CurveSet> figures() {
+            Map<String, ReportData.CurveSet> figures = new LinkedHashMap<>();
+            groups.forEach(group -> set(group).ifPresent(set -> figures.put(group.name(), set)));
+            return figures;
         }
 
         /** Absent if no example has any of the flows. */
@@ -306,7 +271,7 @@ final class Knockout implements Runnable {
             for (Flow flow : group.flows()) {
                 Optional<MeanBand> band = band(flow);
                 if (band.isPresent()) {
-                    curves.add(Study.curve(label(flow), band.get()));
+                    curves.add(Findings.curve(label(flow), band.get()));
                     most = Math.max(most, band.get().examples());
                 }
             }
@@ -314,25 +279,17 @@ final class Knockout implements Runnable {
                     most > 1 ? MeanBand.METHOD : "", "Layer", "Change in probability (%)", curves));
         }
 
-        List<Fact> facts(ExampleMixin examples, List<ExampleMixin.Asking> askings) {
-            List<Fact> facts = new ArrayList<>(examples.facts(askings));
-            if (examples.isDataset()) {
-                facts.add(new Fact("Examples", Study.kept(kept().size(), results.size(), dropped())));
-            } else {
-                KnockoutResult only = results.getFirst();
-                facts.add(new Fact("Answer", only.prediction().orElse("")));
-                facts.add(new Fact("Probability", String.format(Locale.ROOT, "%.4f", only.pBase()) + " of " + settings.get("measure")
-                        + ", nothing blocked"));
+        @Override
+        public List<Fact> facts() {
+            Map<String, String> settings = outcome.settings();
+            List<Fact> facts = new ArrayList<>();
+            if (!outcome.many()) {
+                facts.add(new Fact("Probability", String.format(Locale.ROOT, "%.4f", outcome.results().getFirst().pBase()) + " of "
+                        + settings.get("measure") + ", nothing blocked"));
             }
             facts.add(new Fact("Window", settings.get("window") + (settings.get("window").equals("1") ? " layer, " : " layers, ")
                     + (settings.get("heads").equals(ALL) ? "all heads" : "heads " + settings.get("heads"))));
             return facts;
-        }
-
-        /** What became of every example of a data set. */
-        List<ReportData.Table> tables(ExampleMixin examples) {
-            return !examples.isDataset() ? List.of() : List.of(Study.table(results.stream().map(result -> List.of(String.valueOf(result.line()),
-                    result.image(), result.question(), result.prediction().orElse(""), result.dropped().orElse("yes"))).toList()));
         }
 
         private static String label(Flow flow) {
@@ -340,9 +297,10 @@ final class Knockout implements Runnable {
         }
 
         /** One row a flow, layer and example. */
-        String examples() {
+        @Override
+        public String examplesCsv() {
             Csv csv = new Csv("line", "image", "question", "prediction", "base_token", "p_base", "flow", "layer", "p_ko", "percent_change");
-            for (KnockoutResult result : kept()) {
+            for (KnockoutResult result : outcome.kept()) {
                 result.pKo().forEach((flow, probabilities) -> {
                     double[] percent = result.percent(flow);
                     for (int layer = 0; layer < percent.length; layer++) {
@@ -355,7 +313,8 @@ final class Knockout implements Runnable {
         }
 
         /** One row a flow and layer. */
-        String curves() {
+        @Override
+        public String curvesCsv() {
             Csv csv = new Csv("flow", "layer", "examples", "mean_percent_change", "low", "high");
             flows.forEach(flow -> band(flow).ifPresent(band -> {
                 for (int layer = 0; layer < band.mean().length; layer++) {
@@ -365,24 +324,12 @@ final class Knockout implements Runnable {
             return csv.toString();
         }
 
-        Map<String, Object> json(String model) {
-            Map<String, Object> counts = new LinkedHashMap<>();
-            counts.put("all", results.size());
-            counts.put("kept", kept().size());
-            counts.put("dropped", dropped());
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("examples", counts);
-            object.put("band", MeanBand.METHOD);
-            object.put("curves", flows.stream().map(this::json).toList());
-            object.put("results", results.stream().map(Report::json).toList());
-            object.put("settings", settings);
-            object.put("model", model);
-            object.put("device", device.name() + ", " + device.runtime());
-            object.put("version", Version.text());
-            return object;
+        @Override
+        public List<Map<String, Object>> curves() {
+            return flows.stream().map(this::curve).toList();
         }
 
-        private Map<String, Object> json(Flow flow) {
+        private Map<String, Object> curve(Flow flow) {
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("flow", flow.name());
             object.put("edges", flow.edges().stream().map(Edge::toString).toList());
@@ -396,20 +343,19 @@ final class Knockout implements Runnable {
             return object;
         }
 
-        private static Map<String, Object> json(KnockoutResult result) {
+        @Override
+        public Map<String, Object> measured(KnockoutResult result) {
             Map<String, Object> object = new LinkedHashMap<>();
-            object.put("line", result.line());
-            object.put("image", result.image());
-            object.put("question", result.question());
-            result.dropped().ifPresent(reason -> object.put("dropped", reason));
-            result.detail().ifPresent(detail -> object.put("detail", detail));
-            result.prediction().ifPresent(prediction -> object.put("prediction", prediction));
             if (result.dropped().isEmpty()) {
                 object.put("base_token", result.baseToken().orElse(""));
                 object.put("p_base", result.pBase());
                 Map<String, Object> measured = new LinkedHashMap<>();
-                result.pKo().forEach((flow, probabilities) ->
-                        measured.put(flow, Map.of("p_ko", probabilities, "percent_change", result.percent(flow))));
+                result.pKo().forEach((flow, probabilities) -> {
+                    Map<String, double[]> change = new LinkedHashMap<>();
+                    change.put("p_ko", probabilities);
+                    change.put("percent_change", result.percent(flow));
+                    measured.put(flow, change);
+                });
                 object.put("flows", measured);
                 object.put("left_out", result.leftOut());
             }

@@ -1,7 +1,6 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -11,7 +10,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -19,15 +17,12 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.analysis.MeanBand;
 import stormsight.backend.Backend;
-import stormsight.backend.DeviceInfo;
 import stormsight.figure.Curve;
-import stormsight.figure.OutputFile;
 import stormsight.figure.ReportData;
 import stormsight.figure.ReportData.Fact;
 import stormsight.session.LensResult;
 import stormsight.session.LensSession;
 import stormsight.session.ModelDirectory;
-import tools.jackson.databind.json.JsonMapper;
 
 /** Reads the answer's probability after every layer. */
 @Command(name = "lens", description = {
@@ -48,17 +43,10 @@ final class Lens implements Runnable {
     private ExampleMixin examples;
 
     @Mixin
-    private ReportMixin html;
+    private FindingsMixin findings;
 
     @Option(names = "--token", paramLabel = "TEXT", description = "A text whose first token to follow as well; may be repeated.")
     private List<String> tokens = new ArrayList<>();
-
-    @Option(names = {"-o", "--out"}, paramLabel = "DIR", description = "Where curves (SVG, PNG), numbers (CSV, JSON) and the result of every example go. "
-            + "The same command goes on where it was stopped.")
-    private Optional<Path> out = Optional.empty();
-
-    @Option(names = "--json", description = "Print one JSON object instead of a table.")
-    private boolean json;
 
     @Override
     public void run() {
@@ -67,10 +55,7 @@ final class Lens implements Runnable {
             throw new UsageException("--token: not a text to follow");
         }
         List<ExampleMixin.Asking> askings = examples.read(List.of(), Optional.empty());
-        html.requireWritable();
-        if (examples.isDataset() && out.isEmpty()) {
-            throw new UsageException("--dataset needs --out");
-        }
+        findings.check(examples);
         PrintWriter err = spec.commandLine().getErr();
         Progress progress = new Progress(err, Environment.terminal());
         Interruption interruption = new Interruption(progress, err);
@@ -78,7 +63,7 @@ final class Lens implements Runnable {
             Map<String, String> recorded = Study.settings("lens", model, directory, backend);
             examples.describe(recorded, askings);
             recorded.put("tokens", texts.toString());
-            try (Study<LensResult> study = Study.open(out, recorded, LensResult.class, LensResult::line, LensResult::unread)) {
+            try (Study<LensResult> study = Study.open(findings.folder(), recorded, LensResult.class)) {
                 List<ExampleMixin.Asking> remaining = study.remaining(askings);
                 if (!remaining.isEmpty()) {
                     try (LensSession session = LensSession.open(directory, backend, examples.limits(directory, askings), model.options(), progress)) {
@@ -86,51 +71,35 @@ final class Lens implements Runnable {
                                 LensResult.of(session, directory, asking.example(), asking.prompt(), examples.maxTokens(), texts));
                     }
                 }
-                report(new Report(recorded, backend.device(), study.results(askings)), askings, err);
+                findings.tell(new Forming(new Outcome<>(examples, askings, recorded, model.name(), backend.device(), study.results(askings))));
             }
         } finally {
             interruption.over();
         }
     }
 
-    private void report(Report report, List<ExampleMixin.Asking> askings, PrintWriter err) {
-        report.results.stream().filter(result -> result.detail().isPresent()).forEach(result ->
-                err.println("line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get()));
-        String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json(model.name()));
-        out.ifPresent(folder -> {
-            OutputFile.write(folder.resolve("lens.json"), object + "\n");
-            OutputFile.write(folder.resolve("lens.csv"), report.examples());
-            OutputFile.write(folder.resolve("curves.csv"), report.curves());
-            report.draw(folder);
-        });
-        if (html.isWanted()) {
-            html.write(new ReportMixin.Findings("How the answer forms", report.facts(examples, askings), examples.image(), List.of(),
-                    report.sets(), report.tables(examples)), model.name(), report.device);
-        }
-        PrintWriter standard = spec.commandLine().getOut();
-        if (json) {
-            standard.println(object);
-        } else {
-            report.print(standard, examples.isDataset());
-        }
-        standard.flush();
-    }
-
-    /** What is told about all examples. */
-    private record Report(Map<String, String> settings, DeviceInfo device, List<LensResult> results) {
-        private List<LensResult> kept() {
-            return results.stream().filter(result -> result.dropped().isEmpty()).toList();
+    /** How the answers form. */
+    private record Forming(Outcome<LensResult> outcome) implements Findings<LensResult> {
+        @Override
+        public String name() {
+            return "lens";
         }
 
-        private Map<String, Integer> dropped() {
-            return Study.count(results.stream().flatMap(result -> result.dropped().stream()).toList());
+        @Override
+        public String title() {
+            return "How the answer forms";
+        }
+
+        @Override
+        public List<Fact> facts() {
+            return List.of();
         }
 
         /** By name of the curve, probabilities in percent. */
         private Map<String, MeanBand> bands(boolean normed) {
             Function<LensResult, Map<String, double[]>> of = normed ? LensResult::normed : LensResult::raw;
             Map<String, List<double[]>> rows = new LinkedHashMap<>();
-            for (LensResult result : kept()) {
+            for (LensResult result : outcome.kept()) {
                 of.apply(result).forEach((name, probabilities) -> rows.computeIfAbsent(name, _ -> new ArrayList<>())
                         .add(Arrays.stream(probabilities).map(probability -> 100 * probability).toArray()));
             }
@@ -139,11 +108,13 @@ final class Lens implements Runnable {
             return bands;
         }
 
-        void print(PrintWriter out, boolean many) {
+        @Override
+        public void print(PrintWriter out) {
+            boolean many = outcome.many();
             if (many) {
-                out.println(Study.kept(kept().size(), results.size(), dropped()));
+                out.println(outcome.summary());
             } else {
-                LensResult only = results.getFirst();
+                LensResult only = outcome.results().getFirst();
                 out.println("answer '" + only.prediction().orElse("") + "'");
                 only.tokens().forEach((name, token) -> out.println(name + ": token '" + token + "'"));
             }
@@ -171,42 +142,29 @@ final class Lens implements Runnable {
             return (normed ? "with" : "without") + " the final norm";
         }
 
-        void draw(Path folder) {
+        @Override
+        public Map<String, ReportData.CurveSet> figures() {
+            Map<String, ReportData.CurveSet> figures = new LinkedHashMap<>();
             for (boolean normed : new boolean[] {true, false}) {
-                set(normed).ifPresent(set -> Study.draw(folder, normed ? "lens-normed" : "lens", set));
+                set(normed).ifPresent(set -> figures.put(normed ? "lens-normed" : "lens", set));
             }
-        }
-
-        List<ReportData.CurveSet> sets() {
-            return Stream.of(true, false).flatMap(normed -> set(normed).stream()).toList();
+            return figures;
         }
 
         /** Absent if no example was kept. */
         private Optional<ReportData.CurveSet> set(boolean normed) {
             List<Curve> curves = new ArrayList<>();
-            bands(normed).forEach((name, band) -> curves.add(Study.curve(name, band)));
-            boolean many = kept().size() > 1;
+            bands(normed).forEach((name, band) -> curves.add(Findings.curve(name, band)));
+            boolean several = outcome.kept().size() > 1;
             return curves.isEmpty() ? Optional.empty() : Optional.of(new ReportData.CurveSet("How the answer forms, " + norm(normed)
-                    + (many ? " (n = " + kept().size() + ")" : ""), many ? MeanBand.METHOD : "", "Layer", "Probability (%)", curves));
-        }
-
-        List<Fact> facts(ExampleMixin examples, List<ExampleMixin.Asking> askings) {
-            List<Fact> facts = new ArrayList<>(examples.facts(askings));
-            facts.add(examples.isDataset() ? new Fact("Examples", Study.kept(kept().size(), results.size(), dropped()))
-                    : new Fact("Answer", results.getFirst().prediction().orElse("")));
-            return facts;
-        }
-
-        /** What became of every example of a data set. */
-        List<ReportData.Table> tables(ExampleMixin examples) {
-            return !examples.isDataset() ? List.of() : List.of(Study.table(results.stream().map(result -> List.of(String.valueOf(result.line()),
-                    result.image(), result.question(), result.prediction().orElse(""), result.dropped().orElse("yes"))).toList()));
+                    + (several ? " (n = " + outcome.kept().size() + ")" : ""), several ? MeanBand.METHOD : "", "Layer", "Probability (%)", curves));
         }
 
         /** One row a curve, layer and example. */
-        String examples() {
+        @Override
+        public String examplesCsv() {
             Csv csv = new Csv("line", "image", "question", "prediction", "curve", "token", "layer", "probability", "probability_normed");
-            for (LensResult result : kept()) {
+            for (LensResult result : outcome.kept()) {
                 result.raw().forEach((name, raw) -> {
                     for (int layer = 0; layer < raw.length; layer++) {
                         csv.row(result.line(), result.image(), result.question(), result.prediction().orElse(""), name, result.tokens().get(name), layer,
@@ -218,7 +176,8 @@ final class Lens implements Runnable {
         }
 
         /** One row a curve and layer. */
-        String curves() {
+        @Override
+        public String curvesCsv() {
             Csv csv = new Csv("curve", "final_norm", "layer", "examples", "mean_percent", "low", "high");
             for (boolean normed : new boolean[] {true, false}) {
                 bands(normed).forEach((name, band) -> {
@@ -230,12 +189,9 @@ final class Lens implements Runnable {
             return csv.toString();
         }
 
-        Map<String, Object> json(String model) {
-            Map<String, Object> counts = new LinkedHashMap<>();
-            counts.put("all", results.size());
-            counts.put("kept", kept().size());
-            counts.put("dropped", dropped());
-            List<Object> curves = new ArrayList<>();
+        @Override
+        public List<Map<String, Object>> curves() {
+            List<Map<String, Object>> curves = new ArrayList<>();
             for (boolean normed : new boolean[] {true, false}) {
                 bands(normed).forEach((name, band) -> {
                     Map<String, Object> curve = new LinkedHashMap<>();
@@ -248,31 +204,20 @@ final class Lens implements Runnable {
                     curves.add(curve);
                 });
             }
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("examples", counts);
-            object.put("band", MeanBand.METHOD);
-            object.put("curves", curves);
-            object.put("results", results.stream().map(Report::json).toList());
-            object.put("settings", settings);
-            object.put("model", model);
-            object.put("device", device.name() + ", " + device.runtime());
-            object.put("version", Version.text());
-            return object;
+            return curves;
         }
 
-        private static Map<String, Object> json(LensResult result) {
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("line", result.line());
-            object.put("image", result.image());
-            object.put("question", result.question());
-            result.dropped().ifPresent(reason -> object.put("dropped", reason));
-            result.detail().ifPresent(detail -> object.put("detail", detail));
-            result.prediction().ifPresent(prediction -> object.put("prediction", prediction));
+        @Override
+        public Map<String, Object> measured(LensResult result) {
             Map<String, Object> curves = new LinkedHashMap<>();
-            result.tokens().forEach((name, token) -> curves.put(name,
-                    Map.of("token", token, "probability", result.raw().get(name), "probability_normed", result.normed().get(name))));
-            object.put("curves", curves);
-            return object;
+            result.tokens().forEach((name, token) -> {
+                Map<String, Object> curve = new LinkedHashMap<>();
+                curve.put("token", token);
+                curve.put("probability", result.raw().get(name));
+                curve.put("probability_normed", result.normed().get(name));
+                curves.put(name, curve);
+            });
+            return Map.of("curves", curves);
         }
     }
 }

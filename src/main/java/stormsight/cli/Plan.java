@@ -6,7 +6,6 @@ import java.util.Locale;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.OpCost;
@@ -32,25 +31,18 @@ final class Plan implements Runnable {
     @Mixin
     private BackendMixin backendOptions;
 
-    @Option(names = "--prompt-tokens", paramLabel = "N", defaultValue = "32",
-            description = "Tokens of the prompt without the image's. Default: ${DEFAULT-VALUE}.")
-    private int promptTokens;
-
-    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
-            description = "Tokens of the answer. Default: ${DEFAULT-VALUE}.")
-    private int maxTokens;
+    @Mixin
+    private LengthMixin length;
 
     @Override
     public void run() {
-        if (promptTokens < 1 || maxTokens < 1) {
-            throw new UsageException("--prompt-tokens and --max-tokens must be positive");
-        }
+        length.check();
         PrintWriter out = spec.commandLine().getOut();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             int image = directory.config().vision().tokens();
-            int prompt = Math.addExact(image, promptTokens);
-            PaliGemma programs = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(),
-                    new PaliGemma.Limits(prompt, maxTokens), model.options());
+            PaliGemma.Limits limits = length.limits(directory.config());
+            int prompt = limits.promptTokens();
+            PaliGemma programs = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(), limits, model.options());
             List<PlannedLaunch> launches = backend.plan(programs.programs());
             print(out, programs.encode(), new Step(0, image, image), launches);
             print(out, programs.prefill(), new Step(0, prompt, prompt), launches);

@@ -33,21 +33,21 @@ final class ReportMixin {
         file.ifPresent(html -> OutputOption.requireWritable("--html", html));
     }
 
-    /** What a command found. */
-    record Findings(String title, List<Fact> facts, Optional<RgbImage> image, List<AttentionData> attention, List<ReportData.CurveSet> curves,
+    /** What a command says on a page. */
+    record Page(String title, List<Fact> facts, Optional<RgbImage> image, List<AttentionData> attention, List<ReportData.CurveSet> curves,
             List<ReportData.Table> tables) {}
 
-    /** Writes the report if it was asked for, with model, device, command and version below the findings' own facts. */
-    void write(Findings findings, String model, DeviceInfo device) {
+    /** Writes the report if it was asked for, with model, device, command and version below the page's own facts. */
+    void write(Page page, String model, DeviceInfo device) {
         file.ifPresent(html -> {
-            List<Fact> facts = new ArrayList<>(findings.facts());
+            List<Fact> facts = new ArrayList<>(page.facts());
             facts.add(new Fact("Model", model));
-            facts.add(new Fact("Device", device.name() + ", " + device.runtime()));
+            facts.add(new Fact("Device", device.title()));
             facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
                     .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
             facts.add(new Fact("Version", "stormsight " + Version.text()));
-            HtmlReport.write(html, new ReportData(findings.title(), facts, findings.image(), findings.attention(), findings.curves(),
-                    findings.tables()));
+            HtmlReport.write(html, new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(),
+                    page.tables()));
         });
     }
 

@@ -144,7 +144,7 @@ final class RooflineCommand implements Runnable {
     }
 
     private void print(PrintWriter out, DeviceInfo device, Roofline roofline) {
-        out.println(model.name() + " on " + device.backend() + " " + device.id() + ": " + device.name() + ", " + device.runtime() + ", "
+        out.println(model.name() + " on " + device.backend() + " " + device.id() + ": " + device.title() + ", "
                 + device.driver());
         out.println();
         Ceilings ceilings = roofline.ceilings();

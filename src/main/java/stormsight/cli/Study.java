@@ -3,22 +3,14 @@ package stormsight.cli;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 import java.util.function.Function;
-import java.util.function.Predicate;
-import java.util.function.ToIntFunction;
-import stormsight.analysis.MeanBand;
 import stormsight.backend.Backend;
-import stormsight.figure.Curve;
-import stormsight.figure.CurveFigure;
 import stormsight.figure.FigureException;
-import stormsight.figure.ReportData;
+import stormsight.session.ExampleResult;
 import stormsight.session.ModelDirectory;
 import stormsight.session.ResultLog;
 
@@ -27,37 +19,31 @@ import stormsight.session.ResultLog;
  *
  * @param <R> a result
  */
-final class Study<R> implements AutoCloseable {
+final class Study<R extends ExampleResult> implements AutoCloseable {
     private static final String LOG = "results.jsonl";
 
     private final Optional<ResultLog<R>> log;
     private final Map<Integer, R> results = new LinkedHashMap<>();
-    private final ToIntFunction<R> line;
-    private final Predicate<R> again;
     private final Optional<Path> folder;
 
-    private Study(Optional<Path> folder, Optional<ResultLog<R>> log, ToIntFunction<R> line, Predicate<R> again) {
+    private Study(Optional<Path> folder, Optional<ResultLog<R>> log) {
         this.folder = folder;
         this.log = log;
-        this.line = line;
-        this.again = again;
-        log.ifPresent(kept -> kept.results().forEach(result -> results.put(line.applyAsInt(result), result)));
+        log.ifPresent(kept -> kept.results().forEach(result -> results.put(result.line(), result)));
     }
 
     /**
      * Opens a folder, makes it if need be, and reads what is there.
      *
      * @param settings what results depend on
-     * @param line which example a result belongs to
-     * @param again results that are not kept in the folder: when the experiment goes on, their examples are asked again
      */
-    static <R> Study<R> open(Optional<Path> folder, Map<String, String> settings, Class<R> type, ToIntFunction<R> line, Predicate<R> again) {
+    static <R extends ExampleResult> Study<R> open(Optional<Path> folder, Map<String, String> settings, Class<R> type) {
         if (folder.isEmpty()) {
-            return new Study<>(folder, Optional.empty(), line, again);
+            return new Study<>(folder, Optional.empty());
         }
         try {
             Files.createDirectories(folder.get());
-            return new Study<>(folder, Optional.of(ResultLog.open(folder.get().resolve(LOG), settings, type)), line, again);
+            return new Study<>(folder, Optional.of(ResultLog.open(folder.get().resolve(LOG), settings, type)));
         } catch (IOException e) {
             throw unwritable(folder.get(), e);
         } catch (IllegalArgumentException e) {
@@ -86,7 +72,10 @@ final class Study<R> implements AutoCloseable {
         return askings.stream().filter(asking -> !results.containsKey(asking.example().line())).toList();
     }
 
-    /** Runs the experiment for examples; each result that is to be kept is so as soon as it is there. */
+    /**
+     * Runs the experiment for examples. Each result is in the folder as soon as it is there, unless the example's files could not be used: that example is
+     * asked again when the experiment goes on.
+     */
     void run(List<ExampleMixin.Asking> askings, Progress progress, Function<ExampleMixin.Asking, R> experiment) {
         for (int i = 0; i < askings.size(); i++) {
             progress.example(i + 1, askings.size());
@@ -97,14 +86,14 @@ final class Study<R> implements AutoCloseable {
             } catch (IllegalArgumentException e) {
                 throw new UsageException((asking.example().line() > 0 ? "line " + asking.example().line() + " of the data set: " : "") + e.getMessage());
             }
-            if (log.isPresent() && !again.test(result)) {
+            if (log.isPresent() && !result.unread()) {
                 try {
                     log.get().add(result);
                 } catch (IOException e) {
                     throw unwritable(folder.orElseThrow(), e);
                 }
             }
-            results.put(line.applyAsInt(result), result);
+            results.put(result.line(), result);
         }
         progress.clear();
     }
@@ -112,39 +101,6 @@ final class Study<R> implements AutoCloseable {
     /** Results of these examples, in their order. */
     List<R> results(List<ExampleMixin.Asking> askings) {
         return askings.stream().map(asking -> results.get(asking.example().line())).toList();
-    }
-
-    /** How often each reason occurs. */
-    static Map<String, Integer> count(List<String> reasons) {
-        Map<String, Integer> counts = new TreeMap<>();
-        reasons.forEach(reason -> counts.merge(reason, 1, Integer::sum));
-        return counts;
-    }
-
-    /** {@code kept 5 of 8: 2 wrong answer, 1 image cannot be read}. */
-    static String kept(int kept, int all, Map<String, Integer> dropped) {
-        List<String> parts = new ArrayList<>();
-        dropped.forEach((reason, count) -> parts.add(count + " " + reason));
-        return "kept " + kept + " of " + all + (parts.isEmpty() ? "" : ": " + String.join(", ", parts));
-    }
-
-    /** A mean over layers or depths, with its band where there are several examples. */
-    static Curve curve(String name, MeanBand band) {
-        double[] x = new double[band.mean().length];
-        Arrays.setAll(x, layer -> layer);
-        return band.examples() > 1 ? new Curve(name, x, band.mean(), Optional.of(band.low()), Optional.of(band.high()))
-                : new Curve(name, x, band.mean());
-    }
-
-    static void draw(Path folder, String name, ReportData.CurveSet set) {
-        for (String ending : new String[] {".svg", ".png"}) {
-            CurveFigure.write(folder.resolve(name + ending), set.title(), set.xLabel(), set.yLabel(), set.curves());
-        }
-    }
-
-    /** @param rows line, image, question, answer, and "yes" or why the example was not kept */
-    static ReportData.Table table(List<List<String>> rows) {
-        return new ReportData.Table("Examples", List.of("Line", "Image", "Question", "The model's answer", "Kept"), rows);
     }
 
     @Override

@@ -132,8 +132,13 @@ public final class HtmlReport {
             direction.sum().ifPresent(sum -> object.put("sum", numbers(sum, patches, exact)));
             directions.add(object);
         }
-        return Map.of("title", example.title(), "image", image, "columns", example.columns(), "rows", example.rows(),
-                "directions", directions);
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("title", example.title());
+        object.put("image", image);
+        object.put("columns", example.columns());
+        object.put("rows", example.rows());
+        object.put("directions", directions);
+        return object;
     }
 
     private static Map<String, Object> json(ReportData.CurveSet set) {
@@ -147,7 +152,13 @@ public final class HtmlReport {
             curve.high().ifPresent(high -> object.put("high", finite(high)));
             curves.add(object);
         }
-        return Map.of("title", set.title(), "note", set.note(), "xLabel", set.xLabel(), "yLabel", set.yLabel(), "curves", curves);
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("title", set.title());
+        object.put("note", set.note());
+        object.put("xLabel", set.xLabel());
+        object.put("yLabel", set.yLabel());
+        object.put("curves", curves);
+        return object;
     }
 
     /** JSON has no NaN. */
@@ -157,8 +168,11 @@ public final class HtmlReport {
 
     /** Planes of numbers as little-endian bytes in base 64: floats, or 16 bits between the ends of each plane. */
     private static Map<String, Object> numbers(float[] values, int patches, boolean exact) {
+        Map<String, Object> object = new LinkedHashMap<>();
         if (exact) {
-            return Map.of("type", "f32", "data", base64(values));
+            object.put("type", "f32");
+            object.put("data", base64(values));
+            return object;
         }
         int planes = values.length / patches;
         float[] low = new float[planes];
@@ -176,7 +190,11 @@ public final class HtmlReport {
                 bytes.putShort((short) (span > 0 ? Math.round((values[i] - (double) low[plane]) / span * STEPS) : 0));
             }
         }
-        return Map.of("type", "u16", "data", Base64.getEncoder().encodeToString(bytes.array()), "low", base64(low), "high", base64(high));
+        object.put("type", "u16");
+        object.put("data", Base64.getEncoder().encodeToString(bytes.array()));
+        object.put("low", base64(low));
+        object.put("high", base64(high));
+        return object;
     }
 
     private static String base64(float[] values) {
@@ -196,7 +214,11 @@ public final class HtmlReport {
             bytes = jpeg(picture);
             type = "image/jpeg";
         }
-        return Map.of("width", width, "height", height, "data", "data:" + type + ";base64," + Base64.getEncoder().encodeToString(bytes));
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("width", width);
+        object.put("height", height);
+        object.put("data", "data:" + type + ";base64," + Base64.getEncoder().encodeToString(bytes));
+        return object;
     }
 
     private static byte[] png(BufferedImage picture) {

@@ -10,18 +10,14 @@ import stormsight.image.ImageException;
 /**
  * What attention knockout found for one example.
  *
- * @param line where the example stands in its data set
- * @param image as the data set names it
- * @param dropped why the example is not kept, in words that are the same for all such examples
- * @param detail more about that
- * @param prediction the model's own answer
  * @param baseToken first token of the answer, whose probability is measured, or with which the whole answer begins
  * @param pBase its probability when nothing is taken away
  * @param pKo by name of the flow, its probability with the flow's edges taken away around each layer, [layers]
  * @param leftOut by name of the flow, why it cannot be had of this example
  */
 public record KnockoutResult(int line, String image, String question, Optional<String> dropped, Optional<String> detail,
-        Optional<String> prediction, Optional<String> baseToken, double pBase, Map<String, double[]> pKo, Map<String, String> leftOut) {
+        Optional<String> prediction, Optional<String> baseToken, double pBase, Map<String, double[]> pKo, Map<String, String> leftOut)
+        implements ExampleResult {
     /**
      * Measures flows on one example. It is kept if the model's whole answer is the right one.
      *
@@ -54,11 +50,6 @@ public record KnockoutResult(int line, String image, String question, Optional<S
         }
         return new KnockoutResult(example.line(), example.name(), example.question(), Optional.empty(), Optional.empty(),
                 Optional.of(asked.answer()), Optional.of(asked.baseToken()), asked.baseProbability(settings.wholeAnswer()), measured, leftOut);
-    }
-
-    /** Whether the model was not even asked, because a file could not be read or used: another time it may be. */
-    public boolean unread() {
-        return dropped.isPresent() && prediction.isEmpty();
     }
 
     private static KnockoutResult dropped(Example example, String reason, Optional<String> detail, Optional<String> prediction) {

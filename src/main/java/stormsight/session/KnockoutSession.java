@@ -1,6 +1,5 @@
 package stormsight.session;
 
-import java.lang.foreign.Arena;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,7 +13,6 @@ import stormsight.analysis.Probes;
 import stormsight.analysis.TokenLayout;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
-import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.model.PaliGemma;
 import stormsight.program.Op;
@@ -50,25 +48,38 @@ public final class KnockoutSession implements AutoCloseable {
         }
     }
 
+    /** Lets edges be taken away while a prompt is read and while it is answered. */
+    private static final class Blocks implements Probe {
+        private Probes.Knockout prefill;
+
+        @Override
+        public Program add(Pass pass, Program program, PaliGemma model) {
+            if (pass == Pass.ENCODE) {
+                return program;
+            }
+            Probes.Knockout knockout = Probes.knockout(program, model.decoderLayers().segment(), model.limits().capacity());
+            if (pass == Pass.PREFILL) {
+                prefill = knockout;
+            }
+            return knockout.program();
+        }
+
+        @Override
+        public void read(Pass pass, ModelRun run) {}
+    }
+
+    private final ModelRun run;
     private final ModelDirectory directory;
     private final PaliGemma model;
-    private final Executor executor;
-    private final Arena arena;
+    /** Its inputs are decode's as well. */
     private final Probes.Knockout prefill;
-    private final ModelRun run;
     private Asked current;
 
-    private KnockoutSession(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options, RunListener listener,
-            Arena arena) {
-        this.directory = directory;
-        this.arena = arena;
-        model = directory.bind(arena, limits, options);
-        String layers = model.decoderLayers().segment();
-        prefill = Probes.knockout(model.prefill(), layers, limits.capacity());
-        Probes.Knockout decode = Probes.knockout(model.decode(), layers, limits.capacity());
-        List<Program> programs = List.of(model.encode(), prefill.program(), decode.program());
-        executor = backend.prepare(model.weights(), programs, listener);
-        run = new ModelRun(directory, model, executor, programs);
+    private KnockoutSession(ModelRun run, Probes.Knockout prefill) {
+        this.run = run;
+        this.prefill = prefill;
+        directory = run.directory();
+        model = run.model();
     }
 
     /**
@@ -81,16 +92,10 @@ public final class KnockoutSession implements AutoCloseable {
      */
     public static KnockoutSession open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
+        Blocks blocks = new Blocks();
         // Probabilities are read from the only row of the prompt's logits.
-        PaliGemma.Options lastRow = options.withEveryRow(false);
-        Session.requireFits(directory, backend, limits, lastRow);
-        Arena arena = Arena.ofShared();
-        try {
-            return new KnockoutSession(directory, backend, limits, lastRow, listener, arena);
-        } catch (RuntimeException | Error e) {
-            arena.close();
-            throw e;
-        }
+        ModelRun run = ModelRun.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(blocks));
+        return new KnockoutSession(run, blocks.prefill);
     }
 
     /** Layers of the decoder, in any of which edges can be taken away. */
@@ -120,11 +125,7 @@ public final class KnockoutSession implements AutoCloseable {
 
     @Override
     public void close() {
-        try {
-            executor.close();
-        } finally {
-            arena.close();
-        }
+        run.close();
     }
 
     /** A question that the model has answered, undisturbed. */

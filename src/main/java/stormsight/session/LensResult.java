@@ -12,17 +12,12 @@ import stormsight.tokenizer.Tokenizer;
 /**
  * How the answer to one example forms.
  *
- * @param line where the example stands in its data set
- * @param image as the data set names it
- * @param dropped why the example is not kept, in words that are the same for all such examples
- * @param detail more about that
- * @param prediction the model's own answer
  * @param tokens by name of the curve, the token whose probability it is
  * @param raw by name of the curve, the probability without the final norm, [layers + 1]; the last one is behind it
  * @param normed the same with the final norm
  */
 public record LensResult(int line, String image, String question, Optional<String> dropped, Optional<String> detail, Optional<String> prediction,
-        Map<String, String> tokens, Map<String, double[]> raw, Map<String, double[]> normed) {
+        Map<String, String> tokens, Map<String, double[]> raw, Map<String, double[]> normed) implements ExampleResult {
     /** Names of the curves that every example has. */
     public static final String LOWER_CASE = "answer in lower case";
     public static final String CAPITALISED = "answer capitalised";
@@ -70,11 +65,6 @@ public record LensResult(int line, String image, String question, Optional<Strin
             throw new IllegalArgumentException("a token of an empty text");
         }
         return ids[0];
-    }
-
-    /** Whether the model was not even asked, because a file could not be read or used: another time it may be. */
-    public boolean unread() {
-        return dropped.isPresent() && prediction.isEmpty();
     }
 
     private static LensResult dropped(Example example, String reason, Optional<String> detail, Optional<String> prediction) {

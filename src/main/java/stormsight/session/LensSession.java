@@ -1,11 +1,9 @@
 package stormsight.session;
 
-import java.lang.foreign.Arena;
 import java.util.List;
 import stormsight.analysis.Probes;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
-import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.model.PaliGemma;
 import stormsight.program.Program;
@@ -16,51 +14,48 @@ import stormsight.tokenizer.PaliGemmaPrompt;
  * Prepared once for any number of questions.
  */
 public final class LensSession implements AutoCloseable {
-    private final ModelDirectory directory;
-    private final PaliGemma model;
-    private final Executor executor;
-    private final Arena arena;
+    /** Reads the last row of a prompt at every depth. */
+    private static final class Depths implements Probe {
+        private Probes.Probed first;
+        private Probes.Probed firstNormed;
+        private Probes.Probed layers;
+        private Probes.Probed layersNormed;
+
+        @Override
+        public Program add(Pass pass, Program program, PaliGemma model) {
+            if (pass != Pass.PREFILL) {
+                return program;
+            }
+            first = lens(program, model, model.decoderEmbeddings(), false, "lens.first");
+            firstNormed = lens(first.program(), model, model.decoderEmbeddings(), true, "lens.first_normed");
+            layers = lens(firstNormed.program(), model, model.decoderLayers(), false, "lens.layers");
+            layersNormed = lens(layers.program(), model, model.decoderLayers(), true, "lens.layers_normed");
+            return layersNormed.program();
+        }
+
+        private static Probes.Probed lens(Program program, PaliGemma model, PaliGemma.Stage stage, boolean normed, String name) {
+            return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> model.readOut(state, logits, normed),
+                    model.config().text().vocabularySize(), name);
+        }
+
+        @Override
+        public void read(Pass pass, ModelRun run) {}
+    }
+
     private final ModelRun run;
-    private final Probes.Probed first;
-    private final Probes.Probed firstNormed;
-    private final Probes.Probed layers;
-    private final Probes.Probed layersNormed;
+    private final Depths depths;
 
-    private LensSession(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options, RunListener listener,
-            Arena arena) {
-        this.directory = directory;
-        this.arena = arena;
-        model = directory.bind(arena, limits, options);
-        first = lens(model.prefill(), model.decoderEmbeddings(), false, "lens.first");
-        firstNormed = lens(first.program(), model.decoderEmbeddings(), true, "lens.first_normed");
-        layers = lens(firstNormed.program(), model.decoderLayers(), false, "lens.layers");
-        layersNormed = lens(layers.program(), model.decoderLayers(), true, "lens.layers_normed");
-        List<Program> programs = List.of(model.encode(), layersNormed.program(), model.decode());
-        executor = backend.prepare(model.weights(), programs, listener);
-        run = new ModelRun(directory, model, executor, programs);
-    }
-
-    private Probes.Probed lens(Program program, PaliGemma.Stage stage, boolean normed, String name) {
-        return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> model.readOut(state, logits, normed), vocabulary(), name);
-    }
-
-    private int vocabulary() {
-        return directory.config().text().vocabularySize();
+    private LensSession(ModelRun run, Depths depths) {
+        this.run = run;
+        this.depths = depths;
     }
 
     /** As {@link KnockoutSession#open}. */
     public static LensSession open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
             RunListener listener) {
+        Depths depths = new Depths();
         // Probabilities are read from the only row of the prompt's logits.
-        PaliGemma.Options lastRow = options.withEveryRow(false);
-        Session.requireFits(directory, backend, limits, lastRow);
-        Arena arena = Arena.ofShared();
-        try {
-            return new LensSession(directory, backend, limits, lastRow, listener, arena);
-        } catch (RuntimeException | Error e) {
-            arena.close();
-            throw e;
-        }
+        return new LensSession(ModelRun.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(depths)), depths);
     }
 
     /**
@@ -91,14 +86,15 @@ public final class LensSession implements AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public States ask(Inquiry inquiry) {
-        PaliGemmaPrompt prompt = directory.prompt(inquiry.prompt());
+        PaliGemmaPrompt prompt = run.directory().prompt(inquiry.prompt());
         run.requireFits(prompt, inquiry.maxTokens());
         run.encode(inquiry.image());
         GreedyAnswer answer = GreedyAnswer.of(run, prompt, inquiry.maxTokens());
-        float[] normed = joined(run.read(firstNormed.output()), run.read(layersNormed.output()));
-        float[] raw = joined(run.read(first.output()), run.read(layers.output()));
-        System.arraycopy(normed, normed.length - vocabulary(), raw, raw.length - vocabulary(), vocabulary());
-        return new States(answer.text(), raw, normed, vocabulary());
+        int vocabulary = run.model().config().text().vocabularySize();
+        float[] normed = joined(run.read(depths.firstNormed.output()), run.read(depths.layersNormed.output()));
+        float[] raw = joined(run.read(depths.first.output()), run.read(depths.layers.output()));
+        System.arraycopy(normed, normed.length - vocabulary, raw, raw.length - vocabulary, vocabulary);
+        return new States(answer.text(), raw, normed, vocabulary);
     }
 
     private static float[] joined(float[] first, float[] rest) {
@@ -110,10 +106,6 @@ public final class LensSession implements AutoCloseable {
 
     @Override
     public void close() {
-        try {
-            executor.close();
-        } finally {
-            arena.close();
-        }
+        run.close();
     }
 }

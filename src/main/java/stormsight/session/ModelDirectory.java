@@ -66,7 +66,7 @@ public final class ModelDirectory implements AutoCloseable {
                 throw new CheckpointException(tokenizerFile, "no such file");
             }
             return new ModelDirectory(path, config, checkpoint, preprocessing);
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             checkpoint.close();
             throw e;
         }
@@ -74,17 +74,20 @@ public final class ModelDirectory implements AutoCloseable {
 
     private static Tokenizer tokenizer(Path file, PaliGemmaConfig config) {
         Tokenizer tokenizer = Tokenizer.open(file);
-        if (tokenizer.size() > config.text().vocabularySize()) {
+        try {
+            if (tokenizer.size() > config.text().vocabularySize()) {
+                throw new CheckpointException(file, tokenizer.size() + " tokens, but the embedding table has "
+                        + config.text().vocabularySize() + " rows");
+            }
+            int image = tokenizer.require("<image>");
+            if (image != config.imageTokenId()) {
+                throw new CheckpointException(file, "<image> is token " + image + ", but config.json says " + config.imageTokenId());
+            }
+            return tokenizer;
+        } catch (RuntimeException | Error e) {
             tokenizer.close();
-            throw new CheckpointException(file, tokenizer.size() + " tokens, but the embedding table has "
-                    + config.text().vocabularySize() + " rows");
+            throw e;
         }
-        int image = tokenizer.require("<image>");
-        if (image != config.imageTokenId()) {
-            tokenizer.close();
-            throw new CheckpointException(file, "<image> is token " + image + ", but config.json says " + config.imageTokenId());
-        }
-        return tokenizer;
     }
 
     /** From preprocessor_config.json, or processor_config.json as transformers 5 writes it, or the values of all published checkpoints. */
@@ -224,14 +227,11 @@ public final class ModelDirectory implements AutoCloseable {
 
     @Override
     public synchronized void close() {
-        if (tokenizer != null) {
-            tokenizer.handle((opened, _) -> {
-                if (opened != null) {
-                    opened.close();
-                }
-                return null;
-            }).join();
+        try (checkpoint) {
+            Tokenizer opened = tokenizer == null ? null : tokenizer.exceptionally(_ -> null).join();
+            if (opened != null) {
+                opened.close();
+            }
         }
-        checkpoint.close();
     }
 }

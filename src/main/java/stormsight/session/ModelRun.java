@@ -5,7 +5,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
 import stormsight.backend.Backend;
@@ -25,30 +24,20 @@ import stormsight.tokenizer.PaliGemmaPrompt;
  * is the way to an answer alone. Used by one thread. Closing it frees the executor, not the model's files and not the backend.
  */
 public final class ModelRun implements AutoCloseable {
-    private final Optional<Arena> owned;
     private final ModelDirectory directory;
     private final PaliGemma model;
     private final Executor executor;
+    private final Arena arena;
     private final List<Probe> probes;
     private final Program encode;
     private final Program prefill;
     private final Program decode;
 
-    /**
-     * Runs what was prepared elsewhere and stays open when this is closed.
-     *
-     * @param programs encode, prefill and decode: the model's, or rewrites that leave their outputs
-     */
-    ModelRun(ModelDirectory directory, PaliGemma model, Executor executor, List<Program> programs) {
-        this(Optional.empty(), directory, model, executor, List.of(), programs);
-    }
-
-    private ModelRun(Optional<Arena> owned, ModelDirectory directory, PaliGemma model, Executor executor, List<Probe> probes,
-            List<Program> programs) {
-        this.owned = owned;
+    private ModelRun(ModelDirectory directory, PaliGemma model, Executor executor, Arena arena, List<Probe> probes, List<Program> programs) {
         this.directory = directory;
         this.model = model;
         this.executor = executor;
+        this.arena = arena;
         this.probes = probes;
         encode = programs.get(0);
         prefill = programs.get(1);
@@ -87,7 +76,7 @@ public final class ModelRun implements AutoCloseable {
         try {
             PaliGemma model = directory.bind(arena, limits, options);
             List<Program> prepared = programs.apply(model);
-            return new ModelRun(Optional.of(arena), directory, model, backend.prepare(model.weights(), prepared, listener), probes, prepared);
+            return new ModelRun(directory, model, backend.prepare(model.weights(), prepared, listener), arena, probes, prepared);
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
@@ -238,12 +227,8 @@ public final class ModelRun implements AutoCloseable {
 
     @Override
     public void close() {
-        owned.ifPresent(arena -> {
-            try {
-                executor.close();
-            } finally {
-                arena.close();
-            }
-        });
+        try (arena) {
+            executor.close();
+        }
     }
 }

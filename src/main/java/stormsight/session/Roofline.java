@@ -157,7 +157,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         progress.accept("preparing the model");
         try (Arena arena = Arena.ofShared()) {
             PaliGemma model = directory.bind(arena, limits, options);
-            try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
+            try (Executor executor = backend.prepareToProfile(model.weights(), model.programs())) {
                 write(arena, model, executor, plan.promptTokens);
                 progress.accept("checking");
                 check(model, executor, plan.promptTokens);

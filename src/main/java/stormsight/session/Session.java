@@ -158,8 +158,9 @@ public final class Session implements AutoCloseable {
 
     @Override
     public void close() {
-        executor.close();
-        arena.close();
+        try (arena) {
+            executor.close();
+        }
     }
 
     /** The tokens of one answer as they come. */

@@ -31,7 +31,7 @@ public final class OpCases {
     /** Sums of up to 16384 products in F32, of terms about as large as the result. */
     private static final double SUM = 2e-5;
 
-    private static final String SUM_REASON = "F32 sums of up to 16384 products";
+    private static final String SUM_REASON = "F32 sums of up to 16384 products; tensor cores cut sums, of inputs with 17 bits";
 
     /** An exponential function or a reciprocal root of a few units in the last place, then short sums. */
     private static final double FUNCTION = 5e-6;
@@ -245,6 +245,13 @@ public final class OpCases {
         matMul(9, 5, 64, 40, DType.BF16, true, true, true);
         matMul(60, 49, 64, 40, DType.Q8, true, true, true);
         matMul(3, 1, 64, 40, DType.F16, false, false, true);
+        // Several blocks of rows and of outputs, some of them whole, some without rows, more of them than a GPU works on at a time.
+        matMul(64, 64, 64, 256, DType.BF16, true, false, true);
+        matMul(65, 65, 64, 264, DType.Q8, false, true, true);
+        matMul(130, 40, 64, 520, DType.F16, true, true, false);
+        matMul(129, 129, 16, 22536, DType.BF16, false, false, false);
+        // Many columns, which are divided.
+        matMul(130, 129, 2112, 264, DType.BF16, true, true, true);
     }
 
     private void matMul(int capacity, int rows, int depth, int width, DType dtype, boolean bias, boolean gelu, boolean residual) {
@@ -266,7 +273,7 @@ public final class OpCases {
 
     private void gatedGelu() {
         int[][] shapes = {{1, 1, 1}, {1, 33, 13}, {1, 2048, 136}, {1, 64, 4101}, {2, 96, 67}, {5, 31, 8}, {17, 300, 65}, {48, 2304, 16},
-            {481, 64, 9}};
+            {481, 64, 9}, {65, 64, 136}, {130, 2112, 264}};
         for (int[] shape : shapes) {
             for (DType dtype : WEIGHT_TYPES) {
                 add("gatedGelu_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype, SUM, SUM_REASON, data -> {

@@ -207,6 +207,16 @@ class BenchTest {
         fails(2, "neither .svg nor .png", "bench", "-m", MODEL, "--plot", temporary.resolve("plot.pdf").toString());
     }
 
+    /** Slashes, dots and where a path begins make no other model of it. */
+    @Test
+    void aModelIsTheSameHoweverItsPathIsWritten() {
+        String relative = Path.of("").toAbsolutePath().relativize(Path.of(MODEL).toAbsolutePath()).toString();
+        fails(2, "the same", "compare", "-m", MODEL, "-m", Path.of(MODEL).resolve(".").toString());
+        fails(2, "the same", "compare", "-m", relative, "-m", Path.of(relative).toAbsolutePath().toString());
+        fails(2, "the same", "compare", "--config", "model=" + MODEL, "--config", "model=" + MODEL + "/");
+        fails(3, "nowhere: no such directory", "compare", "-m", MODEL, "-m", "nowhere");
+    }
+
     @Test
     void errorsOfMeasuringProcessesKeepTheirExitCode() {
         fails(3, "no such directory", "bench", "-m", temporary.resolve("nowhere").toString());

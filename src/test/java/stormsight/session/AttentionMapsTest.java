@@ -188,8 +188,12 @@ class AttentionMapsTest {
             float[] weights;
             List<Program> programs = List.of(model.encode(), whole.program(), model.decode());
             try (Executor executor = backend.prepare(model.weights(), programs, RunListener.NONE)) {
-                ModelRun run = new ModelRun(directory, model, executor, programs);
-                run.encode(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")));
+                MemorySegment patches = arena.allocate(model.patches().bytes());
+                directory.preprocessing().writePatches(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")),
+                        model.config().vision().patchSize(), patches);
+                executor.write(model.patches(), patches);
+                int imageTokens = model.config().vision().tokens();
+                executor.run(model.encode(), new Step(0, imageTokens, imageTokens));
                 executor.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
                 executor.run(whole.program(), new Step(0, ids.length, read.promptTokens()));
                 MemorySegment data = arena.allocate(whole.output().bytes());

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.util.Arrays;
 import java.util.List;
@@ -22,11 +21,11 @@ import stormsight.analysis.Flow;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
-import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
+import stormsight.program.Tensor;
 import stormsight.session.KnockoutSession.Settings;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -121,16 +120,14 @@ class KnockoutSessionTest {
 
     private static double plainProbability(String backendName, Inquiry inquiry) {
         try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty());
-                Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
-                Arena arena = Arena.ofShared()) {
+                Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
             int[] ids = directory.prompt(inquiry.prompt()).ids();
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(ids.length, 1),
-                    PaliGemma.Options.DEFAULT);
-            try (Executor executor = backend.prepare(model.weights(), model.programs(), RunListener.NONE)) {
-                ModelRun run = new ModelRun(directory, model, executor, model.programs());
+            try (ModelRun run = ModelRun.open(directory, backend, new PaliGemma.Limits(ids.length, 1), PaliGemma.Options.DEFAULT,
+                    PaliGemma::programs)) {
                 run.encode(inquiry.image());
                 run.prefill(ids);
-                return Probability.of(run.read(model.promptLogits()), 0, model.promptLogits().columns(), run.token());
+                Tensor logits = run.model().promptLogits();
+                return Probability.of(run.read(logits), 0, logits.columns(), run.token());
             }
         }
     }

@@ -9,12 +9,16 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.reflect.Proxy;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.BiFunction;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -28,6 +32,7 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.checkpoint.HostTensor;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;
@@ -176,6 +181,45 @@ class SessionTest {
                     () -> session.answer(request("caption en", Sampling.GREEDY, 0), AnswerListener.NONE));
             assertTrue(e.getMessage().contains("not numbers"), e.getMessage());
         }
+    }
+
+    private interface Opening {
+        AutoCloseable open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits);
+    }
+
+    /** Weights that were made for the model, as Gemma's 1 + w, are freed though the backend cannot free what it prepared, and its failure is told. */
+    @Test
+    void closingGoesOnWhereTheExecutorFails() {
+        List<Opening> openings = List.of(
+                (directory, failing, limits) -> Session.open(directory, failing, limits, PaliGemma.Options.DEFAULT, RunListener.NONE),
+                (directory, failing, limits) -> ModelRun.open(directory, failing, limits, PaliGemma.Options.DEFAULT, PaliGemma::programs));
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty())) {
+            for (Opening opening : openings) {
+                List<MemorySegment> weights = new ArrayList<>();
+                AutoCloseable session = opening.open(directory, failing(weights), new PaliGemma.Limits(64, 16));
+                assertTrue(weights.stream().allMatch(weight -> weight.scope().isAlive()));
+                assertEquals("cannot be freed", assertThrows(BackendException.class, session::close).getMessage());
+                assertTrue(weights.stream().anyMatch(weight -> !weight.scope().isAlive()));
+            }
+        }
+    }
+
+    /** A backend whose executors cannot be closed. */
+    private static Backend failing(List<MemorySegment> weights) {
+        return proxy(Backend.class, (called, arguments) -> {
+            if (!called.equals("prepare")) {
+                return backend.device();
+            }
+            ((Map<?, ?>) arguments[0]).values().forEach(weight -> weights.addAll(((HostTensor) weight).layers()));
+            return proxy(Executor.class, (_, _) -> {
+                throw new BackendException("cannot be freed");
+            });
+        });
+    }
+
+    private static <T> T proxy(Class<T> type, BiFunction<String, Object[], Object> does) {
+        return type.cast(Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type},
+                (_, method, arguments) -> does.apply(method.getName(), arguments)));
     }
 
     private static float[] promptLogits(String golden, PaliGemma.Options options) {

@@ -1,0 +1,599 @@
+package stormsight.tornado.kernel;
+
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Tensor;
+import stormsight.tornado.Geometry;
+import stormsight.tornado.Scratch;
+import stormsight.tornado.StepBuffer;
+import stormsight.tornado.Tasks;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.enums.MMAShape;
+import uk.ac.manchester.tornado.api.math.TornadoMath;
+import uk.ac.manchester.tornado.api.types.BFloat16;
+import uk.ac.manchester.tornado.api.types.HalfFloat;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
+
+/**
+ * {@code out = residual + activation(x . transpose(w) + bias)} and {@code out = gelu(x . transpose(gate)) * (x . transpose(up))} for many rows on tensor
+ * cores of NVIDIA GPUs from compute capability 8.0; TornadoVM's CUDA backend only.
+ *
+ * <p>Tensor cores multiply bfloat16. So {@link #split} writes each x as the sum of two bfloat16 numbers, which together hold 17 of its 24 bits, and {@link
+ * #product} multiplies both by w and adds all up in one float. A weight of another type becomes two bfloat16 planes as well ({@link #decode}).
+ *
+ * <p>Tensor cores cut what they add to a sum instead of rounding it, so a sum shrinks by about 4e-8 of itself with each 16 columns of it; {@link #splits}
+ * bounds its length.
+ */
+public final class MmaMatMul {
+    /** Bits of the constant {@code epilogue} beside those of {@link MatMul}, which are all 0 if gated. */
+    private static final int GATED = 8;
+    /** A group does all parts of the columns of a unit, one after the other. */
+    private static final int SERIAL = 16;
+
+    /** Rows of x, and rows of w (of both weights together, if gated), of a unit of {@link #product}. */
+    private static final int TOKENS = 64;
+    private static final int WIDTH = 256;
+    private static final int HALF = WIDTH / 2;
+    /** Columns in local memory at a time: those of one instruction. */
+    private static final int DEPTH = 16;
+    /** 2 x 2 warps, each with 32 rows of x and 128 rows of w: 2 x 16 sums of 16 x 8 numbers, 128 registers a lane. */
+    private static final int LANES = 128;
+
+    /** Words of a block of {@link #TOKENS} x {@link #DEPTH} numbers of x, both parts, and of {@link #WIDTH} x {@link #DEPTH} numbers of w. */
+    private static final int X_WORDS = TOKENS * DEPTH;
+    private static final int W_WORDS = WIDTH * DEPTH / 2;
+    private static final int X_LONGS = X_WORDS / 2;
+    /** Bytes of 16 rows of one part of x, and of 8 rows of w. */
+    private static final int ROWS_BYTES = 16 * DEPTH * 2;
+    private static final int GROUP_BYTES = 8 * DEPTH * 2;
+    private static final int PART_BYTES = X_WORDS * 2;
+
+    /** Numbers that a lane finishes at a time: their loads overlap, and no store is between them. */
+    private static final int BATCH = 16;
+
+    /** Units of {@link #product} that fit on a multiprocessor at a time: of 255 registers a lane. */
+    private static final int RESIDENT = 2;
+    /** Blocks of {@link #DEPTH} columns of a sum, see above: 2048 columns cost 5e-6. */
+    private static final int LONGEST = 128;
+    private static final int MOST_SPLITS = 16;
+
+    /** Lanes of a group of the kernels whose items are independent. */
+    private static final int ITEM_LANES = 128;
+
+    private MmaMatMul() {}
+
+    /**
+     * How a product is divided.
+     *
+     * @param capacity rows of x
+     * @param outputs rows of w, or of each of two weights
+     * @param type of w
+     * @param splits parts of the columns
+     * @param serial whether a group does all parts of a unit: where there are units for all groups, and parts are only to keep sums short
+     * @param groups of {@link #product}
+     */
+    private record Division(int capacity, int columns, int outputs, boolean gated, DType type, int splits, boolean serial, int groups) {
+        static Division of(int capacity, Tensor w, boolean gated, int multiprocessors) {
+            int units = Math.multiplyExact(Math.ceilDiv(capacity, TOKENS), Math.ceilDiv(w.rows(), gated ? HALF : WIDTH));
+            int blocks = planes(w.dtype()) * blocks(w.columns());
+            int most = RESIDENT * multiprocessors;
+            boolean serial = units >= most;
+            int splits = serial ? Math.ceilDiv(blocks, LONGEST) : MmaMatMul.splits(units, blocks, multiprocessors);
+            return new Division(capacity, w.columns(), w.rows(), gated, w.dtype(), splits, serial,
+                    serial ? most : Math.min(units * splits, most));
+        }
+
+        /** Floats of the tiles through which sums pass: one for every part that is not finished yet. */
+        private int tiles() {
+            int units = Math.ceilDiv(capacity, TOKENS) * Math.ceilDiv(outputs, gated ? HALF : WIDTH);
+            return (serial || splits == 1 ? groups : units) * splits * TOKENS * WIDTH;
+        }
+
+        int parts(Tensor x) {
+            return Math.multiplyExact(Math.ceilDiv(x.rows(), TOKENS) * blocks(columns), X_LONGS);
+        }
+
+        int planeLongs() {
+            return planes(type) == 1 ? 0 : Math.multiplyExact(outputs, planes(type) * rowLongs(columns));
+        }
+
+        Scratch scratch(Tensor x) {
+            return new Scratch(tiles(), parts(x), planeLongs(), gated ? planeLongs() : 0);
+        }
+    }
+
+    /**
+     * Whether tensor cores multiply so many rows by such a weight: they read four numbers of a row of it at a time, and make 8 columns. They do not where w
+     * has 32 bits: who keeps as many wants the precision.
+     */
+    static boolean fits(int capacity, Tensor w, boolean tensorCores) {
+        return tensorCores && capacity > 1 && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
+    }
+
+    static Scratch scratch(Op.MatMul op, int multiprocessors) {
+        return Division.of(op.out().rows(), op.w(), false, multiprocessors).scratch(op.x());
+    }
+
+    static Scratch scratch(Op.GatedGelu op, int multiprocessors) {
+        return Division.of(op.out().rows(), op.gate(), true, multiprocessors).scratch(op.x());
+    }
+
+    static void lower(Op.MatMul op, Tasks tasks) {
+        Weight w = Weight.of(op.w(), tasks);
+        Division division = Division.of(op.out().rows(), op.w(), false, tasks.device().computeUnits());
+        split(op.x(), division, tasks);
+        LongArray numbers = decoded(w, 0, division, tasks);
+        product(op.out(), division, numbers, numbers, planes(division.type) == 1 ? w.stride() : 0, op.bias().map(tasks::floats).orElse(tasks.none()),
+                op.bias().map(tasks::stride).orElse(0), op.residual().map(tasks::floats).orElse(tasks.none()), MatMul.epilogue(op), tasks);
+    }
+
+    static void lower(Op.GatedGelu op, Weight gate, Weight up, Tasks tasks) {
+        Division division = Division.of(op.out().rows(), op.gate(), true, tasks.device().computeUnits());
+        split(op.x(), division, tasks);
+        product(op.out(), division, decoded(gate, 0, division, tasks), decoded(up, 1, division, tasks),
+                planes(division.type) == 1 ? gate.stride() : 0, tasks.none(), 0, tasks.none(), GATED, tasks);
+    }
+
+    private static void split(Tensor x, Division division, Tasks tasks) {
+        if (tasks.holdsParts(x)) {
+            return;
+        }
+        tasks.task("MmaMatMul.split", Geometry.items(division.parts(x) / 2, ITEM_LANES),
+                (graph, name) -> graph.task(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x), tasks.parts(), x.rows(),
+                        division.columns));
+        tasks.setParts(x);
+    }
+
+    /** A weight as {@link #product} reads it. */
+    private static LongArray decoded(Weight w, int index, Division division, Tasks tasks) {
+        if (planes(division.type) == 1) {
+            return w.words();
+        }
+        LongArray planes = tasks.planes(index);
+        tasks.task("MmaMatMul.decode" + Weight.suffix(division.type), Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
+                (graph, name) -> graph.task(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(), w.factors(), planes,
+                        w.type(), w.stride(), w.factorStride(), division.columns, division.outputs));
+        return planes;
+    }
+
+    private static void product(Tensor out, Division division, LongArray first, LongArray second, int stride, FloatArray bias, int biasStride,
+            FloatArray residual, int after, Tasks tasks) {
+        int epilogue = after | (division.serial ? SERIAL : 0);
+        int multiprocessors = tasks.device().computeUnits();
+        int columns = planes(division.type) == 1 ? division.columns : planes(division.type) * rowLongs(division.columns) * 4;
+        int outStride = tasks.stride(out);
+        tasks.task("MmaMatMul.product" + Weight.suffix(division.type), Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
+                (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), tasks.parts(), first, second, bias, residual,
+                        tasks.scratch(), tasks.floats(out), stride / 4, biasStride, outStride, division.capacity, columns, planes(division.type),
+                        division.outputs, division.splits, division.groups, multiprocessors, epilogue));
+        if (division.splits > 1 && !division.serial) {
+            tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs), ITEM_LANES),
+                    (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(), bias, residual,
+                            tasks.floats(out), biasStride, outStride, division.capacity, division.outputs, division.splits, epilogue));
+        }
+    }
+
+    /** Parts of a weight of that type: 1 if tensor cores can read it as it is, 2 if {@link #decode} writes it anew. */
+    private static int planes(DType type) {
+        return type == DType.BF16 ? 1 : 2;
+    }
+
+    /** Blocks of columns of x. */
+    private static int blocks(int columns) {
+        return Math.ceilDiv(columns, DEPTH);
+    }
+
+    /** Words of a row of one plane of {@link #decode}. */
+    private static int rowLongs(int columns) {
+        return blocks(columns) * (DEPTH / 4);
+    }
+
+    /**
+     * Into how many parts the columns are divided: as many as make the busiest multiprocessor's work least, counted in blocks of columns. By estimate, a unit
+     * costs 8 blocks besides its own, the kernel {@link #sum} 12 and one for every 12 units, and a unit alone on a multiprocessor waits for its loads a third
+     * of the time. No GPU has been measured.
+     *
+     * @param units those of undivided columns
+     * @param blocks blocks of columns of w, all its planes together
+     */
+    private static int splits(int units, int blocks, int multiprocessors) {
+        int fewest = Math.ceilDiv(blocks, LONGEST);
+        int most = Math.max(fewest, Math.min(MOST_SPLITS, blocks / 4));
+        int best = fewest;
+        double least = Double.MAX_VALUE;
+        for (int s = fewest; s <= most; s++) {
+            double work = Math.max(1.5, Math.ceilDiv(units * s, multiprocessors)) * (Math.ceilDiv(blocks, s) + 8)
+                    + (s > 1 ? 12 + units * s / 12.0 : 0);
+            if (work < least) {
+                least = work;
+                best = s;
+            }
+        }
+        return best;
+    }
+
+    /** The bits of the nearest bfloat16. The cast makes them an int also in generated code, where a short that is shifted stays a short. */
+    private static int bits(float value) {
+        return (char) BFloat16.bf16FromFloat(value);
+    }
+
+    /** What is left of value beside the bfloat16 number of these bits; exact. */
+    private static float rest(float value, int bits) {
+        return value - BFloat16.bf16ToFloat((short) bits);
+    }
+
+    /** Four numbers of 16 bits as they follow one another in memory. */
+    private static long pack(int b0, int b1, int b2, int b3) {
+        return (b0 | b1 << 16) & 0xFFFFFFFFL | (long) (b2 | b3 << 16) << 32;
+    }
+
+    /**
+     * {@code high[i, k] = bfloat16(x[i, k]), low[i, k] = bfloat16(x[i, k] - high[i, k])}, 0 beyond rows and columns, in the order in which {@link #product}
+     * copies them: blocks of 64 x 16 numbers, columns first, all high before all low; in them words of two columns, 8 a row, whose halves of 4 words change
+     * places in every second four rows; word w + 32 of 64 is the upper half of long w of 32. An item handles two such pairs of numbers, of rows i and i + 4.
+     */
+    public static void split(KernelContext context, IntArray step, FloatArray x, LongArray parts, int capacity, int columns) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int item = context.globalIdx;
+        int blocks = (columns + DEPTH - 1) / DEPTH;
+        int block = item / (X_LONGS / 2);
+        int index = item & (X_LONGS / 2 - 1);
+        int firstRow = block / blocks * TOKENS;
+        // Blocks without rows are never read.
+        if (firstRow < rows) {
+            int row = firstRow + index / 32 * 8 + ((index / 8) & 3);
+            int k = (block % blocks) * DEPTH + (index & 7) * 2;
+            int other = k ^ 8;
+            float x0 = 0;
+            float x1 = 0;
+            float x2 = 0;
+            float x3 = 0;
+            if (row < rows && k < columns) {
+                x0 = x.get(row * columns + k);
+                x1 = x.get(row * columns + k + 1);
+            }
+            if (row + 4 < rows && other < columns) {
+                x2 = x.get((row + 4) * columns + other);
+                x3 = x.get((row + 4) * columns + other + 1);
+            }
+            int b0 = bits(x0);
+            int b1 = bits(x1);
+            int b2 = bits(x2);
+            int b3 = bits(x3);
+            int at = block * X_LONGS + index;
+            parts.set(at, pack(b0, b1, b2, b3));
+            parts.set(at + X_LONGS / 2, pack(bits(rest(x0, b0)), bits(rest(x1, b1)), bits(rest(x2, b2)), bits(rest(x3, b3))));
+        }
+    }
+
+    /**
+     * {@code planes[m, 0, k] = bfloat16(w[m, k]), planes[m, 1, k] = bfloat16(w[m, k] - planes[m, 0, k])}, rows filled up with 0 to a multiple of 16 columns: a
+     * weight in F16, exactly, or in Q8 with 16 bits of each number, as {@link #product} reads it. An item handles four columns of a row m.
+     */
+    public static void decode(KernelContext context, IntArray step, LongArray words, FloatArray factors, LongArray planes,
+            int type, int stride, int factorStride, int columns, int outputs) {
+        int layer = step.get(StepBuffer.LAYER);
+        int longs = (columns + DEPTH - 1) / DEPTH * (DEPTH / 4);
+        int output = context.globalIdx / longs;
+        int k = context.globalIdx % longs * 4;
+        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
+        if (output < limit) {
+            float w0 = 0;
+            float w1 = 0;
+            float w2 = 0;
+            float w3 = 0;
+            if (k < columns) {
+                int index = layer * stride + output * columns + k;
+                int scale = layer * factorStride + output * ((columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK) + k / DType.Q8_BLOCK;
+                w0 = Weight.scaled(type, Weight.packed(type, words, factors, index), factors, scale);
+                w1 = Weight.scaled(type, Weight.packed(type, words, factors, index + 1), factors, scale);
+                w2 = Weight.scaled(type, Weight.packed(type, words, factors, index + 2), factors, scale);
+                w3 = Weight.scaled(type, Weight.packed(type, words, factors, index + 3), factors, scale);
+            }
+            int b0 = bits(w0);
+            int b1 = bits(w1);
+            int b2 = bits(w2);
+            int b3 = bits(w3);
+            int at = output * 2 * longs + k / 4;
+            planes.set(at, pack(b0, b1, b2, b3));
+            planes.set(at + longs, pack(bits(rest(w0, b0)), bits(rest(w1, b1)), bits(rest(w2, b2)), bits(rest(w3, b3))));
+        }
+    }
+
+    /** Four numbers of a row of w, 0 beyond its outputs and columns. The constant {@code whole} says that no unit reaches beyond. */
+    private static long four(LongArray w, int index, int row, int column, int outputs, int columns, boolean whole) {
+        if (whole) {
+            return w.get(index);
+        }
+        long value = 0;
+        if (row < outputs && column < columns) {
+            value = w.get(index);
+        }
+        return value;
+    }
+
+    /** {@code sum + high . w + low . w} for 16 rows of x and 8 rows of w. */
+    private static float[] both(KernelContext context, HalfFloat[] high, HalfFloat[] low, HalfFloat[] w, float[] sum) {
+        return context.mmaBF16(low, w, context.mmaBF16(high, w, sum, MMAShape.M16N8K16), MMAShape.M16N8K16);
+    }
+
+    /**
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code gelu(sum over k of x[i, k] first[m, k]) * (sum over k of x[i, k] second[m, k])} if
+     * gated; else second is first. A unit is 64 rows i, 256 rows m (128 of both weights if gated) and one part of the columns k; units of the same m follow one
+     * another, so that w is read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit, or all parts of every {@code groups}-th one if
+     * serial. Its sums pass through tiles of 64 x 256 floats, since a lane cannot get at the elements of a fragment; where groups share the parts of the
+     * columns, they stay there for {@link #sum}.
+     *
+     * <p>x and w of the next 16 columns are on their way into registers while the present ones, in one of two buffers in local memory, are multiplied. No
+     * access has bank conflicts: x is in the order of {@link #split}; w is transposed to groups of 8 rows m, in which column k has 4 words of two m each
+     * at {@code k ^ k / 8 ^ 2 (group & 1)}. The byte offsets of mmaLoadA and mmaLoadB may differ between lanes, and do, to follow that order.
+     *
+     * @param columns numbers in a row of w: those of x, or, of two planes, twice those rounded up to a multiple of 16
+     * @param planes 1 for w in bfloat16, 2 for {@link #decode}'s
+     */
+    public static void product(KernelContext context, IntArray step, LongArray x, LongArray first, LongArray second, FloatArray bias, FloatArray residual,
+            FloatArray tiles, FloatArray out, int stride, int biasStride, int outStride, int capacity, int columns, int planes, int outputs, int splits,
+            int groups, int multiprocessors, int epilogue) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        boolean gated = (epilogue & GATED) != 0;
+        int width = gated ? HALF : WIDTH;
+        boolean whole = outputs % width == 0 && columns % DEPTH == 0;
+        int rowBlocks = (rows + TOKENS - 1) / TOKENS;
+        int outBlocks = (outputs + width - 1) / width;
+        int blocks = (columns + DEPTH - 1) / DEPTH;
+        int xBlocks = blocks / planes;
+        int longs = columns / 4;
+        int[] xs = context.allocateIntLocalArray(2 * X_WORDS);
+        int[] ws = context.allocateIntLocalArray(2 * W_WORDS);
+        long[] xNext = new long[4];
+        long[] wNext = new long[8];
+        float[] values = new float[BATCH];
+        int lane = context.localIdx;
+        int warp = lane / 32;
+        // A lane brings four columns of rows 2 pair and 2 pair + 1 of every eighth group of 8 rows of w, and four longs of x.
+        int quad = lane & 3;
+        int pair = (lane / 4) & 3;
+        int odd8 = (lane / 16) & 1;
+        int wRow = warp * 16 + odd8 * 8 + pair * 2;
+        int wTo = warp * 128 + odd8 * 64 + quad * 16 + pair;
+        int turn = odd8 * 2 + quad / 2;
+        int xTo = warp * 64 + (lane & 31);
+        // What to add to the byte offsets of a warp's first fragments, which count rows of 32 bytes of x and of 16 bytes of w in the order of lanes.
+        int xFrom = (warp & 1) * 2 * ROWS_BYTES + ((lane / 4) & 1) * (16 - 2 * (lane & 16));
+        int place = (lane & 15) ^ ((lane / 8) & 1);
+        int wFrom = warp / 2 * 16 * GROUP_BYTES + (place - (lane & 15)) * 16;
+        int wOdd = ((place ^ 2) - place) * 16;
+        boolean serial = (epilogue & SERIAL) != 0;
+        int passes = serial ? splits : 1;
+        int units = rowBlocks * outBlocks * (splits / passes);
+        // Groups that are as far apart as there are multiprocessors mostly run on one. Where all have work, they take neighbouring units, whose w is
+        // then in its cache.
+        int group = context.groupIdx;
+        int paired = groups == RESIDENT * multiprocessors ? group % multiprocessors * RESIDENT + group / multiprocessors : group;
+        for (int pass = 0; pass / passes * groups + group < units; pass++) {
+            int done = pass / passes * groups;
+            int unit = done + (done + groups <= units ? paired : group);
+            int firstRow = unit % rowBlocks * TOKENS;
+            int firstOut = unit / rowBlocks % outBlocks * width;
+            int part = serial ? pass % passes : unit / rowBlocks / outBlocks;
+            int begin = part * blocks / splits;
+            int end = (part + 1) * blocks / splits;
+            int row0 = firstOut + wRow;
+            int row1 = gated ? row0 : row0 + HALF;
+            int column = begin * DEPTH + quad * 4;
+            int w0 = layer * stride + row0 * longs + column / 4;
+            int w1 = layer * stride + row1 * longs + column / 4;
+            int xAt = (unit % rowBlocks * xBlocks + begin % xBlocks) * X_LONGS + lane;
+            for (int i = 0; i < 4; i++) {
+                xNext[i] = x.get(xAt + i * LANES);
+            }
+            for (int i = 0; i < 4; i++) {
+                int row = i / 2 * 64 + (i & 1);
+                wNext[i] = four(first, w0 + row * longs, row0 + row, column, outputs, columns, whole);
+                wNext[4 + i] = four(second, w1 + row * longs, row1 + row, column, outputs, columns, whole);
+            }
+            float[] zero = context.mmaFragment(0f);
+            float[] upper0 = zero, upper1 = zero, upper2 = zero, upper3 = zero, upper4 = zero, upper5 = zero, upper6 = zero, upper7 = zero;
+            float[] upper8 = zero, upper9 = zero, upper10 = zero, upper11 = zero, upper12 = zero, upper13 = zero, upper14 = zero, upper15 = zero;
+            float[] lower0 = zero, lower1 = zero, lower2 = zero, lower3 = zero, lower4 = zero, lower5 = zero, lower6 = zero, lower7 = zero;
+            float[] lower8 = zero, lower9 = zero, lower10 = zero, lower11 = zero, lower12 = zero, lower13 = zero, lower14 = zero, lower15 = zero;
+            for (int k = begin; k < end; k++) {
+                int xBuffer = (k & 1) * X_WORDS;
+                int wBuffer = (k & 1) * W_WORDS;
+                for (int i = 0; i < 4; i++) {
+                    xs[xBuffer + xTo + i * 256] = (int) xNext[i];
+                    xs[xBuffer + xTo + i * 256 + 32] = (int) (xNext[i] >> 32);
+                }
+                for (int i = 0; i < 4; i++) {
+                    int to = wBuffer + wTo + i * 512;
+                    int a0 = (int) wNext[2 * i];
+                    int a2 = (int) (wNext[2 * i] >> 32);
+                    int b0 = (int) wNext[2 * i + 1];
+                    int b2 = (int) (wNext[2 * i + 1] >> 32);
+                    ws[to + turn * 4] = (a0 & 0xFFFF) | (b0 << 16);
+                    ws[to + (turn ^ 1) * 4] = ((a0 >> 16) & 0xFFFF) | (b0 & 0xFFFF0000);
+                    ws[to + (turn ^ 2) * 4] = (a2 & 0xFFFF) | (b2 << 16);
+                    ws[to + (turn ^ 3) * 4] = ((a2 >> 16) & 0xFFFF) | (b2 & 0xFFFF0000);
+                }
+                // The last step loads its own columns again. Loads are before the barrier, because compilers put off later ones until the sums leave registers.
+                int ahead = TornadoMath.min(end - 1 - k, 1);
+                column += ahead * DEPTH;
+                w0 += ahead * (DEPTH / 4);
+                w1 += ahead * (DEPTH / 4);
+                xAt += ahead * (planes == 2 && k + 1 == xBlocks ? 1 - xBlocks : 1) * X_LONGS;
+                for (int i = 0; i < 4; i++) {
+                    xNext[i] = x.get(xAt + i * LANES);
+                }
+                for (int i = 0; i < 4; i++) {
+                    int row = i / 2 * 64 + (i & 1);
+                    wNext[i] = four(first, w0 + row * longs, row0 + row, column, outputs, columns, whole);
+                    wNext[4 + i] = four(second, w1 + row * longs, row1 + row, column, outputs, columns, whole);
+                }
+                // One barrier a step is enough: whoever passes it has multiplied what the next step overwrites.
+                context.localBarrier();
+                int upperX = xBuffer * 4 + xFrom;
+                int lowerX = upperX + ROWS_BYTES;
+                int even = wBuffer * 4 + wFrom;
+                int odd = even + wOdd;
+                HalfFloat[] upperHigh = context.mmaLoadA(xs, DEPTH, upperX);
+                HalfFloat[] upperLow = context.mmaLoadA(xs, DEPTH, upperX + PART_BYTES);
+                HalfFloat[] lowerHigh = context.mmaLoadA(xs, DEPTH, lowerX);
+                HalfFloat[] lowerLow = context.mmaLoadA(xs, DEPTH, lowerX + PART_BYTES);
+                HalfFloat[] w;
+                w = context.mmaLoadB(ws, DEPTH, even);
+                upper0 = both(context, upperHigh, upperLow, w, upper0);
+                lower0 = both(context, lowerHigh, lowerLow, w, lower0);
+                w = context.mmaLoadB(ws, DEPTH, odd + GROUP_BYTES);
+                upper1 = both(context, upperHigh, upperLow, w, upper1);
+                lower1 = both(context, lowerHigh, lowerLow, w, lower1);
+                w = context.mmaLoadB(ws, DEPTH, even + 2 * GROUP_BYTES);
+                upper2 = both(context, upperHigh, upperLow, w, upper2);
+                lower2 = both(context, lowerHigh, lowerLow, w, lower2);
+                w = context.mmaLoadB(ws, DEPTH, odd + 3 * GROUP_BYTES);
+                upper3 = both(context, upperHigh, upperLow, w, upper3);
+                lower3 = both(context, lowerHigh, lowerLow, w, lower3);
+                w = context.mmaLoadB(ws, DEPTH, even + 4 * GROUP_BYTES);
+                upper4 = both(context, upperHigh, upperLow, w, upper4);
+                lower4 = both(context, lowerHigh, lowerLow, w, lower4);
+                w = context.mmaLoadB(ws, DEPTH, odd + 5 * GROUP_BYTES);
+                upper5 = both(context, upperHigh, upperLow, w, upper5);
+                lower5 = both(context, lowerHigh, lowerLow, w, lower5);
+                w = context.mmaLoadB(ws, DEPTH, even + 6 * GROUP_BYTES);
+                upper6 = both(context, upperHigh, upperLow, w, upper6);
+                lower6 = both(context, lowerHigh, lowerLow, w, lower6);
+                w = context.mmaLoadB(ws, DEPTH, odd + 7 * GROUP_BYTES);
+                upper7 = both(context, upperHigh, upperLow, w, upper7);
+                lower7 = both(context, lowerHigh, lowerLow, w, lower7);
+                w = context.mmaLoadB(ws, DEPTH, even + 8 * GROUP_BYTES);
+                upper8 = both(context, upperHigh, upperLow, w, upper8);
+                lower8 = both(context, lowerHigh, lowerLow, w, lower8);
+                w = context.mmaLoadB(ws, DEPTH, odd + 9 * GROUP_BYTES);
+                upper9 = both(context, upperHigh, upperLow, w, upper9);
+                lower9 = both(context, lowerHigh, lowerLow, w, lower9);
+                w = context.mmaLoadB(ws, DEPTH, even + 10 * GROUP_BYTES);
+                upper10 = both(context, upperHigh, upperLow, w, upper10);
+                lower10 = both(context, lowerHigh, lowerLow, w, lower10);
+                w = context.mmaLoadB(ws, DEPTH, odd + 11 * GROUP_BYTES);
+                upper11 = both(context, upperHigh, upperLow, w, upper11);
+                lower11 = both(context, lowerHigh, lowerLow, w, lower11);
+                w = context.mmaLoadB(ws, DEPTH, even + 12 * GROUP_BYTES);
+                upper12 = both(context, upperHigh, upperLow, w, upper12);
+                lower12 = both(context, lowerHigh, lowerLow, w, lower12);
+                w = context.mmaLoadB(ws, DEPTH, odd + 13 * GROUP_BYTES);
+                upper13 = both(context, upperHigh, upperLow, w, upper13);
+                lower13 = both(context, lowerHigh, lowerLow, w, lower13);
+                w = context.mmaLoadB(ws, DEPTH, even + 14 * GROUP_BYTES);
+                upper14 = both(context, upperHigh, upperLow, w, upper14);
+                lower14 = both(context, lowerHigh, lowerLow, w, lower14);
+                w = context.mmaLoadB(ws, DEPTH, odd + 15 * GROUP_BYTES);
+                upper15 = both(context, upperHigh, upperLow, w, upper15);
+                lower15 = both(context, lowerHigh, lowerLow, w, lower15);
+            }
+            // The group's own tile is its index, in a form that compilers cannot know before the loop: they would hold the addresses of all fragments.
+            int own = (done + group) % groups * passes;
+            int tile = passes == splits ? own + part : unit;
+            int tileRow = tile * TOKENS + (warp & 1) * 32;
+            int tileColumn = warp / 2 * HALF;
+            context.mmaStore(upper0, tiles, tileRow, tileColumn, WIDTH);
+            context.mmaStore(upper1, tiles, tileRow, tileColumn + 8, WIDTH);
+            context.mmaStore(upper2, tiles, tileRow, tileColumn + 16, WIDTH);
+            context.mmaStore(upper3, tiles, tileRow, tileColumn + 24, WIDTH);
+            context.mmaStore(upper4, tiles, tileRow, tileColumn + 32, WIDTH);
+            context.mmaStore(upper5, tiles, tileRow, tileColumn + 40, WIDTH);
+            context.mmaStore(upper6, tiles, tileRow, tileColumn + 48, WIDTH);
+            context.mmaStore(upper7, tiles, tileRow, tileColumn + 56, WIDTH);
+            context.mmaStore(upper8, tiles, tileRow, tileColumn + 64, WIDTH);
+            context.mmaStore(upper9, tiles, tileRow, tileColumn + 72, WIDTH);
+            context.mmaStore(upper10, tiles, tileRow, tileColumn + 80, WIDTH);
+            context.mmaStore(upper11, tiles, tileRow, tileColumn + 88, WIDTH);
+            context.mmaStore(upper12, tiles, tileRow, tileColumn + 96, WIDTH);
+            context.mmaStore(upper13, tiles, tileRow, tileColumn + 104, WIDTH);
+            context.mmaStore(upper14, tiles, tileRow, tileColumn + 112, WIDTH);
+            context.mmaStore(upper15, tiles, tileRow, tileColumn + 120, WIDTH);
+            context.mmaStore(lower0, tiles, tileRow + 16, tileColumn, WIDTH);
+            context.mmaStore(lower1, tiles, tileRow + 16, tileColumn + 8, WIDTH);
+            context.mmaStore(lower2, tiles, tileRow + 16, tileColumn + 16, WIDTH);
+            context.mmaStore(lower3, tiles, tileRow + 16, tileColumn + 24, WIDTH);
+            context.mmaStore(lower4, tiles, tileRow + 16, tileColumn + 32, WIDTH);
+            context.mmaStore(lower5, tiles, tileRow + 16, tileColumn + 40, WIDTH);
+            context.mmaStore(lower6, tiles, tileRow + 16, tileColumn + 48, WIDTH);
+            context.mmaStore(lower7, tiles, tileRow + 16, tileColumn + 56, WIDTH);
+            context.mmaStore(lower8, tiles, tileRow + 16, tileColumn + 64, WIDTH);
+            context.mmaStore(lower9, tiles, tileRow + 16, tileColumn + 72, WIDTH);
+            context.mmaStore(lower10, tiles, tileRow + 16, tileColumn + 80, WIDTH);
+            context.mmaStore(lower11, tiles, tileRow + 16, tileColumn + 88, WIDTH);
+            context.mmaStore(lower12, tiles, tileRow + 16, tileColumn + 96, WIDTH);
+            context.mmaStore(lower13, tiles, tileRow + 16, tileColumn + 104, WIDTH);
+            context.mmaStore(lower14, tiles, tileRow + 16, tileColumn + 112, WIDTH);
+            context.mmaStore(lower15, tiles, tileRow + 16, tileColumn + 120, WIDTH);
+            context.localBarrier();
+            if (passes == splits && part == splits - 1) {
+                for (int i = lane; i < TOKENS * width; i += BATCH * LANES) {
+                    for (int j = 0; j < BATCH; j++) {
+                        int row = (i + j * LANES) / width;
+                        int m = (i + j * LANES) % width;
+                        int at = (own * TOKENS + row) * WIDTH + m;
+                        // Elements past the last are computed again and never stored.
+                        int outRow = TornadoMath.min(firstRow + row, rows - 1);
+                        int output = TornadoMath.min(firstOut + m, outputs - 1);
+                        float value = tiles.get(at);
+                        for (int p = 1; p < passes; p++) {
+                            value += tiles.get(at + p * TOKENS * WIDTH);
+                        }
+                        if (gated) {
+                            float up = tiles.get(at + HALF);
+                            for (int p = 1; p < passes; p++) {
+                                up += tiles.get(at + HALF + p * TOKENS * WIDTH);
+                            }
+                            value = MatMul.gelu(value) * up;
+                        }
+                        values[j] = MatMul.finish(value, bias, residual, layer * biasStride + output, outRow * outputs + output, epilogue);
+                    }
+                    for (int j = 0; j < BATCH; j++) {
+                        int row = firstRow + (i + j * LANES) / width;
+                        int output = firstOut + (i + j * LANES) % width;
+                        if (row < rows && output < outputs) {
+                            out.set(layer * outStride + row * outputs + output, values[j]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /**
+     * {@code out[i, m] = finish(sum over parts p of sums[p, i, m])}, gated likewise, for sums that {@link #product} left in its tiles. An item handles one
+     * element; parts are added in their order.
+     */
+    public static void sum(KernelContext context, IntArray step, FloatArray tiles, FloatArray bias, FloatArray residual, FloatArray out,
+            int biasStride, int outStride, int capacity, int outputs, int splits, int epilogue) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        boolean gated = (epilogue & GATED) != 0;
+        int width = gated ? HALF : WIDTH;
+        int item = context.globalIdx;
+        int row = item / outputs;
+        int output = item % outputs;
+        if (row < rows) {
+            int rowBlocks = (rows + TOKENS - 1) / TOKENS;
+            int outBlocks = (outputs + width - 1) / width;
+            int at = ((output / width * rowBlocks + row / TOKENS) * TOKENS + row % TOKENS) * WIDTH + output % width;
+            int next = rowBlocks * outBlocks * TOKENS * WIDTH;
+            float value = 0;
+            float up = 0;
+            for (int p = 0; p < splits; p++) {
+                value += tiles.get(at + p * next);
+                if (gated) {
+                    up += tiles.get(at + p * next + HALF);
+                }
+            }
+            if (gated) {
+                value = MatMul.gelu(value) * up;
+            }
+            out.set(layer * outStride + item, MatMul.finish(value, bias, residual, layer * biasStride + output, item, epilogue));
+        }
+    }
+}

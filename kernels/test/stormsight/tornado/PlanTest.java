@@ -1,0 +1,90 @@
+package stormsight.tornado;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import stormsight.backend.DeviceInfo;
+import stormsight.backend.PlannedLaunch;
+import stormsight.model.PaliGemma;
+import stormsight.model.PaliGemmaConfig;
+import stormsight.model.PaliGemmaPreset;
+import stormsight.program.DType;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Models in full size can be launched on GPUs that are not here: limits are checked for each launch. */
+class PlanTest {
+    private static final String UNROLL = "stormsight.tornado.unroll";
+    /** As drivers of AMD and Intel describe theirs. */
+    private static final DeviceInfo ANY_GPU = gpu(48_000_000_000L, 65_536, 256, Set.of());
+    private static final DeviceInfo TENSOR_CORES = gpu(141_000_000_000L, 49_152, 1024, Set.of(DType.BF16, DType.F16));
+
+    @TempDir
+    private Path folder;
+
+    @BeforeEach
+    void needsTornadoVm() {
+        Devices.all();
+    }
+
+    @AfterEach
+    void loop() {
+        System.clearProperty(UNROLL);
+    }
+
+    private static DeviceInfo gpu(long memory, long localMemory, int lanes, Set<DType> types) {
+        return new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "", DeviceInfo.Kind.GPU, memory, localMemory, 0, lanes, 100, types);
+    }
+
+    private List<PlannedLaunch> plan(String preset, DType weights, DeviceInfo info, String language) throws IOException {
+        Files.writeString(folder.resolve("config.json"),
+                JsonMapper.shared().writeValueAsString(PaliGemmaPreset.named(preset).orElseThrow().config("bfloat16")));
+        PaliGemmaConfig config = PaliGemmaConfig.read(folder);
+        PaliGemma model = PaliGemma.unbound(config, _ -> weights, new PaliGemma.Limits(config.vision().tokens() + 40, 64),
+                PaliGemma.Options.DEFAULT);
+        // TornadoVM looks at kernels as soon as they are put into a graph, so those for tensor cores need a driver that knows them.
+        Runtime.Device device = Runtime.devices().stream().filter(found -> found.language().equals(language)).findFirst().orElse(null);
+        assumeTrue(device != null, "there is no device of TornadoVM's backend " + language);
+        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(model.programs());
+    }
+
+    @Test
+    void launchesAsLittleDevicesAllow() throws IOException {
+        for (String preset : List.of("paligemma-3b-224", "paligemma2-3b-448")) {
+            for (DType weights : List.of(DType.BF16, DType.Q8)) {
+                assertTrue(plan(preset, weights, ANY_GPU, "opencl").stream().noneMatch(launch -> launch.kernel().startsWith("Mma")));
+            }
+        }
+    }
+
+    @Test
+    void multipliesOnTensorCoresUnlessWeightsHave32Bits() throws IOException {
+        for (DType weights : List.of(DType.BF16, DType.F16, DType.Q8, DType.F32)) {
+            assertEquals(weights != DType.F32, plan("paligemma-3b-224", weights, TENSOR_CORES, "cuda").stream()
+                    .anyMatch(launch -> launch.kernel().startsWith("MmaMatMul.product")));
+        }
+    }
+
+    @Test
+    void theLargestModelFits() throws IOException {
+        assertTrue(plan("paligemma2-28b-896", DType.BF16, TENSOR_CORES, "cuda").size() > 50);
+    }
+
+    /** A layer may take more tasks than operations; graphs have room for a limited number. */
+    @Test
+    void unrolledLayersFitTheirGraphs() throws IOException {
+        System.setProperty(UNROLL, "true");
+        long layers = plan("paligemma-3b-224", DType.F16, TENSOR_CORES, "cuda").stream()
+                .filter(launch -> launch.program().equals("encode") && launch.kernel().equals("Attention.flash")).count();
+        assertEquals(27, layers);
+    }
+}
