@@ -17,10 +17,9 @@ import uk.ac.manchester.tornado.api.TornadoRuntime;
 import uk.ac.manchester.tornado.api.TornadoTargetDevice;
 import uk.ac.manchester.tornado.api.common.TornadoDevice;
 import uk.ac.manchester.tornado.api.enums.TornadoDeviceType;
-import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
 import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
 
-/** TornadoVM in this JVM, and the only class that knows in what its versions differ. Loads only where TornadoVM's modules are. */
+/** TornadoVM in this JVM, and the only class that knows in what its versions differ. */
 final class Runtime {
     /** A device, and what is known of it. */
     record Device(TornadoDevice tornado, DeviceInfo info, String language) {}
@@ -63,7 +62,8 @@ final class Runtime {
                 orderDeclarations();
                 devices = find();
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
-            } catch (RuntimeException | LinkageError | TornadoInternalError e) {
+            } catch (RuntimeException | Error e) {
+                // TornadoVM has errors of its own, which are named nowhere here, so that this class loads without it, too.
                 devices = List.of();
                 failure = "TornadoVM does not start: " + reason(e);
             }

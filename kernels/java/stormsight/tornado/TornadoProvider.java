@@ -18,7 +18,7 @@ public final class TornadoProvider implements OptionalProvider {
         return NAME;
     }
 
-    /** Whether this JVM was started with what TornadoVM needs; without that, no class that names one of TornadoVM's may be loaded. */
+    /** Whether this JVM was started with what TornadoVM needs. */
     private static boolean startable() {
         return ModuleLayer.boot().findModule("tornado.runtime").isPresent();
     }
