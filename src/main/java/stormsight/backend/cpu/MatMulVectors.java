@@ -258,6 +258,17 @@ final class MatMulVectors implements Kernel {
     private static void q8(long from, long scales, int count, float[] panel, int to) {
         for (int s = 0; s < count; s += DType.Q8_BLOCK) {
             float scale = Memory.f32(scales + 4L * (s / DType.Q8_BLOCK));
+            if (Packing.QUADS) {
+                IntVector quads = IntVector.fromMemorySegment(I, ALL, from + s, LE);
+                float unit = scale * MatVec.UNDO;
+                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(unit).intoArray(panel, to + s);
+                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 16).and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit)
+                        .intoArray(panel, to + s + LANES);
+                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 8).and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit)
+                        .intoArray(panel, to + s + 2 * LANES);
+                ((FloatVector) quads.and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit).intoArray(panel, to + s + 3 * LANES);
+                continue;
+            }
             for (int i = s; i < s + DType.Q8_BLOCK; i += LANES) {
                 FloatVector weights = (FloatVector) ByteVector.fromMemorySegment(B, ALL, from + i, LE)
                         .convertShape(VectorOperators.B2F, F, 0);

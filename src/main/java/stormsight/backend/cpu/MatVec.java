@@ -29,6 +29,13 @@ final class MatVec {
     private static final VectorSpecies<Byte> B = LANES == 16 ? ByteVector.SPECIES_128
             : LANES == 8 ? ByteVector.SPECIES_64 : LANES == 32 ? ByteVector.SPECIES_256 : ByteVector.SPECIES_64;
 
+    /** The byte of an integer that a weight is moved to, and what undoes that. */
+    static final int TOP = 0xFF000000;
+    static final float UNDO = 0x1p-24f;
+
+    /** No two rows are farther apart, and the compiler may know. */
+    private static final long FAR = (1L << 40) - 1;
+
     /** Rows that one pass reads. */
     private static final int STREAMS = 4;
 
@@ -53,7 +60,13 @@ final class MatVec {
                 case BF16 -> bf16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
                 case F16 -> f16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
                 case F32 -> f32(w.address(), rowBytes, row, distance, last, packing, x, lanes);
-                case Q8 -> q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
+                case Q8 -> {
+                    if (Packing.QUADS) {
+                        q8Quads(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes, TOP);
+                    } else {
+                        q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
+                    }
+                }
                 case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
             }
             float s0 = 0;
@@ -264,58 +277,114 @@ final class MatVec {
             long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 long at = b * (long) DType.Q8_BLOCK + shift;
-                // First of all, as calls past a certain size of the method are not inlined.
-                float scale0 = Memory.f32(s0 + 4L * b & ADDRESSES);
-                float scale1 = Memory.f32(s1 + 4L * b & ADDRESSES);
-                float scale2 = Memory.f32(s2 + 4L * b & ADDRESSES);
-                float scale3 = Memory.f32(s3 + 4L * b & ADDRESSES);
-                long at0 = w0 + at & ADDRESSES;
-                long at1 = w1 + at & ADDRESSES;
-                long at2 = w2 + at & ADDRESSES;
-                long at3 = w3 + at & ADDRESSES;
-                long xs = x + 4L * b * DType.Q8_BLOCK & ADDRESSES;
-                // Where a byte vector has more lanes than a float vector, the lower half of it is converted. A block is two of the widest vectors or
-                // four of the next: spelled out, they take half the time that they take in a loop.
+                long xs = x + 4L * b * DType.Q8_BLOCK;
+                // Where a byte vector has more lanes than a float vector, the lower half of it is converted. Two vectors are a whole block where
+                // vectors are widest: spelled out, they take half the time that they take in a loop.
                 FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
                 if (LANES < DType.Q8_BLOCK) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
-                if (2 * LANES < DType.Q8_BLOCK) {
-                    xv = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + 2 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
-                    xv = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + 3 * LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
-                }
-                for (int i = 4 * LANES; i < DType.Q8_BLOCK; i += LANES) {
+                for (int i = 2 * LANES; i < DType.Q8_BLOCK; i += LANES) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at0 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at1 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at2 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at3 + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
-                a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
-                a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
-                a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
-                a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
+                a0 = p0.fma(FloatVector.broadcast(F, Memory.f32(s0 + 4L * b)), a0);
+                a1 = p1.fma(FloatVector.broadcast(F, Memory.f32(s1 + 4L * b)), a1);
+                a2 = p2.fma(FloatVector.broadcast(F, Memory.f32(s2 + 4L * b)), a2);
+                a3 = p3.fma(FloatVector.broadcast(F, Memory.f32(s3 + 4L * b)), a3);
             }
         }
         a0.intoMemorySegment(ALL, lanes, LE);
         a1.intoMemorySegment(ALL, lanes + BYTES, LE);
         a2.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
         a3.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+    }
+
+    /**
+     * {@link #q8} where a vector of integers is a block: four weights are read as one lane, each is moved to the top of it, and what is 2^24 times too much
+     * is taken from the sums. Turning bytes into integers, which {@link #q8} does, takes two instructions for every eight of them here.
+     *
+     * @param mask {@link #TOP}: as a constant it would be read from memory each time
+     */
+    private static void q8Quads(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last, Packing packing,
+            long x, long lanes, int mask) {
+        int r0 = Math.min(row, last);
+        int r1 = Math.min(row + distance, last);
+        int r2 = Math.min(row + 2 * distance, last);
+        int r3 = Math.min(row + 3 * distance, last);
+        long first = w + r0 * rowBytes;
+        long d1 = (r1 - r0) * rowBytes & FAR;
+        long d2 = (r2 - r0) * rowBytes & FAR;
+        long d3 = (r3 - r0) * rowBytes & FAR;
+        long firstScale = scales + r0 * scaleBytes;
+        long e1 = (r1 - r0) * scaleBytes & FAR;
+        long e2 = (r2 - r0) * scaleBytes & FAR;
+        long e3 = (r3 - r0) * scaleBytes & FAR;
+        IntVector top = IntVector.broadcast(I, mask);
+        FloatVector a0 = FloatVector.zero(F);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
+            for (int b = from; b < to; b++) {
+                // First of all, as calls past a certain size of the method are not inlined.
+                long ss = firstScale + 4L * b & ADDRESSES;
+                float scale0 = Memory.f32(ss);
+                float scale1 = Memory.f32(ss + e1);
+                float scale2 = Memory.f32(ss + e2);
+                float scale3 = Memory.f32(ss + e3);
+                long at = first + b * BYTES + shift & ADDRESSES;
+                long xs = x + b * (4 * BYTES) & ADDRESSES;
+                IntVector v0 = IntVector.fromMemorySegment(I, ALL, at, LE);
+                IntVector v1 = IntVector.fromMemorySegment(I, ALL, at + d1, LE);
+                IntVector v2 = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
+                IntVector v3 = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
+                FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+                FloatVector p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
+                FloatVector p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
+                FloatVector p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
+                FloatVector p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
+                xv = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p0);
+                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);
+                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p2);
+                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p3);
+                xv = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
+                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p0);
+                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);
+                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p2);
+                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p3);
+                xv = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
+                p0 = ((FloatVector) v0.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p0);
+                p1 = ((FloatVector) v1.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);
+                p2 = ((FloatVector) v2.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p2);
+                p3 = ((FloatVector) v3.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p3);
+                a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
+                a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
+                a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
+                a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
+            }
+        }
+        a0.mul(UNDO).intoMemorySegment(ALL, lanes, LE);
+        a1.mul(UNDO).intoMemorySegment(ALL, lanes + BYTES, LE);
+        a2.mul(UNDO).intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a3.mul(UNDO).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
     }
 }

@@ -3,23 +3,32 @@ package stormsight.backend.cpu;
 import stormsight.program.DType;
 
 /**
- * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A row is cut into blocks. With
- * {@code pairs}, a block of 2 L values (L lanes) is first those of even index, then those of odd index, as two 16-bit weights are read as one
- * integer. A last, partial block reads the last whole block of the row again, with zeros for the values of x that were counted already.
+ * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A row is cut into blocks. Where one
+ * integer lane holds n weights, a block of n L values (L lanes) is first the first value of each lane, then the second one: two 16-bit weights are read as
+ * one integer, and four 8-bit ones where a vector of integers is just a block of them. A last, partial block reads the last whole block of the row again,
+ * with zeros for the values of x that were counted already.
  *
+ * @param perLane weights that are read as one integer
  * @param depth columns of x
  * @param capacity rows of x that are packed at most
  */
-record Packing(boolean pairs, int block, int depth, int capacity) {
+record Packing(int perLane, int block, int depth, int capacity) {
     private static final int LANES = Tile.LANES;
 
     /** Up to so many tokens are multiplied one by one, each row of weights being read from the cache again. */
     private static final int SINGLE_TOKENS = 4;
 
+    /** Whether a vector of integers holds a block of 8-bit weights. */
+    static final boolean QUADS = 4 * LANES == DType.Q8_BLOCK;
+
     static Packing of(Product product) {
-        boolean pairs = product.dtype() == DType.BF16 || product.dtype() == DType.F16;
+        int perLane = switch (product.dtype()) {
+            case BF16, F16 -> 2;
+            case Q8 -> QUADS ? 4 : 1;
+            case F32, I32, U8 -> 1;
+        };
         int block = product.dtype() == DType.Q8 ? DType.Q8_BLOCK : 2 * LANES;
-        return new Packing(pairs, block, product.depth(), product.capacity());
+        return new Packing(perLane, block, product.depth(), product.capacity());
     }
 
     /** Whether tokens are packed one after the other; else they lie in tiles [slot, token]. */
@@ -60,7 +69,7 @@ record Packing(boolean pairs, int block, int depth, int capacity) {
             if (small()) {
                 order[slot] = i < depth ? i : -1;
             } else {
-                int within = !pairs ? i : i < LANES ? 2 * i : 2 * (i - LANES) + 1;
+                int within = perLane == 1 ? i : i % LANES * perLane + i / LANES;
                 int index = start(b) + within;
                 order[slot] = index < b * block ? -1 : index;
             }

@@ -13,8 +13,6 @@ final class PeakVectors implements Peaks.Loops {
     private static final int VECTOR_BYTES = INTS.vectorByteSize();
     /** Sums that do not wait for each other: the latency of an operation times how many a core starts at once, and some more. */
     private static final int SUMS = 12;
-    /** Vectors read in one round of a single stream: on the machines tried that is faster than several streams side by side. */
-    private static final int READS = 4;
 
     @Override
     public String description() {
@@ -22,19 +20,25 @@ final class PeakVectors implements Peaks.Loops {
     }
 
     @Override
-    public long read(long address, long bytes) {
+    public long read(long address, long distance, long step, int times) {
         IntVector a = IntVector.zero(INTS);
         IntVector b = a;
         IntVector c = a;
         IntVector d = a;
-        for (long i = address; i < address + bytes; i += (long) READS * VECTOR_BYTES) {
-            a = a.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, i, ByteOrder.LITTLE_ENDIAN));
-            b = b.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, i + VECTOR_BYTES, ByteOrder.LITTLE_ENDIAN));
-            c = c.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, i + 2L * VECTOR_BYTES, ByteOrder.LITTLE_ENDIAN));
-            d = d.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, i + 3L * VECTOR_BYTES, ByteOrder.LITTLE_ENDIAN));
+        long at = address;
+        for (int i = 0; i < times; i++, at += step) {
+            a = a.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at, ByteOrder.LITTLE_ENDIAN));
+            b = b.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + distance, ByteOrder.LITTLE_ENDIAN));
+            c = c.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + 2 * distance, ByteOrder.LITTLE_ENDIAN));
+            d = d.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + 3 * distance, ByteOrder.LITTLE_ENDIAN));
         }
         return a.lanewise(VectorOperators.XOR, b).lanewise(VectorOperators.XOR, c).lanewise(VectorOperators.XOR, d)
                 .reduceLanes(VectorOperators.XOR);
+    }
+
+    @Override
+    public int readBytes() {
+        return VECTOR_BYTES;
     }
 
     @Override

@@ -20,12 +20,17 @@ final class Peaks {
         String description();
 
         /**
-         * Reads every byte once.
+         * Reads every byte once, at four places at a time.
          *
-         * @param bytes a multiple of {@value Peaks#PIECE_BYTES}
+         * @param distance bytes from one place to the next
+         * @param step bytes from one time to the next
+         * @param times how often
          * @return something made of all of them
          */
-        long read(long address, long bytes);
+        long read(long address, long distance, long step, int times);
+
+        /** Bytes that are read at one place at a time. */
+        int readBytes();
 
         /** Multiplies and adds in one, in registers alone. @return something made of all results */
         float fma(int rounds);
@@ -36,6 +41,9 @@ final class Peaks {
 
     /** A piece is small against the buffer, and large against what starting it takes. */
     static final int PIECE_BYTES = 1 << 20;
+
+    /** Places that are read at a time. */
+    private static final int PLACES = 4;
 
     private static final long LEAST_BYTES = 1L << 28;
     /** Times the largest cache, so that next to nothing of the buffer is still in it when a pass begins anew. */
@@ -96,7 +104,11 @@ final class Peaks {
         try (Arena arena = Arena.ofShared()) {
             long buffer = arena.allocate(bytes, PIECE_BYTES).address();
             int pieces = Math.toIntExact(bytes / PIECE_BYTES);
-            List<Double> read = rates(bytes, new Loop(pieces, piece -> loops.read(buffer + (long) piece * PIECE_BYTES, PIECE_BYTES), this));
+            String reading = "reading a buffer of " + size + ", " + threads + " with ";
+            Ceilings.Rate stream = new Ceilings.Rate(reading + "one stream each, " + loops.description(),
+                    rates(bytes, reading(buffer, pieces, loops.readBytes(), PLACES * loops.readBytes())));
+            Ceilings.Rate streams = new Ceilings.Rate(reading + PLACES + " streams each, " + loops.description(),
+                    rates(bytes, reading(buffer, pieces, PIECE_BYTES / PLACES, loops.readBytes())));
             List<Double> copy = rates(bytes, new Loop(pieces / 2, piece -> {
                 long from = buffer + (long) piece * PIECE_BYTES;
                 Memory.copy(from, from + bytes / 2, PIECE_BYTES);
@@ -105,12 +117,18 @@ final class Peaks {
             int parts = FMA_PIECES * workers.count();
             List<Double> fma = rates(loops.operations() * FMA_ROUNDS * parts, new Loop(parts, _ -> loops.fma(FMA_ROUNDS), this));
             return new Ceilings(
-                    new Ceilings.Rate("reading a buffer of " + size + ", " + threads + ", " + loops.description(), read),
+                    stream.median() > streams.median() ? stream : streams,
                     new Ceilings.Rate("copying one half of it to the other, reads and writes counted, " + threads, copy),
                     new Ceilings.Rate("F32 multiply-adds in registers, " + threads + ", " + loops.description(), fma));
         } catch (OutOfMemoryError e) {
             throw new BackendException("measuring the memory's speed needs " + bytes + " bytes, which the system does not give", e);
         }
+    }
+
+    /** One after the other in a single stream, or far apart in several: processors differ in what they read ahead. */
+    private Loop reading(long buffer, int pieces, long distance, long step) {
+        int times = PIECE_BYTES / (PLACES * loops.readBytes());
+        return new Loop(pieces, piece -> loops.read(buffer + (long) piece * PIECE_BYTES, distance, step, times), this);
     }
 
     /** @param amount what one run of the kernel does */
@@ -155,18 +173,24 @@ final class Peaks {
         }
 
         @Override
-        public long read(long address, long bytes) {
+        public long read(long address, long distance, long step, int times) {
             long a = 0;
             long b = 0;
             long c = 0;
             long d = 0;
-            for (long i = address; i < address + bytes; i += 32) {
-                a ^= Memory.i64(i);
-                b ^= Memory.i64(i + 8);
-                c ^= Memory.i64(i + 16);
-                d ^= Memory.i64(i + 24);
+            long at = address;
+            for (int i = 0; i < times; i++, at += step) {
+                a ^= Memory.i64(at);
+                b ^= Memory.i64(at + distance);
+                c ^= Memory.i64(at + 2 * distance);
+                d ^= Memory.i64(at + 3 * distance);
             }
             return a ^ b ^ c ^ d;
+        }
+
+        @Override
+        public int readBytes() {
+            return Long.BYTES;
         }
 
         @Override
