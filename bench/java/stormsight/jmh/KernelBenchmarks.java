@@ -6,6 +6,7 @@ import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -55,18 +56,20 @@ public final class KernelBenchmarks implements Callable<Integer> {
     /** How long everything takes. */
     private enum Profile {
         /** Every operation at a few shapes; a slow reference or device at the small ones alone. One JVM runs all, as it does in a model. */
-        QUICK(0, 1, 100, 4, 100),
+        QUICK(0, "one JVM for all", 1, 100, 4, 100),
         /** Every shape in every type of weights, each in a JVM of its own. */
-        FULL(1, 3, 500, 8, 500);
+        FULL(1, "a JVM for each", 3, 500, 8, 500);
 
         private final int forks;
+        private final String processes;
         private final int warmUps;
         private final int warmUpMillis;
         private final int iterations;
         private final int millis;
 
-        Profile(int forks, int warmUps, int warmUpMillis, int iterations, int millis) {
+        Profile(int forks, String processes, int warmUps, int warmUpMillis, int iterations, int millis) {
             this.forks = forks;
+            this.processes = processes;
             this.warmUps = warmUps;
             this.warmUpMillis = warmUpMillis;
             this.iterations = iterations;
@@ -207,7 +210,8 @@ public final class KernelBenchmarks implements Callable<Integer> {
         if (json.isPresent() && !rows.isEmpty()) {
             try {
                 OutputFile.write(json.get(),
-                        ResultFile.ops(rows, "JMH, profile " + profile.name().toLowerCase(Locale.ROOT) + "; samples are iterations"));
+                        ResultFile.ops(rows, "JMH, profile " + profile.name().toLowerCase(Locale.ROOT) + ", " + profile.processes
+                                + ", which waits for its compilers; samples are iterations"));
             } catch (FigureException e) {
                 err.println("bench/run: " + e.getMessage());
                 return FAILED;
@@ -216,7 +220,7 @@ public final class KernelBenchmarks implements Callable<Integer> {
         return wrong ? WRONG : failures.isEmpty() ? 0 : FAILED;
     }
 
-    private Optional<RunResult> run(Planned each, Path log) {
+    private Optional<RunResult> run(Planned each, Path log) throws IOException {
         ChainedOptionsBuilder options = new OptionsBuilder()
                 .include(Pattern.quote(OpBenchmark.class.getName()) + ".time$")
                 .param("op", each.benchCase.name())
@@ -234,6 +238,8 @@ public final class KernelBenchmarks implements Callable<Integer> {
         try {
             return new Runner(options.build()).run().stream().findFirst();
         } catch (RunnerException e) {
+            // Where JMH itself does not start, as when another one runs, it writes nothing.
+            Files.writeString(log, e + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
             return Optional.empty();
         }
     }

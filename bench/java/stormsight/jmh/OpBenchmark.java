@@ -60,6 +60,17 @@ public class OpBenchmark {
     /** @throws AssertionError if the result is wrong: then nothing is timed */
     @Setup(Level.Trial)
     public void prepare() {
+        try {
+            open();
+            settle();
+        } catch (RuntimeException | Error e) {
+            // JMH tears down only what was set up, and the next case may run in this JVM.
+            close();
+            throw e;
+        }
+    }
+
+    private void open() {
         BenchCase benchCase = BenchCases.byName().get(op);
         BenchCase.Setup setup = benchCase.setup().get();
         OpCase.Setup full = setup.full();
@@ -78,7 +89,6 @@ public class OpBenchmark {
         benchCase.check(setup, outputs);
         program = setup.program();
         step = benchCase.step();
-        settle();
     }
 
     /** Runs until the JVM's compilers have no more to do, for some seconds at most. With -Xbatch, as the launcher has it, they work within the runs. */
@@ -107,5 +117,8 @@ public class OpBenchmark {
         if (opened != null) {
             opened.close();
         }
+        // Weights are freed with what refers to them; those of the next case may need their room.
+        program = null;
+        System.gc();
     }
 }

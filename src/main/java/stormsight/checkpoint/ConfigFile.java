@@ -182,6 +182,7 @@ public final class ConfigFile {
         String found = switch (value) {
             case Map<?, ?> _ -> "an object";
             case List<?> _ -> "an array";
+            case String text when text.isEmpty() -> "an empty string";
             case String text -> '"' + StrictJson.printable(text) + '"';
             case null, default -> StrictJson.printable(String.valueOf(value));
         };

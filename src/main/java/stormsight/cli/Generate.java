@@ -99,9 +99,10 @@ final class Generate implements Runnable {
         long opening = System.nanoTime();
         // Beside opening the model, which takes longer.
         CompletableFuture<Decoded> decoding = CompletableFuture.supplyAsync(this::decodeImage);
-        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
+        try (ModelDirectory directory = model.open()) {
             Decoded decoded = decoded(decoding);
-            try (Session session = Session.open(directory, backend, limits(directory, text), model.options(), progress)) {
+            try (Backend backend = backendOptions.open();
+                    Session session = Session.open(directory, backend, limits(directory, text), model.options(), progress)) {
                 long loaded = System.nanoTime();
                 PrintWriter out = spec.commandLine().getOut();
                 Answer answer = session.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
