@@ -102,7 +102,7 @@ final class RooflineCommand implements Runnable {
             } else {
                 print(out, backend.device(), roofline);
             }
-            plot.ifPresent(file -> draw(file, backend.device(), roofline));
+            plot.ifPresent(file -> draw(file, name(directory), backend.device(), roofline));
         }
     }
 
@@ -115,7 +115,7 @@ final class RooflineCommand implements Runnable {
 
     private List<OpRow> rows(ModelDirectory directory, DeviceInfo device, Roofline roofline) {
         Machine machine = Environment.machine();
-        OpRow.Model named = new OpRow.Model(model.chosen() ? directory.path().toAbsolutePath().normalize().getFileName().toString() : model.name(),
+        OpRow.Model named = new OpRow.Model(name(directory),
                 directory.config().family(), PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::parameters).sum());
         List<OpRow> rows = new ArrayList<>();
         for (Roofline.Stage stage : roofline.stages()) {
@@ -131,7 +131,12 @@ final class RooflineCommand implements Runnable {
         return rows;
     }
 
-    private void draw(Path file, DeviceInfo device, Roofline roofline) {
+    /** Without the folders above it, as plots and result files travel. */
+    private String name(ModelDirectory directory) {
+        return model.chosen() ? directory.path().toAbsolutePath().normalize().getFileName().toString() : model.name();
+    }
+
+    private void draw(Path file, String name, DeviceInfo device, Roofline roofline) {
         Map<String, List<RooflineFigure.Point>> points = new LinkedHashMap<>();
         for (Roofline.Stage stage : roofline.stages()) {
             points.put(stage.name(), stage.rows().stream()
@@ -139,7 +144,7 @@ final class RooflineCommand implements Runnable {
                     .map(row -> new RooflineFigure.Point(row.intensity(), row.rate() / GIGA))
                     .toList());
         }
-        RooflineFigure.write(file, model.name() + " on " + device.backend() + ", " + device.runtime(),
+        RooflineFigure.write(file, name + " on " + device.backend() + ", " + device.runtime(),
                 roofline.ceilings().read().median() / GIGA, roofline.ceilings().fma().median() / GIGA, points);
     }
 
