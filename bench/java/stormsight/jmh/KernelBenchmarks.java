@@ -42,8 +42,8 @@ import stormsight.backend.OpName;
 import stormsight.bench.Machine;
 import stormsight.bench.OpRow;
 import stormsight.bench.ResultFile;
-import stormsight.figure.FigureException;
-import stormsight.figure.OutputFile;
+import stormsight.report.FigureException;
+import stormsight.report.OutputFile;
 
 /** Chooses cases and backends, runs JMH for each, prints times and rates. */
 @Command(name = "bench/run", mixinStandardHelpOptions = true, sortOptions = false, description =

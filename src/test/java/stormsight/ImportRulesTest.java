@@ -24,7 +24,7 @@ class ImportRulesTest {
     private static final String PROGRAM = "stormsight.program";
     private static final String CHECKPOINT = "stormsight.checkpoint";
     private static final String IMAGE = "stormsight.image";
-    private static final String FIGURE = "stormsight.figure";
+    private static final String REPORT = "stormsight.report";
     private static final String TOKENIZER = "stormsight.tokenizer";
     private static final String MODEL = "stormsight.model";
     private static final String ANALYSIS = "stormsight.analysis";
@@ -36,7 +36,7 @@ class ImportRulesTest {
             Map.entry(PROGRAM, Set.of()),
             Map.entry(CHECKPOINT, Set.of(PROGRAM)),
             Map.entry(IMAGE, Set.of()),
-            Map.entry(FIGURE, Set.of(IMAGE)),
+            Map.entry(REPORT, Set.of(IMAGE)),
             Map.entry(TOKENIZER, Set.of(CHECKPOINT)),
             Map.entry(MODEL, Set.of(PROGRAM, CHECKPOINT)),
             Map.entry(ANALYSIS, Set.of(PROGRAM)),
@@ -45,8 +45,8 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(SESSION, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND)),
-            Map.entry(BENCH, Set.of(PROGRAM, IMAGE, FIGURE, MODEL, BACKEND, SESSION)),
-            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION, BENCH, FIGURE)));
+            Map.entry(BENCH, Set.of(PROGRAM, IMAGE, REPORT, MODEL, BACKEND, SESSION)),
+            Map.entry("stormsight.cli", Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, ANALYSIS, BACKEND, SESSION, BENCH, REPORT)));
 
     @Test
     void everyImportPointsDown() throws IOException {

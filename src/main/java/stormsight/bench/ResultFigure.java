@@ -6,7 +6,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import stormsight.figure.BarFigure;
+import stormsight.report.BarFigure;
 
 /** Rows as bars: a group for each row, a bar in it for each configuration. */
 public final class ResultFigure {
@@ -16,7 +16,7 @@ public final class ResultFigure {
      * Draws the warm rows; cold ones, which would dwarf them, go into a file of their own whose name has {@code -cold} before its ending.
      *
      * @param file ends in .svg or .png
-     * @throws stormsight.figure.FigureException if a file cannot be written
+     * @throws stormsight.report.FigureException if a file cannot be written
      */
     public static void write(Path file, List<Row> rows) {
         write(file, "Parts of an answer", "ms", 1, rows.stream().filter(row -> !row.cold()).toList());

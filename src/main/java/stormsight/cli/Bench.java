@@ -18,7 +18,7 @@ import stormsight.bench.Regressions;
 import stormsight.bench.ResultFigure;
 import stormsight.bench.ResultFile;
 import stormsight.bench.Row;
-import stormsight.figure.OutputFile;
+import stormsight.report.OutputFile;
 import tools.jackson.databind.JsonNode;
 
 /** Times the parts of an answer. */

@@ -13,7 +13,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.bench.Comparison;
 import stormsight.bench.Configuration;
-import stormsight.figure.OutputFile;
+import stormsight.report.OutputFile;
 
 /** Sets configurations side by side: speed and agreement. */
 @Command(name = "compare", description = {

@@ -13,7 +13,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.zip.CRC32;
 import picocli.CommandLine.Option;
-import stormsight.figure.ReportData.Fact;
+import stormsight.report.ReportData.Fact;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.PaliGemma;

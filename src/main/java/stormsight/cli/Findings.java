@@ -6,9 +6,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import stormsight.analysis.MeanBand;
-import stormsight.figure.Curve;
-import stormsight.figure.ReportData;
-import stormsight.figure.ReportData.Fact;
+import stormsight.report.Curve;
+import stormsight.report.ReportData;
+import stormsight.report.ReportData.Fact;
 import stormsight.session.ExampleResult;
 
 /**

@@ -12,9 +12,9 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.analysis.MeanBand;
-import stormsight.figure.CurveFigure;
-import stormsight.figure.OutputFile;
-import stormsight.figure.ReportData.Fact;
+import stormsight.report.CurveFigure;
+import stormsight.report.OutputFile;
+import stormsight.report.ReportData.Fact;
 import stormsight.session.ExampleResult;
 import tools.jackson.databind.json.JsonMapper;
 

@@ -19,7 +19,7 @@ import stormsight.backend.BackendException;
 import stormsight.bench.CheckFailedException;
 import stormsight.bench.MeasuringException;
 import stormsight.checkpoint.CheckpointException;
-import stormsight.figure.FigureException;
+import stormsight.report.FigureException;
 import stormsight.image.ImageException;
 import stormsight.session.LimitException;
 

@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import stormsight.backend.DeviceInfo;
-import stormsight.figure.ReportData;
-import stormsight.figure.ReportData.Fact;
+import stormsight.report.ReportData;
+import stormsight.report.ReportData.Fact;
 import stormsight.session.ExampleResult;
 
 /**

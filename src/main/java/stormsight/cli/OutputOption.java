@@ -2,7 +2,7 @@ package stormsight.cli;
 
 import java.nio.file.Path;
 import java.util.Locale;
-import stormsight.figure.OutputFile;
+import stormsight.report.OutputFile;
 
 /** Options that name a file to write, looked at before anything is computed. */
 final class OutputOption {

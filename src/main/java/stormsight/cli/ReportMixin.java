@@ -9,10 +9,10 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.DeviceInfo;
-import stormsight.figure.AttentionData;
-import stormsight.figure.HtmlReport;
-import stormsight.figure.ReportData;
-import stormsight.figure.ReportData.Fact;
+import stormsight.report.AttentionData;
+import stormsight.report.HtmlReport;
+import stormsight.report.ReportData;
+import stormsight.report.ReportData.Fact;
 import stormsight.image.RgbImage;
 
 /** The option that asks for a report. */

@@ -23,7 +23,7 @@ import stormsight.backend.OpName;
 import stormsight.bench.Machine;
 import stormsight.bench.OpRow;
 import stormsight.bench.ResultFile;
-import stormsight.figure.RooflineFigure;
+import stormsight.report.RooflineFigure;
 import stormsight.model.PaliGemma;
 import stormsight.model.WeightSpec;
 import stormsight.program.Op;

@@ -9,7 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 import stormsight.backend.Backend;
-import stormsight.figure.FigureException;
+import stormsight.report.FigureException;
 import stormsight.session.ExampleResult;
 import stormsight.session.ModelDirectory;
 import stormsight.session.ResultLog;

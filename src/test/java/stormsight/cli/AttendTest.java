@@ -18,7 +18,7 @@ import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import stormsight.figure.Npy;
+import stormsight.report.Npy;
 import stormsight.session.EmbeddedModel;
 import stormsight.session.ModelDirectory;
 import tools.jackson.databind.JsonNode;

@@ -1,4 +1,4 @@
-package stormsight.figure;
+package stormsight.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;

@@ -1,4 +1,4 @@
-package stormsight.figure;
+package stormsight.report;
 
 import java.awt.Color;
 import java.awt.image.BufferedImage;

@@ -1,4 +1,4 @@
-package stormsight.figure;
+package stormsight.report;
 
 import java.nio.file.Path;
 import java.util.Arrays;

@@ -1,4 +1,4 @@
-package stormsight.figure;
+package stormsight.report;
 
 import java.awt.Font;
 import java.awt.font.FontRenderContext;

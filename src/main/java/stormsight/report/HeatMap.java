@@ -1,4 +1,4 @@
-package stormsight.figure;
+package stormsight.report;
 
 /**
  * A map of numbers over an image, such as one number a patch.

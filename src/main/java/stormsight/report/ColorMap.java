@@ -1,4 +1,4 @@
-package stormsight.figure;
+package stormsight.report;
 
 /** Colours for numbers from 0 to 1. */
 public enum ColorMap {

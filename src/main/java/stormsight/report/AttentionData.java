@@ -1,4 +1,4 @@
-package stormsight.figure;
+package stormsight.report;
 
 import java.util.List;
 import java.util.Optional;
