@@ -11,19 +11,15 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Random;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.Mutator;
 import stormsight.program.DType;
 import stormsight.program.Shape;
 
 /** Broken files end in a {@link CheckpointException}, whatever is broken about them, at once and without taking much memory. */
-@Timeout(value = 60, unit = TimeUnit.SECONDS, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class CheckpointFuzzTest {
     private static final int CASES = 3000;
 
@@ -33,14 +29,6 @@ class CheckpointFuzzTest {
     private static final long MILLISECONDS_LIMIT = 5000;
 
     private static final ThreadMXBean THREAD = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-
-    private static final List<String> HOSTILE = List.of(
-            "-1", "-0", "0", "1", "1.5", "1e3", "1e999999999", "2147483647", "2147483648", "4294967296", "9223372036854775807",
-            "9223372036854775808", "18446744073709551615", "18446744073709551616", "9".repeat(300), "9".repeat(5000), "null", "true", "NaN",
-            "Infinity", "\"\"", "\"\\u0000\"", "\"\\ud800\"", "\"../x\"", "{}", "[]", "[[]]", "[0,0]", "[0,9223372036854775807]",
-            "[9223372036854775807,9223372036854775807]", "[-1,-1]", "[2147483647,2147483647,4]", "[0,2147483648]",
-            "[".repeat(1000) + "]".repeat(1000), "[".repeat(50_000), "{\"a\":".repeat(1000), "\"" + "x".repeat(20_000) + "\"",
-            "{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}");
 
     @TempDir
     Path directory;
@@ -56,19 +44,18 @@ class CheckpointFuzzTest {
         String header = new String(original, 8, headerBytes, StandardCharsets.UTF_8);
         byte[] data = Arrays.copyOfRange(original, 8 + headerBytes, original.length);
         touch(Checkpoint.open(directory));
-        Random random = new Random(1);
-        for (int i = 0; i < CASES; i++) {
-            byte[] mutated = switch (i % 4) {
-                case 0 -> flipped(original, 8 + headerBytes, random);
-                case 1 -> Arrays.copyOf(original, random.nextInt(original.length + 40));
-                case 2 -> withLength(original, random);
-                default -> concatenated(mutatedJson(header, random), data);
+        int cases = Mutator.fuzz(1_000_000, CASES, mutator -> {
+            byte[] mutated = switch (mutator.random().nextInt(4)) {
+                case 0 -> mutator.flipped(original, 8 + headerBytes);
+                case 1 -> mutator.cut(original);
+                case 2 -> withLength(original, mutator);
+                default -> concatenated(mutator.json(header), data);
             };
             replace(file, mutated);
-            check("case " + i, mutated.length, () -> touch(Checkpoint.open(directory)));
-        }
-        assertTrue(refused > CASES / 2, refused + " refused");
-        assertTrue(refused < CASES, "no mutation is harmless");
+            check(mutated.length, () -> touch(Checkpoint.open(directory)));
+        });
+        assertTrue(refused > cases / 2, refused + " refused");
+        assertTrue(refused < cases, "no mutation is harmless");
     }
 
     @Test
@@ -78,18 +65,17 @@ class CheckpointFuzzTest {
         byte[] original = Files.readAllBytes(index);
         String json = new String(original, StandardCharsets.UTF_8);
         touch(Checkpoint.open(directory));
-        Random random = new Random(2);
-        for (int i = 0; i < CASES; i++) {
-            byte[] mutated = switch (i % 3) {
-                case 0 -> flipped(original, original.length, random);
-                case 1 -> Arrays.copyOf(original, random.nextInt(original.length + 1));
-                default -> mutatedJson(json, random).getBytes(StandardCharsets.UTF_8);
+        int cases = Mutator.fuzz(2_000_000, CASES, mutator -> {
+            byte[] mutated = switch (mutator.random().nextInt(3)) {
+                case 0 -> mutator.flipped(original, original.length);
+                case 1 -> mutator.cut(original);
+                default -> mutator.json(json).getBytes(StandardCharsets.UTF_8);
             };
             replace(index, mutated);
-            check("case " + i, mutated.length, () -> touch(Checkpoint.open(directory)));
-        }
-        assertTrue(refused > CASES / 2, refused + " refused");
-        assertTrue(refused < CASES, "no mutation is harmless");
+            check(mutated.length, () -> touch(Checkpoint.open(directory)));
+        });
+        assertTrue(refused > cases / 2, refused + " refused");
+        assertTrue(refused < cases, "no mutation is harmless");
     }
 
     @Test
@@ -99,18 +85,17 @@ class CheckpointFuzzTest {
         byte[] original = json.getBytes(StandardCharsets.UTF_8);
         Files.write(file, original);
         touch(ConfigFile.read(file));
-        Random random = new Random(3);
-        for (int i = 0; i < CASES; i++) {
-            byte[] mutated = switch (i % 3) {
-                case 0 -> flipped(original, original.length, random);
-                case 1 -> Arrays.copyOf(original, random.nextInt(original.length + 1));
-                default -> mutatedJson(json, random).getBytes(StandardCharsets.UTF_8);
+        int cases = Mutator.fuzz(3_000_000, CASES, mutator -> {
+            byte[] mutated = switch (mutator.random().nextInt(3)) {
+                case 0 -> mutator.flipped(original, original.length);
+                case 1 -> mutator.cut(original);
+                default -> mutator.json(json).getBytes(StandardCharsets.UTF_8);
             };
             replace(file, mutated);
-            check("case " + i, mutated.length, () -> touch(ConfigFile.read(file)));
-        }
-        assertTrue(refused > CASES / 2, refused + " refused");
-        assertTrue(refused < CASES, "no mutation is harmless");
+            check(mutated.length, () -> touch(ConfigFile.read(file)));
+        });
+        assertTrue(refused > cases / 2, refused + " refused");
+        assertTrue(refused < cases, "no mutation is harmless");
     }
 
     private static List<SafetensorsWriter.Entry> tensors() {
@@ -125,7 +110,7 @@ class CheckpointFuzzTest {
                 new SafetensorsWriter.Entry("empty", DType.U8, Shape.of(0, 3)));
     }
 
-    private void check(String name, long fileBytes, Runnable open) {
+    private void check(long fileBytes, Runnable open) {
         long allocated = THREAD.getCurrentThreadAllocatedBytes();
         long start = System.nanoTime();
         try {
@@ -135,13 +120,11 @@ class CheckpointFuzzTest {
             assertTrue(e.getMessage().startsWith(directory.toString()), e.getMessage());
             assertFalse(e.getMessage().contains("\n"), e.getMessage());
             assertTrue(e.getMessage().length() < 2000, e.getMessage());
-        } catch (RuntimeException e) {
-            throw new AssertionError(name, e);
         }
         long milliseconds = (System.nanoTime() - start) / 1_000_000;
-        assertTrue(milliseconds < MILLISECONDS_LIMIT, name + " took " + milliseconds + " ms");
+        assertTrue(milliseconds < MILLISECONDS_LIMIT, "it took " + milliseconds + " ms");
         allocated = THREAD.getCurrentThreadAllocatedBytes() - allocated;
-        assertTrue(allocated < ALLOCATION_LIMIT + fileBytes, name + " allocated " + allocated + " bytes for a file of " + fileBytes);
+        assertTrue(allocated < ALLOCATION_LIMIT + fileBytes, "it allocated " + allocated + " bytes for a file of " + fileBytes);
     }
 
     /** Reads every byte that a checkpoint that opened says it has. */
@@ -169,25 +152,9 @@ class CheckpointFuzzTest {
         Files.write(file, bytes);
     }
 
-    private static byte[] flipped(byte[] original, int limit, Random random) {
+    private static byte[] withLength(byte[] original, Mutator mutator) {
         byte[] mutated = original.clone();
-        for (int flips = 1 + random.nextInt(3); flips > 0; flips--) {
-            mutated[random.nextInt(limit)] ^= (byte) (1 << random.nextInt(8));
-        }
-        return mutated;
-    }
-
-    private static byte[] withLength(byte[] original, Random random) {
-        long length = switch (random.nextInt(6)) {
-            case 0 -> random.nextLong();
-            case 1 -> random.nextInt(original.length);
-            case 2 -> original.length - 8 - random.nextInt(4);
-            case 3 -> 100_000_000 + random.nextInt(2);
-            case 4 -> Long.MAX_VALUE - random.nextInt(16);
-            default -> 1L << random.nextInt(64);
-        };
-        byte[] mutated = original.clone();
-        ByteBuffer.wrap(mutated).order(ByteOrder.LITTLE_ENDIAN).putLong(length);
+        ByteBuffer.wrap(mutated).order(ByteOrder.LITTLE_ENDIAN).putLong(mutator.hostileNumber(original.length));
         return mutated;
     }
 
@@ -199,29 +166,5 @@ class CheckpointFuzzTest {
                 .put(text)
                 .put(data)
                 .array();
-    }
-
-    /** Replaces, removes, repeats or swaps pieces between the structural characters of a JSON text. */
-    private static String mutatedJson(String json, Random random) {
-        List<String> pieces = new ArrayList<>(Arrays.asList(json.split("(?<=[{}\\[\\]:,])|(?=[{}\\[\\]:,])")));
-        for (int edits = 1 + random.nextInt(2); edits > 0; edits--) {
-            int at = random.nextInt(pieces.size());
-            switch (random.nextInt(6)) {
-                case 0 -> pieces.remove(at);
-                case 1 -> pieces.add(at, pieces.get(at));
-                case 2 -> pieces.set(at, pieces.get(random.nextInt(pieces.size())));
-                case 3 -> pieces.add(at, HOSTILE.get(random.nextInt(HOSTILE.size())));
-                default -> {
-                    // Only what stands between structural characters, so that the text stays JSON more often.
-                    for (int i = at; i < pieces.size(); i++) {
-                        if (!"{}[]:,".contains(pieces.get(i).strip())) {
-                            pieces.set(i, HOSTILE.get(random.nextInt(HOSTILE.size())));
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        return String.join("", pieces);
     }
 }
