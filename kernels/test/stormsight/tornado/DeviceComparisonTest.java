@@ -14,9 +14,9 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.image.ImageDecoder;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
-import stormsight.session.BackendComparison;
-import stormsight.session.ModelDirectory;
+import stormsight.verify.BackendComparison;
 
 /** Every device agrees with the CPU backend stage by stage, and a weight that is changed on one side is found. */
 class DeviceComparisonTest {

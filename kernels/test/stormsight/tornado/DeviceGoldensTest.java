@@ -9,7 +9,7 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 import stormsight.Goldens;
 import stormsight.backend.Backend;
-import stormsight.session.GoldenCheck;
+import stormsight.verify.GoldenCheck;
 
 /** Whole models, with all probes, against what transformers computed. */
 class DeviceGoldensTest {

@@ -13,12 +13,12 @@ import org.junit.jupiter.api.TestFactory;
 import stormsight.Goldens;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
+import stormsight.bench.Roofline;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Segment;
-import stormsight.session.ModelDirectory;
-import stormsight.session.Roofline;
 
 /** What the profiler says of a model's run, operation by operation. */
 class DeviceProfileTest {

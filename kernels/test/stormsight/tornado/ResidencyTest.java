@@ -26,6 +26,7 @@ import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.HostTensor;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.program.DType;
 import stormsight.program.Op;
@@ -34,7 +35,6 @@ import stormsight.program.Segment;
 import stormsight.program.Shape;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
-import stormsight.session.ModelDirectory;
 
 /** What stays on a device stays what it was: over requests, programs, and the arrays of a split stack. */
 class ResidencyTest {

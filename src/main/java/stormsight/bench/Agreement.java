@@ -14,7 +14,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import stormsight.session.EmbeddedModel;
+import stormsight.model.EmbeddedModel;
 
 /**
  * How close a configuration's answers are to the baseline's. Fixed questions about the example images are answered greedily by the baseline; others are

@@ -9,7 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import stormsight.backend.StartUp;
-import stormsight.session.ModelDirectory;
+import stormsight.model.ModelDirectory;
 
 /** Times the parts of answers, in processes of their own: one for all that is measured warm, and one for each cold start. */
 public final class Benchmark {

@@ -11,7 +11,7 @@ import stormsight.model.PaliGemma;
 import stormsight.program.Program;
 import stormsight.program.Segment;
 import stormsight.program.Step;
-import stormsight.session.BackendComparison;
+import stormsight.verify.BackendComparison;
 
 /** Compares what a trial computes with what it should, before it is timed. */
 final class Check implements AutoCloseable {

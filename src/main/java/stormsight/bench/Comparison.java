@@ -13,7 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
-import stormsight.session.ModelDirectory;
+import stormsight.model.ModelDirectory;
 
 /**
  * Configurations side by side: speed ratios from interleaved repetitions, and how far they agree.

@@ -9,9 +9,9 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.image.Resampling;
+import stormsight.model.EmbeddedModel;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
-import stormsight.session.EmbeddedModel;
-import stormsight.session.ModelDirectory;
 
 /**
  * A model and where it runs.

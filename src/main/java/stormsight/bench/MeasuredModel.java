@@ -12,8 +12,10 @@ import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.backend.StartUp;
+import stormsight.generate.Session;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.model.PaliGemmaConfig;
 import stormsight.program.DType;
@@ -22,8 +24,6 @@ import stormsight.program.Program;
 import stormsight.program.Segment;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
-import stormsight.session.ModelDirectory;
-import stormsight.session.Session;
 
 /**
  * A model on a backend whose parts run one at a time and are timed from outside the backend: until the result is where the host can read it.
@@ -72,7 +72,7 @@ final class MeasuredModel implements AutoCloseable {
      * Opens the model and prepares its programs.
      *
      * @param limits longest prompt and answer of the trials to come
-     * @throws stormsight.session.LimitException if they pass the positions that the model knows
+     * @throws stormsight.generate.LimitException if they pass the positions that the model knows
      * @throws stormsight.checkpoint.CheckpointException if the model cannot be read
      * @throws BackendException if the backend is not there or cannot hold the model
      */

@@ -17,19 +17,19 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
-import stormsight.report.ReportData;
+import stormsight.generate.ModelRun;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
-import stormsight.session.AttentionMap;
-import stormsight.session.AttentionMaps;
-import stormsight.session.AttentionReading;
-import stormsight.session.AttentionReading.Direction;
-import stormsight.session.AttentionRequest;
-import stormsight.session.AttentionRequest.Kind;
-import stormsight.session.ModelDirectory;
-import stormsight.session.ModelRun;
-import stormsight.session.Word;
+import stormsight.probe.AttentionMap;
+import stormsight.probe.AttentionMaps;
+import stormsight.probe.AttentionReading.Direction;
+import stormsight.probe.AttentionReading;
+import stormsight.probe.AttentionRequest.Kind;
+import stormsight.probe.AttentionRequest;
+import stormsight.probe.Word;
+import stormsight.report.ReportData;
 import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -246,7 +246,7 @@ final class Attend implements Runnable {
             for (int p = 0; p < texts.size(); p++) {
                 List<Integer> ids = run.answer(asked.get(p), maxTokens);
                 String answer = run.directory().tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray(), true);
-                AttentionReading reading = maps.decoder(asked.get(p), ids);
+                AttentionReading reading = maps.decoder(run.directory().tokenizer(), asked.get(p), ids);
                 String folder = several ? imageFolder + "prompt" + (p + 1) + "/" : "";
                 Map<String, Object> entry = new LinkedHashMap<>();
                 entry.put("image", images.get(i).toString());

@@ -12,15 +12,15 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import stormsight.image.RgbImage;
+import stormsight.probe.AttentionReading.Direction;
+import stormsight.probe.AttentionReading;
+import stormsight.probe.Word;
 import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
 import stormsight.report.ReportData;
-import stormsight.image.RgbImage;
-import stormsight.session.AttentionReading;
-import stormsight.session.AttentionReading.Direction;
-import stormsight.session.PromptComparison;
-import stormsight.session.PromptComparison.Change;
-import stormsight.session.Word;
+import stormsight.study.PromptComparison.Change;
+import stormsight.study.PromptComparison;
 
 /** Several images and prompts beside each other: pictures, and tables of how the words' maps changed. */
 final class AttendComparison {

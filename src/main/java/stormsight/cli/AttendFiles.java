@@ -9,16 +9,16 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.IntStream;
+import stormsight.image.RgbImage;
+import stormsight.probe.AttentionMap;
+import stormsight.probe.AttentionReading.Direction;
+import stormsight.probe.AttentionReading;
+import stormsight.probe.Word;
 import stormsight.report.FigureException;
 import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
 import stormsight.report.Npy;
 import stormsight.report.OutputFile;
-import stormsight.image.RgbImage;
-import stormsight.session.AttentionMap;
-import stormsight.session.AttentionReading;
-import stormsight.session.AttentionReading.Direction;
-import stormsight.session.Word;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Files of attention: numbers first, then their pictures. Each is whole or not there. */

@@ -4,14 +4,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import stormsight.report.AttentionData;
-import stormsight.report.AttentionData.Direction;
-import stormsight.report.ReportData;
-import stormsight.report.ReportData.Fact;
 import stormsight.image.RgbImage;
-import stormsight.session.AttentionMap;
-import stormsight.session.AttentionReading;
-import stormsight.session.Word;
+import stormsight.probe.AttentionMap;
+import stormsight.probe.AttentionReading;
+import stormsight.probe.Word;
+import stormsight.report.AttentionData.Direction;
+import stormsight.report.AttentionData;
+import stormsight.report.ReportData.Fact;
+import stormsight.report.ReportData;
 
 /** Collects what attend found for a report. */
 final class AttentionReport {

@@ -9,14 +9,14 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
+import stormsight.generate.Answer;
+import stormsight.generate.AnswerListener;
+import stormsight.generate.Request;
+import stormsight.generate.Session;
+import stormsight.model.EmbeddedModel;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.program.Sampling;
-import stormsight.session.Answer;
-import stormsight.session.AnswerListener;
-import stormsight.session.EmbeddedModel;
-import stormsight.session.ModelDirectory;
-import stormsight.session.Request;
-import stormsight.session.Session;
 
 /** Asks the embedded model everything that it can do. */
 @Command(name = "demo", description = "Asks the embedded model questions of every task about the example images.")

@@ -13,13 +13,13 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.zip.CRC32;
 import picocli.CommandLine.Option;
-import stormsight.report.ReportData.Fact;
+import stormsight.image.Box;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
-import stormsight.session.Box;
-import stormsight.session.Example;
-import stormsight.session.ModelDirectory;
+import stormsight.report.ReportData.Fact;
+import stormsight.study.Example;
 import stormsight.tokenizer.PaliGemmaPrompt;
 
 /** Options that choose what an experiment asks: one prompt about one image, or every question of a data set. */

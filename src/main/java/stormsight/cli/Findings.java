@@ -5,11 +5,11 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import stormsight.analysis.MeanBand;
 import stormsight.report.Curve;
-import stormsight.report.ReportData;
 import stormsight.report.ReportData.Fact;
-import stormsight.session.ExampleResult;
+import stormsight.report.ReportData;
+import stormsight.study.ExampleResult;
+import stormsight.study.MeanBand;
 
 /**
  * What an experiment found, in the forms in which it is told.

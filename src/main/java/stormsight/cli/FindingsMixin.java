@@ -11,11 +11,11 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import stormsight.analysis.MeanBand;
 import stormsight.report.CurveFigure;
 import stormsight.report.OutputFile;
 import stormsight.report.ReportData.Fact;
-import stormsight.session.ExampleResult;
+import stormsight.study.ExampleResult;
+import stormsight.study.MeanBand;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Options that say where the findings of an experiment go. */

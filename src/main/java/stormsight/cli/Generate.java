@@ -21,14 +21,14 @@ import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.StartUp;
+import stormsight.generate.Answer;
+import stormsight.generate.Request;
+import stormsight.generate.Session;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.program.Sampling;
-import stormsight.session.Answer;
-import stormsight.session.ModelDirectory;
-import stormsight.session.Request;
-import stormsight.session.Session;
 import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.json.JsonMapper;
 

@@ -1,5 +1,6 @@
 package stormsight.cli;
 
+import com.sun.management.OperatingSystemMXBean;
 import java.io.PrintWriter;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
@@ -10,22 +11,21 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
-import com.sun.management.OperatingSystemMXBean;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import stormsight.checkpoint.Checkpoint;
+import stormsight.generate.LimitException;
 import stormsight.model.GemmaConfig;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.model.PaliGemmaConfig;
 import stormsight.model.SiglipConfig;
 import stormsight.model.WeightSpec;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
-import stormsight.session.LimitException;
-import stormsight.session.ModelDirectory;
 
 /** Shows what a checkpoint is and what running it takes. */
 @Command(name = "inspect", description = "Shows what a checkpoint is, what running it takes and whether it fits this machine.")

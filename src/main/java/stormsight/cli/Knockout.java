@@ -15,20 +15,20 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import stormsight.analysis.Edge;
-import stormsight.analysis.Flow;
-import stormsight.analysis.FlowGroup;
-import stormsight.analysis.LayerWindow;
-import stormsight.analysis.MeanBand;
-import stormsight.analysis.TokenLayout;
 import stormsight.backend.Backend;
+import stormsight.image.Box;
+import stormsight.model.ModelDirectory;
+import stormsight.probe.Edge;
+import stormsight.probe.Flow;
+import stormsight.probe.FlowGroup;
+import stormsight.probe.LayerWindow;
+import stormsight.probe.TokenLayout;
 import stormsight.report.Curve;
-import stormsight.report.ReportData;
 import stormsight.report.ReportData.Fact;
-import stormsight.session.Box;
-import stormsight.session.KnockoutResult;
-import stormsight.session.KnockoutSession;
-import stormsight.session.ModelDirectory;
+import stormsight.report.ReportData;
+import stormsight.study.KnockoutResult;
+import stormsight.study.KnockoutSession;
+import stormsight.study.MeanBand;
 
 /** Takes flows of information away and measures what that does to an answer. */
 @Command(name = "knockout", description = {

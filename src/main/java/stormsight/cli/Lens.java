@@ -15,14 +15,14 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import stormsight.analysis.MeanBand;
 import stormsight.backend.Backend;
+import stormsight.model.ModelDirectory;
 import stormsight.report.Curve;
-import stormsight.report.ReportData;
 import stormsight.report.ReportData.Fact;
-import stormsight.session.LensResult;
-import stormsight.session.LensSession;
-import stormsight.session.ModelDirectory;
+import stormsight.report.ReportData;
+import stormsight.study.LensResult;
+import stormsight.study.LensSession;
+import stormsight.study.MeanBand;
 
 /** Reads the answer's probability after every layer. */
 @Command(name = "lens", description = {

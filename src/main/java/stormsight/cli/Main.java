@@ -8,20 +8,20 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
 import picocli.AutoComplete;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine;
 import stormsight.backend.BackendException;
 import stormsight.bench.CheckFailedException;
 import stormsight.bench.MeasuringException;
 import stormsight.checkpoint.CheckpointException;
-import stormsight.report.FigureException;
+import stormsight.generate.LimitException;
 import stormsight.image.ImageException;
-import stormsight.session.LimitException;
+import stormsight.report.FigureException;
 
 /** The command line. Exceptions become one line and an exit code here and nowhere else. */
 @Command(name = "stormsight", mixinStandardHelpOptions = true, scope = ScopeType.INHERIT, versionProvider = Version.class,

@@ -5,9 +5,9 @@ import java.util.Locale;
 import java.util.Optional;
 import picocli.CommandLine.Option;
 import stormsight.image.Resampling;
+import stormsight.model.EmbeddedModel;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
-import stormsight.session.EmbeddedModel;
-import stormsight.session.ModelDirectory;
 
 /** Options that choose a model and what it follows where references disagree. */
 final class ModelMixin {

@@ -6,9 +6,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import stormsight.backend.DeviceInfo;
-import stormsight.report.ReportData;
 import stormsight.report.ReportData.Fact;
-import stormsight.session.ExampleResult;
+import stormsight.report.ReportData;
+import stormsight.study.ExampleResult;
 
 /**
  * What became of the examples of an experiment.

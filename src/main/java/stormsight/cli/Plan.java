@@ -10,12 +10,12 @@ import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.OpCost;
 import stormsight.backend.PlannedLaunch;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
-import stormsight.session.ModelDirectory;
 
 /** Prints what a backend makes of a model's programs. */
 @Command(name = "plan", description = {

@@ -23,12 +23,12 @@ import stormsight.backend.OpName;
 import stormsight.bench.Machine;
 import stormsight.bench.OpRow;
 import stormsight.bench.ResultFile;
-import stormsight.report.RooflineFigure;
+import stormsight.bench.Roofline;
+import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.model.WeightSpec;
 import stormsight.program.Op;
-import stormsight.session.ModelDirectory;
-import stormsight.session.Roofline;
+import stormsight.report.RooflineFigure;
 
 /** Shows how close each operation of a model comes to what its device can do. */
 @Command(name = "roofline", description =

@@ -9,10 +9,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 import stormsight.backend.Backend;
+import stormsight.model.ModelDirectory;
 import stormsight.report.FigureException;
-import stormsight.session.ExampleResult;
-import stormsight.session.ModelDirectory;
-import stormsight.session.ResultLog;
+import stormsight.study.ExampleResult;
+import stormsight.study.ResultLog;
 
 /**
  * An experiment over examples, one result each, which goes on where it was stopped if its results are kept in a folder.

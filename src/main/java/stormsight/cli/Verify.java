@@ -15,9 +15,9 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
-import stormsight.session.BackendComparison;
-import stormsight.session.GoldenCheck;
-import stormsight.session.ModelDirectory;
+import stormsight.model.ModelDirectory;
+import stormsight.verify.BackendComparison;
+import stormsight.verify.GoldenCheck;
 
 /** Compares a backend with recorded values, or with another backend. */
 @Command(name = "verify", description = {

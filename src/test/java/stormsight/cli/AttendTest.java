@@ -18,9 +18,9 @@ import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.model.EmbeddedModel;
+import stormsight.model.ModelDirectory;
 import stormsight.report.Npy;
-import stormsight.session.EmbeddedModel;
-import stormsight.session.ModelDirectory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 

@@ -1,0 +1,36 @@
+package stormsight.generate;
+
+import java.util.List;
+
+/**
+ * What a model answered.
+ *
+ * @param text without special tokens; {@code <loc>} and {@code <seg>} tokens stay
+ * @param tokens all that were drawn, the one that ended the answer included
+ * @param promptTokens image tokens included
+ */
+public record Answer(String text, List<Token> tokens, Stop stop, int promptTokens, Timings timings) {
+    /** @param logProbability natural logarithm of the token's probability under softmax(logits), whatever the sampling */
+    public record Token(int id, String text, double logProbability) {}
+
+    public enum Stop {
+        /** The model ended its answer. */
+        END,
+        /** As many tokens as were asked for. */
+        LENGTH
+    }
+
+    /**
+     * How long the parts took, in nanoseconds.
+     *
+     * @param image resize and patches
+     * @param prefill until the first token was known
+     * @param decode all tokens after the first
+     * @param firstToken from the call until the first token was known
+     */
+    public record Timings(long image, long encode, long prefill, long firstToken, long decode) {}
+
+    public Answer {
+        tokens = List.copyOf(tokens);
+    }
+}

@@ -1,0 +1,83 @@
+package stormsight.model;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import stormsight.image.ImageDecoder;
+import stormsight.image.Resampling;
+import stormsight.image.RgbImage;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** The small checkpoint in the box, and images to ask it about. */
+public final class EmbeddedModel {
+    /** What users read in place of a directory. */
+    public static final String NAME = "shapes (embedded)";
+
+    private static final String MODEL = "/models/shapes/";
+    private static final List<String> FILES = List.of("config.json", "generation_config.json", "model.safetensors",
+            "preprocessor_config.json", "tokenizer.json");
+    private static final String EXAMPLES = "/examples/";
+
+    private EmbeddedModel() {}
+
+    /**
+     * A question about an example image.
+     *
+     * @param task caption, color, shape, count, existence, relation or detect
+     * @param expected the right answer
+     */
+    public record Example(String image, String task, String prompt, String expected) {
+        /** The image of the question. */
+        public RgbImage decode() {
+            try (InputStream in = resource(EXAMPLES + image)) {
+                return new ImageDecoder().decode(in, image);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /** Opens the checkpoint. Mapping needs files, so it is unpacked into a temporary directory that is deleted when the process ends. */
+    public static ModelDirectory open(Optional<Resampling> resize) {
+        try {
+            Path directory = Files.createTempDirectory("stormsight-");
+            directory.toFile().deleteOnExit();
+            for (String name : FILES) {
+                Path file = directory.resolve(name);
+                file.toFile().deleteOnExit();
+                try (InputStream in = resource(MODEL + name)) {
+                    Files.copy(in, file);
+                }
+            }
+            return ModelDirectory.open(directory, resize);
+        } catch (IOException e) {
+            throw new UncheckedIOException("the embedded model cannot be unpacked: " + e.getMessage(), e);
+        }
+    }
+
+    /** One question of each task about the example images. */
+    public static List<Example> examples() {
+        try (InputStream in = resource(EXAMPLES + "answers.json")) {
+            JsonNode scenes = JsonMapper.shared().readTree(in).get("scenes");
+            return scenes.valueStream()
+                    .flatMap(scene -> scene.get("questions").valueStream().map(question -> new Example(scene.get("image").asString(),
+                            question.get("task").asString(), question.get("prompt").asString(), question.get("expected").asString())))
+                    .toList();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static InputStream resource(String name) {
+        InputStream in = EmbeddedModel.class.getResourceAsStream(name);
+        if (in == null) {
+            throw new IllegalStateException("the build left out " + name);
+        }
+        return in;
+    }
+}

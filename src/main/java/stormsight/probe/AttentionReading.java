@@ -1,0 +1,86 @@
+package stormsight.probe;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What the decoder attended to while it answered a prompt.
+ *
+ * @param words of prompt and answer; maps of the image's attention end with the prompt
+ * @param layers that were looked at
+ * @param side patches in a row and in a column of the image
+ * @param maps in the order in which they are shown
+ */
+public record AttentionReading(List<Word> words, List<Integer> layers, int side, List<AttentionMap> maps) {
+    /** Which way attention between words and image is read. */
+    public enum Direction {
+        /** What a word reads of the image. */
+        WORD_TO_IMAGE(AttentionMap.WORD_TO_IMAGE_SUM),
+        /** What the image reads of a word. */
+        IMAGE_TO_WORD(AttentionMap.IMAGE_TO_WORD_SUM);
+
+        private final String map;
+
+        Direction(String map) {
+            this.map = map;
+        }
+    }
+
+    /** A patch, counted from the upper left. */
+    public record Patch(int row, int column) {}
+
+    public AttentionReading {
+        words = List.copyOf(words);
+        layers = List.copyOf(layers);
+        maps = List.copyOf(maps);
+    }
+
+    public Optional<AttentionMap> map(String name) {
+        return maps.stream().filter(map -> map.name().equals(name)).findFirst();
+    }
+
+    /** Words that have a map in that direction: none, those of the prompt, or all. */
+    public List<Word> words(Direction direction) {
+        return words.subList(0, map(direction.map).map(map -> map.axes().getFirst().size()).orElse(0));
+    }
+
+    /**
+     * A word as a map is titled: generated ones with a plus, and what a word reads with the word that the answer went on with. That one was chosen
+     * by what its predecessor read.
+     */
+    public String label(Direction direction, Word word) {
+        String label = word.generated() ? "+ " + word.text() : word.text();
+        int next = word.index() + 1;
+        boolean chose = direction == Direction.WORD_TO_IMAGE && next < words.size() && words.get(next).generated();
+        return chose ? label + " \u2192 " + words.get(next).text() : label;
+    }
+
+    /** The map of a word, summed over the layers, [side, side]. */
+    public float[] map(Direction direction, Word word) {
+        return map(direction.map).orElseThrow(() -> new IllegalArgumentException(direction + " was not asked for")).at(word.index());
+    }
+
+    /**
+     * How much attention goes between a word and the image, as a mean over the layers. {@code WORD_TO_IMAGE}: the share of the word's attention
+     * that is on the image. {@code IMAGE_TO_WORD}: the share of a patch's attention that is on the word, as a mean over the patches.
+     */
+    public double share(Direction direction, Word word) {
+        double sum = 0;
+        for (float value : map(direction, word)) {
+            sum += value;
+        }
+        return sum / layers.size() / (direction == Direction.IMAGE_TO_WORD ? side * side : 1);
+    }
+
+    /** Where the map of a word is largest; the first such place. */
+    public Patch peak(Direction direction, Word word) {
+        float[] map = map(direction, word);
+        int peak = 0;
+        for (int i = 1; i < map.length; i++) {
+            if (map[i] > map[peak]) {
+                peak = i;
+            }
+        }
+        return new Patch(peak / side, peak % side);
+    }
+}

@@ -1,0 +1,210 @@
+package stormsight.probe;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.BiFunction;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Shape;
+import stormsight.program.Tensor;
+
+/**
+ * Rewrites that add probes to a program. An ordinary program contains none of them; a probed one is prepared separately. Probes compose: each takes a
+ * program and gives one.
+ */
+public final class Probes {
+    private Probes() {}
+
+    /**
+     * A program with one more output.
+     *
+     * @param output written by a run of the program
+     */
+    public record Probed(Program program, Tensor output) {}
+
+    /**
+     * A program whose attention takes edges away.
+     *
+     * @param blocked input [tokens, tokens] U8: not 0 where a query (row) must not see a key (column)
+     * @param flags input [layers, query heads] I32: not 0 in the layers and heads where that holds
+     */
+    public record Knockout(Program program, Tensor blocked, Tensor flags) {}
+
+    /**
+     * Keeps what an operation of a segment leaves in a tensor, in every layer.
+     *
+     * @param result tensor that the segment writes; its value after the last operation that writes it is kept
+     */
+    public static Probed copy(Program program, String segment, Tensor result, String name) {
+        Tensor output = result.as(name, Tensor.Kind.OUTPUT, stack(program, segment));
+        return new Probed(inSegment(program, segment, ops -> {
+            int last = -1;
+            for (int i = 0; i < ops.size(); i++) {
+                if (ops.get(i).writes().contains(result)) {
+                    last = i;
+                }
+            }
+            if (last < 0) {
+                throw new IllegalArgumentException(segment + " does not write " + result.name());
+            }
+            List<Op> rewritten = new ArrayList<>(ops);
+            rewritten.add(last + 1, new Op.Copy(result, output));
+            return rewritten;
+        }), output);
+    }
+
+    /**
+     * Keeps all attention weights of every layer of a segment, [layers x query heads, rows, keys].
+     *
+     * @param keys capacity of the output's last dimension
+     */
+    public static Probed attentionWeights(Program program, String segment, int keys, String name) {
+        Op.Attention attention = attention(find(program, segment));
+        return attentionWeights(program, segment, new Op.Part(layers(program, segment), heads(program, segment), 0, 0), false, Op.Kept.EACH,
+                attention.q().rows(), keys, name);
+    }
+
+    /**
+     * Keeps a part of the attention weights, [layers x heads, rows, keys], with one in place of what is summed or averaged. Only the part is
+     * computed and kept.
+     *
+     * @param headMean whether the heads are averaged
+     * @param kept whether the layers are summed, or each kept
+     * @param rows how many of the run's rows at most, from {@code part.firstRow()} on
+     * @param keys how many keys at most, from {@code part.firstKey()} on
+     */
+    public static Probed attentionWeights(Program program, String segment, Op.Part part, boolean headMean, Op.Kept kept, int rows,
+            int keys, String name) {
+        int planes = (kept == Op.Kept.EACH ? part.layers().size() : 1) * (headMean ? 1 : part.heads().size());
+        Tensor output = output(name, planes, rows, keys);
+        return new Probed(afterAttention(program, segment, part,
+                attention -> List.of(new Op.AttentionWeights(attention, part, headMean, kept, output))), output);
+    }
+
+    /**
+     * Keeps for every row the largest weight that each chosen head gives to a key, [layers x heads, rows].
+     *
+     * @param rows how many of the run's rows at most, from {@code part.firstRow()} on
+     * @param keys how many keys are looked at, from {@code part.firstKey()} on
+     */
+    public static Probed attentionPeaks(Program program, String segment, Op.Part part, int rows, int keys, String name) {
+        Tensor output = output(name, part.layers().size() * part.heads().size(), rows);
+        return new Probed(afterAttention(program, segment, part, attention -> List.of(new Op.AttentionPeak(attention, part, keys, output))),
+                output);
+    }
+
+    /**
+     * Keeps for every row the largest weight of a key after averaging the chosen heads, [layers, rows] in each chosen layer, or [1, rows] of the
+     * sum over them. On the way stands one plane of [rows, keys] for all layers together.
+     *
+     * @param kept {@link Op.Kept#EACH} or {@link Op.Kept#SUM}
+     * @param keys of a run; each run must have as many
+     */
+    public static Probed headMeanPeaks(Program program, String segment, Op.Part part, Op.Kept kept, int keys, String name) {
+        int rows = attention(find(program, segment)).q().rows();
+        Tensor plane = new Tensor(name + ".plane", DType.F32, Shape.of(1, rows, keys), Tensor.Kind.ACTIVATION, 1);
+        Tensor output = output(name, kept == Op.Kept.EACH ? part.layers().size() : 1, rows);
+        if (kept == Op.Kept.EACH) {
+            return new Probed(afterAttention(program, segment, part, attention -> List.of(
+                    new Op.AttentionWeights(attention, part, true, Op.Kept.LAST, plane), new Op.RowMax(plane, part.layers(), output))), output);
+        }
+        Program summed = afterAttention(program, segment, part,
+                attention -> List.of(new Op.AttentionWeights(attention, part, true, Op.Kept.SUM, plane)));
+        Segment peak = Segment.once(name, List.of(new Op.RowMax(plane, List.of(0), output)));
+        return new Probed(summed.rewrite(each -> each.name().equals(segment) ? List.of(each, peak) : List.of(each)), output);
+    }
+
+    /**
+     * Attention knockout: chosen queries cannot read chosen keys in chosen layers and heads. Programs of one model may share the inputs.
+     *
+     * @param tokens size of the mask; edges of later tokens are never taken away
+     * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>
+     */
+    public static Knockout knockout(Program program, String segment, int tokens) {
+        Segment found = find(program, segment);
+        int heads = attention(found).heads().queryHeads();
+        Tensor blocked = new Tensor(segment + ".blocked", DType.U8, Shape.of(tokens, tokens), Tensor.Kind.INPUT, 1);
+        Tensor flags = new Tensor(segment + ".blocked_heads", DType.I32, Shape.of(found.firstLayer() + found.layers(), heads),
+                Tensor.Kind.INPUT, 1);
+        return new Knockout(inSegment(program, segment, ops -> ops.stream()
+                .<Op>map(op -> op instanceof Op.Attention attention
+                        ? new Op.BlockedAttention(attention, blocked, flags) : op)
+                .toList()), blocked, flags);
+    }
+
+    /**
+     * Reads the last row of the residual stream through the model's head after every layer of a segment.
+     *
+     * @param stream tensor that holds the residual stream at the end of a layer
+     * @param head operations that turn a state [1, hiddenSize] into logits [1, vocabulary]
+     * @param vocabulary columns of the output
+     */
+    public static Probed lens(Program program, String segment, Tensor stream, BiFunction<Tensor, Tensor, List<Op>> head,
+            int vocabulary, String name) {
+        Tensor state = Tensor.activation(name + ".state", 1, stream.columns());
+        Tensor output = new Tensor(name, DType.F32, Shape.of(1, vocabulary), Tensor.Kind.OUTPUT, stack(program, segment));
+        return new Probed(inSegment(program, segment, ops -> {
+            List<Op> rewritten = new ArrayList<>(ops);
+            rewritten.add(new Op.LastRow(stream, state));
+            rewritten.addAll(head.apply(state, output));
+            return rewritten;
+        }), output);
+    }
+
+    /** All layers that a program runs a segment for. */
+    public static List<Integer> layers(Program program, String segment) {
+        Segment found = find(program, segment);
+        return IntStream.range(found.firstLayer(), found.firstLayer() + found.layers()).boxed().toList();
+    }
+
+    /** All query heads of a segment's attention. */
+    public static List<Integer> heads(Program program, String segment) {
+        return IntStream.range(0, attention(find(program, segment)).heads().queryHeads()).boxed().toList();
+    }
+
+    private static Tensor output(String name, int... shape) {
+        return new Tensor(name, DType.F32, Shape.of(shape), Tensor.Kind.OUTPUT, 1);
+    }
+
+    private static Program afterAttention(Program program, String segment, Op.Part part, Function<Op.Attention, List<Op>> added) {
+        attention(find(program, segment));
+        if (!layers(program, segment).containsAll(part.layers())) {
+            throw new IllegalArgumentException(segment + " has layers " + layers(program, segment) + ", asked for " + part.layers());
+        }
+        return inSegment(program, segment, ops -> ops.stream()
+                .flatMap(op -> op instanceof Op.Attention attention
+                        ? Stream.concat(Stream.of(op), added.apply(attention).stream()) : Stream.of(op))
+                .toList());
+    }
+
+    private static Program inSegment(Program program, String segment, UnaryOperator<List<Op>> rewrite) {
+        find(program, segment);
+        return program.rewrite(each -> List.of(each.name().equals(segment) ? each.with(rewrite.apply(each.ops())) : each));
+    }
+
+    private static Segment find(Program program, String segment) {
+        return program.segments().stream()
+                .filter(each -> each.name().equals(segment))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(program.name() + " has no segment " + segment));
+    }
+
+    private static Op.Attention attention(Segment segment) {
+        return segment.ops().stream()
+                .filter(Op.Attention.class::isInstance)
+                .map(Op.Attention.class::cast)
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(segment.name() + " has no attention"));
+    }
+
+    private static int stack(Program program, String segment) {
+        Segment found = find(program, segment);
+        return found.firstLayer() + found.layers();
+    }
+}

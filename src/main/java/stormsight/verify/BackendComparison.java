@@ -1,0 +1,135 @@
+package stormsight.verify;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+import stormsight.backend.Backend;
+import stormsight.generate.ModelRun;
+import stormsight.image.RgbImage;
+import stormsight.model.ModelDirectory;
+import stormsight.model.PaliGemma;
+import stormsight.probe.StageProbes;
+import stormsight.program.Tensor;
+
+/**
+ * Compares two backends stage by stage on the same input, each stage with all its values: where a backend computes wrongly, the first stage
+ * that diverges says where to look. Both decode the tokens of the first one, so that one choice between near equals does
+ * not make all later logits differ.
+ */
+public final class BackendComparison {
+    /** F32 sums in another order, through all layers of a model, keep well below; a wrong kernel does not. */
+    private static final double MIN_COSINE = 0.99999;
+    /** Share of the stage's largest value. */
+    private static final double MAX_ERROR = 2e-3;
+
+    /**
+     * A stage of both backends.
+     *
+     * @param error largest absolute difference
+     * @param scale largest absolute value of the oracle
+     */
+    public record Stage(String name, double cosine, double error, double scale) {
+        /** False where a value is not a number, too. */
+        public boolean agrees() {
+            return cosine >= MIN_COSINE && error <= MAX_ERROR * scale;
+        }
+
+        /** Compares two values of the same length. */
+        public static Stage of(String name, float[] oracle, float[] subject) {
+            double product = 0;
+            double oracleSquares = 0;
+            double subjectSquares = 0;
+            double error = 0;
+            double scale = 0;
+            for (int i = 0; i < oracle.length; i++) {
+                product += (double) oracle[i] * subject[i];
+                oracleSquares += (double) oracle[i] * oracle[i];
+                subjectSquares += (double) subject[i] * subject[i];
+                error = Math.max(error, Math.abs((double) oracle[i] - subject[i]));
+                scale = Math.max(scale, Math.abs(oracle[i]));
+            }
+            boolean bothZero = oracleSquares == 0 && subjectSquares == 0;
+            return new Stage(name, bothZero ? 1 : product / Math.sqrt(oracleSquares * subjectSquares), error, scale);
+        }
+    }
+
+    /**
+     * One side: a backend, and the model that it runs.
+     *
+     * @param directory the same for both sides, unless a difference is to be found
+     */
+    public record Side(ModelDirectory directory, Backend backend) {}
+
+    /** What one side made. */
+    private record Values(List<String> names, List<float[]> values, List<Integer> tokens) {}
+
+    private BackendComparison() {}
+
+    /**
+     * Compares until the first stage that diverges.
+     *
+     * @param tokens how many tokens are decoded, at least 1
+     * @param listener hears each stage as it is compared
+     * @return the name of the stage that diverges, or empty if all agree
+     */
+    public static Optional<String> run(Side oracle, Side subject, PaliGemma.Options options, RgbImage image, String prompt, int tokens,
+            Consumer<Stage> listener) {
+        Values wanted = values(oracle, options, image, prompt, tokens, List.of());
+        Values found = values(subject, options, image, prompt, tokens, wanted.tokens());
+        for (int i = 0; i < wanted.names().size(); i++) {
+            Stage stage = Stage.of(wanted.names().get(i), wanted.values().get(i), found.values().get(i));
+            listener.accept(stage);
+            if (!stage.agrees()) {
+                return Optional.of(stage.name());
+            }
+        }
+        if (!wanted.tokens().equals(found.tokens())) {
+            return Optional.of("tokens: " + wanted.tokens() + " and " + found.tokens());
+        }
+        return Optional.empty();
+    }
+
+    /** @param forced tokens to decode; where it has none, the side's own */
+    private static Values values(Side side, PaliGemma.Options options, RgbImage image, String prompt, int tokens,
+            List<Integer> forced) {
+        ModelDirectory directory = side.directory();
+        int[] ids = directory.prompt(prompt).ids();
+        try (ModelRun run = ModelRun.open(directory, side.backend(), new PaliGemma.Limits(ids.length, tokens), options, model -> {
+            StageProbes probes = StageProbes.of(model);
+            return List.of(probes.encode(), probes.prefill(), model.decode());
+        })) {
+            PaliGemma model = run.model();
+            StageProbes probes = StageProbes.of(model);
+            Values made = new Values(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
+            run.encode(probes.encode(), image);
+            add(made, run, "patch embedding", probes.visionEmbeddings().output());
+            add(made, run, "vision layer", probes.visionLayers().output());
+            add(made, run, "vision norm", probes.visionPostLayernorm().output());
+            add(made, run, "projector", probes.projector().output());
+            run.prefill(probes.prefill(), ids);
+            add(made, run, "decoder embeddings", probes.embeddings().output());
+            add(made, run, "decoder layer", probes.decoderLayers().output());
+            add(made, run, "final norm", probes.finalNorm().output());
+            add(made, run, "logits", model.promptLogits());
+            made.tokens().add(run.token());
+            for (int t = 1; t < tokens; t++) {
+                int last = forced.isEmpty() ? made.tokens().getLast() : forced.get(t - 1);
+                run.decode(model.decode(), last, ids.length + t - 1, ids.length);
+                add(made, run, "logits of token " + (t + 1), model.nextLogits());
+                made.tokens().add(run.token());
+            }
+            return made;
+        }
+    }
+
+    private static void add(Values made, ModelRun run, String name, Tensor output) {
+        float[] all = run.read(output);
+        int size = all.length / output.layers();
+        for (int layer = 0; layer < output.layers(); layer++) {
+            made.names().add(output.layers() == 1 ? name : name + " " + layer);
+            made.values().add(Arrays.copyOfRange(all, layer * size, (layer + 1) * size));
+        }
+    }
+}

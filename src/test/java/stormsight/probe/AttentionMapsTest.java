@@ -1,0 +1,266 @@
+package stormsight.probe;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import stormsight.Goldens;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.generate.ModelRun;
+import stormsight.image.ImageDecoder;
+import stormsight.model.ModelDirectory;
+import stormsight.model.PaliGemma;
+import stormsight.model.PaliGemmaConfig;
+import stormsight.model.PaliGemmaPreset;
+import stormsight.probe.AttentionRequest.Heads;
+import stormsight.probe.AttentionRequest.Kind;
+import stormsight.program.DType;
+import stormsight.program.Program;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+import stormsight.tokenizer.PaliGemmaPrompt;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+class AttentionMapsTest {
+    /** What the project promises of attention rows; sums over layers add up the errors of each. */
+    private static final float TOLERANCE = 1e-4f;
+    /** A sum of F32 probabilities, or the same one computed in tiles of other rows. */
+    private static final float ROUNDING = 1e-5f;
+
+    private static final AttentionRequest EVERYTHING =
+            new AttentionRequest(EnumSet.allOf(Kind.class), Optional.empty(), Optional.of(new Heads(List.of())));
+
+    /** What the maps of one prompt about the golden image hold. */
+    private record Read(List<AttentionMap> vision, AttentionReading reading, List<Integer> answer, int promptTokens) {
+        float[] values(String name) {
+            return Stream.concat(vision.stream(), reading.maps().stream()).filter(map -> map.name().equals(name)).findFirst().orElseThrow().values();
+        }
+    }
+
+    private static JsonNode prompt(String golden, int index) throws IOException {
+        return JsonMapper.shared().readTree(Files.readString(Goldens.folder(golden).resolve("expected.json"))).get("prompts").get(index);
+    }
+
+    /** Buffers are made for longer prompts than this one, as where several are compared. */
+    private static Read read(String golden, String text, String backendName, AttentionRequest request) {
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(golden), Optional.empty());
+                Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
+            PaliGemmaPrompt prompt = directory.prompt(text);
+            AttentionMaps maps = new AttentionMaps(request);
+            try (ModelRun run = ModelRun.open(directory, backend, new PaliGemma.Limits(prompt.length() + 3, 5), PaliGemma.Options.DEFAULT,
+                    RunListener.NONE, List.of(maps))) {
+                run.encode(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")));
+                // A longer prompt before leaves nothing behind.
+                run.answer(directory.prompt(text + " or"), 5);
+                List<Integer> answer = run.answer(prompt, 5);
+                return new Read(maps.vision(), maps.decoder(directory.tokenizer(), prompt, answer), answer, prompt.length());
+            }
+        }
+    }
+
+    private static float[] recorded(String golden, String name) {
+        try (Checkpoint values = Checkpoint.openFile(Goldens.folder(golden).resolve("expected.safetensors"))) {
+            return values.f32(List.of(name)).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa", "paligemma2"})
+    void mapsAreThoseThatTheReferenceRecorded(String golden) throws IOException {
+        Read read = read(golden, prompt(golden, 0).get("text").asString(), "cpu", EVERYTHING);
+        int layers = read.reading().layers().size();
+        int patches = read.reading().side() * read.reading().side();
+        int prompted = read.promptTokens() - patches;
+        assertArrayEquals(recorded(golden, "map.vision_first"), Arrays.copyOf(read.values(AttentionMap.VISION_LAYERS), patches), TOLERANCE);
+        assertArrayEquals(recorded(golden, "map.vision_global"), read.values(AttentionMap.VISION_SUM), TOLERANCE);
+        assertArrayEquals(recorded(golden, "p0.map.text_rows_image_cols"),
+                Arrays.copyOf(read.values(AttentionMap.WORD_TO_IMAGE_SUM), prompted * patches), TOLERANCE);
+        assertArrayEquals(recorded(golden, "p0.map.text_rows_image_cols"), read.values(AttentionMap.QUADRANT + "text_image"), TOLERANCE);
+        float[] imageRows = recorded(golden, "p0.map.image_rows_text_cols");
+        assertArrayEquals(imageRows, read.values(AttentionMap.QUADRANT + "image_text"), TOLERANCE);
+        float[] perWord = read.values(AttentionMap.IMAGE_TO_WORD_SUM);
+        for (int i = 0; i < imageRows.length; i++) {
+            assertEquals(imageRows[i], perWord[i % prompted * patches + i / prompted], TOLERANCE);
+        }
+        float[] whole = read.values(AttentionMap.WHOLE);
+        assertArrayEquals(recorded(golden, "p0.dec.attn"), whole, TOLERANCE);
+        for (int row = 0; row < whole.length / read.promptTokens(); row++) {
+            double sum = 0;
+            for (int key = 0; key < read.promptTokens(); key++) {
+                sum += whole[row * read.promptTokens() + key];
+            }
+            assertEquals(1, sum, ROUNDING);
+        }
+        // Each layer and head of the words is a part of the whole.
+        float[] words = read.values(AttentionMap.WORD_TO_IMAGE);
+        int all = read.reading().words().size();
+        int heads = words.length / layers / all / patches;
+        for (int plane = 0; plane < layers * heads; plane++) {
+            for (int word = 0; word < prompted; word++) {
+                int row = (plane * read.promptTokens() + patches + word) * read.promptTokens();
+                assertArrayEquals(Arrays.copyOfRange(whole, row, row + patches),
+                        Arrays.copyOfRange(words, (plane * all + word) * patches, (plane * all + word + 1) * patches), ROUNDING);
+            }
+        }
+    }
+
+    /** The largest weight of each head against the recorded weights of the tower. */
+    @ParameterizedTest
+    @ValueSource(strings = {"cpu", "scalar"})
+    void visionHeadsKeepTheirLargestWeights(String backend) throws IOException {
+        String golden = "paligemma-mqa";
+        Read read = read(golden, "caption en", backend,
+                new AttentionRequest(Set.of(Kind.VISION), Optional.of(List.of(1)), Optional.of(new Heads(List.of(1)))));
+        AttentionMap found = read.vision().stream().filter(map -> map.name().equals(AttentionMap.VISION_HEADS)).findFirst().orElseThrow();
+        int side = read.reading().side();
+        int patches = side * side;
+        assertArrayEquals(new int[] {1, 1, side, side}, found.shape());
+        float[] all = recorded(golden, "vision.attn");
+        PaliGemmaConfig config = PaliGemmaConfig.read(Goldens.folder(golden));
+        int plane = config.vision().heads() + 1;
+        for (int i = 0; i < patches; i++) {
+            float largest = 0;
+            for (int j = 0; j < patches; j++) {
+                largest = Math.max(largest, all[(plane * patches + i) * patches + j]);
+            }
+            assertEquals(largest, found.values()[i], TOLERANCE);
+        }
+    }
+
+    @Test
+    void chosenLayersAndHeadsAreThoseOfAll() throws IOException {
+        String golden = "paligemma-mqa";
+        String text = prompt(golden, 0).get("text").asString();
+        Read all = read(golden, text, "cpu", EVERYTHING);
+        Read some = read(golden, text, "cpu",
+                new AttentionRequest(EnumSet.allOf(Kind.class), Optional.of(List.of(0, 2)), Optional.of(new Heads(List.of(1)))));
+        for (String name : List.of(AttentionMap.WORD_TO_IMAGE, AttentionMap.IMAGE_TO_WORD, AttentionMap.WHOLE)) {
+            AttentionMap from = all.reading().map(name).orElseThrow();
+            AttentionMap part = some.reading().map(name).orElseThrow();
+            assertEquals(List.of("0", "2"), part.axes().getFirst().labels());
+            assertEquals(List.of("1"), part.axes().get(1).labels());
+            assertArrayEquals(from.at(0, 1), part.at(0, 0), name);
+            assertArrayEquals(from.at(2, 1), part.at(1, 0), name);
+        }
+        float[] sum = some.values(AttentionMap.WORD_TO_IMAGE_SUM);
+        AttentionMap each = some.reading().map(AttentionMap.WORD_TO_IMAGE).orElseThrow();
+        for (int i = 0; i < sum.length; i++) {
+            assertEquals(each.at(0)[i] + each.at(1)[i], sum[i], ROUNDING);
+        }
+    }
+
+    /** Rows of the answer, read one by one, against one pass over prompt and answer with the prompt as prefix. */
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma2"})
+    void generatedWordsReadWhatOnePassReads(String golden) throws IOException {
+        String text = prompt(golden, 1).get("text").asString();
+        Read read = read(golden, text, "cpu", new AttentionRequest(Set.of(Kind.WORD_TO_IMAGE), Optional.empty(), Optional.of(new Heads(List.of()))));
+        assertEquals(5, read.answer().size());
+        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(golden), Optional.empty());
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT); Arena arena = Arena.ofShared()) {
+            int[] ids = IntStream.concat(Arrays.stream(directory.prompt(text).ids()), read.answer().stream().mapToInt(Integer::intValue)).toArray();
+            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(ids.length, 1),
+                    PaliGemma.Options.DEFAULT);
+            Probes.Probed whole = Probes.attentionWeights(model.prefill(), model.decoderLayers().segment(), ids.length, "whole");
+            float[] weights;
+            List<Program> programs = List.of(model.encode(), whole.program(), model.decode());
+            try (Executor executor = backend.prepare(model.weights(), programs, RunListener.NONE)) {
+                MemorySegment patches = arena.allocate(model.patches().bytes());
+                directory.preprocessing().writePatches(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")),
+                        model.config().vision().patchSize(), patches);
+                executor.write(model.patches(), patches);
+                int imageTokens = model.config().vision().tokens();
+                executor.run(model.encode(), new Step(0, imageTokens, imageTokens));
+                executor.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
+                executor.run(whole.program(), new Step(0, ids.length, read.promptTokens()));
+                MemorySegment data = arena.allocate(whole.output().bytes());
+                executor.read(whole.output(), data);
+                weights = data.toArray(ValueLayout.JAVA_FLOAT);
+            }
+            AttentionMap found = read.reading().map(AttentionMap.WORD_TO_IMAGE).orElseThrow();
+            int patches = read.reading().side() * read.reading().side();
+            int heads = found.axes().get(1).size();
+            for (int plane = 0; plane < found.axes().getFirst().size() * heads; plane++) {
+                for (int g = 0; g < read.answer().size(); g++) {
+                    int row = (plane * ids.length + read.promptTokens() + g) * ids.length;
+                    assertArrayEquals(Arrays.copyOfRange(weights, row, row + patches),
+                            found.at(plane / heads, plane % heads, read.promptTokens() - patches + g), TOLERANCE);
+                }
+            }
+        }
+    }
+
+    /** Image rows never see the answer, so the other direction ends with the prompt. */
+    @Test
+    void onlyWhatWasAskedForIsThere() throws IOException {
+        Read read = read("paligemma-mqa", "caption en", "cpu",
+                new AttentionRequest(Set.of(Kind.IMAGE_TO_WORD), Optional.of(List.of(2)), Optional.empty()));
+        assertEquals(List.of(), read.vision());
+        assertEquals(List.of(AttentionMap.IMAGE_TO_WORD, AttentionMap.IMAGE_TO_WORD_SUM),
+                read.reading().maps().stream().map(AttentionMap::name).toList());
+        assertTrue(read.reading().words(AttentionReading.Direction.IMAGE_TO_WORD).stream().noneMatch(Word::generated));
+        assertTrue(read.reading().words().getLast().generated());
+        assertEquals(List.of("mean"), read.reading().maps().getFirst().axes().get(1).labels());
+    }
+
+    @Test
+    void refusesLayersAndHeadsThatAreNotThere() {
+        PaliGemmaConfig config = PaliGemmaConfig.read(Goldens.folder("paligemma-mqa"));
+        int layers = config.text().layers();
+        IllegalArgumentException layer = assertThrows(IllegalArgumentException.class,
+                () -> new AttentionRequest(Set.of(Kind.WHOLE), Optional.of(List.of(layers)), Optional.empty()).check(config));
+        assertEquals("there is no layer " + layers + " in the decoder, only 0 to " + (layers - 1), layer.getMessage());
+        int heads = config.vision().heads();
+        IllegalArgumentException head = assertThrows(IllegalArgumentException.class,
+                () -> new AttentionRequest(Set.of(Kind.VISION), Optional.empty(), Optional.of(new Heads(List.of(heads)))).check(config));
+        assertEquals("there is no head " + heads + " in the vision tower, only 0 to " + (heads - 1), head.getMessage());
+    }
+
+    /** At 896 px there are 4096 x 4096 weights a head and layer: two planes stand in memory, and nothing else as large. */
+    @Test
+    void memoryIsBoundedAtTheLargestResolution(@TempDir Path folder) throws IOException {
+        PaliGemmaPreset preset = PaliGemmaPreset.named("paligemma-3b-896").orElseThrow();
+        Files.writeString(folder.resolve("config.json"), JsonMapper.shared().writeValueAsString(preset.config("bfloat16")));
+        PaliGemmaConfig config = PaliGemmaConfig.read(folder);
+        long tokens = config.vision().tokens();
+        assertEquals(4096, tokens);
+        PaliGemma model = PaliGemma.unbound(config, _ -> DType.BF16, new PaliGemma.Limits((int) tokens + 30, 30), PaliGemma.Options.DEFAULT);
+        AttentionMaps maps = new AttentionMaps(new AttentionRequest(Set.of(Kind.VISION, Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD), Optional.empty(),
+                Optional.of(new Heads(List.of()))));
+        long plane = 4 * tokens * tokens;
+        long vision = added(model.encode(), maps.add(Probe.Pass.ENCODE, model.encode(), model));
+        assertTrue(vision < 2 * plane + plane / 8, vision + " bytes");
+        long words = 4 * tokens * 30 * config.text().layers() * config.text().heads().queryHeads();
+        assertEquals(2 * words, added(model.prefill(), maps.add(Probe.Pass.PREFILL, model.prefill(), model)));
+        assertEquals(words / 30, added(model.decode(), maps.add(Probe.Pass.DECODE, model.decode(), model)));
+    }
+
+    private static long added(Program plain, Program probed) {
+        Set<Tensor> known = plain.tensors();
+        return probed.tensors().stream().filter(tensor -> !known.contains(tensor)).mapToLong(Tensor::bytes).sum();
+    }
+}
