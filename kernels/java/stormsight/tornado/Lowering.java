@@ -12,7 +12,7 @@ import stormsight.program.Tensor;
 import stormsight.tornado.kernel.Attention;
 import stormsight.tornado.kernel.Control;
 import stormsight.tornado.kernel.Embed;
-import stormsight.tornado.kernel.GatedGelu;
+import stormsight.tornado.kernel.GatedMatMul;
 import stormsight.tornado.kernel.MatMul;
 import stormsight.tornado.kernel.Norm;
 import stormsight.tornado.kernel.Rope;
@@ -79,7 +79,7 @@ final class Lowering {
     static Scratch scratch(Op op, DeviceInfo device) {
         return switch (op) {
             case Op.MatMul matMul -> MatMul.scratch(matMul, device, Settings.tensorCores(device));
-            case Op.GatedGelu gatedGelu -> GatedGelu.scratch(gatedGelu, device, Settings.tensorCores(device));
+            case Op.GatedMatMul gatedMatMul -> GatedMatMul.scratch(gatedMatMul, device, Settings.tensorCores(device));
             case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
             case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention, Settings.cpuKernels(device)));
             case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention(), Settings.cpuKernels(device)));
@@ -91,7 +91,7 @@ final class Lowering {
     private static int mostTasks(Op op) {
         return switch (op) {
             case Op.MatMul _ -> 4;
-            case Op.GatedGelu _ -> 5;
+            case Op.GatedMatMul _ -> 5;
             case Op.Attention _, Op.BlockedAttention _, Op.Sample _ -> 2;
             default -> 1;
         };
@@ -196,7 +196,7 @@ final class Lowering {
             switch (next) {
                 case Op.Embed embed -> Embed.lower(embed, this);
                 case Op.MatMul matMul -> MatMul.lower(matMul, this);
-                case Op.GatedGelu gatedGelu -> GatedGelu.lower(gatedGelu, this);
+                case Op.GatedMatMul gatedMatMul -> GatedMatMul.lower(gatedMatMul, this);
                 case Op.LayerNorm layerNorm -> Norm.lower(layerNorm, this);
                 case Op.RmsNorm rmsNorm -> Norm.lower(rmsNorm, this);
                 case Op.Rope rope -> Rope.lower(rope, this);

@@ -25,7 +25,7 @@ class KernelVariantsTest {
     /** Where a device has kernels of its own: on CPUs, and on GPUs with tensor cores. */
     @TestFactory
     Stream<DynamicContainer> kernelsForAnyGpu() {
-        return cases("(matMul|gatedGelu|attention|blockedAttention|sample)_.*",
+        return cases("(matMul|gatedMatMul|attention|blockedAttention|sample)_.*",
                 device -> device.kind() == DeviceInfo.Kind.CPU || Settings.tensorCores(device), device -> {
                     System.setProperty(KERNELS, "gpu");
                     return Devices.open(device);
@@ -35,7 +35,7 @@ class KernelVariantsTest {
     /** As on a GPU with one multiprocessor: its groups do several units, and all parts of each. */
     @TestFactory
     Stream<DynamicContainer> tensorCoresOfASmallGpu() {
-        return cases("(matMul|gatedGelu)_.*", Settings::tensorCores, device -> {
+        return cases("(matMul|gatedMatMul)_.*", Settings::tensorCores, device -> {
             Runtime.Device found = Runtime.device(device.id());
             DeviceInfo small = new DeviceInfo(device.id(), device.backend(), device.name(), device.vendor(), device.runtime(), device.driver(),
                     device.kind(), device.memoryBytes(), device.localMemoryBytes(), device.maxAllocationBytes(), device.maxWorkGroupSize(), 1,

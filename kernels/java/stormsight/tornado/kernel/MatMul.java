@@ -22,7 +22,14 @@ public final class MatMul {
     /** Bits of the constant {@code epilogue}. */
     static final int BIAS = 1;
     static final int RESIDUAL = 2;
-    static final int GELU = 4;
+    /** From this bit on: a number of {@link #activation}. */
+    static final int ACTIVATION = 5;
+
+    private static final int GELU_TANH = 1;
+    private static final int GELU_ERF = 2;
+    private static final int QUICK_GELU = 3;
+    private static final int SILU = 4;
+    private static final int RELU = 5;
 
     /** Rows of x, and rows of w, of a block of {@link #tile}; each of its 16 x 16 lanes holds 4 x 4 sums. */
     private static final int TILE = 64;
@@ -58,7 +65,7 @@ public final class MatMul {
     /** The constant {@code epilogue}. */
     static int epilogue(Op.MatMul op) {
         return (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
-                | (op.activation() == Op.Activation.GELU_TANH ? GELU : 0);
+                | activation(op.activation()) << ACTIVATION;
     }
 
     public static void lower(Op.MatMul op, Tasks tasks) {
@@ -122,11 +129,48 @@ public final class MatMul {
         return lanes;
     }
 
-    /** {@code 0.5 v (1 + tanh(u)) = v / (1 + exp(-2u))}, which neither cancels for negative v nor needs a tanh. */
-    static float gelu(float v) {
-        // sqrt(2 / pi), as in the definition of the activation. The bound keeps exp finite; beyond it the result is 0 in any case.
-        float u = 0.7978846f * (v + 0.044715f * v * v * v);
-        return v / (1 + TornadoMath.exp(TornadoMath.min(-2 * u, 80f)));
+    /** How kernels number the activations. */
+    static int activation(Op.Activation activation) {
+        return switch (activation) {
+            case NONE -> 0;
+            case GELU_TANH -> GELU_TANH;
+            case GELU_ERF -> GELU_ERF;
+            case QUICK_GELU -> QUICK_GELU;
+            case SILU -> SILU;
+            case RELU -> RELU;
+        };
+    }
+
+    /** The activation of that number. It is a constant, so the generated code has one branch of these. */
+    static float activate(float v, int activation) {
+        float value = v;
+        if (activation == GELU_ERF) {
+            value = geluErf(v);
+        } else if (activation == RELU) {
+            value = v < 0 ? 0 : v;
+        } else if (activation != 0) {
+            // sqrt(2 / pi), as in the definition: 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2u)) neither cancels for negative v nor needs a tanh.
+            float u = -v;
+            if (activation == GELU_TANH) {
+                u = -2 * 0.7978846f * (v + 0.044715f * v * v * v);
+            } else if (activation == QUICK_GELU) {
+                u = -1.702f * v;
+            }
+            // The bound keeps exp finite; beyond it the result is 0 in any case.
+            value = v / (1 + TornadoMath.exp(TornadoMath.min(u, 80f)));
+        }
+        return value;
+    }
+
+    /**
+     * {@code max(v, 0) - |v| q} with q = erfc(|v| / sqrt(2)) / 2, which cancels nowhere. For z from 0 on, erfc(z) is (A1 t + .. + A5 t^5) exp(-z^2) with
+     * t = 1 / (1 + P z), to 1.5e-7: Abramowitz and Stegun 7.1.26.
+     */
+    static float geluErf(float v) {
+        float size = TornadoMath.abs(v);
+        float t = 1 / (1 + 0.3275911f * 0.70710678f * size);
+        float q = 0.5f * t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+        return TornadoMath.max(v, 0f) - size * q * TornadoMath.exp(-0.5f * v * v);
     }
 
     /** What follows the product for one element. */
@@ -135,9 +179,7 @@ public final class MatMul {
         if ((epilogue & BIAS) != 0) {
             value += bias.get(biasIndex);
         }
-        if ((epilogue & GELU) != 0) {
-            value = gelu(value);
-        }
+        value = activate(value, epilogue >> ACTIVATION);
         if ((epilogue & RESIDUAL) != 0) {
             value += residual.get(outIndex);
         }

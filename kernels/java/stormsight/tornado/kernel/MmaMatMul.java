@@ -17,7 +17,7 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * {@code out = residual + activation(x . transpose(w) + bias)} and {@code out = gelu(x . transpose(gate)) * (x . transpose(up))} for many rows on tensor
+ * {@code out = residual + activation(x . transpose(w) + bias)} and {@code out = activation(x . transpose(gate)) * (x . transpose(up))} for many rows on tensor
  * cores of NVIDIA GPUs from compute capability 8.0; TornadoVM's CUDA backend only.
  *
  * <p>Tensor cores multiply bfloat16. So {@link #split} writes each x as the sum of two bfloat16 numbers, which together hold 17 of its 24 bits, and {@link
@@ -27,7 +27,7 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * bounds its length.
  */
 public final class MmaMatMul {
-    /** Bits of the constant {@code epilogue} beside those of {@link MatMul}, which are all 0 if gated. */
+    /** Bits of the constant {@code epilogue} beside those of {@link MatMul}. */
     private static final int GATED = 8;
     /** A group does all parts of the columns of a unit, one after the other. */
     private static final int SERIAL = 16;
@@ -116,7 +116,7 @@ public final class MmaMatMul {
         return Division.of(op.out().rows(), op.w(), false, multiprocessors).scratch(op.x());
     }
 
-    static Scratch scratch(Op.GatedGelu op, int multiprocessors) {
+    static Scratch scratch(Op.GatedMatMul op, int multiprocessors) {
         return Division.of(op.out().rows(), op.gate(), true, multiprocessors).scratch(op.x());
     }
 
@@ -129,11 +129,12 @@ public final class MmaMatMul {
                 op.bias().map(tasks::stride).orElse(0), op.residual().map(tasks::floats).orElse(tasks.none()), MatMul.epilogue(op), tasks);
     }
 
-    static void lower(Op.GatedGelu op, Weight gate, Weight up, Tasks tasks) {
+    static void lower(Op.GatedMatMul op, Weight gate, Weight up, Tasks tasks) {
         Division division = Division.of(op.out().rows(), op.gate(), true, tasks.device().computeUnits());
         split(op.x(), division, tasks);
         product(op.out(), division, decoded(gate, 0, division, tasks), decoded(up, 1, division, tasks),
-                planes(division.type) == 1 ? gate.stride() : 0, tasks.none(), 0, tasks.none(), GATED, tasks);
+                planes(division.type) == 1 ? gate.stride() : 0, tasks.none(), 0, tasks.none(),
+                GATED | MatMul.activation(op.activation()) << MatMul.ACTIVATION, tasks);
     }
 
     private static void split(Tensor x, Division division, Tasks tasks) {
@@ -320,7 +321,7 @@ public final class MmaMatMul {
     }
 
     /**
-     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code gelu(sum over k of x[i, k] first[m, k]) * (sum over k of x[i, k] second[m, k])} if
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code activation(sum over k of x[i, k] first[m, k]) * (sum over k of x[i, k] second[m, k])} if
      * gated; else second is first. A unit is 64 rows i, 256 rows m (128 of both weights if gated) and one part of the columns k; units of the same m follow one
      * another, so that w is read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit, or all parts of every {@code groups}-th one if
      * serial. Its sums pass through tiles of 64 x 256 floats, since a lane cannot get at the elements of a fragment; where groups share the parts of the
@@ -548,9 +549,10 @@ public final class MmaMatMul {
                             for (int p = 1; p < passes; p++) {
                                 up += tiles.get(at + HALF + p * TOKENS * WIDTH);
                             }
-                            value = MatMul.gelu(value) * up;
+                            value = MatMul.activate(value, epilogue >> MatMul.ACTIVATION) * up;
                         }
-                        values[j] = MatMul.finish(value, bias, residual, layer * biasStride + output, outRow * outputs + output, epilogue);
+                        values[j] = MatMul.finish(value, bias, residual, layer * biasStride + output, outRow * outputs + output,
+                                gated ? 0 : epilogue);
                     }
                     for (int j = 0; j < BATCH; j++) {
                         int row = firstRow + (i + j * LANES) / width;
@@ -591,9 +593,9 @@ public final class MmaMatMul {
                 }
             }
             if (gated) {
-                value = MatMul.gelu(value) * up;
+                value = MatMul.activate(value, epilogue >> MatMul.ACTIVATION) * up;
             }
-            out.set(layer * outStride + item, MatMul.finish(value, bias, residual, layer * biasStride + output, item, epilogue));
+            out.set(layer * outStride + item, MatMul.finish(value, bias, residual, layer * biasStride + output, item, gated ? 0 : epilogue));
         }
     }
 }

@@ -25,7 +25,7 @@ public record OpCost(long bytes, long operations) {
                 yield new OpCost(weight(matMul.w()) + rows * (rowBytes(matMul.x()) + rowBytes(matMul.out())) + more,
                         2 * rows * matMul.w().shape().elements());
             }
-            case Op.GatedGelu gated -> {
+            case Op.GatedMatMul gated -> {
                 long rows = rows(step, gated.out());
                 yield new OpCost(weight(gated.gate()) + weight(gated.up()) + rows * (rowBytes(gated.x()) + rowBytes(gated.out())),
                         4 * rows * gated.gate().shape().elements());

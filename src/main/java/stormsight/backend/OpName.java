@@ -23,7 +23,7 @@ public record OpName(String op, String shape, DType dtype) {
         return switch (op) {
             case Op.Embed embed -> new OpName(name, matrix(step, embed.out()) + "of" + embed.table().rows(), embed.table().dtype());
             case Op.MatMul matMul -> new OpName(name, product(step, matMul.out(), matMul.w()), matMul.w().dtype());
-            case Op.GatedGelu gated -> new OpName(name, product(step, gated.out(), gated.gate()), gated.gate().dtype());
+            case Op.GatedMatMul gated -> new OpName(name, product(step, gated.out(), gated.gate()), gated.gate().dtype());
             case Op.LayerNorm norm -> new OpName(name, matrix(step, norm.out()), DType.F32);
             case Op.RmsNorm norm -> new OpName(name, matrix(step, norm.out()), DType.F32);
             case Op.Rope rope -> new OpName(name, rows(step, rope.x().rows()) + "x" + rope.heads() + "x" + rope.headDim(), DType.F32);

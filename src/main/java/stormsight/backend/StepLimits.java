@@ -52,7 +52,7 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
                     reads(matMul.x(), matMul.x().rows(), matMul.out().rows());
                     matMul.residual().ifPresent(residual -> reads(residual, residual.rows(), matMul.out().rows()));
                 }
-                case Op.GatedGelu gated -> {
+                case Op.GatedMatMul gated -> {
                     rows(gated.out());
                     reads(gated.x(), gated.x().rows(), gated.out().rows());
                 }

@@ -79,7 +79,7 @@ final class Plan implements Runnable {
     private static String describe(Op op) {
         Tensor shown = switch (op) {
             case Op.MatMul matMul -> matMul.w();
-            case Op.GatedGelu gated -> gated.gate();
+            case Op.GatedMatMul gated -> gated.gate();
             case Op.Embed embed -> embed.table();
             default -> op.writes().getFirst();
         };

@@ -200,7 +200,7 @@ final class RooflineCommand implements Runnable {
     private static String which(Op op) {
         String name = switch (op) {
             case Op.MatMul matMul -> matMul.w().name();
-            case Op.GatedGelu gated -> gated.gate().name() + " " + gated.up().name();
+            case Op.GatedMatMul gated -> gated.gate().name() + " " + gated.up().name();
             case Op.Embed embed -> embed.table().name();
             case Op.LayerNorm norm -> norm.w().name();
             case Op.RmsNorm norm -> norm.w().name();

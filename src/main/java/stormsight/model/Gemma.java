@@ -11,7 +11,7 @@ import stormsight.program.Op;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Attention;
 import stormsight.program.Op.Embed;
-import stormsight.program.Op.GatedGelu;
+import stormsight.program.Op.GatedMatMul;
 import stormsight.program.Op.LastRow;
 import stormsight.program.Op.MatMul;
 import stormsight.program.Op.RmsNorm;
@@ -156,8 +156,8 @@ final class Gemma {
             ops.add(linear(mixed, LAYER + "self_attn.o_proj.weight", Optional.of(x), x));
             ops.add(norm(x, LAYER + "post_attention_layernorm.weight", Optional.empty(), normed));
         }
-        ops.add(new GatedGelu(normed, weights.get(LAYER + "mlp.gate_proj.weight"), weights.get(LAYER + "mlp.up_proj.weight"),
-                hidden));
+        ops.add(new GatedMatMul(normed, weights.get(LAYER + "mlp.gate_proj.weight"), weights.get(LAYER + "mlp.up_proj.weight"),
+                Activation.GELU_TANH, hidden));
         if (second) {
             ops.add(linear(hidden, LAYER + "mlp.down_proj.weight", Optional.empty(), branch));
             ops.add(norm(branch, LAYER + "post_feedforward_layernorm.weight", Optional.of(x), x));

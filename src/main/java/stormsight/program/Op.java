@@ -28,7 +28,15 @@ public sealed interface Op {
     enum Activation {
         NONE,
         /** 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
-        GELU_TANH
+        GELU_TANH,
+        /** x Phi(x) = 0.5 x (1 + erf(x / sqrt(2))): the exact GELU. */
+        GELU_ERF,
+        /** x / (1 + exp(-1.702 x)). */
+        QUICK_GELU,
+        /** x / (1 + exp(-x)). */
+        SILU,
+        /** max(x, 0). */
+        RELU
     }
 
     /**
@@ -124,15 +132,15 @@ public sealed interface Op {
     }
 
     /**
-     * {@code out = activation(x . transpose(gate)) * (x . transpose(up))}, with GELU_TANH.
+     * {@code out = activation(x . transpose(gate)) * (x . transpose(up))}.
      *
      * @param x [R, K]
      * @param gate [M, K]
      * @param up [M, K], of the same type
      * @param out [R, M], not {@code x}
      */
-    record GatedGelu(Tensor x, Tensor gate, Tensor up, Tensor out) implements Op {
-        public GatedGelu {
+    record GatedMatMul(Tensor x, Tensor gate, Tensor up, Activation activation, Tensor out) implements Op {
+        public GatedMatMul {
             requireColumns(x, gate.columns());
             requireColumns(x, up.columns());
             requireColumns(out, gate.rows());

@@ -86,8 +86,8 @@ public final class BenchCases {
         boolean common = quick || dtype == DType.Q8;
         matMul(1, 256, 192, dtype, "", true, quick);
         matMul(17, 256, 192, dtype, "bias, gelu", true, quick);
-        gatedGelu(1, 256, 512, dtype, true, quick);
-        gatedGelu(17, 256, 512, dtype, true, quick);
+        gatedMatMul(1, 256, 512, dtype, true, quick);
+        gatedMatMul(17, 256, 512, dtype, true, quick);
         embed(17, 256, 1000, dtype, true, quick);
         for (int image : IMAGES) {
             boolean first = quick && image == IMAGES[0];
@@ -100,14 +100,14 @@ public final class BenchCases {
             matMul(prompt, DECODER, DECODER, dtype, "", false, common && image == IMAGES[0]);
             matMul(prompt, DECODER, DECODER_HEADS.keyValueColumns(), dtype, "", false, false);
             matMul(prompt, DECODER_HIDDEN, DECODER, dtype, "residual", false, first);
-            gatedGelu(prompt, DECODER, DECODER_HIDDEN, dtype, false, first);
+            gatedMatMul(prompt, DECODER, DECODER_HIDDEN, dtype, false, first);
             embed(prompt, DECODER, TABLE, dtype, false, first);
         }
         matMul(1, DECODER, DECODER, dtype, "", false, common);
         matMul(1, DECODER, DECODER_HEADS.keyValueColumns(), dtype, "", false, false);
         matMul(1, DECODER_HIDDEN, DECODER, dtype, "residual", false, common);
         matMul(1, DECODER, TABLE, dtype, "", false, quick);
-        gatedGelu(1, DECODER, DECODER_HIDDEN, dtype, false, common);
+        gatedMatMul(1, DECODER, DECODER_HIDDEN, dtype, false, common);
         embed(1, DECODER, TABLE, dtype, false, false);
     }
 
@@ -328,11 +328,11 @@ public final class BenchCases {
         });
     }
 
-    private void gatedGelu(int rows, int depth, int width, DType dtype, boolean small, boolean quick) {
+    private void gatedMatMul(int rows, int depth, int width, DType dtype, boolean small, boolean quick) {
         Tensor x = input("x", rows, depth);
         Tensor gate = weight("gate", dtype, width, depth);
         Tensor up = weight("up", dtype, width, depth);
-        Op.GatedGelu op = new Op.GatedGelu(x, gate, up, output("out", rows, width));
+        Op.GatedMatMul op = new Op.GatedMatMul(x, gate, up, Op.Activation.GELU_TANH, output("out", rows, width));
         int[] tokens = spread(rows, SAMPLED_ROWS);
         int[] columns = spread(width, SAMPLED_COLUMNS);
         Step step = new Step(0, rows, rows);
@@ -346,7 +346,8 @@ public final class BenchCases {
             data.rows(someGate, gate, columns);
             Tensor someUp = weight("some up", dtype, columns.length, depth);
             data.rows(someUp, up, columns);
-            Op.GatedGelu some = new Op.GatedGelu(someX, someGate, someUp, output("some out", tokens.length, columns.length));
+            Op.GatedMatMul some = new Op.GatedMatMul(someX, someGate, someUp, Op.Activation.GELU_TANH,
+                    output("some out", tokens.length, columns.length));
             return sampled(data, op, step, some, new Step(0, tokens.length, tokens.length), tokens, columns);
         });
     }

@@ -56,7 +56,8 @@ class CpuExecutorTest {
                 new Op.Rope(q, rope, 4), new Op.Rope(kv, rope, 2), new Op.Store(kv, keys),
                 new Op.Attention(q, keys, keys, new Op.Heads(4, 2, HIDDEN / 4), 0.25f, 50, Optional.of(new Op.SlidingWindow(9, 2)), attended),
                 new Op.MatMul(attended, stack("wo", DType.F32, HIDDEN, HIDDEN), Optional.empty(), Op.Activation.NONE, Optional.of(x), x),
-                new Op.GatedGelu(x, stack("gate", DType.BF16, 4 * HIDDEN, HIDDEN), stack("up", DType.BF16, 4 * HIDDEN, HIDDEN), wide),
+                new Op.GatedMatMul(x, stack("gate", DType.BF16, 4 * HIDDEN, HIDDEN), stack("up", DType.BF16, 4 * HIDDEN, HIDDEN),
+                        Op.Activation.GELU_TANH, wide),
                 new Op.MatMul(wide, stack("down", DType.Q8, HIDDEN, 4 * HIDDEN), Optional.of(norm), Op.Activation.GELU_TANH, Optional.of(x), x));
         return new Program("decode", List.of(Segment.once("embed", List.of(new Op.Embed(ids, table, 8, Optional.empty(), x))),
                 new Segment("layers", 0, LAYERS, layer),

@@ -47,7 +47,8 @@ public final class OpCases {
         OpCases all = new OpCases();
         all.embed();
         all.matMul();
-        all.gatedGelu();
+        all.gatedMatMul();
+        all.activations();
         all.norms();
         all.rope();
         all.moves();
@@ -239,23 +240,25 @@ public final class OpCases {
             for (DType dtype : WEIGHT_TYPES) {
                 // Each shape meets all combinations over the types and its neighbours.
                 int options = variant++ * 3 % 8;
-                matMul(shape[0], shape[0], shape[1], shape[2], dtype, (options & 1) != 0, (options & 2) != 0, (options & 4) != 0);
+                matMul(shape[0], shape[0], shape[1], shape[2], dtype, (options & 1) != 0,
+                        (options & 2) != 0 ? ACTIVATIONS[variant % ACTIVATIONS.length] : Op.Activation.NONE, (options & 4) != 0);
             }
         }
-        matMul(9, 5, 64, 40, DType.BF16, true, true, true);
-        matMul(60, 49, 64, 40, DType.Q8, true, true, true);
-        matMul(3, 1, 64, 40, DType.F16, false, false, true);
+        matMul(9, 5, 64, 40, DType.BF16, true, Op.Activation.GELU_TANH, true);
+        matMul(60, 49, 64, 40, DType.Q8, true, Op.Activation.QUICK_GELU, true);
+        matMul(3, 1, 64, 40, DType.F16, false, Op.Activation.NONE, true);
         // Several blocks of rows and of outputs, some of them whole, some without rows, more of them than a GPU works on at a time.
-        matMul(64, 64, 64, 256, DType.BF16, true, false, true);
-        matMul(65, 65, 64, 264, DType.Q8, false, true, true);
-        matMul(130, 40, 64, 520, DType.F16, true, true, false);
-        matMul(129, 129, 16, 22536, DType.BF16, false, false, false);
+        matMul(64, 64, 64, 256, DType.BF16, true, Op.Activation.NONE, true);
+        matMul(65, 65, 64, 264, DType.Q8, false, Op.Activation.GELU_ERF, true);
+        matMul(130, 40, 64, 520, DType.F16, true, Op.Activation.RELU, false);
+        matMul(129, 129, 16, 22536, DType.BF16, false, Op.Activation.NONE, false);
         // Many columns, which are divided.
-        matMul(130, 129, 2112, 264, DType.BF16, true, true, true);
+        matMul(130, 129, 2112, 264, DType.BF16, true, Op.Activation.SILU, true);
     }
 
-    private void matMul(int capacity, int rows, int depth, int width, DType dtype, boolean bias, boolean gelu, boolean residual) {
-        String name = "matMul_" + rows + "x" + depth + "x" + width + "_" + dtype + (bias ? "_bias" : "") + (gelu ? "_gelu" : "")
+    private void matMul(int capacity, int rows, int depth, int width, DType dtype, boolean bias, Op.Activation activation,
+            boolean residual) {
+        String name = "matMul_" + rows + "x" + depth + "x" + width + "_" + dtype + (bias ? "_bias" : "") + suffix(activation)
                 + (residual ? "_residual" : "") + (capacity > rows ? "_of" + capacity : "");
         add(name, SUM, SUM_REASON, data -> {
             Tensor x = data.input("x", 1, capacity, depth);
@@ -266,21 +269,41 @@ public final class OpCases {
                 ops.add(new Op.Copy(data.input("before", 1, capacity, width), out));
             }
             ops.add(new Op.MatMul(x, w, bias ? Optional.of(data.weight("bias", DType.F32, 1, width)) : Optional.empty(),
-                    gelu ? Op.Activation.GELU_TANH : Op.Activation.NONE, residual ? Optional.of(out) : Optional.empty(), out));
+                    activation, residual ? Optional.of(out) : Optional.empty(), out));
             data.run(new Step(0, rows, rows), ops.toArray(Op[]::new));
         });
     }
 
-    private void gatedGelu() {
+    private static String suffix(Op.Activation activation) {
+        return activation == Op.Activation.NONE ? "" : "_" + activation;
+    }
+
+    private static final Op.Activation[] ACTIVATIONS = Op.Activation.values();
+
+    /** Sums of one product, so that what is seen is the function: from -8 to 8. */
+    private void activations() {
+        for (Op.Activation activation : ACTIVATIONS) {
+            for (int rows : new int[] {1, 17}) {
+                add("matMul_activation_" + rows + suffix(activation), FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
+                        new Op.MatMul(data.input("x", 1, rows, 1), data.weight("w", DType.F32, 8, 40, 1), Optional.empty(), activation,
+                                Optional.empty(), data.output("out", 1, rows, 40))));
+                add("gatedMatMul_activation_" + rows + suffix(activation), FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
+                        new Op.GatedMatMul(data.input("x", 1, rows, 1), data.weight("gate", DType.F32, 8, 40, 1),
+                                data.weight("up", DType.F32, 1, 40, 1), activation, data.output("out", 1, rows, 40))));
+            }
+        }
+    }
+
+    private void gatedMatMul() {
         int[][] shapes = {{1, 1, 1}, {1, 33, 13}, {1, 2048, 136}, {1, 64, 4101}, {2, 96, 67}, {5, 31, 8}, {17, 300, 65}, {48, 2304, 16},
             {481, 64, 9}, {65, 64, 136}, {130, 2112, 264}};
         for (int[] shape : shapes) {
             for (DType dtype : WEIGHT_TYPES) {
-                add("gatedGelu_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype, SUM, SUM_REASON, data -> {
+                add("gatedMatMul_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype, SUM, SUM_REASON, data -> {
                     double scale = 3 / Math.sqrt(shape[1]);
-                    data.run(new Step(0, shape[0], 0), new Op.GatedGelu(data.input("x", 1, shape[0], shape[1]),
+                    data.run(new Step(0, shape[0], 0), new Op.GatedMatMul(data.input("x", 1, shape[0], shape[1]),
                             data.weight("gate", dtype, scale, shape[2], shape[1]), data.weight("up", dtype, scale, shape[2], shape[1]),
-                            data.output("out", 1, shape[0], shape[2])));
+                            shape[0] % 2 == 0 ? Op.Activation.SILU : Op.Activation.GELU_TANH, data.output("out", 1, shape[0], shape[2])));
                 });
             }
         }

@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.IntUnaryOperator;
+import org.apache.commons.statistics.distribution.NormalDistribution;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
 import stormsight.program.Op;
@@ -120,18 +121,18 @@ final class Reference {
                 double[] y = product(o.x(), o.w(), Math.min(step.rows(), o.out().rows()));
                 for (int i = 0; i < y.length; i++) {
                     y[i] += bias[i % m];
-                    y[i] = o.activation() == Op.Activation.GELU_TANH ? gelu(y[i]) : y[i];
+                    y[i] = activate(o.activation(), y[i]);
                     y[i] += residual[i];
                 }
                 System.arraycopy(y, 0, of(o.out()), 0, y.length);
             }
-            case Op.GatedGelu o -> {
+            case Op.GatedMatMul o -> {
                 int rows = Math.min(step.rows(), o.out().rows());
                 double[] gate = product(o.x(), o.gate(), rows);
                 double[] up = product(o.x(), o.up(), rows);
                 double[] out = of(o.out());
                 for (int i = 0; i < gate.length; i++) {
-                    out[i] = gelu(gate[i]) * up[i];
+                    out[i] = activate(o.activation(), gate[i]) * up[i];
                 }
             }
             case Op.LayerNorm o -> norm(of(o.x()), of(o.w()), of(o.bias()), new double[of(o.out()).length], o.epsilon(), true,
@@ -258,8 +259,15 @@ final class Reference {
         return y;
     }
 
-    private static double gelu(double x) {
-        return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+    private static double activate(Op.Activation activation, double x) {
+        return switch (activation) {
+            case NONE -> x;
+            case GELU_TANH -> 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+            case GELU_ERF -> x * NormalDistribution.of(0, 1).cumulativeProbability(x);
+            case QUICK_GELU -> x / (1 + Math.exp(-1.702 * x));
+            case SILU -> x / (1 + Math.exp(-x));
+            case RELU -> x < 0 ? 0 : x;
+        };
     }
 
     private static void norm(double[] x, double[] w, double[] bias, double[] residual, double epsilon, boolean centred, int rows,

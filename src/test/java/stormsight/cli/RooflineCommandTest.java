@@ -43,7 +43,7 @@ class RooflineCommandTest {
         Path plot = temporary.resolve("roof.svg");
         Run run = run(SHORT, "--plot", plot.toString());
         assertEquals(0, run.exitCode(), run.err());
-        for (String expected : List.of("| read | ", "| multiply-add | ", "encode, ", "prefill, ", "decode, 1 rows", "| gatedGelu | gate_proj, up_proj | ",
+        for (String expected : List.of("| read | ", "| multiply-add | ", "encode, ", "prefill, ", "decode, 1 rows", "| gatedMatMul | gate_proj, up_proj | ",
                 "| attention | ", "| sample | token | ")) {
             assertTrue(run.out().contains(expected), expected + " in " + run.out());
         }

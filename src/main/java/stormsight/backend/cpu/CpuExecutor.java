@@ -142,7 +142,7 @@ final class CpuExecutor implements Executor {
                 List<Tensor> others = switch (op) {
                     case Op.Embed embed -> List.of(embed.ids(), embed.table());
                     case Op.MatMul matMul -> List.of(matMul.w());
-                    case Op.GatedGelu gated -> List.of(gated.gate(), gated.up());
+                    case Op.GatedMatMul gated -> List.of(gated.gate(), gated.up());
                     case Op.BlockedAttention blocked -> List.of(blocked.blocked(), blocked.flags());
                     case Op.Sample sample -> List.of(sample.token());
                     case Op.LayerNorm norm -> List.of();
@@ -178,7 +178,7 @@ final class CpuExecutor implements Executor {
                 kernels.forget();
                 for (int i = 0; i < segment.ops().size(); i++) {
                     Op op = segment.ops().get(i);
-                    if (!(op instanceof Op.MatMul || op instanceof Op.GatedGelu)) {
+                    if (!(op instanceof Op.MatMul || op instanceof Op.GatedMatMul)) {
                         kernels.forget();
                     }
                     for (Kernel kernel : kernels(op, binding, kernels)) {
@@ -197,7 +197,7 @@ final class CpuExecutor implements Executor {
         return switch (op) {
             case Op.Embed embed -> List.of(new Rows.Embed(embed, binding));
             case Op.MatMul matMul -> kernels.matMul(matMul, binding);
-            case Op.GatedGelu gated -> kernels.gatedGelu(gated, binding);
+            case Op.GatedMatMul gated -> kernels.gatedMatMul(gated, binding);
             case Op.LayerNorm norm -> List.of(kernels.layerNorm(norm, binding));
             case Op.RmsNorm norm -> List.of(kernels.rmsNorm(norm, binding));
             case Op.Rope rope -> List.of(kernels.rope(rope, binding));

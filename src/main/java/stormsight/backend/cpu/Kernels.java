@@ -19,7 +19,7 @@ interface Kernels {
 
     List<Kernel> matMul(Op.MatMul op, Binding binding);
 
-    List<Kernel> gatedGelu(Op.GatedGelu op, Binding binding);
+    List<Kernel> gatedMatMul(Op.GatedMatMul op, Binding binding);
 
     Kernel layerNorm(Op.LayerNorm op, Binding binding);
 

@@ -1,5 +1,7 @@
 package stormsight.backend.cpu;
 
+import org.apache.commons.numbers.gamma.Erfc;
+import stormsight.program.Op;
 import stormsight.program.Step;
 
 /** A {@link Product} with sums in double precision. */
@@ -39,9 +41,7 @@ final class MatMulScalar implements Kernel {
                 if (product.bias() != 0) {
                     y += Memory.f32(product.bias() + 4L * m);
                 }
-                if (product.gelu()) {
-                    y = 0.5 * y * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (y + 0.044715 * y * y * y)));
-                }
+                y = activate(product.activation(), y);
                 if (product.up() != null) {
                     y *= dot(x, up, depth);
                 }
@@ -52,6 +52,17 @@ final class MatMulScalar implements Kernel {
                 Memory.f32(product.out() + at, (float) y);
             }
         }
+    }
+
+    private static double activate(Op.Activation activation, double x) {
+        return switch (activation) {
+            case NONE -> x;
+            case GELU_TANH -> 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+            case GELU_ERF -> 0.5 * x * Erfc.value(-x / Math.sqrt(2));
+            case QUICK_GELU -> x / (1 + Math.exp(-1.702 * x));
+            case SILU -> x / (1 + Math.exp(-x));
+            case RELU -> Math.max(x, 0);
+        };
     }
 
     private static double dot(long a, long b, int count) {

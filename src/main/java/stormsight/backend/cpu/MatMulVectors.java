@@ -286,9 +286,7 @@ final class MatMulVectors implements Kernel {
                 Memory.f32(x + 4L * i, Memory.f32(x + 4L * i) + Memory.f32(bias + 4L * i));
             }
         }
-        if (product.gelu()) {
-            gelu(x, count);
-        }
+        ActivationVectors.apply(product.activation(), x, count);
         if (product.up() != null) {
             long up = upSums & ADDRESSES;
             for (int i = 0; i < count; i++) {
@@ -303,29 +301,5 @@ final class MatMulVectors implements Kernel {
             }
         }
         Memory.copy(x, product.out() + at, 4L * count);
-    }
-
-    /**
-     * {@code x = x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))}, which is 0.5 x (1 + tanh(..)). Whole vectors are handled: there is room after
-     * the last value.
-     */
-    private static void gelu(long x, int count) {
-        float factor = (float) (-2 * Math.sqrt(2 / Math.PI));
-        for (int i = 0; i < count; i += LANES) {
-            FloatVector y = FloatVector.fromMemorySegment(F, ALL, x + 4L * i, LE);
-            FloatVector a = y.mul(y).mul(0.044715f * factor).add(factor).mul(y).max(Exp.LOWEST).min(Exp.HIGHEST);
-            FloatVector t = a.fma(FloatVector.broadcast(F, Exp.LOG2_E), FloatVector.broadcast(F, Exp.ROUND));
-            FloatVector n = t.sub(Exp.ROUND);
-            FloatVector r = n.fma(FloatVector.broadcast(F, -Exp.LN2_HIGH), a);
-            r = n.fma(FloatVector.broadcast(F, -Exp.LN2_LOW), r);
-            FloatVector p = r.fma(FloatVector.broadcast(F, Exp.C5), FloatVector.broadcast(F, Exp.C4));
-            p = p.fma(r, FloatVector.broadcast(F, Exp.C3));
-            p = p.fma(r, FloatVector.broadcast(F, Exp.C2));
-            p = p.fma(r, FloatVector.broadcast(F, Exp.C1));
-            p = p.fma(r, FloatVector.broadcast(F, Exp.C0));
-            p = p.fma(r.mul(r), r.add(1f));
-            FloatVector e = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS).reinterpretAsFloats());
-            y.div(e.add(1f)).intoMemorySegment(ALL, x + 4L * i, LE);
-        }
     }
 }

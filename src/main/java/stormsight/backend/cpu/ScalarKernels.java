@@ -24,7 +24,7 @@ final class ScalarKernels implements Kernels {
     }
 
     @Override
-    public List<Kernel> gatedGelu(Op.GatedGelu op, Binding binding) {
+    public List<Kernel> gatedMatMul(Op.GatedMatMul op, Binding binding) {
         return List.of(new MatMulScalar(Product.of(op, binding), binding.scratch()));
     }
 

@@ -39,7 +39,7 @@ final class VectorKernels implements Kernels {
     }
 
     @Override
-    public List<Kernel> gatedGelu(Op.GatedGelu op, Binding binding) {
+    public List<Kernel> gatedMatMul(Op.GatedMatMul op, Binding binding) {
         return product(Product.of(op, binding), op.x(), op.out(), binding);
     }
 

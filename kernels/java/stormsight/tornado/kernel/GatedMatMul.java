@@ -14,10 +14,10 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * {@code out = gelu(x . transpose(gate)) * (x . transpose(up))}: both products run side by side, so that x is read once and neither product is stored. The
+ * {@code out = activation(x . transpose(gate)) * (x . transpose(up))}: both products run side by side, so that x is read once and neither product is stored. The
  * variants are those of {@link MatMul}.
  */
-public final class GatedGelu {
+public final class GatedMatMul {
     private static final int TILE = 64;
     private static final int TILE_LANES = 256;
     private static final int DEPTH = 32;
@@ -33,14 +33,14 @@ public final class GatedGelu {
 
     private static final int CPU_ITEMS = 8;
 
-    private GatedGelu() {}
+    private GatedMatMul() {}
 
     /** What the kernels of an operation leave to each other. */
-    public static Scratch scratch(Op.GatedGelu op, DeviceInfo device, boolean tensorCores) {
+    public static Scratch scratch(Op.GatedMatMul op, DeviceInfo device, boolean tensorCores) {
         return MmaMatMul.fits(op.out().rows(), op.gate(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits()) : Scratch.NONE;
     }
 
-    public static void lower(Op.GatedGelu op, Tasks tasks) {
+    public static void lower(Op.GatedMatMul op, Tasks tasks) {
         Weight gate = Weight.of(op.gate(), tasks);
         Weight up = Weight.of(op.up(), tasks);
         if (gate.stride() != up.stride()) {
@@ -53,6 +53,7 @@ public final class GatedGelu {
         int capacity = op.out().rows();
         int columns = op.gate().columns();
         int outputs = op.gate().rows();
+        int activation = MatMul.activation(op.activation());
         KernelContext context = tasks.context();
         IntArray step = tasks.step();
         FloatArray x = tasks.floats(op.x());
@@ -60,39 +61,39 @@ public final class GatedGelu {
         boolean cpu = tasks.cpuKernels();
         String type = Weight.suffix(op.gate().dtype());
         if (capacity == 1 && cpu) {
-            tasks.task("GatedGelu.vectorOnCpu" + type, Geometry.items(outputs, CPU_ITEMS),
-                    (graph, name) -> graph.task(name, GatedGelu::vectorOnCpu, context, step, x, gate.f32(), gate.words(),
+            tasks.task("GatedMatMul.vectorOnCpu" + type, Geometry.items(outputs, CPU_ITEMS),
+                    (graph, name) -> graph.task(name, GatedMatMul::vectorOnCpu, context, step, x, gate.f32(), gate.words(),
                             gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
-                            gate.factorStride(), columns, outputs));
+                            gate.factorStride(), columns, outputs, activation));
         } else if (capacity == 1) {
             int lanes = MatMul.vectorLanes(2 * outputs, columns, tasks.mostLanes());
-            tasks.task("GatedGelu.vector" + type,
+            tasks.task("GatedMatMul.vector" + type,
                     Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, 2 * VECTOR_ROWS * lanes * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::vector, context, step, x, gate.f32(), gate.words(),
+                    (graph, name) -> graph.task(name, GatedMatMul::vector, context, step, x, gate.f32(), gate.words(),
                             gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
-                            gate.factorStride(), columns, outputs, lanes));
+                            gate.factorStride(), columns, outputs, activation, lanes));
         } else if (cpu) {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
-            tasks.task("GatedGelu.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * WIDTH * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::panel, context, step, x, gate.f32(), gate.words(),
+            tasks.task("GatedMatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * WIDTH * Float.BYTES),
+                    (graph, name) -> graph.task(name, GatedMatMul::panel, context, step, x, gate.f32(), gate.words(),
                             gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
-                            gate.factorStride(), capacity, columns, outputs));
+                            gate.factorStride(), capacity, columns, outputs, activation));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
-            tasks.task("GatedGelu.tile" + type, Geometry.groups(groups, TILE_LANES, 3 * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, GatedGelu::tile, context, step, x, gate.f32(), gate.words(),
+            tasks.task("GatedMatMul.tile" + type, Geometry.groups(groups, TILE_LANES, 3 * DEPTH * PITCH * Float.BYTES),
+                    (graph, name) -> graph.task(name, GatedMatMul::tile, context, step, x, gate.f32(), gate.words(),
                             gate.factors(), up.f32(), up.words(), up.factors(), out, gate.type(), gate.stride(),
-                            gate.factorStride(), capacity, columns, outputs));
+                            gate.factorStride(), capacity, columns, outputs, activation));
         }
     }
 
     /**
-     * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64
+     * {@code out[i, m] = activation(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64
      * columns m; groups of the same columns follow one another.
      */
     public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
             FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
-            int type, int stride, int factorStride, int capacity, int columns, int outputs) {
+            int type, int stride, int factorStride, int capacity, int columns, int outputs, int activation) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
@@ -162,19 +163,19 @@ public final class GatedGelu {
                 int row = firstRow + ty + r;
                 int output = firstOut + tx + c;
                 if (row < rows && output < outputs) {
-                    out.set(row * outputs + output, MatMul.gelu(gateSums[r * 4 + c]) * upSums[r * 4 + c]);
+                    out.set(row * outputs + output, MatMul.activate(gateSums[r * 4 + c], activation) * upSums[r * 4 + c]);
                 }
             }
         }
     }
 
     /**
-     * {@code out[i, m] = gelu(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 8 columns m for up to 320
+     * {@code out[i, m] = activation(sum over k of x[i, k] gate[m, k]) * (sum over k of x[i, k] up[m, k])}. A group is one item and handles 8 columns m for up to 320
      * rows i, as in {@link MatMul#panel}: a vector holds one column of 8 rows of gate, then of the same rows of up.
      */
     public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
             FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
-            int type, int stride, int factorStride, int capacity, int columns, int outputs) {
+            int type, int stride, int factorStride, int capacity, int columns, int outputs, int activation) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int rowBlocks = (capacity + PANEL_ROWS - 1) / PANEL_ROWS;
@@ -238,18 +239,18 @@ public final class GatedGelu {
         for (int row = 0; row < count; row++) {
             for (int m = 0; m < valid; m++) {
                 out.set((firstRow + row) * outputs + firstOut + m,
-                        MatMul.gelu(totals[row * WIDTH + m]) * totals[row * WIDTH + PANEL + m]);
+                        MatMul.activate(totals[row * WIDTH + m], activation) * totals[row * WIDTH + PANEL + m]);
             }
         }
     }
 
     /**
-     * {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group handles 2 rows m of both weights; consecutive lanes read
+     * {@code out[m] = activation(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. A group handles 2 rows m of both weights; consecutive lanes read
      * consecutive words.
      */
     public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
             FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out,
-            int type, int stride, int factorStride, int columns, int outputs, int lanes) {
+            int type, int stride, int factorStride, int columns, int outputs, int activation, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int first = context.groupIdx * VECTOR_ROWS;
@@ -336,14 +337,14 @@ public final class GatedGelu {
         context.localBarrier();
         int output = first + lane;
         if (lane < VECTOR_ROWS && output < limit) {
-            out.set(output, MatMul.gelu(parts[lane * lanes]) * parts[(VECTOR_ROWS + lane) * lanes]);
+            out.set(output, MatMul.activate(parts[lane * lanes], activation) * parts[(VECTOR_ROWS + lane) * lanes]);
         }
     }
 
-    /** {@code out[m] = gelu(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
+    /** {@code out[m] = activation(sum over k of x[k] gate[m, k]) * (sum over k of x[k] up[m, k])}. An item handles one row m of both weights. */
     public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray gateF32, LongArray gateWords,
             FloatArray gateFactors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray out, int type, int stride,
-            int factorStride, int columns, int outputs) {
+            int factorStride, int columns, int outputs, int activation) {
         int layer = step.get(StepBuffer.LAYER);
         int output = context.globalIdx;
         int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
@@ -382,7 +383,7 @@ public final class GatedGelu {
                 gateSum += xk * Weight.at(type, gateF32, gateWords, gateFactors, w + k, scale + k / DType.Q8_BLOCK);
                 upSum += xk * Weight.at(type, upF32, upWords, upFactors, w + k, scale + k / DType.Q8_BLOCK);
             }
-            out.set(output, MatMul.gelu(gateSum) * upSum);
+            out.set(output, MatMul.activate(gateSum, activation) * upSum);
         }
     }
 }
