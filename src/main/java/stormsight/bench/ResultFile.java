@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.stream.Collectors;
+import stormsight.report.Csv;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -66,21 +67,12 @@ public final class ResultFile {
     private static String csv(List<Row> rows) {
         Set<String> columns = new LinkedHashSet<>();
         rows.forEach(row -> columns.addAll(row.fields().keySet()));
-        StringBuilder text = new StringBuilder(String.join(",", columns)).append('\n');
+        Csv csv = new Csv(columns.toArray(String[]::new));
         for (Row row : rows) {
             Map<String, Object> fields = row.fields();
-            text.append(columns.stream().map(column -> cell(fields.get(column))).collect(Collectors.joining(","))).append('\n');
+            csv.row(columns.stream().map(fields::get).toArray());
         }
-        return text.toString();
-    }
-
-    private static String cell(Object value) {
-        String text = switch (value) {
-            case null -> "";
-            case List<?> list -> list.stream().map(String::valueOf).collect(Collectors.joining(" "));
-            default -> value.toString();
-        };
-        return text.matches("[^\",\r\n]*") ? text : '"' + text.replace("\"", "\"\"") + '"';
+        return csv.toString();
     }
 
     /** A table for each setting, under what all of its rows share. */

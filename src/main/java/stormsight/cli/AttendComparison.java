@@ -16,6 +16,7 @@ import stormsight.image.RgbImage;
 import stormsight.probe.AttentionReading.Direction;
 import stormsight.probe.AttentionReading;
 import stormsight.probe.Word;
+import stormsight.report.Csv;
 import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
 import stormsight.report.ReportData;

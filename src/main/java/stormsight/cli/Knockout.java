@@ -23,6 +23,7 @@ import stormsight.probe.Flow;
 import stormsight.probe.FlowGroup;
 import stormsight.probe.LayerWindow;
 import stormsight.probe.TokenLayout;
+import stormsight.report.Csv;
 import stormsight.report.Curve;
 import stormsight.report.ReportData.Fact;
 import stormsight.report.ReportData;

@@ -17,6 +17,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.model.ModelDirectory;
+import stormsight.report.Csv;
 import stormsight.report.Curve;
 import stormsight.report.ReportData.Fact;
 import stormsight.report.ReportData;
