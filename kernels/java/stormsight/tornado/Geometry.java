@@ -7,8 +7,10 @@ import stormsight.backend.DeviceInfo;
  * Shape of a launch: work items and the groups that they form. TornadoVM reports a launch that the driver refuses with one line on standard error and
  * leaves stale results, so what could be refused is refused here.
  *
- * @param global work items in each dimension
- * @param local of them in one group, in each dimension
+ * @param globalX work items in the first dimension
+ * @param globalY work items in the second dimension
+ * @param localX of them in one group, in the first dimension
+ * @param localY of them in one group, in the second dimension
  * @param localBytes local memory that a group of the kernel takes
  */
 public record Geometry(int globalX, int globalY, int localX, int localY, int localBytes) {

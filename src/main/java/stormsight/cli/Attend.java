@@ -150,7 +150,7 @@ final class Attend implements Runnable {
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         List<RgbImage> pixels = images.stream().map(decoder::decode).toList();
         PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress(err, Environment.terminal());
+        Progress progress = new Progress();
         Interruption interruption = new Interruption(progress, err);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             try {

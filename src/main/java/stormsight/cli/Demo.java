@@ -34,7 +34,7 @@ final class Demo implements Runnable {
     public void run() {
         PrintWriter out = spec.commandLine().getOut();
         List<EmbeddedModel.Example> examples = EmbeddedModel.examples();
-        Progress progress = new Progress(spec.commandLine().getErr(), Environment.terminal());
+        Progress progress = new Progress();
         try (ModelDirectory directory = EmbeddedModel.open(Optional.empty()); Backend backend = backendOptions.open()) {
             int promptTokens = examples.stream().mapToInt(example -> directory.promptTokensAtMost(example.prompt())).max().orElseThrow();
             int width = examples.stream().mapToInt(example -> example.prompt().length()).max().orElseThrow();

@@ -37,9 +37,20 @@ final class Environment {
                 architecture, built);
     }
 
-    /** Whether standard error is a terminal; the launcher knows, Java cannot tell. */
+    /** Whether standard error is a terminal. */
     static boolean terminal() {
-        return Boolean.getBoolean("stormsight.terminal");
+        return terminals().contains("error");
+    }
+
+    /** Whether standard output is a terminal. */
+    static boolean outputTerminal() {
+        return terminals().contains("output");
+    }
+
+    /** The launcher says which streams are terminals; Java alone can only tell whether both input and output are one. */
+    private static String terminals() {
+        String told = System.getProperty("stormsight.terminals");
+        return told != null ? told : System.console() != null && System.console().isTerminal() ? "output,error" : "";
     }
 
     /** Must run before the first logger is made. */

@@ -1,7 +1,6 @@
 package stormsight.cli;
 
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
@@ -92,7 +91,7 @@ final class Generate implements Runnable {
             throw new UsageException("--image - and --prompt - both want standard input");
         }
         PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress(err, Environment.terminal());
+        Progress progress = new Progress();
         Interruption interruption = new Interruption(progress, err);
         long start = System.nanoTime();
         String text = text();
@@ -209,12 +208,20 @@ final class Generate implements Runnable {
         }
     }
 
+    /** Standard input is not ours to close. */
     private static String standardInputText() {
-        try (InputStream in = System.in) {
-            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        String text;
+        try {
+            text = new String(System.in.readAllBytes(), StandardCharsets.UTF_8);
         } catch (IOException e) {
             throw new UsageException("--prompt -: standard input cannot be read: " + e.getMessage());
         }
+        // Windows' editors begin a file with a byte order mark, and end lines in two characters.
+        String prompt = (text.startsWith("\uFEFF") ? text.substring(1) : text).replace("\r\n", "\n");
+        if (prompt.isBlank()) {
+            throw new UsageException("--prompt -: standard input is empty; write the prompt into it, such as: echo 'caption en' | stormsight ...");
+        }
+        return prompt;
     }
 
     /** What is told about an answer. */

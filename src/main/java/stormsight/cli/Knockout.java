@@ -95,7 +95,7 @@ final class Knockout implements Runnable {
         List<FlowGroup> groups = chosen.isEmpty() ? FlowGroup.PRESETS.stream().filter(group -> objects || !needsObject(group)).toList() : chosen;
         List<Flow> all = List.copyOf(new LinkedHashSet<>(groups.stream().flatMap(group -> group.flows().stream()).toList()));
         PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress(err, Environment.terminal());
+        Progress progress = new Progress();
         Interruption interruption = new Interruption(progress, err);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             Map<String, String> recorded = Study.settings("knockout", model, directory, backend);

@@ -58,7 +58,7 @@ final class Lens implements Runnable {
         List<ExampleMixin.Asking> askings = examples.read(List.of(), Optional.empty());
         findings.check(examples);
         PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress(err, Environment.terminal());
+        Progress progress = new Progress();
         Interruption interruption = new Interruption(progress, err);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             Map<String, String> recorded = Study.settings("lens", model, directory, backend);

@@ -2,9 +2,14 @@ package stormsight.cli;
 
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.NoSuchFileException;
 import java.util.Arrays;
 import java.util.List;
 import picocli.AutoComplete;
@@ -40,6 +45,8 @@ import stormsight.report.FigureException;
             "8:a row is slower than in the result file that it was compared with",
             "130:interrupted"})
 public final class Main implements Runnable {
+    private static final String INTERNAL_ERROR = "internal error: ";
+
     private static final int INTERNAL = 1;
     private static final int USAGE = 2;
     private static final int CHECKPOINT = 3;
@@ -83,14 +90,17 @@ public final class Main implements Runnable {
 
     /** Parses and runs; the process ends with the exit code. */
     public static void main(String[] arguments) {
-        // Answers and file names are UTF-8 whatever the locale says.
-        System.setOut(utf8(FileDescriptor.out));
-        System.setErr(utf8(FileDescriptor.err));
+        OutputStream out = new FileOutputStream(FileDescriptor.out);
+        System.setOut(utf8(Environment.outputTerminal() ? new VisibleOutput(out) : out));
+        System.setErr(utf8(new VisibleOutput(new FileOutputStream(FileDescriptor.err))));
+        Thread.setDefaultUncaughtExceptionHandler((thread, e) ->
+                System.err.println("stormsight: " + oneLine("internal error in the thread " + thread.getName() + ": " + e)));
         System.exit(execute(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments));
     }
 
-    private static PrintStream utf8(FileDescriptor descriptor) {
-        return new PrintStream(new FileOutputStream(descriptor), true, StandardCharsets.UTF_8);
+    /** Answers and file names are UTF-8 whatever the locale says. */
+    private static PrintStream utf8(OutputStream out) {
+        return new PrintStream(out, true, StandardCharsets.UTF_8);
     }
 
     /** Parses and runs with other streams. */
@@ -116,9 +126,9 @@ public final class Main implements Runnable {
         int code;
         try {
             code = line.execute(arguments);
-        } catch (OutOfMemoryError e) {
-            // The command is over and nothing outlives it, so that this is one more thing that did not fit.
-            return main.report(new BackendException("not enough memory: " + e.getMessage(), e), err);
+        } catch (LinkageError | VirtualMachineError e) {
+            // The command is over and nothing outlives it.
+            return main.report(e, err);
         }
         if (code == 0 && out.checkError()) {
             return main.report(new OutputException(), err);
@@ -140,26 +150,50 @@ public final class Main implements Runnable {
         return USAGE;
     }
 
-    private int report(Exception e, PrintWriter err) {
+    private int report(Throwable e, PrintWriter err) {
         int code = switch (e) {
             case CheckpointException _ -> CHECKPOINT;
             case ImageException _ -> IMAGE;
-            case BackendException _ -> BACKEND;
+            case BackendException _, OutOfMemoryError _ -> BACKEND;
             case LimitException _ -> LIMIT;
             case CheckFailedException _ -> DIFFERENCE;
             case MeasuringException measuring -> measuring.exitCode();
             case UsageException _ -> USAGE;
+            // The JVM's word for a page of a mapped file that is not there.
+            case InternalError lost when String.valueOf(lost.getMessage()).contains("memory access") -> CHECKPOINT;
             default -> INTERNAL;
         };
-        boolean internal = code == INTERNAL
-                && !(e instanceof OutputException || e instanceof MeasuringException || e instanceof FigureException);
-        err.println("stormsight: " + oneLine(internal ? "internal error: " + e : e.getMessage()));
+        String message = switch (e) {
+            case OutOfMemoryError full -> "not enough memory: " + full.getMessage();
+            case InternalError _ when code == CHECKPOINT -> "a file of the model was cut short, or its disk failed, while it was used";
+            case StackOverflowError _ -> INTERNAL_ERROR + "the stack is full";
+            case LinkageError _ -> "a part of Stormsight or of a library cannot be loaded: " + root(e);
+            case UncheckedIOException io -> reason(io);
+            case OutputException _, MeasuringException _, FigureException _ -> e.getMessage();
+            default -> code == INTERNAL ? INTERNAL_ERROR + e : e.getMessage();
+        };
+        err.println("stormsight: " + oneLine(message));
         if (verbose) {
             e.printStackTrace(err);
-        } else if (internal) {
+        } else if (message.startsWith(INTERNAL_ERROR)) {
             err.println("Run it again with --verbose for the trace.");
         }
         return code;
+    }
+
+    /** What an error began with: of a class that could not be initialised, why. */
+    private static Throwable root(Throwable e) {
+        return e.getCause() == null || e.getCause() == e ? e : root(e.getCause());
+    }
+
+    /** The words of whoever knew what was to be read or written, or the file and what the system says. */
+    private static String reason(UncheckedIOException e) {
+        IOException cause = e.getCause();
+        return !String.valueOf(e.getMessage()).equals(cause.toString()) ? e.getMessage() : switch (cause) {
+            case NoSuchFileException missing -> missing.getFile() + ": no such file";
+            case AccessDeniedException denied -> denied.getFile() + ": permission denied";
+            default -> cause.getMessage() == null ? cause.toString() : cause.getMessage();
+        };
     }
 
     private static String oneLine(String message) {

@@ -1,5 +1,7 @@
 package stormsight.cli;
 
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.PrintWriter;
 import java.util.Locale;
 import stormsight.backend.RunListener;
@@ -12,15 +14,11 @@ final class Progress implements RunListener {
     private static final long PATIENCE_NANOS = 300_000_000;
     private static final String CLEAR_LINE = "\r\u001b[K";
 
-    private final PrintWriter err;
-    private final boolean visible;
+    /** Past what shows control characters in place of sending them. */
+    private final PrintWriter err = new PrintWriter(new FileOutputStream(FileDescriptor.err));
+    private final boolean visible = Environment.terminal();
     private long start;
     private boolean shown;
-
-    Progress(PrintWriter err, boolean visible) {
-        this.err = err;
-        this.visible = visible;
-    }
 
     @Override
     public void finished(Program program, int done, int total) {
