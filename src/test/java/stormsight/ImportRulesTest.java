@@ -48,7 +48,7 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(GENERATE, below(PROBE)),
-            Map.entry(STUDY, below(PROBE, GENERATE)),
+            Map.entry(STUDY, below(PROBE, GENERATE, REPORT)),
             Map.entry(VERIFY, below(PROBE, GENERATE)),
             Map.entry(BENCH, below(PROBE, GENERATE, VERIFY, REPORT)),
             Map.entry("stormsight.cli", below(PROBE, GENERATE, STUDY, VERIFY, BENCH, REPORT)));

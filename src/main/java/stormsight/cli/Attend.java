@@ -30,6 +30,9 @@ import stormsight.probe.AttentionRequest.Kind;
 import stormsight.probe.AttentionRequest;
 import stormsight.probe.Word;
 import stormsight.report.ReportData;
+import stormsight.study.AttentionComparison;
+import stormsight.study.AttentionFiles;
+import stormsight.study.AttentionPage;
 import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -226,12 +229,12 @@ final class Attend implements Runnable {
     }
 
     private void attend(ModelRun run, AttentionMaps maps, List<RgbImage> pixels, List<String> texts, List<PaliGemmaPrompt> asked, Backend backend) {
-        AttendFiles files = new AttendFiles(out, run.directory().config().vision().imageSize() / run.directory().config().vision().patchSize());
+        AttentionFiles files = new AttentionFiles(out, run.directory().config().vision().imageSize() / run.directory().config().vision().patchSize());
         boolean several = images.size() * texts.size() > 1;
         List<Map<String, Object>> imageEntries = new ArrayList<>();
-        List<AttendComparison.Run> runs = new ArrayList<>();
+        List<AttentionComparison.Run> runs = new ArrayList<>();
         List<Map<String, Object>> runEntries = new ArrayList<>();
-        AttentionReport reported = new AttentionReport();
+        AttentionPage reported = new AttentionPage();
         PrintWriter stdout = spec.commandLine().getOut();
         for (int i = 0; i < images.size(); i++) {
             run.encode(pixels.get(i));
@@ -255,7 +258,7 @@ final class Attend implements Runnable {
                 entry.put("words", words(reading));
                 entry.put("files", files.decoder(folder, pixels.get(i), reading));
                 runEntries.add(entry);
-                runs.add(new AttendComparison.Run(i, p, answer, sums(reading)));
+                runs.add(new AttentionComparison.Run(i, p, answer, sums(reading)));
                 if (report.isWanted()) {
                     reported.add(images.get(i), pixels.get(i), vision, texts.get(p), answer, reading);
                 }
@@ -276,7 +279,7 @@ final class Attend implements Runnable {
         object.put("runs", runEntries);
         List<ReportData.Table> compared = new ArrayList<>();
         if (several) {
-            AttendComparison comparison = new AttendComparison(images, pixels, texts, runs);
+            AttentionComparison comparison = new AttentionComparison(images, pixels, texts, runs);
             object.put("comparison", comparison.write(files));
             comparison.table().ifPresent(compared::add);
             if (!json) {

@@ -13,6 +13,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.zip.CRC32;
 import picocli.CommandLine.Option;
+import stormsight.backend.DeviceInfo;
 import stormsight.image.Box;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
@@ -20,6 +21,8 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.report.ReportData.Fact;
 import stormsight.study.Example;
+import stormsight.study.ExampleResult;
+import stormsight.study.Outcome;
 import stormsight.tokenizer.PaliGemmaPrompt;
 
 /** Options that choose what an experiment asks: one prompt about one image, or every question of a data set. */
@@ -173,8 +176,13 @@ final class ExampleMixin {
         }
     }
 
-    /** What is asked, for a report. */
-    List<Fact> facts(List<Asking> askings) {
+    /** What became of the examples. */
+    <R extends ExampleResult> Outcome<R> outcome(List<Asking> askings, Map<String, String> settings, String model,
+            DeviceInfo device, List<R> results) {
+        return new Outcome<>(isDataset(), facts(askings), settings, model, device, results);
+    }
+
+    private List<Fact> facts(List<Asking> askings) {
         return dataset != null ? List.of(new Fact("Data set", dataset.toString()))
                 : List.of(new Fact("Image", image.toString()), new Fact("Prompt", askings.getFirst().prompt()),
                         new Fact("Question", askings.getFirst().example().question()));

@@ -1,6 +1,5 @@
 package stormsight.cli;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
@@ -34,18 +33,5 @@ final class Indices {
             }
         }
         return List.copyOf(indices);
-    }
-
-    /** {@code 0, 3-5}. */
-    static String text(List<Integer> rising) {
-        List<String> parts = new ArrayList<>();
-        int from = 0;
-        for (int i = 1; i <= rising.size(); i++) {
-            if (i == rising.size() || rising.get(i) != rising.get(i - 1) + 1) {
-                parts.add(i - 1 == from ? String.valueOf(rising.get(from)) : rising.get(from) + "-" + rising.get(i - 1));
-                from = i;
-            }
-        }
-        return String.join(", ", parts);
     }
 }

@@ -9,11 +9,9 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.DeviceInfo;
-import stormsight.report.AttentionData;
 import stormsight.report.HtmlReport;
-import stormsight.report.ReportData;
 import stormsight.report.ReportData.Fact;
-import stormsight.image.RgbImage;
+import stormsight.report.ReportData;
 
 /** The option that asks for a report. */
 final class ReportMixin {
@@ -33,12 +31,8 @@ final class ReportMixin {
         file.ifPresent(html -> OutputOption.requireWritable("--html", html));
     }
 
-    /** What a command says on a page. */
-    record Page(String title, List<Fact> facts, Optional<RgbImage> image, List<AttentionData> attention, List<ReportData.CurveSet> curves,
-            List<ReportData.Table> tables) {}
-
     /** Writes the report if it was asked for, with model, device, command and version below the page's own facts. */
-    void write(Page page, String model, DeviceInfo device) {
+    void write(ReportData page, String model, DeviceInfo device) {
         file.ifPresent(html -> {
             List<Fact> facts = new ArrayList<>(page.facts());
             facts.add(new Fact("Model", model));

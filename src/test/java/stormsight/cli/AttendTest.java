@@ -195,8 +195,6 @@ class AttendTest {
     @Test
     void indicesAreListsOfRanges() {
         assertEquals(List.of(0, 3, 4, 5), Indices.parse("--layers", "3-5,0,4"));
-        assertEquals("0, 3-5", Indices.text(List.of(0, 3, 4, 5)));
-        assertEquals("7", Indices.text(List.of(7)));
         for (String wrong : List.of("", "a", "1-", "-1", "3-1", "1,,2", "99999")) {
             assertThrows(UsageException.class, () -> Indices.parse("--layers", wrong), wrong);
         }

@@ -1,4 +1,4 @@
-package stormsight.cli;
+package stormsight.study;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -21,10 +21,9 @@ import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
 import stormsight.report.ReportData;
 import stormsight.study.PromptComparison.Change;
-import stormsight.study.PromptComparison;
 
 /** Several images and prompts beside each other: pictures, and tables of how the words' maps changed. */
-final class AttendComparison {
+public final class AttentionComparison {
     /**
      * One prompt about one image.
      *
@@ -32,7 +31,7 @@ final class AttendComparison {
      * @param prompt index
      * @param reading with the maps that are summed over layers
      */
-    record Run(int image, int prompt, String answer, AttentionReading reading) {}
+    public record Run(int image, int prompt, String answer, AttentionReading reading) {}
 
     /** Changes between two prompts about one image. */
     private record ImageChange(int image, Change change) {}
@@ -43,7 +42,8 @@ final class AttendComparison {
     private final List<Run> runs;
     private final List<ImageChange> changes;
 
-    AttendComparison(List<Path> images, List<RgbImage> pixels, List<String> prompts, List<Run> runs) {
+    /** @param runs of all prompts about all images */
+    public AttentionComparison(List<Path> images, List<RgbImage> pixels, List<String> prompts, List<Run> runs) {
         this.images = images;
         this.pixels = pixels;
         this.prompts = prompts;
@@ -55,7 +55,7 @@ final class AttendComparison {
     }
 
     /** Writes pictures, CSV and JSON, and says which. */
-    List<String> write(AttendFiles files) {
+    public List<String> write(AttentionFiles files) {
         List<String> written = new ArrayList<>();
         for (Direction direction : Direction.values()) {
             if (runs.stream().allMatch(run -> run.reading().words(direction).isEmpty())) {
@@ -143,7 +143,7 @@ final class AttendComparison {
     }
 
     /** How each shared word changed, over all pairs of prompts and images. */
-    void print(PrintWriter out) {
+    public void print(PrintWriter out) {
         if (changes.isEmpty()) {
             return;
         }
@@ -163,7 +163,7 @@ final class AttendComparison {
     }
 
     /** The same for a report; nothing if no word is in two prompts. */
-    Optional<ReportData.Table> table() {
+    public Optional<ReportData.Table> table() {
         if (changes.isEmpty()) {
             return Optional.empty();
         }

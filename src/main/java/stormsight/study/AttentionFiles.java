@@ -1,4 +1,4 @@
-package stormsight.cli;
+package stormsight.study;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -22,7 +22,7 @@ import stormsight.report.OutputFile;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Files of attention: numbers first, then their pictures. Each is whole or not there. */
-final class AttendFiles {
+public final class AttentionFiles {
     private static final int GRID_COLUMNS = 5;
 
     private final Path out;
@@ -30,13 +30,13 @@ final class AttendFiles {
     private int count;
 
     /** @param side patches in a row of the image */
-    AttendFiles(Path out, int side) {
+    public AttentionFiles(Path out, int side) {
         this.out = out;
         this.side = side;
     }
 
     /** Files written so far. */
-    int count() {
+    public int count() {
         return count;
     }
 
@@ -51,7 +51,8 @@ final class AttendFiles {
         return file;
     }
 
-    void json(String name, Object object) {
+    /** Writes an object as JSON, indented. */
+    public void json(String name, Object object) {
         OutputFile.write(path(name), JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object) + "\n");
     }
 
@@ -95,7 +96,7 @@ final class AttendFiles {
     }
 
     /** Vision maps: numbers, an overlay for each layer, a grid of heads for each layer, the sum beside the image. */
-    List<Map<String, Object>> vision(String folder, RgbImage image, List<AttentionMap> maps) {
+    public List<Map<String, Object>> vision(String folder, RgbImage image, List<AttentionMap> maps) {
         List<Map<String, Object>> entries = new ArrayList<>();
         maps.forEach(map -> numbers(folder, map, entries));
         for (AttentionMap map : maps) {
@@ -131,10 +132,10 @@ final class AttendFiles {
     }
 
     /** Decoder maps: numbers, a grid of words in each direction, an overlay for each word, the quadrants. */
-    List<Map<String, Object>> decoder(String folder, RgbImage image, AttentionReading reading) {
+    public List<Map<String, Object>> decoder(String folder, RgbImage image, AttentionReading reading) {
         List<Map<String, Object>> entries = new ArrayList<>();
         reading.maps().forEach(map -> numbers(folder, map, entries));
-        String layers = "layers " + Indices.text(reading.layers()) + " summed";
+        String layers = "layers " + ranges(reading.layers()) + " summed";
         for (Direction direction : Direction.values()) {
             List<Word> words = reading.words(direction);
             if (words.isEmpty()) {
@@ -156,13 +157,26 @@ final class AttendFiles {
         List<AttentionMap> quadrants = reading.maps().stream().filter(map -> map.name().startsWith(AttentionMap.QUADRANT)).toList();
         if (!quadrants.isEmpty()) {
             String file = folder + "quadrants.png";
-            List<HeatMap> matrices = quadrants.stream().map(AttendFiles::quadrant).toList();
+            List<HeatMap> matrices = quadrants.stream().map(AttentionFiles::quadrant).toList();
             MapFigure.matrices(path(file), "Rows attend to columns, " + layers, matrices, 2);
             for (AttentionMap map : quadrants) {
                 entries.add(picture(file, map, "all"));
             }
         }
         return entries;
+    }
+
+    /** {@code 0, 3-5}. */
+    static String ranges(List<Integer> rising) {
+        List<String> parts = new ArrayList<>();
+        int from = 0;
+        for (int i = 1; i <= rising.size(); i++) {
+            if (i == rising.size() || rising.get(i) != rising.get(i - 1) + 1) {
+                parts.add(i - 1 == from ? String.valueOf(rising.get(from)) : rising.get(from) + "-" + rising.get(i - 1));
+                from = i;
+            }
+        }
+        return String.join(", ", parts);
     }
 
     private static String title(Direction direction) {

@@ -1,4 +1,4 @@
-package stormsight.cli;
+package stormsight.study;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -8,24 +8,25 @@ import java.util.TreeMap;
 import stormsight.backend.DeviceInfo;
 import stormsight.report.ReportData.Fact;
 import stormsight.report.ReportData;
-import stormsight.study.ExampleResult;
 
 /**
  * What became of the examples of an experiment.
  *
- * @param examples the options that chose them
+ * @param many whether they are of a data set, even one of a single example
+ * @param asked what was asked, for people
  * @param settings what the results depend on
  * @param model as users call it
- * @param results of the askings, in their order
+ * @param results in the order of the examples
  */
-record Outcome<R extends ExampleResult>(ExampleMixin examples, List<ExampleMixin.Asking> askings, Map<String, String> settings, String model,
-        DeviceInfo device, List<R> results) {
-    /** Whether this is a data set, even one of a single example. */
-    boolean many() {
-        return examples.isDataset();
+public record Outcome<R extends ExampleResult>(boolean many, List<Fact> asked, Map<String, String> settings, String model, DeviceInfo device,
+        List<R> results) {
+    public Outcome {
+        asked = List.copyOf(asked);
+        results = List.copyOf(results);
     }
 
-    List<R> kept() {
+    /** Results that count. */
+    public List<R> kept() {
         return results.stream().filter(result -> result.dropped().isEmpty()).toList();
     }
 
@@ -34,7 +35,7 @@ record Outcome<R extends ExampleResult>(ExampleMixin examples, List<ExampleMixin
     }
 
     /** {@code kept 5 of 8: 2 wrong answer, 1 image cannot be read}. */
-    String summary() {
+    public String summary() {
         List<String> parts = new ArrayList<>();
         dropped().forEach((reason, count) -> parts.add(count + " " + reason));
         return "kept " + kept().size() + " of " + results.size() + (parts.isEmpty() ? "" : ": " + String.join(", ", parts));
@@ -48,7 +49,7 @@ record Outcome<R extends ExampleResult>(ExampleMixin examples, List<ExampleMixin
     }
 
     /** A line for each example that failed, with what went wrong. */
-    List<String> failures() {
+    public List<String> failures() {
         return results.stream()
                 .filter(result -> result.detail().isPresent())
                 .map(result -> "line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get())
@@ -57,14 +58,14 @@ record Outcome<R extends ExampleResult>(ExampleMixin examples, List<ExampleMixin
 
     /** What was asked and what came of it. */
     List<Fact> facts() {
-        List<Fact> facts = new ArrayList<>(examples.facts(askings));
-        facts.add(many() ? new Fact("Examples", summary()) : new Fact("Answer", results.getFirst().prediction().orElse("")));
+        List<Fact> facts = new ArrayList<>(asked);
+        facts.add(many ? new Fact("Examples", summary()) : new Fact("Answer", results.getFirst().prediction().orElse("")));
         return facts;
     }
 
     /** What became of every example of a data set. */
     List<ReportData.Table> tables() {
-        return !many() ? List.of() : List.of(new ReportData.Table("Examples", List.of("Line", "Image", "Question", "The model's answer", "Kept"),
+        return !many ? List.of() : List.of(new ReportData.Table("Examples", List.of("Line", "Image", "Question", "The model's answer", "Kept"),
                 results.stream().map(result -> List.of(String.valueOf(result.line()), result.image(), result.question(),
                         result.prediction().orElse(""), result.dropped().orElse("yes"))).toList()));
     }

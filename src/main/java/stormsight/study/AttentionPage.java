@@ -1,4 +1,4 @@
-package stormsight.cli;
+package stormsight.study;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -13,15 +13,19 @@ import stormsight.report.AttentionData;
 import stormsight.report.ReportData.Fact;
 import stormsight.report.ReportData;
 
-/** Collects what attend found for a report. */
-final class AttentionReport {
+/** Collects what a model attended to for a report. */
+public final class AttentionPage {
     private static final String MEAN = "mean";
 
     private final List<AttentionData> attention = new ArrayList<>();
     private final List<List<String>> runs = new ArrayList<>();
 
-    /** @param vision maps of the image alone */
-    void add(Path file, RgbImage image, List<AttentionMap> vision, String prompt, String answer, AttentionReading reading) {
+    /**
+     * Adds what was read of one prompt about one image.
+     *
+     * @param vision maps of the image alone
+     */
+    public void add(Path file, RgbImage image, List<AttentionMap> vision, String prompt, String answer, AttentionReading reading) {
         List<Direction> directions = new ArrayList<>();
         words("Word to image", AttentionMap.WORD_TO_IMAGE, AttentionReading.Direction.WORD_TO_IMAGE, reading).ifPresent(directions::add);
         words("Image to word", AttentionMap.IMAGE_TO_WORD, AttentionReading.Direction.IMAGE_TO_WORD, reading).ifPresent(directions::add);
@@ -75,8 +79,12 @@ final class AttentionReport {
         return maps.stream().filter(map -> map.name().equals(name)).findFirst();
     }
 
-    /** @param comparison of several runs */
-    ReportMixin.Page page(List<ReportData.Table> comparison) {
+    /**
+     * The page of all that was added.
+     *
+     * @param comparison of several runs
+     */
+    public ReportData page(List<ReportData.Table> comparison) {
         List<Fact> facts = new ArrayList<>();
         List<ReportData.Table> tables = new ArrayList<>();
         if (runs.size() == 1) {
@@ -87,6 +95,6 @@ final class AttentionReport {
             tables.add(new ReportData.Table("Answers", List.of("Image", "Prompt", "Answer"), runs));
         }
         tables.addAll(comparison);
-        return new ReportMixin.Page("What the model attends to", facts, Optional.empty(), attention, List.of(), tables);
+        return new ReportData("What the model attends to", facts, Optional.empty(), attention, List.of(), tables);
     }
 }
