@@ -208,6 +208,7 @@ final class Lowering {
                 case Op.RowMax max -> Rows.lower(max, this);
                 case Op.Copy copy -> Rows.lower(copy, this);
                 case Op.LastRow lastRow -> Rows.lower(lastRow, this);
+                case Op.MeanRows mean -> Rows.lower(mean, this);
                 case Op.SoftCap softCap -> Rows.lower(softCap, this);
                 case Op.Sample sample -> Sample.lower(sample, this);
             }

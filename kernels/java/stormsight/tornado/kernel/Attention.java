@@ -53,6 +53,14 @@ public final class Attention {
 
     private Attention() {}
 
+    /**
+     * What kernels take as {@code window}: the size of the sliding window, 0 for none; or, below 0, how many keys there are whatever the step, all of which
+     * every row sees.
+     */
+    private static int window(Op.Attention op) {
+        return op.keys().fixed() > 0 ? -op.keys().fixed() : op.window().map(Op.SlidingWindow::size).orElse(0);
+    }
+
     private static int chunks(Op.Attention op) {
         return Math.ceilDiv(op.k().rows(), CHUNK);
     }
@@ -75,7 +83,7 @@ public final class Attention {
         int queryHeads = heads.queryHeads();
         int group = queryHeads / heads.keyValueHeads();
         int dim = heads.headDim();
-        int window = op.window().map(Op.SlidingWindow::size).orElse(0);
+        int window = window(op);
         int period = op.window().map(Op.SlidingWindow::period).orElse(1);
         int capacity = op.out().rows();
         int stride = tasks.stride(op.k());
@@ -130,7 +138,7 @@ public final class Attention {
             return new Tapped(tasks.floats(op.q()), tasks.floats(op.k()), tasks.stride(op.k()), part, Probed.mask(part.heads(), 0),
                     Probed.mask(part.layers(), 0), Probed.mask(part.layers(), Integer.SIZE), op.heads(),
                     op.heads().queryHeads() / op.heads().keyValueHeads(), op.scale(), op.softCap(),
-                    op.window().map(window -> window.size() * MOST_PERIOD + window.period()).orElse(0));
+                    op.window().map(window -> window.size() * MOST_PERIOD + window.period()).orElse(-op.keys().fixed()));
         }
     }
 
@@ -173,9 +181,14 @@ public final class Attention {
         return i < prefix ? 0 : TornadoMath.max(i - reach + 1, 0);
     }
 
+    /** How many keys there are. */
+    static int keys(int tokens, int window) {
+        return window < 0 ? -window : tokens;
+    }
+
     /** One more than the last key that token i sees. */
-    static int end(int i, int prefix, int keys) {
-        return TornadoMath.min(TornadoMath.max(prefix, i + 1), keys);
+    static int end(int i, int prefix, int keys, int window) {
+        return window < 0 ? keys : TornadoMath.min(TornadoMath.max(prefix, i + 1), keys);
     }
 
     /** The score of key j for token i from their product, or {@link #UNSEEN}. */
@@ -224,7 +237,7 @@ public final class Attention {
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int position = step.get(StepBuffer.POSITION);
         int prefix = step.get(StepBuffer.PREFIX);
-        int keys = position + step.get(StepBuffer.ROWS);
+        int keys = keys(position + step.get(StepBuffer.ROWS), window);
         int head = context.groupIdx % heads;
         int firstRow = context.groupIdx / heads * TILE;
         int lane = context.localIdx;
@@ -240,9 +253,9 @@ public final class Attention {
         int blocks = blocks(flags, number, heads, head, tokens);
         int i = position + firstRow + r;
         int first = first(i, prefix, reach);
-        int end = end(i, prefix, keys);
+        int end = end(i, prefix, keys, window);
         int from = first(position + firstRow, prefix, reach);
-        int to = end(position + TornadoMath.min(firstRow + TILE, rows) - 1, prefix, keys);
+        int to = end(position + TornadoMath.min(firstRow + TILE, rows) - 1, prefix, keys, window);
         if (firstRow >= rows) {
             to = 0;
         }
@@ -333,7 +346,7 @@ public final class Attention {
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int i = step.get(StepBuffer.POSITION);
         int prefix = step.get(StepBuffer.PREFIX);
-        int keys = i + step.get(StepBuffer.ROWS);
+        int keys = keys(i + step.get(StepBuffer.ROWS), window);
         int head = context.groupIdx % heads;
         int chunk = context.groupIdx / heads;
         int lane = context.localIdx;
@@ -343,7 +356,7 @@ public final class Attention {
         int columns = heads / group * dim;
         int base = layer * stride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
-        int end = end(i, prefix, keys) * run;
+        int end = end(i, prefix, keys, window) * run;
         int blocks = blocks(flags, number, heads, head, tokens);
         int j = chunk * CHUNK;
         // Nothing to do where no key is seen, but no return before barriers.
@@ -445,7 +458,7 @@ public final class Attention {
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int position = step.get(StepBuffer.POSITION);
         int prefix = step.get(StepBuffer.PREFIX);
-        int keys = position + step.get(StepBuffer.ROWS);
+        int keys = keys(position + step.get(StepBuffer.ROWS), window);
         int head = context.groupIdx % heads;
         int firstRow = context.groupIdx / heads * CPU_ROWS;
         int count = TornadoMath.min(rows - firstRow, CPU_ROWS);
@@ -460,7 +473,7 @@ public final class Attention {
         int reach = reach(number, window, period);
         int blocks = blocks(flags, number, heads, head, tokens);
         int from = first(position + firstRow, prefix, reach);
-        int to = end(position + firstRow + count - 1, prefix, keys);
+        int to = end(position + firstRow + count - 1, prefix, keys, window);
         if (count < 1) {
             to = 0;
         }
@@ -510,7 +523,7 @@ public final class Attention {
                 for (int n = row; n < last; n++) {
                     int i = position + firstRow + n;
                     int first = first(i, prefix, reach);
-                    int end = end(i, prefix, keys);
+                    int end = end(i, prefix, keys, window);
                     int w = (n - row) * CPU_KEYS;
                     float max = maxima[n];
                     float larger = max;
@@ -599,14 +612,14 @@ public final class Attention {
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int i = step.get(StepBuffer.POSITION);
         int prefix = step.get(StepBuffer.PREFIX);
-        int keys = i + step.get(StepBuffer.ROWS);
+        int keys = keys(i + step.get(StepBuffer.ROWS), window);
         int head = context.groupIdx;
         float[] weights = context.allocateFloatLocalArray(CPU_CHUNK);
         float[] sums = context.allocateFloatLocalArray(dim);
         int columns = heads / group * dim;
         int base = layer * stride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
-        int end = end(i, prefix, keys) * run;
+        int end = end(i, prefix, keys, window) * run;
         int blocks = blocks(flags, number, heads, head, tokens);
         for (int d = 0; d < dim; d++) {
             sums[d] = 0;
@@ -695,14 +708,14 @@ public final class Attention {
             int number = step.get(StepBuffer.LAYER_NUMBER);
             int position = step.get(StepBuffer.POSITION);
             int prefix = step.get(StepBuffer.PREFIX);
-            int keys = position + step.get(StepBuffer.ROWS);
+            int keys = keys(position + step.get(StepBuffer.ROWS), window);
             int i = position + row;
             int qStart = (row * heads + head) * dim;
             int outStart = layer * outStride + qStart;
             int columns = heads / group * dim;
             int base = layer * stride + head / group * dim;
             int first = first(i, prefix, reach(number, window, period));
-            int end = end(i, prefix, keys);
+            int end = end(i, prefix, keys, window);
             int blocks = blocks(flags, number, heads, head, tokens);
             for (int d = 0; d < dim; d++) {
                 out.set(outStart + d, 0);
@@ -747,7 +760,7 @@ public final class Attention {
      * The weights that {@link #flash} gives the keys, 0 for those that a row does not see, of some layers and heads. An item handles one row of one
      * plane: of one head, or of the mean over all chosen ones.
      *
-     * @param windows size of the sliding window times {@link #MOST_PERIOD} plus its period, 0 for none: a task has no room for both
+     * @param windows as {@link #window}, but the size of a sliding window times {@link #MOST_PERIOD} plus its period: a task has no room for both
      */
     public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out, int stride, int rows,
             int keys, int firstRow, int firstKey, int headMask, int layersLow, int layersHigh, int mode, int heads, int group, int dim,
@@ -760,11 +773,11 @@ public final class Attention {
         if (place >= 0 && plane < planes && firstRow + row < step.get(StepBuffer.ROWS)) {
             int position = step.get(StepBuffer.POSITION);
             int prefix = step.get(StepBuffer.PREFIX);
-            int all = position + step.get(StepBuffer.ROWS);
+            int all = keys(position + step.get(StepBuffer.ROWS), windows);
             int i = position + firstRow + row;
             int columns = heads / group * dim;
-            int first = first(i, prefix, reach(number, windows / MOST_PERIOD, TornadoMath.max(1, windows % MOST_PERIOD)));
-            int end = end(i, prefix, all);
+            int first = first(i, prefix, reach(number, TornadoMath.max(windows, 0) / MOST_PERIOD, TornadoMath.max(1, TornadoMath.max(windows, 0) % MOST_PERIOD)));
+            int end = end(i, prefix, all, windows);
             int written = TornadoMath.min(keys, all - firstKey);
             int outPlane = mode >= EACH_LAYER ? place * planes + plane : plane;
             int outStart = (outPlane * rows + row) * keys;
@@ -823,11 +836,11 @@ public final class Attention {
         if (place >= 0 && plane < planes && firstRow + row < step.get(StepBuffer.ROWS)) {
             int position = step.get(StepBuffer.POSITION);
             int prefix = step.get(StepBuffer.PREFIX);
-            int all = position + step.get(StepBuffer.ROWS);
+            int all = keys(position + step.get(StepBuffer.ROWS), windows);
             int i = position + firstRow + row;
             int columns = heads / group * dim;
-            int first = first(i, prefix, reach(number, windows / MOST_PERIOD, TornadoMath.max(1, windows % MOST_PERIOD)));
-            int end = end(i, prefix, all);
+            int first = first(i, prefix, reach(number, TornadoMath.max(windows, 0) / MOST_PERIOD, TornadoMath.max(1, TornadoMath.max(windows, 0) % MOST_PERIOD)));
+            int end = end(i, prefix, all, windows);
             int head = Probed.member(plane, headMask, heads);
             int query = ((firstRow + row) * heads + head) * dim;
             int base = step.get(StepBuffer.LAYER) * stride + head / group * dim;

@@ -21,18 +21,22 @@ public final class Embed {
         Weight table = Weight.of(op.table(), tasks);
         FloatArray features = op.features().map(tasks::floats).orElse(tasks.none());
         int featuresStride = op.features().map(tasks::stride).orElse(0);
+        if (op.positions().filter(positions -> positions.layers() > 1).isPresent()) {
+            throw new IllegalArgumentException(op.positions().get() + " differs between layers");
+        }
+        FloatArray positions = op.positions().map(tasks::floats).orElse(tasks.none());
         int columns = op.out().columns();
         int capacity = op.out().rows();
         tasks.task("embed" + Weight.suffix(op.table().dtype()), Geometry.items(Math.multiplyExact(capacity, columns), GROUP),
                 (graph, name) -> graph.task(name, Embed::embed, tasks.context(), tasks.step(), tasks.ints(op.ids()), table.f32(),
-                        table.words(), table.factors(), features, tasks.floats(op.out()), table.type(), table.stride(),
-                        table.factorStride(), featuresStride, tasks.stride(op.out()), capacity, columns, op.scale()));
+                        table.words(), table.factors(), features, positions, tasks.floats(op.out()), table.type(), table.stride(),
+                        table.factorStride(), featuresStride, tasks.stride(op.out()), capacity, columns, op.scale(), op.positions().isPresent() ? 1 : 0));
     }
 
-    /** {@code out[i, c] = scale * table[id, c]}, or {@code features[-1 - id, c]} for a negative id. An item handles one element. */
+    /** {@code out[i, c] = scale * table[id, c]}, or {@code features[-1 - id, c]} for a negative id, {@code + positions[position + i, c]}. An item handles one element. */
     public static void embed(KernelContext context, IntArray step, IntArray ids, FloatArray f32, LongArray words,
-            FloatArray factors, FloatArray features, FloatArray out, int type, int stride, int factorStride, int featuresStride,
-            int outStride, int capacity, int columns, float scale) {
+            FloatArray factors, FloatArray features, FloatArray positions, FloatArray out, int type, int stride, int factorStride, int featuresStride,
+            int outStride, int capacity, int columns, float scale, int hasPositions) {
         int item = context.globalIdx;
         int row = item / columns;
         if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
@@ -46,6 +50,9 @@ public final class Embed {
                 int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
                 value = scale * Weight.at(type, f32, words, factors, layer * stride + id * columns + column,
                         layer * factorStride + id * scalesPerRow + column / DType.Q8_BLOCK);
+            }
+            if (hasPositions == 1) {
+                value += positions.get((step.get(StepBuffer.POSITION) + row) * columns + column);
             }
             out.set(layer * outStride + item, value);
         }

@@ -36,6 +36,12 @@ public final class Rows {
                         tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(), op.out().columns()));
     }
 
+    public static void lower(Op.MeanRows op, Tasks tasks) {
+        tasks.task("meanRows", items(op.out()),
+                (graph, name) -> graph.task(name, Rows::meanRows, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(), op.out().columns()));
+    }
+
     public static void lower(Op.SoftCap op, Tasks tasks) {
         tasks.task("softCap", items(op.x()),
                 (graph, name) -> graph.task(name, Rows::softCap, tasks.context(), tasks.step(), tasks.floats(op.x()),
@@ -81,6 +87,21 @@ public final class Rows {
         if (item < columns && rows > 0) {
             int layer = step.get(StepBuffer.LAYER);
             out.set(layer * outStride + item, x.get(layer * xStride + (rows - 1) * columns + item));
+        }
+    }
+
+    /** {@code out[0, c] = sum over i of x[i, c] / rows}. An item handles one column. */
+    public static void meanRows(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride, int outStride,
+            int capacity, int columns) {
+        int column = context.globalIdx;
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        if (column < columns && rows > 0) {
+            int layer = step.get(StepBuffer.LAYER);
+            float sum = 0;
+            for (int row = 0; row < rows; row++) {
+                sum += x.get(layer * xStride + row * columns + column);
+            }
+            out.set(layer * outStride + column, sum / rows);
         }
     }
 

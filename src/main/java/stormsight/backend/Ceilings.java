@@ -1,6 +1,7 @@
 package stormsight.backend;
 
 import java.util.List;
+import stormsight.program.OpCost;
 
 /**
  * What a device does at most, measured on the device itself: the roofline that operations are held against.

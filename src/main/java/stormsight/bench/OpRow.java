@@ -8,8 +8,8 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
-import stormsight.backend.OpCost;
-import stormsight.backend.OpName;
+import stormsight.program.OpCost;
+import stormsight.program.OpName;
 
 /**
  * One operation that was timed, alone or within a run of a model.

@@ -18,8 +18,6 @@ import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
-import stormsight.backend.OpCost;
-import stormsight.backend.OpName;
 import stormsight.bench.Machine;
 import stormsight.bench.OpRow;
 import stormsight.bench.ResultFile;
@@ -28,6 +26,8 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.PaliGemma;
 import stormsight.model.WeightSpec;
 import stormsight.program.Op;
+import stormsight.program.OpCost;
+import stormsight.program.OpName;
 import stormsight.report.RooflineFigure;
 
 /** Shows how close each operation of a model comes to what its device can do. */

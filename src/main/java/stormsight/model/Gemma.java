@@ -7,11 +7,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import stormsight.program.DType;
-import stormsight.program.Op;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Attention;
 import stormsight.program.Op.Embed;
 import stormsight.program.Op.GatedMatMul;
+import stormsight.program.Op.Keys;
 import stormsight.program.Op.LastRow;
 import stormsight.program.Op.MatMul;
 import stormsight.program.Op.RmsNorm;
@@ -20,6 +20,7 @@ import stormsight.program.Op.Sample;
 import stormsight.program.Op.SlidingWindow;
 import stormsight.program.Op.SoftCap;
 import stormsight.program.Op.Store;
+import stormsight.program.Op;
 import stormsight.program.Segment;
 import stormsight.program.Shape;
 import stormsight.program.Tensor;
@@ -133,7 +134,7 @@ final class Gemma {
      */
     Segment embeddings(Tensor ids, Optional<Tensor> features) {
         return Segment.once(EMBEDDINGS, List.of(
-                new Embed(ids, weights.get(EMBED_TOKENS), (float) Math.sqrt(config.hiddenSize()), features, x)));
+                new Embed(ids, weights.get(EMBED_TOKENS), (float) Math.sqrt(config.hiddenSize()), features, Optional.empty(), x)));
     }
 
     Segment layers() {
@@ -147,7 +148,8 @@ final class Gemma {
         ops.add(new Rope(k, rope, config.heads().keyValueHeads()));
         ops.add(new Store(k, keys));
         ops.add(new Store(v, values));
-        ops.add(new Attention(q, keys, values, config.heads(), config.queryScale(), config.attentionSoftCap(), window, mixed));
+        ops.add(new Attention(q, keys, values, config.heads(), config.queryScale(), config.attentionSoftCap(), window,
+                Keys.TOKENS, mixed));
         if (second) {
             ops.add(linear(mixed, LAYER + "self_attn.o_proj.weight", Optional.empty(), branch));
             ops.add(norm(branch, LAYER + "post_attention_layernorm.weight", Optional.of(x), x));

@@ -6,12 +6,13 @@ import static stormsight.model.WeightSpec.vector;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import stormsight.program.Op;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Attention;
 import stormsight.program.Op.Heads;
+import stormsight.program.Op.Keys;
 import stormsight.program.Op.LayerNorm;
 import stormsight.program.Op.MatMul;
+import stormsight.program.Op;
 import stormsight.program.Segment;
 import stormsight.program.Tensor;
 
@@ -106,7 +107,7 @@ final class SigLip {
                 linear(normed, LAYER + "self_attn.q_proj", Activation.NONE, Optional.empty(), q),
                 linear(normed, LAYER + "self_attn.k_proj", Activation.NONE, Optional.empty(), k),
                 linear(normed, LAYER + "self_attn.v_proj", Activation.NONE, Optional.empty(), v),
-                new Attention(q, k, v, heads, scale, 0, Optional.empty(), mixed),
+                new Attention(q, k, v, heads, scale, 0, Optional.empty(), Keys.first(config.tokens()), mixed),
                 linear(mixed, LAYER + "self_attn.out_proj", Activation.NONE, Optional.of(x), x),
                 norm(LAYER + "layer_norm2", normed),
                 linear(normed, LAYER + "mlp.fc1", Activation.GELU_TANH, Optional.empty(), hidden),

@@ -1,27 +1,46 @@
 package stormsight.program;
 
+import static stormsight.program.Operand.read;
+import static stormsight.program.Operand.update;
+import static stormsight.program.Operand.vector;
+import static stormsight.program.Operand.write;
+
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Stream;
+import stormsight.program.Operand.Extent;
 
 /**
  * A coarse, already fused operation. The set is closed: an executor switches over it, and one that forgets an operation does
  * not compile.
  *
- * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them. Activations, norms and
- * caches are F32; only the {@code w}, {@code gate}, {@code up} of a product and the {@code table} of {@link Embed} may be F16, BF16 or Q8. A product
- * with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face stores linear layers.
+ * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them: an out of one row takes the first row alone,
+ * where a model pools at its class token. Activations, norms and caches are F32; only the {@code w}, {@code gate}, {@code up} of a product and the
+ * {@code table} of {@link Embed} may be F16, BF16 or Q8. A product with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face stores linear
+ * layers.
  */
 public sealed interface Op {
+    /** Every tensor of the operation and what becomes of it, in order of declaration. */
+    List<Operand> operands();
+
+    /** Floating-point operations of a step in one layer, see {@link OpCost}. */
+    long operations(Step step);
+
+    /** Sizes of a step, see {@link OpName#shape}. */
+    String shape(Step step);
+
     /** Tensors that this operation reads, in order of declaration. */
-    List<Tensor> reads();
+    default List<Tensor> reads() {
+        return operands().stream().filter(Operand::reads).map(Operand::tensor).toList();
+    }
 
     /** Tensors that it writes. One that is updated in place stands in both lists. */
-    List<Tensor> writes();
+    default List<Tensor> writes() {
+        return operands().stream().filter(Operand::writes).map(Operand::tensor).toList();
+    }
 
     default List<Tensor> tensors() {
-        return Stream.concat(reads().stream(), writes().stream()).distinct().toList();
+        return operands().stream().map(Operand::tensor).distinct().toList();
     }
 
     /** Elementwise function applied to a product. */
@@ -75,29 +94,79 @@ public sealed interface Op {
     }
 
     /**
+     * The keys of an attention: rows of its k and v.
+     *
+     * @param fixed 0 for {@link #TOKENS}; else the first so many rows, whatever the step, all of them visible to every row
+     */
+    record Keys(int fixed) {
+        /** Tokens 0 .. position + rows - 1, of which a row sees those that {@link Step} says. Padding is no token: a run has as many rows as there are others. */
+        public static final Keys TOKENS = new Keys(0);
+
+        public Keys {
+            if (fixed < 0) {
+                throw new IllegalArgumentException(fixed + " keys");
+            }
+        }
+
+        /** The rows of a tower that is run at any position, or those of an image that text attends to. */
+        public static Keys first(int rows) {
+            if (rows < 1) {
+                throw new IllegalArgumentException(rows + " keys");
+            }
+            return new Keys(rows);
+        }
+
+        /** How many keys there are. */
+        public int count(Step step) {
+            return fixed > 0 ? fixed : step.position() + step.rows();
+        }
+
+        /** How many of them row i sees, if none are taken away by a window. */
+        public int seen(Step step, int i) {
+            return fixed > 0 ? fixed : Math.min(count(step), Math.max(step.prefixLength(), step.position() + i + 1));
+        }
+
+        private Extent extent() {
+            return fixed > 0 ? Extent.fixed(fixed) : Extent.TOKENS;
+        }
+    }
+
+    /**
      * {@code out[i] = scale * table[ids[i]]} for an id from 0 on; {@code out[i] = features[-1 - ids[i]]}, unscaled, for a negative
-     * one: row 0 of the image is -1, row 1 is -2.
+     * one: row 0 of the image is -1, row 1 is -2. Then {@code out[i] += positions[position + i]}, whatever the id.
      *
      * @param ids [R] I32
      * @param table [V, D]
      * @param features [N, D] if images are merged in
+     * @param positions [P, D] F32 if positions are learned; the first one is that of token 0
      * @param out [R, D]
      */
-    record Embed(Tensor ids, Tensor table, float scale, Optional<Tensor> features, Tensor out) implements Op {
+    record Embed(Tensor ids, Tensor table, float scale, Optional<Tensor> features, Optional<Tensor> positions, Tensor out) implements Op {
         public Embed {
-            require(ids.dtype() == DType.I32, "%s is not I32", ids);
             requireColumns(out, table.columns());
             features.ifPresent(f -> requireColumns(f, table.columns()));
+            positions.ifPresent(p -> requireColumns(p, table.columns()));
         }
 
         @Override
-        public List<Tensor> reads() {
-            return list(ids, Optional.of(table), features);
+        public List<Operand> operands() {
+            List<Operand> operands = new ArrayList<>(List.of(
+                    read(ids, Extent.run(out.rows())).as(Operand.Type.I32), read(table, Extent.gathered(out.rows())).as(Operand.Type.WEIGHT)));
+            // A row is of the table or of the features; it is counted once.
+            features.ifPresent(tensor -> operands.add(read(tensor, Extent.gathered(0))));
+            positions.ifPresent(tensor -> operands.add(read(tensor, Extent.atPosition(out.rows()))));
+            operands.add(write(out, Extent.run(out.rows())));
+            return operands;
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return elements(step, out, positions.isPresent() ? 2 : 1);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, out) + "of" + table.rows();
         }
     }
 
@@ -121,13 +190,22 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return list(x, Optional.of(w), bias, residual);
+        public List<Operand> operands() {
+            List<Operand> operands = new ArrayList<>(List.of(read(x, Extent.run(out.rows())), Operand.matrix(w)));
+            bias.ifPresent(tensor -> operands.add(vector(tensor)));
+            residual.ifPresent(tensor -> operands.add(read(tensor, Extent.run(out.rows()))));
+            operands.add(write(out, Extent.run(out.rows())));
+            return operands;
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return 2 * rows(step, out) * w.shape().elements();
+        }
+
+        @Override
+        public String shape(Step step) {
+            return product(step, out, w);
         }
     }
 
@@ -150,13 +228,18 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x, gate, up);
+        public List<Operand> operands() {
+            return List.of(read(x, Extent.run(out.rows())), Operand.matrix(gate), Operand.matrix(up), write(out, Extent.run(out.rows())));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return 4 * rows(step, out) * gate.shape().elements();
+        }
+
+        @Override
+        public String shape(Step step) {
+            return product(step, out, gate);
         }
     }
 
@@ -176,13 +259,18 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x, w, bias);
+        public List<Operand> operands() {
+            return List.of(read(x, Extent.run(out.rows())), vector(w), vector(bias), write(out, Extent.run(out.rows())));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return elements(step, out, 8);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, out);
         }
     }
 
@@ -202,13 +290,21 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return list(x, Optional.of(w), residual);
+        public List<Operand> operands() {
+            List<Operand> operands = new ArrayList<>(List.of(read(x, Extent.run(out.rows())), vector(w)));
+            residual.ifPresent(tensor -> operands.add(read(tensor, Extent.run(out.rows()))));
+            operands.add(write(out, Extent.run(out.rows())));
+            return operands;
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return elements(step, out, 4);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, out);
         }
     }
 
@@ -230,13 +326,18 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x, table);
+        public List<Operand> operands() {
+            return List.of(update(x, Extent.run(x.rows())), read(table, Extent.atPosition(x.rows())));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(x);
+        public long operations(Step step) {
+            return elements(step, x, 3);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return rows(step, x) + "x" + heads + "x" + headDim();
         }
     }
 
@@ -252,29 +353,39 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x);
+        public List<Operand> operands() {
+            return List.of(read(x, Extent.run(Integer.MAX_VALUE)), write(cache, Extent.atPosition(Integer.MAX_VALUE)));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(cache);
+        public long operations(Step step) {
+            return 0;
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, x);
         }
     }
 
     /**
      * For every row i and query head h: {@code out = sum over visible j of softmax_j(s_j) v_j}, with
      * {@code s_j = scale * (q . k_j)}, then {@code s = softCap * tanh(s / softCap)} if softCap is not 0. Which keys are visible, see
-     * {@link Step} and {@link SlidingWindow}; keys are those of tokens 0 .. position + rows - 1.
+     * {@link Keys} and {@link SlidingWindow}. Cross attention is one whose k and v are of something else than q.
      *
      * @param q [R, queryHeads x headDim]
-     * @param k [at least position + rows, keyValueHeads x headDim], an activation or a cache
+     * @param k [at least as many rows as there are keys, keyValueHeads x headDim], an activation or a cache
      * @param v as k
+     * @param window only for keys that are tokens
      * @param out [R, queryHeads x headDim], not q, k or v
      */
     record Attention(Tensor q, Tensor k, Tensor v, Heads heads, float scale, float softCap,
-            Optional<SlidingWindow> window, Tensor out) implements Op {
+            Optional<SlidingWindow> window, Keys keys, Tensor out) implements Op {
         public Attention {
+            if (keys.fixed() > Math.min(k.rows(), v.rows())) {
+                throw new IllegalArgumentException(keys.fixed() + " keys of " + k + " and " + v);
+            }
+            require(keys.fixed() == 0 || window.isEmpty(), "%s: a sliding window over keys that are no tokens", out);
             requireColumns(q, heads.queryColumns());
             requireColumns(out, heads.queryColumns());
             requireColumns(k, heads.keyValueColumns());
@@ -284,13 +395,27 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(q, k, v);
+        public List<Operand> operands() {
+            return List.of(read(q, Extent.run(out.rows())), read(k, keys.extent()), read(v, keys.extent()), write(out, Extent.run(out.rows())));
+        }
+
+        private String shape(Step step, int capacity) {
+            return Math.min(step.rows(), capacity) + "x" + heads.queryHeads() + "of" + heads.keyValueHeads() + "x" + heads.headDim()
+                    + (keys.fixed() > 0 ? "to" + keys.fixed() : step.position() == 0 ? "" : "at" + step.position());
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            long seen = 0;
+            for (int i = 0; i < rows(step, out); i++) {
+                seen += keys.seen(step, i);
+            }
+            return 4 * seen * heads.queryColumns();
+        }
+
+        @Override
+        public String shape(Step step) {
+            return shape(step, out.rows());
         }
     }
 
@@ -303,19 +428,26 @@ public sealed interface Op {
      */
     record BlockedAttention(Attention attention, Tensor blocked, Tensor flags) implements Op {
         public BlockedAttention {
-            require(blocked.dtype() == DType.U8, "%s is not U8", blocked);
-            require(flags.dtype() == DType.I32, "%s is not I32", flags);
             requireColumns(flags, attention.heads().queryHeads());
+            require(blocked.rows() == blocked.columns(), "%s is not square", blocked);
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(attention.q(), attention.k(), attention.v(), blocked, flags);
+        public List<Operand> operands() {
+            List<Operand> operands = new ArrayList<>(attention.operands());
+            operands.add(read(blocked, Extent.ALL).as(Operand.Type.U8));
+            operands.add(read(flags, Extent.LAYERS).as(Operand.Type.I32));
+            return operands;
         }
 
         @Override
-        public List<Tensor> writes() {
-            return attention.writes();
+        public long operations(Step step) {
+            return attention.operations(step);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return attention.shape(step);
         }
     }
 
@@ -375,14 +507,24 @@ public sealed interface Op {
             return out.shape().dimension(1);
         }
 
-        @Override
-        public List<Tensor> reads() {
-            return kept == Kept.SUM ? List.of(attention.q(), attention.k(), out) : List.of(attention.q(), attention.k());
+        /** At most: those of one layer. */
+        private Extent written() {
+            return Extent.fixed(rows() * (headMean ? 1 : part.heads().size()));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public List<Operand> operands() {
+            return tapped(attention, kept == Kept.SUM ? update(out, written()) : write(out, written()));
+        }
+
+        @Override
+        public long operations(Step step) {
+            return scores(step, attention, part, rows());
+        }
+
+        @Override
+        public String shape(Step step) {
+            return attention.shape(step, rows());
         }
     }
 
@@ -402,13 +544,18 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(attention.q(), attention.k());
+        public List<Operand> operands() {
+            return tapped(attention, write(out, Extent.fixed(part.heads().size())));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return scores(step, attention, part, out.columns());
+        }
+
+        @Override
+        public String shape(Step step) {
+            return attention.shape(step, out.columns());
         }
     }
 
@@ -428,13 +575,18 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x);
+        public List<Operand> operands() {
+            return List.of(read(x, Extent.run(x.rows())), write(out, Extent.fixed(1)));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return elements(step, x, 1);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, x);
         }
     }
 
@@ -450,13 +602,18 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x);
+        public List<Operand> operands() {
+            return List.of(read(x, Extent.run(out.rows())), write(out, Extent.run(out.rows())));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return 0;
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, out);
         }
     }
 
@@ -473,13 +630,46 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x);
+        public List<Operand> operands() {
+            return List.of(read(x, Extent.last(x.rows())), write(out, Extent.fixed(1)));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(out);
+        public long operations(Step step) {
+            return 0;
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, x);
+        }
+    }
+
+    /**
+     * {@code out[0] = }the mean of the run's rows.
+     *
+     * @param x [R, D]
+     * @param out [1, D]
+     */
+    record MeanRows(Tensor x, Tensor out) implements Op {
+        public MeanRows {
+            requireColumns(out, x.columns());
+            require(out.rows() == 1, "%s has more than one row", out);
+        }
+
+        @Override
+        public List<Operand> operands() {
+            return List.of(read(x, Extent.run(x.rows())), write(out, Extent.fixed(1)));
+        }
+
+        @Override
+        public long operations(Step step) {
+            return elements(step, x, 1);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, x);
         }
     }
 
@@ -495,13 +685,18 @@ public sealed interface Op {
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(x);
+        public List<Operand> operands() {
+            return List.of(update(x, Extent.run(x.rows())));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(x);
+        public long operations(Step step) {
+            return elements(step, x, 3);
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, x);
         }
     }
 
@@ -518,17 +713,21 @@ public sealed interface Op {
         public Sample {
             require(vocabulary >= 1 && vocabulary <= logits.columns(),
                     "%s: a vocabulary of " + vocabulary, logits);
-            require(token.dtype() == DType.I32, "%s is not I32", token);
         }
 
         @Override
-        public List<Tensor> reads() {
-            return List.of(logits);
+        public List<Operand> operands() {
+            return List.of(read(logits, Extent.last(logits.rows())), write(token, Extent.ALL).as(Operand.Type.I32), write(logProbability, Extent.ALL));
         }
 
         @Override
-        public List<Tensor> writes() {
-            return List.of(token, logProbability);
+        public long operations(Step step) {
+            return 3L * vocabulary;
+        }
+
+        @Override
+        public String shape(Step step) {
+            return vocabulary + (step.sampling().greedy() ? "" : "top" + step.sampling().topK());
         }
     }
 
@@ -561,13 +760,30 @@ public sealed interface Op {
         }
     }
 
-    @SafeVarargs
-    private static List<Tensor> list(Tensor first, Optional<Tensor>... more) {
-        List<Tensor> tensors = new ArrayList<>();
-        tensors.add(first);
-        for (Optional<Tensor> tensor : more) {
-            tensor.ifPresent(tensors::add);
-        }
-        return List.copyOf(tensors);
+    /** What a probe of the weights does: it looks at all rows, in the chosen layers. */
+    private static List<Operand> tapped(Attention attention, Operand out) {
+        return List.of(read(attention.q(), Extent.run(attention.q().rows())), read(attention.k(), attention.keys().extent()), out);
+    }
+
+    /** Scores of the chosen heads in the chosen rows, without the values; every row counts as if it saw every key. */
+    private static long scores(Step step, Attention attention, Part part, int capacity) {
+        long rows = Math.max(0, Math.min(step.rows() - part.firstRow(), capacity));
+        return 2 * rows * attention.keys().count(step) * part.heads().size() * attention.heads().headDim();
+    }
+
+    private static long rows(Step step, Tensor tensor) {
+        return Math.min(step.rows(), tensor.rows());
+    }
+
+    private static long elements(Step step, Tensor tensor, int operations) {
+        return operations * rows(step, tensor) * tensor.columns();
+    }
+
+    private static String matrix(Step step, Tensor tensor) {
+        return rows(step, tensor) + "x" + tensor.columns();
+    }
+
+    private static String product(Step step, Tensor out, Tensor weight) {
+        return rows(step, out) + "x" + weight.columns() + "x" + weight.rows();
     }
 }

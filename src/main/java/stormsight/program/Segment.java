@@ -16,10 +16,13 @@ public record Segment(String name, int firstLayer, int layers, List<Op> ops) {
             throw new IllegalArgumentException(name + ": layers from " + firstLayer + ", " + layers + " of them");
         }
         for (Op op : ops) {
-            for (Tensor tensor : op.tensors()) {
-                if (tensor.layers() > 1 && tensor.layers() < firstLayer + layers) {
+            for (Operand operand : op.operands()) {
+                operand.checkType(name);
+                Tensor tensor = operand.tensor();
+                int has = operand.extent().kind() == Operand.Extent.Kind.LAYERS ? tensor.rows() : tensor.layers();
+                if ((has > 1 || operand.extent().kind() == Operand.Extent.Kind.LAYERS) && has < firstLayer + layers) {
                     throw new IllegalArgumentException(name + " runs layers " + firstLayer + ".." + (firstLayer + layers - 1)
-                            + ", " + tensor.name() + " has " + tensor.layers());
+                            + ", " + tensor.name() + " has " + has);
                 }
             }
         }

@@ -7,6 +7,8 @@ import java.util.Map;
 import java.util.function.Supplier;
 import stormsight.program.DType;
 import stormsight.program.Op;
+import stormsight.program.OpCost;
+import stormsight.program.OpName;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;

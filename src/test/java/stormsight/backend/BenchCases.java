@@ -15,6 +15,7 @@ import java.util.stream.IntStream;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
 import stormsight.program.Op;
+import stormsight.program.OpName;
 import stormsight.program.Program;
 import stormsight.program.Sampling;
 import stormsight.program.Segment;
@@ -149,11 +150,13 @@ public final class BenchCases {
     private void moves() {
         copy(17, 256, true, true);
         lastRow(17, 256, true, true);
+        meanRows(17, 256, true, true);
         softCap(17, 256, true, true);
         rowMax(17, 256, true, true);
         for (int image : IMAGES) {
             copy(image + TEXT, DECODER, false, image == IMAGES[0]);
             lastRow(image + TEXT, DECODER, false, image == IMAGES[0]);
+            meanRows(image, VISION, false, false);
             rowMax(image, image, false, image == IMAGES[0]);
         }
         softCap(1, TABLE, false, true);
@@ -367,7 +370,7 @@ public final class BenchCases {
         Tensor ids = new Tensor("ids", DType.I32, Shape.of(rows), Tensor.Kind.INPUT, 1);
         Tensor w = weight("table", dtype, table, columns);
         Optional<Tensor> features = image == 0 ? Optional.empty() : Optional.of(input("features", image, columns));
-        Op.Embed op = new Op.Embed(ids, w, (float) Math.sqrt(columns), features, output("out", rows, columns));
+        Op.Embed op = new Op.Embed(ids, w, (float) Math.sqrt(columns), features, Optional.empty(), output("out", rows, columns));
         Step step = new Step(0, rows, rows);
         add(op, step, "", small, quick, ROUNDING, checked(all(rows), all(columns)), data -> {
             int[] values = IntStream.range(0, rows).map(i -> i < image ? -1 - i : data.random.nextInt(table)).toArray();
@@ -380,7 +383,7 @@ public final class BenchCases {
             data.rows(someTable, w, read);
             Tensor someIds = new Tensor("some ids", DType.I32, Shape.of(rows), Tensor.Kind.INPUT, 1);
             data.ids(someIds, IntStream.range(0, rows).map(i -> i < image ? -1 - i : i - image).toArray());
-            Op.Embed some = new Op.Embed(someIds, someTable, op.scale(), features, output("some out", rows, columns));
+            Op.Embed some = new Op.Embed(someIds, someTable, op.scale(), features, Optional.empty(), output("some out", rows, columns));
             return sampled(data, op, step, some, step, all(rows), all(columns));
         });
     }
@@ -435,6 +438,11 @@ public final class BenchCases {
         whole(new Op.LastRow(x, output("out", 1, columns)), new Step(0, rows, rows), small, quick, COPY, data -> data.floats(x, 1));
     }
 
+    private void meanRows(int rows, int columns, boolean small, boolean quick) {
+        Tensor x = input("x", rows, columns);
+        whole(new Op.MeanRows(x, output("out", 1, columns)), new Step(0, rows, rows), small, quick, FUNCTION, data -> data.floats(x, 1));
+    }
+
     /** The cache cannot be read, so a copy of it follows. */
     private void store(int rows, int columns, int position, boolean small, boolean quick) {
         Tensor x = input("x", rows, columns);
@@ -476,13 +484,14 @@ public final class BenchCases {
         Tensor k = input("k", tokens, heads.keyValueColumns());
         Tensor v = input("v", tokens, heads.keyValueColumns());
         Op.Attention op = new Op.Attention(q, k, v, heads, (float) (1 / Math.sqrt(heads.headDim())), 0, Optional.empty(),
-                output("out", rows, heads.queryColumns()));
+                Op.Keys.TOKENS, output("out", rows, heads.queryColumns()));
         Step step = new Step(position, rows, tokens);
         int count = Math.min(rows, SAMPLED_QUERIES);
         int[] last = IntStream.range(rows - count, rows).toArray();
         Step someStep = new Step(tokens - count, count, tokens);
         Tensor someQ = input("some q", count, heads.queryColumns());
-        Op.Attention some = new Op.Attention(someQ, k, v, heads, op.scale(), 0, Optional.empty(), output("some out", count, heads.queryColumns()));
+        Op.Attention some = new Op.Attention(someQ, k, v, heads, op.scale(), 0, Optional.empty(), Op.Keys.TOKENS,
+                output("some out", count, heads.queryColumns()));
         String checked = "the last " + checked(last, all(heads.queryColumns()));
         add(op, step, "", small, quick, SUM, checked, data -> {
             attended(data, op, someQ, last);

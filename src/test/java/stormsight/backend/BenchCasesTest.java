@@ -18,6 +18,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import stormsight.program.DType;
 import stormsight.program.Op;
+import stormsight.program.OpName;
 import stormsight.program.Tensor;
 
 class BenchCasesTest {

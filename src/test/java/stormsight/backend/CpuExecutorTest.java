@@ -54,12 +54,13 @@ class CpuExecutorTest {
         List<Op> layer = List.of(new Op.RmsNorm(x, norm, 1e-6f, Optional.empty(), normed),
                 product(normed, stack("wq", DType.BF16, HIDDEN, HIDDEN), q), product(normed, stack("wk", DType.F16, HIDDEN / 2, HIDDEN), kv),
                 new Op.Rope(q, rope, 4), new Op.Rope(kv, rope, 2), new Op.Store(kv, keys),
-                new Op.Attention(q, keys, keys, new Op.Heads(4, 2, HIDDEN / 4), 0.25f, 50, Optional.of(new Op.SlidingWindow(9, 2)), attended),
+                new Op.Attention(q, keys, keys, new Op.Heads(4, 2, HIDDEN / 4), 0.25f, 50, Optional.of(new Op.SlidingWindow(9, 2)), Op.Keys.TOKENS,
+                        attended),
                 new Op.MatMul(attended, stack("wo", DType.F32, HIDDEN, HIDDEN), Optional.empty(), Op.Activation.NONE, Optional.of(x), x),
                 new Op.GatedMatMul(x, stack("gate", DType.BF16, 4 * HIDDEN, HIDDEN), stack("up", DType.BF16, 4 * HIDDEN, HIDDEN),
                         Op.Activation.GELU_TANH, wide),
                 new Op.MatMul(wide, stack("down", DType.Q8, HIDDEN, 4 * HIDDEN), Optional.of(norm), Op.Activation.GELU_TANH, Optional.of(x), x));
-        return new Program("decode", List.of(Segment.once("embed", List.of(new Op.Embed(ids, table, 8, Optional.empty(), x))),
+        return new Program("decode", List.of(Segment.once("embed", List.of(new Op.Embed(ids, table, 8, Optional.empty(), Optional.empty(), x))),
                 new Segment("layers", 0, LAYERS, layer),
                 Segment.once("head", List.of(
                         new Op.LayerNorm(x, Tensor.weight("last", DType.F32, Shape.of(HIDDEN)), Tensor.weight("lastBias", DType.F32, Shape.of(HIDDEN)), 1e-6f, normed),

@@ -46,6 +46,7 @@ public final class OpCases {
     public static List<OpCase> all() {
         OpCases all = new OpCases();
         all.embed();
+        all.positions();
         all.matMul();
         all.gatedMatMul();
         all.activations();
@@ -219,13 +220,22 @@ public final class OpCases {
                 add("embed_5x" + columns + "_" + dtype, 1e-6, "one product", data -> {
                     Tensor ids = data.ids("ids", 0, -3, 10, -1, 4, 4, -2);
                     Op embed = new Op.Embed(ids, data.weight("table", dtype, 1, 11, columns), 3.5f,
-                            Optional.of(data.input("features", 1, 3, columns)), data.output("out", 1, 7, columns));
+                            Optional.of(data.input("features", 1, 3, columns)), Optional.empty(), data.output("out", 1, 7, columns));
                     data.run(new Step(0, 5, 0), embed);
                 });
             }
         }
         add("embed_withoutImages", 1e-6, "one product", data -> data.run(new Step(3, 2, 0), new Op.Embed(data.ids("ids", 1, 0),
-                data.weight("table", DType.BF16, 1, 2, 64), 1, Optional.empty(), data.output("out", 1, 2, 64))));
+                data.weight("table", DType.BF16, 1, 2, 64), 1, Optional.empty(), Optional.empty(), data.output("out", 1, 2, 64))));
+    }
+
+    /** Embeddings with positions, at the beginning and in the middle. */
+    private void positions() {
+        for (int position : new int[] {0, 6}) {
+            add("embed_positionsAt" + position, 1e-6, "one product and a sum", data -> data.run(new Step(position, 3, 0),
+                    new Op.Embed(data.ids("ids", 4, -2, 0, 1), data.weight("table", DType.F16, 1, 5, 33), 2, Optional.of(data.input("features", 1, 2, 33)),
+                            Optional.of(data.weight("positions", DType.F32, 1, 9, 33)), data.output("out", 1, 4, 33))));
+        }
     }
 
     /** Rows, depth and width of products. */
@@ -370,6 +380,24 @@ public final class OpCases {
                 new Op.Copy(data.input("x", 1, 5, 7), data.output("out", 1, 4, 7))));
         add("lastRow", 0, "a copy", data -> data.run(new Step(2, 3, 0),
                 new Op.LastRow(data.input("x", 1, 5, 7), data.output("out", 1, 1, 7))));
+        for (int[] shape : new int[][] {{1, 1, 1}, {5, 3, 7}, {9, 9, 65}, {257, 256, 768}}) {
+            add("meanRows_" + shape[1] + "of" + shape[0] + "x" + shape[2], FUNCTION, FUNCTION_REASON, data -> data.run(new Step(4, shape[1], 0),
+                    new Op.MeanRows(data.input("x", 1, shape[0], shape[2]), data.output("out", 1, 1, shape[2]))));
+        }
+        // The first row alone, which is where a class token stands.
+        add("layerNorm_ofTheFirstRow", FUNCTION, FUNCTION_REASON, data -> data.run(new Step(2, 3, 0),
+                new Op.Copy(data.input("x", 5, 5, 72), data.output("all", 1, 5, 72)),
+                new Op.LayerNorm(data.input("x", 5, 5, 72), data.weight("w", DType.F32, 1, 72), data.weight("bias", DType.F32, 1, 72), 1e-6f,
+                        data.output("out", 1, 1, 72))));
+        // Features of several views, each stored behind the one before, then read by a prompt with text between them.
+        add("store_views", 1e-6, "a copy", data -> {
+            Tensor features = data.cache("features", 9, 5);
+            for (int view = 0; view < 3; view++) {
+                data.run(new Step(3 * view, 3, 3), new Op.Store(data.input("view" + view, 1, 3, 5), features));
+            }
+            data.run(new Step(0, 6, 6), new Op.Embed(data.ids("ids", -9, 1, -1, -4, 0, -6), data.weight("table", DType.F32, 1, 2, 5), 1,
+                    Optional.of(features), Optional.empty(), data.output("out", 1, 6, 5)));
+        });
         add("lastRow_ofOne", 0, "a copy", data -> data.run(new Step(9, 1, 0),
                 new Op.LastRow(data.input("x", 1, 1, 2048), data.output("out", 1, 1, 2048))));
     }
@@ -386,19 +414,53 @@ public final class OpCases {
         }
     }
 
-    /** What a case of attention is made of. Layer 1 slides only if the period is 1. */
-    private record Attend(int heads, int keyValueHeads, int dim, int rows, int position, int prefix, float softCap, int window, int period) {
+    /**
+     * What a case of attention is made of. Layer 1 slides only if the period is 1.
+     *
+     * @param fixed 0, or how many keys there are whatever the step
+     * @param pooled whether there is one query, while keys are those of all rows
+     */
+    private record Attend(int heads, int keyValueHeads, int dim, int rows, int position, int prefix, float softCap, int window, int period,
+            int fixed, boolean pooled) {
+        Attend(int heads, int keyValueHeads, int dim, int rows, int position, int prefix, float softCap, int window, int period) {
+            this(heads, keyValueHeads, dim, rows, position, prefix, softCap, window, period, 0, false);
+        }
+
+        int keys() {
+            return fixed > 0 ? fixed : position + rows;
+        }
+
+        /** Rows of q and of out. */
+        int capacity() {
+            return pooled ? 1 : rows + 1;
+        }
+
+        /** Rows that are handled. */
+        int queries() {
+            return pooled ? 1 : rows;
+        }
+
         String name() {
             return rows + "x" + heads + "of" + keyValueHeads + "x" + dim + "_at" + position + "_prefix" + prefix
-                    + (softCap != 0 ? "_cap" : "") + (window != 0 ? "_window" + window + "in" + period : "");
+                    + (softCap != 0 ? "_cap" : "") + (window != 0 ? "_window" + window + "in" + period : "")
+                    + (fixed > 0 ? "_to" + fixed : "") + (pooled ? "_pooled" : "");
+        }
+
+        Step step() {
+            return new Step(position, rows, prefix);
+        }
+
+        /** An operation on all rows of a step, as there is one in a program whose attention has fewer. */
+        Op all(Data data) {
+            return new Op.Copy(data.input("rows", 1, rows + 1, 1), data.output("all", 1, rows + 1, 1));
         }
 
         Op.Attention op(Data data, int layers) {
-            int tokens = position + rows + 3;
-            return new Op.Attention(data.input("q", 2, rows + 1, heads * dim), data.input("k", 2, tokens, keyValueHeads * dim),
+            int tokens = Math.max(position + rows, fixed) + 3;
+            return new Op.Attention(data.input("q", 2, capacity(), heads * dim), data.input("k", 2, tokens, keyValueHeads * dim),
                     data.input("v", 1, tokens, keyValueHeads * dim), new Op.Heads(heads, keyValueHeads, dim), (float) (1 / Math.sqrt(dim)),
                     softCap, window == 0 ? Optional.empty() : Optional.of(new Op.SlidingWindow(window, period)),
-                    data.output("out", layers, rows + 1, heads * dim));
+                    fixed == 0 ? Op.Keys.TOKENS : Op.Keys.first(fixed), data.output("out", layers, capacity(), heads * dim));
         }
     }
 
@@ -418,25 +480,35 @@ public final class OpCases {
         new Attend(4, 2, 72, 1, 90, 20, 30, 16, 2),
         new Attend(2, 2, 8, 20, 6, 26, 0, 3, 1),
         new Attend(1, 1, 16, 300, 0, 0, 0, 64, 1),
+        // Where an extent differs from position + rows: a tower at a position past its tokens, text that looks at an image, one query for all rows.
+        new Attend(2, 2, 64, 17, 34, 17, 0, 0, 1, 17, false),
+        new Attend(3, 3, 16, 5, 0, 0, 0, 0, 1, 49, false),
+        new Attend(3, 3, 16, 9, 2, 4, 30, 0, 1, 3, false),
+        new Attend(2, 1, 64, 1, 40, 40, 0, 0, 1, 70, false),
+        new Attend(4, 4, 18, 50, 0, 50, 0, 0, 1, 0, true),
+        new Attend(4, 4, 18, 50, 0, 0, 0, 0, 1, 50, true),
+        // Padding of a prompt is left out: rows are those of the tokens before it, seen both ways or backwards only.
+        new Attend(12, 12, 64, 23, 0, 23, 0, 0, 1),
+        new Attend(12, 12, 64, 23, 0, 0, 0, 0, 1),
     };
 
     private void attention() {
         for (Attend attend : ATTENDS) {
             int layers = attend.window == 0 ? 1 : 2;
             add("attention_" + attend.name(), SUM, SUM_REASON,
-                    data -> data.run(layers, new Step(attend.position, attend.rows, attend.prefix), attend.op(data, layers)));
+                    data -> data.run(layers, attend.step(), attend.all(data), attend.op(data, layers)));
         }
     }
 
     private void probes() {
         for (Attend attend : ATTENDS) {
-            int tokens = attend.position + attend.rows;
+            int tokens = Math.max(attend.position + attend.rows, attend.keys());
             add("attentionWeights_" + attend.name(), SUM, SUM_REASON, data -> {
                 Op.Attention attention = attend.op(data, 1);
                 Op.Part part = new Op.Part(List.of(0), IntStream.range(0, attend.heads).boxed().toList(), 0, 0);
-                data.run(new Step(attend.position, attend.rows, attend.prefix), attention,
+                data.run(attend.step(), attend.all(data), attention,
                         new Op.AttentionWeights(attention, part, false, Op.Kept.EACH,
-                                data.output("weights", 1, attend.heads, attend.rows + 1, tokens + 2)));
+                                data.output("weights", 1, attend.heads, attend.capacity(), tokens + 2)));
             });
             add("attentionParts_" + attend.name(), SUM, SUM_REASON, data -> parts(data, attend));
             add("blockedAttention_" + attend.name(), SUM, SUM_REASON, data -> {
@@ -457,7 +529,7 @@ public final class OpCases {
                 }
                 Tensor heads = new Tensor("flags", DType.I32, Shape.of(3, attend.heads), Tensor.Kind.INPUT, 1);
                 data.inputs.put(heads, MemorySegment.ofArray(flags));
-                data.run(3, new Step(attend.position, attend.rows, attend.prefix), new Op.BlockedAttention(attention, mask, heads));
+                data.run(3, attend.step(), attend.all(data), new Op.BlockedAttention(attention, mask, heads));
             });
         }
     }
@@ -465,26 +537,26 @@ public final class OpCases {
     /** Some layers, heads, rows and keys, averaged and summed or not: layers 1 and 2 of three, every other head, from the last third on. */
     private static void parts(Data data, Attend attend) {
         Op.Attention attention = attend.op(data, 3);
-        int tokens = attend.position + attend.rows;
+        int tokens = attend.keys();
         List<Integer> layers = List.of(1, 2);
         List<Integer> heads = IntStream.range(0, attend.heads).filter(h -> h % 2 == (attend.heads - 1) % 2).boxed().toList();
-        Op.Part part = new Op.Part(layers, heads, attend.rows * 2 / 3, tokens * 2 / 3);
-        int rows = attend.rows - part.firstRow() + 2;
+        Op.Part part = new Op.Part(layers, heads, attend.queries() * 2 / 3, tokens * 2 / 3);
+        int rows = attend.queries() - part.firstRow() + 2;
         int keys = tokens - part.firstKey() + 2;
         int planes = layers.size() * heads.size();
-        Tensor plane = new Tensor("plane", DType.F32, Shape.of(1, attend.rows, tokens), Tensor.Kind.OUTPUT, 1);
+        Tensor plane = new Tensor("plane", DType.F32, Shape.of(1, attend.queries(), tokens), Tensor.Kind.OUTPUT, 1);
         data.outputs.add(plane);
         // Twice, with something else in between: a sum over layers starts anew with every run.
-        Op[] ops = {attention, new Op.AttentionWeights(attention, part, false, Op.Kept.EACH, data.output("each", 1, planes, rows, keys)),
+        Op[] ops = {attend.all(data), attention, new Op.AttentionWeights(attention, part, false, Op.Kept.EACH, data.output("each", 1, planes, rows, keys)),
             new Op.AttentionWeights(attention, part, true, Op.Kept.EACH, data.output("mean", 1, layers.size(), rows, keys)),
             new Op.AttentionWeights(attention, part, false, Op.Kept.SUM, data.output("sum", 1, heads.size(), rows, keys)),
             new Op.AttentionWeights(attention, part, true, Op.Kept.SUM, data.output("meanSum", 1, 1, rows, keys)),
             new Op.AttentionPeak(attention, part, keys, data.output("peak", 1, planes, rows)),
             new Op.AttentionPeak(attention, part, 1, data.output("peakOfOne", 1, planes, Math.max(1, rows - 3))),
             new Op.AttentionWeights(attention, new Op.Part(layers, heads, 0, 0), true, Op.Kept.LAST, plane),
-            new Op.RowMax(plane, layers, data.output("max", 1, layers.size(), attend.rows))};
-        data.run(3, new Step(attend.position, attend.rows, attend.prefix), ops);
-        data.run(3, new Step(attend.position, attend.rows, attend.prefix), ops);
+            new Op.RowMax(plane, layers, data.output("max", 1, layers.size(), attend.queries()))};
+        data.run(3, attend.step(), ops);
+        data.run(3, attend.step(), ops);
     }
 
     private void rowMax() {

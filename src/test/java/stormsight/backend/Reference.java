@@ -111,6 +111,9 @@ final class Reference {
                     for (int c = 0; c < d; c++) {
                         of(o.out())[i * d + c] = id >= 0 ? o.scale() * of(o.table())[id * d + c]
                                 : of(o.features().orElseThrow())[(-1 - id) * d + c];
+                        if (o.positions().isPresent()) {
+                            of(o.out())[i * d + c] += of(o.positions().get())[(step.position() + i) * d + c];
+                        }
                     }
                 }
             }
@@ -159,6 +162,15 @@ final class Reference {
             case Op.Copy o -> System.arraycopy(of(o.x()), 0, of(o.out()), 0,
                     Math.min(step.rows(), o.out().rows()) * o.x().columns());
             case Op.LastRow o -> System.arraycopy(of(o.x()), (step.rows() - 1) * o.x().columns(), of(o.out()), 0, o.x().columns());
+            case Op.MeanRows o -> {
+                int rows = Math.min(step.rows(), o.x().rows());
+                for (int c = 0; c < o.x().columns(); c++) {
+                    of(o.out())[c] = 0;
+                    for (int i = 0; i < rows; i++) {
+                        of(o.out())[c] += of(o.x())[i * o.x().columns() + c] / rows;
+                    }
+                }
+            }
             case Op.SoftCap o -> {
                 double[] x = of(o.x());
                 for (int i = 0; i < step.rows() * o.x().columns(); i++) {
@@ -169,7 +181,7 @@ final class Reference {
             case Op.BlockedAttention o -> {
                 int tokens = o.blocked().columns();
                 double[] flags = of(o.flags());
-                attend(o.attention(), step, step.rows(),
+                attend(o.attention(), step, Math.min(step.rows(), o.attention().out().rows()),
                         (h, i, j) -> flags[layer * o.flags().columns() + h] != 0 && i < tokens && j < tokens && of(o.blocked())[i * tokens + j] != 0,
                         of(o.attention().out()), (_, _, _, _) -> {});
             }
@@ -179,10 +191,10 @@ final class Reference {
                 int keys = o.out().columns();
                 int planes = o.headMean() ? 1 : heads;
                 if (place == 0 || place > 0 && o.kept() != Op.Kept.SUM) {
-                    tapped(o.part(), step, o.rows(), keys, (_, h, row, key) -> of(o.out())[at(o, place, planes, h, row) + key] = 0);
+                    tapped(o.attention(), o.part(), step, o.rows(), keys, (_, h, row, key) -> of(o.out())[at(o, place, planes, h, row) + key] = 0);
                 }
                 if (place >= 0) {
-                    attend(o.attention(), step, step.rows(), (_, _, _) -> false, null, (head, i, j, weight) -> {
+                    attend(o.attention(), step, Math.min(step.rows(), o.attention().q().rows()), (_, _, _) -> false, null, (head, i, j, weight) -> {
                         int h = o.part().heads().indexOf(head);
                         int row = i - o.part().firstRow();
                         int key = j - o.part().firstKey();
@@ -198,8 +210,8 @@ final class Reference {
                     double[] out = of(o.out());
                     int rows = o.out().columns();
                     int heads = o.part().heads().size();
-                    tapped(o.part(), step, rows, 1, (_, h, row, _) -> out[(place * heads + h) * rows + row] = 0);
-                    attend(o.attention(), step, step.rows(), (_, _, _) -> false, null, (head, i, j, weight) -> {
+                    tapped(o.attention(), o.part(), step, rows, 1, (_, h, row, _) -> out[(place * heads + h) * rows + row] = 0);
+                    attend(o.attention(), step, Math.min(step.rows(), o.attention().q().rows()), (_, _, _) -> false, null, (head, i, j, weight) -> {
                         int h = o.part().heads().indexOf(head);
                         int row = i - o.part().firstRow();
                         int key = j - o.part().firstKey();
@@ -235,10 +247,10 @@ final class Reference {
     }
 
     /** Visits what a probe writes, without its value. */
-    private static void tapped(Op.Part part, Step step, int rows, int keys, Tapped visitor) {
+    private static void tapped(Op.Attention attention, Op.Part part, Step step, int rows, int keys, Tapped visitor) {
         for (int h = 0; h < part.heads().size(); h++) {
-            for (int row = 0; row < rows && part.firstRow() + row < step.rows(); row++) {
-                for (int key = 0; key < keys && part.firstKey() + key < step.position() + step.rows(); key++) {
+            for (int row = 0; row < rows && part.firstRow() + row < Math.min(step.rows(), attention.q().rows()); row++) {
+                for (int key = 0; key < keys && part.firstKey() + key < attention.keys().count(step); key++) {
                     visitor.at(part.heads().get(h), h, row, key);
                 }
             }
@@ -299,7 +311,7 @@ final class Reference {
     private void attend(Op.Attention o, Step step, int rows, Blocked blocked, double[] out, Weight listener) {
         int d = o.heads().headDim();
         int group = o.heads().queryHeads() / o.heads().keyValueHeads();
-        int keys = step.position() + rows;
+        int keys = o.keys().fixed() > 0 ? o.keys().fixed() : step.position() + step.rows();
         double[] queries = of(o.q());
         double[] k = of(o.k());
         double[] v = of(o.v());
@@ -313,8 +325,8 @@ final class Reference {
                 double sum = 0;
                 for (int j = 0; j < keys; j++) {
                     boolean slides = o.window().isPresent() && layer % o.window().get().period() == 0;
-                    boolean visible = token < step.prefixLength() ? j < step.prefixLength()
-                            : j <= token && (!slides || token - j < o.window().get().size());
+                    boolean visible = o.keys().fixed() > 0 || (token < step.prefixLength() ? j < step.prefixLength()
+                            : j <= token && (!slides || token - j < o.window().get().size()));
                     double score = 0;
                     for (int c = 0; c < d; c++) {
                         score += o.scale() * queries[q + c] * k[row.applyAsInt(j) + c];

@@ -9,29 +9,30 @@ import stormsight.program.Step;
  *
  * @param out address
  * @param capacity rows of q that a run handles at most
+ * @param keys which there are
  * @param keyCapacity rows of k
  * @param window 0 where this layer does not slide
  * @param blocked address of [tokens, tokens], 0 for none
  * @param flags address of this layer's flags, one a query head
  */
 record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, float softCap, int window, int capacity,
-        int keyCapacity, long blocked, int blockedTokens, long flags) {
+        Op.Keys keys, int keyCapacity, long blocked, int blockedTokens, long flags) {
     static Attention of(Op.Attention op, Binding binding) {
         return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()), binding.address(op.out()),
-                op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.k().rows(), 0, 0, 0);
+                op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.keys(), op.k().rows(), 0, 0, 0);
     }
 
     static Attention of(Op.BlockedAttention op, Binding binding) {
         Attention plain = of(op.attention(), binding);
         return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap, plain.window,
-                plain.capacity, plain.keyCapacity, binding.address(op.blocked()), op.blocked().columns(),
+                plain.capacity, plain.keys, plain.keyCapacity, binding.address(op.blocked()), op.blocked().columns(),
                 binding.address(op.flags()) + 4L * plain.heads.queryHeads() * binding.layer());
     }
 
     /** For a probe: the values and the output of the operation are not touched. */
     static Attention weightsOf(Op.Attention op, Binding binding) {
         return new Attention(binding.address(op.q()), binding.address(op.k()), 0, 0, op.heads(), op.scale(), op.softCap(),
-                window(op, binding.layer()), op.q().rows(), op.k().rows(), 0, 0, 0);
+                window(op, binding.layer()), op.q().rows(), op.keys(), op.k().rows(), 0, 0, 0);
     }
 
     private static int window(Op.Attention op, int layer) {
@@ -43,7 +44,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
     }
 
     int keys(Step step) {
-        return step.position() + rows(step);
+        return keys.count(step);
     }
 
     /** First key that row i sees. */
@@ -54,8 +55,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
 
     /** One past the last key that row i sees. */
     int to(Step step, int i) {
-        int token = step.position() + i;
-        return Math.min(keys(step), Math.max(step.prefixLength(), token + 1));
+        return keys.seen(step, i);
     }
 
     /** Whether edges are taken away in this layer and query head. */

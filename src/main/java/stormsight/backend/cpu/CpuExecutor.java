@@ -16,13 +16,12 @@ import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.backend.RunProfile;
-import stormsight.backend.StepLimits;
 import stormsight.checkpoint.HostTensor;
-import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Segment;
 import stormsight.program.Step;
+import stormsight.program.StepLimits;
 import stormsight.program.Tensor;
 
 /** Programs as flat lists of kernels, one list a layer, over one block of native memory. Weights are read where they are. */
@@ -83,7 +82,6 @@ final class CpuExecutor implements Executor {
                 bytes = Math.addExact(bytes, Scratch.align(tensor.bytes()));
             }
         }
-        programs.forEach(CpuExecutor::checkTypes);
         List<StepLimits> limits = programs.stream().map(StepLimits::of).toList();
 
         // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
@@ -135,37 +133,6 @@ final class CpuExecutor implements Executor {
         return value;
     }
 
-    /** Activations, norms and caches are F32; only ids, masks and big weights are of another type. */
-    private static void checkTypes(Program program) {
-        for (Segment segment : program.segments()) {
-            for (Op op : segment.ops()) {
-                List<Tensor> others = switch (op) {
-                    case Op.Embed embed -> List.of(embed.ids(), embed.table());
-                    case Op.MatMul matMul -> List.of(matMul.w());
-                    case Op.GatedMatMul gated -> List.of(gated.gate(), gated.up());
-                    case Op.BlockedAttention blocked -> List.of(blocked.blocked(), blocked.flags());
-                    case Op.Sample sample -> List.of(sample.token());
-                    case Op.LayerNorm norm -> List.of();
-                    case Op.RmsNorm norm -> List.of();
-                    case Op.Rope rope -> List.of();
-                    case Op.Store store -> List.of();
-                    case Op.Attention attention -> List.of();
-                    case Op.AttentionWeights weights -> List.of();
-                    case Op.AttentionPeak peak -> List.of();
-                    case Op.RowMax max -> List.of();
-                    case Op.Copy copy -> List.of();
-                    case Op.LastRow last -> List.of();
-                    case Op.SoftCap cap -> List.of();
-                };
-                for (Tensor tensor : op.tensors()) {
-                    if (tensor.dtype() != DType.F32 && !others.contains(tensor)) {
-                        throw new IllegalArgumentException(segment.name() + ": " + tensor + " where F32 is expected");
-                    }
-                }
-            }
-        }
-    }
-
     private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch,
             Kernels kernels) {
         List<Layer> layers = new ArrayList<>();
@@ -211,6 +178,7 @@ final class CpuExecutor implements Executor {
             case Op.RowMax max -> max.layers().contains(binding.layer()) ? List.of(new Rows.Max(max, binding)) : List.of();
             case Op.Copy copy -> List.of(new Rows.Copy(copy, binding));
             case Op.LastRow last -> List.of(new Rows.Last(last, binding));
+            case Op.MeanRows mean -> List.of(new Rows.Mean(mean, binding));
             case Op.SoftCap cap -> List.of(kernels.softCap(cap, binding));
             case Op.Sample sample -> Sample.kernels(sample, binding);
         };

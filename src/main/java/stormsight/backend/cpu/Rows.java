@@ -7,13 +7,14 @@ import stormsight.program.Step;
 final class Rows {
     private Rows() {}
 
-    /** {@code out[i] = scale * table[ids[i]]}, or a row of the image features for a negative id. */
+    /** {@code out[i] = scale * table[ids[i]]}, or a row of the image features for a negative id; then the row of its position is added. */
     static final class Embed implements Kernel {
         private final long ids;
         private final Weight table;
         private final float scale;
         private final long features;
         private final int featureRows;
+        private final long positions;
         private final long out;
         private final int capacity;
 
@@ -23,6 +24,7 @@ final class Rows {
             scale = op.scale();
             features = binding.address(op.features());
             featureRows = op.features().isPresent() ? op.features().get().rows() : 0;
+            positions = binding.address(op.positions());
             out = binding.address(op.out());
             capacity = op.out().rows();
         }
@@ -36,17 +38,24 @@ final class Rows {
         public void run(Step step, int piece, int worker) {
             int id = Memory.i32(ids + 4L * piece);
             long rowBytes = 4L * table.columns();
+            long to = out + piece * rowBytes;
             if (id >= 0) {
                 if (id >= table.rows()) {
                     throw new IllegalArgumentException("token id " + id + ", the table has " + table.rows() + " rows");
                 }
-                table.decode(id, scale, out + piece * rowBytes);
+                table.decode(id, scale, to);
             } else {
                 long feature = -1L - id;
                 if (feature >= featureRows) {
                     throw new IllegalArgumentException("image row " + feature + ", there are " + featureRows);
                 }
-                Memory.copy(features + feature * rowBytes, out + piece * rowBytes, rowBytes);
+                Memory.copy(features + feature * rowBytes, to, rowBytes);
+            }
+            if (positions != 0) {
+                long position = positions + (step.position() + piece) * rowBytes;
+                for (long c = 0; c < rowBytes; c += 4) {
+                    Memory.f32(to + c, Memory.f32(to + c) + Memory.f32(position + c));
+                }
             }
         }
     }
@@ -109,6 +118,41 @@ final class Rows {
         @Override
         public void run(Step step, int piece, int worker) {
             Memory.copy(from + (Math.min(step.rows(), capacity) - 1) * rowBytes, to, rowBytes);
+        }
+    }
+
+    /** {@code out[0] = }the mean of the run's rows, summed in double precision. */
+    static final class Mean implements Kernel {
+        /** Columns of one piece. */
+        private static final int PIECE = 64;
+
+        private final long from;
+        private final long to;
+        private final int capacity;
+        private final int columns;
+
+        Mean(Op.MeanRows op, Binding binding) {
+            from = binding.address(op.x());
+            to = binding.address(op.out());
+            capacity = op.x().rows();
+            columns = op.x().columns();
+        }
+
+        @Override
+        public int pieces(Step step) {
+            return (columns + PIECE - 1) / PIECE;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            int rows = Math.min(step.rows(), capacity);
+            for (int column = piece * PIECE; column < Math.min(columns, (piece + 1) * PIECE); column++) {
+                double sum = 0;
+                for (int row = 0; row < rows; row++) {
+                    sum += Memory.f32(from + 4L * ((long) row * columns + column));
+                }
+                Memory.f32(to + 4L * column, (float) (sum / rows));
+            }
         }
     }
 
