@@ -22,10 +22,11 @@ import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.TokenStreamFactory;
+import tools.jackson.core.exc.StreamReadException;
 import tools.jackson.core.json.JsonFactory;
 
 /** How all JSON of a checkpoint is read: only UTF-8, no duplicate keys, and no more depth, names or tokens than real files have. */
-final class StrictJson {
+public final class StrictJson {
     /** Of a header or an index: what the reference implementation of safetensors accepts. */
     static final long MAX_BYTES = 100_000_000;
 
@@ -90,12 +91,16 @@ final class StrictJson {
         return parser.nextToken() == null ? null : current(parser);
     }
 
-    private static Object current(JsonParser parser) {
+    /** The same for the value that the parser stands at. */
+    public static Object current(JsonParser parser) {
         return switch (parser.currentToken()) {
             case START_OBJECT -> {
                 Map<String, Object> object = new LinkedHashMap<>();
                 while (parser.nextToken() == JsonToken.PROPERTY_NAME) {
                     String name = parser.currentName();
+                    if (object.containsKey(name)) {
+                        throw new StreamReadException(parser, "the key \"" + printable(name) + "\" twice");
+                    }
                     object.put(name, value(parser));
                 }
                 yield object;
@@ -146,7 +151,7 @@ final class StrictJson {
     }
 
     /** A name from a file, made fit for one line of a message. */
-    static String printable(String name) {
+    public static String printable(String name) {
         String line = oneLine(name);
         return line.isEmpty() ? "\"\"" : line;
     }

@@ -7,7 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import stormsight.bench.Machine;
 
-/** The only place that reads and sets system properties, but for those of the tokenizers library, which the tokenizer sets. */
+/** The only place that reads and sets system properties. */
 final class Environment {
     /** An agent that waits for a debugger at a port can be there only once. */
     private static final String DEBUGGER = "-agentlib:jdwp";

@@ -1,9 +1,5 @@
 package stormsight.tokenizer;
 
-import ai.djl.huggingface.tokenizers.Encoding;
-import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
-import ai.djl.huggingface.tokenizers.jni.CharSpan;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -11,83 +7,76 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.StrictJson;
 
 /**
- * A tokenizer.json, run by Hugging Face's own tokenizers library through DJL. No special tokens are added, nothing is cut off or
+ * Turns text into the ids that a model was trained with, and ids into text: a tokenizer.json with byte pair encoding (Gemma, Llama,
+ * CLIP, OPT), unigrams or word pieces (BERT), or SigLIP's spiece.model. Ids and texts are those of Hugging Face's tokenizers library and
+ * transformers. All of a file is checked when it is opened; a component that is not known here is refused by name. Nothing is cut off or
  * padded, whatever the file says. Safe for use by several threads.
- *
- * <p>The library is native code inside DJL's jar; on first use DJL copies it to {@code ~/.djl.ai} (or {@code DJL_CACHE_DIR}).
- * Nothing is looked up or reported over a network.
  */
 public final class Tokenizer implements AutoCloseable {
-    static {
-        // DJL reports home and looks for a CUDA build of its library unless it is offline; it reads these when its classes are loaded.
-        // What it logs as an error, with a trace, it throws as well.
-        System.setProperty("ai.djl.offline", "true");
-        System.setProperty("OPT_OUT_TRACKING", "true");
-        if (System.getProperty("org.slf4j.simpleLogger.log.ai.djl") == null) {
-            System.setProperty("org.slf4j.simpleLogger.log.ai.djl", "off");
-        }
-    }
+    /** Real ones take up to 35 MB. */
+    private static final long MOST_BYTES = 200_000_000;
 
     /** Locations and segmentation codes are part of an answer, even where a file flags them as special. */
     private static final Pattern ANSWER = Pattern.compile("<loc[0-9]{4}>|<seg[0-9]{3}>");
 
-    private static final Pattern BYTE = Pattern.compile("<0x[0-9A-Fa-f]{2}>");
-
     private final Path file;
-    private final HuggingFaceTokenizer library;
-    private final Map<String, Integer> ids;
-    private final String[] tokens;
+    private final TokenizerFile.Parts parts;
+    private final Map<String, AddedTokens.Added> added = new HashMap<>();
+    private final Map<Integer, AddedTokens.Added> addedById = new HashMap<>();
     private final BitSet special = new BitSet();
-    private final boolean byteFallback;
+    private final int size;
 
-    private Tokenizer(Path file, HuggingFaceTokenizer library, TokenizerFile content) {
+    private Tokenizer(Path file, TokenizerFile.Parts parts) {
         this.file = file;
-        this.library = library;
-        this.byteFallback = content.byteFallback();
-        // Not a copy, of which a quarter of a million entries would be dear; nobody else holds the map.
-        ids = content.vocabulary();
-        content.added().forEach((token, added) -> ids.put(token, added.id()));
-        tokens = new String[1 + ids.values().stream().mapToInt(Integer::intValue).max().orElse(-1)];
-        ids.forEach((token, id) -> tokens[id] = token);
-        content.added().forEach((token, added) -> {
-            tokens[added.id()] = token;
-            if (added.special() && !ANSWER.matcher(token).matches()) {
-                special.set(added.id());
+        this.parts = parts;
+        int most = parts.vocabulary().size();
+        for (AddedTokens.Added token : parts.added().all()) {
+            added.put(token.content(), token);
+            addedById.put(token.id(), token);
+            most = Math.max(most, token.id() + 1);
+            if (token.special() && !ANSWER.matcher(token.content()).matches()) {
+                special.set(token.id());
             }
-        });
+        }
+        size = most;
     }
 
-    /** @throws CheckpointException if the file cannot be read or is not a tokenizer that the library takes */
-    public static Tokenizer open(Path tokenizerJson) {
-        byte[] json;
+    /**
+     * Opens a tokenizer.json or, for a name that ends in {@code .model}, a spiece.model.
+     *
+     * @throws CheckpointException if the file cannot be read, is broken or holds something that is not supported
+     */
+    public static Tokenizer open(Path file) {
+        byte[] content;
         try {
-            json = Files.readAllBytes(tokenizerJson);
-        } catch (NoSuchFileException e) {
-            throw new CheckpointException(tokenizerJson, "no such file", e);
-        } catch (IOException | OutOfMemoryError e) {
-            throw new CheckpointException(tokenizerJson, "cannot be read (" + e + ")", e);
-        }
-        TokenizerFile content = TokenizerFile.parse(tokenizerJson, json);
-        try {
-            HuggingFaceTokenizer library = HuggingFaceTokenizer.newInstance(
-                    new ByteArrayInputStream(json),
-                    Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
-            return new Tokenizer(tokenizerJson, library, content);
-        } catch (IOException | RuntimeException e) {
-            String problem = String.valueOf(e.getMessage());
-            if (problem.contains("native library")) {
-                throw new CheckpointException(tokenizerJson, "the library that reads it cannot be unpacked; set DJL_CACHE_DIR to a "
-                        + "directory that can be written", e);
+            if (Files.isRegularFile(file) && Files.size(file) > MOST_BYTES) {
+                throw new CheckpointException(file, Files.size(file) + " bytes, at most " + MOST_BYTES + " expected");
             }
-            throw new CheckpointException(tokenizerJson, "not a usable tokenizer (" + problem + ")", e);
+            content = Files.readAllBytes(file);
+        } catch (NoSuchFileException e) {
+            throw new CheckpointException(file, "no such file", e);
+        } catch (IOException | OutOfMemoryError e) {
+            throw new CheckpointException(file, "cannot be read (" + StrictJson.printable(String.valueOf(e)) + ")", e);
         }
+        return new Tokenizer(file, file.toString().endsWith(".model")
+                ? SentencePieceFile.read(file, content)
+                : TokenizerFile.read(file, withoutMark(content)));
+    }
+
+    /** Some editors put a byte order mark in front. */
+    private static byte[] withoutMark(byte[] content) {
+        boolean marked = content.length >= 3 && content[0] == (byte) 0xef && content[1] == (byte) 0xbb && content[2] == (byte) 0xbf;
+        return marked ? Arrays.copyOfRange(content, 3, content.length) : content;
     }
 
     /** The file that this tokenizer comes from. */
@@ -97,13 +86,14 @@ public final class Tokenizer implements AutoCloseable {
 
     /** One more than the highest id, added tokens included. */
     public int size() {
-        return tokens.length;
+        return size;
     }
 
     /** The id of a token as the file spells it, say {@code <bos>} or "▁the". */
     public OptionalInt id(String token) {
-        Integer id = ids.get(token);
-        return id == null ? OptionalInt.empty() : OptionalInt.of(id);
+        AddedTokens.Added known = added.get(token);
+        int id = known == null ? parts.vocabulary().id(token) : known.id();
+        return id < 0 ? OptionalInt.empty() : OptionalInt.of(id);
     }
 
     /**
@@ -112,8 +102,7 @@ public final class Tokenizer implements AutoCloseable {
      * @throws CheckpointException if there is none
      */
     public int require(String token) {
-        return id(token).orElseThrow(
-                () -> new CheckpointException(file, "no token \"" + token.replace("\n", "\\n") + "\""));
+        return id(token).orElseThrow(() -> new CheckpointException(file, "no token " + Vocabulary.quoted(token)));
     }
 
     /**
@@ -123,7 +112,9 @@ public final class Tokenizer implements AutoCloseable {
      */
     public String token(int id) {
         requireId(id);
-        return tokens[id] == null ? "" : tokens[id];
+        AddedTokens.Added known = addedById.get(id);
+        String token = known == null ? parts.vocabulary().token(id) : known.content();
+        return token == null ? "" : token;
     }
 
     /**
@@ -137,17 +128,17 @@ public final class Tokenizer implements AutoCloseable {
 
     /** Whether the decoder knows tokens that stand for one byte. */
     boolean hasBytes() {
-        return byteFallback;
+        return parts.decoder().hasBytes();
     }
 
     /** Whether the token stands for one byte of UTF-8. */
     boolean isByte(int id) {
-        return byteFallback && id < tokens.length && tokens[id] != null && BYTE.matcher(tokens[id]).matches();
+        return hasBytes() && byteOf(id) >= 0;
     }
 
     /** The byte, 0 .. 255, that a token with {@link #isByte} stands for. */
     int byteOf(int id) {
-        return Integer.parseInt(tokens[id].substring(3, 5), 16);
+        return Decoder.ByteFallback.byteOf(token(id));
     }
 
     /**
@@ -155,8 +146,26 @@ public final class Tokenizer implements AutoCloseable {
      * surrogate without its partner counts as U+FFFD.
      */
     public int[] encode(String text) {
-        long[] encoded = library.encode(wellFormed(text), false, false).getIds();
-        return Arrays.stream(encoded).mapToInt(Math::toIntExact).toArray();
+        return parts.cutter().cut(wellFormed(text)).ids();
+    }
+
+    /** The ids of a text between those that the file puts before and after it: {@code <bos>} or {@code </s>}, say. */
+    public int[] encodeWithSpecials(String text) {
+        return parts.postProcessor().apply(encode(text));
+    }
+
+    /**
+     * The same, with the text cut off at its end so that there are no more ids than can be taken. What comes after it stays.
+     *
+     * @param most at least as many ids as the file puts around a text
+     */
+    public int[] encodeWithSpecials(String text, int most) {
+        int room = most - parts.postProcessor().added();
+        if (room < 0) {
+            throw new IllegalArgumentException("at most " + most + " ids, " + parts.postProcessor().added() + " are around each text");
+        }
+        int[] ids = encode(text);
+        return parts.postProcessor().apply(ids.length > room ? Arrays.copyOf(ids, room) : ids);
     }
 
     /**
@@ -167,15 +176,15 @@ public final class Tokenizer implements AutoCloseable {
 
     /** The ids of {@link #encode} with their places in the text. */
     public List<Piece> pieces(String text) {
-        Encoding encoding = library.encode(wellFormed(text), false, false);
-        long[] encoded = encoding.getIds();
-        CharSpan[] places = encoding.getCharTokenSpans();
-        List<Piece> pieces = new ArrayList<>();
-        for (int i = 0; i < encoded.length; i++) {
-            // The library has no place for a token that spells nothing.
-            int from = places[i] == null ? 0 : places[i].getStart();
-            int to = places[i] == null ? 0 : places[i].getEnd();
-            pieces.add(new Piece(Math.toIntExact(encoded[i]), from, to));
+        String fixed = wellFormed(text);
+        int[] points = new int[fixed.length() + 1];
+        for (int i = 1; i <= fixed.length(); i++) {
+            points[i] = points[i - 1] + (Character.isLowSurrogate(fixed.charAt(i - 1)) ? 0 : 1);
+        }
+        Tokens tokens = parts.cutter().cut(fixed);
+        List<Piece> pieces = new ArrayList<>(tokens.size());
+        for (int i = 0; i < tokens.size(); i++) {
+            pieces.add(new Piece(tokens.id(i), points[tokens.from(i)], points[tokens.to(i)]));
         }
         return pieces;
     }
@@ -187,21 +196,40 @@ public final class Tokenizer implements AutoCloseable {
      * @throws IllegalArgumentException if an id is not in 0 .. size - 1
      */
     public String decode(int[] ids, boolean skipSpecial) {
+        StringBuilder text = new StringBuilder();
+        Decoder.Stream stream = decoding();
         for (int id : ids) {
             requireId(id);
+            if (!skipSpecial || !special.get(id)) {
+                push(id, stream, text::append);
+            }
         }
-        long[] kept = Arrays.stream(ids).filter(id -> !skipSpecial || !special.get(id)).mapToLong(id -> id).toArray();
-        return kept.length == 0 ? "" : library.decode(kept, false);
+        stream.flush(text::append);
+        return text.toString();
     }
 
-    @Override
-    public void close() {
-        library.close();
+    /** Begins to decode a text token by token. */
+    Decoder.Stream decoding() {
+        return parts.decoder().stream();
     }
+
+    /** Gives a stream of {@link #decoding} the next token. An id without a token is passed over. */
+    void push(int id, Decoder.Stream stream, Consumer<String> out) {
+        requireId(id);
+        AddedTokens.Added known = addedById.get(id);
+        String token = known == null ? parts.vocabulary().token(id) : parts.added().spelled(known);
+        if (token != null) {
+            stream.push(token, out);
+        }
+    }
+
+    /** Does nothing: there is nothing to close. */
+    @Override
+    public void close() {}
 
     private void requireId(int id) {
-        if (id < 0 || id >= tokens.length) {
-            throw new IllegalArgumentException("token " + id + ", the vocabulary has " + tokens.length);
+        if (id < 0 || id >= size) {
+            throw new IllegalArgumentException("token " + id + ", the vocabulary has " + size);
         }
     }
 

@@ -1,132 +1,146 @@
 package stormsight.tokenizer;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.StrictJson;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.TokenStreamFactory;
 import tools.jackson.core.json.JsonFactory;
 
 /**
- * What the tokenizers library knows of a tokenizer.json and does not tell. Merges are passed over, so that a file of hundreds of
- * thousands of them is read in little time and memory.
+ * Reads a tokenizer.json and checks all of it: what is opened can be used. Truncation and padding are passed over: callers say what
+ * they need.
  *
- * @param vocabulary of the model, without added tokens
- * @param byteFallback whether the decoder turns tokens {@code <0xHH>} into bytes
+ * @see <a href="https://huggingface.co/docs/tokenizers">the tokenizers library</a>, which writes such files and decides what they mean
  */
-record TokenizerFile(Map<String, Integer> vocabulary, Map<String, Added> added, boolean byteFallback) {
-    /** An upper limit that no vocabulary comes near: ids are indexes of arrays. */
-    private static final int MOST_IDS = 1 << 24;
+final class TokenizerFile {
+    private static final JsonFactory FACTORY = JsonFactory.builder()
+            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(64).maxNumberLength(400).build())
+            // Names are the vocabulary: a table of symbols for them would only cost.
+            .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
+            .build();
 
-    record Added(int id, boolean special) {}
+    private TokenizerFile() {}
 
-    static TokenizerFile parse(Path file, byte[] json) {
-        // Names are the vocabulary: a symbol table of them would only cost.
-        JsonFactory factory = JsonFactory.builder()
-                .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
-                .build();
-        Map<String, Integer> vocabulary = new HashMap<>();
-        Map<String, Added> added = new LinkedHashMap<>();
-        boolean byteFallback = false;
-        try (JsonParser in = factory.createParser(ObjectReadContext.empty(), json)) {
+    /** What a tokenizer is made of. */
+    record Parts(Vocabulary vocabulary, AddedTokens added, Cutter cutter, Decoder decoder, PostProcessor postProcessor) {}
+
+    /** @throws CheckpointException if the file is broken or holds what is not supported */
+    static Parts read(Path file, byte[] json) {
+        Map<String, Object> components = new HashMap<>();
+        List<AddedTokens.Added> added = List.of();
+        ModelReader model = new ModelReader(file, json, FACTORY);
+        Set<String> keys = new HashSet<>();
+        try (JsonParser in = FACTORY.createParser(ObjectReadContext.empty(), json)) {
             if (in.nextToken() != JsonToken.START_OBJECT) {
                 throw new CheckpointException(file, "not a JSON object");
             }
             while (in.nextToken() == JsonToken.PROPERTY_NAME) {
                 String key = in.currentName();
-                JsonToken value = in.nextToken();
-                if (key.equals("added_tokens") && value == JsonToken.START_ARRAY) {
-                    while (in.nextToken() == JsonToken.START_OBJECT) {
-                        readAdded(file, in, added);
-                    }
-                } else if (key.equals("model") && value == JsonToken.START_OBJECT) {
-                    readModel(file, in, vocabulary);
-                } else if (key.equals("decoder") && value == JsonToken.START_OBJECT) {
-                    byteFallback = mentionsByteFallback(in);
-                } else {
-                    in.skipChildren();
+                in.nextToken();
+                if (!keys.add(key)) {
+                    throw new CheckpointException(file, "the key " + StrictJson.printable(key) + " twice");
                 }
+                switch (key) {
+                    case "added_tokens" -> added = added(file, StrictJson.current(in));
+                    case "model" -> {
+                        if (in.currentToken() != JsonToken.START_OBJECT) {
+                            throw new CheckpointException(file, "model: not an object");
+                        }
+                        model.read(in);
+                    }
+                    case "normalizer", "pre_tokenizer", "post_processor", "decoder" -> components.put(key, StrictJson.current(in));
+                    default -> in.skipChildren();
+                }
+            }
+            if (in.nextToken() != null) {
+                throw new CheckpointException(file, "goes on after its end");
             }
         } catch (JacksonException e) {
-            throw new CheckpointException(file, "broken JSON (" + e.getOriginalMessage() + ")", e);
+            throw new CheckpointException(file, "not valid JSON: " + StrictJson.printable(String.valueOf(e.getOriginalMessage())), e);
         }
-        if (vocabulary.isEmpty()) {
-            throw new CheckpointException(file, "no vocabulary");
+        if (model.vocabulary() == null) {
+            throw new CheckpointException(file, "no model");
         }
-        return new TokenizerFile(vocabulary, added, byteFallback);
+        return parts(file, components, added, model);
     }
 
-    private static void readAdded(Path file, JsonParser in, Map<String, Added> added) {
-        String content = null;
-        int id = -1;
-        boolean special = false;
-        while (in.nextToken() == JsonToken.PROPERTY_NAME) {
-            String key = in.currentName();
-            JsonToken value = in.nextToken();
-            switch (key) {
-                case "content" -> content = in.getValueAsString();
-                case "id" -> id = id(file, in, content);
-                case "special" -> special = value == JsonToken.VALUE_TRUE;
-                default -> in.skipChildren();
+    private static Parts parts(Path file, Map<String, Object> components, List<AddedTokens.Added> added, ModelReader model) {
+        Vocabulary vocabulary = model.vocabulary();
+        Map<String, Integer> addedIds = new HashMap<>();
+        Map<Integer, String> contents = new HashMap<>();
+        for (AddedTokens.Added token : added) {
+            String quoted = Vocabulary.quoted(token.content());
+            String there = vocabulary.token(token.id());
+            int known = vocabulary.id(token.content());
+            if (there != null && !there.equals(token.content())) {
+                throw new CheckpointException(file, "the added token " + quoted + " has the id " + token.id() + " of "
+                        + Vocabulary.quoted(there));
+            }
+            if (known >= 0 && known != token.id()) {
+                throw new CheckpointException(file, "the added token " + quoted + " has the id " + token.id() + ", in the vocabulary "
+                        + known);
+            }
+            if (addedIds.put(token.content(), token.id()) != null) {
+                throw new CheckpointException(file, "the added token " + quoted + " twice");
+            }
+            String other = contents.put(token.id(), token.content());
+            if (other != null) {
+                throw new CheckpointException(file, "the added tokens " + Vocabulary.quoted(other) + " and " + quoted
+                        + " both have the id " + token.id());
             }
         }
-        if (content == null || id < 0) {
-            throw new CheckpointException(file, "an added token without content or id");
+        Components.TokenIds ids = token -> {
+            Integer id = addedIds.get(token);
+            return id == null ? vocabulary.id(token) : id;
+        };
+        Components reader = new Components(file);
+        Normalizer normalizer = reader.normalizer(components.get("normalizer"));
+        AddedTokens matcher;
+        try {
+            matcher = new AddedTokens(added, normalizer);
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException(file, e.getMessage(), e);
         }
-        added.put(content, new Added(id, special));
+        PreTokenizer preTokenizer = reader.preTokenizer(components.get("pre_tokenizer"));
+        Model cutter = model.model(ids);
+        Decoder decoder = reader.decoder(components.get("decoder"));
+        if (cutter instanceof Bpe bpe && !bpe.suffix().isEmpty()) {
+            decoder = new Decoder.Sequence(List.of(decoder, new Decoder.WordEnds(bpe.suffix())));
+        }
+        return new Parts(vocabulary, matcher, new Cutter.Pipeline(matcher, preTokenizer, cutter), decoder,
+                reader.postProcessor(components.get("post_processor"), ids));
     }
 
-    private static void readModel(Path file, JsonParser in, Map<String, Integer> vocabulary) {
-        while (in.nextToken() == JsonToken.PROPERTY_NAME) {
-            String key = in.currentName();
-            JsonToken value = in.nextToken();
-            if (key.equals("vocab") && value == JsonToken.START_OBJECT) {
-                while (in.nextToken() == JsonToken.PROPERTY_NAME) {
-                    String token = in.currentName();
-                    in.nextToken();
-                    vocabulary.put(token, id(file, in, token));
-                }
-            } else if (key.equals("vocab") && value == JsonToken.START_ARRAY) {
-                // A Unigram model: [token, score] in order of id.
-                for (int id = 0; in.nextToken() == JsonToken.START_ARRAY; id++) {
-                    in.nextToken();
-                    vocabulary.put(in.getValueAsString(""), id);
-                    while (in.nextToken() != JsonToken.END_ARRAY) {
-                        in.skipChildren();
-                    }
-                }
-            } else {
-                in.skipChildren();
+    private static List<AddedTokens.Added> added(Path file, Object value) {
+        if (value == null) {
+            return List.of();
+        }
+        if (!(value instanceof List<?> list)) {
+            throw new CheckpointException(file, "added_tokens: not a list");
+        }
+        List<AddedTokens.Added> added = new ArrayList<>();
+        for (Object entry : list) {
+            Component in = new Component(file, "added_tokens", entry);
+            String content = in.text("content", 0, AddedTokens.LONGEST);
+            boolean special = in.flag("special", false);
+            added.add(new AddedTokens.Added(in.number("id", 0, Vocabulary.MOST_IDS - 1), content, in.flag("normalized", !special),
+                    in.flag("single_word", false), in.flag("lstrip", false), in.flag("rstrip", false), special));
+            in.end();
+            if (content.isEmpty()) {
+                throw new CheckpointException(file, "added_tokens: the token " + added.getLast().id() + " is empty");
             }
         }
-    }
-
-    private static int id(Path file, JsonParser in, String token) {
-        int id = in.currentToken() == JsonToken.VALUE_NUMBER_INT ? in.getValueAsInt(-1) : -1;
-        if (id < 0 || id >= MOST_IDS) {
-            throw new CheckpointException(file, "token \"" + token + "\" has the id " + in.getString());
-        }
-        return id;
-    }
-
-    private static boolean mentionsByteFallback(JsonParser in) {
-        boolean found = false;
-        int depth = 1;
-        while (depth > 0) {
-            JsonToken token = in.nextToken();
-            if (token.isStructStart()) {
-                depth++;
-            } else if (token.isStructEnd()) {
-                depth--;
-            } else if (token == JsonToken.VALUE_STRING && "type".equals(in.currentName())) {
-                found |= "ByteFallback".equals(in.getString());
-            }
-        }
-        return found;
+        return added;
     }
 }

@@ -1,9 +1,7 @@
 package stormsight.tokenizer;
 
-/** Watches whether bytes that come one by one can still become valid UTF-8. */
+/** Watches whether bytes that come one by one make characters of UTF-8. */
 final class Utf8 {
-    private boolean possible = true;
-
     /** Continuation bytes that the current character still needs. */
     private int missing;
 
@@ -12,26 +10,36 @@ final class Utf8 {
 
     private int high;
 
-    boolean possible() {
-        return possible;
-    }
-
-    void push(int value) {
+    /**
+     * Takes the next byte.
+     *
+     * @return whether it can follow those before it; if not, the next byte begins anew
+     */
+    boolean push(int value) {
+        boolean possible;
         if (missing > 0) {
-            possible &= value >= low && value <= high;
+            possible = value >= low && value <= high;
             missing--;
             low = 0x80;
             high = 0xbf;
-        } else if (value >= 0x80) {
-            possible &= value >= 0xc2 && value <= 0xf4;
+        } else if (value < 0x80) {
+            possible = true;
+        } else {
+            possible = value >= 0xc2 && value <= 0xf4;
             missing = value < 0xe0 ? 1 : value < 0xf0 ? 2 : 3;
             low = value == 0xe0 ? 0xa0 : value == 0xf0 ? 0x90 : 0x80;
             high = value == 0xed ? 0x9f : value == 0xf4 ? 0x8f : 0xbf;
         }
+        missing = possible ? missing : 0;
+        return possible;
+    }
+
+    /** Whether no character is begun. */
+    boolean complete() {
+        return missing == 0;
     }
 
     void reset() {
-        possible = true;
         missing = 0;
     }
 }
