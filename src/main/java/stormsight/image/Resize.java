@@ -109,7 +109,12 @@ public final class Resize {
         }
     }
 
+    /** Rows first; since Pillow 12.2 an image over 100 times as tall as wide that becomes shorter is resized along columns first. */
     private static RgbImage pillow(RgbImage image, int width, int height, double radius, Filter filter) {
+        if (image.height() > 100L * image.width() && height < image.height()) {
+            RgbImage low = pillowColumns(image, height, radius, filter);
+            return low.width() == width ? low : pillowRows(low, width, radius, filter);
+        }
         RgbImage wide = image.width() == width ? image : pillowRows(image, width, radius, filter);
         return image.height() == height ? wide : pillowColumns(wide, height, radius, filter);
     }
