@@ -86,6 +86,9 @@ final class Attend implements Runnable {
     @Mixin
     private ReportMixin report;
 
+    @Mixin
+    private MapStyleMixin style;
+
     @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, description = "PNG, JPEG, GIF, BMP or WebP; may be repeated.")
     private List<Path> images;
 
@@ -229,7 +232,8 @@ final class Attend implements Runnable {
     }
 
     private void attend(ModelRun run, AttentionMaps maps, List<RgbImage> pixels, List<String> texts, List<PaliGemmaPrompt> asked, Backend backend) {
-        AttentionFiles files = new AttentionFiles(out, run.directory().config().vision().imageSize() / run.directory().config().vision().patchSize());
+        int side = run.directory().config().vision().imageSize() / run.directory().config().vision().patchSize();
+        AttentionFiles files = new AttentionFiles(out, side, style.style(), model.name());
         boolean several = images.size() * texts.size() > 1;
         List<Map<String, Object>> imageEntries = new ArrayList<>();
         List<AttentionComparison.Run> runs = new ArrayList<>();
@@ -256,7 +260,7 @@ final class Attend implements Runnable {
                 entry.put("prompt", texts.get(p));
                 entry.put("answer", answer);
                 entry.put("words", words(reading));
-                entry.put("files", files.decoder(folder, pixels.get(i), reading));
+                entry.put("files", files.decoder(folder, pixels.get(i), texts.get(p), answer, reading));
                 runEntries.add(entry);
                 runs.add(new AttentionComparison.Run(i, p, answer, sums(reading)));
                 if (report.isWanted()) {

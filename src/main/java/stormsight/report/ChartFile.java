@@ -25,7 +25,6 @@ final class ChartFile {
     static final Color[] COLORS = {new Color(0x0072B2), new Color(0xD55E00), new Color(0x009E73), new Color(0xCC79A7), new Color(0xE69F00),
         new Color(0x56B4E9), new Color(0x000000)};
 
-    private static final Color INK = new Color(0x202124);
     private static final Color GRID = new Color(0xdadce0);
     /** A title is centred over the plot, which begins right of the axis. */
     private static final int TITLE_WIDTH = WIDTH - 140;
@@ -70,7 +69,7 @@ final class ChartFile {
         styler.setChartBackgroundColor(Color.WHITE);
         styler.setPlotBackgroundColor(Color.WHITE);
         styler.setPlotBorderVisible(false);
-        styler.setChartFontColor(INK);
+        styler.setChartFontColor(Drawing.INK);
         styler.setChartPadding(14);
         styler.setLegendBorderColor(Color.WHITE);
         styler.setLegendBackgroundColor(Color.WHITE);
@@ -80,12 +79,12 @@ final class ChartFile {
         styler.setSeriesColors(COLORS);
         styler.setAxisTitleFont(Fonts.plain(16));
         styler.setAxisTickLabelsFont(Fonts.plain(14));
-        styler.setAxisTickLabelsColor(INK);
-        styler.setAxisTickMarksColor(INK);
+        styler.setAxisTickLabelsColor(Drawing.INK);
+        styler.setAxisTickMarksColor(Drawing.INK);
         styler.setPlotGridLinesColor(GRID);
         styler.setPlotGridLinesStroke(new BasicStroke(1));
         styler.setPlotContentSize(0.96);
-        chart.setTitle(Sheet.cut(title, Fonts.bold(size), TITLE_WIDTH));
+        chart.setTitle(Drawing.cut(title, Fonts.bold(size), TITLE_WIDTH));
     }
 
     /**

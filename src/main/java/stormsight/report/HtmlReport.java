@@ -84,7 +84,7 @@ public final class HtmlReport {
         Map<String, Object> object = new LinkedHashMap<>();
         object.put("title", data.title());
         object.put("facts", data.facts());
-        object.put("colorMap", IntStream.range(0, 256).map(i -> ColorMap.JET.rgb(i / 255.0)).toArray());
+        object.put("colorMap", IntStream.range(0, 256).map(i -> ColorMap.VIRIDIS.rgb(i / 255.0)).toArray());
         // On a dark page black would be lost: null takes the colour of the text.
         object.put("colors", Arrays.stream(ChartFile.COLORS)
                 .map(color -> color.equals(Color.BLACK) ? null : "#%06x".formatted(color.getRGB() & 0xffffff)).toList());

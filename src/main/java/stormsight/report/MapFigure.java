@@ -3,28 +3,29 @@ package stormsight.report;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import stormsight.image.RgbImage;
 
 /**
- * Pictures of maps over images, as PNG. Maps are upscaled bilinearly to the pixels of the picture and coloured with {@link ColorMap#JET};
- * over an image they cover it by half. All methods throw a {@link FigureException} if the file cannot be written or no font is found.
+ * Pictures of maps over images, as PNG. Over an image a map covers the more of it, the larger its numbers are. All methods throw a
+ * {@link FigureException} if the file cannot be written or no font is found.
+ *
+ * @param style how maps are coloured
+ * @param caption below every picture, such as model, prompt and answer; may be empty
  */
-public final class MapFigure {
+public record MapFigure(MapStyle style, String caption) {
     /** Smaller images are drawn larger, so that text beside them can be read. */
     private static final int SMALLEST_OVERLAY = 500;
     private static final int LARGEST_OVERLAY = 8192;
     private static final int SMALLEST_PANEL = 360;
     private static final int LARGEST_PANEL = 900;
     private static final int GRID_CELL = 300;
-    private static final int MATRIX = 512;
     private static final int SMALLEST_GRID_CELL = 80;
+    /** Maps beside each other at most in a row of a comparison; more go on below. */
+    private static final int MOST_ACROSS = 6;
     /** Pixels of all pictures of a grid together. */
     private static final double GRID_PIXELS = 40e6;
     /** Size of the text, in pixels, where pictures have about the width of a cell or panel. */
     private static final double EM = 15;
-
-    private MapFigure() {}
 
     /** What the colours of the maps of a grid span. */
     public enum Scale {
@@ -55,7 +56,7 @@ public final class MapFigure {
     }
 
     /** Three panels: the image, the map, the map over the image. */
-    public static void panels(Path png, RgbImage image, HeatMap map) {
+    public void panels(Path png, RgbImage image, HeatMap map) {
         double scale = boxScale(image, Math.clamp(Math.max(image.width(), image.height()), SMALLEST_PANEL, LARGEST_PANEL));
         int width = scaled(image.width(), scale);
         int height = scaled(image.height(), scale);
@@ -64,14 +65,14 @@ public final class MapFigure {
                 Sheet.Panel.of("Original image", image),
                 Sheet.Panel.of(image, map, range),
                 Sheet.Panel.over(map.title() + " over the image", image, map, range));
-        new Sheet("", "", panels, panels.size(), width, height, em(width), false).write(png);
+        write(png, "", "", panels, panels.size(), width, height, em(width), false);
     }
 
     /**
      * The map over the image, every pixel of which is one of the picture. Images below 500 pixels of width are drawn two, three ... times as
      * large, those beyond 8192 pixels smaller.
      */
-    public static void overlay(Path png, RgbImage image, HeatMap map) {
+    public void overlay(Path png, RgbImage image, HeatMap map) {
         int longest = Math.max(image.width(), image.height());
         double scale = longest > LARGEST_OVERLAY
                 ? (double) LARGEST_OVERLAY / longest
@@ -79,11 +80,11 @@ public final class MapFigure {
         int width = scaled(image.width(), scale);
         int height = scaled(image.height(), scale);
         List<Sheet.Panel> panel = List.of(Sheet.Panel.over(map.title(), image, map, Range.of(List.of(map))));
-        new Sheet("", "", panel, 1, width, height, em(width), false).write(png);
+        write(png, "", "", panel, 1, width, height, em(width), false);
     }
 
     /** A grid of maps of one image, each on a colour scale of its own. */
-    public static void grid(Path png, String title, RgbImage image, List<HeatMap> maps, int columns, boolean over) {
+    public void grid(Path png, String title, RgbImage image, List<HeatMap> maps, int columns, boolean over) {
         grid(png, title, maps.stream().map(map -> new Cell(image, map)).toList(), columns, over, Scale.OWN);
     }
 
@@ -94,7 +95,7 @@ public final class MapFigure {
      * @param columns cells a row
      * @throws IllegalArgumentException if there are no cells or no columns
      */
-    public static void grid(Path png, String title, List<Cell> cells, int columns, boolean over, Scale scale) {
+    public void grid(Path png, String title, List<Cell> cells, int columns, boolean over, Scale scale) {
         if (cells.isEmpty() || columns < 1) {
             throw new IllegalArgumentException("a grid of " + cells.size() + " maps in " + columns + " columns");
         }
@@ -111,50 +112,22 @@ public final class MapFigure {
             panels.add(over ? Sheet.Panel.over(one.map().title(), image, one.map(), range) : Sheet.Panel.of(image, one.map(), range));
         }
         String note = cells.size() == 1 ? "" : scale.note;
-        new Sheet(title, note, panels, columns, width, height, Math.min(EM, cell / 12.0), !over).write(png);
-    }
-
-    /** Matrices beside each other, each in a square of its own and on its own colour scale, with sharp edges between numbers. */
-    public static void matrices(Path png, String title, List<HeatMap> matrices, int columns) {
-        List<Sheet.Panel> panels = matrices.stream()
-                .map(MapFigure::sharp)
-                .map(map -> new Sheet.Panel(map.title(), MATRIX, MATRIX, Optional.empty(), Optional.of(map), Optional.of(Range.of(List.of(map)))))
-                .toList();
-        new Sheet(title, Scale.OWN.note, panels, columns, MATRIX, MATRIX, EM, false).write(png);
-    }
-
-    /** One number a pixel, so that nothing is left to smooth; a matrix larger than its square is averaged. */
-    private static HeatMap sharp(HeatMap matrix) {
-        float[] values = new float[MATRIX * MATRIX];
-        for (int y = 0; y < MATRIX; y++) {
-            int fromRow = y * matrix.rows() / MATRIX;
-            int toRow = Math.max(fromRow + 1, (y + 1) * matrix.rows() / MATRIX);
-            for (int x = 0; x < MATRIX; x++) {
-                int fromColumn = x * matrix.columns() / MATRIX;
-                int toColumn = Math.max(fromColumn + 1, (x + 1) * matrix.columns() / MATRIX);
-                double sum = 0;
-                for (int row = fromRow; row < toRow; row++) {
-                    for (int column = fromColumn; column < toColumn; column++) {
-                        sum += matrix.values()[row * matrix.columns() + column];
-                    }
-                }
-                values[y * MATRIX + x] = (float) (sum / (toRow - fromRow) / (toColumn - fromColumn));
-            }
-        }
-        return new HeatMap(matrix.title(), MATRIX, MATRIX, values);
+        write(png, title, note, panels, columns, width, height, Math.min(EM, cell / 12.0), !over);
     }
 
     /**
-     * Rows of maps to compare, each beginning with its image; a row may have fewer maps than others. The figure says which scale its colours have.
+     * Rows of maps to compare, each beginning with its image; a row may have fewer maps than others. Of more than six maps the seventh and those
+     * behind it stand below the first. The figure says which scale its colours have.
      *
      * @throws IllegalArgumentException if there are no maps
      */
-    public static void rows(Path png, String title, List<Row> rows, Scale scale) {
-        int columns = 1 + rows.stream().mapToInt(row -> row.maps().size()).max().orElse(0);
-        if (columns < 2) {
+    public void rows(Path png, String title, List<Row> rows, Scale scale) {
+        int across = Math.min(MOST_ACROSS, rows.stream().mapToInt(row -> row.maps().size()).max().orElse(0));
+        if (across < 1) {
             throw new IllegalArgumentException("no maps to compare");
         }
-        int cell = Math.clamp((int) Math.sqrt(GRID_PIXELS / (columns * rows.size())), SMALLEST_GRID_CELL, GRID_CELL);
+        int lines = rows.stream().mapToInt(row -> Math.max(1, (row.maps().size() + across - 1) / across)).sum();
+        int cell = Math.clamp((int) Math.sqrt(GRID_PIXELS / ((1 + across) * lines)), SMALLEST_GRID_CELL, GRID_CELL);
         Range common = Range.of(rows.stream().flatMap(row -> row.maps().stream()).toList());
         int width = 0;
         int height = 0;
@@ -164,14 +137,23 @@ public final class MapFigure {
             width = Math.max(width, scaled(image.width(), boxScale(image, cell)));
             height = Math.max(height, scaled(image.height(), boxScale(image, cell)));
             panels.add(Sheet.Panel.of(row.title(), image));
-            for (HeatMap map : row.maps()) {
+            for (int i = 0; i < row.maps().size(); i++) {
+                if (i > 0 && i % across == 0) {
+                    panels.add(Sheet.Panel.blank());
+                }
+                HeatMap map = row.maps().get(i);
                 panels.add(Sheet.Panel.over(map.title(), image, map, scale == Scale.COMMON ? common : Range.of(List.of(map))));
             }
-            for (int missing = 1 + row.maps().size(); missing < columns; missing++) {
+            while (panels.size() % (1 + across) != 0) {
                 panels.add(Sheet.Panel.blank());
             }
         }
-        new Sheet(title, scale.note, panels, columns, width, height, Math.min(EM, cell / 12.0), false).write(png);
+        write(png, title, scale.note, panels, 1 + across, width, height, Math.min(EM, cell / 12.0), false);
+    }
+
+    private void write(Path png, String heading, String note, List<Sheet.Panel> panels, int columns, int width, int height, double em,
+            boolean patchAxes) {
+        new Sheet(new Sheet.Words(heading, note, caption), panels, columns, width, height, em, patchAxes, style).write(png);
     }
 
     private static double boxScale(RgbImage image, int box) {

@@ -8,23 +8,20 @@ import stormsight.image.RgbImage;
 
 /** Images and maps as pixels of a size. */
 final class Picture {
-    /** How much of the map and how much of the image shows: both are to be recognised. */
-    private static final double OPACITY = 0.5;
-
     private Picture() {}
 
     static BufferedImage of(RgbImage image, int width, int height) {
-        RgbImage sized = Resize.resize(image, width, height, Resampling.BILINEAR);
+        RgbImage sized = sized(image, width, height);
         return paint(width, height, (x, y) -> rgb(sized, x, y));
     }
 
-    static BufferedImage of(HeatMap map, Range range, int width, int height) {
-        return paint(width, height, (x, y) -> color(map, range, x, y, width, height));
+    static BufferedImage of(HeatMap map, Range range, MapStyle style, int width, int height) {
+        return paint(width, height, (x, y) -> style.colors().rgb(position(map, range, style, x, y, width, height)));
     }
 
-    static BufferedImage over(RgbImage image, HeatMap map, Range range, int width, int height) {
-        RgbImage sized = Resize.resize(image, width, height, Resampling.BILINEAR);
-        return paint(width, height, (x, y) -> blend(rgb(sized, x, y), color(map, range, x, y, width, height)));
+    static BufferedImage over(RgbImage image, HeatMap map, Range range, MapStyle style, int width, int height) {
+        RgbImage sized = sized(image, width, height);
+        return paint(width, height, (x, y) -> style.over(rgb(sized, x, y), position(map, range, style, x, y, width, height)));
     }
 
     private interface Pixels {
@@ -43,21 +40,17 @@ final class Picture {
         return picture;
     }
 
+    private static RgbImage sized(RgbImage image, int width, int height) {
+        return image.width() == width && image.height() == height ? image : Resize.resize(image, width, height, Resampling.BILINEAR);
+    }
+
     private static int rgb(RgbImage image, int x, int y) {
         return image.sample(x, y, 0) << 16 | image.sample(x, y, 1) << 8 | image.sample(x, y, 2);
     }
 
-    private static int color(HeatMap map, Range range, int x, int y, int width, int height) {
-        double value = map.at((x + 0.5) / width * map.columns(), (y + 0.5) / height * map.rows());
-        return ColorMap.JET.rgb(range.position(value));
-    }
-
-    private static int blend(int below, int above) {
-        int mixed = 0;
-        for (int shift = 16; shift >= 0; shift -= 8) {
-            double channel = (1 - OPACITY) * (below >> shift & 0xff) + OPACITY * (above >> shift & 0xff);
-            mixed |= (int) Math.round(channel) << shift;
-        }
-        return mixed;
+    private static double position(HeatMap map, Range range, MapStyle style, int x, int y, int width, int height) {
+        double column = (x + 0.5) / width * map.columns();
+        double row = (y + 0.5) / height * map.rows();
+        return range.position(style.smooth() ? map.at(column, row) : map.values()[(int) row * map.columns() + (int) column]);
     }
 }

@@ -67,7 +67,7 @@ public final class AttentionComparison {
                 case WORD_TO_IMAGE -> "What each word reads of the image";
                 case IMAGE_TO_WORD -> "What the image reads of each word";
             };
-            MapFigure.rows(files.path(file), title + ", sum over layers", rows, MapFigure.Scale.OWN);
+            files.pictures().rows(files.path(file), title + ", sum over layers", rows, MapFigure.Scale.OWN);
             written.add(file);
         }
         files.text("words.csv", words());

@@ -17,6 +17,9 @@ import stormsight.probe.Word;
 import stormsight.report.FigureException;
 import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
+import stormsight.report.MapStyle;
+import stormsight.report.Matrix;
+import stormsight.report.MatrixFigure;
 import stormsight.report.Npy;
 import stormsight.report.OutputFile;
 import tools.jackson.databind.json.JsonMapper;
@@ -27,12 +30,21 @@ public final class AttentionFiles {
 
     private final Path out;
     private final int side;
+    private final MapStyle style;
+    private final String model;
     private int count;
 
-    /** @param side patches in a row of the image */
-    public AttentionFiles(Path out, int side) {
+    /**
+     * Writes into a folder, which is made if it does not exist.
+     *
+     * @param side patches in a row of the image
+     * @param model what captions call it
+     */
+    public AttentionFiles(Path out, int side, MapStyle style, String model) {
         this.out = out;
         this.side = side;
+        this.style = style;
+        this.model = model;
     }
 
     /** Files written so far. */
@@ -91,6 +103,15 @@ public final class AttentionFiles {
         return entry;
     }
 
+    /** Pictures with a caption of the model alone. */
+    MapFigure pictures() {
+        return new MapFigure(style, "Model: " + model);
+    }
+
+    private String caption(String prompt, String answer) {
+        return "Model: " + model + "  \u00b7  Prompt: " + prompt + "  \u00b7  Answer: " + (answer.isEmpty() ? "(empty)" : answer);
+    }
+
     private HeatMap patches(String title, float[] values) {
         return new HeatMap(title, side, side, values);
     }
@@ -103,14 +124,14 @@ public final class AttentionFiles {
             switch (map.name()) {
                 case AttentionMap.VISION_SUM -> {
                     String file = folder + map.name() + ".png";
-                    MapFigure.panels(path(file), image, patches("Vision tower, sum over layers", map.values()));
+                    pictures().panels(path(file), image, patches("Vision tower, sum over layers", map.values()));
                     entries.add(picture(file, map, "all"));
                 }
                 case AttentionMap.VISION_LAYERS -> {
                     List<String> layers = map.axes().getFirst().labels();
                     for (int l = 0; l < layers.size(); l++) {
                         String file = folder + "vision_layer_" + layers.get(l) + ".png";
-                        MapFigure.overlay(path(file), image, patches("Vision tower, layer " + layers.get(l), map.at(l)));
+                        pictures().overlay(path(file), image, patches("Vision tower, layer " + layers.get(l), map.at(l)));
                         entries.add(picture(file, map, "layer " + layers.get(l)));
                     }
                 }
@@ -122,7 +143,7 @@ public final class AttentionFiles {
                         String file = folder + "vision_heads_layer_" + layers.get(l) + ".png";
                         List<HeatMap> each = IntStream.range(0, heads.size())
                                 .mapToObj(h -> patches("head " + heads.get(h), map.at(layer, h))).toList();
-                        MapFigure.grid(path(file), "Vision tower, layer " + layers.get(l), image, each, Math.min(4, each.size()), true);
+                        pictures().grid(path(file), "Vision tower, layer " + layers.get(l), image, each, Math.min(4, each.size()), true);
                         entries.add(picture(file, map, "layer " + layers.get(l)));
                     }
                 }
@@ -132,7 +153,8 @@ public final class AttentionFiles {
     }
 
     /** Decoder maps: numbers, a grid of words in each direction, an overlay for each word, the quadrants. */
-    public List<Map<String, Object>> decoder(String folder, RgbImage image, AttentionReading reading) {
+    public List<Map<String, Object>> decoder(String folder, RgbImage image, String prompt, String answer, AttentionReading reading) {
+        MapFigure pictures = new MapFigure(style, caption(prompt, answer));
         List<Map<String, Object>> entries = new ArrayList<>();
         reading.maps().forEach(map -> numbers(folder, map, entries));
         String layers = "layers " + ranges(reading.layers()) + " summed";
@@ -145,20 +167,20 @@ public final class AttentionFiles {
             AttentionMap sum = reading.map(name + "_sum").orElseThrow();
             List<HeatMap> maps = words.stream().map(word -> patches(reading.label(direction, word), reading.map(direction, word))).toList();
             String grid = folder + name + ".png";
-            MapFigure.grid(path(grid), title(direction) + ", " + layers, image, maps, GRID_COLUMNS, true);
+            pictures.grid(path(grid), title(direction) + ", " + layers, image, maps, GRID_COLUMNS, true);
             entries.add(picture(grid, sum, "all words"));
             for (Word word : words) {
                 String file = folder + name + "/" + String.format(Locale.ROOT, "%02d", word.index()) + slug(word) + ".png";
                 String title = title(direction, reading.label(direction, word)) + ", " + layers;
-                MapFigure.overlay(path(file), image, patches(title, reading.map(direction, word)));
+                pictures.overlay(path(file), image, patches(title, reading.map(direction, word)));
                 entries.add(picture(file, sum, "word " + word.index()));
             }
         }
         List<AttentionMap> quadrants = reading.maps().stream().filter(map -> map.name().startsWith(AttentionMap.QUADRANT)).toList();
         if (!quadrants.isEmpty()) {
             String file = folder + "quadrants.png";
-            List<HeatMap> matrices = quadrants.stream().map(AttentionFiles::quadrant).toList();
-            MapFigure.matrices(path(file), "Rows attend to columns, " + layers, matrices, 2);
+            List<Matrix> matrices = quadrants.stream().map(AttentionFiles::quadrant).toList();
+            new MatrixFigure(style.colors(), pictures.caption()).write(path(file), "What each token attends to, " + layers, matrices, 2);
             for (AttentionMap map : quadrants) {
                 entries.add(picture(file, map, "all"));
             }
@@ -198,8 +220,14 @@ public final class AttentionFiles {
         return letters.isEmpty() ? "" : "_" + letters.substring(0, Math.min(24, letters.length()));
     }
 
-    private static HeatMap quadrant(AttentionMap map) {
+    private static Matrix quadrant(AttentionMap map) {
+        AttentionMap.Axis rows = map.axes().get(0);
+        AttentionMap.Axis columns = map.axes().get(1);
         String title = map.name().substring(AttentionMap.QUADRANT.length()).replace("_", " to ");
-        return new HeatMap(title, map.axes().get(1).size(), map.axes().get(0).size(), map.values());
+        return new Matrix(title, "attending: " + tokens(rows), rows.labels(), "attended to: " + tokens(columns), columns.labels(), map.values());
+    }
+
+    private static String tokens(AttentionMap.Axis axis) {
+        return axis.name().endsWith("patch") ? "image patch" : "text token";
     }
 }

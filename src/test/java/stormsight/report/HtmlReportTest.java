@@ -211,7 +211,7 @@ class HtmlReportTest {
         // Between the middles of two patches lies the number between theirs.
         browser.click("#smooth");
         double middle = (map[0] + map[1]) / 2.0;
-        int expected = ColorMap.JET.rgb(new Range(min(all), max(all)).position(middle));
+        int expected = ColorMap.VIRIDIS.rgb(new Range(min(all), max(all)).position(middle));
         int x = 64 / COLUMNS;
         // A pixel right of the edge, eight pixels from the middle of each patch.
         int pixel = pixel(x, 64 / COLUMNS / 2 - 1);
@@ -225,7 +225,7 @@ class HtmlReportTest {
     private static void colored(float[] map, Range range) {
         for (int i = 0; i < PATCHES; i++) {
             int pixel = pixel((int) ((i % COLUMNS + 0.5) * 64 / COLUMNS), (int) ((i / COLUMNS + 0.5) * 48 / ROWS));
-            int expected = ColorMap.JET.rgb(range.position(map[i]));
+            int expected = ColorMap.VIRIDIS.rgb(range.position(map[i]));
             // Rounding may take the colour beside it.
             assertEquals(red(expected), red(pixel), 5, "patch " + i);
             assertEquals(expected >> 8 & 0xff, pixel >> 8 & 0xff, 5, "patch " + i);

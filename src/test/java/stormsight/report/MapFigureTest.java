@@ -24,6 +24,8 @@ import stormsight.image.RgbImage;
 class MapFigureTest {
     private static final int WHITE = 0xffffff;
     private static final int GRAY = 0x80;
+    private static final MapFigure FIGURE = new MapFigure(MapStyle.DEFAULT, "");
+    private static final ColorMap COLORS = MapStyle.DEFAULT.colors();
 
     @TempDir
     private Path directory;
@@ -86,8 +88,7 @@ class MapFigureTest {
         int nearest = 0;
         int smallest = Integer.MAX_VALUE;
         for (int i = 0; i < 256; i++) {
-            int color = ColorMap.JET.rgb(i / 255.0);
-            int distance = distance(rgb, over ? half(color) : color);
+            int distance = distance(rgb, over ? overGray(i / 255.0) : COLORS.rgb(i / 255.0));
             if (distance < smallest) {
                 smallest = distance;
                 nearest = i;
@@ -103,7 +104,7 @@ class MapFigureTest {
     @Test
     void anOverlayIsHottestWhereTheMapIsLargest() throws IOException {
         Path png = directory.resolve("overlay.png");
-        MapFigure.overlay(png, gray(600, 400), peak("one peak", 8, 5, 2, 1));
+        FIGURE.overlay(png, gray(600, 400), peak("one peak", 8, 5, 2, 1));
         BufferedImage figure = read(png);
         List<Box> pictures = pictures(figure);
         assertEquals(1, pictures.size(), pictures.toString());
@@ -136,42 +137,68 @@ class MapFigureTest {
     }
 
     @Test
-    void anOverlayIsHalfImageAndHalfColour() throws IOException {
+    void anOverlayCoversTheImageByWeight() throws IOException {
         Path png = directory.resolve("overlay.png");
-        MapFigure.overlay(png, gray(600, 600), peak("one peak", 2, 0, 0, 1));
+        FIGURE.overlay(png, gray(600, 600), peak("one peak", 2, 0, 0, 1));
         BufferedImage figure = read(png);
         Box box = pictures(figure).getFirst();
-        assertEquals(half(ColorMap.JET.rgb(1)), figure.getRGB(box.x() + 10, box.y() + 10) & WHITE);
-        assertEquals(half(ColorMap.JET.rgb(0)), figure.getRGB(box.x() + 590, box.y() + 590) & WHITE);
+        assertEquals(overGray(1), figure.getRGB(box.x() + 10, box.y() + 10) & WHITE);
+        assertEquals(GRAY * 0x010101, figure.getRGB(box.x() + 590, box.y() + 590) & WHITE);
     }
 
-    private static int half(int rgb) {
-        int red = (int) Math.round(0.5 * GRAY + 0.5 * (rgb >> 16));
-        int green = (int) Math.round(0.5 * GRAY + 0.5 * (rgb >> 8 & 0xff));
-        int blue = (int) Math.round(0.5 * GRAY + 0.5 * (rgb & 0xff));
-        return red << 16 | green << 8 | blue;
+    /** What a colour map's place looks like over gray. */
+    private static int overGray(double position) {
+        return MapStyle.DEFAULT.over(GRAY * 0x010101, position);
+    }
+
+    /** One colour a patch where that is asked for, and a line of text below all. */
+    @Test
+    void patchesMayKeepTheirColoursApartAndCaptionsStandBelow() throws IOException {
+        Path png = directory.resolve("overlay.png");
+        HeatMap map = peak("one peak", 2, 0, 0, 1);
+        MapFigure patches = new MapFigure(new MapStyle(ColorMap.INFERNO, false), "Model: a  \u00b7  Prompt: b");
+        patches.overlay(png, gray(600, 600), map);
+        BufferedImage figure = read(png);
+        Box box = pictures(figure).getFirst();
+        MapStyle inferno = new MapStyle(ColorMap.INFERNO, false);
+        assertEquals(inferno.over(GRAY * 0x010101, 1), figure.getRGB(box.x() + 298, box.y() + 298) & WHITE);
+        assertEquals(GRAY * 0x010101, figure.getRGB(box.x() + 302, box.y() + 298) & WHITE);
+        int below = dark(figure, box.y() + box.height() + 1);
+        FIGURE.overlay(png, gray(600, 600), map);
+        // The lowest number of the colour bar reaches there, too.
+        assertTrue(below > dark(read(png), box.y() + box.height() + 1) + 100, "no caption");
+    }
+
+    private static int dark(BufferedImage figure, int fromRow) {
+        int dark = 0;
+        for (int y = fromRow; y < figure.getHeight(); y++) {
+            for (int x = 0; x < figure.getWidth(); x++) {
+                dark += (figure.getRGB(x, y) & 0xff) < 0xa0 ? 1 : 0;
+            }
+        }
+        return dark;
     }
 
     @Test
     void smallImagesAreDrawnLargerAndHugeOnesSmaller() throws IOException {
         Path png = directory.resolve("overlay.png");
-        MapFigure.overlay(png, gray(224, 224), peak("small", 16, 3, 3, 1));
+        FIGURE.overlay(png, gray(224, 224), peak("small", 16, 3, 3, 1));
         assertEquals(672, pictures(read(png)).getFirst().width());
-        MapFigure.overlay(png, gray(16_384, 64), peak("wide", 4, 3, 3, 1));
+        FIGURE.overlay(png, gray(16_384, 64), peak("wide", 4, 3, 3, 1));
         assertEquals(8192, pictures(read(png)).getFirst().width());
-        MapFigure.overlay(png, gray(10, 3000), peak("narrow", 4, 3, 3, 1));
+        FIGURE.overlay(png, gray(10, 3000), peak("narrow", 4, 3, 3, 1));
         assertTrue(read(png).getHeight() < 3400);
     }
 
     @Test
     void panelsShowImageMapAndBoth() throws IOException {
         Path png = directory.resolve("panels.png");
-        MapFigure.panels(png, gray(448, 448), peak("map", 4, 0, 0, 1));
+        FIGURE.panels(png, gray(448, 448), peak("map", 4, 0, 0, 1));
         BufferedImage figure = read(png);
         List<Box> pictures = pictures(figure);
         assertEquals(3, pictures.size(), pictures.toString());
         int[] corners = pictures.stream().mapToInt(box -> figure.getRGB(box.x() + 5, box.y() + 5) & WHITE).toArray();
-        assertArrayEquals(new int[] {GRAY * 0x010101, ColorMap.JET.rgb(1), half(ColorMap.JET.rgb(1))}, corners);
+        assertArrayEquals(new int[] {GRAY * 0x010101, COLORS.rgb(1), overGray(1)}, corners);
         assertTrue(figure.getWidth() > 3 * 448);
     }
 
@@ -183,7 +210,7 @@ class MapFigureTest {
             maps.add(peak("word " + i, 4, i % 4, i / 4, (float) Math.pow(10, -i)));
         }
         Path png = directory.resolve("grid.png");
-        MapFigure.grid(png, "all words", gray(64, 64), maps, 3, false);
+        FIGURE.grid(png, "all words", gray(64, 64), maps, 3, false);
         BufferedImage figure = read(png);
         List<Box> pictures = pictures(figure);
         assertEquals(5, pictures.size(), pictures.toString());
@@ -205,16 +232,16 @@ class MapFigureTest {
         List<MapFigure.Cell> cells = List.of(
                 new MapFigure.Cell(image, peak("strong", 2, 0, 0, 1)), new MapFigure.Cell(image, peak("weak", 2, 0, 0, 0.5f)));
         Path png = directory.resolve("grid.png");
-        MapFigure.grid(png, "", cells, 2, false, MapFigure.Scale.COMMON);
-        assertEquals(List.of(ColorMap.JET.rgb(1), ColorMap.JET.rgb(0.5)), upperLeft(png));
-        MapFigure.grid(png, "", cells, 2, false, MapFigure.Scale.OWN);
-        assertEquals(List.of(ColorMap.JET.rgb(1), ColorMap.JET.rgb(1)), upperLeft(png));
+        FIGURE.grid(png, "", cells, 2, false, MapFigure.Scale.COMMON);
+        assertEquals(List.of(COLORS.rgb(1), COLORS.rgb(0.5)), upperLeft(png));
+        FIGURE.grid(png, "", cells, 2, false, MapFigure.Scale.OWN);
+        assertEquals(List.of(COLORS.rgb(1), COLORS.rgb(1)), upperLeft(png));
     }
 
     @Test
     void rowsBeginWithTheirImageAndMayBeShort() throws IOException {
         Path png = directory.resolve("rows.png");
-        MapFigure.rows(png, "compared", List.of(
+        FIGURE.rows(png, "compared", List.of(
                 new MapFigure.Row("short", gray(64, 64), List.of(peak("a", 4, 0, 0, 1))),
                 new MapFigure.Row("long", gray(64, 64), List.of(peak("a", 4, 0, 0, 1), peak("b", 4, 1, 1, 1)))), MapFigure.Scale.OWN);
         BufferedImage figure = read(png);
@@ -224,25 +251,25 @@ class MapFigureTest {
         assertTrue(pictures.get(2).y() > pictures.get(0).y() + 300);
         assertEquals(pictures.get(1).x(), pictures.get(3).x());
         assertThrows(IllegalArgumentException.class,
-                () -> MapFigure.rows(png, "", List.of(new MapFigure.Row("", gray(64, 64), List.of())), MapFigure.Scale.OWN));
+                () -> FIGURE.rows(png, "", List.of(new MapFigure.Row("", gray(64, 64), List.of())), MapFigure.Scale.OWN));
     }
 
-    /** Two numbers side by side are two colours, with none between them; a large matrix is averaged. */
     @Test
-    void matricesHaveSharpEdges() throws IOException {
-        Path png = directory.resolve("matrices.png");
-        float[] wide = new float[2048];
-        Arrays.fill(wide, 1024, 2048, 1);
-        MapFigure.matrices(png, "two", List.of(new HeatMap("small", 2, 1, new float[] {0, 1}), new HeatMap("wide", 2048, 1, wide)), 2);
-        BufferedImage figure = read(png);
-        List<Box> pictures = pictures(figure);
-        assertEquals(2, pictures.size(), pictures.toString());
-        for (Box box : pictures) {
-            assertEquals(512, box.width());
-            int y = box.y() + 256;
-            assertEquals(ColorMap.JET.rgb(0), figure.getRGB(box.x() + 255, y) & 0xffffff);
-            assertEquals(ColorMap.JET.rgb(1), figure.getRGB(box.x() + 256, y) & 0xffffff);
+    void aLongRowGoesOnBelow() throws IOException {
+        Path png = directory.resolve("rows.png");
+        List<HeatMap> maps = new ArrayList<>();
+        for (int i = 0; i < 8; i++) {
+            maps.add(peak("word " + i, 4, 0, 0, 1));
         }
+        FIGURE.rows(png, "compared", List.of(new MapFigure.Row("eight", gray(64, 64), maps),
+                new MapFigure.Row("one", gray(64, 64), maps.subList(0, 1))), MapFigure.Scale.OWN);
+        List<Box> pictures = pictures(read(png));
+        assertEquals(11, pictures.size(), pictures.toString());
+        // Image and six maps, two maps below the first of them, image and map.
+        assertEquals(List.of(7, 2, 2), pictures.stream().map(Box::y).distinct()
+                .map(y -> (int) pictures.stream().filter(box -> box.y() == y).count()).toList());
+        assertEquals(pictures.get(1).x(), pictures.get(7).x());
+        assertEquals(pictures.get(0).x(), pictures.get(9).x());
     }
 
     private static List<Integer> upperLeft(Path png) throws IOException {
@@ -253,7 +280,7 @@ class MapFigureTest {
     @Test
     void aComparisonTakesImagesOfSeveralShapes() throws IOException {
         Path png = directory.resolve("grid.png");
-        MapFigure.grid(png, "two images", List.of(
+        FIGURE.grid(png, "two images", List.of(
                 new MapFigure.Cell(gray(100, 200), peak("a", 2, 0, 0, 1)), new MapFigure.Cell(gray(400, 100), peak("b", 2, 0, 0, 1))),
                 2, true, MapFigure.Scale.OWN);
         List<Box> pictures = pictures(read(png));
@@ -264,8 +291,8 @@ class MapFigureTest {
     @Test
     void refusesGridsAndMapsThatAreNone() {
         Path png = directory.resolve("grid.png");
-        assertThrows(IllegalArgumentException.class, () -> MapFigure.grid(png, "", gray(9, 9), List.of(), 2, true));
-        assertThrows(IllegalArgumentException.class, () -> MapFigure.grid(png, "", gray(9, 9), List.of(peak("a", 2, 0, 0, 1)), 0, true));
+        assertThrows(IllegalArgumentException.class, () -> FIGURE.grid(png, "", gray(9, 9), List.of(), 2, true));
+        assertThrows(IllegalArgumentException.class, () -> FIGURE.grid(png, "", gray(9, 9), List.of(peak("a", 2, 0, 0, 1)), 0, true));
         assertThrows(IllegalArgumentException.class, () -> new HeatMap("a", 2, 3, new float[5]));
         assertThrows(IllegalArgumentException.class, () -> new HeatMap("a", 1, 1, new float[] {Float.NaN}));
     }
@@ -278,17 +305,6 @@ class MapFigureTest {
         assertEquals(0.5, map.at(1, 0.5));
         assertEquals(1.75, map.at(1, 1));
         assertEquals(4, map.at(2, 2));
-    }
-
-    /** Corners of matplotlib's jet, as its documentation plots them. */
-    @Test
-    void jetIsMatplotlibs() {
-        assertEquals(0x000080, ColorMap.JET.rgb(0));
-        assertEquals(0x800000, ColorMap.JET.rgb(1));
-        assertEquals(ColorMap.JET.rgb(0), ColorMap.JET.rgb(-3));
-        assertEquals(ColorMap.JET.rgb(1), ColorMap.JET.rgb(7));
-        // matplotlib.colormaps["jet"](0.5) is (0.4901, 1, 0.4775).
-        assertEquals(0x7dff7a, ColorMap.JET.rgb(0.5));
     }
 
     @Test
@@ -309,20 +325,20 @@ class MapFigureTest {
     @Test
     void titlesAreBrokenIntoLinesThatFit() {
         Font font = Fonts.bold(15);
-        List<String> lines = Sheet.wrap("a title of several words that does not fit into a line of that width", font, 200);
+        List<String> lines = Drawing.wrap("a title of several words that does not fit into a line of that width", font, 200);
         assertTrue(lines.size() > 1);
         assertEquals("a title of several words that does not fit into a line of that width", String.join(" ", lines));
         assertTrue(lines.stream().allMatch(line -> Fonts.width(font, line) <= 200), lines.toString());
-        lines = Sheet.wrap("endless".repeat(100), font, 200);
+        lines = Drawing.wrap("endless".repeat(100), font, 200);
         assertEquals(3, lines.size());
         assertTrue(lines.getLast().endsWith("..."));
         assertTrue(lines.stream().allMatch(line -> Fonts.width(font, line) <= 200), lines.toString());
-        assertEquals(List.of("Word: \\n"), Sheet.wrap("Word: \n", font, 200));
+        assertEquals(List.of("Word: \\n"), Drawing.wrap("Word: \n", font, 200));
         // Never half of a character.
-        for (String line : Sheet.wrap("\uD83D\uDE42".repeat(50), font, 100)) {
+        for (String line : Drawing.wrap("\uD83D\uDE42".repeat(50), font, 100)) {
             assertTrue(line.codePoints().noneMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE), line);
         }
-        assertNotEquals(0, Sheet.wrap("abc", font, 1).size());
+        assertNotEquals(0, Drawing.wrap("abc", font, 1).size());
     }
 
     /** A Java runtime in a machine without fonts, as in a small container: one line that says what to install. */
@@ -346,7 +362,7 @@ class MapFigureTest {
     static final class NoFonts {
         public static void main(String[] arguments) {
             try {
-                MapFigure.overlay(Path.of(arguments[0]), gray(20, 20), peak("a", 2, 0, 0, 1));
+                FIGURE.overlay(Path.of(arguments[0]), gray(20, 20), peak("a", 2, 0, 0, 1));
                 System.out.println("drawn");
             } catch (FigureException e) {
                 System.out.println(e.getMessage());
