@@ -32,7 +32,7 @@ class DeviceProfileTest {
                 int prompt = directory.config().vision().tokens() + 3;
                 Roofline roofline = Roofline.measure(directory, backend, PaliGemma.Options.DEFAULT, new Roofline.Plan(prompt, NEW_TOKENS, 0, 1),
                         _ -> {});
-                PaliGemma model = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(),
+                PaliGemma model = PaliGemma.unbound(directory.config(), directory.checkpoint()::weightType,
                         new PaliGemma.Limits(prompt, NEW_TOKENS), PaliGemma.Options.DEFAULT);
                 for (int i = 0; i < model.programs().size(); i++) {
                     Program program = model.programs().get(i);

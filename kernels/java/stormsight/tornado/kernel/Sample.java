@@ -6,6 +6,7 @@ import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.math.TornadoMath;
+import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
@@ -24,7 +25,7 @@ public final class Sample {
     private Sample() {}
 
     private static int slices(Op.Sample op) {
-        return Math.ceilDiv(op.vocabulary(), SLICE);
+        return Math.ceilDiv(op.logits().columns(), SLICE);
     }
 
     /** Floats that the kernels of an operation leave to each other. */
@@ -36,19 +37,19 @@ public final class Sample {
         int slices = slices(op);
         int lanes = tasks.cpuKernels() ? GROUP : Math.min(LARGE_GROUP, tasks.mostLanes());
         tasks.task("Sample.scan", Geometry.groups(slices, GROUP, 4 * GROUP * Float.BYTES),
-                (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(), tasks.floats(op.logits()), tasks.scratch(),
-                        op.logits().rows(), op.logits().columns(), op.vocabulary()));
+                (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(), tasks.floats(op.logits()), tasks.bytes(op.parts()),
+                        tasks.scratch(), op.logits().rows(), op.logits().columns()));
         tasks.task("Sample.draw", Geometry.groups(1, lanes, 4 * lanes * Float.BYTES),
                 (graph, name) -> graph.task(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(), tasks.floats(op.logits()),
-                        tasks.scratch(), tasks.ints(op.token()), tasks.floats(op.logProbability()), op.logits().rows(),
-                        op.logits().columns(), op.vocabulary(), slices, lanes));
+                        tasks.bytes(op.parts()), tasks.scratch(), tasks.ints(op.token()), tasks.floats(op.logProbability()), op.logits().rows(),
+                        op.logits().columns(), slices, lanes));
     }
 
     /**
      * Of the last row z of the logits: largest and lowest finite value of a slice, the lowest id of the largest, {@code sum of exp(z - largest)}, and how many
      * are not a number. A group handles a slice of 4096.
      */
-    public static void scan(KernelContext context, IntArray step, FloatArray logits, FloatArray found, int capacity, int columns,
+    public static void scan(KernelContext context, IntArray step, FloatArray logits, ByteArray parts, FloatArray found, int capacity,
             int vocabulary) {
         int lane = context.localIdx;
         int slice = context.groupIdx;
@@ -57,7 +58,7 @@ public final class Sample {
         int[] ids = context.allocateIntLocalArray(GROUP);
         int[] counts = context.allocateIntLocalArray(GROUP);
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
-        int row = (rows - 1) * columns;
+        int row = (rows - 1) * vocabulary;
         int from = slice * SLICE;
         int to = TornadoMath.min(rows, 1) * TornadoMath.min(from + SLICE, vocabulary);
         float largest = LOWEST;
@@ -66,15 +67,18 @@ public final class Sample {
         float lowest = -LOWEST;
         for (int i = from + lane; i < to; i += GROUP) {
             float z = logits.get(row + i);
-            if (z > largest || (z == largest && i < largestId)) {
-                largest = z;
-                largestId = i;
+            int part = parts.get(i);
+            if (part == Op.Sample.DRAWN) {
+                if (z > largest || (z == largest && i < largestId)) {
+                    largest = z;
+                    largestId = i;
+                }
+                if (z >= LOWEST && z < lowest) {
+                    lowest = z;
+                }
             }
-            if (z != z) {
+            if (part != Op.Sample.PADDING && z != z) {
                 nans++;
-            }
-            if (z >= LOWEST && z < lowest) {
-                lowest = z;
             }
         }
         floats[lane] = largest;
@@ -97,11 +101,13 @@ public final class Sample {
         float max = floats[0];
         float min = sums[0];
         context.localBarrier();
-        float part = 0;
+        float sum = 0;
         for (int i = from + lane; i < to; i += GROUP) {
-            part += TornadoMath.exp(logits.get(row + i) - max);
+            if (parts.get(i) != Op.Sample.PADDING) {
+                sum += TornadoMath.exp(logits.get(row + i) - max);
+            }
         }
-        sums[lane] = part;
+        sums[lane] = sum;
         for (int reach = GROUP / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
@@ -126,8 +132,8 @@ public final class Sample {
      * inside. What is kept are the logits above {@code cut} and the first {@code ties}, by id, of those equal to it; that is exact whatever the
      * number of equal logits. Weights are {@code exp((z - max) / temperature)}.
      */
-    public static void draw(KernelContext context, IntArray step, FloatArray sampling, FloatArray logits, FloatArray scanned, IntArray token,
-            FloatArray logProbability, int capacity, int columns, int vocabulary, int slices, int lanes) {
+    public static void draw(KernelContext context, IntArray step, FloatArray sampling, FloatArray logits, ByteArray parts, FloatArray scanned,
+            IntArray token, FloatArray logProbability, int capacity, int vocabulary, int slices, int lanes) {
         int lane = context.localIdx;
         float[] floats = context.allocateFloatLocalArray(lanes);
         float[] sums = context.allocateFloatLocalArray(lanes);
@@ -135,7 +141,7 @@ public final class Sample {
         int[] counts = context.allocateIntLocalArray(lanes);
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         if (rows > 0) {
-            int row = (rows - 1) * columns;
+            int row = (rows - 1) * vocabulary;
 
             // Largest logit, lowest id among equals; whether one is not a number; the lowest finite logit.
             float largest = LOWEST;
@@ -209,7 +215,7 @@ public final class Sample {
                     while (open != 0) {
                         int count = 0;
                         for (int i = lane; i < vocabulary; i += lanes) {
-                            if (logits.get(row + i) >= probe) {
+                            if (logits.get(row + i) >= probe && parts.get(i) == Op.Sample.DRAWN) {
                                 count++;
                             }
                         }
@@ -248,9 +254,10 @@ public final class Sample {
                     int equal = 0;
                     for (int i = lane; i < vocabulary; i += lanes) {
                         float z = logits.get(row + i);
-                        if (z > cut) {
+                        int drawable = parts.get(i);
+                        if (z > cut && drawable == Op.Sample.DRAWN) {
                             weight += TornadoMath.exp((z - max) * inverse);
-                        } else if (z == cut) {
+                        } else if (z == cut && drawable == Op.Sample.DRAWN) {
                             equal++;
                         }
                     }
@@ -280,7 +287,7 @@ public final class Sample {
                         weight = 0;
                         for (int i = lane; i < vocabulary; i += lanes) {
                             float z = logits.get(row + i);
-                            if (z >= probe) {
+                            if (z >= probe && parts.get(i) == Op.Sample.DRAWN) {
                                 weight += TornadoMath.exp((z - max) * inverse);
                             }
                         }
@@ -337,9 +344,10 @@ public final class Sample {
                 int equal = 0;
                 for (int i = from; i < to; i++) {
                     float z = logits.get(row + i);
-                    if (z > cut) {
+                    int drawable = parts.get(i);
+                    if (z > cut && drawable == Op.Sample.DRAWN) {
                         weight += TornadoMath.exp((z - max) * inverse);
-                    } else if (z == cut) {
+                    } else if (z == cut && drawable == Op.Sample.DRAWN) {
                         equal++;
                     }
                 }
@@ -379,9 +387,10 @@ public final class Sample {
                         for (int i = chosen * run; i < end; i++) {
                             float z = logits.get(row + i);
                             float add = -1;
-                            if (z > cut) {
+                            int drawable = parts.get(i);
+                            if (z > cut && drawable == Op.Sample.DRAWN) {
                                 add = TornadoMath.exp((z - max) * inverse);
-                            } else if (z == cut && mayTake > 0) {
+                            } else if (z == cut && drawable == Op.Sample.DRAWN && mayTake > 0) {
                                 mayTake--;
                                 add = each;
                             }

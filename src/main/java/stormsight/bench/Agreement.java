@@ -170,13 +170,13 @@ final class Agreement {
     }
 
     private double logProbability(float[] logits, int id) {
-        int vocabulary = model.config().vocabulary();
+        int counted = model.directory().counted();
         double largest = Double.NEGATIVE_INFINITY;
-        for (int i = 0; i < vocabulary; i++) {
+        for (int i = 0; i < counted; i++) {
             largest = Math.max(largest, logits[i]);
         }
         double sum = 0;
-        for (int i = 0; i < vocabulary; i++) {
+        for (int i = 0; i < counted; i++) {
             sum += Math.exp(logits[i] - largest);
         }
         return logits[id] - largest - Math.log(sum);

@@ -1,6 +1,7 @@
 package stormsight.bench;
 
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -227,13 +228,10 @@ final class Check implements AutoCloseable {
 
     /** The greedy token is the largest of logits that may each be off by the error that was found. */
     private void checkToken(Trial trial, String with, BackendComparison.Stage stage, float[] expected) {
-        int vocabulary = subject.config().vocabulary();
-        float largest = Float.NEGATIVE_INFINITY;
-        for (int id = 0; id < vocabulary; id++) {
-            largest = Math.max(largest, expected[id]);
-        }
+        BitSet ids = subject.directory().answerable();
+        double largest = ids.stream().mapToDouble(id -> expected[id]).max().orElseThrow();
         int token = subject.lastToken();
-        if (token < 0 || token >= vocabulary || expected[token] < largest - 2 * stage.error()) {
+        if (token < 0 || !ids.get(token) || expected[token] < largest - 2 * stage.error()) {
             throw new CheckFailedException(trial.name() + ": token " + token + " was chosen, which is not the most probable one by " + with);
         }
     }

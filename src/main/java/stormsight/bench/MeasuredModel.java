@@ -50,6 +50,8 @@ final class MeasuredModel implements AutoCloseable {
     private int[] text;
     /** Tokens of {@link #prompt(int)} that the cache begins with, or -1 if it holds something else. */
     private int cached = -1;
+    /** Whether the executor knows which ids may be answered. */
+    private boolean answerPartsWritten;
 
     private MeasuredModel(Configuration configuration, ModelDirectory directory, Backend backend, PaliGemma model, Executor executor, Arena arena,
             Picture picture, Program projector, Tensor projected, long openNanos) {
@@ -320,6 +322,10 @@ final class MeasuredModel implements AutoCloseable {
         MemorySegment used = ids.asSlice(0, (long) prompt.length * Integer.BYTES);
         MemorySegment.copy(prompt, 0, used, ValueLayout.JAVA_INT, 0, prompt.length);
         executor.write(model.promptIds(), used);
+        if (!answerPartsWritten) {
+            executor.write(model.answerParts(), directory.answerParts());
+            answerPartsWritten = true;
+        }
         executor.run(model.prefill(), new Step(0, prompt.length, prefixLength));
         return token(model.prefill());
     }

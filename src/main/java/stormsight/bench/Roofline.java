@@ -236,7 +236,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         }
         executor.write(model.patches(), patches);
         int image = model.config().vision().tokens();
-        int vocabulary = model.config().vocabulary();
+        int vocabulary = model.config().text().vocabularySize();
         int[] ids = new int[promptTokens];
         for (int i = 0; i < ids.length; i++) {
             ids[i] = i < image ? -1 - i : random.nextInt(vocabulary);

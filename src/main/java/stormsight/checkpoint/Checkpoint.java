@@ -1,5 +1,7 @@
 package stormsight.checkpoint;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -10,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
@@ -17,6 +20,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.DoubleUnaryOperator;
@@ -39,9 +43,13 @@ public final class Checkpoint implements AutoCloseable {
 
     // The format does not promise alignment.
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     /** A cache line, so that decoded weights suit any vector load. */
     private static final int ALIGNMENT = 64;
+    /** Elements that are decoded at a time. */
+    private static final int PIECE = 1 << 16;
+
     /** Of common file systems. */
     private static final int MAX_FILE_NAME = 255;
 
@@ -60,56 +68,75 @@ public final class Checkpoint implements AutoCloseable {
     /**
      * Opens {@code model.safetensors} or, if there is none, the shards that {@code model.safetensors.index.json} lists.
      *
+     * @param strictness what becomes of a weight that is stored under two names with the same values, and of an index that is wrong about the head alone:
+     *     a tied one comes and goes when checkpoints are converted
      * @throws CheckpointException naming file and tensor, if a file is missing or invalid, the index and the shards disagree, or two
-     *     tensors stand for the same weight
+     *     tensors of different values stand for the same weight
      */
-    public static Checkpoint open(Path directory) {
+    public static Checkpoint open(Path directory, Strictness strictness) {
         StrictJson.requireDirectory(directory);
         Path single = directory.resolve(SINGLE_FILE);
         Path index = directory.resolve(INDEX_FILE);
         // As in transformers, which looks for the single file first.
         if (Files.exists(single)) {
-            return open(single, List.of(single), Map.of(), TensorNames::published);
+            return open(single, List.of(single), Map.of(), TensorNames::published, strictness);
         }
         if (Files.exists(index)) {
             Map<String, Path> shards = shards(index);
-            return open(index, new LinkedHashSet<>(shards.values()), shards, TensorNames::published);
+            return open(index, new LinkedHashSet<>(shards.values()), shards, TensorNames::published, strictness);
         }
         throw new CheckpointException(directory, "neither " + SINGLE_FILE + " nor " + INDEX_FILE + " is there");
     }
 
+    /** The same, and odd things are logged. */
+    public static Checkpoint open(Path directory) {
+        return open(directory, Strictness.LENIENT);
+    }
+
     /** Opens one safetensors file, with the names as they are stored. */
     public static Checkpoint openFile(Path file) {
-        return open(file, List.of(file), Map.of(), UnaryOperator.identity());
+        return open(file, List.of(file), Map.of(), UnaryOperator.identity(), Strictness.STRICT);
     }
 
     /** @param shards the file of each stored tensor; empty without an index */
-    private static Checkpoint open(Path source, Collection<Path> files, Map<String, Path> shards, UnaryOperator<String> naming) {
+    private static Checkpoint open(Path source, Collection<Path> files, Map<String, Path> shards, UnaryOperator<String> naming,
+            Strictness strictness) {
         List<SafetensorsHeader> headers = files.stream().map(SafetensorsHeader::read).toList();
         Map<String, TensorInfo> stored = stored(headers);
         if (!shards.isEmpty()) {
-            checkIndex(source, shards, stored);
+            checkIndex(source, shards, stored, naming, strictness);
         }
         Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+        List<TensorInfo> again = new ArrayList<>();
         for (TensorInfo tensor : stored.values()) {
             String name = naming.apply(tensor.storedName());
-            TensorInfo other = tensors.putIfAbsent(name, tensor.as(name));
-            if (other != null) {
-                throw new CheckpointException(tensor.file(), "tensors " + StrictJson.printable(tensor.storedName()) + " and "
-                        + StrictJson.printable(other.storedName())
-                        + (other.file().equals(tensor.file()) ? "" : " of " + other.file().getFileName())
-                        + " are both " + StrictJson.printable(name));
+            if (tensors.putIfAbsent(name, tensor.as(name)) != null) {
+                again.add(tensor.as(name));
             }
         }
         Arena arena = Arena.ofShared();
         try {
             Map<Path, MemorySegment> mapped = new HashMap<>();
             headers.forEach(header -> mapped.put(header.file(), map(header, arena)));
-            return new Checkpoint(source, tensors, mapped, arena);
-        } catch (RuntimeException e) {
+            Checkpoint checkpoint = new Checkpoint(source, tensors, mapped, arena);
+            again.forEach(tensor -> checkpoint.requireSame(tensor, strictness));
+            return checkpoint;
+        } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
         }
+    }
+
+    /** A weight under a second name, as some converters leave it, may only be there if nobody can tell which of the two is meant. */
+    private void requireSame(TensorInfo tensor, Strictness strictness) {
+        TensorInfo first = info(tensor.name());
+        String both = "tensors " + StrictJson.printable(tensor.storedName()) + " and " + StrictJson.printable(first.storedName())
+                + (first.file().equals(tensor.file()) ? "" : " of " + first.file().getFileName()) + " are both "
+                + StrictJson.printable(tensor.name());
+        if (!sameValues(first, tensor)) {
+            throw new CheckpointException(tensor.file(), both + " and differ");
+        }
+        strictness.odd(tensor.file(), both + ", with the same values: the second one is used");
     }
 
     private static Map<String, TensorInfo> stored(List<SafetensorsHeader> headers) {
@@ -126,20 +153,28 @@ public final class Checkpoint implements AutoCloseable {
         return stored;
     }
 
-    private static void checkIndex(Path index, Map<String, Path> shards, Map<String, TensorInfo> stored) {
+    private static void checkIndex(Path index, Map<String, Path> shards, Map<String, TensorInfo> stored, UnaryOperator<String> naming,
+            Strictness strictness) {
         shards.forEach((name, file) -> {
             TensorInfo tensor = stored.get(name);
             if (tensor == null || !tensor.file().equals(file)) {
-                throw new CheckpointException(file, "tensor " + StrictJson.printable(name) + " is missing, although "
-                        + index.getFileName() + " lists it there");
+                disagrees(file, naming.apply(name), "tensor " + StrictJson.printable(name) + " is missing, although " + index.getFileName()
+                        + " lists it there", strictness);
             }
         });
         for (TensorInfo tensor : stored.values()) {
             if (!shards.containsKey(tensor.storedName())) {
-                throw new CheckpointException(tensor.file(),
-                        "tensor " + tensor.label() + " is not listed in " + index.getFileName());
+                disagrees(tensor.file(), naming.apply(tensor.storedName()),
+                        "tensor " + tensor.label() + " is not listed in " + index.getFileName(), strictness);
             }
         }
+    }
+
+    private static void disagrees(Path file, String name, String problem, Strictness strictness) {
+        if (!name.equals(TensorNames.HEAD)) {
+            throw new CheckpointException(file, problem);
+        }
+        strictness.odd(file, problem + "; it is looked for in all shards");
     }
 
     private static MemorySegment map(SafetensorsHeader header, Arena arena) {
@@ -246,35 +281,107 @@ public final class Checkpoint implements AutoCloseable {
      * @throws CheckpointException if there is no such tensor
      */
     public MemorySegment data(String name) {
-        TensorInfo info = info(name);
+        return data(info(name));
+    }
+
+    private MemorySegment data(TensorInfo info) {
         return files.get(info.file()).asSlice(info.offset(), info.bytes());
     }
 
     /**
-     * A weight, in place.
+     * Lets a weight be known by another name, in place of its own.
      *
-     * @throws CheckpointException if there is no such tensor, or it is not F32, F16 or BF16
+     * @throws CheckpointException if there is no such tensor
+     * @throws IllegalArgumentException if there is one of the new name
      */
-    public HostTensor tensor(String name) {
-        return stack(List.of(name));
+    public void rename(String name, String newName) {
+        TensorInfo info = info(name);
+        if (tensors.putIfAbsent(newName, info.as(newName)) != null) {
+            throw new IllegalArgumentException(newName + " is there, too");
+        }
+        tensors.remove(name);
     }
 
     /**
-     * Weights of identical layers as one stack, in place.
+     * Whether two weights are equal in shape and in every value, whatever their types. Reads both, as far as they are equal.
+     *
+     * @throws CheckpointException if one is missing
+     */
+    public boolean sameValues(String name, String other) {
+        return sameValues(info(name), info(other));
+    }
+
+    private boolean sameValues(TensorInfo first, TensorInfo second) {
+        if (!first.shape().equals(second.shape())) {
+            return false;
+        }
+        MemorySegment a = data(first);
+        MemorySegment b = data(second);
+        if (first.type() == second.type()) {
+            for (long from = 0; from < first.bytes(); from += PIECE) {
+                long count = Math.min(PIECE, first.bytes() - from);
+                // Copies: comparing a mapping itself would end the JVM if its file was cut short meanwhile.
+                if (!Arrays.equals(a.asSlice(from, count).toArray(JAVA_BYTE), b.asSlice(from, count).toArray(JAVA_BYTE))) {
+                    return false;
+                }
+            }
+            return true;
+        }
+        if (weight(first).isEmpty() || weight(second).isEmpty()) {
+            return false;
+        }
+        long elements = first.shape().elements();
+        for (long from = 0; from < elements; from += PIECE) {
+            int count = (int) Math.min(PIECE, elements - from);
+            if (!Arrays.equals(decode(first.type(), a, from, count), decode(second.type(), b, from, count))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /**
+     * The type in which weights can be read as one stack, or by one operation: theirs, or F32 where they differ in type or are F64.
+     *
+     * @throws CheckpointException if one is missing or is not of weights
+     */
+    public DType weightType(List<String> names) {
+        DType common = null;
+        for (String name : names) {
+            TensorInfo info = info(name);
+            DType type = weight(info).orElseThrow(() -> notOfWeights(info));
+            common = common == null || common == type ? type : DType.F32;
+        }
+        return common;
+    }
+
+    /**
+     * A weight, in place unless it is F64, which becomes F32.
+     *
+     * @throws CheckpointException if there is no such tensor, or it is not F32, F16, BF16 or F64
+     */
+    public HostTensor tensor(String name) {
+        return stack(List.of(name), weightType(List.of(name)));
+    }
+
+    /**
+     * Weights of identical layers as one stack, in place if all are stored in the type.
      *
      * @param names the tensor of each layer
-     * @throws CheckpointException if one is missing, is not F32, F16 or BF16, or differs from the first in type or shape
+     * @param type of the stack: {@link #weightType} of these layers, or F32
+     * @throws CheckpointException if one is missing, is not F32, F16, BF16 or F64, or differs from the first in shape
      */
-    public HostTensor stack(List<String> names) {
-        requireEqualShapes(names, true);
-        TensorInfo first = info(names.getFirst());
-        return new HostTensor(weightType(first), first.shape(), names.stream().map(this::data).toList());
+    public HostTensor stack(List<String> names, DType type) {
+        requireEqualShapes(names);
+        boolean stored = names.stream().allMatch(name -> StoredType.of(type) == info(name).type());
+        return stored ? new HostTensor(type, info(names.getFirst()).shape(), names.stream().map(this::data).toList())
+                : decoded(names, _ -> {});
     }
 
     /**
      * Weights of identical layers as one F32 stack, decoded into memory that lives as long as this checkpoint.
      *
-     * @param names the tensor of each layer, F32, F16 or BF16, of equal shapes
+     * @param names the tensor of each layer, F32, F16, BF16 or F64, of equal shapes
      * @param map applied to each element, in double precision, such as {@code w -> 1 + w}; the result is rounded to F32
      * @throws CheckpointException if one is missing, is of another type, or differs from the first in shape
      */
@@ -289,54 +396,72 @@ public final class Checkpoint implements AutoCloseable {
     /** The same without a change of values: in place where all are F32 already. */
     public HostTensor f32(List<String> names) {
         boolean stored = names.stream().allMatch(name -> info(name).type() == StoredType.F32);
-        return stored ? stack(names) : decoded(names, _ -> {});
+        return stored ? stack(names, DType.F32) : decoded(names, _ -> {});
     }
 
     private HostTensor decoded(List<String> names, Consumer<float[]> change) {
-        requireEqualShapes(names, false);
+        requireEqualShapes(names);
         Shape shape = info(names.getFirst()).shape();
+        long elements = shape.elements();
         List<MemorySegment> layers = new ArrayList<>();
         for (String name : names) {
-            // An array, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes some hundred nanoseconds.
-            float[] values = decode(weightType(info(name)), data(name));
-            change.accept(values);
             MemorySegment to = arena.allocate(DType.F32.bytes(shape), ALIGNMENT);
-            MemorySegment.copy(values, 0, to, FLOAT, 0, values.length);
+            for (long from = 0; from < elements; from += PIECE) {
+                float[] values = decode(info(name).type(), data(name), from, (int) Math.min(PIECE, elements - from));
+                change.accept(values);
+                MemorySegment.copy(values, 0, to, FLOAT, from * Float.BYTES, values.length);
+            }
             layers.add(to);
         }
         return new HostTensor(DType.F32, shape, layers);
     }
 
-    private static float[] decode(DType dtype, MemorySegment from) {
-        if (dtype == DType.F32) {
-            return from.toArray(FLOAT);
-        }
-        short[] stored = from.toArray(SHORT);
-        float[] values = new float[stored.length];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = dtype == DType.BF16 ? Float.intBitsToFloat(stored[i] << Short.SIZE) : Float.float16ToFloat(stored[i]);
+    /** Into arrays, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes some hundred nanoseconds. */
+    private static float[] decode(StoredType type, MemorySegment tensor, long first, int count) {
+        float[] values = new float[count];
+        switch (type) {
+            case F32 -> MemorySegment.copy(tensor, FLOAT, first * Float.BYTES, values, 0, count);
+            case F64 -> {
+                double[] stored = new double[count];
+                MemorySegment.copy(tensor, DOUBLE, first * Double.BYTES, stored, 0, count);
+                for (int i = 0; i < count; i++) {
+                    values[i] = (float) stored[i];
+                }
+            }
+            default -> {
+                short[] stored = new short[count];
+                MemorySegment.copy(tensor, SHORT, first * Short.BYTES, stored, 0, count);
+                for (int i = 0; i < count; i++) {
+                    values[i] = type == StoredType.BF16 ? Float.intBitsToFloat(stored[i] << Short.SIZE) : Float.float16ToFloat(stored[i]);
+                }
+            }
         }
         return values;
     }
 
-    private void requireEqualShapes(List<String> names, boolean equalTypes) {
+    private void requireEqualShapes(List<String> names) {
         if (names.isEmpty()) {
             throw new IllegalArgumentException("no tensors to stack");
         }
         TensorInfo first = info(names.getFirst());
         for (String name : names) {
             TensorInfo info = info(name);
-            weightType(info);
-            if (!info.shape().equals(first.shape()) || equalTypes && info.type() != first.type()) {
+            if (weight(info).isEmpty()) {
+                throw notOfWeights(info);
+            }
+            if (!info.shape().equals(first.shape())) {
                 throw new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + " " + info.shape()
                         + ", " + first.type() + " " + first.shape() + " as in " + first.label() + " expected");
             }
         }
     }
 
-    private static DType weightType(TensorInfo info) {
-        return info.type().weightType().orElseThrow(() -> new CheckpointException(info.file(),
-                "tensor " + info.label() + " is " + info.type() + ": F32, F16 or BF16 expected"));
+    private static Optional<DType> weight(TensorInfo info) {
+        return info.type().weightType();
+    }
+
+    private static CheckpointException notOfWeights(TensorInfo info) {
+        return new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + ": F32, F16, BF16 or F64 expected");
     }
 
     /** Unmaps the files. No segment of this checkpoint may be used afterwards. */

@@ -57,7 +57,7 @@ public final class RequiredTensors {
     }
 
     /**
-     * Lets a tensor be there although the model does not use it.
+     * Lets a tensor be there without a word although the model does not use it.
      *
      * @param pattern a name in which {@code *} stands for any characters
      */
@@ -91,19 +91,24 @@ public final class RequiredTensors {
     /**
      * Compares names, shapes and types with those of a checkpoint. Its data is not touched.
      *
-     * @throws CheckpointException in one line, naming the first tensors that are missing, of another shape or type, or not part of the
-     *     model, with their files, and counting the others
+     * @param strictness what becomes of tensors that are not part of the model, and of weights that must be converted
+     * @throws CheckpointException in one line, naming the first tensors that are missing or of another shape or type, and then of those that are not part of
+     *     the model, with their files, and counting the others
      */
-    public void check(Checkpoint checkpoint) {
+    public void check(Checkpoint checkpoint, Strictness strictness) {
         Set<String> names = checkpoint.names();
         Set<String> known = new HashSet<>();
         List<Problem> missing = new ArrayList<>();
         List<Problem> wrong = new ArrayList<>();
+        List<Problem> doubles = new ArrayList<>();
+        List<Problem> mixed = new ArrayList<>();
         long missingUnnamed = 0;
         for (Requirement requirement : requirements.values()) {
             // A config.json may ask for any number of layers: those that cannot be there are counted, not visited.
             int visited = Math.min(Math.max(requirement.layers(), 1), names.size() + 1);
             missingUnnamed += Math.max(requirement.layers(), 1) - visited;
+            TensorInfo first = null;
+            boolean equal = true;
             for (int layer = 0; layer < visited; layer++) {
                 String name = requirement.layers() == 0 ? requirement.name() : layerName(requirement.name(), layer);
                 if (!names.contains(name)) {
@@ -117,7 +122,14 @@ public final class RequiredTensors {
                             "tensor " + info.label() + " is " + info.shape() + ", " + requirement.shape() + " expected"));
                 } else if (info.type().weightType().isEmpty()) {
                     wrong.add(new Problem(info.file(),
-                            "tensor " + info.label() + " is " + info.type() + ", F32, F16 or BF16 expected"));
+                            "tensor " + info.label() + " is " + info.type() + ", F32, F16, BF16 or F64 expected"));
+                } else if (info.type() == StoredType.F64) {
+                    doubles.add(new Problem(info.file(), "tensor " + info.label() + " is F64"));
+                } else if (first == null) {
+                    first = info;
+                } else if (equal && info.type() != first.type()) {
+                    equal = false;
+                    mixed.add(new Problem(info.file(), "tensor " + info.label() + " is " + info.type() + ", in other layers " + first.type()));
                 }
             }
         }
@@ -127,19 +139,32 @@ public final class RequiredTensors {
                 .map(info -> new Problem(info.file(),
                         "tensor " + info.label() + " " + info.shape() + " is not part of this model"))
                 .toList();
-        report(List.of(missing, wrong, extra), missingUnnamed);
+        if (!missing.isEmpty() || !wrong.isEmpty()) {
+            List<List<Problem>> kinds = List.of(missing, wrong, extra);
+            throw new CheckpointException(file(kinds), text(kinds, missingUnnamed));
+        }
+        tell(extra, "not used", strictness);
+        tell(doubles, "rounded to F32", strictness);
+        tell(mixed, "held as F32", strictness);
     }
 
-    private static void report(List<List<Problem>> kinds, long unnamed) {
-        List<Problem> first = kinds.stream().flatMap(kind -> kind.stream().limit(NAMED)).toList();
-        if (first.isEmpty()) {
-            return;
+    private static void tell(List<Problem> problems, String done, Strictness strictness) {
+        if (!problems.isEmpty()) {
+            strictness.odd(file(List.of(problems)), text(List.of(problems), 0) + ": " + done);
         }
-        Path file = first.getFirst().file();
+    }
+
+    private static Path file(List<List<Problem>> kinds) {
+        return kinds.stream().flatMap(List::stream).findFirst().orElseThrow().file();
+    }
+
+    private static String text(List<List<Problem>> kinds, long unnamed) {
+        List<Problem> first = kinds.stream().flatMap(kind -> kind.stream().limit(NAMED)).toList();
+        Path file = file(kinds);
         String problems = first.stream()
                 .map(problem -> problem.text() + (problem.file().equals(file) ? "" : " (in " + problem.file().getFileName() + ")"))
                 .collect(Collectors.joining("; "));
         long more = kinds.stream().mapToLong(List::size).sum() - first.size() + unnamed;
-        throw new CheckpointException(file, problems + (more == 0 ? "" : "; and " + more + " more"));
+        return problems + (more == 0 ? "" : "; and " + more + " more");
     }
 }

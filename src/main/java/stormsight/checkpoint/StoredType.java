@@ -81,10 +81,10 @@ public enum StoredType {
         };
     }
 
-    /** The type that a weight of this stored type has in a program: F32, F16 and BF16 are used as they are stored, no other is. */
+    /** The type that a weight of this stored type has in a program: F32, F16 and BF16 are used as they are stored, F64 is rounded to F32, no other is used. */
     public Optional<DType> weightType() {
         return switch (this) {
-            case F32 -> Optional.of(DType.F32);
+            case F32, F64 -> Optional.of(DType.F32);
             case F16 -> Optional.of(DType.F16);
             case BF16 -> Optional.of(DType.BF16);
             default -> Optional.empty();

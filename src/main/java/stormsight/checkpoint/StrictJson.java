@@ -3,7 +3,7 @@ package stormsight.checkpoint;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
-import java.io.Reader;
+import java.io.PushbackReader;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.charset.CharacterCodingException;
@@ -25,7 +25,10 @@ import tools.jackson.core.TokenStreamFactory;
 import tools.jackson.core.exc.StreamReadException;
 import tools.jackson.core.json.JsonFactory;
 
-/** How all JSON of a checkpoint is read: only UTF-8, no duplicate keys, and no more depth, names or tokens than real files have. */
+/**
+ * How all JSON of a checkpoint is read: only UTF-8, no duplicate keys, and no more depth, names or tokens than real files have. A byte order mark, which
+ * some editors put in front, is passed over.
+ */
 public final class StrictJson {
     /** Of a header or an index: what the reference implementation of safetensors accepts. */
     static final long MAX_BYTES = 100_000_000;
@@ -37,6 +40,8 @@ public final class StrictJson {
     private static final int MAX_NUMBER = 400;
 
     private static final int PRINTED_NAME = 160;
+
+    private static final char BYTE_ORDER_MARK = '\uFEFF';
 
     static final JsonFactory FACTORY = JsonFactory.builder()
             .streamReadConstraints(StreamReadConstraints.builder()
@@ -66,7 +71,8 @@ public final class StrictJson {
      * @throws CheckpointException naming the file if it is not UTF-8 or not JSON
      */
     static <T> T read(Path file, String what, InputStream bytes, Reading<T> reading) {
-        Reader text = new InputStreamReader(bytes, StandardCharsets.UTF_8.newDecoder());
+        PushbackReader text = new PushbackReader(new InputStreamReader(bytes, StandardCharsets.UTF_8.newDecoder()));
+        skipByteOrderMark(file, what, text);
         try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), text)) {
             T value = reading.from(parser);
             if (parser.nextToken() != null) {
@@ -80,6 +86,19 @@ public final class StrictJson {
             long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
             String place = at < 0 ? "" : " at character " + at;
             throw new CheckpointException(file, what + " is not valid JSON" + place + ": " + oneLine(e.getOriginalMessage()), e);
+        }
+    }
+
+    private static void skipByteOrderMark(Path file, String what, PushbackReader text) {
+        try {
+            int first = text.read();
+            if (first >= 0 && first != BYTE_ORDER_MARK) {
+                text.unread(first);
+            }
+        } catch (CharacterCodingException e) {
+            throw new CheckpointException(file, what + " is not UTF-8", e);
+        } catch (IOException e) {
+            throw unreadable(file, e);
         }
     }
 

@@ -35,6 +35,9 @@ final class TensorNames {
             .sorted(Comparator.comparingInt((Rule rule) -> rule.prefix().length()).reversed())
             .toList();
 
+    /** The head, which many files leave out: where it is tied it is the embedding table. */
+    static final String HEAD = "language_model.lm_head.weight";
+
     private TensorNames() {}
 
     static String published(String stored) {

@@ -36,13 +36,16 @@ final class Inspect implements Runnable {
     @Mixin
     private LengthMixin length;
 
+    @Mixin
+    private StrictMixin strict;
+
     @Parameters(paramLabel = "DIR", description = "A checkpoint directory as Hugging Face has it.")
     private Path path;
 
     @Override
     public void run() {
         length.check();
-        try (ModelDirectory directory = ModelDirectory.open(path, Optional.empty())) {
+        try (ModelDirectory directory = ModelDirectory.open(path, Optional.empty(), strict.strictness())) {
             long capacity = (long) directory.config().vision().tokens() + length.promptTokens() + length.maxTokens();
             if (capacity > directory.config().text().maxPositions()) {
                 throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, the model has "
@@ -65,8 +68,8 @@ final class Inspect implements Runnable {
                 text.version() == GemmaConfig.Version.GEMMA2 ? "Gemma 2" : "Gemma 1", text.layers(), text.hiddenSize(),
                 text.heads().queryHeads(), text.heads().keyValueHeads(), text.heads().headDim(), text.intermediateSize(),
                 text.maxPositions()));
-        line(out, "vocabulary", "%d rows, %d tokens, %d of them may be answered, %s head".formatted(
-                text.vocabularySize(), directory.tokenizer().size(), config.vocabulary(), text.tied() ? "tied" : "own"));
+        line(out, "vocabulary", "%d rows, %d tokens, %d of them may be answered, %s".formatted(
+                text.vocabularySize(), directory.tokenizer().size(), directory.answerable().cardinality(), head(directory)));
         line(out, "parameters", String.format(Locale.ROOT, "%,d",
                 PaliGemma.weights(config).stream().mapToLong(WeightSpec::parameters).sum()));
         Map<String, Integer> types = new TreeMap<>();
@@ -76,9 +79,16 @@ final class Inspect implements Runnable {
         memory(out, config, checkpoint);
     }
 
+    private static String head(ModelDirectory directory) {
+        if (directory.config().text().tied()) {
+            return "tied head";
+        }
+        return "own head" + (PaliGemmaConfig.read(directory.path()).text().tied() ? ", which differs from the table although config.json ties the two" : "");
+    }
+
     private void memory(PrintWriter out, PaliGemmaConfig config, Checkpoint checkpoint) {
         PaliGemma.Limits limits = length.limits(config);
-        PaliGemma model = PaliGemma.unbound(config, name -> checkpoint.tensor(name).dtype(), limits, PaliGemma.Options.DEFAULT);
+        PaliGemma model = PaliGemma.unbound(config, checkpoint::weightType, limits, PaliGemma.Options.DEFAULT);
         Set<Tensor> tensors = new LinkedHashSet<>();
         model.programs().forEach(program -> tensors.addAll(program.tensors()));
         long weights = 0;

@@ -3,6 +3,7 @@ package stormsight.cli;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Optional;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.image.Resampling;
 import stormsight.model.EmbeddedModel;
@@ -63,13 +64,16 @@ final class ModelMixin {
     @Option(names = "--final-soft-cap", description = "PaliGemma 2: cap the logits, as plain Gemma 2 does.")
     private boolean finalSoftCap;
 
+    @Mixin
+    private StrictMixin strict;
+
     boolean chosen() {
         return model != null;
     }
 
     ModelDirectory open() {
         Optional<Resampling> resampling = Optional.ofNullable(resize).map(chosen -> chosen.resampling);
-        return model == null ? EmbeddedModel.open(resampling) : ModelDirectory.open(model, resampling);
+        return model == null ? EmbeddedModel.open(resampling) : ModelDirectory.open(model, resampling, strict.strictness());
     }
 
     /** What users call it. */

@@ -42,7 +42,7 @@ final class Plan implements Runnable {
             int image = directory.config().vision().tokens();
             PaliGemma.Limits limits = length.limits(directory.config());
             int prompt = limits.promptTokens();
-            PaliGemma programs = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(), limits, model.options());
+            PaliGemma programs = PaliGemma.unbound(directory.config(), directory.checkpoint()::weightType, limits, model.options());
             List<PlannedLaunch> launches = backend.plan(programs.programs());
             print(out, programs.encode(), new Step(0, image, image), launches);
             print(out, programs.prefill(), new Step(0, prompt, prompt), launches);

@@ -35,6 +35,9 @@ public final class ModelRun implements Probe.Outputs, AutoCloseable {
     private final Program prefill;
     private final Program decode;
 
+    /** Whether the executor knows which ids may be answered. */
+    private boolean answerPartsWritten;
+
     private ModelRun(ModelDirectory directory, PaliGemma model, Executor executor, Arena arena, List<Probe> probes, List<Program> programs) {
         this.directory = directory;
         this.model = model;
@@ -186,6 +189,10 @@ public final class ModelRun implements Probe.Outputs, AutoCloseable {
     }
 
     public void prefill(Program program, int[] ids) {
+        if (!answerPartsWritten) {
+            executor.write(model.answerParts(), directory.answerParts());
+            answerPartsWritten = true;
+        }
         write(model.promptIds(), ids);
         executor.run(program, new Step(0, ids.length, ids.length));
     }

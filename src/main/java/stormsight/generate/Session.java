@@ -35,6 +35,9 @@ public final class Session implements AutoCloseable {
     private final MemorySegment ids;
     private final MemorySegment scalar;
 
+    /** Whether the executor knows which ids may be answered. */
+    private boolean answerPartsWritten;
+
     private Session(ModelDirectory directory, PaliGemma model, Executor executor, Arena arena) {
         this.directory = directory;
         this.model = model;
@@ -79,7 +82,7 @@ public final class Session implements AutoCloseable {
             throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
                     + " need " + tokens + " positions, the model has " + positions);
         }
-        PaliGemma model = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(), limits, options);
+        PaliGemma model = PaliGemma.unbound(directory.config(), directory.checkpoint()::weightType, limits, options);
         // Weights that are used in place need not be in memory all at once.
         long needed = model.programs().stream()
                 .flatMap(program -> program.tensors().stream())
@@ -132,6 +135,10 @@ public final class Session implements AutoCloseable {
         MemorySegment used = ids.asSlice(0, (long) promptTokens * Integer.BYTES);
         MemorySegment.copy(prompt.ids(), 0, used, ValueLayout.JAVA_INT, 0, promptTokens);
         executor.write(model.promptIds(), used);
+        if (!answerPartsWritten) {
+            executor.write(model.answerParts(), directory.answerParts());
+            answerPartsWritten = true;
+        }
         boolean more = run.step(model.prefill(), 0, promptTokens);
         long prefillDone = System.nanoTime();
 

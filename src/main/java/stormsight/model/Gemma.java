@@ -6,6 +6,8 @@ import static stormsight.model.WeightSpec.onePlus;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.Strictness;
 import stormsight.program.DType;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Attention;
@@ -41,7 +43,7 @@ final class Gemma {
     private static final String LAYER = MODEL + "layers.{i}.";
     private static final String EMBED_TOKENS = MODEL + "embed_tokens.weight";
     private static final String FINAL_NORM = MODEL + "norm.weight";
-    /** The stored head; ignored by transformers where the embeddings are tied. */
+    /** The head, if it is stored. */
     static final String LM_HEAD = "language_model.lm_head.weight";
 
     private final GemmaConfig config;
@@ -103,14 +105,35 @@ final class Gemma {
         specs.add(matrix(LAYER + "self_attn.k_proj.weight", layers, keyValueColumns, width));
         specs.add(matrix(LAYER + "self_attn.v_proj.weight", layers, keyValueColumns, width));
         specs.add(matrix(LAYER + "self_attn.o_proj.weight", layers, width, queryColumns));
-        specs.add(matrix(LAYER + "mlp.gate_proj.weight", layers, config.intermediateSize(), width));
-        specs.add(matrix(LAYER + "mlp.up_proj.weight", layers, config.intermediateSize(), width));
+        // One operation reads both.
+        specs.add(matrix(LAYER + "mlp.gate_proj.weight", layers, config.intermediateSize(), width).ofOneTypeWith(LAYER + "mlp.up_proj.weight"));
+        specs.add(matrix(LAYER + "mlp.up_proj.weight", layers, config.intermediateSize(), width).ofOneTypeWith(LAYER + "mlp.gate_proj.weight"));
         specs.add(matrix(LAYER + "mlp.down_proj.weight", layers, width, config.intermediateSize()));
         specs.add(onePlus(FINAL_NORM, 1, width));
         if (!config.tied()) {
             specs.add(matrix(LM_HEAD, 1, config.vocabularySize(), width));
         }
         return specs;
+    }
+
+    /**
+     * Whether the embedding table is the head, decided as transformers 5 does: a stored head with other values is used although config.json ties the two, and
+     * where the head alone is stored it is the table, too.
+     */
+    static boolean tied(GemmaConfig config, Checkpoint checkpoint, Strictness strictness) {
+        if (!config.tied() || !checkpoint.names().contains(LM_HEAD)) {
+            return config.tied();
+        }
+        if (!checkpoint.names().contains(EMBED_TOKENS)) {
+            checkpoint.rename(LM_HEAD, EMBED_TOKENS);
+            return true;
+        }
+        if (checkpoint.sameValues(EMBED_TOKENS, LM_HEAD)) {
+            return true;
+        }
+        strictness.odd(checkpoint.source(), "tensor " + LM_HEAD + " differs from " + EMBED_TOKENS
+                + ", although config.json ties the two: the stored head is used, as transformers does");
+        return false;
     }
 
     private static List<String> norms(GemmaConfig config) {
@@ -173,8 +196,9 @@ final class Gemma {
      * Final norm, logits and the next token.
      *
      * @param logits [1, vocabularySize] for the last row alone, or [rows, vocabularySize] for all rows
+     * @param answerParts as {@link Sample} takes them
      */
-    Segment head(boolean finalSoftCap, int vocabulary, Tensor logits, Tensor token, Tensor logProbability) {
+    Segment head(boolean finalSoftCap, Tensor logits, Tensor answerParts, Tensor token, Tensor logProbability) {
         List<Op> ops = new ArrayList<>();
         Tensor state = x;
         if (logits.rows() < x.rows()) {
@@ -186,7 +210,7 @@ final class Gemma {
         if (finalSoftCap && config.finalSoftCap() > 0) {
             ops.add(new SoftCap(logits, config.finalSoftCap()));
         }
-        ops.add(new Sample(logits, vocabulary, token, logProbability));
+        ops.add(new Sample(logits, answerParts, token, logProbability));
         return Segment.once(HEAD, ops);
     }
 

@@ -14,7 +14,8 @@ import stormsight.program.Op.Heads;
  * @param slidingWindow 0 for none; whether it is applied is the caller's choice
  * @param vocabularySize rows of the embedding table
  * @param maxPositions longest sequence
- * @param tied the embedding table is the head
+ * @param tied the embedding table is the head. As config.json has it until the weights have been looked at: transformers asks its top level alone;
+ *     old versions of it asked the decoder's object
  */
 public record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
         int vocabularySize, float rmsNormEpsilon, double ropeTheta, int maxPositions, float queryScale,
@@ -74,7 +75,12 @@ public record GemmaConfig(Version version, int hiddenSize, int intermediateSize,
                 second ? softCap(config, prefix + "attn_logit_softcapping", 50) : 0,
                 second ? softCap(config, prefix + "final_logit_softcapping", 30) : 0,
                 second && !config.isNull(prefix + "sliding_window") ? Sizes.positive(config, prefix + "sliding_window", 4096) : 0,
-                config.bool(prefix + "tie_word_embeddings", config.bool("tie_word_embeddings", true)));
+                config.bool("tie_word_embeddings", true) || config.bool(prefix + "tie_word_embeddings", false));
+    }
+
+    GemmaConfig withTied(boolean chosen) {
+        return new GemmaConfig(version, hiddenSize, intermediateSize, layers, heads, vocabularySize, rmsNormEpsilon, ropeTheta, maxPositions,
+                queryScale, attentionSoftCap, finalSoftCap, slidingWindow, chosen);
     }
 
     /** As transformers reads it: absent takes the default, null is none. */

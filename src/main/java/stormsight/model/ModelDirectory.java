@@ -2,21 +2,27 @@ package stormsight.model;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.checkpoint.Strictness;
 import stormsight.checkpoint.TensorInfo;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
+import stormsight.program.Op;
 import stormsight.tokenizer.PaliGemmaPrompt;
 import stormsight.tokenizer.Tokenizer;
 
@@ -31,50 +37,60 @@ public final class ModelDirectory implements AutoCloseable {
     private final PaliGemmaConfig config;
     private final Checkpoint checkpoint;
     private final Preprocessing preprocessing;
+    private final Strictness strictness;
 
     /** Null until somebody needs it, or will soon. */
     private CompletableFuture<Tokenizer> tokenizer;
 
-    private ModelDirectory(Path path, PaliGemmaConfig config, Checkpoint checkpoint, Preprocessing preprocessing) {
+    private ModelDirectory(Path path, PaliGemmaConfig config, Checkpoint checkpoint, Preprocessing preprocessing, Strictness strictness) {
         this.path = path;
         this.config = config;
         this.checkpoint = checkpoint;
         this.preprocessing = preprocessing;
+        this.strictness = strictness;
     }
 
     /**
      * Opens a directory in the layout of Hugging Face and checks that it holds what the model needs. Weights are mapped, not read.
      *
      * @param resize how images are resized, if not as the directory says
+     * @param strictness what becomes of what is odd about the files and changes no answer
      * @throws CheckpointException naming the file, and the tensor if there is one
      */
-    public static ModelDirectory open(Path path, Optional<Resampling> resize) {
+    public static ModelDirectory open(Path path, Optional<Resampling> resize, Strictness strictness) {
         if (!Files.isDirectory(path)) {
             throw new CheckpointException(path, Files.exists(path) ? "is not a directory" : "no such directory");
         }
         PaliGemmaConfig config = PaliGemmaConfig.read(path);
         Preprocessing stored = preprocessing(path, config);
         Preprocessing preprocessing = resize.map(stored::with).orElse(stored);
-        Checkpoint checkpoint = Checkpoint.open(path);
+        Checkpoint checkpoint = Checkpoint.open(path, strictness);
         try {
-            PaliGemma.check(config, checkpoint);
+            PaliGemmaConfig checked = PaliGemma.check(config, checkpoint, strictness);
             Path tokenizerFile = path.resolve(TOKENIZER);
             if (!Files.exists(tokenizerFile)) {
                 throw new CheckpointException(tokenizerFile, "no such file");
             }
-            return new ModelDirectory(path, config, checkpoint, preprocessing);
+            return new ModelDirectory(path, checked, checkpoint, preprocessing, strictness);
         } catch (RuntimeException | Error e) {
             checkpoint.close();
             throw e;
         }
     }
 
-    private static Tokenizer tokenizer(Path file, PaliGemmaConfig config) {
+    /** The same, and what is odd is logged. */
+    public static ModelDirectory open(Path path, Optional<Resampling> resize) {
+        return open(path, resize, Strictness.LENIENT);
+    }
+
+    private static Tokenizer tokenizer(Path file, PaliGemmaConfig config, Strictness strictness) {
         Tokenizer tokenizer = Tokenizer.open(file);
         try {
-            if (tokenizer.size() > config.text().vocabularySize()) {
-                throw new CheckpointException(file, tokenizer.size() + " tokens, but the embedding table has "
-                        + config.text().vocabularySize() + " rows");
+            int rows = config.text().vocabularySize();
+            long beyond = IntStream.range(rows, tokenizer.size()).filter(id -> id != config.imageTokenId() && !tokenizer.token(id).isEmpty()).count();
+            if (beyond > 0) {
+                strictness.odd(file, beyond + (beyond == 1 ? " token has" : " tokens have") + " no row in the embedding table of " + rows
+                        + ": they are not answered, and prompts that hold one are refused");
             }
             int image = tokenizer.require("<image>");
             if (image != config.imageTokenId()) {
@@ -164,7 +180,7 @@ public final class ModelDirectory implements AutoCloseable {
 
     private synchronized CompletableFuture<Tokenizer> readTokenizer() {
         if (tokenizer == null) {
-            tokenizer = CompletableFuture.supplyAsync(() -> tokenizer(path.resolve(TOKENIZER), config));
+            tokenizer = CompletableFuture.supplyAsync(() -> tokenizer(path.resolve(TOKENIZER), config, strictness));
         }
         return tokenizer;
     }
@@ -217,9 +233,54 @@ public final class ModelDirectory implements AutoCloseable {
      * Image tokens, bos, text, newline.
      *
      * @throws IllegalArgumentException if the text holds the image token
+     * @throws CheckpointException if the text holds a token that has no row in the embedding table
      */
     public PaliGemmaPrompt prompt(String text) {
-        return new PaliGemmaPrompt(tokenizer(), config.vision().tokens(), text);
+        PaliGemmaPrompt prompt = new PaliGemmaPrompt(tokenizer(), config.vision().tokens(), text);
+        for (int id : prompt.ids()) {
+            if (id >= config.text().vocabularySize()) {
+                throw new CheckpointException(path.resolve(TOKENIZER), "the prompt holds token " + id + ", \"" + tokenizer().token(id)
+                        + "\", but the embedding table has " + config.text().vocabularySize() + " rows; ask without it");
+            }
+        }
+        return prompt;
+    }
+
+    /**
+     * Ids that may be answered: those with a row in the embedding table that the tokenizer names, except for the image token and padding. Where the
+     * tokenizer names more than the table has rows, the table was not made larger for tokens that were added: its rows behind the image token still are
+     * the padding of the first conversion.
+     */
+    public BitSet answerable() {
+        Tokenizer names = tokenizer();
+        int rows = config.text().vocabularySize();
+        int named = names.size() > Math.max(rows, config.imageTokenId() + 1) ? Math.min(rows, config.imageTokenId()) : Math.min(rows, names.size());
+        BitSet ids = new BitSet();
+        IntStream.range(0, named).filter(id -> !names.token(id).isEmpty()).forEach(ids::set);
+        ids.clear(config.imageTokenId());
+        // Some fine-tunes pad with the token that ends an answer.
+        if (config.padId() >= 0 && !config.endIds().contains(config.padId())) {
+            ids.clear(config.padId());
+        }
+        return ids;
+    }
+
+    /**
+     * Ids whose logits count for the probabilities of tokens: those below the image token, or all where some behind it may be answered. The rows from there
+     * on are random where no training used them; where one did, transformers' softmax is over the whole table.
+     */
+    public int counted() {
+        int rows = config.text().vocabularySize();
+        return answerable().length() > config.imageTokenId() ? rows : Math.min(rows, config.imageTokenId());
+    }
+
+    /** Value of {@link PaliGemma#answerParts}, to be written before the first prefill. Waits for the tokenizer. */
+    public MemorySegment answerParts() {
+        byte[] parts = new byte[config.text().vocabularySize()];
+        Arrays.fill(parts, Op.Sample.PADDING);
+        Arrays.fill(parts, 0, counted(), Op.Sample.COUNTED);
+        answerable().stream().forEach(id -> parts[id] = Op.Sample.DRAWN);
+        return MemorySegment.ofArray(parts);
     }
 
     @Override

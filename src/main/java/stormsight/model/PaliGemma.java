@@ -11,6 +11,7 @@ import java.util.stream.Stream;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.HostTensor;
 import stormsight.checkpoint.RequiredTensors;
+import stormsight.checkpoint.Strictness;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -91,6 +92,7 @@ public final class PaliGemma {
     private final Tensor features;
     private final Tensor promptIds;
     private final Tensor nextId;
+    private final Tensor answerParts;
     private final Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
     private final Tensor logProbability = new Tensor("log_probability", DType.F32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
     private final Tensor promptLogits;
@@ -112,6 +114,7 @@ public final class PaliGemma {
                 1);
         promptIds = new Tensor("prompt_ids", DType.I32, Shape.of(limits.promptTokens()), Tensor.Kind.INPUT, 1);
         nextId = new Tensor("next_id", DType.I32, Shape.of(1), Tensor.Kind.INPUT, 1);
+        answerParts = new Tensor("answer_parts", DType.U8, Shape.of(textConfig.vocabularySize()), Tensor.Kind.INPUT, 1);
         promptLogits = logits("prompt_logits", options.everyRow() ? limits.promptTokens() : 1);
         nextLogits = logits("next_logits", 1);
         Tensor rope = Tensor.weight("rope", DType.F32, ropeShape(config, limits));
@@ -130,12 +133,12 @@ public final class PaliGemma {
         prefill = new Program("prefill", List.of(
                 prompt.embeddings(promptIds, Optional.of(features)),
                 prompt.layers(),
-                prompt.head(options.finalSoftCap(), config.vocabulary(), promptLogits, token, logProbability)));
+                prompt.head(options.finalSoftCap(), promptLogits, answerParts, token, logProbability)));
         Gemma next = new Gemma(textConfig, bound, rope, options.slidingWindow(), "decode", 1, limits.capacity());
         decode = new Program("decode", List.of(
                 next.embeddings(nextId, Optional.empty()),
                 next.layers(),
-                next.head(options.finalSoftCap(), config.vocabulary(), nextLogits, token, logProbability)));
+                next.head(options.finalSoftCap(), nextLogits, answerParts, token, logProbability)));
     }
 
     private Tensor logits(String name, int rows) {
@@ -156,36 +159,47 @@ public final class PaliGemma {
                 Gemma.weights(config.text())).flatMap(List::stream).toList();
     }
 
-    /** The programs without weights, to count what they would cost. */
-    public static PaliGemma unbound(PaliGemmaConfig config, Function<String, DType> matrixType, Limits limits,
+    /**
+     * The programs without weights, to count what they would cost.
+     *
+     * @param matrixType type of a matrix, or of a stack of them, by the names of its layers
+     */
+    public static PaliGemma unbound(PaliGemmaConfig config, Function<List<String>, DType> matrixType, Limits limits,
             Options options) {
-        Function<String, DType> type = options.quantized() ? name -> DType.Q8 : matrixType;
+        Function<List<String>, DType> type = options.quantized() ? _ -> DType.Q8 : matrixType;
         return new PaliGemma(config, Weights.unbound(weights(config), type), Optional.empty(), limits, options);
     }
 
     /**
      * The programs with the weights of a checkpoint, whose memory they use in place unless they are quantised.
      *
+     * @param config as {@link #check} returned it for this checkpoint
      * @param arena shared; owns what is computed: the table of rotary angles, quantised weights
-     * @throws stormsight.checkpoint.CheckpointException naming the tensors that are missing, unknown, of another shape or type
      */
     public static PaliGemma bind(PaliGemmaConfig config, Checkpoint checkpoint, Arena arena, Limits limits, Options options) {
         List<WeightSpec> specs = weights(config);
-        check(config, checkpoint);
         HostTensor rope = RopeTable.of(arena, limits.capacity(), config.text().heads().headDim(), config.text().ropeTheta(),
                 options.firstPosition());
         Weights weights = Weights.bind(specs, checkpoint, Optional.of(arena).filter(_ -> options.quantized()));
         return new PaliGemma(config, weights, Optional.of(rope), limits, options);
     }
 
-    /** @throws stormsight.checkpoint.CheckpointException naming the tensors that are missing, unknown or of another shape */
-    public static void check(PaliGemmaConfig config, Checkpoint checkpoint) {
+    /**
+     * Holds a configuration against the weights.
+     *
+     * @param strictness what becomes of what is odd and changes no answer
+     * @return the configuration as the weights bear it out: a stored head that differs from the embedding table is used, whatever config.json says
+     * @throws stormsight.checkpoint.CheckpointException naming the tensors that are missing, of another shape or type, or odd
+     */
+    public static PaliGemmaConfig check(PaliGemmaConfig config, Checkpoint checkpoint, Strictness strictness) {
+        PaliGemmaConfig checked = config.withTied(Gemma.tied(config.text(), checkpoint, strictness));
         RequiredTensors required = new RequiredTensors().ignore("*.position_ids");
-        if (config.text().tied()) {
+        if (checked.text().tied()) {
             required.ignore(Gemma.LM_HEAD);
         }
-        weights(config).forEach(spec -> spec.addTo(required));
-        required.check(checkpoint);
+        weights(checked).forEach(spec -> spec.addTo(required));
+        required.check(checkpoint, strictness);
+        return checked;
     }
 
     public PaliGemmaConfig config() {
@@ -230,6 +244,11 @@ public final class PaliGemma {
     /** Input of decode: [1] I32. */
     public Tensor nextId() {
         return nextId;
+    }
+
+    /** Input of prefill and decode: [vocabularySize] U8, the part of each id in an answer as {@link Op.Sample} takes it. */
+    public Tensor answerParts() {
+        return answerParts;
     }
 
     /** Output of prefill and decode: [1] I32. */

@@ -9,9 +9,10 @@ import stormsight.checkpoint.ConfigFile;
  * config.json of a PaliGemma 1 or 2 checkpoint, with the defaults of transformers for what it leaves out.
  *
  * @param imageTokenId id that stands for an image row in a prompt; no text has it
+ * @param padId id that pads a batch; no text has it
  * @param endIds ids that end an answer
  */
-public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTokenId, Set<Integer> endIds) {
+public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTokenId, int padId, Set<Integer> endIds) {
     /** As config.json names it in {@code model_type}. */
     public static final String MODEL_TYPE = "paligemma";
 
@@ -33,12 +34,13 @@ public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTo
         }
         SiglipConfig vision = SiglipConfig.read(config, "vision_config.");
         GemmaConfig text = GemmaConfig.read(config, "text_config.");
+        // May lie beyond the embedding table: image rows are not looked up there.
         int imageTokenId = config.integer("image_token_index", config.integer("image_token_id", 256000));
-        if (imageTokenId < 1 || imageTokenId >= text.vocabularySize()) {
-            throw config.invalid("image_token_index",
-                    imageTokenId + " is not in a vocabulary of " + text.vocabularySize());
+        if (imageTokenId < 1) {
+            throw config.invalid("image_token_index", imageTokenId + " is no id of an image token");
         }
-        return new PaliGemmaConfig(vision, text, imageTokenId, endIds(directory, config));
+        int padId = config.integer("pad_token_id", config.integer("text_config.pad_token_id", 0));
+        return new PaliGemmaConfig(vision, text, imageTokenId, padId, endIds(directory, config));
     }
 
     private static Set<Integer> endIds(Path directory, ConfigFile config) {
@@ -49,11 +51,9 @@ public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTo
         return ids.isEmpty() ? Set.of(1) : Set.copyOf(ids);
     }
 
-    /**
-     * Ids that may be answered: all below the image token, which {@code <loc>} and {@code <seg>} tokens precede and filler rows follow.
-     */
-    public int vocabulary() {
-        return imageTokenId;
+    /** The same with a head that is the embedding table, or is not. */
+    PaliGemmaConfig withTied(boolean tied) {
+        return new PaliGemmaConfig(vision, text.withTied(tied), imageTokenId, padId, endIds);
     }
 
     /** Such as {@code PaliGemma 2, 224 px}. */

@@ -22,9 +22,6 @@ public record SiglipConfig(int hiddenSize, int intermediateSize, int layers, int
         if (config.integer(prefix + "num_channels", CHANNELS) != CHANNELS) {
             throw config.invalid(prefix + "num_channels", "only " + CHANNELS + " channels are supported");
         }
-        if (config.bool(prefix + "vision_use_head", false)) {
-            throw config.invalid(prefix + "vision_use_head", "a tower with a pooling head is not supported");
-        }
         SiglipConfig read = new SiglipConfig(
                 Sizes.positive(config, prefix + "hidden_size", 768),
                 Sizes.positive(config, prefix + "intermediate_size", 3072),

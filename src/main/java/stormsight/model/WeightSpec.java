@@ -1,6 +1,8 @@
 package stormsight.model;
 
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 import stormsight.checkpoint.RequiredTensors;
 import stormsight.program.Shape;
 
@@ -10,8 +12,9 @@ import stormsight.program.Shape;
  * @param name as published checkpoints name it, with {@code {i}} for the layer in a stack
  * @param layers 1, or the number of layers of a stack
  * @param stored shape in the file
+ * @param ofOneTypeWith name of a weight of as many layers that must have the same type in a program
  */
-public record WeightSpec(String name, int layers, Shape stored, Use use) {
+public record WeightSpec(String name, int layers, Shape stored, Use use, Optional<String> ofOneTypeWith) {
     /** How a program reads it. */
     public enum Use {
         /** In the file's type, in place; seen as [first dimension, product of the others]. */
@@ -23,15 +26,19 @@ public record WeightSpec(String name, int layers, Shape stored, Use use) {
     }
 
     static WeightSpec matrix(String name, int layers, int... stored) {
-        return new WeightSpec(name, layers, Shape.of(stored), Use.MATRIX);
+        return new WeightSpec(name, layers, Shape.of(stored), Use.MATRIX, Optional.empty());
     }
 
     static WeightSpec vector(String name, int layers, int... stored) {
-        return new WeightSpec(name, layers, Shape.of(stored), Use.VECTOR);
+        return new WeightSpec(name, layers, Shape.of(stored), Use.VECTOR, Optional.empty());
     }
 
     static WeightSpec onePlus(String name, int layers, int... stored) {
-        return new WeightSpec(name, layers, Shape.of(stored), Use.ONE_PLUS);
+        return new WeightSpec(name, layers, Shape.of(stored), Use.ONE_PLUS, Optional.empty());
+    }
+
+    WeightSpec ofOneTypeWith(String other) {
+        return new WeightSpec(name, layers, stored, use, Optional.of(other));
     }
 
     /** Shape as programs see it. */
@@ -57,7 +64,16 @@ public record WeightSpec(String name, int layers, Shape stored, Use use) {
 
     /** Names of all layers, the first layer's first. */
     public List<String> names() {
-        return stacked() ? RequiredTensors.layerNames(name, layers) : List.of(name);
+        return names(name);
+    }
+
+    private List<String> names(String pattern) {
+        return stacked() ? RequiredTensors.layerNames(pattern, layers) : List.of(pattern);
+    }
+
+    /** Names of everything that must have one type in a program. */
+    List<String> namesOfOneType() {
+        return Stream.concat(names().stream(), ofOneTypeWith.stream().flatMap(other -> names(other).stream())).toList();
     }
 
     /** Numbers in all layers. */

@@ -23,12 +23,12 @@ final class Weights {
     /**
      * Weights without values, to look at programs before anything is loaded.
      *
-     * @param matrixType type of a matrix, by the name of its first layer
+     * @param matrixType type of a matrix, or of a stack of them, by the names of its layers and of what must have the same type
      */
-    static Weights unbound(List<WeightSpec> specs, Function<String, DType> matrixType) {
+    static Weights unbound(List<WeightSpec> specs, Function<List<String>, DType> matrixType) {
         Weights weights = new Weights();
         for (WeightSpec spec : specs) {
-            DType type = spec.use() == WeightSpec.Use.MATRIX ? matrixType.apply(spec.names().getFirst()) : DType.F32;
+            DType type = spec.use() == WeightSpec.Use.MATRIX ? matrixType.apply(spec.namesOfOneType()) : DType.F32;
             weights.tensors.put(spec.name(),
                     new Tensor(spec.name(), type, spec.shape(), Tensor.Kind.WEIGHT, spec.layers()));
         }
@@ -39,13 +39,12 @@ final class Weights {
      * Weights of a checkpoint that was found to hold them all. Vectors become F32.
      *
      * @param quantizeIn where matrices are quantised; without one they are used in place
-     * @throws stormsight.checkpoint.CheckpointException if the layers of a stack differ in type
      */
     static Weights bind(List<WeightSpec> specs, Checkpoint checkpoint, Optional<Arena> quantizeIn) {
-        Weights weights = unbound(specs, name -> quantizeIn.isPresent() ? DType.Q8 : checkpoint.tensor(name).dtype());
+        Weights weights = unbound(specs, names -> quantizeIn.isPresent() ? DType.Q8 : checkpoint.weightType(names));
         for (WeightSpec spec : specs) {
             HostTensor stored = switch (spec.use()) {
-                case MATRIX -> checkpoint.stack(spec.names());
+                case MATRIX -> checkpoint.stack(spec.names(), checkpoint.weightType(spec.namesOfOneType()));
                 case VECTOR -> checkpoint.f32(spec.names());
                 case ONE_PLUS -> checkpoint.f32(spec.names(), x -> 1 + x);
             };

@@ -701,33 +701,40 @@ public sealed interface Op {
     }
 
     /**
-     * Draws the next token from the last of the run's rows of logits, by the step's {@link Sampling} and coin. The token is -1 if any logit below
-     * {@code vocabulary} is not a number.
+     * Draws the next token from the last of the run's rows of logits, by the step's {@link Sampling} and coin. The token is -1 if any logit that
+     * counts is not a number.
      *
      * @param logits [R, V]
-     * @param vocabulary only ids below it are drawn: the rows past it pad the table or stand for images
+     * @param parts [V] U8: which part each id has, {@link #DRAWN}, {@link #COUNTED} or {@link #PADDING}
      * @param token [1] I32
-     * @param logProbability [1] F32: natural logarithm of the token's probability under softmax(logits), whatever the sampling
+     * @param logProbability [1] F32: natural logarithm of the token's probability under the softmax of all logits but those of padding, whatever the sampling
      */
-    record Sample(Tensor logits, int vocabulary, Tensor token, Tensor logProbability) implements Op {
+    record Sample(Tensor logits, Tensor parts, Tensor token, Tensor logProbability) implements Op {
+        /** The id may be drawn. */
+        public static final byte DRAWN = 0;
+        /** The id is not drawn, and takes part in the softmax. */
+        public static final byte COUNTED = 1;
+        /** The id is not drawn, and its logit means nothing. */
+        public static final byte PADDING = 2;
+
         public Sample {
-            require(vocabulary >= 1 && vocabulary <= logits.columns(),
-                    "%s: a vocabulary of " + vocabulary, logits);
+            require(parts.shape().equals(Shape.of(logits.columns())), "%s is not the parts of %s", parts, logits);
         }
 
         @Override
         public List<Operand> operands() {
-            return List.of(read(logits, Extent.last(logits.rows())), write(token, Extent.ALL).as(Operand.Type.I32), write(logProbability, Extent.ALL));
+            return List.of(read(logits, Extent.last(logits.rows())), read(parts, Extent.ALL).as(Operand.Type.U8),
+                    write(token, Extent.ALL).as(Operand.Type.I32), write(logProbability, Extent.ALL));
         }
 
         @Override
         public long operations(Step step) {
-            return 3L * vocabulary;
+            return 3L * logits.columns();
         }
 
         @Override
         public String shape(Step step) {
-            return vocabulary + (step.sampling().greedy() ? "" : "top" + step.sampling().topK());
+            return logits.columns() + (step.sampling().greedy() ? "" : "top" + step.sampling().topK());
         }
     }
 

@@ -40,7 +40,6 @@ public final class BenchCases {
     private static final Op.Heads DECODER_HEADS = new Op.Heads(8, 1, 256);
     private static final Op.Heads SMALL_HEADS = new Op.Heads(4, 2, 32);
     private static final int TABLE = 257216;
-    private static final int VOCABULARY = 257152;
     private static final int[] IMAGES = {256, 1024};
     private static final int TEXT = 16;
     /** Tokens that the cache has room for beyond the prompt. */
@@ -163,9 +162,9 @@ public final class BenchCases {
     }
 
     private void sampling() {
-        sample(1000, 1000, Sampling.GREEDY, true, true);
-        sample(VOCABULARY, TABLE, Sampling.GREEDY, false, true);
-        sample(VOCABULARY, TABLE, new Sampling(0.8f, 40, 0.9f), false, true);
+        sample(1000, Sampling.GREEDY, true, true);
+        sample(TABLE, Sampling.GREEDY, false, true);
+        sample(TABLE, new Sampling(0.8f, 40, 0.9f), false, true);
     }
 
     /** The tensors of a case while it is written; values come with {@link Data}. */
@@ -463,15 +462,17 @@ public final class BenchCases {
         whole(new Op.RowMax(x, List.of(0), output("out", 1, rows)), new Step(0, rows, rows), small, quick, COPY, data -> data.floats(x, 1));
     }
 
-    private void sample(int vocabulary, int columns, Sampling sampling, boolean small, boolean quick) {
-        Tensor logits = input("logits", 1, columns);
+    private void sample(int vocabulary, Sampling sampling, boolean small, boolean quick) {
+        Tensor logits = input("logits", 1, vocabulary);
+        Tensor parts = new Tensor("parts", DType.U8, Shape.of(vocabulary), Tensor.Kind.INPUT, 1);
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
-        Op.Sample op = new Op.Sample(logits, vocabulary, token, output("log probability", 1));
+        Op.Sample op = new Op.Sample(logits, parts, token, output("log probability", 1));
         Step step = new Step(0, 1, 0, sampling.greedy() ? 0 : 0.5f, sampling);
         String drawn = sampling.greedy() ? "greedy"
                 : "temperature " + sampling.temperature() + ", top-k " + sampling.topK() + ", top-p " + sampling.topP();
         add(op, step, drawn, small, quick, FUNCTION, "token and probability", data -> {
             data.floats(logits, 12);
+            data.inputs.put(parts, MemorySegment.ofArray(new byte[vocabulary]));
             OpCase.Setup setup = data.setup(op.writes(), new OpCase.Run(program("timed", op), step));
             return new BenchCase.Setup(setup, 0, setup, all(1), all(1));
         });

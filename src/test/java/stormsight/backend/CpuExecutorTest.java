@@ -49,6 +49,7 @@ class CpuExecutorTest {
         Tensor norm = stack("norm", DType.F32, HIDDEN);
         Tensor rope = Tensor.weight("rope", DType.F32, Shape.of(CAPACITY, HIDDEN / 4));
         Tensor table = Tensor.weight("table", DType.BF16, Shape.of(VOCABULARY, HIDDEN));
+        Tensor parts = new Tensor("parts", DType.U8, Shape.of(VOCABULARY), Tensor.Kind.INPUT, 1);
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         Tensor logProbability = new Tensor("logProbability", DType.F32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         List<Op> layer = List.of(new Op.RmsNorm(x, norm, 1e-6f, Optional.empty(), normed),
@@ -64,7 +65,7 @@ class CpuExecutorTest {
                 new Segment("layers", 0, LAYERS, layer),
                 Segment.once("head", List.of(
                         new Op.LayerNorm(x, Tensor.weight("last", DType.F32, Shape.of(HIDDEN)), Tensor.weight("lastBias", DType.F32, Shape.of(HIDDEN)), 1e-6f, normed),
-                        product(normed, table, logits), new Op.SoftCap(logits, 30), new Op.Sample(logits, VOCABULARY - 5, token, logProbability)))));
+                        product(normed, table, logits), new Op.SoftCap(logits, 30), new Op.Sample(logits, parts, token, logProbability)))));
     }
 
     private static Tensor stack(String name, DType dtype, int... shape) {

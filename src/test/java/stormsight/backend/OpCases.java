@@ -590,15 +590,19 @@ public final class OpCases {
             String name = sampling.greedy() ? "_greedy" : "_drawn";
             add("sample_nan" + name, 0, "no number", data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false,
                     row -> row[8998] = Float.NaN));
-            add("sample_nanPastVocabulary" + name, FUNCTION, FUNCTION_REASON,
+            add("sample_nanInPadding" + name, FUNCTION, FUNCTION_REASON,
                     data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false, row -> row[8999] = Float.NaN));
+            add("sample_nanCounted" + name, 0, "no number", data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false,
+                    row -> row[3] = Float.NaN));
+            add("sample_largestCounted" + name, FUNCTION, FUNCTION_REASON,
+                    data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), true, row -> row[10] = 20));
             add("sample_minusInfinity" + name, FUNCTION, FUNCTION_REASON,
                     data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), false, row -> {
                         for (int i = 0; i < 50; i++) {
                             row[i] = i % 3 == 1 ? row[i] : Float.NEGATIVE_INFINITY;
                         }
                     }));
-            add("sample_largestPastVocabulary" + name, FUNCTION, FUNCTION_REASON,
+            add("sample_largestInPadding" + name, FUNCTION, FUNCTION_REASON,
                     data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), true, row -> row[40] = 100));
             add("sample_minusZero" + name, FUNCTION, FUNCTION_REASON,
                     data -> sample(data, new int[] {4, 4}, new Step(0, 2, 0, 0.1f, sampling), false, row -> {
@@ -614,7 +618,7 @@ public final class OpCases {
         void change(float[] logits);
     }
 
-    /** Two rows of logits, of which the last counts. */
+    /** Two rows of logits, of which the last counts. Ids from size[1] on are padding; where there are any, every seventh is counted alone. */
     private static void sample(Data data, int[] size, Step step, boolean ties, Row change) {
         Tensor logits = new Tensor("logits", DType.F32, Shape.of(2, size[0]), Tensor.Kind.INPUT, 1);
         float[] row = new float[size[0]];
@@ -627,6 +631,12 @@ public final class OpCases {
         data.inputs.put(logits, values);
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         data.outputs.add(token);
-        data.run(step, new Op.Sample(logits, size[1], token, data.output("logProbability", 1, 1)));
+        Tensor parts = new Tensor("parts", DType.U8, Shape.of(size[0]), Tensor.Kind.INPUT, 1);
+        byte[] each = new byte[size[0]];
+        for (int i = 0; i < each.length; i++) {
+            each[i] = i >= size[1] ? Op.Sample.PADDING : size[1] < size[0] && i % 7 == 3 ? Op.Sample.COUNTED : Op.Sample.DRAWN;
+        }
+        data.inputs.put(parts, MemorySegment.ofArray(each));
+        data.run(step, new Op.Sample(logits, parts, token, data.output("logProbability", 1, 1)));
     }
 }

@@ -351,29 +351,34 @@ final class Reference {
 
     /** By a full sort. */
     private void sample(Op.Sample o, Step step) {
-        double[] z = new double[o.vocabulary()];
-        System.arraycopy(of(o.logits()), (Math.min(step.rows(), o.logits().rows()) - 1) * o.logits().columns(), z, 0, z.length);
+        double[] z = new double[o.logits().columns()];
+        System.arraycopy(of(o.logits()), (Math.min(step.rows(), o.logits().rows()) - 1) * z.length, z, 0, z.length);
+        double[] parts = of(o.parts());
         double max = Double.NEGATIVE_INFINITY;
         double sum = 0;
-        for (double logit : z) {
-            max = Math.max(max, logit);
+        boolean numbers = true;
+        for (int i = 0; i < z.length; i++) {
+            numbers &= parts[i] == Op.Sample.PADDING || !Double.isNaN(z[i]);
+            max = parts[i] == Op.Sample.DRAWN && z[i] > max ? z[i] : max;
         }
-        if (Double.isNaN(max)) {
+        if (!numbers) {
             of(o.token())[0] = -1;
             of(o.logProbability())[0] = Double.NaN;
             return;
         }
         List<Integer> order = new ArrayList<>();
         for (int i = 0; i < z.length; i++) {
-            sum += Math.exp(z[i] - max);
-            order.add(i);
+            sum += parts[i] == Op.Sample.PADDING ? 0 : Math.exp(z[i] - max);
+            if (parts[i] == Op.Sample.DRAWN) {
+                order.add(i);
+            }
         }
         Sampling sampling = step.sampling();
         // A stable sort leaves equal ones in order of ids; adding 0 makes a negative zero equal to a positive one.
         order.sort((a, b) -> Double.compare(z[b] + 0.0, z[a] + 0.0));
         int token = order.get(0);
         if (!sampling.greedy()) {
-            int kept = sampling.topK() == 0 ? z.length : Math.min(sampling.topK(), z.length);
+            int kept = sampling.topK() == 0 ? order.size() : Math.min(sampling.topK(), order.size());
             double[] p = new double[z.length];
             double keptSum = 0;
             for (int i : order.subList(0, kept)) {

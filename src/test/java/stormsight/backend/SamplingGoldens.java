@@ -95,13 +95,15 @@ public final class SamplingGoldens {
     private static void draw(Backend backend, String id, float[] logits, Sampling sampling, List<Integer> kept, double[] weights,
             double sum) {
         Tensor input = new Tensor("logits", DType.F32, Shape.of(1, logits.length), Tensor.Kind.INPUT, 1);
+        Tensor parts = new Tensor("parts", DType.U8, Shape.of(logits.length), Tensor.Kind.INPUT, 1);
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         Tensor logProbability = new Tensor("logProbability", DType.F32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         Program program = new Program("draw",
-                List.of(Segment.once("sample", List.of(new Op.Sample(input, logits.length, token, logProbability)))));
+                List.of(Segment.once("sample", List.of(new Op.Sample(input, parts, token, logProbability)))));
         MemorySegment drawn = MemorySegment.ofArray(new int[1]);
         try (Executor executor = backend.prepare(Map.of(), List.of(program), RunListener.NONE)) {
             executor.write(input, MemorySegment.ofArray(logits));
+            executor.write(parts, MemorySegment.ofArray(new byte[logits.length]));
             double start = 0;
             for (int expected : kept) {
                 double length = weights[expected] / sum;

@@ -56,7 +56,7 @@ class RooflineTest {
 
     @Test
     void everyOperationIsThereOnceWithACallForEachLayerAndStep() {
-        PaliGemma model = PaliGemma.unbound(directory.config(), name -> directory.checkpoint().tensor(name).dtype(),
+        PaliGemma model = PaliGemma.unbound(directory.config(), directory.checkpoint()::weightType,
                 new PaliGemma.Limits(prompt, NEW_TOKENS), PaliGemma.Options.DEFAULT);
         assertEquals(List.of("encode", "prefill", "decode"), roofline.stages().stream().map(Roofline.Stage::name).toList());
         for (int i = 0; i < model.programs().size(); i++) {

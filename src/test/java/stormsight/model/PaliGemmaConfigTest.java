@@ -92,7 +92,7 @@ class PaliGemmaConfigTest {
 
     @ParameterizedTest
     @ValueSource(strings = {
-        "\"hidden_act\": \"gelu\"", "\"model_type\": \"clip_vision_model\"", "\"num_channels\": 1", "\"vision_use_head\": true",
+        "\"hidden_act\": \"gelu\"", "\"model_type\": \"clip_vision_model\"", "\"num_channels\": 1",
         "\"image_size\": 13", "\"image_size\": 2147483647", "\"num_attention_heads\": 5", "\"layer_norm_eps\": 0"})
     void refusesTowersThatItWouldComputeWrongly(String entry) {
         assertRefused("", ", " + entry);

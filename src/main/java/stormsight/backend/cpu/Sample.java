@@ -23,7 +23,7 @@ final class Sample {
 
     private final long logits;
     private final int capacity;
-    private final int columns;
+    private final long parts;
     private final int vocabulary;
     private final long token;
     private final long logProbability;
@@ -43,8 +43,8 @@ final class Sample {
     private Sample(Op.Sample op, Binding binding) {
         logits = binding.address(op.logits());
         capacity = op.logits().rows();
-        columns = op.logits().columns();
-        vocabulary = op.vocabulary();
+        parts = binding.address(op.parts());
+        vocabulary = op.logits().columns();
         token = binding.address(op.token());
         logProbability = binding.address(op.logProbability());
         pieces = (vocabulary + PIECE - 1) / PIECE;
@@ -61,7 +61,17 @@ final class Sample {
 
     /** Address of the last row of logits. */
     private long row(Step step) {
-        return logits + (Math.min(step.rows(), capacity) - 1) * 4L * columns;
+        return logits + (Math.min(step.rows(), capacity) - 1) * 4L * vocabulary;
+    }
+
+    /** Of an id that may be drawn; minus infinity for others. */
+    private float logit(long row, int id) {
+        return Memory.i8(parts + id) == Op.Sample.DRAWN ? Memory.f32(row + 4L * id) : Float.NEGATIVE_INFINITY;
+    }
+
+    /** Of an id that takes part in the softmax; minus infinity for others. */
+    private float counted(long row, int id) {
+        return Memory.i8(parts + id) == Op.Sample.PADDING ? Float.NEGATIVE_INFINITY : Memory.f32(row + 4L * id);
     }
 
     /** Largest logit of each piece and its lowest id; NaN if there is one. */
@@ -77,14 +87,15 @@ final class Sample {
             int from = piece * PIECE;
             int to = Math.min(from + PIECE, vocabulary);
             int best = from;
-            float bestLogit = Memory.f32(row + 4L * from);
+            float bestLogit = logit(row, from);
             for (int i = from; i < to; i++) {
-                float logit = Memory.f32(row + 4L * i);
+                float logit = logit(row, i);
+                float counted = counted(row, i);
                 if (logit > bestLogit) {
                     bestLogit = logit;
                     best = i;
-                } else if (logit != logit) {
-                    bestLogit = logit;
+                } else if (counted != counted) {
+                    bestLogit = counted;
                     break;
                 }
             }
@@ -121,17 +132,18 @@ final class Sample {
                 return;
             }
             long row = row(step);
-            float max = Memory.f32(row + 4L * best);
+            float max = logit(row, best);
             double temperature = step.sampling().temperature();
             int to = Math.min((piece + 1) * PIECE, vocabulary);
             double sum = 0;
             for (int i = piece * PIECE; i < to; i++) {
-                float logit = Memory.f32(row + 4L * i);
+                float logit = counted(row, i);
                 double difference = logit == max ? 0 : (double) logit - max;
                 double exp = Math.exp(difference);
                 sum += exp;
                 if (temperature > 0) {
-                    weights[i] = (float) (temperature == 1 ? exp : Math.exp(difference / temperature));
+                    boolean drawn = Memory.i8(parts + i) == Op.Sample.DRAWN;
+                    weights[i] = !drawn ? 0 : (float) (temperature == 1 ? exp : Math.exp(difference / temperature));
                 }
             }
             sums[piece] = sum;
@@ -158,8 +170,8 @@ final class Sample {
                 sum += sums[i];
             }
             int drawn = step.sampling().greedy() ? best : draw(row, step.sampling(), step.coin());
-            float max = Memory.f32(row + 4L * best);
-            float logit = Memory.f32(row + 4L * drawn);
+            float max = logit(row, best);
+            float logit = logit(row, drawn);
             Memory.i32(token, drawn);
             Memory.f32(logProbability, (float) ((logit == max ? 0 : (double) logit - max) - Math.log(sum)));
         }
@@ -279,7 +291,7 @@ final class Sample {
 
     /** An unsigned 32-bit number that orders as the logit does. */
     private long key(long row, int id) {
-        int bits = Float.floatToRawIntBits(Memory.f32(row + 4L * id) + 0f);
+        int bits = Float.floatToRawIntBits(logit(row, id) + 0f);
         return (bits < 0 ? ~bits : bits | 0x80000000) & 0xFFFFFFFFL;
     }
 }
