@@ -155,7 +155,7 @@ public final class BenchCases {
         for (int image : IMAGES) {
             copy(image + TEXT, DECODER, false, image == IMAGES[0]);
             lastRow(image + TEXT, DECODER, false, image == IMAGES[0]);
-            meanRows(image, VISION, false, false);
+            meanRows(image, VISION, false, image == IMAGES[0]);
             rowMax(image, image, false, image == IMAGES[0]);
         }
         softCap(1, TABLE, false, true);

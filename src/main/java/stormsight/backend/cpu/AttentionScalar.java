@@ -10,7 +10,7 @@ final class AttentionScalar implements Kernel {
     AttentionScalar(Attention attention, Scratch scratch) {
         this.attention = attention;
         this.scratch = scratch;
-        scratch.reserveOwn(4L * attention.keyCapacity());
+        scratch.reserveOwn(8L * attention.keyCapacity());
     }
 
     @Override
@@ -33,7 +33,7 @@ final class AttentionScalar implements Kernel {
         for (int d = 0; d < dim; d++) {
             double value = 0;
             for (int j = from; j < to; j++) {
-                value += (double) Memory.f32(scores + 4L * j) * Memory.f32(values + j * keyBytes + 4L * d);
+                value += Memory.f64(scores + 8L * j) * Memory.f32(values + j * keyBytes + 4L * d);
             }
             Memory.f32(out + 4L * d, (float) (value * inverse));
         }
@@ -60,7 +60,7 @@ final class AttentionScalar implements Kernel {
         int from = attention.from(step, i);
         int to = attention.to(step, i);
         boolean blocks = attention.blocks(h);
-        float max = Float.NEGATIVE_INFINITY;
+        double max = Double.NEGATIVE_INFINITY;
         for (int j = from; j < to; j++) {
             double score = 0;
             long key = keys + j * keyBytes;
@@ -72,16 +72,16 @@ final class AttentionScalar implements Kernel {
                 score = attention.softCap() * Math.tanh(score / attention.softCap());
             }
             if (blocks && attention.blocks(step.position() + i, j)) {
-                score = Float.NEGATIVE_INFINITY;
+                score = Double.NEGATIVE_INFINITY;
             }
-            Memory.f32(scores + 4L * j, (float) score);
-            max = Math.max(max, (float) score);
+            Memory.f64(scores + 8L * j, score);
+            max = Math.max(max, score);
         }
         double sum = 0;
         for (int j = from; j < to; j++) {
-            float score = Memory.f32(scores + 4L * j);
-            double weight = score == Float.NEGATIVE_INFINITY ? 0 : Math.exp((double) score - max);
-            Memory.f32(scores + 4L * j, (float) weight);
+            double score = Memory.f64(scores + 8L * j);
+            double weight = score == Double.NEGATIVE_INFINITY ? 0 : Math.exp(score - max);
+            Memory.f64(scores + 8L * j, weight);
             sum += weight;
         }
         return sum == 0 ? 0 : 1 / sum;

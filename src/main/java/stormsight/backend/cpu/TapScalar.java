@@ -10,7 +10,7 @@ final class TapScalar implements Kernel {
     TapScalar(Tap tap, Scratch scratch) {
         this.tap = tap;
         this.scratch = scratch;
-        scratch.reserveOwn(4L * tap.attention().keyCapacity() + 8L * tap.keys() + 8);
+        scratch.reserveOwn(8L * (tap.attention().keyCapacity() + tap.keys()));
     }
 
     @Override
@@ -37,7 +37,7 @@ final class TapScalar implements Kernel {
             long row = tap.headMean() ? 0 : tap.row(plane, piece);
             double largest = 0;
             for (int j = 0; j < keys; j++) {
-                double weight = j >= from && j < to ? Memory.f32(scores + 4L * (tap.firstKey() + j)) * inverse : 0;
+                double weight = j >= from && j < to ? Memory.f64(scores + 8L * (tap.firstKey() + j)) * inverse : 0;
                 largest = Math.max(largest, weight);
                 if (tap.headMean()) {
                     Memory.f64(means + 8L * j, Memory.f64(means + 8L * j) + weight);
