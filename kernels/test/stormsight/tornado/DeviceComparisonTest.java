@@ -15,7 +15,8 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.image.ImageDecoder;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.family.Families;
 import stormsight.verify.BackendComparison;
 
 /** Every device agrees with the CPU backend stage by stage, and a weight that is changed on one side is found. */
@@ -47,11 +48,11 @@ class DeviceComparisonTest {
     }
 
     private static Optional<String> compare(Backend backend, Path folder) {
-        try (ModelDirectory oracle = ModelDirectory.open(Goldens.folder(GOLDEN), Optional.empty());
-                ModelDirectory subject = ModelDirectory.open(folder, Optional.empty());
+        try (ModelDirectory oracle = Families.open(Goldens.folder(GOLDEN), Optional.empty());
+                ModelDirectory subject = Families.open(folder, Optional.empty());
                 Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
             return BackendComparison.run(new BackendComparison.Side(oracle, cpu), new BackendComparison.Side(subject, backend),
-                    PaliGemma.Options.DEFAULT, new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")), "caption en",
+                    Options.DEFAULT, new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")), "caption en",
                     TOKENS, stage -> {});
         }
     }

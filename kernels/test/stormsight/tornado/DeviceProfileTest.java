@@ -14,8 +14,12 @@ import stormsight.Goldens;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.bench.Roofline;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Passes;
+import stormsight.model.Stage;
+import stormsight.model.family.Families;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Segment;
@@ -27,13 +31,12 @@ class DeviceProfileTest {
     @TestFactory
     Stream<DynamicTest> everyOperationIsTimedOnceWithACallForEachLayerAndStep() {
         return Devices.all().stream().map(device -> DynamicTest.dynamicTest(device.id() + " " + device.name(), () -> {
-            try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+            try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
                     Backend backend = Devices.open(device)) {
-                int prompt = directory.config().vision().tokens() + 3;
-                Roofline roofline = Roofline.measure(directory, backend, PaliGemma.Options.DEFAULT, new Roofline.Plan(prompt, NEW_TOKENS, 0, 1),
+                int prompt = directory.processor().imageTokens() + 3;
+                Roofline roofline = Roofline.measure(directory, backend, Options.DEFAULT, new Roofline.Plan(prompt, NEW_TOKENS, 0, 1),
                         _ -> {});
-                PaliGemma model = PaliGemma.unbound(directory.config(), directory.checkpoint()::weightType,
-                        new PaliGemma.Limits(prompt, NEW_TOKENS), PaliGemma.Options.DEFAULT);
+                Passes model = directory.unbound(new Limits(prompt, NEW_TOKENS), Options.DEFAULT);
                 for (int i = 0; i < model.programs().size(); i++) {
                     Program program = model.programs().get(i);
                     Roofline.Stage stage = roofline.stages().get(i);

@@ -15,9 +15,13 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.PlannedLaunch;
-import stormsight.model.PaliGemma;
-import stormsight.model.PaliGemmaConfig;
-import stormsight.model.PaliGemmaPreset;
+import stormsight.model.Limits;
+import stormsight.model.Options;
+import stormsight.model.Passes;
+import stormsight.model.Preset;
+import stormsight.model.VisionLanguageModel;
+import stormsight.model.Weights;
+import stormsight.model.family.Families;
 import stormsight.program.DType;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -46,15 +50,14 @@ class PlanTest {
     }
 
     private List<PlannedLaunch> plan(String preset, DType weights, DeviceInfo info, String language) throws IOException {
-        Files.writeString(folder.resolve("config.json"),
-                JsonMapper.shared().writeValueAsString(PaliGemmaPreset.named(preset).orElseThrow().config("bfloat16")));
-        PaliGemmaConfig config = PaliGemmaConfig.read(folder);
-        PaliGemma model = PaliGemma.unbound(config, _ -> weights, new PaliGemma.Limits(config.vision().tokens() + 40, 64),
-                PaliGemma.Options.DEFAULT);
+        Preset found = Families.presets().stream().filter(known -> known.name().equals(preset)).findFirst().orElseThrow();
+        Files.writeString(folder.resolve("config.json"), JsonMapper.shared().writeValueAsString(found.files("bfloat16").get("config.json")));
+        VisionLanguageModel model = (VisionLanguageModel) Families.configured(folder);
+        Passes passes = model.build(Weights.declared(weights), new Limits(model.processor().imageTokens() + 40, 64), Options.DEFAULT);
         // TornadoVM looks at kernels as soon as they are put into a graph, so those for tensor cores need a driver that knows them.
-        Runtime.Device device = Runtime.devices().stream().filter(found -> found.language().equals(language)).findFirst().orElse(null);
+        Runtime.Device device = Runtime.devices().stream().filter(known -> known.language().equals(language)).findFirst().orElse(null);
         assumeTrue(device != null, "there is no device of TornadoVM's backend " + language);
-        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(model.programs());
+        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(passes.programs());
     }
 
     @Test

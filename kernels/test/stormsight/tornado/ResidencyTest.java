@@ -26,8 +26,12 @@ import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.HostTensor;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Passes;
+import stormsight.model.Weights;
+import stormsight.model.family.Families;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -47,14 +51,14 @@ class ResidencyTest {
     @TestFactory
     Stream<DynamicTest> answersRequestAfterRequest() {
         return Devices.all().stream().map(device -> DynamicTest.dynamicTest(device.id(), () -> {
-            try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma2-window"), Optional.empty());
+            try (ModelDirectory directory = Families.open(Goldens.folder("paligemma2-window"), Optional.empty());
                     Arena arena = Arena.ofShared();
                     Backend backend = Devices.open(device);
                     Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
-                PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(40, STEPS),
-                        new PaliGemma.Options(true, false, false, 1, false));
-                try (GraphExecutor executor = (GraphExecutor) backend.prepare(model.weights(), model.programs(), RunListener.NONE);
-                        Executor expected = cpu.prepare(model.weights(), model.programs(), RunListener.NONE)) {
+                ModelDirectory.Bound bound = directory.bind(arena, new Limits(40, STEPS), Options.DEFAULT.withSlidingWindow(true));
+                Passes model = bound.passes();
+                try (GraphExecutor executor = (GraphExecutor) backend.prepare(bound.weights(), model.programs(), RunListener.NONE);
+                        Executor expected = cpu.prepare(bound.weights(), model.programs(), RunListener.NONE)) {
                     for (int request = 0; request < 3; request++) {
                         answer(model, executor, expected, arena, request, request == 2 ? 3 : STEPS >> request);
                     }
@@ -63,38 +67,38 @@ class ResidencyTest {
         }));
     }
 
-    private static void answer(PaliGemma model, GraphExecutor executor, Executor expected, Arena arena, int request, int steps) {
+    private static void answer(Passes model, GraphExecutor executor, Executor expected, Arena arena, int request, int steps) {
         Random random = new Random(request);
-        MemorySegment patches = arena.allocate(model.patches().bytes());
+        MemorySegment patches = arena.allocate(model.encode().input().bytes());
         for (long i = 0; i < patches.byteSize(); i += 4) {
             patches.set(ValueLayout.JAVA_FLOAT, i, random.nextFloat(-1, 1));
         }
-        int imageTokens = model.config().vision().tokens();
+        int imageTokens = model.rowsPerView();
         int prompt = imageTokens + 4 + 5 * request;
         int[] ids = new int[prompt];
         for (int i = 0; i < prompt; i++) {
             ids[i] = i < imageTokens ? -1 - i : 100 + random.nextInt(400);
         }
         for (Executor each : List.of(executor, expected)) {
-            each.write(model.patches(), patches);
-            each.run(model.encode(), new Step(0, imageTokens, imageTokens));
-            each.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
-            each.run(model.prefill(), new Step(0, prompt, prompt));
+            each.write(model.encode().input(), patches);
+            each.run(model.encode().program(), model.encodeStep(0));
+            each.write(model.prefill().input(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
+            each.run(model.prefill().program(), new Step(0, prompt, prompt));
         }
-        compare(model.promptLogits(), executor, expected, arena, "request " + request + ", prompt");
+        compare(model.prefill().output(), executor, expected, arena, "request " + request + ", prompt");
         for (int i = 0; i < steps; i++) {
             int id = 100 + random.nextInt(400);
             for (Executor each : List.of(executor, expected)) {
-                each.write(model.nextId(), arena.allocateFrom(ValueLayout.JAVA_INT, id));
-                each.run(model.decode(), new Step(prompt + i, 1, prompt));
+                each.write(model.decode().input(), arena.allocateFrom(ValueLayout.JAVA_INT, id));
+                each.run(model.decode().program(), new Step(prompt + i, 1, prompt));
             }
             if (i % 25 == 0 || i == steps - 1) {
-                compare(model.nextLogits(), executor, expected, arena, "request " + request + ", step " + i);
+                compare(model.decode().output(), executor, expected, arena, "request " + request + ", step " + i);
             }
         }
         executor.startProfile();
-        executor.write(model.nextId(), arena.allocateFrom(ValueLayout.JAVA_INT, 100));
-        executor.run(model.decode(), new Step(prompt, 1, prompt));
+        executor.write(model.decode().input(), arena.allocateFrom(ValueLayout.JAVA_INT, 100));
+        executor.run(model.decode().program(), new Step(prompt, 1, prompt));
         executor.read(model.token(), arena.allocate(4));
         executor.read(model.logProbability(), arena.allocate(4));
         Profile profile = executor.stopProfile();

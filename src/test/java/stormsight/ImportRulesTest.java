@@ -29,6 +29,9 @@ class ImportRulesTest {
     private static final String TOKENIZER = "stormsight.tokenizer";
     private static final String MODEL = "stormsight.model";
     private static final String PROBE = "stormsight.probe";
+    private static final String NN = "stormsight.model.nn";
+    private static final String PALIGEMMA = "stormsight.model.paligemma";
+    private static final String FAMILIES = "stormsight.model.family";
     private static final String BACKEND = "stormsight.backend";
     private static final String GENERATE = "stormsight.generate";
     private static final String STUDY = "stormsight.study";
@@ -42,6 +45,10 @@ class ImportRulesTest {
             Map.entry(REPORT, Set.of(IMAGE)),
             Map.entry(TOKENIZER, Set.of(CHECKPOINT)),
             Map.entry(MODEL, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER)),
+            Map.entry(NN, Set.of(PROGRAM, CHECKPOINT, MODEL)),
+            Map.entry(PALIGEMMA, families()),
+            // Nothing but this list knows a family.
+            Map.entry(FAMILIES, families(PALIGEMMA)),
             Map.entry(PROBE, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL)),
             Map.entry(BACKEND, Set.of(PROGRAM, CHECKPOINT)),
             Map.entry("stormsight.backend.cpu", Set.of(BACKEND, PROGRAM, CHECKPOINT)),
@@ -49,9 +56,16 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(GENERATE, below(PROBE)),
             Map.entry(STUDY, below(PROBE, GENERATE, REPORT)),
-            Map.entry(VERIFY, below(PROBE, GENERATE)),
-            Map.entry(BENCH, below(PROBE, GENERATE, VERIFY, REPORT)),
-            Map.entry("stormsight.cli", below(PROBE, GENERATE, STUDY, VERIFY, BENCH, REPORT)));
+            Map.entry(VERIFY, below(FAMILIES, PROBE, GENERATE)),
+            Map.entry(BENCH, below(FAMILIES, PROBE, GENERATE, VERIFY, REPORT)),
+            Map.entry("stormsight.cli", below(FAMILIES, PROBE, GENERATE, STUDY, VERIFY, BENCH, REPORT)));
+
+    /** What a family may use, and more. */
+    private static Set<String> families(String... more) {
+        Set<String> allowed = new HashSet<>(Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL, NN));
+        allowed.addAll(List.of(more));
+        return allowed;
+    }
 
     /** What everything above the models may use, and more. */
     private static Set<String> below(String... more) {

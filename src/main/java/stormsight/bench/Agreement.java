@@ -14,7 +14,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import stormsight.model.EmbeddedModel;
+import stormsight.model.Prompt;
+import stormsight.model.family.EmbeddedModel;
 
 /**
  * How close a configuration's answers are to the baseline's. Fixed questions about the example images are answered greedily by the baseline; others are
@@ -85,15 +86,15 @@ final class Agreement {
         try {
             if (request.answers().isEmpty()) {
                 try (DataOutputStream out = new DataOutputStream(new BufferedOutputStream(Files.newOutputStream(file), 1 << 20))) {
-                    out.writeInt(model.config().text().vocabularySize());
+                    out.writeInt(model.description().decoder().vocabularySize());
                     return new Agreement(model, Optional.of(out), Optional.empty()).run(request);
                 }
             }
             try (DataInputStream in = new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 20))) {
                 int vocabulary = in.readInt();
-                if (vocabulary != model.config().text().vocabularySize()) {
+                if (vocabulary != model.description().decoder().vocabularySize()) {
                     throw new CheckFailedException(model.configuration().label() + " has a vocabulary of "
-                            + model.config().text().vocabularySize() + ", the baseline of " + vocabulary);
+                            + model.description().decoder().vocabularySize() + ", the baseline of " + vocabulary);
                 }
                 return new Agreement(model, Optional.empty(), Optional.of(in)).run(request);
             }
@@ -131,9 +132,8 @@ final class Agreement {
 
     /** @param forced the baseline's tokens */
     private List<Integer> answer(EmbeddedModel.Example question, Optional<List<Integer>> forced) throws IOException {
-        Set<Integer> ends = model.config().endIds();
-        int[] prompt = model.directory().prompt(question.prompt()).ids();
-        model.encode(question.decode());
+        Set<Integer> ends = model.description().endIds();
+        Prompt prompt = model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
         int chosen = model.prefill(prompt);
         compare(model.promptLogits());
         List<Integer> tokens = new ArrayList<>();
@@ -146,15 +146,14 @@ final class Agreement {
             if (tokens.size() == most || ends.contains(next)) {
                 return tokens;
             }
-            chosen = model.feed(next, prompt.length + tokens.size() - 1, prompt.length);
+            chosen = model.feed(next, prompt.length() + tokens.size() - 1, prompt.prefixLength());
             compare(model.nextLogits());
         }
     }
 
     /** The natural logarithm of the probability of a text as the answer to a question. */
     private double logProbability(EmbeddedModel.Example question, int[] text) throws IOException {
-        int[] prompt = model.directory().prompt(question.prompt()).ids();
-        model.encode(question.decode());
+        Prompt prompt = model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
         model.prefill(prompt);
         float[] logits = model.promptLogits();
         double sum = 0;
@@ -162,7 +161,7 @@ final class Agreement {
             compare(logits);
             sum += logProbability(logits, text[i]);
             if (i + 1 < text.length) {
-                model.feed(text[i], prompt.length + i, prompt.length);
+                model.feed(text[i], prompt.length() + i, prompt.prefixLength());
                 logits = model.nextLogits();
             }
         }

@@ -92,15 +92,15 @@ public final class Benchmark {
          */
         static Task of(Configuration configuration, Plan plan, boolean images, int prompt, int answer) {
             try (ModelDirectory directory = configuration.openModel()) {
-                List<Trial> trials = plan.sizes().trials(directory.config().vision().tokens(), images);
+                List<Trial> trials = plan.sizes().trials(directory.processor().imageTokens(), images);
                 int promptTokens = Math.max(prompt, directory.promptTokensAtMost(MeasuredModel.PROMPT));
-                int positions = Math.min(promptTokens + answer, directory.config().text().maxPositions());
+                int positions = Math.min(promptTokens + answer, directory.describe().decoder().positions());
                 for (Trial trial : trials) {
                     promptTokens = Math.max(promptTokens, Math.max(trial.promptTokens(), trial.depth()));
                     positions = Math.max(positions, trial.positions());
                 }
                 return new Task(configuration, trials,
-                        new MeasuringService.Open(configuration, promptTokens, Math.max(1, positions - promptTokens), plan.image()));
+                        new MeasuringService.Open(configuration, promptTokens, Math.max(1, positions - promptTokens), directory.processor().mostViews(), plan.image()));
             }
         }
     }

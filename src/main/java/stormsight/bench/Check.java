@@ -5,10 +5,12 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import stormsight.image.Preprocessing;
-import stormsight.image.RgbImage;
-import stormsight.model.PaliGemma;
 import stormsight.program.OpCost;
+import stormsight.image.RgbImage;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
 import stormsight.program.Program;
 import stormsight.program.Segment;
 import stormsight.program.Step;
@@ -32,7 +34,7 @@ final class Check implements AutoCloseable {
     private static final int CHECKED_TOKENS = 4;
     /** Of 255: rounding to 8 bits after each pass of a resize moves a mean by less. */
     private static final double MEAN_TOLERANCE = 1.5;
-    /** Patches are F32, what they are compared with is computed in double precision; both are of the order of 1. */
+    /** Both are F32 of the order of 1. */
     private static final double PATCH_TOLERANCE = 1e-5;
 
     private final MeasuredModel subject;
@@ -50,25 +52,24 @@ final class Check implements AutoCloseable {
             case CPU -> Optional.of("cpu");
             case SELF -> Optional.empty();
             case AUTO -> {
-                boolean cheap = trials.stream().mapToDouble(trial -> operations(subject.model(), trial)).sum() <= SCALAR_OPERATIONS;
+                boolean cheap = trials.stream().mapToDouble(trial -> operations(subject.passes(), trial)).sum() <= SCALAR_OPERATIONS;
                 yield Optional.of(cheap && !own.equals("scalar") ? "scalar" : "cpu");
             }
         };
         // A second run of the same code would repeat its errors.
         return new Check(subject, backend.filter(name -> !name.equals(own))
-                .map(name -> MeasuredModel.open(subject.configuration().on(name), subject.model().limits(), subject.picture())));
+                .map(name -> MeasuredModel.open(subject.configuration().on(name), subject.passes().limits(), subject.picture())));
     }
 
-    private static double operations(PaliGemma model, Trial trial) {
-        int image = model.config().vision().tokens();
-        double encode = operations(model.encode(), new Step(0, image, image));
+    private static double operations(Passes passes, Trial trial) {
+        double encode = operations(passes.encode().program(), passes.encodeStep(0));
         return switch (trial.part()) {
             case IMAGE_DECODE, RESIZE -> 0;
             case ENCODE, PROJECTOR -> encode;
             default -> {
                 int rows = Math.max(2, Math.max(trial.promptTokens(), trial.depth()));
-                yield encode + operations(model.prefill(), new Step(0, rows, rows)) + CHECKED_TOKENS
-                        * operations(model.decode(), new Step(rows, 1, rows));
+                yield encode + operations(passes.prefill().program(), new Step(0, rows, rows)) + CHECKED_TOKENS
+                        * operations(passes.decode().program(), new Step(rows, 1, rows));
             }
         };
     }
@@ -106,7 +107,7 @@ final class Check implements AutoCloseable {
 
     private String resize() {
         double[] before = means(subject.pixels());
-        RgbImage resized = subject.directory().preprocessing().resize(subject.pixels());
+        RgbImage resized = subject.views().view(0);
         double[] after = means(resized);
         double worst = 0;
         for (int channel = 0; channel < before.length; channel++) {
@@ -115,25 +116,29 @@ final class Check implements AutoCloseable {
         if (!(worst <= MEAN_TOLERANCE)) {
             throw new CheckFailedException(String.format(Locale.ROOT, "resize: the mean colour moved by %.2f of 255", worst));
         }
-        checkPatches(resized, subject.patches());
+        checkPatches();
         return String.format(Locale.ROOT, "the image's mean colour: %.2f of 255 apart; its pixels, rescaled one by one: equal", worst);
     }
 
-    /** Each value of each patch, in the order of {@link stormsight.image.Patches#write}. */
-    private void checkPatches(RgbImage resized, float[] patches) {
-        Preprocessing preprocessing = subject.directory().preprocessing();
-        int side = subject.config().vision().patchSize();
-        int across = resized.width() / side;
-        for (int i = 0; i < patches.length; i++) {
-            int x = i % side;
-            int y = i / side % side;
-            int channel = i / (side * side) % 3;
-            int patch = i / (side * side * 3);
-            int sample = resized.sample(patch % across * side + x, patch / across * side + y, channel);
-            double expected = (sample * preprocessing.rescale() - preprocessing.mean().get(channel)) / preprocessing.std().get(channel);
-            if (!(Math.abs(patches[i] - expected) <= PATCH_TOLERANCE * (1 + Math.abs(expected)))) {
-                throw new CheckFailedException(String.format(Locale.ROOT, "resize: patch %d has %g at channel %d, row %d, column %d, expected %g",
-                        patch, patches[i], channel, y, x, expected));
+    /** Each value of each patch against the pixel that it is of: patches row by row, values of each ordered channel, y, x. */
+    private void checkPatches() {
+        Views views = subject.views();
+        float[] patches = subject.patches();
+        RgbImage resized = views.view(0);
+        float[] pixels = views.pixels(0);
+        int at = views.patchColumns() * views.firstPatch();
+        for (Views.Square square : views.squares(0)) {
+            for (int channel = 0; channel < 3; channel++) {
+                for (int y = square.y(); y < square.y() + square.size(); y++) {
+                    for (int x = square.x(); x < square.x() + square.size(); x++) {
+                        double expected = pixels[(channel * resized.height() + y) * resized.width() + x];
+                        if (!(Math.abs(patches[at] - expected) <= PATCH_TOLERANCE * (1 + Math.abs(expected)))) {
+                            throw new CheckFailedException(String.format(Locale.ROOT, "resize: value %d of the patches is %g, of channel %d, row %d, "
+                                    + "column %d expected %g", at, patches[at], channel, y, x, expected));
+                        }
+                        at++;
+                    }
+                }
             }
         }
     }
@@ -197,19 +202,20 @@ final class Check implements AutoCloseable {
             return "a second run: equal, finite";
         }
         subject.encode(subject.pixels());
-        int[] prompt = trial.part() == Trial.Part.FIRST_TOKEN ? subject.directory().prompt(MeasuredModel.PROMPT).ids()
-                : subject.prompt(Math.clamp(Math.max(trial.depth(), trial.promptTokens()) + 1, 2, subject.model().limits().promptTokens()));
+        Prompt prompt = trial.part() == Trial.Part.FIRST_TOKEN
+                ? subject.directory().prompt(MeasuredModel.PROMPT, List.of(subject.views())) : subject.prompt(Math.clamp(Math.max(trial.depth(), trial.promptTokens()) + 1, 2, subject.passes().limits().promptTokens()));
         // Image tokens are no words that could be fed.
-        int words = (int) Arrays.stream(prompt).filter(id -> id >= 0).count();
+        int words = (int) prompt.textPlaces().size();
         int fed = Math.clamp(trial.newTokens(), 1, Math.min(words, CHECKED_TOKENS));
-        int before = prompt.length - fed;
-        subject.prefill(prompt, before);
+        int before = prompt.length() - fed;
+        int prefix = subject.prefixLength(before);
+        subject.prefill(new Prompt(prompt.ids(), List.of(), prefix));
         float[] atOnce = subject.promptLogits();
         if (before > 0) {
-            subject.prefill(Arrays.copyOf(prompt, before), before);
+            subject.prefill(new Prompt(Arrays.copyOf(prompt.ids(), before), List.of(), prefix));
         }
-        for (int i = before; i < prompt.length; i++) {
-            subject.feed(prompt[i], i, before);
+        for (int i = before; i < prompt.length(); i++) {
+            subject.feed(prompt.ids()[i], i, prefix);
         }
         return compared(trial, "itself, tokens at once or one by one", atOnce, subject.nextLogits());
     }

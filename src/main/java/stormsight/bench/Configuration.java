@@ -9,9 +9,10 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.image.Resampling;
-import stormsight.model.EmbeddedModel;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.family.EmbeddedModel;
+import stormsight.model.family.Families;
 
 /**
  * A model and where it runs.
@@ -45,15 +46,15 @@ public record Configuration(Optional<String> model, String backend, Optional<Str
     }
 
     ModelDirectory openModel() {
-        return model.map(directory -> ModelDirectory.open(Path.of(directory), resampling)).orElseGet(() -> EmbeddedModel.open(resampling));
+        return model.map(directory -> Families.open(Path.of(directory), resampling)).orElseGet(() -> EmbeddedModel.open(resampling));
     }
 
     Backend openBackend() {
         return Backends.open(backend, new BackendOptions(threads, device));
     }
 
-    PaliGemma.Options options() {
-        return PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withQuantized(quantized);
+    Options options() {
+        return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withQuantized(quantized);
     }
 
     /** The model's name, without the directories that lead to it. */

@@ -1,28 +1,28 @@
 package stormsight.bench;
 
 import java.io.ByteArrayInputStream;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
-import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.backend.StartUp;
-import stormsight.generate.Session;
+import stormsight.generate.Generator;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.Description;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
-import stormsight.model.PaliGemmaConfig;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Segment;
-import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
@@ -36,96 +36,84 @@ final class MeasuredModel implements AutoCloseable {
     private final Configuration configuration;
     private final ModelDirectory directory;
     private final Backend backend;
-    private final PaliGemma model;
-    private final Executor executor;
-    private final Arena arena;
+    private final Generator generator;
     private final Picture picture;
     private final Program projector;
     private final Tensor projected;
-    private final MemorySegment patches;
-    private final MemorySegment ids;
-    private final MemorySegment scalar;
     private final long openNanos;
     private RgbImage pixels;
+    private Views views;
     private int[] text;
     /** Tokens of {@link #prompt(int)} that the cache begins with, or -1 if it holds something else. */
     private int cached = -1;
-    /** Whether the executor knows which ids may be answered. */
-    private boolean answerPartsWritten;
 
-    private MeasuredModel(Configuration configuration, ModelDirectory directory, Backend backend, PaliGemma model, Executor executor, Arena arena,
-            Picture picture, Program projector, Tensor projected, long openNanos) {
+    private MeasuredModel(Configuration configuration, ModelDirectory directory, Backend backend, Generator generator, Picture picture,
+            Program projector, Tensor projected, long openNanos) {
         this.configuration = configuration;
         this.directory = directory;
         this.backend = backend;
-        this.model = model;
-        this.executor = executor;
-        this.arena = arena;
+        this.generator = generator;
         this.picture = picture;
         this.projector = projector;
         this.projected = projected;
         this.openNanos = openNanos;
-        patches = arena.allocate(model.patches().bytes(), 64);
-        ids = arena.allocate(model.promptIds().bytes(), 64);
-        scalar = arena.allocate(Integer.BYTES, 64);
     }
 
     /**
      * Opens the model and prepares its programs.
      *
-     * @param limits longest prompt and answer of the trials to come
+     * @param limits longest prompt and answer of the trials to come, in tokens
      * @throws stormsight.generate.LimitException if they pass the positions that the model knows
      * @throws stormsight.checkpoint.CheckpointException if the model cannot be read
      * @throws BackendException if the backend is not there or cannot hold the model
      */
-    static MeasuredModel open(Configuration configuration, PaliGemma.Limits limits, Picture picture) {
+    static MeasuredModel open(Configuration configuration, Limits limits, Picture picture) {
         long start = System.nanoTime();
         ModelDirectory directory = null;
         Backend backend = null;
-        Executor executor = null;
-        Arena arena = Arena.ofShared();
         try {
             directory = configuration.openModel();
             backend = configuration.openBackend();
-            Session.requireFits(directory, backend, limits, configuration.options());
-            PaliGemma model = directory.bind(arena, limits, configuration.options());
-            Op.MatMul product = projector(model);
+            // The programs are the same with values and without.
+            Passes passes = directory.unbound(limits, configuration.options());
+            Stage last = passes.encodeStages().getLast();
             // Features stay on the device; a product of its own can be read and so be checked.
-            Tensor projected = new Tensor("bench.projected", DType.F32, product.out().shape(), Tensor.Kind.OUTPUT, 1);
-            Program projector = new Program("projector", List.of(Segment.once("bench.projector", List.of(
-                    new Op.MatMul(product.x(), product.w(), product.bias(), product.activation(), product.residual(), projected)))));
-            executor = backend.prepare(model.weights(), List.of(model.encode(), projector, model.prefill(), model.decode()), RunListener.NONE);
-            return new MeasuredModel(configuration, directory, backend, model, executor, arena, picture, projector, projected,
-                    System.nanoTime() - start);
+            Tensor projected = last.result().as("bench.projected", Tensor.Kind.OUTPUT, 1);
+            Program projector = new Program("projector", List.of(Segment.once("bench.projector", projector(passes.encode().program(), last, projected))));
+            Generator generator = Generator.open(directory, backend, limits, configuration.options(), RunListener.NONE, List.of(),
+                    _ -> List.of(projector));
+            return new MeasuredModel(configuration, directory, backend, generator, picture, projector, projected, System.nanoTime() - start);
         } catch (RuntimeException | Error e) {
-            close(executor, arena, backend, directory);
+            close(null, backend, directory);
             throw e;
         }
     }
 
-    private static Op.MatMul projector(PaliGemma model) {
-        return model.encode().segments().stream()
-                .filter(segment -> segment.name().equals(model.projector().segment()))
+    /** The last stage of encode, whose last product goes where it can be read. */
+    private static List<Op> projector(Program encode, Stage stage, Tensor projected) {
+        return encode.segments().stream()
+                .filter(segment -> segment.name().equals(stage.segment()))
                 .flatMap(segment -> segment.ops().stream())
-                .filter(Op.MatMul.class::isInstance)
-                .map(Op.MatMul.class::cast)
-                .findFirst().orElseThrow();
+                .filter(op -> !(op instanceof Op.Store))
+                .map(op -> op instanceof Op.MatMul product && product.out().equals(stage.result())
+                        ? new Op.MatMul(product.x(), product.w(), product.bias(), product.activation(), product.residual(), projected) : op)
+                .toList();
     }
 
     Configuration configuration() {
         return configuration;
     }
 
-    PaliGemmaConfig config() {
-        return directory.config();
+    Description description() {
+        return directory.describe();
     }
 
     ModelDirectory directory() {
         return directory;
     }
 
-    PaliGemma model() {
-        return model;
+    Passes passes() {
+        return generator.passes();
     }
 
     Backend backend() {
@@ -158,17 +146,17 @@ final class MeasuredModel implements AutoCloseable {
     }
 
     Optional<StartUp> startUp() {
-        return executor.startUp();
+        return generator.startUp();
     }
 
     /** Elements of all weights. */
     long parameters() {
-        return PaliGemma.weights(config()).stream().mapToLong(spec -> spec.stored().elements() * spec.layers()).sum();
+        return generator.parameters();
     }
 
     /** The type that most bytes of the weights have, as they are held. */
     DType dtype() {
-        List<Tensor> weights = List.copyOf(model.weights().keySet());
+        List<Tensor> weights = List.copyOf(generator.weights().keySet());
         return weights.stream().map(Tensor::dtype).distinct()
                 .max((a, b) -> Long.compare(bytes(weights, a), bytes(weights, b))).orElseThrow();
     }
@@ -191,12 +179,12 @@ final class MeasuredModel implements AutoCloseable {
                 yield timed(() -> writePatches(image));
             }
             case ENCODE -> {
-                writePatches(pixels());
-                yield timed(this::encodePatches);
+                Views cut = writePatches(pixels());
+                yield timed(() -> encodePatches(cut));
             }
-            case PROJECTOR -> timed(() -> executor.run(projector, imageStep()));
+            case PROJECTOR -> timed(() -> generator.run(projector, passes().encodeStep(0)));
             case PREFILL -> {
-                int[] prompt = prompt(trial.promptTokens());
+                Prompt prompt = prompt(trial.promptTokens());
                 yield timed(() -> prefill(prompt));
             }
             case DECODE -> {
@@ -205,10 +193,10 @@ final class MeasuredModel implements AutoCloseable {
                 yield timed(() -> decode(trial.depth(), trial.newTokens(), trial.depth()));
             }
             case PREFILL_AND_DECODE -> {
-                int[] prompt = prompt(trial.promptTokens());
+                Prompt prompt = prompt(trial.promptTokens());
                 yield timed(() -> {
                     prefill(prompt);
-                    decode(prompt.length, trial.newTokens(), prompt.length);
+                    decode(prompt.length(), trial.newTokens(), prompt.length());
                 });
             }
             case FIRST_TOKEN -> timed(this::firstToken);
@@ -225,54 +213,66 @@ final class MeasuredModel implements AutoCloseable {
         return new ImageDecoder().decode(new ByteArrayInputStream(picture.file()), picture.name());
     }
 
-    private void writePatches(RgbImage image) {
-        directory.preprocessing().writePatches(image, config().vision().patchSize(), patches);
+    /** Of the picture, made when they are first asked for. */
+    Views views() {
+        if (views == null) {
+            views = directory.processor().views(pixels());
+        }
+        return views;
     }
 
-    /** The picture's patches as they are timed, [image tokens, 3 * patchSize * patchSize]. */
+    private Views writePatches(RgbImage image) {
+        Views cut = directory.processor().views(image);
+        for (int view = cut.count() - 1; view >= 0; view--) {
+            generator.load(cut, view);
+        }
+        return cut;
+    }
+
+    /** The patches of the picture's first view as they are timed, [rows, 3 * patchSize * patchSize]. */
     float[] patches() {
         writePatches(pixels());
-        return patches.toArray(ValueLayout.JAVA_FLOAT);
+        return generator.loaded();
     }
 
-    private Step imageStep() {
-        int tokens = config().vision().tokens();
-        return new Step(0, tokens, tokens);
-    }
-
-    private void encodePatches() {
-        executor.write(model.patches(), patches);
-        executor.run(model.encode(), imageStep());
+    /** Encodes all views, of which the first is loaded. */
+    private void encodePatches(Views cut) {
+        generator.encodeLoaded(0);
+        for (int view = 1; view < cut.count(); view++) {
+            generator.load(cut, view);
+            generator.encodeLoaded(view);
+        }
     }
 
     /** Encodes an image, whose features later prompts are merged with. */
-    void encode(RgbImage image) {
+    Views encode(RgbImage image) {
         cached = -1;
-        writePatches(image);
-        encodePatches();
+        Views cut = writePatches(image);
+        encodePatches(cut);
+        return cut;
     }
 
-    /** The projected features of the picture, [image tokens, hiddenSize], by the program that is timed as the projector. */
+    /** The projected features of the picture's last view, [rows, hiddenSize], by the program that is timed as the projector. */
     float[] projected() {
         encode(pixels());
-        executor.run(projector, imageStep());
-        return read(projected);
+        generator.run(projector, passes().encodeStep(0));
+        return generator.read(projected);
     }
 
     /** The id of the first token of the prompt {@value #PROMPT} about the picture. */
     int firstToken() {
-        encode(decode());
-        return prefill(directory.prompt(PROMPT).ids());
+        Views cut = encode(decode());
+        return prefill(directory.prompt(PROMPT, List.of(cut)));
     }
 
     /** As {@link #firstToken}, part by part, in a process in which nothing ran before. */
     Cold cold() {
         long start = System.nanoTime();
-        writePatches(decode());
+        Views cut = writePatches(decode());
         long imageDone = System.nanoTime();
-        encodePatches();
+        encodePatches(cut);
         long encodeDone = System.nanoTime();
-        int token = prefill(directory.prompt(PROMPT).ids());
+        int token = prefill(directory.prompt(PROMPT, List.of(cut)));
         long prefillDone = System.nanoTime();
         long compilers = ManagementFactory.getCompilationMXBean().getTotalCompilationTime() * 1_000_000;
         return new Cold(openNanos, startUp(), imageDone - start, encodeDone - imageDone, prefillDone - encodeDone, compilers, token);
@@ -290,44 +290,29 @@ final class MeasuredModel implements AutoCloseable {
     record Cold(long open, Optional<StartUp> startUp, long image, long encode, long prefill, long compilers, int token) {}
 
     /**
-     * A prompt of so many tokens: image, bos, text, newline. One that is too short for the image has none of it.
+     * A prompt of so many tokens: the picture's, then the fixed text. One that is too short for the picture has none of it.
      *
      * @param tokens at least 1
      */
-    int[] prompt(int tokens) {
-        int image = config().vision().tokens();
-        int first = tokens >= image + 2 ? image : 0;
-        int[] prompt = new int[tokens];
-        for (int n = 0; n < first; n++) {
-            prompt[n] = -1 - n;
+    Prompt prompt(int tokens) {
+        int[] image = tokens >= views().length() + 2 ? views().ids(0) : new int[0];
+        int[] ids = Arrays.copyOf(image, tokens);
+        for (int i = image.length; i < tokens; i++) {
+            ids[i] = text()[(i - image.length) % text().length];
         }
-        for (int i = first + 1; i < tokens; i++) {
-            prompt[i] = text()[(i - first - 1) % text().length];
-        }
-        prompt[first] = directory.tokenizer().require("<bos>");
-        if (tokens > first + 1) {
-            prompt[tokens - 1] = directory.tokenizer().require("\n");
-        }
-        return prompt;
+        return new Prompt(ids, List.of(), prefixLength(tokens));
+    }
+
+    /** Of a prompt of which so many tokens see each other, if the model is not causal. */
+    int prefixLength(int tokens) {
+        return description().causal() ? 0 : tokens;
     }
 
     /** @return the id of the next token */
-    int prefill(int[] prompt) {
-        return prefill(prompt, prompt.length);
-    }
-
-    /** @param prefixLength tokens that all see */
-    int prefill(int[] prompt, int prefixLength) {
+    int prefill(Prompt prompt) {
         cached = -1;
-        MemorySegment used = ids.asSlice(0, (long) prompt.length * Integer.BYTES);
-        MemorySegment.copy(prompt, 0, used, ValueLayout.JAVA_INT, 0, prompt.length);
-        executor.write(model.promptIds(), used);
-        if (!answerPartsWritten) {
-            executor.write(model.answerParts(), directory.answerParts());
-            answerPartsWritten = true;
-        }
-        executor.run(model.prefill(), new Step(0, prompt.length, prefixLength));
-        return token(model.prefill());
+        generator.prefill(prompt);
+        return generator.token();
     }
 
     /** Puts the prompt of so many tokens into the cache, unless that is what it begins with. */
@@ -340,10 +325,14 @@ final class MeasuredModel implements AutoCloseable {
         }
     }
 
-    /** Feeds tokens of the fixed text, one by one. */
-    void decode(int position, int tokens, int prefixLength) {
+    /**
+     * Feeds tokens of the fixed text, one by one.
+     *
+     * @param prompt tokens of the prompt before them
+     */
+    void decode(int position, int tokens, int prompt) {
         for (int i = 0; i < tokens; i++) {
-            feed(text()[i % text().length], position + i, prefixLength);
+            feed(text()[i % text().length], position + i, prefixLength(prompt));
         }
     }
 
@@ -353,55 +342,35 @@ final class MeasuredModel implements AutoCloseable {
      * @return the id of the next one
      */
     int feed(int id, int position, int prefixLength) {
-        scalar.set(ValueLayout.JAVA_INT, 0, id);
-        executor.write(model.nextId(), scalar);
-        executor.run(model.decode(), new Step(position, 1, prefixLength));
-        return token(model.decode());
-    }
-
-    private int token(Program program) {
-        executor.read(model.token(), scalar);
-        int id = scalar.get(ValueLayout.JAVA_INT, 0);
-        if (id < 0) {
-            throw new BackendException(program.name() + " made logits that are not numbers: the weights are damaged or the device computes wrongly");
-        }
-        return id;
+        generator.decode(id, position, prefixLength);
+        return generator.token();
     }
 
     /** The token that the last prefill or decode chose. */
     int lastToken() {
-        executor.read(model.token(), scalar);
-        return scalar.get(ValueLayout.JAVA_INT, 0);
+        return generator.drawn();
     }
 
     /** [vocabularySize], of the last prefill. */
     float[] promptLogits() {
-        return read(model.promptLogits());
+        return generator.read(passes().prefill().output());
     }
 
     /** [vocabularySize], of the last decode. */
     float[] nextLogits() {
-        return read(model.nextLogits());
-    }
-
-    private float[] read(Tensor output) {
-        try (Arena local = Arena.ofConfined()) {
-            MemorySegment data = local.allocate(output.bytes());
-            executor.read(output, data);
-            return data.toArray(ValueLayout.JAVA_FLOAT);
-        }
+        return generator.read(passes().decode().output());
     }
 
     @Override
     public void close() {
-        close(executor, arena, backend, directory);
+        close(generator, backend, directory);
     }
 
     /** What was opened; the rest is null. */
-    private static void close(Executor executor, Arena arena, Backend backend, ModelDirectory directory) {
-        try (directory; backend; arena) {
-            if (executor != null) {
-                executor.close();
+    private static void close(Generator generator, Backend backend, ModelDirectory directory) {
+        try (directory; backend) {
+            if (generator != null) {
+                generator.close();
             }
         }
     }

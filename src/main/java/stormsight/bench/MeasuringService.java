@@ -8,7 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import stormsight.model.PaliGemma;
+import stormsight.model.Limits;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -17,10 +17,13 @@ import tools.jackson.databind.json.JsonMapper;
  * is answered by a line {@code {"done": ...}}; before the first one the process says {@code {"done": "ready"}}. It ends with its input.
  */
 public final class MeasuringService {
-    /** @param image path of an image; empty for the drawn picture */
-    record Open(Configuration configuration, int promptTokens, int newTokens, Optional<String> image) {
-        PaliGemma.Limits limits() {
-            return new PaliGemma.Limits(promptTokens, newTokens);
+    /**
+     * @param views most views of an image
+     * @param image path of an image; empty for the drawn picture
+     */
+    record Open(Configuration configuration, int promptTokens, int newTokens, int views, Optional<String> image) {
+        Limits limits() {
+            return new Limits(promptTokens, newTokens, views);
         }
 
         Picture picture() {

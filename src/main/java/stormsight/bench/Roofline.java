@@ -1,30 +1,31 @@
 package stormsight.bench;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.SplittableRandom;
-import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
-import stormsight.backend.Executor;
-import stormsight.backend.RunListener;
-import stormsight.backend.RunProfile;
-import stormsight.generate.LimitException;
-import stormsight.generate.Session;
-import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
-import stormsight.program.Op;
 import stormsight.program.OpCost;
 import stormsight.program.OpName;
+import stormsight.backend.RunProfile;
+import stormsight.generate.Generator;
+import stormsight.generate.LimitException;
+import stormsight.image.RgbImage;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.program.Op;
 import stormsight.program.Program;
+import stormsight.program.Sampling;
 import stormsight.program.Step;
-import stormsight.program.Tensor;
 
 /**
  * Times each operation of a model's programs and holds it against what its device does at most.
@@ -33,8 +34,9 @@ import stormsight.program.Tensor;
  * @param stages encode, prefill and decode
  */
 public record Roofline(Ceilings ceilings, List<Stage> stages) {
-    /** Of random patches: what they are does not change how long anything takes. */
     private static final long SEED = 1;
+    /** Of the random image, in pixels: a square, which takes the fewest views. */
+    private static final int SIDE = 64;
 
     /**
      * What is measured.
@@ -147,102 +149,90 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
      * @throws LimitException if the prompt has no room for the image, or prompt and answer pass what the model knows
      * @throws BackendException if the device cannot hold or compile the model, computes what is not a number, or something else while it is timed
      */
-    public static Roofline measure(ModelDirectory directory, Backend backend, PaliGemma.Options options, Plan plan,
-            Consumer<String> progress) {
-        int image = directory.config().vision().tokens();
+    public static Roofline measure(ModelDirectory directory, Backend backend, Options options, Plan plan, Consumer<String> progress) {
+        int image = directory.processor().imageTokens();
         if (plan.promptTokens < image) {
             throw new LimitException("a prompt of " + plan.promptTokens + " tokens, the image alone has " + image);
         }
-        PaliGemma.Limits limits = new PaliGemma.Limits(plan.promptTokens, plan.newTokens);
-        Session.requireFits(directory, backend, limits, options);
+        Limits limits = directory.processor().limits(plan.promptTokens, plan.newTokens);
+        Generator.requireFits(directory, backend, limits, options);
         progress.accept("measuring the device's ceilings");
         Ceilings ceilings = backend.ceilings(plan.repetitions);
         progress.accept("preparing the model");
-        try (Arena arena = Arena.ofShared()) {
-            PaliGemma model = directory.bind(arena, limits, options);
-            try (Executor executor = backend.prepareToProfile(model.weights(), model.programs())) {
-                write(arena, model, executor, plan.promptTokens);
-                progress.accept("checking");
-                check(model, executor, plan.promptTokens);
-                List<Collector> collectors = List.of(
-                        new Collector(model.encode(), List.of(new Step(0, image, image))),
-                        new Collector(model.prefill(), List.of(new Step(0, plan.promptTokens, plan.promptTokens))),
-                        new Collector(model.decode(), decodeSteps(plan)));
-                progress.accept("warming up");
-                long start = System.nanoTime();
-                do {
-                    collectors.forEach(collector -> collector.pass(executor));
-                } while (System.nanoTime() - start < plan.warmUpSeconds * 1e9);
-                for (int i = 0; i < plan.repetitions; i++) {
-                    progress.accept("pass " + (i + 1) + " of " + plan.repetitions);
-                    collectors.forEach(collector -> collector.passes.add(collector.pass(executor)));
-                }
-                return new Roofline(ceilings, collectors.stream().map(Collector::stage).toList());
+        try (Generator generator = Generator.openToProfile(directory, backend, limits, options)) {
+            Passes passes = generator.passes();
+            Inputs inputs = Inputs.random(directory, plan.promptTokens);
+            progress.accept("checking");
+            check(generator, inputs);
+            List<Collector> collectors = List.of(
+                    new Collector(passes.encode().program(), List.of(passes.encodeStep(0))),
+                    new Collector(passes.prefill().program(),
+                            List.of(passes.prefillStep(plan.promptTokens, inputs.prompt.prefixLength(), 0, Sampling.GREEDY))),
+                    new Collector(passes.decode().program(), decodeSteps(passes, plan, inputs.prompt)));
+            progress.accept("warming up");
+            long start = System.nanoTime();
+            do {
+                collectors.forEach(collector -> collector.pass(generator));
+            } while (System.nanoTime() - start < plan.warmUpSeconds * 1e9);
+            for (int i = 0; i < plan.repetitions; i++) {
+                progress.accept("pass " + (i + 1) + " of " + plan.repetitions);
+                collectors.forEach(collector -> collector.passes.add(collector.pass(generator)));
             }
+            return new Roofline(ceilings, collectors.stream().map(Collector::stage).toList());
+        }
+    }
+
+    /** A random image and a prompt about it, and one token more: what they are does not change how long anything takes. */
+    private record Inputs(Views image, Prompt prompt, int next) {
+        static Inputs random(ModelDirectory directory, int promptTokens) {
+            SplittableRandom random = new SplittableRandom(SEED);
+            byte[] pixels = new byte[3 * SIDE * SIDE];
+            random.nextBytes(pixels);
+            Views image = directory.processor().views(new RgbImage(SIDE, SIDE, pixels));
+            int vocabulary = directory.describe().decoder().vocabularySize();
+            int[] rows = image.ids(0);
+            int[] ids = Arrays.copyOf(rows, promptTokens);
+            for (int i = rows.length; i < ids.length; i++) {
+                ids[i] = random.nextInt(vocabulary);
+            }
+            return new Inputs(image, new Prompt(ids, List.of(), directory.describe().causal() ? 0 : promptTokens), random.nextInt(vocabulary));
         }
     }
 
     /** @throws BackendException if the model's logits are not numbers, or not the same with operations timed as without */
-    private static void check(PaliGemma model, Executor executor, int promptTokens) {
-        Logits plain = logits(model, executor, promptTokens, executor::run);
-        Logits timed = logits(model, executor, promptTokens, executor::profile);
-        requireSame(model.prefill(), plain.prefill, timed.prefill);
-        requireSame(model.decode(), plain.decode, timed.decode);
+    private static void check(Generator generator, Inputs inputs) {
+        Passes passes = generator.passes();
+        generator.encodeViews(List.of(inputs.image));
+        generator.prefill(inputs.prompt);
+        generator.token();
+        float[] prefill = generator.read(passes.prefill().output());
+        generator.decode(inputs.next, inputs.prompt.length(), inputs.prompt.prefixLength());
+        generator.token();
+        float[] decode = generator.read(passes.decode().output());
+        // The inputs stay where they were written, of the image its last view.
+        generator.profile(passes.encode().program(), passes.encodeStep(inputs.image.count() - 1));
+        generator.profile(passes.prefill().program(),
+                passes.prefillStep(inputs.prompt.length(), inputs.prompt.prefixLength(), 0, Sampling.GREEDY));
+        generator.token();
+        requireSame(passes.prefill().program(), prefill, generator.read(passes.prefill().output()));
+        generator.profile(passes.decode().program(), passes.decodeStep(inputs.prompt.length(), inputs.prompt.prefixLength(), 0, Sampling.GREEDY));
+        generator.token();
+        requireSame(passes.decode().program(), decode, generator.read(passes.decode().output()));
     }
 
-    /** Of a prompt and of one token after it. */
-    private record Logits(MemorySegment prefill, MemorySegment decode) {}
-
-    private static Logits logits(PaliGemma model, Executor executor, int promptTokens, BiConsumer<Program, Step> run) {
-        int image = model.config().vision().tokens();
-        run.accept(model.encode(), new Step(0, image, image));
-        run.accept(model.prefill(), new Step(0, promptTokens, promptTokens));
-        MemorySegment prefill = read(executor, model, model.prefill(), model.promptLogits());
-        run.accept(model.decode(), new Step(promptTokens, 1, promptTokens));
-        return new Logits(prefill, read(executor, model, model.decode(), model.nextLogits()));
-    }
-
-    private static MemorySegment read(Executor executor, PaliGemma model, Program program, Tensor logits) {
-        int[] token = new int[1];
-        executor.read(model.token(), MemorySegment.ofArray(token));
-        if (token[0] < 0) {
-            throw new BackendException(program.name() + " made logits that are not numbers: the weights are damaged or the device computes wrongly");
-        }
-        MemorySegment to = MemorySegment.ofArray(new byte[Math.toIntExact(logits.bytes())]);
-        executor.read(logits, to);
-        return to;
-    }
-
-    private static void requireSame(Program program, MemorySegment plain, MemorySegment timed) {
-        long differs = plain.mismatch(timed);
+    private static void requireSame(Program program, float[] plain, float[] timed) {
+        int differs = Arrays.mismatch(plain, timed);
         if (differs >= 0) {
-            throw new BackendException(program.name() + ": the logit of token " + differs / Float.BYTES + " differs where operations are timed");
+            throw new BackendException(program.name() + ": the logit of token " + differs + " differs where operations are timed");
         }
     }
 
-    private static List<Step> decodeSteps(Plan plan) {
+    private static List<Step> decodeSteps(Passes passes, Plan plan, Prompt prompt) {
         List<Step> steps = new ArrayList<>();
         for (int i = 0; i < plan.newTokens; i++) {
-            steps.add(new Step(plan.promptTokens + i, 1, plan.promptTokens));
+            steps.add(passes.decodeStep(plan.promptTokens + i, prompt.prefixLength(), 0, Sampling.GREEDY));
         }
         return steps;
-    }
-
-    private static void write(Arena arena, PaliGemma model, Executor executor, int promptTokens) {
-        SplittableRandom random = new SplittableRandom(SEED);
-        MemorySegment patches = arena.allocate(model.patches().bytes());
-        for (long i = 0; i < model.patches().shape().elements(); i++) {
-            patches.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) random.nextDouble(-1, 1));
-        }
-        executor.write(model.patches(), patches);
-        int image = model.config().vision().tokens();
-        int vocabulary = model.config().text().vocabularySize();
-        int[] ids = new int[promptTokens];
-        for (int i = 0; i < ids.length; i++) {
-            ids[i] = i < image ? -1 - i : random.nextInt(vocabulary);
-        }
-        executor.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
-        executor.write(model.nextId(), arena.allocateFrom(ValueLayout.JAVA_INT, random.nextInt(vocabulary)));
     }
 
     /** What is known of one program so far. */
@@ -256,8 +246,8 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
             this.steps = steps;
         }
 
-        List<RunProfile> pass(Executor executor) {
-            return steps.stream().map(step -> executor.profile(program, step)).toList();
+        List<RunProfile> pass(Generator generator) {
+            return steps.stream().map(step -> generator.profile(program, step)).toList();
         }
 
         Stage stage() {

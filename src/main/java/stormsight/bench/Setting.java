@@ -28,7 +28,7 @@ public record Setting(String backend, String deviceId, String device, String run
     static Setting of(MeasuredModel measured) {
         DeviceInfo device = measured.backend().device();
         return new Setting(device.backend(), device.id(), device.name(), device.runtime(), device.driver(), measured.configuration().modelName(),
-                measured.config().family(), measured.parameters(), measured.dtype().name().toLowerCase(Locale.ROOT),
+                measured.description().family(), measured.parameters(), measured.dtype().name().toLowerCase(Locale.ROOT),
                 threads(device), measured.picture().name());
     }
 }

@@ -17,7 +17,7 @@ public record TensorInfo(String name, String storedName, Path file, StoredType t
     }
 
     /** The name for a message, with the stored one where that differs. */
-    String label() {
+    public String label() {
         return StrictJson.printable(name)
                 + (name.equals(storedName) ? "" : " (stored as " + StrictJson.printable(storedName) + ")");
     }

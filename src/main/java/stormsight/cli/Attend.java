@@ -17,11 +17,13 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
-import stormsight.generate.ModelRun;
+import stormsight.generate.Generator;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Prompt;
+import stormsight.model.Views;
 import stormsight.probe.AttentionMap;
 import stormsight.probe.AttentionMaps;
 import stormsight.probe.AttentionReading.Direction;
@@ -33,7 +35,6 @@ import stormsight.report.ReportData;
 import stormsight.study.AttentionComparison;
 import stormsight.study.AttentionFiles;
 import stormsight.study.AttentionPage;
-import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Shows what a model attends to while it answers. */
@@ -140,13 +141,6 @@ final class Attend implements Runnable {
         if (texts.isEmpty()) {
             throw new UsageException("--prompt or --compare-objects is missing");
         }
-        for (String text : texts) {
-            try {
-                PaliGemmaPrompt.check(text);
-            } catch (IllegalArgumentException e) {
-                throw new UsageException("--prompt: " + e.getMessage());
-            }
-        }
         AttentionRequest request = request();
         requireWritable();
         report.requireWritable();
@@ -160,16 +154,18 @@ final class Attend implements Runnable {
         Interruption interruption = new Interruption(progress, err);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             try {
-                request.check(directory.config());
+                request.check(directory.describe());
             } catch (IllegalArgumentException e) {
                 throw new UsageException(e.getMessage());
             }
-            List<PaliGemmaPrompt> asked = texts.stream().map(directory::prompt).toList();
-            int longest = asked.stream().mapToInt(PaliGemmaPrompt::length).max().orElseThrow();
-            AttentionMaps maps = new AttentionMaps(request);
-            try (ModelRun run = ModelRun.open(directory, backend, new PaliGemma.Limits(longest, maxTokens), model.options(), progress,
-                    List.of(maps))) {
-                attend(run, maps, pixels, texts, asked, backend);
+            texts.forEach(text -> model.requirePrompt(directory, text, "--prompt"));
+            List<Asked> asked = pixels.stream().map(image -> Asked.of(directory, image, texts)).toList();
+            List<Prompt> all = asked.stream().flatMap(about -> about.prompts().stream()).toList();
+            Limits limits = new Limits(all.stream().mapToInt(Prompt::length).max().orElseThrow(), maxTokens,
+                    asked.stream().mapToInt(about -> about.views().count()).max().orElseThrow());
+            AttentionMaps maps = new AttentionMaps(request, directory.describe(), all);
+            try (Generator generator = Generator.open(directory, backend, limits, model.options(), progress, List.of(maps))) {
+                attend(generator, maps, pixels, texts, asked, backend);
             }
         } finally {
             interruption.over();
@@ -231,9 +227,16 @@ final class Attend implements Runnable {
         }
     }
 
-    private void attend(ModelRun run, AttentionMaps maps, List<RgbImage> pixels, List<String> texts, List<PaliGemmaPrompt> asked, Backend backend) {
-        int side = run.directory().config().vision().imageSize() / run.directory().config().vision().patchSize();
-        AttentionFiles files = new AttentionFiles(out, side, style.style(), model.name());
+    /** What is asked about an image. */
+    private record Asked(Views views, List<Prompt> prompts) {
+        static Asked of(ModelDirectory directory, RgbImage image, List<String> texts) {
+            Views views = directory.processor().views(image);
+            return new Asked(views, texts.stream().map(text -> directory.prompt(text, List.of(views))).toList());
+        }
+    }
+
+    private void attend(Generator generator, AttentionMaps maps, List<RgbImage> pixels, List<String> texts, List<Asked> asked, Backend backend) {
+        AttentionFiles files = new AttentionFiles(out, generator.directory().describe().vision().gridColumns(), style.style(), model.name());
         boolean several = images.size() * texts.size() > 1;
         List<Map<String, Object>> imageEntries = new ArrayList<>();
         List<AttentionComparison.Run> runs = new ArrayList<>();
@@ -241,7 +244,7 @@ final class Attend implements Runnable {
         AttentionPage reported = new AttentionPage();
         PrintWriter stdout = spec.commandLine().getOut();
         for (int i = 0; i < images.size(); i++) {
-            run.encode(pixels.get(i));
+            generator.encodeViews(List.of(asked.get(i).views()));
             String imageFolder = several ? "image" + (i + 1) + "/" : "";
             Map<String, Object> imageEntry = new LinkedHashMap<>();
             imageEntry.put("image", images.get(i).toString());
@@ -251,9 +254,9 @@ final class Attend implements Runnable {
             imageEntry.put("files", files.vision(imageFolder, pixels.get(i), vision));
             imageEntries.add(imageEntry);
             for (int p = 0; p < texts.size(); p++) {
-                List<Integer> ids = run.answer(asked.get(p), maxTokens);
-                String answer = run.directory().tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray(), true);
-                AttentionReading reading = maps.decoder(run.directory().tokenizer(), asked.get(p), ids);
+                List<Integer> ids = generator.greedy(asked.get(i).prompts().get(p), maxTokens);
+                String answer = generator.directory().tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray(), true);
+                AttentionReading reading = maps.decoder(generator.directory().tokenizer(), asked.get(i).prompts().get(p), ids);
                 String folder = several ? imageFolder + "prompt" + (p + 1) + "/" : "";
                 Map<String, Object> entry = new LinkedHashMap<>();
                 entry.put("image", images.get(i).toString());
@@ -274,7 +277,7 @@ final class Attend implements Runnable {
         Map<String, Object> object = new LinkedHashMap<>();
         object.put("version", Version.text());
         object.put("model", model.name());
-        object.put("family", run.directory().config().family());
+        object.put("family", generator.directory().describe().family());
         object.put("backend", backend.device().backend());
         object.put("device", backend.device().title());
         object.put("layers", layers.map(text -> (Object) Indices.parse("--layers", text)).orElse("all"));

@@ -11,11 +11,11 @@ import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.generate.Answer;
 import stormsight.generate.AnswerListener;
+import stormsight.generate.Generator;
 import stormsight.generate.Request;
-import stormsight.generate.Session;
-import stormsight.model.EmbeddedModel;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.family.EmbeddedModel;
 import stormsight.program.Sampling;
 
 /** Asks the embedded model everything that it can do. */
@@ -39,12 +39,12 @@ final class Demo implements Runnable {
             int promptTokens = examples.stream().mapToInt(example -> directory.promptTokensAtMost(example.prompt())).max().orElseThrow();
             int width = examples.stream().mapToInt(example -> example.prompt().length()).max().orElseThrow();
             String row = "%-14s %-" + width + "s  %7s  %s";
-            try (Session session = Session.open(directory, backend, new PaliGemma.Limits(promptTokens, MAX_TOKENS),
-                    PaliGemma.Options.DEFAULT, progress)) {
+            try (Generator generator = Generator.open(directory, backend, directory.processor().limits(promptTokens, MAX_TOKENS),
+                    Options.DEFAULT, progress, List.of())) {
                 out.println(String.format(Locale.ROOT, row, "image", "question", "time", "answer"));
                 for (EmbeddedModel.Example example : examples) {
                     long start = System.nanoTime();
-                    Answer answer = session.answer(
+                    Answer answer = generator.answer(
                             new Request(example.decode(), example.prompt(), MAX_TOKENS, Sampling.GREEDY, 0), AnswerListener.NONE);
                     String seconds = String.format(Locale.ROOT, "%.2f s", (System.nanoTime() - start) / 1e9);
                     String shown = answer.text().isEmpty() ? "(nothing)" : answer.text();

@@ -17,13 +17,16 @@ import stormsight.backend.DeviceInfo;
 import stormsight.image.Box;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Processor;
+import stormsight.model.Prompt;
+import stormsight.model.Views;
 import stormsight.report.ReportData.Fact;
 import stormsight.study.Example;
 import stormsight.study.ExampleResult;
 import stormsight.study.Outcome;
-import stormsight.tokenizer.PaliGemmaPrompt;
 
 /** Options that choose what an experiment asks: one prompt about one image, or every question of a data set. */
 final class ExampleMixin {
@@ -50,9 +53,9 @@ final class ExampleMixin {
             + "A question counts if the model's whole answer is the right one."})
     private Path dataset;
 
-    @Option(names = "--template", paramLabel = "TEXT", defaultValue = "answer en " + PLACE,
-            description = "How a question of the data set becomes a prompt. Default: ${DEFAULT-VALUE}.")
-    private String template;
+    @Option(names = "--template", paramLabel = "TEXT",
+            description = "How a question of the data set becomes a prompt. Default: as the model was trained, for PaliGemma 'answer en " + PLACE + "'.")
+    private Optional<String> template = Optional.empty();
 
     @Option(names = "--category", paramLabel = "NAME", description = "Only questions of this category; may be repeated.")
     private List<String> categories = new ArrayList<>();
@@ -78,7 +81,7 @@ final class ExampleMixin {
      * @param boxes of the object in a single image
      * @param mask of the object in a single image
      */
-    List<Asking> read(List<Box> boxes, Optional<Path> mask) {
+    List<Example> read(List<Box> boxes, Optional<Path> mask) {
         if (maxTokens < 1) {
             throw new UsageException("--max-tokens " + maxTokens + " is not positive");
         }
@@ -91,7 +94,7 @@ final class ExampleMixin {
         if (image != null || prompt != null || question != null || !boxes.isEmpty() || mask.isPresent()) {
             throw new UsageException("--dataset brings its own images, questions and boxes");
         }
-        if (!template.contains(PLACE)) {
+        if (template.isPresent() && !template.get().contains(PLACE)) {
             throw new UsageException("--template has no " + PLACE);
         }
         List<Example> examples = examples();
@@ -100,15 +103,25 @@ final class ExampleMixin {
                 throw new UsageException("--category: " + dataset + " has no question of category '" + category + "'");
             }
         }
-        List<Asking> askings = examples.stream()
+        return examples.stream()
                 .filter(example -> categories.isEmpty() || example.category().isPresent() && categories.contains(example.category().get()))
                 .limit(limit == null ? Integer.MAX_VALUE : limit)
-                .map(example -> new Asking(example, template.replace(PLACE, example.question())))
+                .toList();
+    }
+
+    /** The examples with their prompts. */
+    List<Asking> ask(ModelMixin model, ModelDirectory directory, List<Example> examples) {
+        List<Asking> askings = examples.stream()
+                .map(example -> new Asking(example, dataset == null ? prompt : template(directory).replace(PLACE, example.question())))
                 .toList();
         for (Asking asking : askings) {
-            requirePrompt(asking.prompt, dataset + ", line " + asking.example.line());
+            model.requirePrompt(directory, asking.prompt, dataset == null ? "--prompt" : dataset + ", line " + asking.example.line());
         }
         return askings;
+    }
+
+    private String template(ModelDirectory directory) {
+        return template.orElseGet(() -> directory.processor().questionPrompt(PLACE));
     }
 
     private List<Example> examples() {
@@ -123,14 +136,13 @@ final class ExampleMixin {
         }
     }
 
-    private Asking single(List<Box> boxes, Optional<Path> mask) {
+    private Example single(List<Box> boxes, Optional<Path> mask) {
         if (image == null || prompt == null) {
             throw new UsageException("--dataset, or --image and --prompt, are missing");
         }
         if (!categories.isEmpty() || limit != null) {
             throw new UsageException("--category and --limit choose from a --dataset");
         }
-        requirePrompt(prompt, "--prompt");
         Matcher answer = ANSWER_PROMPT.matcher(prompt.strip());
         String asked = question != null ? question : answer.matches() ? answer.group(1) : prompt.strip();
         if (asked.isBlank() || !prompt.contains(asked)) {
@@ -140,28 +152,23 @@ final class ExampleMixin {
         ImageDecoder decoder = new ImageDecoder();
         decoder.decode(image);
         mask.ifPresent(decoder::decode);
-        return new Asking(new Example(0, image, image.toString(), asked, Optional.empty(), boxes, mask, Optional.empty()), prompt);
-    }
-
-    private static void requirePrompt(String text, String where) {
-        try {
-            PaliGemmaPrompt.check(text);
-        } catch (IllegalArgumentException e) {
-            throw new UsageException(where + ": " + e.getMessage());
-        }
+        return new Example(0, image, image.toString(), asked, Optional.empty(), boxes, mask, Optional.empty());
     }
 
     /** What the longest of the prompts needs. */
-    PaliGemma.Limits limits(ModelDirectory directory, List<Asking> askings) {
+    Limits limits(ModelDirectory directory, List<Asking> askings) {
+        Processor processor = directory.processor();
+        // What an image takes may depend on its size, so any image stands for the one with the most places.
+        Views any = processor.views(new RgbImage(1, 1, new byte[3]));
         int longest = new HashSet<>(askings.stream().map(Asking::prompt).toList()).stream()
-                .mapToInt(text -> directory.prompt(text).length())
+                .mapToInt(text -> directory.prompt(text, List.of(any)).length() - any.length() + processor.imageTokens())
                 .max()
                 .orElseThrow();
-        return new PaliGemma.Limits(longest, maxTokens);
+        return processor.limits(longest, maxTokens);
     }
 
     /** What results depend on. */
-    void describe(Map<String, String> settings, List<Asking> askings) {
+    void describe(Map<String, String> settings, ModelDirectory directory, List<Asking> askings) {
         settings.put("max tokens", String.valueOf(maxTokens));
         if (dataset == null) {
             Example example = askings.getFirst().example();
@@ -172,7 +179,7 @@ final class ExampleMixin {
             settings.put("mask", example.mask().map(file -> file + " " + checksum(file)).orElse("none"));
         } else {
             settings.put("data set", dataset.getFileName() + " " + checksum(dataset));
-            settings.put("template", template);
+            settings.put("template", template(directory));
         }
     }
 

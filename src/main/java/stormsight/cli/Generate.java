@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -21,14 +22,13 @@ import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.StartUp;
 import stormsight.generate.Answer;
+import stormsight.generate.Generator;
 import stormsight.generate.Request;
-import stormsight.generate.Session;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
 import stormsight.program.Sampling;
-import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Answers one prompt about one image. */
@@ -99,12 +99,13 @@ final class Generate implements Runnable {
         // Beside opening the model, which takes longer.
         CompletableFuture<Decoded> decoding = CompletableFuture.supplyAsync(this::decodeImage);
         try (ModelDirectory directory = model.open()) {
+            model.requirePrompt(directory, text, "--prompt");
             Decoded decoded = decoded(decoding);
             try (Backend backend = backendOptions.open();
-                    Session session = Session.open(directory, backend, limits(directory, text), model.options(), progress)) {
+                    Generator generator = Generator.open(directory, backend, limits(directory, decoded.image(), text), model.options(), progress, List.of())) {
                 long loaded = System.nanoTime();
                 PrintWriter out = spec.commandLine().getOut();
-                Answer answer = session.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
+                Answer answer = generator.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
                     if (!json) {
                         interruption.streaming();
                         out.print(piece);
@@ -114,8 +115,8 @@ final class Generate implements Runnable {
                         }
                     }
                 });
-                Report report = new Report(model.name(), directory.config().family(), backend.device(), answer, loaded - opening, decoded.nanos(),
-                        loaded - start, session.allocatedBytes());
+                Report report = new Report(model.name(), directory.describe().family(), backend.device(), answer, loaded - opening, decoded.nanos(),
+                        loaded - start, generator.allocatedBytes());
                 if (json) {
                     out.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json()));
                 } else {
@@ -123,7 +124,7 @@ final class Generate implements Runnable {
                     out.flush();
                     report.print(err);
                     if (warm) {
-                        printStartUp(err, session.startUp(), answer.timings().encode());
+                        printStartUp(err, generator.startUp(), answer.timings().encode());
                     }
                 }
             }
@@ -147,13 +148,7 @@ final class Generate implements Runnable {
     }
 
     private String text() {
-        String text = prompt.equals(STANDARD_INPUT) ? standardInputText() : prompt;
-        try {
-            PaliGemmaPrompt.check(text);
-            return text;
-        } catch (IllegalArgumentException e) {
-            throw new UsageException("--prompt: " + e.getMessage());
-        }
+        return prompt.equals(STANDARD_INPUT) ? standardInputText() : prompt;
     }
 
     private Sampling sampling() {
@@ -168,12 +163,12 @@ final class Generate implements Runnable {
     }
 
     /** What the prompt can need at most, so that reading the tokenizer need not be waited for; exactly that where it would not fit. */
-    private PaliGemma.Limits limits(ModelDirectory directory, String text) {
+    private Limits limits(ModelDirectory directory, RgbImage pixels, String text) {
         int atMost = directory.promptTokensAtMost(text);
-        if ((long) atMost + maxTokens > directory.config().text().maxPositions()) {
-            atMost = directory.prompt(text).length();
+        if ((long) atMost + maxTokens > directory.describe().decoder().positions()) {
+            atMost = directory.prompt(text, List.of(directory.processor().views(pixels))).length();
         }
-        return new PaliGemma.Limits(atMost, maxTokens);
+        return directory.processor().limits(atMost, maxTokens);
     }
 
     /** @param nanos that decoding took */

@@ -18,12 +18,13 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.generate.LimitException;
-import stormsight.model.GemmaConfig;
+import stormsight.model.Description;
+import stormsight.model.Limits;
+import stormsight.model.Model;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
-import stormsight.model.PaliGemmaConfig;
-import stormsight.model.SiglipConfig;
-import stormsight.model.WeightSpec;
+import stormsight.model.Options;
+import stormsight.model.VisionLanguageModel;
+import stormsight.model.family.Families;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
 
@@ -45,52 +46,45 @@ final class Inspect implements Runnable {
     @Override
     public void run() {
         length.check();
-        try (ModelDirectory directory = ModelDirectory.open(path, Optional.empty(), strict.strictness())) {
-            long capacity = (long) directory.config().vision().tokens() + length.promptTokens() + length.maxTokens();
-            if (capacity > directory.config().text().maxPositions()) {
+        try (ModelDirectory directory = Families.open(path, Optional.empty(), strict.strictness())) {
+            long capacity = (long) directory.processor().imageTokens() + length.promptTokens() + length.maxTokens();
+            if (capacity > directory.describe().decoder().positions()) {
                 throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, the model has "
-                        + directory.config().text().maxPositions());
+                        + directory.describe().decoder().positions());
             }
             print(spec.commandLine().getOut(), directory);
         }
     }
 
     private void print(PrintWriter out, ModelDirectory directory) {
-        PaliGemmaConfig config = directory.config();
+        Description model = directory.describe();
         Checkpoint checkpoint = directory.checkpoint();
-        SiglipConfig vision = config.vision();
-        GemmaConfig text = config.text();
-        line(out, "model", config.family());
-        line(out, "vision", "SigLIP, %d layers, width %d, %d heads of %d, MLP %d, %d x %d px in patches of %d: %d tokens".formatted(
-                vision.layers(), vision.hiddenSize(), vision.heads(), vision.headDim(), vision.intermediateSize(),
-                vision.imageSize(), vision.imageSize(), vision.patchSize(), vision.tokens()));
-        line(out, "decoder", "%s, %d layers, width %d, %d query heads and %d key-value heads of %d, MLP %d, %d positions".formatted(
-                text.version() == GemmaConfig.Version.GEMMA2 ? "Gemma 2" : "Gemma 1", text.layers(), text.hiddenSize(),
-                text.heads().queryHeads(), text.heads().keyValueHeads(), text.heads().headDim(), text.intermediateSize(),
-                text.maxPositions()));
-        line(out, "vocabulary", "%d rows, %d tokens, %d of them may be answered, %s".formatted(
-                text.vocabularySize(), directory.tokenizer().size(), directory.answerable().cardinality(), head(directory)));
-        line(out, "parameters", String.format(Locale.ROOT, "%,d",
-                PaliGemma.weights(config).stream().mapToLong(WeightSpec::parameters).sum()));
+        line(out, "model", model.family());
+        directory.model().parts().forEach((name, text) -> line(out, name, text));
+        line(out, "vocabulary", "%d rows, %d tokens, %d of them may be answered, %s".formatted(model.decoder().vocabularySize(),
+                directory.tokenizer().size(), directory.answerable().cardinality(), head(directory)));
+        line(out, "parameters", String.format(Locale.ROOT, "%,d", directory.parameters()));
         Map<String, Integer> types = new TreeMap<>();
         checkpoint.names().forEach(name -> types.merge(checkpoint.info(name).type().name(), 1, Integer::sum));
         line(out, "tensors", types.entrySet().stream().map(entry -> entry.getValue() + " " + entry.getKey())
                 .collect(Collectors.joining(", ")) + ", " + Memory.text(checkpoint.fileBytes()) + " in files");
-        memory(out, config, checkpoint);
+        memory(out, directory);
     }
 
     private static String head(ModelDirectory directory) {
-        if (directory.config().text().tied()) {
+        if (directory.describe().decoder().tied()) {
             return "tied head";
         }
-        return "own head" + (PaliGemmaConfig.read(directory.path()).text().tied() ? ", which differs from the table although config.json ties the two" : "");
+        try (Model configured = Families.configured(directory.path())) {
+            boolean tied = configured instanceof VisionLanguageModel model && model.describe().decoder().tied();
+            return "own head" + (tied ? ", which differs from the table although config.json ties the two" : "");
+        }
     }
 
-    private void memory(PrintWriter out, PaliGemmaConfig config, Checkpoint checkpoint) {
-        PaliGemma.Limits limits = length.limits(config);
-        PaliGemma model = PaliGemma.unbound(config, checkpoint::weightType, limits, PaliGemma.Options.DEFAULT);
+    private void memory(PrintWriter out, ModelDirectory directory) {
+        Limits limits = length.limits(directory.processor());
         Set<Tensor> tensors = new LinkedHashSet<>();
-        model.programs().forEach(program -> tensors.addAll(program.tensors()));
+        directory.unbound(limits, Options.DEFAULT).programs().forEach(program -> tensors.addAll(program.tensors()));
         long weights = 0;
         long cache = 0;
         long activations = 0;

@@ -20,6 +20,7 @@ import stormsight.probe.Flow;
 import stormsight.probe.FlowGroup;
 import stormsight.probe.LayerWindow;
 import stormsight.probe.TokenLayout;
+import stormsight.study.Example;
 import stormsight.study.KnockoutFindings;
 import stormsight.study.KnockoutResult;
 import stormsight.study.KnockoutSession;
@@ -82,9 +83,9 @@ final class Knockout implements Runnable {
     public void run() {
         KnockoutSession.Settings settings = settings();
         List<FlowGroup> chosen = groups();
-        List<ExampleMixin.Asking> askings = examples.read(boxes(), mask);
+        List<Example> asked = examples.read(boxes(), mask);
         findings.check(examples);
-        boolean objects = askings.stream().anyMatch(asking -> asking.example().hasObject());
+        boolean objects = asked.stream().anyMatch(Example::hasObject);
         List<FlowGroup> groups = chosen.isEmpty() ? FlowGroup.PRESETS.stream().filter(group -> objects || !needsObject(group)).toList() : chosen;
         List<Flow> all = List.copyOf(new LinkedHashSet<>(groups.stream().flatMap(group -> group.flows().stream()).toList()));
         PrintWriter err = spec.commandLine().getErr();
@@ -92,7 +93,8 @@ final class Knockout implements Runnable {
         Interruption interruption = new Interruption(progress, err);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             Map<String, String> recorded = Study.settings("knockout", model, directory, backend);
-            examples.describe(recorded, askings);
+            List<ExampleMixin.Asking> askings = examples.ask(model, directory, asked);
+            examples.describe(recorded, directory, askings);
             recorded.put("flows", all.stream().map(flow -> flow.name() + " " + flow.edges()).toList().toString());
             recorded.put("window", String.valueOf(window));
             recorded.put("heads", heads.isEmpty() ? ALL : heads.stream().sorted().toList().toString());
@@ -104,7 +106,7 @@ final class Knockout implements Runnable {
                         study.run(remaining, progress, asking -> measure(session, directory, asking, all, settings));
                     }
                 }
-                int layers = directory.config().text().layers();
+                int layers = directory.describe().decoder().layers();
                 if (layers > 1 && LayerWindow.around(0, window, layers).equals(LayerWindow.around(layers - 1, window, layers))) {
                     err.println("a window of " + window + " covers all " + layers + " layers wherever it stands: a smaller --window tells layers apart");
                 }

@@ -1,8 +1,9 @@
 package stormsight.cli;
 
 import picocli.CommandLine.Option;
-import stormsight.model.PaliGemma;
-import stormsight.model.PaliGemmaConfig;
+import stormsight.model.Limits;
+import stormsight.model.Options;
+import stormsight.model.Processor;
 
 /** Options that say how long prompt and answer are where there are none. */
 final class LengthMixin {
@@ -29,7 +30,7 @@ final class LengthMixin {
         return maxTokens;
     }
 
-    PaliGemma.Limits limits(PaliGemmaConfig config) {
-        return new PaliGemma.Limits(Math.addExact(config.vision().tokens(), promptTokens), maxTokens);
+    Limits limits(Processor processor) {
+        return processor.limits(Math.addExact(processor.imageTokens(), promptTokens), maxTokens);
     }
 }

@@ -13,6 +13,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.model.ModelDirectory;
+import stormsight.study.Example;
 import stormsight.study.LensFindings;
 import stormsight.study.LensResult;
 import stormsight.study.LensSession;
@@ -47,14 +48,15 @@ final class Lens implements Runnable {
         if (texts.contains("") || texts.contains(LensResult.LOWER_CASE) || texts.contains(LensResult.CAPITALISED)) {
             throw new UsageException("--token: not a text to follow");
         }
-        List<ExampleMixin.Asking> askings = examples.read(List.of(), Optional.empty());
+        List<Example> asked = examples.read(List.of(), Optional.empty());
         findings.check(examples);
         PrintWriter err = spec.commandLine().getErr();
         Progress progress = new Progress();
         Interruption interruption = new Interruption(progress, err);
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             Map<String, String> recorded = Study.settings("lens", model, directory, backend);
-            examples.describe(recorded, askings);
+            List<ExampleMixin.Asking> askings = examples.ask(model, directory, asked);
+            examples.describe(recorded, directory, askings);
             recorded.put("tokens", texts.toString());
             try (Study<LensResult> study = Study.open(findings.folder(), recorded, LensResult.class)) {
                 List<ExampleMixin.Asking> remaining = study.remaining(askings);

@@ -6,9 +6,10 @@ import java.util.Optional;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.image.Resampling;
-import stormsight.model.EmbeddedModel;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.family.EmbeddedModel;
+import stormsight.model.family.Families;
 
 /** Options that choose a model and what it follows where references disagree. */
 final class ModelMixin {
@@ -73,7 +74,16 @@ final class ModelMixin {
 
     ModelDirectory open() {
         Optional<Resampling> resampling = Optional.ofNullable(resize).map(chosen -> chosen.resampling);
-        return model == null ? EmbeddedModel.open(resampling) : ModelDirectory.open(model, resampling, strict.strictness());
+        return model == null ? EmbeddedModel.open(resampling) : Families.open(model, resampling, strict.strictness());
+    }
+
+    /** @throws UsageException naming the option if a text cannot be a prompt of the model */
+    void requirePrompt(ModelDirectory directory, String text, String where) {
+        try {
+            directory.processor().check(text);
+        } catch (IllegalArgumentException e) {
+            throw new UsageException(where + ": " + e.getMessage());
+        }
     }
 
     /** What users call it. */
@@ -81,8 +91,8 @@ final class ModelMixin {
         return model == null ? EmbeddedModel.NAME : model.toString();
     }
 
-    PaliGemma.Options options() {
-        return PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap)
+    Options options() {
+        return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap)
                 .withQuantized(weights == WeightForm.Q8);
     }
 }

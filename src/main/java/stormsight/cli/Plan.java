@@ -9,11 +9,13 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.PlannedLaunch;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Passes;
 import stormsight.program.Op;
 import stormsight.program.OpCost;
 import stormsight.program.Program;
+import stormsight.program.Sampling;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
@@ -39,14 +41,14 @@ final class Plan implements Runnable {
         length.check();
         PrintWriter out = spec.commandLine().getOut();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            int image = directory.config().vision().tokens();
-            PaliGemma.Limits limits = length.limits(directory.config());
+            Limits limits = length.limits(directory.processor());
             int prompt = limits.promptTokens();
-            PaliGemma programs = PaliGemma.unbound(directory.config(), directory.checkpoint()::weightType, limits, model.options());
-            List<PlannedLaunch> launches = backend.plan(programs.programs());
-            print(out, programs.encode(), new Step(0, image, image), launches);
-            print(out, programs.prefill(), new Step(0, prompt, prompt), launches);
-            print(out, programs.decode(), new Step(prompt, 1, prompt), launches);
+            int prefix = directory.describe().causal() ? 0 : prompt;
+            Passes passes = directory.unbound(limits, model.options());
+            List<PlannedLaunch> launches = backend.plan(passes.programs());
+            print(out, passes.encode().program(), passes.encodeStep(0), launches);
+            print(out, passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches);
+            print(out, passes.decode().program(), passes.decodeStep(prompt, prefix, 0, Sampling.GREEDY), launches);
         }
     }
 

@@ -23,8 +23,8 @@ import stormsight.bench.OpRow;
 import stormsight.bench.ResultFile;
 import stormsight.bench.Roofline;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
-import stormsight.model.WeightSpec;
+import stormsight.model.Passes;
+import stormsight.model.Stage;
 import stormsight.program.Op;
 import stormsight.program.OpCost;
 import stormsight.program.OpName;
@@ -94,7 +94,7 @@ final class RooflineCommand implements Runnable {
         PrintWriter out = spec.commandLine().getOut();
         PrintWriter err = spec.commandLine().getErr();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            int prompt = Math.addExact(directory.config().vision().tokens(), promptTokens);
+            int prompt = Math.addExact(directory.processor().imageTokens(), promptTokens);
             Roofline roofline = Roofline.measure(directory, backend, model.options(),
                     new Roofline.Plan(prompt, newTokens, warmUp, repetitions), what -> err.println("roofline: " + what));
             if (format == Format.JSON) {
@@ -116,7 +116,7 @@ final class RooflineCommand implements Runnable {
     private List<OpRow> rows(ModelDirectory directory, DeviceInfo device, Roofline roofline) {
         Machine machine = Environment.machine();
         OpRow.Model named = new OpRow.Model(name(directory),
-                directory.config().family(), PaliGemma.weights(directory.config()).stream().mapToLong(WeightSpec::parameters).sum());
+                directory.describe().family(), directory.parameters());
         List<OpRow> rows = new ArrayList<>();
         for (Roofline.Stage stage : roofline.stages()) {
             for (Roofline.Row row : stage.rows()) {

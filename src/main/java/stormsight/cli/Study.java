@@ -62,7 +62,7 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
         settings.put("model", model.name());
         settings.put("checkpoint", directory.fingerprint());
         settings.put("options", model.options().toString());
-        settings.put("resize", directory.preprocessing().resampling().toString());
+        settings.put("resize", directory.processor().resampling().toString());
         settings.put("backend", backend.device().backend() + " " + backend.device().name());
         return settings;
     }

@@ -17,15 +17,13 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import stormsight.checkpoint.CheckpointException;
-import stormsight.checkpoint.RandomWeights;
 import stormsight.checkpoint.RandomWeights.Distribution;
+import stormsight.checkpoint.RandomWeights;
 import stormsight.checkpoint.SafetensorsWriter;
-import stormsight.model.PaliGemma;
-import stormsight.model.PaliGemmaConfig;
-import stormsight.model.PaliGemmaPreset;
-import stormsight.model.WeightSpec;
+import stormsight.model.Preset;
+import stormsight.model.Weights;
+import stormsight.model.family.Families;
 import stormsight.program.DType;
-import stormsight.tokenizer.SyntheticTokenizer;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Writes a checkpoint of random weights. */
@@ -36,7 +34,7 @@ final class Synthesize implements Runnable {
     static final class Presets implements Iterable<String> {
         @Override
         public Iterator<String> iterator() {
-            return PaliGemmaPreset.all().stream().map(PaliGemmaPreset::name).iterator();
+            return Families.presets().stream().map(Preset::name).iterator();
         }
     }
 
@@ -77,18 +75,17 @@ final class Synthesize implements Runnable {
 
     @Override
     public void run() {
-        PaliGemmaPreset preset = PaliGemmaPreset.named(like).orElseThrow(() -> new UsageException("--like " + like
-                + " is not known; there are " + PaliGemmaPreset.all().stream().map(PaliGemmaPreset::name)
-                        .collect(Collectors.joining(", "))));
+        Preset preset = Families.presets().stream().filter(known -> known.name().equals(like)).findFirst()
+                .orElseThrow(() -> new UsageException("--like " + like + " is not known; there are "
+                        + Families.presets().stream().map(Preset::name).collect(Collectors.joining(", "))));
         List<Path> written = new ArrayList<>();
         boolean created = !Files.exists(target);
         try {
             createEmpty();
-            write(written, "config.json", preset.config(type.torchName));
-            write(written, "generation_config.json", preset.generationConfig());
-            write(written, "preprocessor_config.json", preset.preprocessorConfig());
-            write(written, "tokenizer.json", SyntheticTokenizer.json(preset.textVocabulary()));
-            List<WeightSpec> weights = PaliGemma.weights(PaliGemmaConfig.read(target));
+            for (Map.Entry<String, Map<String, Object>> file : preset.files(type.torchName).entrySet()) {
+                write(written, file.getKey(), file.getValue());
+            }
+            List<Weights.Stored> weights = Families.weights(target, type.dtype());
             requireSpace(weights);
             written.addAll(writeWeights(weights));
         } catch (IOException e) {
@@ -118,21 +115,21 @@ final class Synthesize implements Runnable {
         Files.writeString(file, JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(content) + "\n");
     }
 
-    private void requireSpace(List<WeightSpec> weights) throws IOException {
-        long needed = weights.stream().mapToLong(WeightSpec::parameters).sum() * type.dtype().elementBytes();
+    private void requireSpace(List<Weights.Stored> weights) throws IOException {
+        long needed = weights.stream().mapToLong(Weights.Stored::parameters).sum() * type.dtype().elementBytes();
         long free = Files.getFileStore(target).getUsableSpace();
         if (needed > free) {
             throw new CheckpointException(target, "needs " + Memory.text(needed) + ", the disk has " + Memory.text(free));
         }
     }
 
-    private List<Path> writeWeights(List<WeightSpec> weights) {
+    private List<Path> writeWeights(List<Weights.Stored> weights) {
         Map<String, Distribution> distributions = new HashMap<>();
         List<SafetensorsWriter.Entry> entries = new ArrayList<>();
-        for (WeightSpec weight : weights) {
+        for (Weights.Stored weight : weights) {
             for (String name : weight.names()) {
                 distributions.put(name, distribution(weight));
-                entries.add(new SafetensorsWriter.Entry(name, type.dtype(), weight.stored()));
+                entries.add(new SafetensorsWriter.Entry(name, type.dtype(), weight.shape()));
             }
         }
         return SafetensorsWriter.write(target, entries, SHARD_BYTES,
@@ -140,9 +137,9 @@ final class Synthesize implements Runnable {
     }
 
     /** Products keep the size of what they multiply, norms are near one: activations stay as large as in a trained model. */
-    private static Distribution distribution(WeightSpec weight) {
+    private static Distribution distribution(Weights.Stored weight) {
         return switch (weight.use()) {
-            case MATRIX -> new Distribution(0, (float) (1 / Math.sqrt(weight.shape().columns())));
+            case MATRIX -> new Distribution(0, (float) (1 / Math.sqrt((double) weight.shape().elements() / weight.shape().dimension(0))));
             case VECTOR -> weight.name().contains("norm") && weight.name().endsWith(".weight")
                     ? new Distribution(1, 0.1f) : new Distribution(0, 0.02f);
             case ONE_PLUS -> new Distribution(0, 0.1f);

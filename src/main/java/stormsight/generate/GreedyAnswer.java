@@ -2,7 +2,8 @@ package stormsight.generate;
 
 import java.util.ArrayList;
 import java.util.List;
-import stormsight.tokenizer.PaliGemmaPrompt;
+import java.util.Set;
+import stormsight.model.Prompt;
 
 /**
  * The most probable token after each other.
@@ -20,18 +21,19 @@ public record GreedyAnswer(List<Integer> ids, List<Double> probability, String t
     /**
      * Answers a prompt about the image that was encoded last.
      *
-     * @param run of a model that makes logits of the prompt's last token only
+     * @param generator of a model that makes logits of the prompt's last token only
      * @throws stormsight.backend.BackendException if the logits are not numbers
      */
-    public static GreedyAnswer of(ModelRun run, PaliGemmaPrompt prompt, int maxTokens) {
+    public static GreedyAnswer of(Generator generator, Prompt prompt, int maxTokens) {
         List<Integer> ids = new ArrayList<>();
         List<Double> probability = new ArrayList<>();
-        run.draw(prompt, maxTokens, (logits, id) -> {
+        generator.draw(prompt, maxTokens, (logits, id) -> {
             ids.add(id);
-            probability.add(Probability.of(run.read(logits), 0, logits.columns(), id));
+            probability.add(Probability.of(generator.read(logits), 0, logits.columns(), id));
         });
-        int[] shown = ids.stream().filter(id -> !run.model().config().endIds().contains(id)).mapToInt(id -> id).toArray();
-        return new GreedyAnswer(ids, probability, run.directory().tokenizer().decode(shown, true));
+        Set<Integer> ends = generator.directory().describe().endIds();
+        int[] shown = ids.stream().filter(id -> !ends.contains(id)).mapToInt(id -> id).toArray();
+        return new GreedyAnswer(ids, probability, generator.directory().tokenizer().decode(shown, true));
     }
 
     /** Probability of the answer as a whole. */

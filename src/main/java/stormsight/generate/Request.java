@@ -1,18 +1,28 @@
 package stormsight.generate;
 
+import java.util.List;
 import stormsight.image.RgbImage;
 import stormsight.program.Sampling;
 
 /**
- * A question about an image.
+ * A question about images.
  *
  * @param maxTokens most tokens of the answer
  * @param seed of the coins that sampling uses; the same seed gives the same answer on every backend, but for rounding
  */
-public record Request(RgbImage image, String prompt, int maxTokens, Sampling sampling, long seed) {
+public record Request(List<RgbImage> images, String prompt, int maxTokens, Sampling sampling, long seed) {
     public Request {
+        images = List.copyOf(images);
+        if (images.isEmpty()) {
+            throw new IllegalArgumentException("no image");
+        }
         if (maxTokens < 1) {
             throw new IllegalArgumentException("max-tokens " + maxTokens + " is not positive");
         }
+    }
+
+    /** About one image. */
+    public Request(RgbImage image, String prompt, int maxTokens, Sampling sampling, long seed) {
+        this(List.of(image), prompt, maxTokens, sampling, seed);
     }
 }

@@ -1,70 +1,390 @@
 package stormsight.model;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
+import java.util.function.Predicate;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
 import stormsight.checkpoint.Q8;
+import stormsight.checkpoint.StoredType;
+import stormsight.checkpoint.Strictness;
+import stormsight.checkpoint.TensorInfo;
 import stormsight.program.DType;
+import stormsight.program.Shape;
 import stormsight.program.Tensor;
 
-/** The weights of a model as tensors of its programs, with their values if they come from a checkpoint. */
-final class Weights {
-    private final Map<String, Tensor> tensors = new LinkedHashMap<>();
-    private final Map<Tensor, HostTensor> values = new LinkedHashMap<>();
+/**
+ * The weights of a model. A weight is declared, held against the checkpoint and bound where a program uses it, by one call; a second call for the same weight
+ * gives the same tensor. What is missing or wrong is collected, for {@link #check} to tell of all of it.
+ *
+ * <p>A model asks for the same weights whether they have values or not. {@link #declared} knows no checkpoint: it tells what a checkpoint would have to hold.
+ * {@link #of} takes types from a checkpoint and holds it against what is asked for, reading no values. {@link #bound} gives the values, too.
+ *
+ * <p>Names are the checkpoint's. {@link #in} and {@link #layers} give the same weights under a prefix, the latter as stacks of one tensor a layer.
+ */
+public final class Weights {
+    /** Stands for the index of a layer in a name. */
+    public static final String LAYER = "{i}";
 
-    private Weights() {}
+    /** Problems of each kind that a message spells out; the rest is counted. */
+    private static final int NAMED = 2;
 
-    /**
-     * Weights without values, to look at programs before anything is loaded.
-     *
-     * @param matrixType type of a matrix, or of a stack of them, by the names of its layers and of what must have the same type
-     */
-    static Weights unbound(List<WeightSpec> specs, Function<List<String>, DType> matrixType) {
-        Weights weights = new Weights();
-        for (WeightSpec spec : specs) {
-            DType type = spec.use() == WeightSpec.Use.MATRIX ? matrixType.apply(spec.namesOfOneType()) : DType.F32;
-            weights.tensors.put(spec.name(),
-                    new Tensor(spec.name(), type, spec.shape(), Tensor.Kind.WEIGHT, spec.layers()));
-        }
-        return weights;
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    /** How a program reads a stored weight. */
+    public enum Use {
+        /** In the file's type, in place; seen as [first dimension, product of the others]. */
+        MATRIX,
+        /** As F32. */
+        VECTOR,
+        /** As F32 plus one: Gemma stores its norms centred at zero. */
+        ONE_PLUS
     }
 
     /**
-     * Weights of a checkpoint that was found to hold them all. Vectors become F32.
+     * A weight that was asked for, or a stack of equal ones.
      *
-     * @param quantizeIn where matrices are quantised; without one they are used in place
+     * @param name with {@value #LAYER} for the layer in a stack
+     * @param layers 1, or the number of layers of a stack
+     * @param shape of one layer in the file
      */
-    static Weights bind(List<WeightSpec> specs, Checkpoint checkpoint, Optional<Arena> quantizeIn) {
-        Weights weights = unbound(specs, names -> quantizeIn.isPresent() ? DType.Q8 : checkpoint.weightType(names));
-        for (WeightSpec spec : specs) {
-            HostTensor stored = switch (spec.use()) {
-                case MATRIX -> checkpoint.stack(spec.names(), checkpoint.weightType(spec.namesOfOneType()));
-                case VECTOR -> checkpoint.f32(spec.names());
-                case ONE_PLUS -> checkpoint.f32(spec.names(), x -> 1 + x);
-            };
-            HostTensor value = new HostTensor(stored.dtype(), spec.shape(), stored.layers());
-            weights.values.put(weights.get(spec.name()), spec.use() == WeightSpec.Use.MATRIX
-                    ? quantizeIn.map(arena -> Q8.quantize(value, arena)).orElse(value) : value);
+    public record Stored(String name, int layers, Shape shape, Use use) {
+        /** Names of all layers, the first layer's first. */
+        public List<String> names() {
+            return IntStream.range(0, layers).mapToObj(this::name).toList();
         }
-        return weights;
+
+        private String name(int layer) {
+            return name.replace(LAYER, String.valueOf(layer));
+        }
+
+        /** Numbers in all layers. */
+        public long parameters() {
+            return shape.elements() * layers;
+        }
     }
 
-    /** @param name as {@link WeightSpec#name()} has it */
-    Tensor get(String name) {
-        Tensor tensor = tensors.get(name);
-        if (tensor == null) {
-            throw new IllegalArgumentException("no weight " + name);
+    private record Problem(Path file, String text) {}
+
+    /** What all views of the same weights share. */
+    private static final class State {
+        private final Optional<Checkpoint> checkpoint;
+        private final Optional<Arena> arena;
+        private final Function<List<Stored>, DType> matrixType;
+        private final Map<String, Tensor> tensors = new LinkedHashMap<>();
+        private final List<Stored> stored = new ArrayList<>();
+        private final Map<Tensor, HostTensor> values = new LinkedHashMap<>();
+        private final List<Predicate<String>> unused = new ArrayList<>();
+        private final Set<String> known = new HashSet<>();
+        private final List<Problem> missing = new ArrayList<>();
+        private final List<Problem> wrong = new ArrayList<>();
+        private final List<Problem> doubles = new ArrayList<>();
+        private final List<Problem> mixed = new ArrayList<>();
+        private long missingUnnamed;
+
+        State(Optional<Checkpoint> checkpoint, Optional<Arena> arena, Function<List<Stored>, DType> matrixType) {
+            this.checkpoint = checkpoint;
+            this.arena = arena;
+            this.matrixType = matrixType;
+        }
+    }
+
+    private final State state;
+    private final String prefix;
+    /** 0 outside of a stack. */
+    private final int layers;
+
+    private Weights(State state, String prefix, int layers) {
+        this.state = state;
+        this.prefix = prefix;
+        this.layers = layers;
+    }
+
+    /** Weights without a checkpoint. */
+    public static Weights declared(DType matrixType) {
+        return new Weights(new State(Optional.empty(), Optional.empty(), _ -> matrixType), "", 0);
+    }
+
+    /**
+     * Weights of a checkpoint without their values, to look at programs before anything is allocated.
+     *
+     * @param quantized whether matrices become Q8
+     */
+    public static Weights of(Checkpoint checkpoint, boolean quantized) {
+        return new Weights(new State(Optional.of(checkpoint), Optional.empty(), type(checkpoint, quantized)), "", 0);
+    }
+
+    /**
+     * Weights of a checkpoint, whose memory is used in place but for what is computed or quantised. Vectors become F32.
+     *
+     * @param arena shared; owns what is computed
+     * @param quantized whether matrices become Q8
+     */
+    public static Weights bound(Checkpoint checkpoint, Arena arena, boolean quantized) {
+        return new Weights(new State(Optional.of(checkpoint), Optional.of(arena), type(checkpoint, quantized)), "", 0);
+    }
+
+    private static Function<List<Stored>, DType> type(Checkpoint checkpoint, boolean quantized) {
+        return weights -> quantized ? DType.Q8 : checkpoint.weightType(names(weights));
+    }
+
+    /** The weights whose names begin so. */
+    public Weights in(String more) {
+        return new Weights(state, prefix + more, layers);
+    }
+
+    /**
+     * Stacks of the weights of identical layers.
+     *
+     * @param more ends the prefix of the names and holds {@value #LAYER}
+     * @param count at least 1
+     */
+    public Weights layers(String more, int count) {
+        if (!more.contains(LAYER) || layers > 0 || count < 1) {
+            throw new IllegalArgumentException(prefix + more + " for " + count + " layers");
+        }
+        return new Weights(state, prefix + more, count);
+    }
+
+    /** Whether the checkpoint stores a weight that a model can do without; false if there is no checkpoint. */
+    public boolean stores(String name) {
+        return state.checkpoint.map(checkpoint -> checkpoint.names().contains(prefix + name)).orElse(false);
+    }
+
+    /**
+     * A weight of a product, or a table.
+     *
+     * @param columns in the file; seen as their product
+     */
+    public Tensor matrix(String name, int rows, int... columns) {
+        int[] shape = IntStream.concat(IntStream.of(rows), Arrays.stream(columns)).toArray();
+        return stored(name, Use.MATRIX, Shape.of(shape));
+    }
+
+    /** Matrices that one operation reads, which needs them in one type. */
+    public List<Tensor> matrices(List<String> names, int rows, int columns) {
+        List<Stored> together = names.stream().map(name -> new Stored(prefix + name, Math.max(layers, 1), Shape.of(rows, columns), Use.MATRIX)).toList();
+        return together.stream().map(weight -> stored(weight, together)).toList();
+    }
+
+    /** A weight that is held as F32: a bias, a norm, a table that is added. */
+    public Tensor vector(String name, int... shape) {
+        return stored(name, Use.VECTOR, Shape.of(shape));
+    }
+
+    /** A vector that is stored centred at zero and used as {@code 1 + w}. */
+    public Tensor onePlus(String name, int... shape) {
+        return stored(name, Use.ONE_PLUS, Shape.of(shape));
+    }
+
+    private Tensor stored(String name, Use use, Shape shape) {
+        Stored weight = new Stored(prefix + name, Math.max(layers, 1), shape, use);
+        return stored(weight, List.of(weight));
+    }
+
+    /** @param together weights that must have one type, this one among them */
+    private Tensor stored(Stored weight, List<Stored> together) {
+        Tensor known = state.tensors.get(weight.name());
+        if (known != null) {
+            requireSame(known, seen(weight), weight.layers());
+            return known;
+        }
+        state.stored.add(weight);
+        boolean sound = state.checkpoint.isEmpty() || compare(weight, state.checkpoint.get());
+        // Of several, all are sound or none is used: whoever is missing is told of when its turn comes.
+        sound &= together.stream().allMatch(other -> state.checkpoint.isEmpty() || other.equals(weight) || stores(other, state.checkpoint.get()));
+        DType type = weight.use() == Use.MATRIX && sound ? state.matrixType.apply(together) : DType.F32;
+        Tensor tensor = new Tensor(weight.name(), type, seen(weight), Tensor.Kind.WEIGHT, weight.layers());
+        state.tensors.put(weight.name(), tensor);
+        if (sound && state.arena.isPresent()) {
+            state.values.put(tensor, value(weight, together, tensor, state.checkpoint.orElseThrow()));
         }
         return tensor;
     }
 
-    Map<Tensor, HostTensor> values() {
-        return Collections.unmodifiableMap(values);
+    private static void requireSame(Tensor known, Shape shape, int layers) {
+        if (!known.shape().equals(shape) || known.layers() != layers) {
+            throw new IllegalArgumentException(known + " is asked for as " + shape + " x " + layers);
+        }
+    }
+
+    /** Shape as programs see it. */
+    private static Shape seen(Stored weight) {
+        if (weight.use() != Use.MATRIX || weight.shape().rank() <= 2) {
+            return weight.shape();
+        }
+        int rows = weight.shape().dimension(0);
+        return Shape.of(rows, Math.toIntExact(weight.shape().elements() / rows));
+    }
+
+    private static boolean stores(Stored weight, Checkpoint checkpoint) {
+        return weight.layers() <= checkpoint.names().size() && weight.names().stream().allMatch(name -> checkpoint.names().contains(name)
+                && checkpoint.info(name).type().weightType().isPresent());
+    }
+
+    private static List<String> names(List<Stored> weights) {
+        return weights.stream().flatMap(weight -> weight.names().stream()).toList();
+    }
+
+    private HostTensor value(Stored weight, List<Stored> together, Tensor tensor, Checkpoint checkpoint) {
+        HostTensor stored = switch (weight.use()) {
+            case MATRIX -> checkpoint.stack(weight.names(), checkpoint.weightType(names(together)));
+            case VECTOR -> checkpoint.f32(weight.names());
+            case ONE_PLUS -> checkpoint.f32(weight.names(), x -> 1 + x);
+        };
+        HostTensor value = new HostTensor(stored.dtype(), tensor.shape(), stored.layers());
+        return tensor.dtype() == DType.Q8 ? Q8.quantize(value, state.arena.orElseThrow()) : value;
+    }
+
+    /**
+     * A table that is computed from other weights, or from none. It belongs to no file.
+     *
+     * @param name unique in the model
+     * @param from weights that were asked for as F32, none of a stack
+     * @param values makes the table, row by row, of the values of {@code from}; called only where weights are bound
+     */
+    public Tensor computed(String name, Shape shape, List<Tensor> from, Function<List<float[]>, float[]> values) {
+        Tensor tensor = Tensor.weight(name, DType.F32, shape);
+        Tensor known = state.tensors.putIfAbsent(name, tensor);
+        if (known != null) {
+            requireSame(known, shape, 1);
+            return known;
+        }
+        if (state.arena.isPresent() && state.values.keySet().containsAll(from)) {
+            float[] computed = values.apply(from.stream()
+                    .map(source -> state.values.get(source).layers().getFirst().toArray(FLOAT)).toList());
+            MemorySegment table = state.arena.get().allocate(DType.F32.bytes(shape), 64);
+            MemorySegment.copy(computed, 0, table, FLOAT, 0, computed.length);
+            state.values.put(tensor, HostTensor.of(DType.F32, shape, table));
+        }
+        return tensor;
+    }
+
+    /**
+     * Lets a tensor be there without a word although the model does not use it.
+     *
+     * @param pattern a name in which {@code *} stands for any characters
+     */
+    public void ignore(String pattern) {
+        String regex = Arrays.stream((prefix + pattern).split("\\*", -1)).map(Pattern::quote).collect(Collectors.joining(".*"));
+        state.unused.add(Pattern.compile(regex, Pattern.DOTALL).asMatchPredicate());
+    }
+
+    /** All weights that were asked for of a file, in that order. */
+    public List<Stored> stored() {
+        return Collections.unmodifiableList(state.stored);
+    }
+
+    /** Numbers in all weights that were asked for of a file. */
+    public long parameters() {
+        return state.stored.stream().mapToLong(Stored::parameters).sum();
+    }
+
+    /** Values of all weights that were asked for; empty unless they are {@link #bound}. */
+    public Map<Tensor, HostTensor> values() {
+        return Map.copyOf(state.values);
+    }
+
+    private boolean compare(Stored weight, Checkpoint checkpoint) {
+        // A config.json may ask for any number of layers: those that cannot be there are counted, not visited.
+        int visited = Math.min(weight.layers(), checkpoint.names().size() + 1);
+        state.missingUnnamed += weight.layers() - visited;
+        boolean sound = visited == weight.layers();
+        for (int layer = 0; layer < visited; layer++) {
+            sound &= compare(weight, weight.name(layer), checkpoint);
+        }
+        if (sound) {
+            lookAtTypes(weight, checkpoint);
+        }
+        return sound;
+    }
+
+    private void lookAtTypes(Stored weight, Checkpoint checkpoint) {
+        List<TensorInfo> infos = weight.names().stream().map(checkpoint::info).toList();
+        infos.stream().filter(info -> info.type() == StoredType.F64)
+                .forEach(info -> state.doubles.add(new Problem(info.file(), "tensor " + info.label() + " is F64")));
+        List<TensorInfo> others = infos.stream().filter(info -> info.type() != StoredType.F64).toList();
+        others.stream().filter(info -> info.type() != others.getFirst().type()).findFirst().ifPresent(info -> state.mixed.add(new Problem(info.file(),
+                "tensor " + info.label() + " is " + info.type() + ", in other layers " + others.getFirst().type())));
+    }
+
+    private boolean compare(Stored weight, String name, Checkpoint checkpoint) {
+        if (!checkpoint.names().contains(name)) {
+            state.missing.add(new Problem(checkpoint.source(), "tensor " + name + " " + weight.shape() + " is missing"));
+            return false;
+        }
+        state.known.add(name);
+        TensorInfo info = checkpoint.info(name);
+        if (!info.shape().equals(weight.shape())) {
+            state.wrong.add(new Problem(info.file(), "tensor " + info.label() + " is " + info.shape() + ", " + weight.shape() + " expected"));
+        } else if (info.type().weightType().isEmpty()) {
+            state.wrong.add(new Problem(info.file(), "tensor " + info.label() + " is " + info.type() + ", F32, F16, BF16 or F64 expected"));
+        } else {
+            return true;
+        }
+        return false;
+    }
+
+    /**
+     * Holds everything that was asked for against the checkpoint, to be called when the model's programs are written.
+     *
+     * @param strictness what becomes of tensors that are not part of the model, and of weights that must be converted
+     * @throws CheckpointException in one line, naming the first tensors that are missing or of another shape or type, and then of those that are not part of
+     *     the model, with their files, and counting the others
+     */
+    public void check(Strictness strictness) {
+        if (state.checkpoint.isEmpty()) {
+            return;
+        }
+        Checkpoint checkpoint = state.checkpoint.get();
+        List<Problem> extra = checkpoint.names().stream()
+                .filter(name -> !state.known.contains(name) && state.unused.stream().noneMatch(pattern -> pattern.test(name)))
+                .map(checkpoint::info)
+                .map(info -> new Problem(info.file(), "tensor " + info.label() + " " + info.shape() + " is not part of this model"))
+                .toList();
+        if (!state.missing.isEmpty() || !state.wrong.isEmpty()) {
+            List<List<Problem>> kinds = List.of(state.missing, state.wrong, extra);
+            throw new CheckpointException(file(kinds), text(kinds, state.missingUnnamed));
+        }
+        tell(extra, "not used", strictness);
+        tell(state.doubles, "rounded to F32", strictness);
+        tell(state.mixed, "held as F32", strictness);
+    }
+
+    private static void tell(List<Problem> problems, String done, Strictness strictness) {
+        if (!problems.isEmpty()) {
+            strictness.odd(file(List.of(problems)), text(List.of(problems), 0) + ": " + done);
+        }
+    }
+
+    private static Path file(List<List<Problem>> kinds) {
+        return kinds.stream().flatMap(List::stream).findFirst().orElseThrow().file();
+    }
+
+    private static String text(List<List<Problem>> kinds, long unnamed) {
+        List<Problem> first = kinds.stream().flatMap(kind -> kind.stream().limit(NAMED)).toList();
+        Path file = file(kinds);
+        String problems = first.stream()
+                .map(problem -> problem.text() + (problem.file().equals(file) ? "" : " (in " + problem.file().getFileName() + ")"))
+                .collect(Collectors.joining("; "));
+        long more = kinds.stream().mapToLong(List::size).sum() - first.size() + unnamed;
+        return problems + (more == 0 ? "" : "; and " + more + " more");
     }
 }

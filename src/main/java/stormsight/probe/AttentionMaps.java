@@ -3,12 +3,15 @@ package stormsight.probe;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import stormsight.model.PaliGemma;
+import stormsight.model.Description;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Span;
+import stormsight.model.Stage;
 import stormsight.probe.AttentionMap.Axis;
 import stormsight.probe.AttentionRequest.Kind;
 import stormsight.program.Op;
 import stormsight.program.Program;
-import stormsight.tokenizer.PaliGemmaPrompt;
 import stormsight.tokenizer.Tokenizer;
 
 /**
@@ -19,12 +22,12 @@ public final class AttentionMaps implements Probe {
     private static final String NAME = "attention.";
 
     private final AttentionRequest request;
-    private PaliGemma model;
-    private int imageTokens;
-    private int textCapacity;
+    private final Description model;
+    private final Op.Part vision;
+    private final Op.Part decoder;
+    private final Window reading;
+    private final Window read;
     private int capacity;
-    private Op.Part vision;
-    private Op.Part decoder;
     private Optional<Probes.Probed> visionLayers = Optional.empty();
     private Optional<Probes.Probed> visionHeads = Optional.empty();
     private Optional<Probes.Probed> visionSum = Optional.empty();
@@ -37,77 +40,109 @@ public final class AttentionMaps implements Probe {
     /** What each generated token attends to, as decode left it. */
     private final List<float[]> generated = new ArrayList<>();
 
-    public AttentionMaps(AttentionRequest request) {
+    /**
+     * A corner of the decoder's attention, large enough for every prompt.
+     *
+     * @param row first row
+     * @param key first key
+     */
+    private record Window(int row, int rows, int key, int keys) {}
+
+    /**
+     * @param prompts all that will be answered: they say where images and words are
+     * @throws IllegalArgumentException if the model does not have a layer or head that was asked for, or a prompt has no image
+     */
+    public AttentionMaps(AttentionRequest request, Description model, List<Prompt> prompts) {
+        request.check(model);
         this.request = request;
+        this.model = model;
+        vision = new Op.Part(request.layers(model.vision().layers()), request.heads(model.vision().heads()), 0, model.vision().firstPatch());
+        decoder = new Op.Part(request.layers(model.decoder().layers()), request.heads(model.decoder().heads().queryHeads()), 0, 0);
+        int image = Integer.MAX_VALUE;
+        int imageEnd = 0;
+        int word = Integer.MAX_VALUE;
+        int wordEnd = 0;
+        boolean causal = false;
+        for (Prompt prompt : prompts) {
+            grid(prompt);
+            image = Math.min(image, prompt.imagePlaces().getFirst());
+            imageEnd = Math.max(imageEnd, prompt.imagePlaces().getLast() + 1);
+            word = Math.min(word, prompt.textPlaces().getFirst());
+            wordEnd = Math.max(wordEnd, prompt.length());
+            causal |= prompt.prefixLength() == 0;
+        }
+        // Where nobody sees what comes later, words before the image read nothing of it, and it reads none behind it.
+        int firstReader = causal ? image : word;
+        int lastRead = causal ? imageEnd : wordEnd;
+        reading = new Window(firstReader, wordEnd - firstReader, image, imageEnd - image);
+        read = new Window(image, imageEnd - image, word, Math.max(1, lastRead - word));
     }
 
-    /** @throws IllegalArgumentException if the model does not have a layer or head that was asked for */
+    /** The part of the prompt's first image that maps are drawn on. */
+    private static Span.Image grid(Prompt prompt) {
+        return prompt.images().stream().filter(span -> span.grid().isPresent()).findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("the prompt has no image that could be mapped"));
+    }
+
     @Override
-    public Program add(Pass pass, Program program, PaliGemma target) {
-        request.check(target.config());
-        model = target;
-        imageTokens = target.config().vision().tokens();
-        capacity = target.limits().promptTokens();
-        textCapacity = capacity - imageTokens;
-        vision = part(target.config().vision().layers(), target.config().vision().heads());
-        decoder = part(target.config().text().layers(), target.config().text().heads().queryHeads());
+    public Program add(Pass pass, Program program, Passes passes) {
+        capacity = passes.limits().promptTokens();
         return switch (pass) {
-            case ENCODE -> addVision(program);
-            case PREFILL -> addPrompt(program);
-            case DECODE -> addGenerated(program);
+            case ENCODE -> addVision(program, passes.stage(Stage.VISION_LAYERS).segment());
+            case PREFILL -> addPrompt(program, passes.stage(Stage.DECODER_LAYERS).segment());
+            case DECODE -> addGenerated(program, passes.stage(Stage.DECODER_LAYERS).segment());
         };
     }
 
-    private Op.Part part(int layers, int heads) {
-        return new Op.Part(request.layers(layers), request.heads(heads), 0, 0);
-    }
-
-    private Program addVision(Program program) {
+    private Program addVision(Program program, String segment) {
         if (!request.wants(Kind.VISION)) {
             return program;
         }
-        String segment = model.visionLayers().segment();
-        Probes.Probed layers = Probes.headMeanPeaks(program, segment, vision, Op.Kept.EACH, imageTokens, NAME + AttentionMap.VISION_LAYERS);
-        Probes.Probed sum = Probes.headMeanPeaks(layers.program(), segment, vision, Op.Kept.SUM, imageTokens, NAME + AttentionMap.VISION_SUM);
+        int patches = model.vision().rows() - model.vision().firstPatch();
+        Probes.Probed layers = Probes.headMeanPeaks(program, segment, vision, Op.Kept.EACH, patches, NAME + AttentionMap.VISION_LAYERS);
+        Probes.Probed sum = Probes.headMeanPeaks(layers.program(), segment, vision, Op.Kept.SUM, patches, NAME + AttentionMap.VISION_SUM);
         visionLayers = Optional.of(layers);
         visionSum = Optional.of(sum);
         visionHeads = request.headMean() ? Optional.empty()
-                : Optional.of(Probes.attentionPeaks(sum.program(), segment, vision, imageTokens, imageTokens, NAME + AttentionMap.VISION_HEADS));
+                : Optional.of(Probes.attentionPeaks(sum.program(), segment, vision, model.vision().rows(), patches,
+                        NAME + AttentionMap.VISION_HEADS));
         return visionHeads.map(Probes.Probed::program).orElse(sum.program());
     }
 
-    private Program addPrompt(Program program) {
+    private Program addPrompt(Program program, String segment) {
         Program rewritten = program;
+        Window all = new Window(0, capacity, 0, capacity);
         if (request.wants(Kind.WORD_TO_IMAGE)) {
-            wordToImage = Optional.of(weights(rewritten, imageTokens, 0, textCapacity, imageTokens, Op.Kept.EACH, AttentionMap.WORD_TO_IMAGE));
+            wordToImage = Optional.of(weights(rewritten, segment, reading, Op.Kept.EACH, AttentionMap.WORD_TO_IMAGE));
             rewritten = wordToImage.get().program();
         }
         if (request.wants(Kind.IMAGE_TO_WORD)) {
-            imageToWord = Optional.of(weights(rewritten, 0, imageTokens, imageTokens, textCapacity, Op.Kept.EACH, AttentionMap.IMAGE_TO_WORD));
+            imageToWord = Optional.of(weights(rewritten, segment, read, Op.Kept.EACH, AttentionMap.IMAGE_TO_WORD));
             rewritten = imageToWord.get().program();
         }
         if (request.wants(Kind.QUADRANTS)) {
-            quadrants = Optional.of(weights(rewritten, 0, 0, capacity, capacity, Op.Kept.SUM, AttentionMap.QUADRANT));
+            quadrants = Optional.of(weights(rewritten, segment, all, Op.Kept.SUM, AttentionMap.QUADRANT));
             rewritten = quadrants.get().program();
         }
         if (request.wants(Kind.WHOLE)) {
-            whole = Optional.of(weights(rewritten, 0, 0, capacity, capacity, Op.Kept.EACH, AttentionMap.WHOLE));
+            whole = Optional.of(weights(rewritten, segment, all, Op.Kept.EACH, AttentionMap.WHOLE));
             rewritten = whole.get().program();
         }
         return rewritten;
     }
 
-    private Program addGenerated(Program program) {
+    private Program addGenerated(Program program, String segment) {
         if (request.wants(Kind.WORD_TO_IMAGE)) {
-            generatedToImage = Optional.of(weights(program, 0, 0, 1, imageTokens, Op.Kept.EACH, "generated_to_image"));
+            generatedToImage = Optional.of(weights(program, segment, new Window(0, 1, reading.key(), reading.keys()), Op.Kept.EACH,
+                    "generated_to_image"));
         }
         return generatedToImage.map(Probes.Probed::program).orElse(program);
     }
 
     /** Heads stay apart only where each layer does. */
-    private Probes.Probed weights(Program program, int firstRow, int firstKey, int rows, int keys, Op.Kept kept, String name) {
-        Op.Part part = new Op.Part(decoder.layers(), decoder.heads(), firstRow, firstKey);
-        return Probes.attentionWeights(program, model.decoderLayers().segment(), part, request.headMean() || kept == Op.Kept.SUM, kept, rows, keys,
+    private Probes.Probed weights(Program program, String segment, Window window, Op.Kept kept, String name) {
+        Op.Part part = new Op.Part(decoder.layers(), decoder.heads(), window.row(), window.key());
+        return Probes.attentionWeights(program, segment, part, request.headMean() || kept == Op.Kept.SUM, kept, window.rows(), window.keys(),
                 NAME + name);
     }
 
@@ -126,13 +161,25 @@ public final class AttentionMaps implements Probe {
         List<AttentionMap> maps = new ArrayList<>();
         String reduced = heads(vision.heads()) + ", of which each patch keeps the largest weight that it gives to a patch";
         visionLayers.ifPresent(probed -> maps.add(new AttentionMap(AttentionMap.VISION_LAYERS, "vision tower: " + reduced,
-                axes(Axis.of("layer", vision.layers())), run.read(probed.output()))));
+                axes(Axis.of("layer", vision.layers())), patches(probed))));
         visionHeads.ifPresent(probed -> maps.add(new AttentionMap(AttentionMap.VISION_HEADS,
                 "vision tower: for each head, the largest weight that each patch gives to a patch",
-                axes(Axis.of("layer", vision.layers()), Axis.of("head", vision.heads())), run.read(probed.output()))));
+                axes(Axis.of("layer", vision.layers()), Axis.of("head", vision.heads())), patches(probed))));
         visionSum.ifPresent(probed -> maps.add(new AttentionMap(AttentionMap.VISION_SUM,
-                "vision tower: sum over layers " + vision.layers() + " of the " + reduced, axes(), run.read(probed.output()))));
+                "vision tower: sum over layers " + vision.layers() + " of the " + reduced, axes(), patches(probed))));
         return maps;
+    }
+
+    /** What a probe of the tower read of each row, without that of a class token. */
+    private float[] patches(Probes.Probed probed) {
+        float[] all = run.read(probed.output());
+        int rows = model.vision().rows();
+        int first = model.vision().firstPatch();
+        float[] patches = new float[all.length / rows * (rows - first)];
+        for (int plane = 0; plane < all.length / rows; plane++) {
+            System.arraycopy(all, plane * rows + first, patches, plane * (rows - first), rows - first);
+        }
+        return patches;
     }
 
     /**
@@ -140,11 +187,12 @@ public final class AttentionMaps implements Probe {
      *
      * @param answer its tokens without the one that ended it, each of which decode has read
      */
-    public AttentionReading decoder(Tokenizer tokenizer, PaliGemmaPrompt prompt, List<Integer> answer) {
-        int[] ids = prompt.plainIds();
+    public AttentionReading decoder(Tokenizer tokenizer, Prompt prompt, List<Integer> answer) {
+        Span.Image grid = grid(prompt);
+        List<Integer> places = prompt.textPlaces();
         List<Word> words = new ArrayList<>();
-        for (int i = imageTokens; i < ids.length; i++) {
-            words.add(Word.of(tokenizer, words.size(), ids[i], false));
+        for (int place : places) {
+            words.add(Word.of(tokenizer, words.size(), prompt.ids()[place], false));
         }
         int prompted = words.size();
         for (int id : answer) {
@@ -152,16 +200,16 @@ public final class AttentionMaps implements Probe {
         }
         List<AttentionMap> maps = new ArrayList<>();
         wordToImage.ifPresent(probed -> {
-            float[] values = wordToImage(run.read(probed.output()), prompted);
+            float[] values = wordToImage(run.read(probed.output()), places, grid);
             add(maps, AttentionMap.WORD_TO_IMAGE, AttentionMap.WORD_TO_IMAGE_SUM, "weight that a word gives to a patch", words, values);
         });
         imageToWord.ifPresent(probed -> {
-            float[] values = imageToWord(run.read(probed.output()), prompted);
+            float[] values = imageToWord(run.read(probed.output()), places, grid);
             add(maps, AttentionMap.IMAGE_TO_WORD, AttentionMap.IMAGE_TO_WORD_SUM, "weight that a patch gives to a word of the prompt",
                     words.subList(0, prompted), values);
         });
-        quadrants.ifPresent(probed -> addQuadrants(maps, run.read(probed.output()), ids.length, words.subList(0, prompted)));
-        whole.ifPresent(probed -> maps.add(whole(run.read(probed.output()), ids.length, words.subList(0, prompted))));
+        quadrants.ifPresent(probed -> addQuadrants(maps, run.read(probed.output()), prompt, words.subList(0, prompted)));
+        whole.ifPresent(probed -> maps.add(whole(run.read(probed.output()), prompt, words.subList(0, prompted))));
         return new AttentionReading(words, decoder.layers(), side(), maps);
     }
 
@@ -170,7 +218,7 @@ public final class AttentionMaps implements Probe {
     }
 
     private int side() {
-        return model.config().vision().imageSize() / model.config().vision().patchSize();
+        return model.vision().gridColumns();
     }
 
     private List<Axis> axes(Axis... first) {
@@ -188,26 +236,35 @@ public final class AttentionMaps implements Probe {
         return "mean over heads " + heads;
     }
 
-    /** [layers x heads, textCapacity, patches] and the generated rows to [layers x heads, words, patches]. */
-    private float[] wordToImage(float[] prompt, int prompted) {
-        int words = prompted + generated.size();
-        float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), words), imageTokens)];
+    /** What words of the prompt and generated ones give to the cells of a grid, [layers x heads, words, cells]; 0 for what they cannot see. */
+    private float[] wordToImage(float[] prompt, List<Integer> places, Span.Image grid) {
+        int cells = grid.grid().orElseThrow().cells();
+        int words = places.size() + generated.size();
+        float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), words), cells)];
         for (int plane = 0; plane < planes(); plane++) {
-            System.arraycopy(prompt, plane * textCapacity * imageTokens, values, plane * words * imageTokens, prompted * imageTokens);
-            for (int g = 0; g < generated.size(); g++) {
-                System.arraycopy(generated.get(g), plane * imageTokens, values, (plane * words + prompted + g) * imageTokens, imageTokens);
+            for (int word = 0; word < words; word++) {
+                boolean prompted = word < places.size();
+                int row = prompted ? places.get(word) - reading.row() : 0;
+                float[] from = prompted ? prompt : generated.get(word - places.size());
+                int rows = prompted ? reading.rows() : 1;
+                for (int cell = 0; cell < cells && row >= 0; cell++) {
+                    values[(plane * words + word) * cells + cell] = from[(plane * rows + row) * reading.keys() + grid.place(cell) - reading.key()];
+                }
             }
         }
         return values;
     }
 
-    /** [layers x heads, patches, textCapacity] to [layers x heads, words, patches]. */
-    private float[] imageToWord(float[] prompt, int prompted) {
-        float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), prompted), imageTokens)];
+    /** What the cells of a grid give to words of the prompt, [layers x heads, words, cells]; 0 for what they cannot see. */
+    private float[] imageToWord(float[] prompt, List<Integer> places, Span.Image grid) {
+        int cells = grid.grid().orElseThrow().cells();
+        float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), places.size()), cells)];
         for (int plane = 0; plane < planes(); plane++) {
-            for (int patch = 0; patch < imageTokens; patch++) {
-                for (int word = 0; word < prompted; word++) {
-                    values[(plane * prompted + word) * imageTokens + patch] = prompt[(plane * imageTokens + patch) * textCapacity + word];
+            for (int word = 0; word < places.size(); word++) {
+                int key = places.get(word) - read.key();
+                for (int cell = 0; cell < cells && key < read.keys(); cell++) {
+                    values[(plane * places.size() + word) * cells + cell] =
+                            prompt[(plane * read.rows() + grid.place(cell) - read.row()) * read.keys() + key];
                 }
             }
         }
@@ -219,7 +276,7 @@ public final class AttentionMaps implements Probe {
         Axis wordAxis = wordAxis(words);
         maps.add(new AttentionMap(name, "decoder: " + meaning + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
                 axes(Axis.of("layer", decoder.layers()), headAxis(), wordAxis), values));
-        double[] sums = new double[words.size() * imageTokens];
+        double[] sums = new double[words.size() * side() * side()];
         for (int i = 0; i < values.length; i++) {
             sums[i % sums.length] += values[i];
         }
@@ -235,35 +292,40 @@ public final class AttentionMaps implements Probe {
         return new Axis("word", words.stream().map(Word::text).toList());
     }
 
-    private void addQuadrants(List<AttentionMap> maps, float[] sum, int tokens, List<Word> words) {
+    private void addQuadrants(List<AttentionMap> maps, float[] sum, Prompt prompt, List<Word> words) {
         for (boolean imageRows : new boolean[] {true, false}) {
             for (boolean imageKeys : new boolean[] {true, false}) {
-                int firstRow = imageRows ? 0 : imageTokens;
-                int rows = imageRows ? imageTokens : tokens - imageTokens;
-                int firstKey = imageKeys ? 0 : imageTokens;
-                int keys = imageKeys ? imageTokens : tokens - imageTokens;
-                float[] values = new float[Math.multiplyExact(rows, keys)];
-                for (int row = 0; row < rows; row++) {
-                    System.arraycopy(sum, (firstRow + row) * capacity + firstKey, values, row * keys, keys);
+                List<Integer> rows = imageRows ? prompt.imagePlaces() : prompt.textPlaces();
+                List<Integer> keys = imageKeys ? prompt.imagePlaces() : prompt.textPlaces();
+                float[] values = new float[Math.multiplyExact(rows.size(), keys.size())];
+                for (int row = 0; row < rows.size(); row++) {
+                    for (int key = 0; key < keys.size(); key++) {
+                        values[row * keys.size() + key] = sum[rows.get(row) * capacity + keys.get(key)];
+                    }
                 }
                 maps.add(new AttentionMap(AttentionMap.QUADRANT + (imageRows ? "image_" : "text_") + (imageKeys ? "image" : "text"),
                         "decoder: weight that a token of the row gives to the token of the column, " + heads(decoder.heads()) + ", sum over layers "
                                 + decoder.layers(),
-                        List.of(imageRows ? Axis.counted("query_patch", rows) : new Axis("query_word", wordAxis(words).labels()),
-                                imageKeys ? Axis.counted("key_patch", keys) : new Axis("key_word", wordAxis(words).labels())), values));
+                        List.of(imageRows ? Axis.counted("query_patch", rows.size()) : new Axis("query_word", wordAxis(words).labels()),
+                                imageKeys ? Axis.counted("key_patch", keys.size()) : new Axis("key_word", wordAxis(words).labels())), values));
             }
         }
     }
 
-    private AttentionMap whole(float[] all, int tokens, List<Word> words) {
+    private AttentionMap whole(float[] all, Prompt prompt, List<Word> words) {
+        int tokens = prompt.length();
         float[] values = new float[Math.multiplyExact(planes(), Math.multiplyExact(tokens, tokens))];
         for (int plane = 0; plane < planes(); plane++) {
             for (int row = 0; row < tokens; row++) {
                 System.arraycopy(all, (plane * capacity + row) * capacity, values, (plane * tokens + row) * tokens, tokens);
             }
         }
-        List<String> labels = new ArrayList<>(Axis.counted("patch", imageTokens).labels());
-        words.forEach(word -> labels.add(word.text()));
+        List<String> labels = new ArrayList<>();
+        int patch = 0;
+        int word = 0;
+        for (int place = 0; place < tokens; place++) {
+            labels.add(prompt.isImage(place) ? String.valueOf(patch++) : words.get(word++).text());
+        }
         return new AttentionMap(AttentionMap.WHOLE, "decoder: weight that a token of the row gives to the token of the column"
                 + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
                 List.of(Axis.of("layer", decoder.layers()), headAxis(), new Axis("query", labels), new Axis("key", labels)), values);

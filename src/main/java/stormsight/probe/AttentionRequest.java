@@ -4,7 +4,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.IntStream;
-import stormsight.model.PaliGemmaConfig;
+import stormsight.model.Description;
 
 /**
  * Which attention to look at. Layers and heads hold for the vision tower and the decoder alike.
@@ -48,12 +48,12 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
     }
 
     /** @throws IllegalArgumentException naming the layer or head that a part of the model which is looked at does not have */
-    public void check(PaliGemmaConfig config) {
+    public void check(Description model) {
         if (wants(Kind.VISION)) {
-            check("the vision tower", config.vision().layers(), config.vision().heads());
+            check("the vision tower", model.vision().layers(), model.vision().heads());
         }
         if (wantsDecoder()) {
-            check("the decoder", config.text().layers(), config.text().heads().queryHeads());
+            check("the decoder", model.decoder().layers(), model.decoder().heads().queryHeads());
         }
     }
 

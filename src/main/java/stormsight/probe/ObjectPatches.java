@@ -1,13 +1,13 @@
 package stormsight.probe;
 
-import java.util.ArrayList;
 import java.util.List;
 import stormsight.image.Box;
-import stormsight.image.Preprocessing;
 import stormsight.image.RgbImage;
+import stormsight.model.Processor;
+import stormsight.model.Views;
 
 /**
- * Which patches show an object. The object is painted red on green in the size of the image and goes through the image's own resize; a patch shows it if one
+ * Which patches show an object. The object is painted red on green in the size of the image and goes through the image's own preprocessing; a patch shows it if one
  * of its pixels is exactly red then. A pixel that is only partly the object's does not count.
  */
 public final class ObjectPatches {
@@ -19,10 +19,10 @@ public final class ObjectPatches {
      * Patches that boxes touch. A box of w x h pixels covers just these; parts outside of the image are cut off.
      *
      * @param image the image that the boxes are of
-     * @return places of the patches, row by row from 0; empty if the object is too small to be seen after the resize
+     * @return rows of the image's features, rising; empty if the object is too small to be seen after the resize
      * @throws IllegalArgumentException if a box lies outside of the image
      */
-    public static List<Integer> of(Preprocessing preprocessing, int patchSize, RgbImage image, List<Box> boxes) {
+    public static List<Integer> of(Processor processor, RgbImage image, List<Box> boxes) {
         boolean[] marked = new boolean[Math.multiplyExact(image.width(), image.height())];
         for (Box box : boxes) {
             int left = (int) Math.max(0, Math.floor(box.x()));
@@ -39,7 +39,7 @@ public final class ObjectPatches {
                 }
             }
         }
-        return of(preprocessing, patchSize, image.width(), image.height(), marked);
+        return of(processor, image.width(), image.height(), marked);
     }
 
     /**
@@ -48,7 +48,7 @@ public final class ObjectPatches {
      * @return as for boxes
      * @throws IllegalArgumentException if mask and image differ in size
      */
-    public static List<Integer> of(Preprocessing preprocessing, int patchSize, RgbImage image, RgbImage mask) {
+    public static List<Integer> of(Processor processor, RgbImage image, RgbImage mask) {
         if (mask.width() != image.width() || mask.height() != image.height()) {
             throw new IllegalArgumentException("a mask of " + mask.width() + " x " + mask.height() + " for an image of " + image.width()
                     + " x " + image.height());
@@ -57,29 +57,21 @@ public final class ObjectPatches {
         for (int i = 0; i < marked.length; i++) {
             marked[i] = (mask.rgb()[3 * i] | mask.rgb()[3 * i + 1] | mask.rgb()[3 * i + 2]) != 0;
         }
-        return of(preprocessing, patchSize, image.width(), image.height(), marked);
+        return of(processor, image.width(), image.height(), marked);
     }
 
-    private static List<Integer> of(Preprocessing preprocessing, int patchSize, int width, int height, boolean[] marked) {
+    private static List<Integer> of(Processor processor, int width, int height, boolean[] marked) {
         byte[] painted = new byte[Math.multiplyExact(3, marked.length)];
         for (int i = 0; i < marked.length; i++) {
             painted[3 * i + (marked[i] ? 0 : 1)] = (byte) RED;
         }
-        RgbImage resized = preprocessing.resize(new RgbImage(width, height, painted));
-        int across = resized.width() / patchSize;
-        List<Integer> patches = new ArrayList<>();
-        for (int patch = 0; patch < across * (resized.height() / patchSize); patch++) {
-            if (red(resized, patch % across * patchSize, patch / across * patchSize, patchSize)) {
-                patches.add(patch);
-            }
-        }
-        return patches;
+        return processor.views(new RgbImage(width, height, painted)).rowsWhere(ObjectPatches::red);
     }
 
-    private static boolean red(RgbImage image, int left, int top, int size) {
-        for (int y = top; y < top + size; y++) {
-            for (int x = left; x < left + size; x++) {
-                if (image.sample(x, y, 0) == RED && image.sample(x, y, 1) == 0) {
+    private static boolean red(Views.Square square) {
+        for (int y = square.y(); y < square.y() + square.size(); y++) {
+            for (int x = square.x(); x < square.x() + square.size(); x++) {
+                if (square.view().sample(x, y, 0) == RED && square.view().sample(x, y, 1) == 0) {
                     return true;
                 }
             }

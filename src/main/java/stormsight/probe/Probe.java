@@ -1,6 +1,6 @@
 package stormsight.probe;
 
-import stormsight.model.PaliGemma;
+import stormsight.model.Passes;
 import stormsight.program.Program;
 import stormsight.program.Tensor;
 
@@ -24,9 +24,9 @@ public interface Probe {
      * The program with what the probe needs in it. Names of new tensors must not be taken.
      *
      * @param program as other probes left it
-     * @param model names the stages that a probe can look at
+     * @param passes names the stages that a probe can look at
      */
-    Program add(Pass pass, Program program, PaliGemma model);
+    Program add(Pass pass, Program program, Passes passes);
 
     /** What the last run of a pass left. */
     interface Outputs {

@@ -65,7 +65,7 @@ public final class Probes {
      * @param keys capacity of the output's last dimension
      */
     public static Probed attentionWeights(Program program, String segment, int keys, String name) {
-        Op.Attention attention = attention(find(program, segment));
+        Op.Attention attention = attention(program, segment);
         return attentionWeights(program, segment, new Op.Part(layers(program, segment), heads(program, segment), 0, 0), false, Op.Kept.EACH,
                 attention.q().rows(), keys, name);
     }
@@ -107,7 +107,7 @@ public final class Probes {
      * @param keys of a run; each run must have as many
      */
     public static Probed headMeanPeaks(Program program, String segment, Op.Part part, Op.Kept kept, int keys, String name) {
-        int rows = attention(find(program, segment)).q().rows();
+        int rows = attention(program, segment).q().rows();
         Tensor plane = new Tensor(name + ".plane", DType.F32, Shape.of(1, rows, keys), Tensor.Kind.ACTIVATION, 1);
         Tensor output = output(name, kept == Op.Kept.EACH ? part.layers().size() : 1, rows);
         if (kept == Op.Kept.EACH) {
@@ -117,7 +117,8 @@ public final class Probes {
         Program summed = afterAttention(program, segment, part,
                 attention -> List.of(new Op.AttentionWeights(attention, part, true, Op.Kept.SUM, plane)));
         Segment peak = Segment.once(name, List.of(new Op.RowMax(plane, List.of(0), output)));
-        return new Probed(summed.rewrite(each -> each.name().equals(segment) ? List.of(each, peak) : List.of(each)), output);
+        Segment last = find(program, segment).getLast();
+        return new Probed(summed.rewrite(each -> each.name().equals(last.name()) ? List.of(each, peak) : List.of(each)), output);
     }
 
     /**
@@ -127,10 +128,9 @@ public final class Probes {
      * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>
      */
     public static Knockout knockout(Program program, String segment, int tokens) {
-        Segment found = find(program, segment);
-        int heads = attention(found).heads().queryHeads();
+        int heads = attention(program, segment).heads().queryHeads();
         Tensor blocked = new Tensor(segment + ".blocked", DType.U8, Shape.of(tokens, tokens), Tensor.Kind.INPUT, 1);
-        Tensor flags = new Tensor(segment + ".blocked_heads", DType.I32, Shape.of(found.firstLayer() + found.layers(), heads),
+        Tensor flags = new Tensor(segment + ".blocked_heads", DType.I32, Shape.of(stack(program, segment), heads),
                 Tensor.Kind.INPUT, 1);
         return new Knockout(inSegment(program, segment, ops -> ops.stream()
                 .<Op>map(op -> op instanceof Op.Attention attention
@@ -159,13 +159,14 @@ public final class Probes {
 
     /** All layers that a program runs a segment for. */
     public static List<Integer> layers(Program program, String segment) {
-        Segment found = find(program, segment);
-        return IntStream.range(found.firstLayer(), found.firstLayer() + found.layers()).boxed().toList();
+        return find(program, segment).stream()
+                .flatMap(found -> IntStream.range(found.firstLayer(), found.firstLayer() + found.layers()).boxed())
+                .toList();
     }
 
     /** All query heads of a segment's attention. */
     public static List<Integer> heads(Program program, String segment) {
-        return IntStream.range(0, attention(find(program, segment)).heads().queryHeads()).boxed().toList();
+        return IntStream.range(0, attention(program, segment).heads().queryHeads()).boxed().toList();
     }
 
     private static Tensor output(String name, int... shape) {
@@ -173,7 +174,6 @@ public final class Probes {
     }
 
     private static Program afterAttention(Program program, String segment, Op.Part part, Function<Op.Attention, List<Op>> added) {
-        attention(find(program, segment));
         if (!layers(program, segment).containsAll(part.layers())) {
             throw new IllegalArgumentException(segment + " has layers " + layers(program, segment) + ", asked for " + part.layers());
         }
@@ -185,26 +185,33 @@ public final class Probes {
 
     private static Program inSegment(Program program, String segment, UnaryOperator<List<Op>> rewrite) {
         find(program, segment);
-        return program.rewrite(each -> List.of(each.name().equals(segment) ? each.with(rewrite.apply(each.ops())) : each));
+        return program.rewrite(each -> List.of(isPart(each, segment) ? each.with(rewrite.apply(each.ops())) : each));
     }
 
-    private static Segment find(Program program, String segment) {
-        return program.segments().stream()
-                .filter(each -> each.name().equals(segment))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException(program.name() + " has no segment " + segment));
+    /** Layers that differ stand in several segments, which bear the name of the whole and their first layer. */
+    private static boolean isPart(Segment segment, String name) {
+        return segment.name().equals(name) || segment.name().startsWith(name + ":");
     }
 
-    private static Op.Attention attention(Segment segment) {
-        return segment.ops().stream()
+    private static List<Segment> find(Program program, String name) {
+        List<Segment> found = program.segments().stream().filter(each -> isPart(each, name)).toList();
+        if (found.isEmpty()) {
+            throw new IllegalArgumentException(program.name() + " has no segment " + name);
+        }
+        return found;
+    }
+
+    private static Op.Attention attention(Program program, String segment) {
+        return find(program, segment).stream()
+                .flatMap(found -> found.ops().stream())
                 .filter(Op.Attention.class::isInstance)
                 .map(Op.Attention.class::cast)
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException(segment.name() + " has no attention"));
+                .orElseThrow(() -> new IllegalArgumentException(segment + " has no attention"));
     }
 
     private static int stack(Program program, String segment) {
-        Segment found = find(program, segment);
-        return found.firstLayer() + found.layers();
+        Segment last = find(program, segment).getLast();
+        return last.firstLayer() + last.layers();
     }
 }

@@ -1,40 +1,47 @@
 package stormsight.probe;
 
-import stormsight.model.PaliGemma;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import stormsight.model.Passes;
+import stormsight.model.Stage;
 import stormsight.program.Program;
+import stormsight.program.Tensor;
 
-/**
- * Probes at the stages of a model: outputs that hold what each stage made.
- *
- * @param embeddings decoder's input, [promptTokens, hiddenSize]
- * @param decoderLayers the residual stream after each layer
- * @param finalNorm of the last row, or of every row if the model computes logits for all
- */
-public record StageProbes(Probes.Probed visionEmbeddings, Probes.Probed visionLayers, Probes.Probed visionPostLayernorm,
-        Probes.Probed projector, Probes.Probed embeddings, Probes.Probed decoderLayers, Probes.Probed finalNorm) {
-    public static StageProbes of(PaliGemma model) {
-        Probes.Probed visionEmbeddings = copy(model.encode(), model.visionEmbeddings(), "stage.vision.embeddings");
-        Probes.Probed visionLayers = copy(visionEmbeddings.program(), model.visionLayers(), "stage.vision.layers");
-        Probes.Probed visionPostLayernorm =
-                copy(visionLayers.program(), model.visionPostLayernorm(), "stage.vision.post_layernorm");
-        Probes.Probed projector = copy(visionPostLayernorm.program(), model.projector(), "stage.vision.projector");
-        Probes.Probed embeddings = copy(model.prefill(), model.decoderEmbeddings(), "stage.decoder.embeddings");
-        Probes.Probed decoderLayers = copy(embeddings.program(), model.decoderLayers(), "stage.decoder.layers");
-        Probes.Probed finalNorm = copy(decoderLayers.program(), model.finalNorm(), "stage.decoder.final_norm");
-        return new StageProbes(visionEmbeddings, visionLayers, visionPostLayernorm, projector, embeddings, decoderLayers, finalNorm);
+/** Keeps what each stage of encode and prefill makes. */
+public final class StageProbes implements Probe {
+    private final Map<Stage, Tensor> encode = new LinkedHashMap<>();
+    private final Map<Stage, Tensor> prefill = new LinkedHashMap<>();
+
+    @Override
+    public Program add(Pass pass, Program program, Passes passes) {
+        return switch (pass) {
+            case ENCODE -> add(program, passes.encodeStages(), encode);
+            case PREFILL -> add(program, passes.prefillStages(), prefill);
+            case DECODE -> program;
+        };
     }
 
-    private static Probes.Probed copy(Program program, PaliGemma.Stage stage, String name) {
-        return Probes.copy(program, stage.segment(), stage.result(), name);
+    private static Program add(Program program, List<Stage> stages, Map<Stage, Tensor> outputs) {
+        Program rewritten = program;
+        for (Stage stage : stages) {
+            Probes.Probed probed = Probes.copy(rewritten, stage.segment(), stage.result(), "stage." + stage.name());
+            outputs.put(stage, probed.output());
+            rewritten = probed.program();
+        }
+        return rewritten;
     }
 
-    /** Encode with all of its probes. */
-    public Program encode() {
-        return projector.program();
+    @Override
+    public void read(Pass pass, Outputs outputs) {}
+
+    /** What encode's stages made, in order: an output each. */
+    public Map<Stage, Tensor> encode() {
+        return encode;
     }
 
-    /** Prefill with all of its probes. */
-    public Program prefill() {
-        return finalNorm.program();
+    /** What prefill's stages made, in order: an output each. */
+    public Map<Stage, Tensor> prefill() {
+        return prefill;
     }
 }

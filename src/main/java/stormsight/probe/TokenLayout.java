@@ -4,43 +4,45 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
+import stormsight.model.Prompt;
+import stormsight.model.Span;
 import stormsight.program.Op;
 
 /**
- * What the tokens of a sequence are: first those of the image, then the prompt's text, then what was generated and is read again.
+ * What the tokens of a sequence are: those of a prompt, then what was generated and is read again.
  *
- * <p>Parts of it have names: {@code image}; {@code question}, the tokens of the question and nothing else of the prompt; {@code last}, the prompt's last
- * token, which predicts the answer; {@code generated}; {@code object}, the patches that show an object, and {@code other}, all other patches; and
- * any tokens {@code a-b}, both included, or {@code a}.
+ * <p>Parts of it have names: {@code image}, all rows of images; {@code base}, {@code tiles} and {@code newlines}, parts of them where an image has several;
+ * {@code question}, the tokens of the question and nothing else of the prompt; {@code last}, the prompt's last token, which predicts the answer;
+ * {@code generated}; {@code object}, the patches that show an object, and {@code other}, all other patches; and any tokens {@code a-b}, both included, or
+ * {@code a}.
  *
- * @param imageTokens tokens of the image, which come first
- * @param promptTokens tokens of the prompt, image included
- * @param prefixTokens tokens that every token sees: all of the prompt, or 0 in a causal model
  * @param question places of the question's tokens
- * @param object patches that show the object, absent if nothing says which
+ * @param object places of patches that show the object, absent if nothing says which
  * @param generated tokens after the prompt
  */
-public record TokenLayout(int imageTokens, int promptTokens, int prefixTokens, List<Integer> question, Optional<List<Integer>> object,
-        int generated) {
+public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<Integer>> object, int generated) {
     public static final String IMAGE = "image";
+    private static final String BASE = "base";
+    private static final String TILES = "tiles";
+    private static final String NEWLINES = "newlines";
     public static final String QUESTION = "question";
     public static final String LAST = "last";
     public static final String GENERATED = "generated";
     public static final String OBJECT = "object";
     public static final String OTHER = "other";
 
-    private static final Set<String> NAMES = Set.of(IMAGE, QUESTION, LAST, GENERATED, OBJECT, OTHER);
+    private static final Set<String> NAMES = Set.of(IMAGE, BASE, TILES, NEWLINES, QUESTION, LAST, GENERATED, OBJECT, OTHER);
     private static final Pattern RANGE = Pattern.compile("(\\d{1,9})(?:-(\\d{1,9}))?");
 
     public TokenLayout {
         question = List.copyOf(question);
         object = object.map(List::copyOf);
-        if (imageTokens < 0 || promptTokens <= imageTokens || prefixTokens < 0 || prefixTokens > promptTokens || generated < 0) {
-            throw new IllegalArgumentException(imageTokens + " image tokens, " + promptTokens + " of the prompt, " + prefixTokens
-                    + " of the prefix, " + generated + " generated");
+        if (generated < 0) {
+            throw new IllegalArgumentException(generated + " generated");
         }
     }
 
@@ -48,8 +50,8 @@ public record TokenLayout(int imageTokens, int promptTokens, int prefixTokens, L
     static void requireName(String name) {
         Matcher range = RANGE.matcher(name);
         if (!NAMES.contains(name) && !range.matches()) {
-            throw new IllegalArgumentException("'" + name + "' is no span: there are image, question, last, generated, object, other, and tokens such as "
-                    + "12-15");
+            throw new IllegalArgumentException("'" + name + "' is no span: there are image, question, last, generated, object, other, base, tiles, newlines, and tokens such "
+                    + "as 12-15");
         }
         if (range.matches() && range.group(2) != null && Integer.parseInt(range.group(1)) > Integer.parseInt(range.group(2))) {
             throw new IllegalArgumentException("span '" + name + "' ends before it begins");
@@ -57,14 +59,15 @@ public record TokenLayout(int imageTokens, int promptTokens, int prefixTokens, L
     }
 
     public int tokens() {
-        return promptTokens + generated;
+        return prompt.length() + generated;
     }
 
     /** Why a span has no tokens here; empty if it has some. */
     public Optional<String> lacks(String name) {
         requireName(name);
         return switch (name) {
-            case IMAGE -> because(imageTokens == 0, "there is no image");
+            case IMAGE -> because(span(name).isEmpty(), "there is no image");
+            case BASE, TILES, NEWLINES -> because(span(name).isEmpty(), "the image has no such part");
             case QUESTION -> because(question.isEmpty(), "the prompt has no question");
             case LAST -> Optional.empty();
             case GENERATED -> because(generated == 0, "nothing is generated before the token that counts");
@@ -80,14 +83,27 @@ public record TokenLayout(int imageTokens, int promptTokens, int prefixTokens, L
 
     private List<Integer> span(String name) {
         return switch (name) {
-            case IMAGE -> range(0, imageTokens);
+            case IMAGE -> prompt.imagePlaces();
+            case BASE, TILES -> cells(span -> span.name().equals(name));
+            case NEWLINES -> {
+                List<Integer> cells = cells(_ -> true);
+                yield prompt.imagePlaces().stream().filter(place -> !cells.contains(place)).toList();
+            }
             case QUESTION -> question;
-            case LAST -> List.of(promptTokens - 1);
-            case GENERATED -> range(promptTokens, tokens());
+            case LAST -> List.of(prompt.length() - 1);
+            case GENERATED -> range(prompt.length(), tokens());
             case OBJECT -> object.orElse(List.of());
-            case OTHER -> range(0, imageTokens).stream().filter(token -> !object.orElse(List.of()).contains(token)).toList();
+            case OTHER -> cells(_ -> true).stream().filter(token -> !object.orElse(List.of()).contains(token)).toList();
             default -> range(range(name, 1), range(name, 2) + 1);
         };
+    }
+
+    /** Places of the patches of some parts of images. */
+    private List<Integer> cells(Predicate<Span.Image> part) {
+        return prompt.images().stream()
+                .filter(part)
+                .flatMap(span -> span.grid().stream().flatMapToInt(grid -> IntStream.range(0, grid.cells()).map(span::place)).boxed())
+                .toList();
     }
 
     private static List<Integer> range(int from, int to) {
@@ -145,6 +161,7 @@ public record TokenLayout(int imageTokens, int promptTokens, int prefixTokens, L
      */
     public OptionalInt blind(byte[] mask, int capacity, Optional<Op.SlidingWindow> window) {
         return IntStream.range(0, tokens()).filter(query -> {
+            int prefixTokens = prompt.prefixLength();
             int from = window.isEmpty() || query < prefixTokens ? 0 : Math.max(0, query - window.get().size() + 1);
             return IntStream.range(from, Math.max(prefixTokens, query + 1)).allMatch(key -> mask[query * capacity + key] != 0);
         }).findFirst();

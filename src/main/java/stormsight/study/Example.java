@@ -102,12 +102,11 @@ public record Example(int line, Path image, String name, String question, Option
     public Inquiry inquiry(ModelDirectory directory, String prompt, int maxTokens) {
         ImageDecoder decoder = new ImageDecoder();
         RgbImage pixels = decoder.decode(image);
-        int patchSize = directory.config().vision().patchSize();
         Optional<List<Integer>> object = Optional.empty();
         if (mask.isPresent()) {
-            object = Optional.of(ObjectPatches.of(directory.preprocessing(), patchSize, pixels, decoder.decode(mask.get())));
+            object = Optional.of(ObjectPatches.of(directory.processor(), pixels, decoder.decode(mask.get())));
         } else if (!boxes.isEmpty()) {
-            object = Optional.of(ObjectPatches.of(directory.preprocessing(), patchSize, pixels, boxes));
+            object = Optional.of(ObjectPatches.of(directory.processor(), pixels, boxes));
         }
         return new Inquiry(pixels, prompt, question, object, maxTokens);
     }

@@ -10,11 +10,17 @@ import java.util.stream.Collectors;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
+import stormsight.generate.Generator;
 import stormsight.generate.GreedyAnswer;
-import stormsight.generate.ModelRun;
 import stormsight.generate.Probability;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Pass;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
 import stormsight.probe.Flow;
 import stormsight.probe.LayerWindow;
 import stormsight.probe.Probe;
@@ -23,7 +29,6 @@ import stormsight.probe.TokenLayout;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Tensor;
-import stormsight.tokenizer.PaliGemmaPrompt;
 
 /**
  * A model prepared for attention knockout: what happens to the probability of its own answer when chosen tokens cannot read others in a window of layers.
@@ -58,11 +63,12 @@ public final class KnockoutSession implements AutoCloseable {
         private Probes.Knockout prefill;
 
         @Override
-        public Program add(Pass pass, Program program, PaliGemma model) {
+        public Program add(Pass pass, Program program, Passes passes) {
             if (pass == Pass.ENCODE) {
                 return program;
             }
-            Probes.Knockout knockout = Probes.knockout(program, model.decoderLayers().segment(), model.limits().capacity());
+            Probes.Knockout knockout = Probes.knockout(program, passes.stage(Stage.DECODER_LAYERS).segment(),
+                    passes.limits().capacity());
             if (pass == Pass.PREFILL) {
                 prefill = knockout;
             }
@@ -73,18 +79,18 @@ public final class KnockoutSession implements AutoCloseable {
         public void read(Pass pass, Outputs outputs) {}
     }
 
-    private final ModelRun run;
+    private final Generator generator;
     private final ModelDirectory directory;
-    private final PaliGemma model;
+    private final Passes passes;
     /** Its inputs are decode's as well. */
     private final Probes.Knockout prefill;
     private Asked current;
 
-    private KnockoutSession(ModelRun run, Probes.Knockout prefill) {
-        this.run = run;
+    private KnockoutSession(Generator generator, Probes.Knockout prefill) {
+        this.generator = generator;
         this.prefill = prefill;
-        directory = run.directory();
-        model = run.model();
+        directory = generator.directory();
+        passes = generator.passes();
     }
 
     /**
@@ -95,17 +101,17 @@ public final class KnockoutSession implements AutoCloseable {
      * @throws stormsight.checkpoint.CheckpointException if the weights are not what the model needs
      * @throws BackendException if the device cannot hold or compile the model
      */
-    public static KnockoutSession open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
+    public static KnockoutSession open(ModelDirectory directory, Backend backend, Limits limits, Options options,
             RunListener listener) {
         Blocks blocks = new Blocks();
         // Probabilities are read from the only row of the prompt's logits.
-        ModelRun run = ModelRun.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(blocks));
-        return new KnockoutSession(run, blocks.prefill);
+        Generator generator = Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(blocks));
+        return new KnockoutSession(generator, blocks.prefill);
     }
 
     /** Layers of the decoder, in any of which edges can be taken away. */
     public int layers() {
-        return directory.config().text().layers();
+        return directory.describe().decoder().layers();
     }
 
     /**
@@ -117,30 +123,31 @@ public final class KnockoutSession implements AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public Asked ask(Inquiry inquiry) {
-        PaliGemmaPrompt prompt = directory.prompt(inquiry.prompt());
-        List<Integer> question = prompt.tokensOf(directory.tokenizer(), inquiry.question());
-        run.requireFits(prompt, inquiry.maxTokens());
+        List<Views> images = List.of(directory.processor().views(inquiry.image()));
+        Prompt prompt = directory.prompt(inquiry.prompt(), images);
+        List<Integer> question = prompt.placesOf(inquiry.question());
+        generator.requireFits(prompt, inquiry.maxTokens());
         current = null;
-        run.encode(inquiry.image());
-        run.write(prefill.flags(), new int[Math.toIntExact(prefill.flags().shape().elements())]);
-        GreedyAnswer answer = GreedyAnswer.of(run, prompt, inquiry.maxTokens());
-        current = new Asked(prompt, question, inquiry.object(), answer);
+        generator.encodeViews(images);
+        generator.write(prefill.flags(), new int[Math.toIntExact(prefill.flags().shape().elements())]);
+        GreedyAnswer answer = GreedyAnswer.of(generator, prompt, inquiry.maxTokens());
+        current = new Asked(prompt, question, inquiry.object().map(prompt::placesOfRows), answer);
         return current;
     }
 
     @Override
     public void close() {
-        run.close();
+        generator.close();
     }
 
     /** A question that the model has answered, undisturbed. */
     public final class Asked {
-        private final PaliGemmaPrompt prompt;
+        private final Prompt prompt;
         private final List<Integer> question;
         private final Optional<List<Integer>> object;
         private final GreedyAnswer answer;
 
-        private Asked(PaliGemmaPrompt prompt, List<Integer> question, Optional<List<Integer>> object, GreedyAnswer answer) {
+        private Asked(Prompt prompt, List<Integer> question, Optional<List<Integer>> object, GreedyAnswer answer) {
             this.prompt = prompt;
             this.question = question;
             this.object = object;
@@ -169,8 +176,7 @@ public final class KnockoutSession implements AutoCloseable {
 
         /** The spans of the prompt, and of what is generated before the last token that counts. */
         public TokenLayout layout(boolean wholeAnswer) {
-            return new TokenLayout(prompt.imageTokens(), prompt.length(), prompt.length(), question, object,
-                    wholeAnswer ? answer.ids().size() - 1 : 0);
+            return new TokenLayout(prompt, question, object, wholeAnswer ? answer.ids().size() - 1 : 0);
         }
 
         /** Why a flow cannot be had of this example: a span has no tokens here, or a token would see nothing; empty if it can. */
@@ -183,7 +189,7 @@ public final class KnockoutSession implements AutoCloseable {
         }
 
         private Optional<String> blind(TokenLayout layout, Flow flow, Settings settings) {
-            int capacity = model.limits().capacity();
+            int capacity = passes.limits().capacity();
             OptionalInt blind = layout.blind(layout.mask(flow, capacity), capacity, window());
             return blind.isEmpty() ? Optional.empty() : Optional.of("leaves token " + blind.getAsInt() + " (" + spelled(blind.getAsInt())
                     + ") nothing to see in " + LayerWindow.around(0, settings.window(), layers())
@@ -202,7 +208,7 @@ public final class KnockoutSession implements AutoCloseable {
             if (current != this) {
                 throw new IllegalStateException("the session was asked another question");
             }
-            int heads = directory.config().text().heads().queryHeads();
+            int heads = directory.describe().decoder().heads().queryHeads();
             for (int head : settings.heads()) {
                 if (head < 0 || head >= heads) {
                     throw new IllegalArgumentException("head " + head + ": the heads are 0 to " + (heads - 1));
@@ -211,7 +217,7 @@ public final class KnockoutSession implements AutoCloseable {
             lacks(flow, settings).ifPresent(reason -> {
                 throw new IllegalArgumentException(flow.name() + ": " + reason);
             });
-            run.write(prefill.blocked(), layout(settings.wholeAnswer()).mask(flow, model.limits().capacity()));
+            generator.write(prefill.blocked(), layout(settings.wholeAnswer()).mask(flow, passes.limits().capacity()));
             double[] probabilities = new double[layers()];
             // Near the ends and in small models several layers have one window.
             Map<LayerWindow, Double> known = new HashMap<>();
@@ -225,7 +231,7 @@ public final class KnockoutSession implements AutoCloseable {
                             flags[l * heads + h] = settings.heads().isEmpty() || settings.heads().contains(h) ? 1 : 0;
                         }
                     }
-                    run.write(prefill.flags(), flags);
+                    generator.write(prefill.flags(), flags);
                     probability = probability(settings.wholeAnswer());
                     known.put(window, probability);
                 }
@@ -235,17 +241,17 @@ public final class KnockoutSession implements AutoCloseable {
         }
 
         private double probability(boolean wholeAnswer) {
-            run.prefill(prompt.ids());
-            double probability = probability(model.promptLogits(), answer.ids().getFirst());
+            generator.prefill(prompt);
+            double probability = probability(passes.prefill().output(), answer.ids().getFirst());
             for (int t = 1; t < answer.ids().size() && wholeAnswer; t++) {
-                run.decode(answer.ids().get(t - 1), prompt.length() + t - 1, prompt.length());
-                probability *= probability(model.nextLogits(), answer.ids().get(t));
+                generator.decode(answer.ids().get(t - 1), prompt.length() + t - 1, prompt.prefixLength());
+                probability *= probability(passes.decode().output(), answer.ids().get(t));
             }
             return probability;
         }
 
         private double probability(Tensor logits, int token) {
-            double probability = Probability.of(run.read(logits), 0, logits.columns(), token);
+            double probability = Probability.of(generator.read(logits), 0, logits.columns(), token);
             if (Double.isNaN(probability)) {
                 throw new BackendException("a knockout made logits that are not numbers");
             }
@@ -253,18 +259,18 @@ public final class KnockoutSession implements AutoCloseable {
         }
 
         private Optional<Op.SlidingWindow> window() {
-            return model.decode().segments().stream()
+            return passes.decode().program().segments().stream()
                     .flatMap(segment -> segment.ops().stream())
-                    .filter(Op.Attention.class::isInstance)
+                    .filter(Op.BlockedAttention.class::isInstance)
                     .findFirst()
-                    .flatMap(op -> ((Op.Attention) op).window());
+                    .flatMap(op -> ((Op.BlockedAttention) op).attention().window());
         }
 
         private String spelled(int token) {
-            if (token < prompt.imageTokens()) {
-                return "image patch " + token;
+            if (token < prompt.length() && prompt.isImage(token)) {
+                return "image patch " + prompt.imagePlaces().indexOf(token);
             }
-            int id = token < prompt.length() ? prompt.plainIds()[token] : answer.ids().get(token - prompt.length());
+            int id = token < prompt.length() ? prompt.ids()[token] : answer.ids().get(token - prompt.length());
             String text = directory.tokenizer().token(id).replace("\n", "\\n");
             return "'" + text + "'" + (token == prompt.length() - 1 ? ", last" : question.contains(token) ? ", question"
                     : token >= prompt.length() ? ", generated" : "");

@@ -4,15 +4,20 @@ import java.util.List;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
+import stormsight.generate.Generator;
 import stormsight.generate.GreedyAnswer;
-import stormsight.generate.ModelRun;
 import stormsight.generate.Probability;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Pass;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
 import stormsight.probe.Probe;
 import stormsight.probe.Probes;
 import stormsight.program.Program;
-import stormsight.tokenizer.PaliGemmaPrompt;
 
 /**
  * A model prepared to show how an answer forms: the residual stream of the prompt's last token, read after every layer through the model's own head.
@@ -27,40 +32,40 @@ public final class LensSession implements AutoCloseable {
         private Probes.Probed layersNormed;
 
         @Override
-        public Program add(Pass pass, Program program, PaliGemma model) {
+        public Program add(Pass pass, Program program, Passes passes) {
             if (pass != Pass.PREFILL) {
                 return program;
             }
-            first = lens(program, model, model.decoderEmbeddings(), false, "lens.first");
-            firstNormed = lens(first.program(), model, model.decoderEmbeddings(), true, "lens.first_normed");
-            layers = lens(firstNormed.program(), model, model.decoderLayers(), false, "lens.layers");
-            layersNormed = lens(layers.program(), model, model.decoderLayers(), true, "lens.layers_normed");
+            first = lens(program, passes, passes.stage(Stage.DECODER_EMBEDDINGS), false, "lens.first");
+            firstNormed = lens(first.program(), passes, passes.stage(Stage.DECODER_EMBEDDINGS), true, "lens.first_normed");
+            layers = lens(firstNormed.program(), passes, passes.stage(Stage.DECODER_LAYERS), false, "lens.layers");
+            layersNormed = lens(layers.program(), passes, passes.stage(Stage.DECODER_LAYERS), true, "lens.layers_normed");
             return layersNormed.program();
         }
 
-        private static Probes.Probed lens(Program program, PaliGemma model, PaliGemma.Stage stage, boolean normed, String name) {
-            return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> model.readOut(state, logits, normed),
-                    model.config().text().vocabularySize(), name);
+        private static Probes.Probed lens(Program program, Passes passes, Stage stage, boolean normed, String name) {
+            return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> passes.readOut().ops(state, logits, normed),
+                    passes.prefill().output().columns(), name);
         }
 
         @Override
         public void read(Pass pass, Outputs outputs) {}
     }
 
-    private final ModelRun run;
+    private final Generator generator;
     private final Depths depths;
 
-    private LensSession(ModelRun run, Depths depths) {
-        this.run = run;
+    private LensSession(Generator generator, Depths depths) {
+        this.generator = generator;
         this.depths = depths;
     }
 
     /** As {@link KnockoutSession#open}. */
-    public static LensSession open(ModelDirectory directory, Backend backend, PaliGemma.Limits limits, PaliGemma.Options options,
+    public static LensSession open(ModelDirectory directory, Backend backend, Limits limits, Options options,
             RunListener listener) {
         Depths depths = new Depths();
         // Probabilities are read from the only row of the prompt's logits.
-        return new LensSession(ModelRun.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(depths)), depths);
+        return new LensSession(Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(depths)), depths);
     }
 
     /**
@@ -91,13 +96,14 @@ public final class LensSession implements AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public States ask(Inquiry inquiry) {
-        PaliGemmaPrompt prompt = run.directory().prompt(inquiry.prompt());
-        run.requireFits(prompt, inquiry.maxTokens());
-        run.encode(inquiry.image());
-        GreedyAnswer answer = GreedyAnswer.of(run, prompt, inquiry.maxTokens());
-        int vocabulary = run.model().config().text().vocabularySize();
-        float[] normed = joined(run.read(depths.firstNormed.output()), run.read(depths.layersNormed.output()));
-        float[] raw = joined(run.read(depths.first.output()), run.read(depths.layers.output()));
+        List<Views> images = List.of(generator.directory().processor().views(inquiry.image()));
+        Prompt prompt = generator.directory().prompt(inquiry.prompt(), images);
+        generator.requireFits(prompt, inquiry.maxTokens());
+        generator.encodeViews(images);
+        GreedyAnswer answer = GreedyAnswer.of(generator, prompt, inquiry.maxTokens());
+        int vocabulary = generator.passes().prefill().output().columns();
+        float[] normed = joined(generator.read(depths.firstNormed.output()), generator.read(depths.layersNormed.output()));
+        float[] raw = joined(generator.read(depths.first.output()), generator.read(depths.layers.output()));
         System.arraycopy(normed, normed.length - vocabulary, raw, raw.length - vocabulary, vocabulary);
         return new States(answer.text(), raw, normed, vocabulary);
     }
@@ -111,6 +117,6 @@ public final class LensSession implements AutoCloseable {
 
     @Override
     public void close() {
-        run.close();
+        generator.close();
     }
 }

@@ -6,10 +6,15 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import stormsight.backend.Backend;
-import stormsight.generate.ModelRun;
+import stormsight.backend.RunListener;
+import stormsight.generate.Generator;
 import stormsight.image.RgbImage;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
 import stormsight.probe.StageProbes;
 import stormsight.program.Tensor;
 
@@ -74,7 +79,7 @@ public final class BackendComparison {
      * @param listener hears each stage as it is compared
      * @return the name of the stage that diverges, or empty if all agree
      */
-    public static Optional<String> run(Side oracle, Side subject, PaliGemma.Options options, RgbImage image, String prompt, int tokens,
+    public static Optional<String> run(Side oracle, Side subject, Options options, RgbImage image, String prompt, int tokens,
             Consumer<Stage> listener) {
         Values wanted = values(oracle, options, image, prompt, tokens, List.of());
         Values found = values(subject, options, image, prompt, tokens, wanted.tokens());
@@ -92,40 +97,32 @@ public final class BackendComparison {
     }
 
     /** @param forced tokens to decode; where it has none, the side's own */
-    private static Values values(Side side, PaliGemma.Options options, RgbImage image, String prompt, int tokens,
+    private static Values values(Side side, Options options, RgbImage image, String prompt, int tokens,
             List<Integer> forced) {
-        ModelDirectory directory = side.directory();
-        int[] ids = directory.prompt(prompt).ids();
-        try (ModelRun run = ModelRun.open(directory, side.backend(), new PaliGemma.Limits(ids.length, tokens), options, model -> {
-            StageProbes probes = StageProbes.of(model);
-            return List.of(probes.encode(), probes.prefill(), model.decode());
-        })) {
-            PaliGemma model = run.model();
-            StageProbes probes = StageProbes.of(model);
+        List<Views> images = List.of(side.directory().processor().views(image));
+        Prompt asked = side.directory().prompt(prompt, images);
+        StageProbes stages = new StageProbes();
+        try (Generator generator = Generator.open(side.directory(), side.backend(),
+                new Limits(asked.length(), tokens, images.getFirst().count()), options, RunListener.NONE, List.of(stages))) {
             Values made = new Values(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
-            run.encode(probes.encode(), image);
-            add(made, run, "patch embedding", probes.visionEmbeddings().output());
-            add(made, run, "vision layer", probes.visionLayers().output());
-            add(made, run, "vision norm", probes.visionPostLayernorm().output());
-            add(made, run, "projector", probes.projector().output());
-            run.prefill(probes.prefill(), ids);
-            add(made, run, "decoder embeddings", probes.embeddings().output());
-            add(made, run, "decoder layer", probes.decoderLayers().output());
-            add(made, run, "final norm", probes.finalNorm().output());
-            add(made, run, "logits", model.promptLogits());
-            made.tokens().add(run.token());
+            generator.encodeViews(images);
+            stages.encode().forEach((stage, output) -> add(made, generator, stage.title(), output));
+            generator.prefill(asked);
+            stages.prefill().forEach((stage, output) -> add(made, generator, stage.title(), output));
+            add(made, generator, "logits", generator.passes().prefill().output());
+            made.tokens().add(generator.drawn());
             for (int t = 1; t < tokens; t++) {
                 int last = forced.isEmpty() ? made.tokens().getLast() : forced.get(t - 1);
-                run.decode(model.decode(), last, ids.length + t - 1, ids.length);
-                add(made, run, "logits of token " + (t + 1), model.nextLogits());
-                made.tokens().add(run.token());
+                generator.decode(last, asked.length() + t - 1, asked.prefixLength());
+                add(made, generator, "logits of token " + (t + 1), generator.passes().decode().output());
+                made.tokens().add(generator.drawn());
             }
             return made;
         }
     }
 
-    private static void add(Values made, ModelRun run, String name, Tensor output) {
-        float[] all = run.read(output);
+    private static void add(Values made, Generator generator, String name, Tensor output) {
+        float[] all = generator.read(output);
         int size = all.length / output.layers();
         for (int layer = 0; layer < output.layers(); layer++) {
             made.names().add(output.layers() == 1 ? name : name + " " + layer);

@@ -1,42 +1,49 @@
 package stormsight.verify;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import stormsight.backend.Backend;
+import stormsight.backend.RunListener;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
-import stormsight.generate.ModelRun;
+import stormsight.generate.Generator;
 import stormsight.generate.Probability;
 import stormsight.image.ImageDecoder;
-import stormsight.image.RgbImage;
-import stormsight.model.GemmaConfig;
+import stormsight.model.Description;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Pass;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.model.family.Families;
+import stormsight.probe.Probe;
 import stormsight.probe.Probes;
 import stormsight.probe.StageProbes;
 import stormsight.program.Op;
 import stormsight.program.Program;
-import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Compares a checkpoint's every recorded value with what a backend computes. A folder holds the checkpoint, {@code input.png}, and one or two
- * sets of values: {@code expected.json} and {@code expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding
- * window.
+ * Compares a checkpoint's every recorded value with what a backend computes. A folder holds the checkpoint, {@code input.png} or {@code input_0.png} and so on,
+ * and one or two sets of values: {@code expected.json} and {@code expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding
+ * window. A prompt is a text, or ids alone where the folder has no tokenizer, about some of the images.
  */
 public final class GoldenCheck {
     /**
@@ -65,9 +72,6 @@ public final class GoldenCheck {
     private static final double PROBABILITIES = 1e-5;
     /** Sums of probabilities over the layers, of which the tolerances add up. */
     private static final double MAPS = 1e-4;
-    private static final double LOGITS_GEMMA = 1e-4;
-    /** Gemma 2 has twice the norms, and soft caps. */
-    private static final double LOGITS_GEMMA2 = 2e-4;
     /** In percent of a probability. */
     private static final double PERCENT_CHANGE = 0.01;
 
@@ -86,7 +90,7 @@ public final class GoldenCheck {
         this.backend = backend;
         this.stopAtFailure = stopAtFailure;
         this.listener = listener;
-        logitsTolerance = directory.config().text().version() == GemmaConfig.Version.GEMMA2 ? LOGITS_GEMMA2 : LOGITS_GEMMA;
+        logitsTolerance = directory.describe().logitTolerance();
     }
 
     /**
@@ -98,7 +102,7 @@ public final class GoldenCheck {
      * @throws CheckpointException if the folder is not laid out so, or records something that is not known here
      */
     public static boolean run(Path folder, Backend backend, boolean stopAtFailure, Consumer<Result> listener) {
-        try (ModelDirectory directory = ModelDirectory.open(folder, Optional.empty())) {
+        try (ModelDirectory directory = Families.openForIds(folder)) {
             GoldenCheck check = new GoldenCheck(folder, directory, backend, stopAtFailure, listener);
             try {
                 check.compare("expected", true);
@@ -143,7 +147,11 @@ public final class GoldenCheck {
         private final Checkpoint values;
         private final boolean slidingWindow;
         private final Set<String> compared = new HashSet<>();
-        private final List<PaliGemmaPrompt> prompts = new ArrayList<>();
+        /** The images, cut into views. */
+        private final List<Views> images = new ArrayList<>();
+        private final List<Prompt> prompts = new ArrayList<>();
+        /** The images of each prompt. */
+        private final List<List<Integer>> imagesOf = new ArrayList<>();
 
         Comparison(String set, JsonNode expected, Checkpoint values, boolean slidingWindow) {
             this.set = set;
@@ -153,16 +161,16 @@ public final class GoldenCheck {
         }
 
         void run() {
-            RgbImage image = new ImageDecoder().decode(folder.resolve("input.png"));
-            preprocessing(image);
+            images();
             promptIds();
-            int promptTokens = prompts.stream().mapToInt(PaliGemmaPrompt::length).max().orElseThrow();
+            int promptTokens = prompts.stream().mapToInt(Prompt::length).max().orElseThrow();
             int newTokens = 1;
             for (JsonNode prompt : expected.get("prompts")) {
                 newTokens = Math.max(newTokens, prompt.get("greedy").size());
             }
-            PaliGemma.Limits limits = new PaliGemma.Limits(promptTokens, newTokens);
-            try (Stages stages = new Stages(limits, image)) {
+            int views = Math.max(images.getFirst().count(), imagesOf.stream().mapToInt(this::views).max().orElseThrow());
+            Limits limits = new Limits(promptTokens, newTokens, views);
+            try (Stages stages = new Stages(limits)) {
                 stages.vision();
                 for (int p = 0; p < prompts.size(); p++) {
                     stages.prompt(p);
@@ -170,7 +178,7 @@ public final class GoldenCheck {
                 stages.knockout();
             }
             if (values.names().contains("p0.prefill_logits_capped")) {
-                capped(limits, image);
+                capped(limits);
             }
             Set<String> forgotten = new TreeSet<>(values.names());
             forgotten.removeAll(compared);
@@ -180,31 +188,86 @@ public final class GoldenCheck {
             }
         }
 
-        private void preprocessing(RgbImage image) {
-            RgbImage resized = directory.preprocessing().resize(image);
+        private int views(List<Integer> chosen) {
+            return chosen.stream().mapToInt(image -> images.get(image).count()).sum();
+        }
+
+        private void images() {
+            ImageDecoder decoder = new ImageDecoder();
+            Path single = folder.resolve("input.png");
+            Path numbered;
+            if (Files.exists(single)) {
+                images.add(directory.processor().views(decoder.decode(single)));
+            }
+            while (Files.exists(numbered = folder.resolve("input_" + images.size() + ".png"))) {
+                images.add(directory.processor().views(decoder.decode(numbered)));
+            }
+            if (images.isEmpty()) {
+                throw new CheckpointException(single, "no such file");
+            }
             if (recorded("resized_u8")) {
                 byte[] wanted = values.data("resized_u8").toArray(ValueLayout.JAVA_BYTE);
-                int different = Math.abs(wanted.length - resized.rgb().length);
-                for (int i = 0; i < Math.min(wanted.length, resized.rgb().length); i++) {
-                    different += wanted[i] == resized.rgb()[i] ? 0 : 1;
+                byte[] resized = images.getFirst().view(0).rgb();
+                int different = Math.abs(wanted.length - resized.length);
+                for (int i = 0; i < Math.min(wanted.length, resized.length); i++) {
+                    different += wanted[i] == resized[i] ? 0 : 1;
                 }
                 report("resized_u8", different, EXACT);
             }
+            List<float[]> all = new ArrayList<>();
+            for (int i = 0; i < images.size(); i++) {
+                float[] pixels = pixels(images.get(i));
+                floats("pixel_values." + i, pixels, PIXELS);
+                all.add(pixels);
+            }
             if (values.names().contains("pixel_values")) {
-                try (Arena arena = Arena.ofConfined()) {
-                    MemorySegment pixels = arena.allocate(4L * 3 * resized.width() * resized.height());
-                    directory.preprocessing().patches().writePixels(resized, pixels);
-                    floats("pixel_values", pixels.toArray(ValueLayout.JAVA_FLOAT), PIXELS);
-                }
+                floats("pixel_values", joined(all), PIXELS);
             }
         }
 
+        /** [views, 3, size, size]. */
+        private static float[] pixels(Views image) {
+            return joined(IntStream.range(0, image.count()).mapToObj(image::pixels).toList());
+        }
+
         private void promptIds() {
+            int imageToken = directory.describe().imageToken();
             for (JsonNode prompt : expected.get("prompts")) {
-                PaliGemmaPrompt made = directory.prompt(prompt.get("text").asString());
-                exact("p" + prompts.size() + ".ids", made.plainIds(), ints(prompt.get("ids")));
+                List<Integer> chosen = prompt.has("images") ? Arrays.stream(ints(prompt.get("images"))).boxed().toList() : List.of(0);
+                List<Views> about = chosen.stream().map(images::get).toList();
+                int[] ids = ints(prompt.get("ids"));
+                Prompt made;
+                if (prompt.has("text")) {
+                    made = directory.processor().rawPrompt(prompt.path("text").asString(""), about);
+                    exact("p" + prompts.size() + ".ids", made.plainIds(imageToken), ids);
+                } else {
+                    made = withRows(ids, about);
+                }
                 prompts.add(made);
+                imagesOf.add(chosen);
             }
+        }
+
+        /** A prompt that is recorded as ids alone. */
+        private Prompt withRows(int[] ids, List<Views> about) {
+            int[] rows = {};
+            int first = 0;
+            for (Views image : about) {
+                rows = IntStream.concat(IntStream.of(rows), IntStream.of(image.ids(first))).toArray();
+                first += image.featureRows();
+            }
+            int[] all = ids.clone();
+            int row = 0;
+            for (int i = 0; i < all.length; i++) {
+                if (all[i] == directory.describe().imageToken()) {
+                    if (row == rows.length) {
+                        throw new CheckpointException(folder.resolve(set + ".json"), "a prompt has more places for images than the " + row
+                                + " of its images");
+                    }
+                    all[i] = rows[row++];
+                }
+            }
+            return new Prompt(all, List.of(), directory.describe().causal() ? 0 : all.length);
         }
 
         private void exact(String name, int[] found, int[] wanted) {
@@ -230,129 +293,201 @@ public final class GoldenCheck {
         /** Compares with a recorded tensor, if it is there. */
         private void floats(String name, float[] found, double tolerance) {
             if (recorded(name)) {
-                float[] wanted = values.f32(List.of(name)).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
-                if (found.length != wanted.length) {
-                    throw new CheckpointException(folder.resolve(set + ".safetensors"),
-                            name + " has " + wanted.length + " values, the model computes " + found.length);
-                }
-                report(label(name), largestError(found, wanted), tolerance);
+                compare(name, found, values.f32(List.of(name)).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT), tolerance);
             }
+        }
+
+        private void compare(String name, float[] found, float[] wanted, double tolerance) {
+            if (found.length != wanted.length) {
+                throw new CheckpointException(folder.resolve(set + ".safetensors"),
+                        name + " has " + wanted.length + " values, the model computes " + found.length);
+            }
+            report(label(name), largestError(found, wanted), tolerance);
+        }
+
+        /**
+         * Compares with a recorded tensor of all layers, if it is there. Of a tower of which the last layers are not used, those are not compared.
+         *
+         * @param found [views, layers, ..]
+         */
+        private void layers(String name, float[] found, int views, int layers, double tolerance) {
+            if (!recorded(name)) {
+                return;
+            }
+            float[] wanted = values.f32(List.of(name)).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
+            int layer = found.length / views / layers;
+            if (wanted.length <= found.length || wanted.length % (views * layer) != 0) {
+                compare(name, found, wanted, tolerance);
+                return;
+            }
+            int stored = wanted.length / views;
+            float[] used = new float[found.length];
+            for (int view = 0; view < views; view++) {
+                System.arraycopy(wanted, view * stored, used, view * layers * layer, layers * layer);
+            }
+            compare(name, found, used, tolerance);
         }
 
         /** The soft cap changes what prefill computes, so it is a model of its own. */
-        private void capped(PaliGemma.Limits limits, RgbImage image) {
-            try (ModelRun runner = ModelRun.open(directory, backend, limits, options(true, false), PaliGemma::programs)) {
-                PaliGemma model = runner.model();
-                runner.encode(model.encode(), image);
+        private void capped(Limits limits) {
+            try (Generator generator = Generator.open(directory, backend, limits, options(true, false), RunListener.NONE, List.of())) {
                 for (int p = 0; p < prompts.size(); p++) {
-                    runner.prefill(model.prefill(), prompts.get(p).ids());
-                    floats("p" + p + ".prefill_logits_capped", runner.read(model.promptLogits()), logitsTolerance);
+                    encode(generator, p);
+                    generator.prefill(prompts.get(p));
+                    floats("p" + p + ".prefill_logits_capped", generator.read(generator.passes().prefill().output()), logitsTolerance);
                 }
             }
         }
 
-        private PaliGemma.Options options(boolean finalSoftCap, boolean everyRow) {
-            return PaliGemma.Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withEveryRow(everyRow);
+        /** Makes the features that a prompt is about. */
+        private void encode(Generator generator, int p) {
+            List<Views> about = imagesOf.get(p).stream().map(images::get).toList();
+            if (!about.isEmpty()) {
+                generator.encodeViews(about);
+            }
+        }
+
+        private Options options(boolean finalSoftCap, boolean everyRow) {
+            return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withEveryRow(everyRow);
         }
 
         /** Probes at every stage that may be recorded. */
-        private record Taps(StageProbes stages, Probes.Probed visionAttention, Probes.Probed visionPeaks, Probes.Probed visionSumPeaks,
-                Probes.Probed attention, Probes.Probed attentionSum, Probes.Probed lensFirst, Probes.Probed lensFirstNormed, Probes.Probed lens,
-                Probes.Probed lensNormed, Probes.Knockout knockout) {
-            static Taps of(PaliGemma model) {
-                int imageTokens = model.config().vision().tokens();
-                int capacity = model.limits().promptTokens();
-                StageProbes stages = StageProbes.of(model);
-                String visionLayers = model.visionLayers().segment();
-                Op.Part vision = new Op.Part(Probes.layers(model.encode(), visionLayers), Probes.heads(model.encode(), visionLayers), 0, 0);
-                Probes.Probed visionAttention = Probes.attentionWeights(stages.encode(), visionLayers, imageTokens, "golden.vision.attn");
-                Probes.Probed visionPeaks = Probes.headMeanPeaks(visionAttention.program(), visionLayers, vision, Op.Kept.EACH, imageTokens,
-                        "golden.vision.peaks");
-                Probes.Probed visionSumPeaks = Probes.headMeanPeaks(visionPeaks.program(), visionLayers, vision, Op.Kept.SUM, imageTokens,
-                        "golden.vision.sum_peaks");
-                String layers = model.decoderLayers().segment();
-                Op.Part decoder = new Op.Part(Probes.layers(model.prefill(), layers), Probes.heads(model.prefill(), layers), 0, 0);
-                Probes.Probed attention = Probes.attentionWeights(stages.prefill(), layers, capacity, "golden.dec.attn");
-                Probes.Probed attentionSum = Probes.attentionWeights(attention.program(), layers, decoder, true, Op.Kept.SUM, capacity, capacity,
-                        "golden.dec.attn_sum");
-                Probes.Probed lensFirst = lens(model, attentionSum.program(), model.decoderEmbeddings(), false, "golden.lens_first");
-                Probes.Probed lensFirstNormed = lens(model, lensFirst.program(), model.decoderEmbeddings(), true, "golden.lens_first_normed");
-                Probes.Probed lens = lens(model, lensFirstNormed.program(), model.decoderLayers(), false, "golden.lens");
-                Probes.Probed lensNormed = lens(model, lens.program(), model.decoderLayers(), true, "golden.lens_normed");
-                Probes.Knockout knockout = Probes.knockout(new Program("knockout", model.prefill().segments()), layers, capacity);
-                return new Taps(stages, visionAttention, visionPeaks, visionSumPeaks, attention, attentionSum, lensFirst, lensFirstNormed, lens,
-                        lensNormed, knockout);
+        private final class Taps implements Probe {
+            private final Description model = directory.describe();
+            private Probes.Probed visionAttention;
+            private Probes.Probed visionPeaks;
+            private Probes.Probed visionSumPeaks;
+            private Probes.Probed attention;
+            private Probes.Probed attentionSum;
+            private Probes.Probed lensFirst;
+            private Probes.Probed lensFirstNormed;
+            private Probes.Probed lens;
+            private Probes.Probed lensNormed;
+
+            @Override
+            public Program add(Pass pass, Program program, Passes passes) {
+                return switch (pass) {
+                    case ENCODE -> encode(program, passes.stage(Stage.VISION_LAYERS).segment());
+                    case PREFILL -> prefill(program, passes);
+                    case DECODE -> program;
+                };
             }
 
-            private static Probes.Probed lens(PaliGemma model, Program program, PaliGemma.Stage stage, boolean normed, String name) {
-                return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> model.readOut(state, logits, normed),
-                        model.config().text().vocabularySize(), name);
-            }
-
-            Program encode() {
+            private Program encode(Program program, String layers) {
+                int rows = model.vision().rows();
+                Op.Part part = new Op.Part(Probes.layers(program, layers), Probes.heads(program, layers), 0, 0);
+                visionAttention = Probes.attentionWeights(program, layers, rows, "golden.vision.attn");
+                visionPeaks = Probes.headMeanPeaks(visionAttention.program(), layers, part, Op.Kept.EACH, rows, "golden.vision.peaks");
+                visionSumPeaks = Probes.headMeanPeaks(visionPeaks.program(), layers, part, Op.Kept.SUM, rows, "golden.vision.sum_peaks");
                 return visionSumPeaks.program();
             }
 
-            Program prefill() {
+            private Program prefill(Program program, Passes passes) {
+                int capacity = passes.limits().promptTokens();
+                Stage layers = passes.stage(Stage.DECODER_LAYERS);
+                Stage embeddings = passes.stage(Stage.DECODER_EMBEDDINGS);
+                Op.Part part = new Op.Part(Probes.layers(program, layers.segment()), Probes.heads(program, layers.segment()), 0, 0);
+                attention = Probes.attentionWeights(program, layers.segment(), capacity, "golden.dec.attn");
+                attentionSum = Probes.attentionWeights(attention.program(), layers.segment(), part, true, Op.Kept.SUM, capacity, capacity,
+                        "golden.dec.attn_sum");
+                lensFirst = lens(passes, attentionSum.program(), embeddings, false, "golden.lens_first");
+                lensFirstNormed = lens(passes, lensFirst.program(), embeddings, true, "golden.lens_first_normed");
+                lens = lens(passes, lensFirstNormed.program(), layers, false, "golden.lens");
+                lensNormed = lens(passes, lens.program(), layers, true, "golden.lens_normed");
                 return lensNormed.program();
             }
+
+            private Probes.Probed lens(Passes passes, Program program, Stage stage, boolean normed, String name) {
+                return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> passes.readOut().ops(state, logits, normed),
+                        model.decoder().vocabularySize(), name);
+            }
+
+            @Override
+            public void read(Pass pass, Outputs outputs) {}
         }
 
         /** The model with probes, run on what was recorded. */
         private final class Stages implements AutoCloseable {
-            private final ModelRun runner;
-            private final PaliGemma model;
-            private final Taps taps;
-            private final RgbImage image;
+            private final Generator generator;
+            private final Passes passes;
+            private final StageProbes stages = new StageProbes();
+            private final Taps taps = new Taps();
+            private Probes.Knockout knockout;
             private final int layers;
             private final int heads;
-            private final int width;
             private final int vocabulary;
             private final int capacity;
 
-            Stages(PaliGemma.Limits limits, RgbImage image) {
-                this.image = image;
-                GemmaConfig text = directory.config().text();
-                layers = text.layers();
-                heads = text.heads().queryHeads();
-                width = text.hiddenSize();
-                vocabulary = text.vocabularySize();
+            Stages(Limits limits) {
+                Description.Decoder decoder = directory.describe().decoder();
+                layers = decoder.layers();
+                heads = decoder.heads().queryHeads();
+                vocabulary = decoder.vocabularySize();
                 capacity = limits.promptTokens();
-                runner = ModelRun.open(directory, backend, limits, options(false, true), prepared -> {
-                    Taps probes = Taps.of(prepared);
-                    return List.of(probes.encode(), probes.prefill(), prepared.decode(), probes.knockout().program());
+                Plain plain = new Plain();
+                generator = Generator.open(directory, backend, limits, options(false, true), RunListener.NONE, List.of(plain, stages, taps), made -> {
+                    knockout = Probes.knockout(new Program("knockout", plain.prefill.segments()), made.stage(Stage.DECODER_LAYERS).segment(), capacity);
+                    return List.of(knockout.program());
                 });
-                model = runner.model();
-                taps = Taps.of(model);
+                passes = generator.passes();
             }
 
+            /** What the first image's views make. */
             void vision() {
-                runner.encode(taps.encode(), image);
-                floats("vision.embeddings", runner.read(taps.stages().visionEmbeddings().output()), STATES);
-                floats("vision.layers", runner.read(taps.stages().visionLayers().output()), STATES);
-                floats("vision.post_layernorm", runner.read(taps.stages().visionPostLayernorm().output()), STATES);
-                floats("vision.projector", runner.read(taps.stages().projector().output()), STATES);
-                floats("vision.attn", runner.read(taps.visionAttention().output()), PROBABILITIES);
-                float[] peaks = runner.read(taps.visionPeaks().output());
-                floats("map.vision_first", Arrays.copyOf(peaks, directory.config().vision().tokens()), PROBABILITIES);
-                floats("map.vision_global", runner.read(taps.visionSumPeaks().output()), MAPS);
+                Views image = images.getFirst();
+                Map<Stage, List<float[]>> made = new LinkedHashMap<>();
+                List<float[]> weights = new ArrayList<>();
+                float[] peaks = {};
+                float[] sumPeaks = {};
+                for (int view = 0; view < image.count(); view++) {
+                    generator.load(image, view);
+                    generator.encodeLoaded(view);
+                    stages.encode().forEach((stage, output) -> made.computeIfAbsent(stage, _ -> new ArrayList<>()).add(generator.read(output)));
+                    weights.add(generator.read(taps.visionAttention.output()));
+                    if (view == 0) {
+                        peaks = generator.read(taps.visionPeaks.output());
+                        sumPeaks = generator.read(taps.visionSumPeaks.output());
+                    }
+                }
+                Description.Vision tower = directory.describe().vision();
+                made.forEach((stage, found) -> {
+                    if (stage.name().equals(Stage.VISION_LAYERS)) {
+                        layers(stage.name(), joined(found), image.count(), tower.layers(), STATES);
+                        int width = stage.result().columns();
+                        floats("vision.selected", joined(found.stream().map(all -> patches(lastLayer(all, tower, width), tower, width)).toList()), STATES);
+                    } else {
+                        int width = stage.result().columns();
+                        boolean withClass = !values.names().contains(stage.name())
+                                || values.info(stage.name()).shape().elements() == (long) image.count() * tower.rows() * width
+                                || stage.result().rows() != tower.rows();
+                        floats(stage.name(), joined(withClass ? found : found.stream().map(all -> patches(all, tower, width)).toList()), STATES);
+                    }
+                });
+                layers("vision.attn", joined(weights), image.count(), tower.layers(), PROBABILITIES);
+                floats("map.vision_first", Arrays.copyOf(peaks, tower.rows()), PROBABILITIES);
+                floats("map.vision_global", sumPeaks, MAPS);
             }
 
             void prompt(int p) {
-                PaliGemmaPrompt prompt = prompts.get(p);
+                Prompt prompt = prompts.get(p);
                 String name = "p" + p + ".";
                 int tokens = prompt.length();
-                runner.prefill(taps.prefill(), prompt.ids());
-                floats(name + "dec.embeddings", part(runner.read(taps.stages().embeddings().output()), 1, capacity, width, tokens, width), STATES);
-                floats(name + "dec.layers", part(runner.read(taps.stages().decoderLayers().output()), layers, capacity, width, tokens, width), STATES);
-                floats(name + "dec.final_norm", part(runner.read(taps.stages().finalNorm().output()), 1, capacity, width, tokens, width), STATES);
-                float[] weights = part(runner.read(taps.attention().output()), layers * heads, capacity, capacity, tokens, tokens);
+                encode(generator, p);
+                generator.prefill(prompt);
+                stages.prefill().forEach((stage, output) -> {
+                    float[] states = part(generator.read(output), output.layers(), capacity, output.columns(), tokens, output.columns());
+                    floats(name + stage.name(), states, STATES);
+                    if (stage.name().equals(Stage.DECODER_EMBEDDINGS) && imagesOf.get(p).size() == 1) {
+                        floats("features." + imagesOf.get(p).getFirst(), rows(states, prompt.imagePlaces(), output.columns()), STATES);
+                    }
+                });
+                float[] weights = part(generator.read(taps.attention.output()), layers * heads, capacity, capacity, tokens, tokens);
                 floats(name + "dec.attn", weights, PROBABILITIES);
-                float[] map = part(runner.read(taps.attentionSum().output()), 1, capacity, capacity, tokens, tokens);
-                int imageTokens = directory.config().vision().tokens();
-                floats(name + "map.image_rows_text_cols", quadrant(map, tokens, 0, imageTokens, imageTokens, tokens), MAPS);
-                floats(name + "map.text_rows_image_cols", quadrant(map, tokens, imageTokens, tokens, 0, imageTokens), MAPS);
-                float[] logits = part(runner.read(model.promptLogits()), 1, capacity, vocabulary, tokens, vocabulary);
+                floats(name + "dec.attn_head_mean", headMean(weights, layers, heads), PROBABILITIES);
+                float[] map = part(generator.read(taps.attentionSum.output()), 1, capacity, capacity, tokens, tokens);
+                floats(name + "map.image_rows_text_cols", quadrant(map, tokens, prompt.imagePlaces(), prompt.textPlaces()), MAPS);
+                floats(name + "map.text_rows_image_cols", quadrant(map, tokens, prompt.textPlaces(), prompt.imagePlaces()), MAPS);
+                float[] logits = part(generator.read(passes.prefill().output()), 1, capacity, vocabulary, tokens, vocabulary);
                 floats(name + "prefill_logits_all", logits, logitsTolerance);
                 float[] last = Arrays.copyOfRange(logits, (tokens - 1) * vocabulary, tokens * vocabulary);
                 floats(name + "prefill_logits", last, logitsTolerance);
@@ -366,8 +501,8 @@ public final class GoldenCheck {
                     return;
                 }
                 int token = expected.get("knockout").get(0).get("base_token").asInt();
-                float[] raw = lensProbabilities(taps.lensFirst(), taps.lens(), token);
-                float[] normed = lensProbabilities(taps.lensFirstNormed(), taps.lensNormed(), token);
+                float[] raw = lensProbabilities(taps.lensFirst, taps.lens, token);
+                float[] normed = lensProbabilities(taps.lensFirstNormed, taps.lensNormed, token);
                 // The reference's last state is behind the final norm in any case.
                 raw[layers] = normed[layers];
                 floats(name + "lens_probs", raw, PROBABILITIES);
@@ -376,24 +511,25 @@ public final class GoldenCheck {
 
             private float[] lensProbabilities(Probes.Probed first, Probes.Probed perLayer, int token) {
                 float[] probabilities = new float[layers + 1];
-                probabilities[0] = (float) Probability.of(runner.read(first.output()), 0, vocabulary, token);
-                float[] logits = runner.read(perLayer.output());
+                probabilities[0] = (float) Probability.of(generator.read(first.output()), 0, vocabulary, token);
+                float[] logits = generator.read(perLayer.output());
                 for (int l = 0; l < layers; l++) {
                     probabilities[l + 1] = (float) Probability.of(logits, l * vocabulary, vocabulary, token);
                 }
                 return probabilities;
             }
 
-            private void greedy(int p, PaliGemmaPrompt prompt, float[] prefillLogits) {
-                int[] wanted = ints(expected.get("prompts").get(p).get("greedy"));
+            private void greedy(int p, Prompt prompt, float[] prefillLogits) {
+                JsonNode recorded = expected.get("prompts").get(p);
+                int[] wanted = ints(recorded.get("greedy"));
                 int[] found = new int[wanted.length];
                 float[] logits = new float[wanted.length * vocabulary];
                 System.arraycopy(prefillLogits, 0, logits, 0, vocabulary);
-                found[0] = runner.token();
+                found[0] = generator.drawn();
                 for (int s = 1; s < wanted.length; s++) {
-                    runner.decode(model.decode(), found[s - 1], prompt.length() + s - 1, prompt.length());
-                    System.arraycopy(runner.read(model.nextLogits()), 0, logits, s * vocabulary, vocabulary);
-                    found[s] = runner.token();
+                    generator.decode(found[s - 1], prompt.length() + s - 1, prompt.prefixLength());
+                    System.arraycopy(generator.read(passes.decode().output()), 0, logits, s * vocabulary, vocabulary);
+                    found[s] = generator.drawn();
                 }
                 floats("p" + p + ".step_logits", logits, logitsTolerance);
                 exact("p" + p + ".greedy", found, wanted);
@@ -404,6 +540,8 @@ public final class GoldenCheck {
                 if (experiments == null) {
                     return;
                 }
+                int p = expected.path("knockout_positions").path("prompt").asInt(0);
+                encode(generator, p);
                 for (JsonNode experiment : experiments) {
                     int token = experiment.get("base_token").asInt();
                     double base = experiment.get("p_base").asDouble();
@@ -412,19 +550,19 @@ public final class GoldenCheck {
                         double worst = 0;
                         double worstPercent = 0;
                         for (int window = 0; window < layers; window++) {
-                            double found = knockedOut(recorded.get("blocked"), experiment.get("windows").get(window), token);
+                            double found = knockedOut(prompts.get(p), recorded.get("blocked"), experiment.get("windows").get(window), token);
                             worst = Math.max(worst, Math.abs(found - recorded.get("p_ko").get(window).asDouble()));
                             worstPercent = Math.max(worstPercent, Math.abs(100 * (found - base) / base
                                     - recorded.get("percent_change").get(window).asDouble()));
                         }
-                        String name = "p0.knockout k=" + experiment.get("k").asInt() + " " + edge;
+                        String name = "p" + p + ".knockout k=" + experiment.get("k").asInt() + " " + edge;
                         report(label(name), worst, PROBABILITIES);
                         report(label(name + " percent"), worstPercent, PERCENT_CHANGE);
                     }
                 }
             }
 
-            private double knockedOut(JsonNode blocked, JsonNode window, int token) {
+            private double knockedOut(Prompt prompt, JsonNode blocked, JsonNode window, int token) {
                 byte[] mask = new byte[capacity * capacity];
                 for (JsonNode block : blocked) {
                     for (int row : ints(block.get("query_rows"))) {
@@ -437,18 +575,70 @@ public final class GoldenCheck {
                 for (int layer : ints(window)) {
                     Arrays.fill(flags, layer * heads, (layer + 1) * heads, 1);
                 }
-                runner.write(taps.knockout().blocked(), mask);
-                runner.write(taps.knockout().flags(), flags);
-                PaliGemmaPrompt prompt = prompts.getFirst();
-                runner.prefill(taps.knockout().program(), prompt.ids());
-                return Probability.of(runner.read(model.promptLogits()), (prompt.length() - 1) * vocabulary, vocabulary, token);
+                generator.write(knockout.blocked(), mask);
+                generator.write(knockout.flags(), flags);
+                generator.prefill(knockout.program(), prompt);
+                return Probability.of(generator.read(passes.prefill().output()), (prompt.length() - 1) * vocabulary, vocabulary, token);
             }
 
             @Override
             public void close() {
-                runner.close();
+                generator.close();
             }
         }
+    }
+
+    /** Keeps prefill as it was before others rewrote it. */
+    private static final class Plain implements Probe {
+        private Program prefill;
+
+        @Override
+        public Program add(Pass pass, Program program, Passes passes) {
+            if (pass == Pass.PREFILL) {
+                prefill = program;
+            }
+            return program;
+        }
+
+        @Override
+        public void read(Pass pass, Outputs outputs) {}
+    }
+
+    private static float[] joined(List<float[]> parts) {
+        float[] all = new float[parts.stream().mapToInt(part -> part.length).sum()];
+        int at = 0;
+        for (float[] part : parts) {
+            System.arraycopy(part, 0, all, at, part.length);
+            at += part.length;
+        }
+        return all;
+    }
+
+    private static float[] lastLayer(float[] all, Description.Vision tower, int width) {
+        return Arrays.copyOfRange(all, all.length - tower.rows() * width, all.length);
+    }
+
+    /** Rows without that of a class token. */
+    private static float[] patches(float[] rows, Description.Vision tower, int width) {
+        return Arrays.copyOfRange(rows, tower.firstPatch() * width, rows.length);
+    }
+
+    private static float[] rows(float[] all, List<Integer> chosen, int width) {
+        float[] rows = new float[chosen.size() * width];
+        for (int i = 0; i < chosen.size(); i++) {
+            System.arraycopy(all, chosen.get(i) * width, rows, i * width, width);
+        }
+        return rows;
+    }
+
+    /** [layers x heads, ..] to [layers, ..]. */
+    private static float[] headMean(float[] weights, int layers, int heads) {
+        int plane = weights.length / layers / heads;
+        float[] means = new float[layers * plane];
+        for (int i = 0; i < weights.length; i++) {
+            means[i / plane / heads * plane + i % plane] += weights[i] / heads;
+        }
+        return means;
     }
 
     private static int[] ints(JsonNode array) {
@@ -479,11 +669,12 @@ public final class GoldenCheck {
         return used;
     }
 
-    private static float[] quadrant(float[] map, int n, int fromRow, int toRow, int fromColumn, int toColumn) {
-        int columns = toColumn - fromColumn;
-        float[] part = new float[(toRow - fromRow) * columns];
-        for (int row = fromRow; row < toRow; row++) {
-            System.arraycopy(map, row * n + fromColumn, part, (row - fromRow) * columns, columns);
+    private static float[] quadrant(float[] map, int n, List<Integer> rows, List<Integer> columns) {
+        float[] part = new float[rows.size() * columns.size()];
+        for (int row = 0; row < rows.size(); row++) {
+            for (int column = 0; column < columns.size(); column++) {
+                part[row * columns.size() + column] = map[rows.get(row) * n + columns.get(column)];
+            }
         }
         return part;
     }

@@ -22,8 +22,12 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.Ceilings;
 import stormsight.generate.LimitException;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Passes;
+import stormsight.model.Stage;
+import stormsight.model.family.Families;
 import stormsight.program.Op;
 import stormsight.program.OpCost;
 import stormsight.program.Program;
@@ -42,10 +46,10 @@ class RooflineTest {
 
     @BeforeAll
     static void measure() {
-        directory = ModelDirectory.open(Goldens.folder("paligemma2"), Optional.empty());
-        prompt = directory.config().vision().tokens() + 5;
+        directory = Families.open(Goldens.folder("paligemma2"), Optional.empty());
+        prompt = directory.processor().imageTokens() + 5;
         try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            roofline = Roofline.measure(directory, backend, PaliGemma.Options.DEFAULT, new Roofline.Plan(prompt, NEW_TOKENS, 0, REPETITIONS), _ -> {});
+            roofline = Roofline.measure(directory, backend, Options.DEFAULT, new Roofline.Plan(prompt, NEW_TOKENS, 0, REPETITIONS), _ -> {});
         }
     }
 
@@ -56,8 +60,7 @@ class RooflineTest {
 
     @Test
     void everyOperationIsThereOnceWithACallForEachLayerAndStep() {
-        PaliGemma model = PaliGemma.unbound(directory.config(), directory.checkpoint()::weightType,
-                new PaliGemma.Limits(prompt, NEW_TOKENS), PaliGemma.Options.DEFAULT);
+        Passes model = directory.unbound(new Limits(prompt, NEW_TOKENS), Options.DEFAULT);
         assertEquals(List.of("encode", "prefill", "decode"), roofline.stages().stream().map(Roofline.Stage::name).toList());
         for (int i = 0; i < model.programs().size(); i++) {
             Program program = model.programs().get(i);
@@ -132,21 +135,21 @@ class RooflineTest {
     void logitsThatAreNotNumbersAreNotTimed(@TempDir Path folder) throws IOException {
         Goldens.copy("paligemma-mqa", folder);
         Goldens.change(folder, "multi_modal_projector.linear.bias", Float.NaN);
-        try (ModelDirectory damaged = ModelDirectory.open(folder, Optional.empty()); Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            Roofline.Plan plan = new Roofline.Plan(damaged.config().vision().tokens() + 1, 1, 0, 1);
+        try (ModelDirectory damaged = Families.open(folder, Optional.empty()); Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            Roofline.Plan plan = new Roofline.Plan(damaged.processor().imageTokens() + 1, 1, 0, 1);
             BackendException e = assertThrows(BackendException.class,
-                    () -> Roofline.measure(damaged, backend, PaliGemma.Options.DEFAULT, plan, _ -> {}));
+                    () -> Roofline.measure(damaged, backend, Options.DEFAULT, plan, _ -> {}));
             assertTrue(e.getMessage().startsWith("prefill made logits that are not numbers"), e.getMessage());
         }
     }
 
     @Test
     void whatDoesNotFitIsRefusedBeforeAnythingIsMeasured() {
-        int positions = directory.config().text().maxPositions();
+        int positions = directory.describe().decoder().positions();
         try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
             List<String> progress = new ArrayList<>();
             Roofline.Plan plan = new Roofline.Plan(positions, 1, 0, 1);
-            assertThrows(LimitException.class, () -> Roofline.measure(directory, backend, PaliGemma.Options.DEFAULT, plan, progress::add));
+            assertThrows(LimitException.class, () -> Roofline.measure(directory, backend, Options.DEFAULT, plan, progress::add));
             assertEquals(List.of(), progress);
         }
     }
@@ -154,8 +157,8 @@ class RooflineTest {
     @Test
     void aPromptWithoutRoomForTheImageIsRefused() {
         try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            Roofline.Plan plan = new Roofline.Plan(directory.config().vision().tokens() - 1, 1, 0, 1);
-            assertThrows(LimitException.class, () -> Roofline.measure(directory, backend, PaliGemma.Options.DEFAULT, plan, _ -> {}));
+            Roofline.Plan plan = new Roofline.Plan(directory.processor().imageTokens() - 1, 1, 0, 1);
+            assertThrows(LimitException.class, () -> Roofline.measure(directory, backend, Options.DEFAULT, plan, _ -> {}));
         }
     }
 }

@@ -18,8 +18,8 @@ import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import stormsight.model.EmbeddedModel;
 import stormsight.model.ModelDirectory;
+import stormsight.model.family.EmbeddedModel;
 import stormsight.report.Npy;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -206,8 +206,8 @@ class AttendTest {
         int layers;
         int heads;
         try (ModelDirectory directory = EmbeddedModel.open(Optional.empty())) {
-            layers = Math.max(directory.config().text().layers(), directory.config().vision().layers());
-            heads = Math.max(directory.config().text().heads().queryHeads(), directory.config().vision().heads());
+            layers = Math.max(directory.describe().decoder().layers(), directory.describe().vision().layers());
+            heads = Math.max(directory.describe().decoder().heads().queryHeads(), directory.describe().vision().heads());
         }
         fails(2, "there is no layer " + layers, "-p", "caption en", "--out", out, "--layers", String.valueOf(layers));
         fails(2, "there is no head " + heads, "-p", "caption en", "--out", out, "--heads", String.valueOf(heads));

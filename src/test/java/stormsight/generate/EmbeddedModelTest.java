@@ -19,9 +19,10 @@ import stormsight.backend.Backends;
 import stormsight.backend.RunListener;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
-import stormsight.model.EmbeddedModel;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.family.EmbeddedModel;
 import stormsight.program.Sampling;
 import stormsight.study.Example;
 import tools.jackson.databind.JsonNode;
@@ -81,15 +82,15 @@ class EmbeddedModelTest {
         List<String> different = new ArrayList<>();
         try (ModelDirectory directory = EmbeddedModel.open(Optional.empty());
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
-                Session session = Session.open(directory, backend, new PaliGemma.Limits(350, MAX_TOKENS), PaliGemma.Options.DEFAULT,
-                        RunListener.NONE)) {
+                Generator generator = Generator.open(directory, backend, new Limits(350, MAX_TOKENS), Options.DEFAULT,
+                        RunListener.NONE, List.of())) {
             for (JsonNode scene : scenes) {
                 RgbImage image = new ImageDecoder().decode(HELD_OUT.resolve(scene.get("image").asString()));
                 for (JsonNode question : scene.get("questions")) {
                     String prompt = question.get("prompt").asString();
-                    Answer answer = session.answer(new Request(image, prompt, MAX_TOKENS, Sampling.GREEDY, 0), AnswerListener.NONE);
+                    Answer answer = generator.answer(new Request(image, prompt, MAX_TOKENS, Sampling.GREEDY, 0), AnswerListener.NONE);
                     List<Integer> ids = answer.tokens().stream().map(Answer.Token::id)
-                            .filter(id -> !directory.config().endIds().contains(id)).toList();
+                            .filter(id -> !directory.describe().endIds().contains(id)).toList();
                     List<Integer> wanted = question.get("tokens").valueStream().map(JsonNode::asInt).toList();
                     if (!ids.equals(wanted)) {
                         different.add(scene.get("image").asString() + " " + prompt + ": " + answer.text() + ", transformers: "

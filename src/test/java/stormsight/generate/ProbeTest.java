@@ -17,12 +17,18 @@ import stormsight.backend.Backends;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.image.ImageDecoder;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Pass;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.model.family.Families;
 import stormsight.probe.Probe;
 import stormsight.probe.Probes;
 import stormsight.program.Program;
-import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -39,12 +45,12 @@ class ProbeTest {
         private final List<Pass> rewritten = new ArrayList<>();
 
         @Override
-        public Program add(Pass pass, Program program, PaliGemma model) {
+        public Program add(Pass pass, Program program, Passes passes) {
             rewritten.add(pass);
             if (pass != Pass.PREFILL) {
                 return program;
             }
-            states = Probes.copy(program, model.decoderLayers().segment(), model.decoderLayers().result(), "state_lengths");
+            states = Probes.copy(program, passes.stage(Stage.DECODER_LAYERS).segment(), passes.stage(Stage.DECODER_LAYERS).result(), "state_lengths");
             return states.program();
         }
 
@@ -69,22 +75,23 @@ class ProbeTest {
     void aProbeInOneClassReadsWhatTheReferenceRecorded() throws IOException {
         JsonNode recorded = JsonMapper.shared().readTree(Files.readString(Goldens.folder(GOLDEN).resolve("expected.json"))).get("prompts").get(0);
         StateLengths lengths = new StateLengths();
-        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(GOLDEN), Optional.empty());
+        try (ModelDirectory directory = Families.open(Goldens.folder(GOLDEN), Optional.empty());
                 Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            PaliGemmaPrompt prompt = directory.prompt(recorded.get("text").asString());
+            Views image = directory.processor().views(new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")));
+            Prompt prompt = directory.processor().prompt(recorded.get("text").asString(), List.of(image));
             int most = recorded.get("greedy").size();
-            try (ModelRun run = ModelRun.open(directory, backend, new PaliGemma.Limits(prompt.length(), most), PaliGemma.Options.DEFAULT,
+            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), most), Options.DEFAULT,
                     RunListener.NONE, List.of(lengths))) {
-                run.encode(new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")));
-                List<Integer> answer = run.answer(prompt, most);
+                generator.encodeViews(List.of(image));
+                List<Integer> answer = generator.greedy(prompt, most);
                 assertEquals(List.of(Probe.Pass.values()), lengths.rewritten);
                 // The probe does not change the answer.
                 assertEquals(recorded.get("greedy").valueStream().map(JsonNode::asInt).toList(), answer);
             }
             try (Checkpoint values = Checkpoint.openFile(Goldens.folder(GOLDEN).resolve("expected.safetensors"))) {
                 float[] layers = values.f32(List.of("p0.dec.layers")).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
-                int width = directory.config().text().hiddenSize();
-                assertEquals(directory.config().text().layers(), lengths.lengths.length);
+                int width = directory.describe().decoder().hiddenSize();
+                assertEquals(directory.describe().decoder().layers(), lengths.lengths.length);
                 for (int layer = 0; layer < lengths.lengths.length; layer++) {
                     double square = 0;
                     for (int i = 0; i < width; i++) {

@@ -6,11 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -26,22 +25,28 @@ import stormsight.Goldens;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
-import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.Checkpoint;
-import stormsight.generate.ModelRun;
+import stormsight.generate.Generator;
 import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
+import stormsight.model.Description;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
-import stormsight.model.PaliGemmaConfig;
-import stormsight.model.PaliGemmaPreset;
+import stormsight.model.Options;
+import stormsight.model.Pass;
+import stormsight.model.Passes;
+import stormsight.model.Preset;
+import stormsight.model.Prompt;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.model.VisionLanguageModel;
+import stormsight.model.Weights;
+import stormsight.model.family.Families;
 import stormsight.probe.AttentionRequest.Heads;
 import stormsight.probe.AttentionRequest.Kind;
 import stormsight.program.DType;
-import stormsight.program.Program;
-import stormsight.program.Step;
 import stormsight.program.Tensor;
-import stormsight.tokenizer.PaliGemmaPrompt;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -67,16 +72,18 @@ class AttentionMapsTest {
 
     /** Buffers are made for longer prompts than this one, as where several are compared. */
     private static Read read(String golden, String text, String backendName, AttentionRequest request) {
-        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(golden), Optional.empty());
+        try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty());
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
-            PaliGemmaPrompt prompt = directory.prompt(text);
-            AttentionMaps maps = new AttentionMaps(request);
-            try (ModelRun run = ModelRun.open(directory, backend, new PaliGemma.Limits(prompt.length() + 3, 5), PaliGemma.Options.DEFAULT,
+            List<Views> image = List.of(directory.processor().views(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png"))));
+            Prompt prompt = directory.processor().prompt(text, image);
+            Prompt longer = directory.processor().prompt(text + " or", image);
+            AttentionMaps maps = new AttentionMaps(request, directory.describe(), List.of(prompt, longer));
+            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length() + 3, 5), Options.DEFAULT,
                     RunListener.NONE, List.of(maps))) {
-                run.encode(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")));
+                generator.encodeViews(image);
                 // A longer prompt before leaves nothing behind.
-                run.answer(directory.prompt(text + " or"), 5);
-                List<Integer> answer = run.answer(prompt, 5);
+                generator.greedy(longer, 5);
+                List<Integer> answer = generator.greedy(prompt, 5);
                 return new Read(maps.vision(), maps.decoder(directory.tokenizer(), prompt, answer), answer, prompt.length());
             }
         }
@@ -140,7 +147,7 @@ class AttentionMapsTest {
         int patches = side * side;
         assertArrayEquals(new int[] {1, 1, side, side}, found.shape());
         float[] all = recorded(golden, "vision.attn");
-        PaliGemmaConfig config = PaliGemmaConfig.read(Goldens.folder(golden));
+        Description config = ((VisionLanguageModel) Families.configured(Goldens.folder(golden))).describe();
         int plane = config.vision().heads() + 1;
         for (int i = 0; i < patches; i++) {
             float largest = 0;
@@ -180,26 +187,22 @@ class AttentionMapsTest {
         String text = prompt(golden, 1).get("text").asString();
         Read read = read(golden, text, "cpu", new AttentionRequest(Set.of(Kind.WORD_TO_IMAGE), Optional.empty(), Optional.of(new Heads(List.of()))));
         assertEquals(5, read.answer().size());
-        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(golden), Optional.empty());
-                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT); Arena arena = Arena.ofShared()) {
-            int[] ids = IntStream.concat(Arrays.stream(directory.prompt(text).ids()), read.answer().stream().mapToInt(Integer::intValue)).toArray();
-            PaliGemma model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(ids.length, 1),
-                    PaliGemma.Options.DEFAULT);
-            Probes.Probed whole = Probes.attentionWeights(model.prefill(), model.decoderLayers().segment(), ids.length, "whole");
+        try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty());
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            List<Views> image = List.of(directory.processor().views(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png"))));
+            int[] ids = IntStream.concat(Arrays.stream(directory.processor().prompt(text, image).ids()),
+                    read.answer().stream().mapToInt(Integer::intValue)).toArray();
+            List<Probes.Probed> whole = new ArrayList<>();
             float[] weights;
-            List<Program> programs = List.of(model.encode(), whole.program(), model.decode());
-            try (Executor executor = backend.prepare(model.weights(), programs, RunListener.NONE)) {
-                MemorySegment patches = arena.allocate(model.patches().bytes());
-                directory.preprocessing().writePatches(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png")),
-                        model.config().vision().patchSize(), patches);
-                executor.write(model.patches(), patches);
-                int imageTokens = model.config().vision().tokens();
-                executor.run(model.encode(), new Step(0, imageTokens, imageTokens));
-                executor.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, ids));
-                executor.run(whole.program(), new Step(0, ids.length, read.promptTokens()));
-                MemorySegment data = arena.allocate(whole.output().bytes());
-                executor.read(whole.output(), data);
-                weights = data.toArray(ValueLayout.JAVA_FLOAT);
+            try (Generator generator = Generator.open(directory, backend, new Limits(ids.length, 1), Options.DEFAULT, RunListener.NONE, List.of(),
+                    passes -> {
+                        whole.add(Probes.attentionWeights(passes.prefill().program(), passes.stage(Stage.DECODER_LAYERS).segment(), ids.length,
+                                "whole"));
+                        return List.of(whole.getFirst().program());
+                    })) {
+                generator.encodeViews(image);
+                generator.prefill(whole.getFirst().program(), new Prompt(ids, List.of(), read.promptTokens()));
+                weights = generator.read(whole.getFirst().output());
             }
             AttentionMap found = read.reading().map(AttentionMap.WORD_TO_IMAGE).orElseThrow();
             int patches = read.reading().side() * read.reading().side();
@@ -229,8 +232,8 @@ class AttentionMapsTest {
 
     @Test
     void refusesLayersAndHeadsThatAreNotThere() {
-        PaliGemmaConfig config = PaliGemmaConfig.read(Goldens.folder("paligemma-mqa"));
-        int layers = config.text().layers();
+        Description config = ((VisionLanguageModel) Families.configured(Goldens.folder("paligemma-mqa"))).describe();
+        int layers = config.decoder().layers();
         IllegalArgumentException layer = assertThrows(IllegalArgumentException.class,
                 () -> new AttentionRequest(Set.of(Kind.WHOLE), Optional.of(List.of(layers)), Optional.empty()).check(config));
         assertEquals("there is no layer " + layers + " in the decoder, only 0 to " + (layers - 1), layer.getMessage());
@@ -243,24 +246,27 @@ class AttentionMapsTest {
     /** At 896 px there are 4096 x 4096 weights a head and layer: two planes stand in memory, and nothing else as large. */
     @Test
     void memoryIsBoundedAtTheLargestResolution(@TempDir Path folder) throws IOException {
-        PaliGemmaPreset preset = PaliGemmaPreset.named("paligemma-3b-896").orElseThrow();
-        Files.writeString(folder.resolve("config.json"), JsonMapper.shared().writeValueAsString(preset.config("bfloat16")));
-        PaliGemmaConfig config = PaliGemmaConfig.read(folder);
-        long tokens = config.vision().tokens();
+        Preset preset = Families.presets().stream().filter(known -> known.name().equals("paligemma-3b-896")).findFirst().orElseThrow();
+        Files.writeString(folder.resolve("config.json"), JsonMapper.shared().writeValueAsString(preset.files("bfloat16").get("config.json")));
+        VisionLanguageModel model = (VisionLanguageModel) Families.configured(folder);
+        int tokens = model.processor().imageTokens();
         assertEquals(4096, tokens);
-        PaliGemma model = PaliGemma.unbound(config, _ -> DType.BF16, new PaliGemma.Limits((int) tokens + 30, 30), PaliGemma.Options.DEFAULT);
+        Passes passes = model.build(Weights.declared(DType.BF16), new Limits(tokens + 30, 30), Options.DEFAULT);
+        int[] ids = new int[tokens + 30];
+        Arrays.setAll(ids, i -> i < tokens ? -1 - i : 1);
+        Views views = model.processor().views(new RgbImage(1, 1, new byte[3]));
         AttentionMaps maps = new AttentionMaps(new AttentionRequest(Set.of(Kind.VISION, Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD), Optional.empty(),
-                Optional.of(new Heads(List.of()))));
-        long plane = 4 * tokens * tokens;
-        long vision = added(model.encode(), maps.add(Probe.Pass.ENCODE, model.encode(), model));
+                Optional.of(new Heads(List.of()))), model.describe(), List.of(new Prompt(ids, views.spans(0, 0), ids.length)));
+        long plane = 4L * tokens * tokens;
+        long vision = added(Probe.Pass.ENCODE, passes.encode(), maps, passes);
         assertTrue(vision < 2 * plane + plane / 8, vision + " bytes");
-        long words = 4 * tokens * 30 * config.text().layers() * config.text().heads().queryHeads();
-        assertEquals(2 * words, added(model.prefill(), maps.add(Probe.Pass.PREFILL, model.prefill(), model)));
-        assertEquals(words / 30, added(model.decode(), maps.add(Probe.Pass.DECODE, model.decode(), model)));
+        long words = 4L * tokens * 30 * model.describe().decoder().layers() * model.describe().decoder().heads().queryHeads();
+        assertEquals(2 * words, added(Probe.Pass.PREFILL, passes.prefill(), maps, passes));
+        assertEquals(words / 30, added(Probe.Pass.DECODE, passes.decode(), maps, passes));
     }
 
-    private static long added(Program plain, Program probed) {
-        Set<Tensor> known = plain.tensors();
-        return probed.tensors().stream().filter(tensor -> !known.contains(tensor)).mapToLong(Tensor::bytes).sum();
+    private static long added(Probe.Pass which, Pass plain, AttentionMaps maps, Passes passes) {
+        Set<Tensor> known = plain.program().tensors();
+        return maps.add(which, plain.program(), passes).tensors().stream().filter(tensor -> !known.contains(tensor)).mapToLong(Tensor::bytes).sum();
     }
 }

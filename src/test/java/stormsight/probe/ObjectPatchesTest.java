@@ -4,6 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -11,20 +15,42 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.image.Box;
-import stormsight.image.Preprocessing;
 import stormsight.image.RgbImage;
+import stormsight.model.Preset;
+import stormsight.model.Processor;
+import stormsight.model.VisionLanguageModel;
+import stormsight.model.family.Families;
+import tools.jackson.databind.json.JsonMapper;
 
 class ObjectPatchesTest {
     private static final int SIZE = 56;
     private static final int PATCH = 14;
-    private static final Preprocessing PREPROCESSING = Preprocessing.siglip(SIZE);
+    private static final Processor PROCESSOR = processor();
+
+    /** Of the tiny preset, whose images have that size and patches. */
+    private static Processor processor() {
+        Preset tiny = Families.presets().stream().filter(preset -> preset.name().equals("tiny")).findFirst().orElseThrow();
+        try {
+            Path folder = Files.createTempDirectory("stormsight-test-");
+            Path config = folder.resolve("config.json");
+            Files.writeString(config, JsonMapper.shared().writeValueAsString(tiny.files("float32").get("config.json")));
+            try {
+                return ((VisionLanguageModel) Families.configured(folder)).processor();
+            } finally {
+                Files.delete(config);
+                Files.delete(folder);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
 
     private static RgbImage image(int width, int height) {
         return new RgbImage(width, height, new byte[3 * width * height]);
     }
 
     private static List<Integer> patches(RgbImage image, Box... boxes) {
-        return ObjectPatches.of(PREPROCESSING, PATCH, image, List.of(boxes));
+        return ObjectPatches.of(PROCESSOR, image, List.of(boxes));
     }
 
     @Test
@@ -61,8 +87,8 @@ class ObjectPatchesTest {
                 mask.rgb()[3 * (y * 120 + x) + 2] = 1;
             }
         }
-        assertEquals(patches(image(120, 80), new Box(63, 23, 24, 14)), ObjectPatches.of(PREPROCESSING, PATCH, image(120, 80), mask));
-        assertTrue(assertThrows(IllegalArgumentException.class, () -> ObjectPatches.of(PREPROCESSING, PATCH, image(80, 120), mask)).getMessage()
+        assertEquals(patches(image(120, 80), new Box(63, 23, 24, 14)), ObjectPatches.of(PROCESSOR, image(120, 80), mask));
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> ObjectPatches.of(PROCESSOR, image(80, 120), mask)).getMessage()
                 .contains("a mask of 120 x 80 for an image of 80 x 120"));
     }
 

@@ -23,8 +23,13 @@ import stormsight.backend.Backends;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.image.ImageDecoder;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Passes;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.model.family.Families;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Step;
@@ -36,16 +41,23 @@ class ProbesTest {
 
     private ModelDirectory directory;
     private Arena arena;
-    private PaliGemma model;
+    private ModelDirectory.Bound bound;
+    private Passes model;
+    private Views image;
     private int[] prompt;
 
     @BeforeEach
     void open() {
-        directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+        directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
         arena = Arena.ofShared();
-        prompt = directory.prompt("caption en").ids();
-        model = PaliGemma.bind(directory.config(), directory.checkpoint(), arena, new PaliGemma.Limits(prompt.length, 1),
-                PaliGemma.Options.DEFAULT);
+        image = directory.processor().views(new ImageDecoder().decode(Goldens.folder("paligemma-mqa").resolve("input.png")));
+        prompt = directory.processor().prompt("caption en", List.of(image)).ids();
+        bound = directory.bind(arena, new Limits(prompt.length, 1), Options.DEFAULT);
+        model = bound.passes();
+    }
+
+    private Stage layers() {
+        return model.stage(Stage.DECODER_LAYERS);
     }
 
     @AfterEach
@@ -57,9 +69,9 @@ class ProbesTest {
     @ParameterizedTest
     @ValueSource(strings = {"cpu", "scalar"})
     void aKnockoutOfNoEdgesChangesNothing(String backend) {
-        float[] plain = logits(backend, model.prefill());
-        Probes.Knockout knockout = Probes.knockout(model.prefill(), model.decoderLayers().segment(), prompt.length);
-        int[] everyLayer = new int[directory.config().text().layers() * directory.config().text().heads().queryHeads()];
+        float[] plain = logits(backend, model.prefill().program());
+        Probes.Knockout knockout = Probes.knockout(model.prefill().program(), layers().segment(), prompt.length);
+        int[] everyLayer = new int[directory.describe().decoder().layers() * directory.describe().decoder().heads().queryHeads()];
         Arrays.fill(everyLayer, 1);
         byte[] edges = new byte[prompt.length * prompt.length];
         assertArrayEquals(plain, logits(backend, knockout.program(), knockout, edges, everyLayer));
@@ -72,13 +84,13 @@ class ProbesTest {
     @ParameterizedTest
     @ValueSource(strings = {"cpu", "scalar"})
     void tracesChangeNothingAndRowsOfAttentionSumToOne(String backendName) {
-        float[] plain = logits(backendName, model.prefill());
-        Probes.Probed weights = Probes.attentionWeights(model.prefill(), model.decoderLayers().segment(), prompt.length, "weights");
-        Probes.Probed states = Probes.copy(weights.program(), model.decoderLayers().segment(), model.decoderLayers().result(), "states");
+        float[] plain = logits(backendName, model.prefill().program());
+        Probes.Probed weights = Probes.attentionWeights(model.prefill().program(), layers().segment(), prompt.length, "weights");
+        Probes.Probed states = Probes.copy(weights.program(), layers().segment(), layers().result(), "states");
         try (Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
-                Executor executor = backend.prepare(model.weights(), List.of(model.encode(), states.program()), RunListener.NONE)) {
+                Executor executor = backend.prepare(bound.weights(), List.of(model.encode().program(), states.program()), RunListener.NONE)) {
             run(executor, states.program());
-            assertArrayEquals(plain, read(executor, model.promptLogits()));
+            assertArrayEquals(plain, read(executor, model.prefill().output()));
             float[] rows = read(executor, weights.output());
             for (int row = 0; row < rows.length / prompt.length; row++) {
                 double sum = 0;
@@ -101,11 +113,11 @@ class ProbesTest {
 
     @Test
     void refusesWhatIsNotThere() {
-        assertThrows(IllegalArgumentException.class, () -> Probes.attentionWeights(model.prefill(), "no such segment", 8, "x"));
+        assertThrows(IllegalArgumentException.class, () -> Probes.attentionWeights(model.prefill().program(), "no such segment", 8, "x"));
         assertThrows(IllegalArgumentException.class,
-                () -> Probes.attentionWeights(model.prefill(), model.decoderEmbeddings().segment(), 8, "x"));
+                () -> Probes.attentionWeights(model.prefill().program(), model.stage(Stage.DECODER_EMBEDDINGS).segment(), 8, "x"));
         assertThrows(IllegalArgumentException.class,
-                () -> Probes.copy(model.prefill(), model.decoderEmbeddings().segment(), model.token(), "x"));
+                () -> Probes.copy(model.prefill().program(), model.stage(Stage.DECODER_EMBEDDINGS).segment(), model.token(), "x"));
     }
 
     private float[] logits(String backendName, Program program) {
@@ -114,24 +126,22 @@ class ProbesTest {
 
     private float[] logits(String backendName, Program program, Probes.Knockout knockout, byte[] edges, int[] layers) {
         try (Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
-                Executor executor = backend.prepare(model.weights(), List.of(model.encode(), program), RunListener.NONE)) {
+                Executor executor = backend.prepare(bound.weights(), List.of(model.encode().program(), program), RunListener.NONE)) {
             if (knockout != null) {
                 executor.write(knockout.blocked(), arena.allocateFrom(ValueLayout.JAVA_BYTE, edges));
                 executor.write(knockout.flags(), arena.allocateFrom(ValueLayout.JAVA_INT, layers));
             }
             run(executor, program);
-            return read(executor, model.promptLogits());
+            return read(executor, model.prefill().output());
         }
     }
 
     private void run(Executor executor, Program program) {
-        MemorySegment patches = arena.allocate(model.patches().bytes());
-        directory.preprocessing().writePatches(new ImageDecoder().decode(Goldens.folder("paligemma-mqa").resolve("input.png")),
-                directory.config().vision().patchSize(), patches);
-        executor.write(model.patches(), patches);
-        int tokens = directory.config().vision().tokens();
-        executor.run(model.encode(), new Step(0, tokens, tokens));
-        executor.write(model.promptIds(), arena.allocateFrom(ValueLayout.JAVA_INT, prompt));
+        MemorySegment patches = arena.allocate(model.encode().input().bytes());
+        image.write(0, patches);
+        executor.write(model.encode().input(), patches);
+        executor.run(model.encode().program(), model.encodeStep(0));
+        executor.write(model.prefill().input(), arena.allocateFrom(ValueLayout.JAVA_INT, prompt));
         executor.run(program, new Step(0, prompt.length, prompt.length));
     }
 

@@ -9,15 +9,42 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import stormsight.image.Box;
+import stormsight.model.Prompt;
+import stormsight.model.Span;
 import stormsight.program.Op;
 
 class TokenLayoutTest {
     /** Four patches, bos, "answer", two words of a question, a newline, two generated tokens. */
-    private static final TokenLayout LAYOUT = new TokenLayout(4, 9, 9, List.of(6, 7), Optional.of(List.of(1)), 2);
+    private static final TokenLayout LAYOUT = layout(4, 9, 9, List.of(6, 7), Optional.of(List.of(1)), 2);
     private static final int TOKENS = 11;
+
+    /** A prompt that begins with an image of some patches. */
+    private static TokenLayout layout(int patches, int tokens, int prefix, List<Integer> question, Optional<List<Integer>> object, int generated) {
+        int[] ids = IntStream.range(0, tokens).map(place -> place < patches ? -1 - place : 100).toArray();
+        Span image = new Span.Image("image", 0, 0, patches, Optional.of(new Span.Grid(1, patches, patches, new Box(0, 0, 1, 1))));
+        return new TokenLayout(new Prompt(ids, List.of(image), prefix), question, object, generated);
+    }
+
+    /** Two grids, the second of which ends its rows with a place of its own. */
+    @Test
+    void partsOfAnImageHaveTheirTokens() {
+        Box area = new Box(0, 0, 1, 1);
+        List<Span> spans = List.of(new Span.Image("base", 0, 1, 2, Optional.of(new Span.Grid(1, 2, 2, area))),
+                new Span.Image("tiles", 0, 3, 6, Optional.of(new Span.Grid(2, 2, 3, area))));
+        TokenLayout layout = new TokenLayout(new Prompt(new int[] {5, -1, -2, -6, -5, -9, -4, -3, -9, 5}, spans, 0), List.of(),
+                Optional.of(List.of(6)), 0);
+        assertEquals(List.of(1, 2, 3, 4, 5, 6, 7, 8), layout.tokens("image"));
+        assertEquals(List.of(1, 2), layout.tokens("base"));
+        assertEquals(List.of(3, 4, 6, 7), layout.tokens("tiles"));
+        assertEquals(List.of(5, 8), layout.tokens("newlines"));
+        assertEquals(List.of(1, 2, 3, 4, 7), layout.tokens("other"));
+        assertEquals("span 'tiles': the image has no such part", message(LAYOUT, "tiles"));
+    }
 
     @Test
     void spansHaveTheirTokens() {
@@ -33,7 +60,7 @@ class TokenLayoutTest {
 
     @Test
     void errorsNameTheSpan() {
-        TokenLayout bare = new TokenLayout(4, 9, 9, List.of(), Optional.empty(), 0);
+        TokenLayout bare = layout(4, 9, 9, List.of(), Optional.empty(), 0);
         assertEquals("span 'object': no box or mask says where the object is", message(bare, "object"));
         assertEquals("span 'other': no box or mask says where the object is", message(bare, "other"));
         assertEquals("span 'generated': nothing is generated before the token that counts", message(bare, "generated"));
@@ -41,10 +68,10 @@ class TokenLayoutTest {
         assertEquals("span '3-9': the last token is 8", message(bare, "3-9"));
         assertEquals("span '7-3' ends before it begins", message(bare, "7-3"));
         assertTrue(message(bare, "imgae").startsWith("'imgae' is no span: there are image, question, "));
-        TokenLayout nowhere = new TokenLayout(4, 9, 9, List.of(), Optional.of(List.of()), 0);
+        TokenLayout nowhere = layout(4, 9, 9, List.of(), Optional.of(List.of()), 0);
         assertEquals("span 'object': no patch shows the object", message(nowhere, "object"));
         assertEquals(List.of(0, 1, 2, 3), nowhere.tokens("other"));
-        TokenLayout everywhere = new TokenLayout(2, 9, 9, List.of(), Optional.of(List.of(0, 1)), 0);
+        TokenLayout everywhere = layout(2, 9, 9, List.of(), Optional.of(List.of(0, 1)), 0);
         assertEquals("span 'other': the object is on every patch", message(everywhere, "other"));
     }
 
@@ -83,7 +110,7 @@ class TokenLayoutTest {
         // Only a window makes these few keys all that there are.
         assertEquals(OptionalInt.empty(), blind(LAYOUT, "9-10->10", Optional.empty()));
         assertEquals(OptionalInt.of(10), blind(LAYOUT, "9-10->10", Optional.of(new Op.SlidingWindow(2, 2))));
-        TokenLayout causal = new TokenLayout(4, 9, 0, List.of(6, 7), Optional.empty(), 0);
+        TokenLayout causal = layout(4, 9, 0, List.of(6, 7), Optional.empty(), 0);
         assertEquals(OptionalInt.of(0), blind(causal, "0->0", Optional.empty()));
         assertEquals(OptionalInt.of(6), blind(causal, "0-6->6", Optional.empty()));
         assertEquals(OptionalInt.empty(), blind(causal, "last->last", Optional.empty()));

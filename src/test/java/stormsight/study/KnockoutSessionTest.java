@@ -21,13 +21,17 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.RunListener;
+import stormsight.generate.Generator;
 import stormsight.generate.LimitException;
-import stormsight.generate.ModelRun;
 import stormsight.generate.Probability;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Prompt;
+import stormsight.model.Views;
+import stormsight.model.family.Families;
 import stormsight.probe.Flow;
 import stormsight.program.Tensor;
 import stormsight.study.KnockoutSession.Settings;
@@ -44,12 +48,12 @@ class KnockoutSessionTest {
         void run(KnockoutSession session, JsonNode expected) throws IOException;
     }
 
-    private static void open(String golden, String backendName, PaliGemma.Options options, Body body) throws IOException {
+    private static void open(String golden, String backendName, Options options, Body body) throws IOException {
         JsonNode expected = JsonMapper.shared().readTree(Files.readString(Goldens.folder(golden).resolve("expected.json")));
-        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(golden), Optional.empty());
+        try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty());
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
             int longest = expected.get("prompts").valueStream().mapToInt(prompt -> prompt.get("ids").size()).max().orElseThrow();
-            try (KnockoutSession session = KnockoutSession.open(directory, backend, new PaliGemma.Limits(longest + 2, MOST_TOKENS), options,
+            try (KnockoutSession session = KnockoutSession.open(directory, backend, new Limits(longest + 2, MOST_TOKENS), options,
                     RunListener.NONE)) {
                 body.run(session, expected);
             }
@@ -72,7 +76,7 @@ class KnockoutSessionTest {
         Map<String, Flow> flows = Map.of("none", Flow.ofEdges(""), "image->last", Flow.IMAGE_TO_LAST, "question->last", Flow.QUESTION_TO_LAST,
                 "last->last", Flow.LAST_TO_LAST, "image->question", Flow.IMAGE_TO_QUESTION, "question->image", Flow.QUESTION_TO_IMAGE,
                 "image->question+question->image", Flow.BOTH_WAYS, "patches->question", Flow.OBJECT_TO_QUESTION);
-        open("paligemma-mqa", backend, PaliGemma.Options.DEFAULT, (session, expected) -> {
+        open("paligemma-mqa", backend, Options.DEFAULT, (session, expected) -> {
             KnockoutSession.Asked asked = session.ask(inquiry(expected, expected.get("knockout_positions").get("question_text").asString()));
             assertEquals(ints(expected.get("knockout_positions").get("question")), asked.layout(false).tokens("question"));
             int compared = 0;
@@ -96,7 +100,7 @@ class KnockoutSessionTest {
     /** Logits of every token of the prompt, of which only the last one's count. */
     @Test
     void everyRowChangesNothing() throws IOException {
-        open("paligemma-mqa", "cpu", PaliGemma.Options.DEFAULT.withEveryRow(true), (session, expected) -> {
+        open("paligemma-mqa", "cpu", Options.DEFAULT.withEveryRow(true), (session, expected) -> {
             double found = session.ask(inquiry(expected, "the cat")).baseProbability(false);
             assertEquals(expected.get("knockout").get(0).get("p_base").asDouble(), found, PROBABILITIES);
         });
@@ -110,7 +114,7 @@ class KnockoutSessionTest {
     @ParameterizedTest
     @ValueSource(strings = {"cpu", "scalar"})
     void noEdgesChangeNothing(String backendName) throws IOException {
-        open("paligemma-mqa", backendName, PaliGemma.Options.DEFAULT, (session, expected) -> {
+        open("paligemma-mqa", backendName, Options.DEFAULT, (session, expected) -> {
             Inquiry inquiry = inquiry(expected, "the cat");
             KnockoutSession.Asked asked = session.ask(inquiry);
             for (boolean whole : new boolean[] {false, true}) {
@@ -123,22 +127,23 @@ class KnockoutSessionTest {
     }
 
     private static double plainProbability(String backendName, Inquiry inquiry) {
-        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+        try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
-            int[] ids = directory.prompt(inquiry.prompt()).ids();
-            try (ModelRun run = ModelRun.open(directory, backend, new PaliGemma.Limits(ids.length, 1), PaliGemma.Options.DEFAULT,
-                    PaliGemma::programs)) {
-                run.encode(inquiry.image());
-                run.prefill(ids);
-                Tensor logits = run.model().promptLogits();
-                return Probability.of(run.read(logits), 0, logits.columns(), run.token());
+            Views image = directory.processor().views(inquiry.image());
+            Prompt prompt = directory.processor().prompt(inquiry.prompt(), List.of(image));
+            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), 1), Options.DEFAULT, RunListener.NONE,
+                    List.of())) {
+                generator.encodeViews(List.of(image));
+                generator.prefill(prompt);
+                Tensor logits = generator.passes().prefill().output();
+                return Probability.of(generator.read(logits), 0, logits.columns(), generator.token());
             }
         }
     }
 
     @Test
     void allHeadsAreTheSumOfHeads() throws IOException {
-        open("paligemma-mqa", "cpu", PaliGemma.Options.DEFAULT, (session, expected) -> {
+        open("paligemma-mqa", "cpu", Options.DEFAULT, (session, expected) -> {
             KnockoutSession.Asked asked = session.ask(inquiry(expected, "the cat"));
             double[] all = asked.knockOut(Flow.IMAGE_TO_LAST, new Settings(1, Set.of(), false));
             assertArrayEquals(all, asked.knockOut(Flow.IMAGE_TO_LAST, new Settings(1, Set.of(0, 1, 2), false)));
@@ -153,7 +158,7 @@ class KnockoutSessionTest {
     /** Two generated tokens cannot see the image: the first of the answer, which the prompt predicts, does not care, the whole answer does. */
     @Test
     void theWholeAnswerCountsGeneratedTokens() throws IOException {
-        open("paligemma-mqa", "cpu", PaliGemma.Options.DEFAULT, (session, expected) -> {
+        open("paligemma-mqa", "cpu", Options.DEFAULT, (session, expected) -> {
             KnockoutSession.Asked asked = session.ask(inquiry(expected, "the cat"));
             assertTrue(asked.answerIds().size() > 2);
             assertTrue(asked.baseProbability(true) < asked.baseProbability(false));
@@ -167,7 +172,7 @@ class KnockoutSessionTest {
 
     @Test
     void refusalsNameTokenAndLayers() throws IOException {
-        open("paligemma-mqa", "cpu", PaliGemma.Options.DEFAULT, (session, expected) -> {
+        open("paligemma-mqa", "cpu", Options.DEFAULT, (session, expected) -> {
             KnockoutSession.Asked asked = session.ask(inquiry(expected, "the cat"));
             Flow blind = Flow.ofEdges("0-38->last");
             assertEquals("0-38->last: leaves token 38 ('\\n', last) nothing to see in layers 0 to 1",
@@ -186,7 +191,7 @@ class KnockoutSessionTest {
     /** The session serves prompts shorter than it was prepared for, in any order. */
     @Test
     void servesOneQuestionAfterAnother() throws IOException {
-        open("paligemma2", "cpu", PaliGemma.Options.DEFAULT.withSlidingWindow(true), (session, expected) -> {
+        open("paligemma2", "cpu", Options.DEFAULT.withSlidingWindow(true), (session, expected) -> {
             RgbImage pixels = image("paligemma2");
             double[][] first = new double[2][];
             for (int round = 0; round < 2; round++) {

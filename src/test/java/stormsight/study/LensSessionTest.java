@@ -18,8 +18,10 @@ import stormsight.backend.Backends;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.image.ImageDecoder;
+import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.family.Families;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -34,16 +36,16 @@ class LensSessionTest {
         JsonNode expected = JsonMapper.shared().readTree(Files.readString(folder.resolve("expected.json")));
         String prompt = expected.get("prompts").get(0).get("text").asString();
         int token = expected.get("knockout").get(0).get("base_token").asInt();
-        try (ModelDirectory directory = ModelDirectory.open(folder, Optional.empty());
+        try (ModelDirectory directory = Families.open(folder, Optional.empty());
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
                 Checkpoint values = Checkpoint.openFile(folder.resolve("expected.safetensors"));
                 LensSession session = LensSession.open(directory, backend,
-                        new PaliGemma.Limits(directory.promptTokensAtMost(prompt), 12), PaliGemma.Options.DEFAULT, RunListener.NONE)) {
+                        new Limits(directory.promptTokensAtMost(prompt), 12), Options.DEFAULT, RunListener.NONE)) {
             LensSession.States states = session.ask(new Inquiry(new ImageDecoder().decode(folder.resolve("input.png")), prompt, prompt,
                     Optional.empty(), 12));
             assertArrayEquals(recorded(values, "p0.lens_probs"), states.probability(token, false), PROBABILITIES);
             assertArrayEquals(recorded(values, "p0.lens_probs_normed"), states.probability(token, true), PROBABILITIES);
-            assertEquals(directory.config().text().layers() + 1, states.probability(token, false).length);
+            assertEquals(directory.describe().decoder().layers() + 1, states.probability(token, false).length);
         }
     }
 

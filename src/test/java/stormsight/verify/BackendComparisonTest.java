@@ -19,7 +19,9 @@ import stormsight.backend.Backends;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.ModelDirectory;
-import stormsight.model.PaliGemma;
+import stormsight.model.Options;
+import stormsight.model.Stage;
+import stormsight.model.family.Families;
 
 class BackendComparisonTest {
     private static final String GOLDEN = "paligemma-mqa";
@@ -27,9 +29,9 @@ class BackendComparisonTest {
     @Test
     void bothPathsOfTheCpuAgree() {
         List<BackendComparison.Stage> stages = new ArrayList<>();
-        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(GOLDEN), Optional.empty())) {
+        try (ModelDirectory directory = Families.open(Goldens.folder(GOLDEN), Optional.empty())) {
             assertEquals(Optional.empty(), compare(directory, directory, stages));
-            int layers = directory.config().vision().layers() + directory.config().text().layers();
+            int layers = directory.describe().vision().layers() + directory.describe().decoder().layers();
             // Patch embedding, vision norm, projector, decoder embeddings, final norm, logits of the prompt and of three more tokens.
             assertEquals(layers + 9, stages.size());
         }
@@ -47,8 +49,8 @@ class BackendComparisonTest {
     void namesTheStageOfAChangedWeight(String tensor, String stage, @TempDir Path folder) throws IOException {
         Goldens.copy(GOLDEN, folder);
         Goldens.change(folder, tensor, 3);
-        try (ModelDirectory directory = ModelDirectory.open(Goldens.folder(GOLDEN), Optional.empty());
-                ModelDirectory changed = ModelDirectory.open(folder, Optional.empty())) {
+        try (ModelDirectory directory = Families.open(Goldens.folder(GOLDEN), Optional.empty());
+                ModelDirectory changed = Families.open(folder, Optional.empty())) {
             assertEquals(Optional.of(stage), compare(directory, changed, new ArrayList<>()));
         }
     }
@@ -58,7 +60,7 @@ class BackendComparisonTest {
         try (Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT);
                 Backend vectors = Backends.open("cpu", BackendOptions.DEFAULT)) {
             return BackendComparison.run(new BackendComparison.Side(oracle, scalar), new BackendComparison.Side(subject, vectors),
-                    PaliGemma.Options.DEFAULT, image, "caption en", 4, stages::add);
+                    Options.DEFAULT, image, "caption en", 4, stages::add);
         }
     }
 }

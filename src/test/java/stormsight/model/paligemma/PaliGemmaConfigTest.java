@@ -1,4 +1,4 @@
-package stormsight.model;
+package stormsight.model.paligemma;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -15,6 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.ConfigFile;
 import stormsight.program.Op.Heads;
 
 /** What config.json may leave out, switch off, or not ask for. */
@@ -31,7 +32,7 @@ class PaliGemmaConfigTest {
         } catch (IOException e) {
             throw new IllegalStateException(e);
         }
-        return PaliGemmaConfig.read(directory);
+        return PaliGemmaConfig.read(directory, ConfigFile.read(directory.resolve("config.json")));
     }
 
     @Test
@@ -47,7 +48,7 @@ class PaliGemmaConfigTest {
         assertEquals(257216, text.vocabularySize());
         assertTrue(text.tied());
         assertEquals(0, text.attentionSoftCap());
-        assertEquals(256, config.vision().tokens());
+        assertEquals(256, config.vision().patches());
         assertEquals(Set.of(1), config.endIds());
         assertEquals("PaliGemma 1, 224 px", config.family());
     }
@@ -101,7 +102,7 @@ class PaliGemmaConfigTest {
     @ParameterizedTest
     @CsvSource({"448, 1024", "896, 4096", "230, 256"})
     void tokensFollowFromTheResolution(int imageSize, int tokens) {
-        assertEquals(tokens, read("", ", \"image_size\": " + imageSize).vision().tokens());
+        assertEquals(tokens, read("", ", \"image_size\": " + imageSize).vision().patches());
     }
 
     private void assertRefused(String text, String vision) {

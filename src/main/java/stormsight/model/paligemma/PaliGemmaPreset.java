@@ -1,10 +1,11 @@
-package stormsight.model;
+package stormsight.model.paligemma;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
+import stormsight.model.Preset;
+import stormsight.tokenizer.SyntheticTokenizer;
 
 /**
  * A published size of PaliGemma, or a tiny one, with the files that describe it: what a checkpoint of random weights is made from.
@@ -12,7 +13,7 @@ import java.util.Optional;
  * @param name as users name it: {@code paligemma2-10b-448}
  * @param textVocabulary tokens before {@code <loc0000>}
  */
-public record PaliGemmaPreset(String name, Map<String, Object> text, Map<String, Object> vision, int textVocabulary) {
+record PaliGemmaPreset(String name, Map<String, Object> text, Map<String, Object> vision, int textVocabulary) implements Preset {
     /** Tokens behind those of the text: 1024 {@code <loc>}, 128 {@code <seg>}. */
     private static final int LOCATIONS_AND_SEGMENTS = 1024 + 128;
     /** Conversion pads the table of the published checkpoints to a multiple of it. */
@@ -21,8 +22,8 @@ public record PaliGemmaPreset(String name, Map<String, Object> text, Map<String,
     private static final int GEMMA_VOCABULARY = 256000;
 
     /** All presets, the smallest first. */
-    public static List<PaliGemmaPreset> all() {
-        List<PaliGemmaPreset> all = new ArrayList<>();
+    static List<Preset> all() {
+        List<Preset> all = new ArrayList<>();
         all.add(new PaliGemmaPreset("tiny",
                 text("gemma", 64, 160, 3, 4, 1, 24),
                 vision(48, 96, 2, 3, 56, 14), 1024));
@@ -38,11 +39,6 @@ public record PaliGemmaPreset(String name, Map<String, Object> text, Map<String,
                     GEMMA_VOCABULARY));
         }
         return List.copyOf(all);
-    }
-
-    /** The preset of that name. */
-    public static Optional<PaliGemmaPreset> named(String name) {
-        return all().stream().filter(preset -> preset.name().equals(name)).findFirst();
     }
 
     private static Map<String, Object> text(String type, int width, int intermediate, int layers, int heads, int keyValueHeads,
@@ -79,7 +75,17 @@ public record PaliGemmaPreset(String name, Map<String, Object> text, Map<String,
         return vision;
     }
 
-    public int imageTokenId() {
+    @Override
+    public Map<String, Map<String, Object>> files(String dtype) {
+        Map<String, Map<String, Object>> files = new LinkedHashMap<>();
+        files.put("config.json", config(dtype));
+        files.put("generation_config.json", Map.of("bos_token_id", 2, "eos_token_id", 1, "pad_token_id", 0));
+        files.put("preprocessor_config.json", preprocessorConfig());
+        files.put("tokenizer.json", SyntheticTokenizer.json(textVocabulary));
+        return files;
+    }
+
+    private int imageTokenId() {
         return textVocabulary + LOCATIONS_AND_SEGMENTS;
     }
 
@@ -88,12 +94,7 @@ public record PaliGemmaPreset(String name, Map<String, Object> text, Map<String,
         return grid * grid;
     }
 
-    /**
-     * config.json in the published layout.
-     *
-     * @param dtype as files name it: {@code bfloat16}
-     */
-    public Map<String, Object> config(String dtype) {
+    private Map<String, Object> config(String dtype) {
         int vocabulary = (imageTokenId() + VOCABULARY_MULTIPLE) / VOCABULARY_MULTIPLE * VOCABULARY_MULTIPLE;
         Map<String, Object> textConfig = new LinkedHashMap<>(text);
         textConfig.put("num_image_tokens", imageTokens());
@@ -104,7 +105,7 @@ public record PaliGemmaPreset(String name, Map<String, Object> text, Map<String,
         visionConfig.put("projection_dim", text.get("hidden_size"));
         Map<String, Object> config = new LinkedHashMap<>();
         config.put("architectures", List.of("PaliGemmaForConditionalGeneration"));
-        config.put("model_type", PaliGemmaConfig.MODEL_TYPE);
+        config.put("model_type", PaliGemma.FAMILY.modelType());
         config.put("bos_token_id", 2);
         config.put("eos_token_id", 1);
         config.put("pad_token_id", 0);
@@ -119,13 +120,7 @@ public record PaliGemmaPreset(String name, Map<String, Object> text, Map<String,
         return config;
     }
 
-    /** generation_config.json. */
-    public Map<String, Object> generationConfig() {
-        return Map.of("bos_token_id", 2, "eos_token_id", 1, "pad_token_id", 0);
-    }
-
-    /** preprocessor_config.json in the published layout. */
-    public Map<String, Object> preprocessorConfig() {
+    private Map<String, Object> preprocessorConfig() {
         Map<String, Object> config = new LinkedHashMap<>();
         config.put("do_normalize", true);
         config.put("do_rescale", true);

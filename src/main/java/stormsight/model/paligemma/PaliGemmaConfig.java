@@ -1,9 +1,10 @@
-package stormsight.model;
+package stormsight.model.paligemma;
 
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.model.nn.VisionTower;
 
 /**
  * config.json of a PaliGemma 1 or 2 checkpoint, with the defaults of transformers for what it leaves out.
@@ -12,27 +13,19 @@ import stormsight.checkpoint.ConfigFile;
  * @param padId id that pads a batch; no text has it
  * @param endIds ids that end an answer
  */
-public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTokenId, int padId, Set<Integer> endIds) {
-    /** As config.json names it in {@code model_type}. */
-    public static final String MODEL_TYPE = "paligemma";
-
-    public PaliGemmaConfig {
+record PaliGemmaConfig(VisionTower.Config vision, GemmaConfig text, int imageTokenId, int padId, Set<Integer> endIds) {
+    PaliGemmaConfig {
         endIds = Set.copyOf(endIds);
     }
 
     /**
      * Reads config.json and, if there is one, generation_config.json.
      *
-     * @throws stormsight.checkpoint.CheckpointException if they are missing, broken or describe something that is not supported
+     * @param config of the directory
+     * @throws stormsight.checkpoint.CheckpointException if they are broken or describe something that is not supported
      */
-    public static PaliGemmaConfig read(Path directory) {
-        ConfigFile config = ConfigFile.read(directory.resolve("config.json"));
-        String type = config.text("model_type");
-        if (!type.equals(MODEL_TYPE)) {
-            throw config.invalid("model_type", "'" + type + "' is not supported; supported is " + MODEL_TYPE
-                    + " (PaliGemma 1 and 2)");
-        }
-        SiglipConfig vision = SiglipConfig.read(config, "vision_config.");
+    static PaliGemmaConfig read(Path directory, ConfigFile config) {
+        VisionTower.Config vision = SiglipConfig.read(config, "vision_config.");
         GemmaConfig text = GemmaConfig.read(config, "text_config.");
         // May lie beyond the embedding table: image rows are not looked up there.
         int imageTokenId = config.integer("image_token_index", config.integer("image_token_id", 256000));
@@ -57,7 +50,7 @@ public record PaliGemmaConfig(SiglipConfig vision, GemmaConfig text, int imageTo
     }
 
     /** Such as {@code PaliGemma 2, 224 px}. */
-    public String family() {
+    String family() {
         return (text.version() == GemmaConfig.Version.GEMMA2 ? "PaliGemma 2" : "PaliGemma 1") + ", " + vision.imageSize() + " px";
     }
 }

@@ -1,8 +1,18 @@
-package stormsight.model;
+package stormsight.model.paligemma;
 
 import java.util.List;
+import java.util.Optional;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.model.Options;
+import stormsight.model.nn.Activations;
+import stormsight.model.nn.Decoder;
+import stormsight.model.nn.Norm;
+import stormsight.model.nn.Rotation;
+import stormsight.model.nn.Sizes;
+import stormsight.model.nn.TransformerLayer;
+import stormsight.program.Op.Activation;
 import stormsight.program.Op.Heads;
+import stormsight.program.Op.SlidingWindow;
 
 /**
  * Sizes of a Gemma decoder, with the defaults of transformers for what config.json leaves out. The head size is never derived from the
@@ -17,10 +27,10 @@ import stormsight.program.Op.Heads;
  * @param tied the embedding table is the head. As config.json has it until the weights have been looked at: transformers asks its top level alone;
  *     old versions of it asked the decoder's object
  */
-public record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
+record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
         int vocabularySize, float rmsNormEpsilon, double ropeTheta, int maxPositions, float queryScale,
         float attentionSoftCap, float finalSoftCap, int slidingWindow, boolean tied) {
-    public enum Version {
+    enum Version {
         GEMMA,
         GEMMA2
     }
@@ -81,6 +91,19 @@ public record GemmaConfig(Version version, int hiddenSize, int intermediateSize,
     GemmaConfig withTied(boolean chosen) {
         return new GemmaConfig(version, hiddenSize, intermediateSize, layers, heads, vocabularySize, rmsNormEpsilon, ropeTheta, maxPositions,
                 queryScale, attentionSoftCap, finalSoftCap, slidingWindow, chosen);
+    }
+
+    /** The decoder as data. */
+    Decoder.Config decoder(Options options) {
+        Norm norm = new Norm(Norm.Kind.RMS_ONE_PLUS, rmsNormEpsilon);
+        // transformers: the layers 0, 2, 4 .. slide, the others see everything.
+        Optional<SlidingWindow> window = options.slidingWindow() && slidingWindow > 0 ? Optional.of(new SlidingWindow(slidingWindow, 2))
+                : Optional.empty();
+        TransformerLayer layer = new TransformerLayer(new TransformerLayer.Attention(heads, queryScale, attentionSoftCap, window, false),
+                new TransformerLayer.Mlp(intermediateSize, Activation.GELU_TANH, true, false), norm,
+                version == Version.GEMMA2 ? TransformerLayer.Names.GEMMA2 : TransformerLayer.Names.LLAMA);
+        return new Decoder.Config(hiddenSize, vocabularySize, maxPositions, List.of(new Decoder.Group(layers, layer)), norm,
+                (float) Math.sqrt(hiddenSize), Optional.of(new Rotation(ropeTheta)), finalSoftCap, tied, Decoder.Names.LANGUAGE_MODEL);
     }
 
     /** As transformers reads it: absent takes the default, null is none. */

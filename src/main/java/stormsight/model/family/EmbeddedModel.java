@@ -1,4 +1,4 @@
-package stormsight.model;
+package stormsight.model.family;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -10,6 +10,7 @@ import java.util.Optional;
 import stormsight.image.ImageDecoder;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
+import stormsight.model.ModelDirectory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -54,7 +55,7 @@ public final class EmbeddedModel {
                     Files.copy(in, file);
                 }
             }
-            return ModelDirectory.open(directory, resize);
+            return Families.open(directory, resize);
         } catch (IOException e) {
             throw new UncheckedIOException("the embedded model cannot be unpacked: " + e.getMessage(), e);
         }

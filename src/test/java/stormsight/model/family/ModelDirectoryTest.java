@@ -1,4 +1,4 @@
-package stormsight.model;
+package stormsight.model.family;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -10,6 +10,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
+import stormsight.model.ModelDirectory;
 
 class ModelDirectoryTest {
     /** A checkpoint that was trained further has the same names and shapes, and other values in any of its tensors. */
@@ -19,7 +20,7 @@ class ModelDirectoryTest {
         Goldens.copy("paligemma2", folder);
         String before = fingerprint(folder);
         assertEquals(before, fingerprint(Goldens.folder("paligemma2")));
-        try (ModelDirectory directory = ModelDirectory.open(folder, Optional.empty())) {
+        try (ModelDirectory directory = Families.open(folder, Optional.empty())) {
             assertTrue(directory.checkpoint().info(tensor).bytes() > 1 << 16);
         }
         Goldens.change(folder, tensor, 0.125f);
@@ -27,7 +28,7 @@ class ModelDirectoryTest {
     }
 
     private static String fingerprint(Path folder) {
-        try (ModelDirectory directory = ModelDirectory.open(folder, Optional.empty())) {
+        try (ModelDirectory directory = Families.open(folder, Optional.empty())) {
             return directory.fingerprint();
         }
     }

@@ -1,12 +1,12 @@
-package stormsight.model;
+package stormsight.model.nn;
 
 import stormsight.checkpoint.ConfigFile;
 
 /** Sizes and factors in config.json. */
-final class Sizes {
+public final class Sizes {
     private Sizes() {}
 
-    static int positive(ConfigFile config, String key, int absent) {
+    public static int positive(ConfigFile config, String key, int absent) {
         int size = config.integer(key, absent);
         if (size < 1) {
             throw config.invalid(key, size + " is not positive");
@@ -14,7 +14,7 @@ final class Sizes {
         return size;
     }
 
-    static double positiveNumber(ConfigFile config, String key, double absent) {
+    public static double positiveNumber(ConfigFile config, String key, double absent) {
         double number = config.number(key, absent);
         if (number <= 0) {
             throw config.invalid(key, number + " is not positive");

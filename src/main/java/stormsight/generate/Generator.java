@@ -1,0 +1,478 @@
+package stormsight.generate;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
+import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
+import stormsight.backend.RunProfile;
+import stormsight.backend.StartUp;
+import stormsight.checkpoint.HostTensor;
+import stormsight.image.RgbImage;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
+import stormsight.model.Passes;
+import stormsight.model.Prompt;
+import stormsight.model.Views;
+import stormsight.probe.Probe;
+import stormsight.program.DType;
+import stormsight.program.Program;
+import stormsight.program.Sampling;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+import stormsight.tokenizer.StreamingDetokenizer;
+
+/**
+ * A model prepared on a backend: the only loop of encode, prefill and decode. Whole answers, and the same steps one by one for those who look into a model or
+ * time it. Probes, if there are some, read what each step made. Requests come one at a time; each starts with an empty cache. Used by one thread. Closing it
+ * frees the executor, not the model's files and not the backend.
+ */
+public final class Generator implements Probe.Outputs, AutoCloseable {
+    private final ModelDirectory directory;
+    private final Passes passes;
+    private final long parameters;
+    private final Map<Tensor, HostTensor> weights;
+    private final Executor executor;
+    private final Arena arena;
+    private final List<Probe> probes;
+    private final MemorySegment patches;
+    private final MemorySegment ids;
+    private final MemorySegment scalar;
+    private final Set<Integer> endIds;
+    private String drawnBy = "";
+    /** Whether the executor knows which ids may be answered. */
+    private boolean answerPartsWritten;
+
+    private Generator(ModelDirectory directory, ModelDirectory.Bound bound, Passes passes, Executor executor, Arena arena, List<Probe> probes) {
+        this.directory = directory;
+        this.passes = passes;
+        this.executor = executor;
+        this.arena = arena;
+        this.probes = probes;
+        parameters = bound.parameters();
+        weights = bound.weights();
+        patches = arena.allocate(passes.encode().input().bytes(), 64);
+        ids = arena.allocate(passes.prefill().input().bytes(), 64);
+        scalar = arena.allocate(Integer.BYTES, 64);
+        endIds = directory.describe().endIds();
+    }
+
+    /** How programs are given to a backend. */
+    @FunctionalInterface
+    private interface Preparing {
+        Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs);
+    }
+
+    /**
+     * Prepares a model.
+     *
+     * @param limits longest prompt and answer of the requests to come
+     * @param probes in the order in which they rewrite the programs
+     * @throws LimitException if the limits pass the positions that the model knows
+     * @throws BackendException if the device cannot hold or compile the model with its probes
+     * @throws IllegalArgumentException if a probe asks for what the model does not have
+     */
+    public static Generator open(ModelDirectory directory, Backend backend, Limits limits, Options options, RunListener listener,
+            List<? extends Probe> probes) {
+        return open(directory, backend, limits, options, listener, probes, _ -> List.of());
+    }
+
+    /**
+     * The same with further programs beside those of the passes, for comparisons that run several variants of a pass.
+     *
+     * @param more makes them of the passes as the probes left them
+     */
+    public static Generator open(ModelDirectory directory, Backend backend, Limits limits, Options options, RunListener listener,
+            List<? extends Probe> probes, Function<Passes, List<Program>> more) {
+        return open(directory, backend, limits, options, List.copyOf(probes), more,
+                (weights, programs) -> backend.prepare(weights, programs, listener));
+    }
+
+    /** A generator whose steps can be {@link #profile profiled}. */
+    public static Generator openToProfile(ModelDirectory directory, Backend backend, Limits limits, Options options) {
+        return open(directory, backend, limits, options, List.of(), _ -> List.of(), backend::prepareToProfile);
+    }
+
+    private static Generator open(ModelDirectory directory, Backend backend, Limits limits, Options options, List<Probe> probes,
+            Function<Passes, List<Program>> more, Preparing preparing) {
+        requireFits(directory, backend, limits, options);
+        Arena arena = Arena.ofShared();
+        try {
+            ModelDirectory.Bound bound = directory.bind(arena, limits, options);
+            Passes passes = bound.passes();
+            for (Probe probe : probes) {
+                passes = passes.with(probe.add(Probe.Pass.ENCODE, passes.encode().program(), passes),
+                        probe.add(Probe.Pass.PREFILL, passes.prefill().program(), passes),
+                        probe.add(Probe.Pass.DECODE, passes.decode().program(), passes));
+            }
+            List<Program> programs = new ArrayList<>(passes.programs());
+            programs.addAll(more.apply(passes));
+            return new Generator(directory, bound, passes, preparing.prepare(bound.weights(), programs), arena, probes);
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Whether model and device have room, before anything is computed; the backend looks again, at what it really allocates.
+     *
+     * @throws LimitException if the limits pass the positions that the model knows
+     * @throws BackendException if the device has too little memory
+     */
+    public static void requireFits(ModelDirectory directory, Backend backend, Limits limits, Options options) {
+        int positions = directory.describe().decoder().positions();
+        long tokens = (long) limits.promptTokens() + limits.newTokens();
+        if (tokens > positions) {
+            throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
+                    + " need " + tokens + " positions, the model has " + positions);
+        }
+        // Weights that are used in place need not be in memory all at once.
+        long needed = directory.unbound(limits, options).programs().stream()
+                .flatMap(program -> program.tensors().stream())
+                .distinct()
+                .filter(tensor -> tensor.kind() != Tensor.Kind.WEIGHT || options.quantized())
+                .mapToLong(Tensor::bytes)
+                .sum();
+        long memory = backend.device().memoryBytes();
+        if (needed > memory) {
+            throw new BackendException("the model needs " + needed + " bytes for " + limits.capacity() + " tokens"
+                    + (options.quantized() ? " and weights in " + DType.Q8 : "") + ", " + backend.device().name() + " has " + memory);
+        }
+    }
+
+    public ModelDirectory directory() {
+        return directory;
+    }
+
+    /** The programs that run, with what probes added. */
+    public Passes passes() {
+        return passes;
+    }
+
+    /** All weights, as they are held. */
+    public Map<Tensor, HostTensor> weights() {
+        return weights;
+    }
+
+    /** Numbers in all weights. */
+    public long parameters() {
+        return parameters;
+    }
+
+    /** Bytes that the backend holds beside the weights that it uses in place. */
+    public long allocatedBytes() {
+        return executor.allocatedBytes();
+    }
+
+    /** Where the time of preparing the backend went, if it says so. */
+    public Optional<StartUp> startUp() {
+        return executor.startUp();
+    }
+
+    /**
+     * Answers a request.
+     *
+     * @throws LimitException if prompt and answer do not fit what the generator was opened for
+     * @throws IllegalArgumentException if the text cannot be a prompt
+     * @throws BackendException if the device fails or computes something that is not a number
+     */
+    public Answer answer(Request request, AnswerListener listener) {
+        long start = System.nanoTime();
+        List<Views> images = request.images().stream().map(directory.processor()::views).toList();
+        requireViews(images);
+        load(images.getFirst(), 0);
+        long imageDone = System.nanoTime();
+        encodeLoaded(images);
+        long encodeDone = System.nanoTime();
+        Prompt prompt = directory.prompt(request.prompt(), images);
+        // The last token of an answer is never read, so it needs no place.
+        requireFits(prompt, request.maxTokens(), request.maxTokens() - 1);
+        Sequence sequence = new Sequence(prompt, request, listener);
+        prefill(passes.prefill().program(), prompt, sequence.coin(), request.sampling());
+        sequence.take();
+        long prefillDone = System.nanoTime();
+        while (sequence.goesOn()) {
+            decode(passes.decode().program(), sequence.lastId(), sequence.position(), prompt.prefixLength(), sequence.coin(), request.sampling());
+            sequence.take();
+        }
+        long done = System.nanoTime();
+        return sequence.answer(new Answer.Timings(imageDone - start, encodeDone - imageDone, prefillDone - encodeDone, prefillDone - start,
+                done - prefillDone));
+    }
+
+    private void requireViews(List<Views> images) {
+        int views = images.stream().mapToInt(Views::count).sum();
+        if (views > passes.limits().views()) {
+            throw new LimitException("the images have " + views + " views, the session takes " + passes.limits().views());
+        }
+    }
+
+    /** @throws LimitException if a prompt and an answer of which every token is read do not fit what was prepared */
+    public void requireFits(Prompt prompt, int maxTokens) {
+        requireFits(prompt, maxTokens, maxTokens);
+    }
+
+    private void requireFits(Prompt prompt, int maxTokens, int read) {
+        if (prompt.length() > passes.limits().promptTokens()) {
+            throw new LimitException("the prompt has " + prompt.length() + " tokens with its image, the session takes "
+                    + passes.limits().promptTokens());
+        }
+        if ((long) prompt.length() + read > passes.limits().capacity()) {
+            throw new LimitException("a prompt of " + prompt.length() + " tokens and an answer of up to " + maxTokens
+                    + " pass the cache of " + passes.limits().capacity());
+        }
+    }
+
+    /** Makes the features of images, which stay for the prompts to come. */
+    public List<Views> encode(List<RgbImage> images) {
+        List<Views> cut = images.stream().map(directory.processor()::views).toList();
+        encodeViews(cut);
+        return cut;
+    }
+
+    /** The same for images that are cut already. */
+    public void encodeViews(List<Views> images) {
+        requireViews(images);
+        load(images.getFirst(), 0);
+        encodeLoaded(images);
+    }
+
+    /** Cuts a view into the buffer that {@link #encodeLoaded(int)} sends. */
+    public void load(Views image, int view) {
+        image.write(view, patches);
+    }
+
+    /** What was {@link #load loaded}, as F32. */
+    public float[] loaded() {
+        return patches.toArray(ValueLayout.JAVA_FLOAT);
+    }
+
+    /** Encodes all views of images, of which the first is loaded already. */
+    private void encodeLoaded(List<Views> images) {
+        int done = 0;
+        for (Views image : images) {
+            for (int view = 0; view < image.count(); view++) {
+                if (done > 0) {
+                    load(image, view);
+                }
+                encodeLoaded(done++);
+            }
+        }
+    }
+
+    /** Encodes the view that is loaded, as the view of that number of all images. */
+    public void encodeLoaded(int view) {
+        executor.write(passes.encode().input(), patches);
+        executor.run(passes.encode().program(), passes.encodeStep(view));
+        probes.forEach(probe -> probe.read(Probe.Pass.ENCODE, this));
+    }
+
+    /** Reads a prompt. The token that follows is drawn greedily. */
+    public void prefill(Prompt prompt) {
+        prefill(passes.prefill().program(), prompt);
+    }
+
+    /** The same by a variant of prefill. */
+    public void prefill(Program variant, Prompt prompt) {
+        prefill(variant, prompt, 0, Sampling.GREEDY);
+    }
+
+    private void prefill(Program program, Prompt prompt, float coin, Sampling sampling) {
+        MemorySegment used = ids.asSlice(0, (long) prompt.length() * Integer.BYTES);
+        MemorySegment.copy(prompt.ids(), 0, used, ValueLayout.JAVA_INT, 0, prompt.length());
+        executor.write(passes.prefill().input(), used);
+        if (!answerPartsWritten) {
+            executor.write(passes.answerParts(), directory.answerParts());
+            answerPartsWritten = true;
+        }
+        drawnBy = program.name();
+        executor.run(program, passes.prefillStep(prompt.length(), prompt.prefixLength(), coin, sampling));
+        probes.forEach(probe -> probe.read(Probe.Pass.PREFILL, this));
+    }
+
+    /**
+     * Reads one token more. The one that follows is drawn greedily.
+     *
+     * @param position places before it
+     * @param prefixLength as the prompt has it
+     */
+    public void decode(int id, int position, int prefixLength) {
+        decode(passes.decode().program(), id, position, prefixLength, 0, Sampling.GREEDY);
+    }
+
+    private void decode(Program program, int id, int position, int prefixLength, float coin, Sampling sampling) {
+        scalar.set(ValueLayout.JAVA_INT, 0, id);
+        executor.write(passes.decode().input(), scalar);
+        drawnBy = program.name();
+        executor.run(program, passes.decodeStep(position, prefixLength, coin, sampling));
+        probes.forEach(probe -> probe.read(Probe.Pass.DECODE, this));
+    }
+
+    /** Runs a program that was prepared beside the passes. */
+    public void run(Program program, Step step) {
+        executor.run(program, step);
+    }
+
+    /** Runs a program with each of its operations timed; only if it was opened {@link #openToProfile to profile}. */
+    public RunProfile profile(Program program, Step step) {
+        return executor.profile(program, step);
+    }
+
+    /**
+     * Draws the most probable token after each other, about the images that were encoded last. Every token is read by decode, the last one too, so that probes
+     * see all of them.
+     *
+     * @param maxTokens most tokens of the answer
+     * @param listener hears each token as it is drawn, the one that ended the answer too, with the logits it was drawn from, which can be read then
+     * @throws BackendException if logits are not numbers
+     */
+    public void draw(Prompt prompt, int maxTokens, BiConsumer<Tensor, Integer> listener) {
+        prefill(prompt);
+        Tensor logits = passes.prefill().output();
+        for (int drawn = 0; drawn < maxTokens; drawn++) {
+            int id = token();
+            listener.accept(logits, id);
+            if (endIds.contains(id)) {
+                return;
+            }
+            decode(id, prompt.length() + drawn, prompt.prefixLength());
+            logits = passes.decode().output();
+        }
+    }
+
+    /** As {@link #draw}: the tokens without the one that ended the answer. */
+    public List<Integer> greedy(Prompt prompt, int maxTokens) {
+        List<Integer> answer = new ArrayList<>();
+        draw(prompt, maxTokens, (_, id) -> {
+            if (!endIds.contains(id)) {
+                answer.add(id);
+            }
+        });
+        return answer;
+    }
+
+    /**
+     * The token that the last prefill or decode drew.
+     *
+     * @throws BackendException if the logits were not numbers
+     */
+    public int token() {
+        int id = drawn();
+        if (id < 0) {
+            throw new BackendException(drawnBy + " made logits that are not numbers: the weights are damaged or the device computes wrongly");
+        }
+        return id;
+    }
+
+    /** The token that the last prefill or decode drew, -1 if the logits were not numbers. */
+    public int drawn() {
+        executor.read(passes.token(), scalar);
+        return scalar.get(ValueLayout.JAVA_INT, 0);
+    }
+
+    @Override
+    public float[] read(Tensor output) {
+        try (Arena local = Arena.ofConfined()) {
+            MemorySegment data = local.allocate(output.bytes());
+            executor.read(output, data);
+            return data.toArray(ValueLayout.JAVA_FLOAT);
+        }
+    }
+
+    /** Writes an I32 input that a probe added. */
+    public void write(Tensor input, int[] values) {
+        try (Arena local = Arena.ofConfined()) {
+            executor.write(input, local.allocateFrom(ValueLayout.JAVA_INT, values));
+        }
+    }
+
+    /** Writes a U8 input that a probe added. */
+    public void write(Tensor input, byte[] values) {
+        try (Arena local = Arena.ofConfined()) {
+            executor.write(input, local.allocateFrom(ValueLayout.JAVA_BYTE, values));
+        }
+    }
+
+    @Override
+    public void close() {
+        try (arena) {
+            executor.close();
+        }
+    }
+
+    /** A prompt and the answer that forms behind it. */
+    private final class Sequence {
+        private final Prompt prompt;
+        private final Request request;
+        private final AnswerListener listener;
+        private final Random coins;
+        private final StreamingDetokenizer detokenizer = new StreamingDetokenizer(directory.tokenizer());
+        private final StringBuilder text = new StringBuilder();
+        private final List<Answer.Token> tokens = new ArrayList<>();
+        private Answer.Stop stop;
+
+        Sequence(Prompt prompt, Request request, AnswerListener listener) {
+            this.prompt = prompt;
+            this.request = request;
+            this.listener = listener;
+            coins = new Random(request.seed());
+        }
+
+        /** For the next token. */
+        float coin() {
+            return request.sampling().greedy() ? 0 : coins.nextFloat();
+        }
+
+        /** Takes the token that was drawn last. */
+        void take() {
+            int id = token();
+            executor.read(passes.logProbability(), scalar);
+            tokens.add(new Answer.Token(id, directory.tokenizer().token(id), scalar.get(ValueLayout.JAVA_FLOAT, 0)));
+            if (endIds.contains(id)) {
+                stop = Answer.Stop.END;
+            } else {
+                print(detokenizer.push(id));
+                if (tokens.size() == request.maxTokens()) {
+                    stop = Answer.Stop.LENGTH;
+                }
+            }
+        }
+
+        boolean goesOn() {
+            return stop == null;
+        }
+
+        int lastId() {
+            return tokens.getLast().id();
+        }
+
+        /** Places before the last token. */
+        int position() {
+            return prompt.length() + tokens.size() - 1;
+        }
+
+        Answer answer(Answer.Timings timings) {
+            print(detokenizer.flush());
+            return new Answer(text.toString(), tokens, stop, prompt.length(), timings);
+        }
+
+        private void print(String piece) {
+            if (!piece.isEmpty()) {
+                text.append(piece);
+                listener.text(piece);
+            }
+        }
+    }
+}

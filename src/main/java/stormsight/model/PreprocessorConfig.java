@@ -1,0 +1,69 @@
+package stormsight.model;
+
+import java.nio.file.Path;
+import java.util.List;
+import stormsight.checkpoint.ConfigFile;
+import stormsight.image.Preprocessing;
+import stormsight.image.Resampling;
+
+/** preprocessor_config.json. */
+public final class PreprocessorConfig {
+    private static final int CHANNELS = 3;
+
+    private PreprocessorConfig() {}
+
+    /**
+     * How a model's files say that images are prepared: preprocessor_config.json, or processor_config.json as transformers 5 writes it.
+     *
+     * @param published what holds where they say nothing; its size is that of the vision tower
+     */
+    public static Preprocessing read(Path path, Preprocessing published) {
+        return ConfigFile.readIfPresent(path.resolve("preprocessor_config.json"))
+                .or(() -> ConfigFile.readIfPresent(path.resolve("processor_config.json"))
+                        .flatMap(file -> file.objectIfPresent("image_processor")))
+                .map(file -> read(file, published))
+                .orElseGet(() -> published);
+    }
+
+    private static Preprocessing read(ConfigFile file, Preprocessing published) {
+        int size = published.size();
+        for (String side : List.of("height", "width")) {
+            int found = file.integer("size." + side, size);
+            if (found != size) {
+                throw file.invalid("size." + side, found + " pixels, but the vision tower takes " + size);
+            }
+        }
+        for (String step : List.of("do_resize", "do_rescale", "do_normalize")) {
+            if (!file.bool(step, true)) {
+                throw file.invalid(step, "false is not supported");
+            }
+        }
+        // Numbers of Pillow's filters.
+        Resampling resampling = switch (file.integer("resample", 3)) {
+            case 2 -> Resampling.BILINEAR;
+            case 3 -> Resampling.BICUBIC;
+            default -> throw file.invalid("resample", "only 2 (bilinear) and 3 (bicubic) are supported");
+        };
+        return new Preprocessing(size, published.fit(), resampling, file.number("rescale_factor", 1 / 255.0),
+                channels(file, "image_mean", published.mean()), deviations(file, published.std()));
+    }
+
+    private static List<Double> deviations(ConfigFile file, List<Double> published) {
+        List<Double> values = channels(file, "image_std", published);
+        if (values.stream().anyMatch(value -> value <= 0)) {
+            throw file.invalid("image_std", values + " are not all positive");
+        }
+        return values;
+    }
+
+    private static List<Double> channels(ConfigFile file, String key, List<Double> published) {
+        if (!file.has(key)) {
+            return published;
+        }
+        List<Double> values = file.numbers(key);
+        if (values.size() != CHANNELS) {
+            throw file.invalid(key, values.size() + " values, " + CHANNELS + " expected");
+        }
+        return values;
+    }
+}

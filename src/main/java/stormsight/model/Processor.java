@@ -1,0 +1,71 @@
+package stormsight.model;
+
+import java.util.List;
+import stormsight.image.Resampling;
+import stormsight.image.RgbImage;
+import stormsight.tokenizer.Tokenizer;
+
+/**
+ * What a family does to images and texts before its programs see them. Nobody else knows sizes of images and patches, templates or special tokens.
+ * Safe for use by several threads.
+ */
+public interface Processor extends AutoCloseable {
+    /** Cuts an image into what the vision tower takes. Needs no tokenizer. */
+    Views views(RgbImage image);
+
+    /** Most views of one image. */
+    int mostViews();
+
+    /** Most places that one image takes in a prompt. */
+    int imageTokens();
+
+    /** Limits of prompts of up to so many places about one image. */
+    default Limits limits(int promptTokens, int newTokens) {
+        return new Limits(promptTokens, newTokens, mostViews());
+    }
+
+    /** @throws IllegalArgumentException if a text cannot be a prompt; needs no tokenizer */
+    void check(String text);
+
+    /** The most places that a text can take, images not counted. Needs no tokenizer. */
+    int textTokensAtMost(String text);
+
+    /**
+     * A prompt about images, with everything around the text that the family's models were trained with. Waits for the tokenizer.
+     *
+     * @param images in the order in which they are encoded
+     * @throws IllegalArgumentException as {@link #check}, or if the text wants another number of images
+     */
+    Prompt prompt(String text, List<Views> images);
+
+    /**
+     * A prompt of a text as it stands, in which the family's own token says where images are.
+     *
+     * @param images in the order in which they are encoded
+     * @throws IllegalArgumentException as {@link #prompt}
+     */
+    default Prompt rawPrompt(String text, List<Views> images) {
+        return prompt(text, images);
+    }
+
+    /** A prompt that asks a question for a short answer, as the family's models were trained to. */
+    String questionPrompt(String question);
+
+    /** Of a resize, as the model's files or the user say. */
+    Resampling resampling();
+
+    /** Whether there is a tokenizer that could be read. */
+    boolean hasTokenizer();
+
+    /** @throws stormsight.checkpoint.CheckpointException if a file that is read later is not there */
+    void requireFiles();
+
+    /** Begins to read the tokenizer beside everything else, for it takes long; others wait for it when they need it. */
+    void readTokenizer();
+
+    /** @throws stormsight.checkpoint.CheckpointException if the tokenizer is broken or does not belong to the model */
+    Tokenizer tokenizer();
+
+    @Override
+    void close();
+}

@@ -1,0 +1,24 @@
+package stormsight.model;
+
+import stormsight.program.Tensor;
+
+/**
+ * A place in a program that a probe can be put at.
+ *
+ * @param name as golden folders name it: {@code vision.layers}; those of prefill begin with {@code dec.}
+ * @param title as people name it
+ * @param segment name of the program's segment, or the beginning of the names of several, see {@link stormsight.program.Segment}
+ * @param result tensor that shows the stage's result at the end of the segment, of each layer if it has some
+ */
+public record Stage(String name, String title, String segment, Tensor result) {
+    /** Each layer of the vision tower. */
+    public static final String VISION_LAYERS = "vision.layers";
+    /** Rows of features, as the decoder reads them. */
+    public static final String PROJECTOR = "vision.projector";
+    /** What the decoder's first layer reads in prefill, [promptTokens, hiddenSize]. */
+    public static final String DECODER_EMBEDDINGS = "dec.embeddings";
+    /** Each decoder layer's result in prefill. */
+    public static final String DECODER_LAYERS = "dec.layers";
+    /** After the final norm: the last row alone, or all of them with {@link Options#everyRow}. */
+    public static final String FINAL_NORM = "dec.final_norm";
+}

@@ -1,0 +1,147 @@
+package stormsight.model.nn;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import stormsight.model.Description;
+import stormsight.model.Stage;
+import stormsight.model.Weights;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Op.Activation;
+import stormsight.program.Segment;
+import stormsight.program.Shape;
+import stormsight.program.Tensor;
+
+/**
+ * A vision transformer: patch embedding with learned positions, layers, a last norm. All its rows are its result.
+ *
+ * @see <a href="https://arxiv.org/abs/2010.11929">An Image is Worth 16x16 Words</a>
+ */
+public final class VisionTower {
+    /** Colour channels; no published tower has another number. */
+    public static final int CHANNELS = 3;
+
+    /**
+     * A tower.
+     *
+     * @param imageSize pixels of a side
+     * @param patchSize pixels of a side
+     * @param layers that run; the checkpoint may hold more
+     */
+    public record Config(int width, int imageSize, int patchSize, int layers, TransformerLayer layer, Names names) {
+        /** Patches of a side; pixels beyond the last whole patch are not used. */
+        public int grid() {
+            return imageSize / patchSize;
+        }
+
+        public int patches() {
+            return grid() * grid();
+        }
+
+        /** Rows before that of the first patch: 1 for a class token. */
+        public int firstPatch() {
+            return names.classEmbedding().isPresent() ? 1 : 0;
+        }
+
+        public int rows() {
+            return firstPatch() + patches();
+        }
+
+        /** Values of one patch, ordered channel, y, x. */
+        public int patchColumns() {
+            return CHANNELS * patchSize * patchSize;
+        }
+
+        public Description.Vision describe() {
+            return new Description.Vision(layers, layer.attention().heads().queryHeads(), rows(), firstPatch(), grid(), grid());
+        }
+    }
+
+    /**
+     * Names of the stored weights under the tower's prefix.
+     *
+     * @param patchBias whether the patch embedding has a bias
+     * @param classEmbedding weight of the class token, [width]; without it there is no such token
+     * @param preNorm norm of the embeddings
+     * @param layers prefix of a layer, with {@value Weights#LAYER}
+     * @param lastNorm norm of the result
+     */
+    public record Names(String patchEmbedding, boolean patchBias, Optional<String> classEmbedding, String positions, Optional<String> preNorm,
+            String layers, Optional<String> lastNorm) {}
+
+    private final Config config;
+    private final Weights weights;
+    private final Tensor patches;
+    private final TransformerLayer.Buffers buffers;
+    private final List<Segment> segments = new ArrayList<>();
+    private final List<Stage> stages = new ArrayList<>();
+
+    /** @param weights under the tower's prefix */
+    public VisionTower(Config config, Weights weights) {
+        this.config = config;
+        this.weights = weights;
+        patches = new Tensor("patches", DType.F32, Shape.of(config.rows(), config.patchColumns()), Tensor.Kind.INPUT, 1);
+        buffers = TransformerLayer.Buffers.of("vision", config.rows(), config.width(), config.layer());
+        add("vision.embeddings", "patch embedding", 1, List.of(embeddings()), buffers.x());
+        config.names().preNorm().ifPresent(name -> add("vision." + name, "vision pre-norm", 1,
+                List.of(config.layer().norm().op(weights, name, buffers.x(), Optional.empty(), buffers.x())), buffers.x()));
+        add(Stage.VISION_LAYERS, "vision layer", config.layers(), config.layer()
+                .ops(weights.layers(config.names().layers(), config.layers()), buffers, Optional.empty()), buffers.x());
+        config.names().lastNorm().ifPresent(name -> add("vision." + name, "vision norm", 1,
+                List.of(config.layer().norm().op(weights, name, buffers.x(), Optional.empty(), buffers.normed())), buffers.normed()));
+    }
+
+    private void add(String name, String title, int layers, List<Op> ops, Tensor result) {
+        segments.add(new Segment(name, 0, layers, ops));
+        stages.add(new Stage(name, title, name, result));
+    }
+
+    private Op embeddings() {
+        Names names = config.names();
+        int width = config.width();
+        Tensor kernel = weights.matrix(names.patchEmbedding() + ".weight", width, CHANNELS, config.patchSize(), config.patchSize());
+        Optional<Tensor> bias = names.patchBias() ? Optional.of(weights.vector(names.patchEmbedding() + ".bias", width)) : Optional.empty();
+        Tensor positions = weights.vector(names.positions(), config.rows(), width);
+        if (names.classEmbedding().isEmpty()) {
+            return new Op.MatMul(patches, kernel, bias, Activation.NONE, Optional.of(positions), buffers.x());
+        }
+        // The class token's row of patches is zero, so its embedding comes with its position.
+        List<Tensor> from = new ArrayList<>(List.of(positions, weights.vector(names.classEmbedding().get(), width)));
+        bias.ifPresent(from::add);
+        Tensor added = weights.computed("vision.positions", Shape.of(config.rows(), width), from, values -> withClassToken(values, width));
+        return new Op.MatMul(patches, kernel, Optional.empty(), Activation.NONE, Optional.of(added), buffers.x());
+    }
+
+    /** @param from positions, class embedding, and bias if there is one */
+    private static float[] withClassToken(List<float[]> from, int width) {
+        float[] values = from.getFirst().clone();
+        for (int i = 0; i < values.length; i++) {
+            if (i < width) {
+                values[i] += from.get(1)[i];
+            } else if (from.size() > 2) {
+                values[i] += from.get(2)[i % width];
+            }
+        }
+        return values;
+    }
+
+    /** What {@link stormsight.model.Views#write} fills, [rows, channels x patchSize x patchSize]. */
+    public Tensor patches() {
+        return patches;
+    }
+
+    /** The result, [rows, width]. */
+    public Tensor output() {
+        return stages.getLast().result();
+    }
+
+    public List<Segment> segments() {
+        return List.copyOf(segments);
+    }
+
+    /** One a segment. */
+    public List<Stage> stages() {
+        return List.copyOf(stages);
+    }
+}

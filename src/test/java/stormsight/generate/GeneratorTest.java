@@ -1,0 +1,243 @@
+package stormsight.generate;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.reflect.Proxy;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.BiFunction;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import stormsight.Goldens;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.Executor;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.HostTensor;
+import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
+import stormsight.model.Prompt;
+import stormsight.model.Views;
+import stormsight.model.Weights;
+import stormsight.model.family.Families;
+import stormsight.program.Sampling;
+
+class GeneratorTest {
+    /** Sums in another order: one row at a time, or all at once. */
+    private static final float ROUNDING = 2e-5f;
+    /** Rounding to 8 bits in networks so narrow (48) that little averages out; 0.9979 is the smallest of the three. */
+    private static final double QUANTIZED_COSINE = 0.997;
+    private static final int NEW_TOKENS = 8;
+
+    private static Backend backend;
+
+    @BeforeAll
+    static void open() {
+        backend = Backends.open("cpu", BackendOptions.DEFAULT);
+    }
+
+    @AfterAll
+    static void close() {
+        backend.close();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa", "paligemma2", "paligemma2-window"})
+    void cachedDecodeEqualsFullRecompute(String golden) {
+        try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty())) {
+            Views image = directory.processor().views(image());
+            Prompt prompt = directory.processor().prompt("caption en", List.of(image));
+            int length = prompt.length();
+            try (Generator generator = Generator.open(directory, backend, new Limits(length + NEW_TOKENS, NEW_TOKENS),
+                    Options.DEFAULT.withSlidingWindow(true).withEveryRow(true), RunListener.NONE, List.of())) {
+                generator.encodeViews(List.of(image));
+                int[] sequence = Arrays.copyOf(prompt.ids(), length + NEW_TOKENS);
+                generator.prefill(prompt);
+                float[][] cached = new float[NEW_TOKENS][];
+                for (int s = 0; s < NEW_TOKENS; s++) {
+                    sequence[length + s] = 130 + 7 * s;
+                    generator.decode(sequence[length + s], length + s, length);
+                    cached[s] = generator.read(generator.passes().decode().output());
+                }
+                generator.prefill(new Prompt(sequence, List.of(), length));
+                float[] all = generator.read(generator.passes().prefill().output());
+                for (int s = 0; s < NEW_TOKENS; s++) {
+                    int from = (length + s) * cached[s].length;
+                    assertArrayEquals(Arrays.copyOfRange(all, from, from + cached[s].length), cached[s], ROUNDING, "token " + s);
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma2"})
+    void positionsFromZeroAndFromOneAgree(String golden) {
+        assertArrayEquals(promptLogits(golden, Options.DEFAULT.withFirstPosition(0)),
+                promptLogits(golden, Options.DEFAULT.withFirstPosition(1)), ROUNDING);
+    }
+
+    @Test
+    void shardsAndOneFileAreTheSame() {
+        assertArrayEquals(promptLogits("paligemma-mqa", Options.DEFAULT),
+                promptLogits("paligemma-sharded", Options.DEFAULT));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma-bf16", "paligemma2"})
+    void quantizedWeightsPointTheSameWay(String golden) {
+        float[] stored = promptLogits(golden, Options.DEFAULT);
+        float[] quantized = promptLogits(golden, Options.DEFAULT.withQuantized(true));
+        double product = 0;
+        double storedSquares = 0;
+        double quantizedSquares = 0;
+        for (int i = 0; i < stored.length; i++) {
+            product += (double) stored[i] * quantized[i];
+            storedSquares += (double) stored[i] * stored[i];
+            quantizedSquares += (double) quantized[i] * quantized[i];
+        }
+        double cosine = product / Math.sqrt(storedSquares * quantizedSquares);
+        assertTrue(cosine > QUANTIZED_COSINE && cosine < 1, "cosine " + cosine);
+    }
+
+    @Test
+    void requestsDoNotDependOnEachOther() {
+        List<String> prompts = List.of("answer en where is the cat sitting?", "caption en", "detect cat ; dog ; bird", "caption en");
+        try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+                Generator shared = generator(directory)) {
+            for (String prompt : prompts) {
+                Answer alone;
+                try (Generator fresh = generator(directory)) {
+                    alone = fresh.answer(request(prompt, Sampling.GREEDY, 0), AnswerListener.NONE);
+                }
+                assertEquals(alone.tokens(), shared.answer(request(prompt, Sampling.GREEDY, 0), AnswerListener.NONE).tokens());
+            }
+        }
+    }
+
+    @Test
+    void theSameSeedGivesTheSameAnswer() {
+        try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+                Generator generator = generator(directory)) {
+            Sampling sampling = new Sampling(1.5f, 40, 0.95f);
+            Set<List<Answer.Token>> answers = new HashSet<>();
+            for (long seed = 0; seed < 5; seed++) {
+                List<Answer.Token> first = generator.answer(request("caption en", sampling, seed), AnswerListener.NONE).tokens();
+                assertEquals(first, generator.answer(request("caption en", sampling, seed), AnswerListener.NONE).tokens());
+                answers.add(first);
+            }
+            assertTrue(answers.size() > 1, "five seeds gave the same answer");
+        }
+    }
+
+    @Test
+    void piecesMakeUpTheText() {
+        try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-gqa"), Optional.empty());
+                Generator generator = generator(directory)) {
+            StringBuilder pieces = new StringBuilder();
+            Answer answer = generator.answer(request("caption en", new Sampling(2, 0, 1), 3), pieces::append);
+            assertEquals(answer.text(), pieces.toString());
+            int[] ids = answer.tokens().stream().mapToInt(Answer.Token::id).toArray();
+            assertEquals(directory.tokenizer().decode(ids, true), answer.text());
+        }
+    }
+
+    @Test
+    void refusesWhatDoesNotFit() {
+        try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+                Generator generator = generator(directory)) {
+            String longPrompt = "cat ".repeat(200);
+            LimitException e = assertThrows(LimitException.class,
+                    () -> generator.answer(request(longPrompt, Sampling.GREEDY, 0), AnswerListener.NONE));
+            assertTrue(e.getMessage().contains("64"), e.getMessage());
+            int positions = directory.describe().decoder().positions();
+            assertThrows(LimitException.class, () -> Generator.open(directory, backend, new Limits(positions, 1),
+                    Options.DEFAULT, RunListener.NONE, List.of()));
+        }
+    }
+
+    @Test
+    void saysSoWhenLogitsAreNotNumbers(@TempDir Path folder) throws IOException {
+        Goldens.copy("paligemma-mqa", folder);
+        Goldens.change(folder, "multi_modal_projector.linear.bias", Float.NaN);
+        try (ModelDirectory directory = Families.open(folder, Optional.empty()); Generator generator = generator(directory)) {
+            BackendException e = assertThrows(BackendException.class,
+                    () -> generator.answer(request("caption en", Sampling.GREEDY, 0), AnswerListener.NONE));
+            assertTrue(e.getMessage().contains("not numbers"), e.getMessage());
+        }
+    }
+
+    /** Weights that were made for the model, as Gemma's 1 + w, are freed though the backend cannot free what it prepared, and its failure is told. */
+    @Test
+    void closingGoesOnWhereTheExecutorFails() {
+        try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty())) {
+            List<MemorySegment> weights = new ArrayList<>();
+            Generator generator = Generator.open(directory, failing(weights), new Limits(64, 16), Options.DEFAULT, RunListener.NONE, List.of());
+            assertTrue(weights.stream().allMatch(weight -> weight.scope().isAlive()));
+            assertEquals("cannot be freed", assertThrows(BackendException.class, generator::close).getMessage());
+            assertTrue(weights.stream().anyMatch(weight -> !weight.scope().isAlive()));
+        }
+    }
+
+    /** A backend whose executors cannot be closed. */
+    private static Backend failing(List<MemorySegment> weights) {
+        return proxy(Backend.class, (called, arguments) -> {
+            if (!called.equals("prepare")) {
+                return backend.device();
+            }
+            ((Map<?, ?>) arguments[0]).values().forEach(weight -> weights.addAll(((HostTensor) weight).layers()));
+            return proxy(Executor.class, (_, _) -> {
+                throw new BackendException("cannot be freed");
+            });
+        });
+    }
+
+    private static <T> T proxy(Class<T> type, BiFunction<String, Object[], Object> does) {
+        return type.cast(Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type},
+                (_, method, arguments) -> does.apply(method.getName(), arguments)));
+    }
+
+    private static float[] promptLogits(String golden, Options options) {
+        try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty())) {
+            Views image = directory.processor().views(image());
+            Prompt prompt = directory.processor().prompt("caption en", List.of(image));
+            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), 1), options.withEveryRow(true),
+                    RunListener.NONE, List.of())) {
+                generator.encodeViews(List.of(image));
+                generator.prefill(prompt);
+                return generator.read(generator.passes().prefill().output());
+            }
+        }
+    }
+
+    private static Generator generator(ModelDirectory directory) {
+        return Generator.open(directory, backend, new Limits(64, 16), Options.DEFAULT, RunListener.NONE, List.of());
+    }
+
+    private static Request request(String prompt, Sampling sampling, long seed) {
+        return new Request(image(), prompt, 12, sampling, seed);
+    }
+
+    private static RgbImage image() {
+        return new ImageDecoder().decode(Goldens.folder("paligemma-mqa").resolve("input.png"));
+    }
+}
