@@ -12,7 +12,6 @@ import stormsight.program.Tensor;
 import stormsight.tornado.kernel.Attention;
 import stormsight.tornado.kernel.Control;
 import stormsight.tornado.kernel.Embed;
-import stormsight.tornado.kernel.GatedMatMul;
 import stormsight.tornado.kernel.MatMul;
 import stormsight.tornado.kernel.Norm;
 import stormsight.tornado.kernel.Rope;
@@ -39,6 +38,8 @@ final class Lowering {
      * limits a graph to 256 tasks.
      */
     private static final int GRAPH_TASKS = 8192 / (15 + 5 * 20);
+    /** Tasks that an operation becomes at most: a gated product for tensor cores that splits x, decodes both weights and sums parts. */
+    private static final int MOST_TASKS = 5;
     /** OpenCL's limit is one of each kernel, which TornadoVM does not tell; all GPUs allow groups of 256. */
     private static final int OPENCL_LANES = 256;
 
@@ -79,21 +80,23 @@ final class Lowering {
     static Scratch scratch(Op op, DeviceInfo device) {
         return switch (op) {
             case Op.MatMul matMul -> MatMul.scratch(matMul, device, Settings.tensorCores(device));
-            case Op.GatedMatMul gatedMatMul -> GatedMatMul.scratch(gatedMatMul, device, Settings.tensorCores(device));
+            case Op.GatedMatMul gatedMatMul -> MatMul.scratch(gatedMatMul, device, Settings.tensorCores(device));
             case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
-            case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention, Settings.cpuKernels(device)));
-            case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention(), Settings.cpuKernels(device)));
-            default -> Scratch.NONE;
+            case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
+            case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
+            case Op.Embed _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.AttentionWeights _, Op.AttentionPeak _, Op.RowMax _, Op.Copy _,
+                    Op.LastRow _, Op.MeanRows _, Op.SoftCap _ -> Scratch.NONE;
         };
     }
 
-    /** Tasks that an operation becomes at most. */
-    private static int mostTasks(Op op) {
+    /** Numbers that the kernels of an operation read from an array, because there is any number of them; else none. */
+    static List<Integer> constants(Op op) {
         return switch (op) {
-            case Op.MatMul _ -> 4;
-            case Op.GatedMatMul _ -> 5;
-            case Op.Attention _, Op.BlockedAttention _, Op.Sample _ -> 2;
-            default -> 1;
+            case Op.AttentionWeights weights -> Attention.chosen(weights);
+            case Op.AttentionPeak peak -> Attention.chosen(peak);
+            case Op.RowMax max -> Rows.chosen(max);
+            case Op.Embed _, Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.Attention _, Op.BlockedAttention _,
+                    Op.Copy _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _, Op.Sample _ -> List.of();
         };
     }
 
@@ -127,7 +130,7 @@ final class Lowering {
                 close(loop, section.layers, lowered);
                 continue;
             }
-            if (open != null && open.tasks.size() + section.segment.ops().stream().mapToInt(Lowering::mostTasks).sum() + 1 > GRAPH_TASKS) {
+            if (open != null && open.tasks.size() + MOST_TASKS * section.segment.ops().size() + 1 > GRAPH_TASKS) {
                 close(open, 1, lowered);
                 open = null;
             }
@@ -196,7 +199,7 @@ final class Lowering {
             switch (next) {
                 case Op.Embed embed -> Embed.lower(embed, this);
                 case Op.MatMul matMul -> MatMul.lower(matMul, this);
-                case Op.GatedMatMul gatedMatMul -> GatedMatMul.lower(gatedMatMul, this);
+                case Op.GatedMatMul gatedMatMul -> MatMul.lower(gatedMatMul, this);
                 case Op.LayerNorm layerNorm -> Norm.lower(layerNorm, this);
                 case Op.RmsNorm rmsNorm -> Norm.lower(rmsNorm, this);
                 case Op.Rope rope -> Rope.lower(rope, this);
@@ -286,6 +289,11 @@ final class Lowering {
         }
 
         @Override
+        public IntArray constants(List<Integer> numbers) {
+            return residency.constants(numbers);
+        }
+
+        @Override
         public int stride(Tensor tensor) {
             return tensor.layers() == 1 ? 0 : Math.toIntExact(tensor.shape().elements());
         }
@@ -334,11 +342,6 @@ final class Lowering {
         @Override
         public DeviceInfo device() {
             return device.info();
-        }
-
-        @Override
-        public boolean cpuKernels() {
-            return Settings.cpuKernels(device.info());
         }
 
         @Override

@@ -86,6 +86,7 @@ final class Residency implements AutoCloseable {
     private final LongArray noLongs = new LongArray(1);
     private final ByteArray noBytes = new ByteArray(4);
     private final IntArray anchor = new IntArray(1);
+    private final Map<List<Integer>, IntArray> constants = new LinkedHashMap<>();
     private final FloatArray bf16Table = new FloatArray(512);
     private final FloatArray f16Table = new FloatArray(64);
     private final FloatArray scratch;
@@ -122,6 +123,8 @@ final class Residency implements AutoCloseable {
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
         List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
+        programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
+                .map(Lowering::constants).filter(numbers -> !numbers.isEmpty()).forEach(this::addConstants);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
         parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);
@@ -129,6 +132,17 @@ final class Residency implements AutoCloseable {
                 room((long) space.morePlanes() * Long.BYTES, LongArray::fromSegmentShallow));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
+    }
+
+    private void addConstants(List<Integer> numbers) {
+        constants.computeIfAbsent(numbers, _ -> {
+            IntArray array = new IntArray(numbers.size());
+            for (int i = 0; i < numbers.size(); i++) {
+                array.set(i, numbers.get(i));
+            }
+            kept(array);
+            return array;
+        });
     }
 
     private static void checkWeight(Tensor tensor, Map<Tensor, HostTensor> weights) {
@@ -326,6 +340,10 @@ final class Residency implements AutoCloseable {
 
     ByteArray noBytes() {
         return noBytes;
+    }
+
+    IntArray constants(List<Integer> numbers) {
+        return constants.get(numbers);
     }
 
     FloatArray bf16Table() {

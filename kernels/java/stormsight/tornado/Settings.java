@@ -30,19 +30,8 @@ final class Settings {
         return List.of("cuda", "ptx").contains(language) && !"false".equals(System.getProperty("stormsight.tornado.capture"));
     }
 
-    /**
-     * {@code -Dstormsight.tornado.kernels=gpu} or {@code cpu}: the kernels made for that kind of device, whatever the device is; {@code gpu} are those that run
-     * on any GPU.
-     */
-    private static Optional<String> kernels() {
-        return Optional.ofNullable(System.getProperty("stormsight.tornado.kernels"));
-    }
-
-    static boolean cpuKernels(DeviceInfo device) {
-        return kernels().map("cpu"::equals).orElse(device.kind() == DeviceInfo.Kind.CPU);
-    }
-
+    /** {@code -Dstormsight.tornado.strict=true} leaves tensor cores alone: products are those of kernels that run on any GPU, in 32 bits. */
     static boolean tensorCores(DeviceInfo device) {
-        return kernels().isEmpty() && !Boolean.getBoolean("stormsight.tornado.strict") && device.nativeTypes().contains(DType.BF16);
+        return !Boolean.getBoolean("stormsight.tornado.strict") && device.nativeTypes().contains(DType.BF16);
     }
 }

@@ -1,5 +1,6 @@
 package stormsight.tornado;
 
+import java.util.List;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.Tensor;
 import uk.ac.manchester.tornado.api.KernelContext;
@@ -51,6 +52,9 @@ public interface Tasks {
     /** As {@link #none}. */
     ByteArray noBytes();
 
+    /** An array of these numbers, which {@link Lowering#constants} must have named. */
+    IntArray constants(List<Integer> numbers);
+
     /** Elements from one layer to the next in the tensor's array, 0 if it is no stack. */
     int stride(Tensor tensor);
 
@@ -83,9 +87,6 @@ public interface Tasks {
     void setParts(Tensor x);
 
     DeviceInfo device();
-
-    /** Whether to choose kernels made for CPUs; else those made for GPUs, which run on any device. */
-    boolean cpuKernels();
 
     /** Lanes that a group may have on such a device: what its driver says, but where a driver may allow less for a kernel than for others, what all allow. */
     int mostLanes();

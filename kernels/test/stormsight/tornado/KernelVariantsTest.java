@@ -15,21 +15,20 @@ import stormsight.backend.OpCases;
 
 /** Kernels that the devices here would not choose by themselves. */
 class KernelVariantsTest {
-    private static final String KERNELS = "stormsight.tornado.kernels";
+    private static final String STRICT = "stormsight.tornado.strict";
 
     @AfterEach
     void leave() {
-        System.clearProperty(KERNELS);
+        System.clearProperty(STRICT);
     }
 
-    /** Where a device has kernels of its own: on CPUs, and on GPUs with tensor cores. */
+    /** Where a device has kernels of its own: on GPUs with tensor cores. */
     @TestFactory
     Stream<DynamicContainer> kernelsForAnyGpu() {
-        return cases("(matMul|gatedMatMul|attention|blockedAttention|sample)_.*",
-                device -> device.kind() == DeviceInfo.Kind.CPU || Settings.tensorCores(device), device -> {
-                    System.setProperty(KERNELS, "gpu");
-                    return Devices.open(device);
-                });
+        return cases("(matMul|gatedMatMul)_.*", Settings::tensorCores, device -> {
+            System.setProperty(STRICT, "true");
+            return Devices.open(device);
+        });
     }
 
     /** As on a GPU with one multiprocessor: its groups do several units, and all parts of each. */

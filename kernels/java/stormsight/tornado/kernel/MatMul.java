@@ -1,8 +1,10 @@
 package stormsight.tornado.kernel;
 
+import java.util.Optional;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Op;
+import stormsight.program.Tensor;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.Scratch;
 import stormsight.tornado.StepBuffer;
@@ -14,16 +16,22 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * {@code out = residual + activation(x . transpose(w) + bias)}: for many rows by blocks whose operands are shared through local memory, for one row
- * as a matrix-vector product. GPUs read consecutive weights with consecutive lanes; on a CPU, where a lane is an iteration of a loop, each lane reads
- * its own consecutive weights instead. {@link MmaMatMul} is for tensor cores.
+ * {@code out = residual + activation(x . transpose(w) + bias)}, and gated {@code out = activation(x . transpose(w)) * (x . transpose(up))}: for many rows
+ * by blocks whose operands are shared through local memory, for one row as a matrix-vector product. The two products of a gated one run side by side, so
+ * that x is read once and neither is stored. {@link MmaMatMul} is for tensor cores.
  */
 public final class MatMul {
     /** Bits of the constant {@code epilogue}. */
     static final int BIAS = 1;
     static final int RESIDUAL = 2;
-    /** From this bit on: a number of {@link #activation}. */
-    static final int ACTIVATION = 5;
+    static final int GATED = 4;
+    /** Bias and out are stacks of layers. */
+    private static final int BIAS_STACK = 8;
+    private static final int OUT_STACK = 16;
+    /** A bit of {@link MmaMatMul}. */
+    static final int SERIAL = 32;
+    /** From this bit on: a number of {@link #number}. */
+    static final int ACTIVATION = 6;
 
     private static final int GELU_TANH = 1;
     private static final int GELU_ERF = 2;
@@ -39,79 +47,89 @@ public final class MatMul {
     /** Distance of columns in local memory: 4 more than the tile spreads stores over the banks and keeps rows aligned to 16 bytes. */
     private static final int PITCH = TILE + 4;
 
-    /** Rows of w that a group of {@link #panel} handles: the floats of one or two vector registers. */
-    private static final int PANEL = 16;
-    /** Rows of x of a group of {@link #panel}: enough for an image of 256 patches and a prompt beside it. */
-    private static final int PANEL_ROWS = 320;
-    private static final int PANEL_DEPTH = 256;
-
-    /** Rows of w of a group of {@link #vector}. */
+    /** Rows of w, of both weights together if gated, of a group of {@link #vector}. */
     private static final int VECTOR_ROWS = 4;
-
-    /**
-     * Rows of w of an item of {@link #vectorOnCpu}, and such items in a group. Compilers keep its 2 x 8 sums in vectors; with 2 x 16 of them the
-     * decoding of bfloat16 was not vectorised and took 6 times as long.
-     */
-    private static final int CPU_ROWS = 2;
-    private static final int CPU_ITEMS = 8;
 
     private MatMul() {}
 
+    /**
+     * Both kinds of product.
+     *
+     * @param up of a gated one, which has neither bias nor residual
+     */
+    record Product(Tensor x, Tensor w, Optional<Tensor> up, Optional<Tensor> bias, Op.Activation activation, Optional<Tensor> residual, Tensor out) {
+        static Product of(Op.MatMul op) {
+            return new Product(op.x(), op.w(), Optional.empty(), op.bias(), op.activation(), op.residual(), op.out());
+        }
+
+        static Product of(Op.GatedMatMul op) {
+            return new Product(op.x(), op.gate(), Optional.of(op.up()), Optional.empty(), op.activation(), Optional.empty(), op.out());
+        }
+
+        /** The constant {@code epilogue}. */
+        int epilogue(Tasks tasks) {
+            return (bias.isPresent() ? BIAS : 0) | (residual.isPresent() ? RESIDUAL : 0) | (up.isPresent() ? GATED : 0)
+                    | (bias.map(tasks::stride).orElse(0) > 0 ? BIAS_STACK : 0) | (tasks.stride(out) > 0 ? OUT_STACK : 0)
+                    | number(activation) << ACTIVATION;
+        }
+    }
+
     /** What the kernels of an operation leave to each other. */
     public static Scratch scratch(Op.MatMul op, DeviceInfo device, boolean tensorCores) {
+        return scratch(Product.of(op), device, tensorCores);
+    }
+
+    /** What the kernels of an operation leave to each other. */
+    public static Scratch scratch(Op.GatedMatMul op, DeviceInfo device, boolean tensorCores) {
+        return scratch(Product.of(op), device, tensorCores);
+    }
+
+    private static Scratch scratch(Product op, DeviceInfo device, boolean tensorCores) {
         return MmaMatMul.fits(op.out().rows(), op.w(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits()) : Scratch.NONE;
     }
 
-    /** The constant {@code epilogue}. */
-    static int epilogue(Op.MatMul op) {
-        return (op.bias().isPresent() ? BIAS : 0) | (op.residual().isPresent() ? RESIDUAL : 0)
-                | activation(op.activation()) << ACTIVATION;
+    public static void lower(Op.MatMul op, Tasks tasks) {
+        lower(Product.of(op), tasks);
     }
 
-    public static void lower(Op.MatMul op, Tasks tasks) {
+    public static void lower(Op.GatedMatMul op, Tasks tasks) {
+        lower(Product.of(op), tasks);
+    }
+
+    private static void lower(Product op, Tasks tasks) {
+        Weight w = Weight.of(op.w(), tasks);
+        Weight up = op.up().map(tensor -> Weight.of(tensor, tasks)).orElse(new Weight(w.type(), tasks.none(), tasks.noLongs(), tasks.none(), w.stride(), 0));
+        if (w.stride() != up.stride()) {
+            throw new IllegalArgumentException(op.w() + " and " + op.up().orElseThrow() + " differ in layers");
+        }
         if (MmaMatMul.fits(op.out().rows(), op.w(), tasks.tensorCores())) {
-            MmaMatMul.lower(op, tasks);
+            MmaMatMul.lower(op, w, up, tasks);
             return;
         }
-        Weight w = Weight.of(op.w(), tasks);
+        int weights = op.up().isPresent() ? 2 : 1;
         int capacity = op.out().rows();
         int columns = op.w().columns();
         int outputs = op.w().rows();
-        int biasStride = op.bias().map(tasks::stride).orElse(0);
-        int outStride = tasks.stride(op.out());
-        int epilogue = epilogue(op);
+        int epilogue = op.epilogue(tasks);
         KernelContext context = tasks.context();
         IntArray step = tasks.step();
         FloatArray x = tasks.floats(op.x());
         FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         FloatArray out = tasks.floats(op.out());
-        boolean cpu = tasks.cpuKernels();
+        String family = op.up().isPresent() ? "GatedMatMul" : "MatMul";
         String type = Weight.suffix(op.w().dtype());
-        if (capacity == 1 && cpu) {
-            tasks.task("MatMul.vectorOnCpu" + type, Geometry.items(Math.ceilDiv(outputs, CPU_ROWS), CPU_ITEMS),
-                    (graph, name) -> graph.task(name, MatMul::vectorOnCpu, context, step, x, w.f32(), w.words(), w.factors(),
-                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
-                            epilogue));
-        } else if (capacity == 1) {
-            int lanes = vectorLanes(outputs, columns, tasks.mostLanes());
-            tasks.task("MatMul.vector" + type,
-                    Geometry.groups(Math.ceilDiv(outputs, VECTOR_ROWS), lanes, VECTOR_ROWS * lanes * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(),
-                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, columns, outputs,
-                            epilogue, lanes));
-        } else if (cpu) {
-            int groups = Math.multiplyExact(Math.ceilDiv(outputs, PANEL), Math.ceilDiv(capacity, PANEL_ROWS));
-            tasks.task("MatMul.panel" + type, Geometry.groups(groups, 1, (PANEL_DEPTH + PANEL_ROWS) * PANEL * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::panel, context, step, x, w.f32(), w.words(), w.factors(),
-                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
-                            outputs, epilogue));
+        if (capacity == 1) {
+            int lanes = vectorLanes(weights * outputs, columns, tasks.mostLanes());
+            tasks.task(family + ".vector" + type,
+                    Geometry.groups(Math.ceilDiv(weights * outputs, VECTOR_ROWS), lanes, VECTOR_ROWS * lanes * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(), up.f32(), up.words(),
+                            up.factors(), bias, residual, out, w.type(), w.stride(), w.factorStride(), columns, outputs, epilogue, lanes));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
-            tasks.task("MatMul.tile" + type, Geometry.groups(groups, TILE_LANES, 2 * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
-                            bias, residual, out, w.type(), w.stride(), w.factorStride(), biasStride, outStride, capacity, columns,
-                            outputs, epilogue));
+            tasks.task(family + ".tile" + type, Geometry.groups(groups, TILE_LANES, (1 + weights) * DEPTH * PITCH * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(), up.f32(), up.words(),
+                            up.factors(), bias, residual, out, w.type(), w.stride(), w.factorStride(), capacity, columns, outputs, epilogue));
         }
     }
 
@@ -130,7 +148,7 @@ public final class MatMul {
     }
 
     /** How kernels number the activations. */
-    static int activation(Op.Activation activation) {
+    private static int number(Op.Activation activation) {
         return switch (activation) {
             case NONE -> 0;
             case GELU_TANH -> GELU_TANH;
@@ -173,26 +191,43 @@ public final class MatMul {
         return TornadoMath.max(v, 0f) - size * q * TornadoMath.exp(-0.5f * v * v);
     }
 
-    /** What follows the product for one element. */
-    static float finish(float sum, FloatArray bias, FloatArray residual, int biasIndex, int outIndex, int epilogue) {
+    /**
+     * What follows the product for one element.
+     *
+     * @param up the other product, if gated
+     */
+    static float finish(float sum, float up, FloatArray bias, FloatArray residual, int biasIndex, int outIndex, int epilogue) {
         float value = sum;
         if ((epilogue & BIAS) != 0) {
             value += bias.get(biasIndex);
         }
         value = activate(value, epilogue >> ACTIVATION);
+        if ((epilogue & GATED) != 0) {
+            value *= up;
+        }
         if ((epilogue & RESIDUAL) != 0) {
             value += residual.get(outIndex);
         }
         return value;
     }
 
+    /** Index of the first bias of a layer. */
+    static int biasStart(int layer, int outputs, int epilogue) {
+        return (epilogue & BIAS_STACK) != 0 ? layer * outputs : 0;
+    }
+
+    /** Index of the first element of out of a layer. */
+    static int outStart(int layer, int capacity, int outputs, int epilogue) {
+        return (epilogue & OUT_STACK) != 0 ? layer * capacity * outputs : 0;
+    }
+
     /**
-     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m; groups of the same columns follow
-     * one another, so that w is read from memory once.
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m;
+     * groups of the same columns follow one another, so that w is read from memory once.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
-            FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words, FloatArray factors,
+            FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride,
+            int factorStride, int capacity, int columns, int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
@@ -200,12 +235,16 @@ public final class MatMul {
         int firstRow = (context.groupIdx % rowBlocks) * TILE;
         int firstOut = (context.groupIdx / rowBlocks) * TILE;
         float[] xs = context.allocateFloatLocalArray(DEPTH * PITCH);
-        float[] ws = context.allocateFloatLocalArray(DEPTH * PITCH);
+        int gates = (epilogue / GATED) & 1;
+        // Those of up follow those of w.
+        float[] ws = context.allocateFloatLocalArray(DEPTH * PITCH * (1 + gates));
         // A block of surplus rows has nothing to add. It must not return: PoCL then loses stores to local memory before barriers.
         int end = firstRow < rows ? columns : 0;
         float[] sums = new float[16];
+        float[] upSums = new float[16];
         for (int s = 0; s < 16; s++) {
             sums[s] = 0;
+            upSums[s] = 0;
         }
         int laneColumn = lane & (DEPTH - 1);
         int laneRow = lane / DEPTH;
@@ -223,11 +262,19 @@ public final class MatMul {
                 xs[laneColumn * PITCH + laneRow + t] = value;
                 int output = firstOut + laneRow + t;
                 value = 0;
+                float other = 0;
                 if (output < outputs && column < columns) {
-                    value = Weight.at(type, f32, words, factors, layer * stride + output * columns + column,
-                            layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK);
+                    int index = layer * stride + output * columns + column;
+                    int scale = layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK;
+                    value = Weight.at(type, f32, words, factors, index, scale);
+                    if (gates == 1) {
+                        other = Weight.at(type, upF32, upWords, upFactors, index, scale);
+                    }
                 }
                 ws[laneColumn * PITCH + laneRow + t] = value;
+                if (gates == 1) {
+                    ws[DEPTH * PITCH + laneColumn * PITCH + laneRow + t] = other;
+                }
             }
             context.localBarrier();
             for (int d = 0; d < DEPTH; d++) {
@@ -241,6 +288,13 @@ public final class MatMul {
                     sums[4 + c] += x1 * wc;
                     sums[8 + c] += x2 * wc;
                     sums[12 + c] += x3 * wc;
+                    if (gates == 1) {
+                        float uc = ws[DEPTH * PITCH + d * PITCH + tx + c];
+                        upSums[c] += x0 * uc;
+                        upSums[4 + c] += x1 * uc;
+                        upSums[8 + c] += x2 * uc;
+                        upSums[12 + c] += x3 * uc;
+                    }
                 }
             }
             context.localBarrier();
@@ -251,91 +305,25 @@ public final class MatMul {
                 int output = firstOut + tx + c;
                 if (row < rows && output < outputs) {
                     int index = row * outputs + output;
-                    out.set(layer * outStride + index,
-                            finish(sums[r * 4 + c], bias, residual, layer * biasStride + output, index, epilogue));
+                    out.set(outStart(layer, capacity, outputs, epilogue) + index, finish(sums[r * 4 + c], upSums[r * 4 + c], bias, residual,
+                            biasStart(layer, outputs, epilogue) + output, index, epilogue));
                 }
             }
         }
     }
 
     /**
-     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}. A group is one item and handles 16 columns m for up to 320 rows i: it decodes 256 columns
-     * of those rows of w at a time, transposed, so that a vector holds one column of 16 rows, and adds them to the sums of all rows i.
+     * {@code out[m] = finish(sum over k of x[k] w[m, k], sum over k of x[k] up[m, k])}. A group handles 4 rows m of w, or 2 of each weight if gated: those of up
+     * are the last two. Consecutive lanes read consecutive words.
      */
-    public static void panel(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
-            FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int capacity, int columns, int outputs, int epilogue) {
-        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
-        int layer = step.get(StepBuffer.LAYER);
-        int rowBlocks = (capacity + PANEL_ROWS - 1) / PANEL_ROWS;
-        int firstRow = (context.groupIdx % rowBlocks) * PANEL_ROWS;
-        int firstOut = (context.groupIdx / rowBlocks) * PANEL;
-        int count = TornadoMath.min(rows - firstRow, PANEL_ROWS);
-        int end = count > 0 ? columns : 0;
-        float[] ws = context.allocateFloatLocalArray(PANEL_DEPTH * PANEL);
-        float[] totals = context.allocateFloatLocalArray(PANEL_ROWS * PANEL);
-        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-        float[] sums = new float[64];
-        for (int k = 0; k < end; k += PANEL_DEPTH) {
-            int depth = TornadoMath.min(columns - k, PANEL_DEPTH);
-            for (int m = 0; m < PANEL; m++) {
-                // Rows past the last are computed again and never stored.
-                int output = TornadoMath.min(firstOut + m, outputs - 1);
-                int w = layer * stride + output * columns + k;
-                int scale = layer * factorStride + output * scalesPerRow + k / DType.Q8_BLOCK;
-                for (int d = 0; d < depth; d++) {
-                    ws[d * PANEL + m] = Weight.at(type, f32, words, factors, w + d, scale + d / DType.Q8_BLOCK);
-                }
-            }
-            for (int row = 0; row < count; row += 4) {
-                int r0 = (firstRow + row) * columns + k;
-                int r1 = (firstRow + TornadoMath.min(row + 1, count - 1)) * columns + k;
-                int r2 = (firstRow + TornadoMath.min(row + 2, count - 1)) * columns + k;
-                int r3 = (firstRow + TornadoMath.min(row + 3, count - 1)) * columns + k;
-                for (int s = 0; s < 64; s++) {
-                    sums[s] = 0;
-                }
-                for (int d = 0; d < depth; d++) {
-                    float x0 = x.get(r0 + d);
-                    float x1 = x.get(r1 + d);
-                    float x2 = x.get(r2 + d);
-                    float x3 = x.get(r3 + d);
-                    for (int m = 0; m < PANEL; m++) {
-                        float wm = ws[d * PANEL + m];
-                        sums[m] += x0 * wm;
-                        sums[16 + m] += x1 * wm;
-                        sums[32 + m] += x2 * wm;
-                        sums[48 + m] += x3 * wm;
-                    }
-                }
-                if (k == 0) {
-                    for (int s = 0; s < 64; s++) {
-                        totals[row * PANEL + s] = sums[s];
-                    }
-                } else {
-                    for (int s = 0; s < 64; s++) {
-                        totals[row * PANEL + s] += sums[s];
-                    }
-                }
-            }
-        }
-        int valid = TornadoMath.min(outputs - firstOut, PANEL);
-        for (int row = 0; row < count; row++) {
-            for (int m = 0; m < valid; m++) {
-                int index = (firstRow + row) * outputs + firstOut + m;
-                out.set(layer * outStride + index,
-                        finish(totals[row * PANEL + m], bias, residual, layer * biasStride + firstOut + m, index, epilogue));
-            }
-        }
-    }
-
-    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. A group handles 4 rows m of w; consecutive lanes read consecutive words. */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
-            FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int columns, int outputs, int epilogue, int lanes) {
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words, FloatArray factors,
+            FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride,
+            int factorStride, int columns, int outputs, int epilogue, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
-        int first = context.groupIdx * VECTOR_ROWS;
+        int gates = (epilogue / GATED) & 1;
+        int each = VECTOR_ROWS / (1 + gates);
+        int first = context.groupIdx * each;
         float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * lanes);
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int limit = run * outputs;
@@ -356,7 +344,11 @@ public final class MatMul {
                     xs[e] = x.get(4 * j + e);
                 }
                 for (int r = 0; r < VECTOR_ROWS; r++) {
-                    row[r] = words.get(w / 4 + j + distance(first, r, outputs, VECTOR_ROWS) * (columns / 4));
+                    if (r < each) {
+                        row[r] = words.get(w / 4 + j + distance(first, r, outputs, each) * (columns / 4));
+                    } else {
+                        row[r] = upWords.get(w / 4 + j + distance(first, r - each, outputs, each) * (columns / 4));
+                    }
                 }
                 for (int r = 0; r < VECTOR_ROWS; r++) {
                     for (int e = 0; e < 4; e++) {
@@ -374,14 +366,22 @@ public final class MatMul {
                 int shift = (j & 1) << 5;
                 int b = scale + j / (DType.Q8_BLOCK / 4);
                 for (int r = 0; r < VECTOR_ROWS; r++) {
-                    row[r] = words.get(w / 8 + j / 2 + distance(first, r, outputs, VECTOR_ROWS) * (columns / 8));
+                    if (r < each) {
+                        row[r] = words.get(w / 8 + j / 2 + distance(first, r, outputs, each) * (columns / 8));
+                    } else {
+                        row[r] = upWords.get(w / 8 + j / 2 + distance(first, r - each, outputs, each) * (columns / 8));
+                    }
                 }
                 for (int r = 0; r < VECTOR_ROWS; r++) {
                     float sum = 0;
                     for (int e = 0; e < 4; e++) {
                         sum += xs[e] * Weight.q8((int) (row[r] >> shift) >> (8 * e));
                     }
-                    sums[r] += factors.get(b + distance(first, r, outputs, VECTOR_ROWS) * scalesPerRow) * sum;
+                    if (r < each) {
+                        sums[r] += factors.get(b + distance(first, r, outputs, each) * scalesPerRow) * sum;
+                    } else {
+                        sums[r] += upFactors.get(b + distance(first, r - each, outputs, each) * scalesPerRow) * sum;
+                    }
                 }
             }
         } else {
@@ -390,8 +390,13 @@ public final class MatMul {
                 float xk = x.get(k);
                 int b = scale + k / DType.Q8_BLOCK;
                 for (int r = 0; r < VECTOR_ROWS; r++) {
-                    int d = distance(first, r, outputs, VECTOR_ROWS);
-                    sums[r] += xk * Weight.at(type, f32, words, factors, w + k + d * columns, b + d * scalesPerRow);
+                    if (r < each) {
+                        int d = distance(first, r, outputs, each);
+                        sums[r] += xk * Weight.at(type, f32, words, factors, w + k + d * columns, b + d * scalesPerRow);
+                    } else {
+                        int d = distance(first, r - each, outputs, each);
+                        sums[r] += xk * Weight.at(type, upF32, upWords, upFactors, w + k + d * columns, b + d * scalesPerRow);
+                    }
                 }
             }
         }
@@ -408,9 +413,9 @@ public final class MatMul {
         }
         context.localBarrier();
         int output = first + lane;
-        if (lane < VECTOR_ROWS && output < limit) {
-            out.set(layer * outStride + output,
-                    finish(parts[lane * lanes], bias, residual, layer * biasStride + output, output, epilogue));
+        if (lane < each && output < limit) {
+            out.set(outStart(layer, 1, outputs, epilogue) + output, finish(parts[lane * lanes], parts[(lane + gates * each) * lanes], bias, residual,
+                    biasStart(layer, outputs, epilogue) + output, output, epilogue));
         }
     }
 
@@ -420,62 +425,5 @@ public final class MatMul {
      */
     static int distance(int first, int n, int outputs, int rows) {
         return outputs % rows == 0 ? n : TornadoMath.min(n, outputs - 1 - first);
-    }
-
-    /** {@code out[m] = finish(sum over k of x[k] w[m, k])}. An item handles 2 rows m of w, each in 8 sums that become one vector. */
-    public static void vectorOnCpu(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
-            FloatArray factors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride, int factorStride,
-            int biasStride, int outStride, int columns, int outputs, int epilogue) {
-        int layer = step.get(StepBuffer.LAYER);
-        int first = context.globalIdx * CPU_ROWS;
-        // Comparing with a run-time limit: a condition that follows from another one fails to compile where both are known to the compiler.
-        int limit = TornadoMath.min(step.get(StepBuffer.ROWS), 1) * outputs;
-        if (first >= limit) {
-            return;
-        }
-        int second = TornadoMath.min(first + 1, outputs - 1);
-        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
-        int w0 = layer * stride + first * columns;
-        int w1 = layer * stride + second * columns;
-        int s0 = layer * factorStride + first * scalesPerRow;
-        int s1 = layer * factorStride + second * scalesPerRow;
-        float[] sums = new float[16];
-        for (int j = 0; j < 16; j++) {
-            sums[j] = 0;
-        }
-        int whole = columns / 8 * 8;
-        for (int k = 0; k < whole; k += 8) {
-            float f0 = 1;
-            float f1 = 1;
-            if (type == Weight.Q8) {
-                f0 = factors.get(s0 + k / DType.Q8_BLOCK);
-                f1 = factors.get(s1 + k / DType.Q8_BLOCK);
-            }
-            for (int j = 0; j < 8; j++) {
-                float xk = x.get(k + j);
-                if (type == Weight.Q8) {
-                    sums[j] += f0 * (xk * Weight.unscaled(type, f32, words, factors, w0 + k + j));
-                    sums[8 + j] += f1 * (xk * Weight.unscaled(type, f32, words, factors, w1 + k + j));
-                } else {
-                    sums[j] += xk * Weight.unscaled(type, f32, words, factors, w0 + k + j);
-                    sums[8 + j] += xk * Weight.unscaled(type, f32, words, factors, w1 + k + j);
-                }
-            }
-        }
-        float sum0 = 0;
-        float sum1 = 0;
-        for (int j = 0; j < 8; j++) {
-            sum0 += sums[j];
-            sum1 += sums[8 + j];
-        }
-        for (int k = whole; k < columns; k++) {
-            float xk = x.get(k);
-            sum0 += xk * Weight.at(type, f32, words, factors, w0 + k, s0 + k / DType.Q8_BLOCK);
-            sum1 += xk * Weight.at(type, f32, words, factors, w1 + k, s1 + k / DType.Q8_BLOCK);
-        }
-        out.set(layer * outStride + first, finish(sum0, bias, residual, layer * biasStride + first, first, epilogue));
-        if (first + 1 < outputs) {
-            out.set(layer * outStride + second, finish(sum1, bias, residual, layer * biasStride + second, second, epilogue));
-        }
     }
 }

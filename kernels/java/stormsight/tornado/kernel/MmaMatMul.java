@@ -1,7 +1,6 @@
 package stormsight.tornado.kernel;
 
 import stormsight.program.DType;
-import stormsight.program.Op;
 import stormsight.program.Tensor;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.Scratch;
@@ -27,10 +26,9 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * bounds its length.
  */
 public final class MmaMatMul {
-    /** Bits of the constant {@code epilogue} beside those of {@link MatMul}. */
-    private static final int GATED = 8;
-    /** A group does all parts of the columns of a unit, one after the other. */
-    private static final int SERIAL = 16;
+    /** A bit of the constant {@code epilogue}, beside those of {@link MatMul}: a group does all parts of the columns of a unit, one after the other. */
+    private static final int SERIAL = MatMul.SERIAL;
+    private static final int GATED = MatMul.GATED;
 
     /** Rows of x, and rows of w (of both weights together, if gated), of a unit of {@link #product}. */
     private static final int TOKENS = 64;
@@ -112,29 +110,16 @@ public final class MmaMatMul {
         return tensorCores && capacity > 1 && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
     }
 
-    static Scratch scratch(Op.MatMul op, int multiprocessors) {
-        return Division.of(op.out().rows(), op.w(), false, multiprocessors).scratch(op.x());
+    static Scratch scratch(MatMul.Product op, int multiprocessors) {
+        return Division.of(op.out().rows(), op.w(), op.up().isPresent(), multiprocessors).scratch(op.x());
     }
 
-    static Scratch scratch(Op.GatedMatMul op, int multiprocessors) {
-        return Division.of(op.out().rows(), op.gate(), true, multiprocessors).scratch(op.x());
-    }
-
-    static void lower(Op.MatMul op, Tasks tasks) {
-        Weight w = Weight.of(op.w(), tasks);
-        Division division = Division.of(op.out().rows(), op.w(), false, tasks.device().computeUnits());
+    static void lower(MatMul.Product op, Weight w, Weight up, Tasks tasks) {
+        Division division = Division.of(op.out().rows(), op.w(), op.up().isPresent(), tasks.device().computeUnits());
         split(op.x(), division, tasks);
         LongArray numbers = decoded(w, 0, division, tasks);
-        product(op.out(), division, numbers, numbers, planes(division.type) == 1 ? w.stride() : 0, op.bias().map(tasks::floats).orElse(tasks.none()),
-                op.bias().map(tasks::stride).orElse(0), op.residual().map(tasks::floats).orElse(tasks.none()), MatMul.epilogue(op), tasks);
-    }
-
-    static void lower(Op.GatedMatMul op, Weight gate, Weight up, Tasks tasks) {
-        Division division = Division.of(op.out().rows(), op.gate(), true, tasks.device().computeUnits());
-        split(op.x(), division, tasks);
-        product(op.out(), division, decoded(gate, 0, division, tasks), decoded(up, 1, division, tasks),
-                planes(division.type) == 1 ? gate.stride() : 0, tasks.none(), 0, tasks.none(),
-                GATED | MatMul.activation(op.activation()) << MatMul.ACTIVATION, tasks);
+        LongArray more = division.gated ? decoded(up, 1, division, tasks) : numbers;
+        product(op, division, numbers, more, planes(division.type) == 1 ? w.stride() : 0, tasks);
     }
 
     private static void split(Tensor x, Division division, Tasks tasks) {
@@ -159,20 +144,21 @@ public final class MmaMatMul {
         return planes;
     }
 
-    private static void product(Tensor out, Division division, LongArray first, LongArray second, int stride, FloatArray bias, int biasStride,
-            FloatArray residual, int after, Tasks tasks) {
-        int epilogue = after | (division.serial ? SERIAL : 0);
+    private static void product(MatMul.Product op, Division division, LongArray first, LongArray second, int stride, Tasks tasks) {
+        int epilogue = op.epilogue(tasks) | (division.serial ? SERIAL : 0);
         int multiprocessors = tasks.device().computeUnits();
         int columns = planes(division.type) == 1 ? division.columns : planes(division.type) * rowLongs(division.columns) * 4;
-        int outStride = tasks.stride(out);
+        FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
+        FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
+        FloatArray out = tasks.floats(op.out());
         tasks.task("MmaMatMul.product" + Weight.suffix(division.type), Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
                 (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), tasks.parts(), first, second, bias, residual,
-                        tasks.scratch(), tasks.floats(out), stride / 4, biasStride, outStride, division.capacity, columns, planes(division.type),
-                        division.outputs, division.splits, division.groups, multiprocessors, epilogue));
+                        tasks.scratch(), out, stride / 4, division.capacity, columns, planes(division.type), division.outputs, division.splits,
+                        division.groups, multiprocessors, epilogue));
         if (division.splits > 1 && !division.serial) {
             tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs), ITEM_LANES),
-                    (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(), bias, residual,
-                            tasks.floats(out), biasStride, outStride, division.capacity, division.outputs, division.splits, epilogue));
+                    (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(), bias, residual, out,
+                            division.capacity, division.outputs, division.splits, epilogue));
         }
     }
 
@@ -335,7 +321,7 @@ public final class MmaMatMul {
      * @param planes 1 for w in bfloat16, 2 for {@link #decode}'s
      */
     public static void product(KernelContext context, IntArray step, LongArray x, LongArray first, LongArray second, FloatArray bias, FloatArray residual,
-            FloatArray tiles, FloatArray out, int stride, int biasStride, int outStride, int capacity, int columns, int planes, int outputs, int splits,
+            FloatArray tiles, FloatArray out, int stride, int capacity, int columns, int planes, int outputs, int splits,
             int groups, int multiprocessors, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
@@ -544,21 +530,21 @@ public final class MmaMatMul {
                         for (int p = 1; p < passes; p++) {
                             value += tiles.get(at + p * TOKENS * WIDTH);
                         }
+                        float up = 0;
                         if (gated) {
-                            float up = tiles.get(at + HALF);
+                            up = tiles.get(at + HALF);
                             for (int p = 1; p < passes; p++) {
                                 up += tiles.get(at + HALF + p * TOKENS * WIDTH);
                             }
-                            value = MatMul.activate(value, epilogue >> MatMul.ACTIVATION) * up;
                         }
-                        values[j] = MatMul.finish(value, bias, residual, layer * biasStride + output, outRow * outputs + output,
-                                gated ? 0 : epilogue);
+                        values[j] = MatMul.finish(value, up, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output,
+                                outRow * outputs + output, epilogue);
                     }
                     for (int j = 0; j < BATCH; j++) {
                         int row = firstRow + (i + j * LANES) / width;
                         int output = firstOut + (i + j * LANES) % width;
                         if (row < rows && output < outputs) {
-                            out.set(layer * outStride + row * outputs + output, values[j]);
+                            out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + row * outputs + output, values[j]);
                         }
                     }
                 }
@@ -571,7 +557,7 @@ public final class MmaMatMul {
      * element; parts are added in their order.
      */
     public static void sum(KernelContext context, IntArray step, FloatArray tiles, FloatArray bias, FloatArray residual, FloatArray out,
-            int biasStride, int outStride, int capacity, int outputs, int splits, int epilogue) {
+            int capacity, int outputs, int splits, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         boolean gated = (epilogue & GATED) != 0;
@@ -592,10 +578,8 @@ public final class MmaMatMul {
                     up += tiles.get(at + p * next + HALF);
                 }
             }
-            if (gated) {
-                value = MatMul.activate(value, epilogue >> MatMul.ACTIVATION) * up;
-            }
-            out.set(layer * outStride + item, MatMul.finish(value, bias, residual, layer * biasStride + output, item, gated ? 0 : epilogue));
+            out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + item,
+                    MatMul.finish(value, up, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output, item, epilogue));
         }
     }
 }

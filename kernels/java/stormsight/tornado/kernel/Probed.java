@@ -1,63 +1,38 @@
 package stormsight.tornado.kernel;
 
+import java.util.ArrayList;
 import java.util.List;
-import stormsight.backend.BackendException;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
-/** Chosen layers or heads as bits of an int, which is a literal in the code of a kernel. */
+/** Chosen layers and heads, as kernels read them: how many of each there are, then the layers, then the heads. */
 final class Probed {
-    /** Layers that a probe's kernels can tell apart. */
-    static final int MOST_LAYERS = 2 * Integer.SIZE;
+    private static final int COUNTS = 2;
 
     private Probed() {}
 
-    /** One bit for each of the values from {@code first} to {@code first + 31}. */
-    static int mask(List<Integer> values, int first) {
-        if (values.getLast() >= MOST_LAYERS) {
-            throw new BackendException("a probe of layer " + values.getLast() + ": kernels know " + MOST_LAYERS + " layers");
-        }
-        int mask = 0;
-        for (int value : values) {
-            if (value >= first && value < first + Integer.SIZE) {
-                mask |= 1 << value - first;
-            }
-        }
-        return mask;
+    static List<Integer> list(List<Integer> layers, List<Integer> heads) {
+        List<Integer> list = new ArrayList<>(List.of(layers.size(), heads.size()));
+        list.addAll(layers);
+        list.addAll(heads);
+        return list;
     }
 
-    /** How many of the first {@code bits} bits are set. */
-    static int count(int mask, int bits) {
-        int count = 0;
-        for (int bit = 0; bit < bits; bit++) {
-            count += (mask >> bit) & 1;
-        }
-        return count;
+    /** How many heads are chosen. */
+    static int heads(IntArray chosen) {
+        return chosen.get(1);
     }
 
-    /** The bit that is set after {@code place} others. */
-    static int member(int place, int mask, int bits) {
-        int found = 0;
-        int member = 0;
-        for (int bit = 0; bit < bits; bit++) {
-            if (((mask >> bit) & 1) == 1) {
-                if (found == place) {
-                    member = bit;
-                }
-                found++;
-            }
-        }
-        return member;
+    /** The head at that place among the chosen ones. */
+    static int head(IntArray chosen, int place) {
+        return chosen.get(COUNTS + chosen.get(0) + place);
     }
 
     /** Place of a layer among the chosen ones, -1 if it is none of them. */
-    static int place(int number, int low, int high) {
+    static int place(IntArray chosen, int number) {
         int place = -1;
-        if (number < Integer.SIZE) {
-            if (((low >> number) & 1) == 1) {
-                place = count(low, number);
-            }
-        } else {
-            if (((high >> (number - Integer.SIZE)) & 1) == 1) {
-                place = count(low, Integer.SIZE) + count(high, number - Integer.SIZE);
+        for (int i = 0; i < chosen.get(0); i++) {
+            if (chosen.get(COUNTS + i) == number) {
+                place = i;
             }
         }
         return place;

@@ -1,5 +1,6 @@
 package stormsight.tornado.kernel;
 
+import java.util.List;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
 import stormsight.tornado.Geometry;
@@ -51,8 +52,12 @@ public final class Rows {
     public static void lower(Op.RowMax op, Tasks tasks) {
         tasks.task("rowMax", Geometry.items(op.x().rows(), GROUP),
                 (graph, name) -> graph.task(name, Rows::rowMax, tasks.context(), tasks.step(), tasks.floats(op.x()), tasks.floats(op.out()),
-                        tasks.stride(op.x()), op.x().rows(), op.x().columns(), Probed.mask(op.layers(), 0),
-                        Probed.mask(op.layers(), Integer.SIZE)));
+                        tasks.constants(chosen(op)), tasks.stride(op.x()), op.x().rows(), op.x().columns()));
+    }
+
+    /** The layers that a probe takes, as {@link Probed} reads them. */
+    public static List<Integer> chosen(Op.RowMax op) {
+        return Probed.list(op.layers(), List.of());
     }
 
     private static Geometry items(Tensor tensor) {
@@ -115,10 +120,10 @@ public final class Rows {
     }
 
     /** {@code out[p, i] = max over c of x[i, c]} in the p-th of the chosen layers. An item handles one row. */
-    public static void rowMax(KernelContext context, IntArray step, FloatArray x, FloatArray out, int stride, int rows, int columns,
-            int layersLow, int layersHigh) {
+    public static void rowMax(KernelContext context, IntArray step, FloatArray x, FloatArray out, IntArray chosen, int stride, int rows,
+            int columns) {
         int row = context.globalIdx;
-        int place = Probed.place(step.get(StepBuffer.LAYER_NUMBER), layersLow, layersHigh);
+        int place = Probed.place(chosen, step.get(StepBuffer.LAYER_NUMBER));
         if (place >= 0 && row < TornadoMath.min(step.get(StepBuffer.ROWS), rows)) {
             int start = step.get(StepBuffer.LAYER) * stride + row * columns;
             float largest = x.get(start);

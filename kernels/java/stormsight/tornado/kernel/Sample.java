@@ -12,9 +12,9 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
 /** Draws the next token, so that one integer leaves the device: many groups look at a slice of the logits each, one group draws. */
 public final class Sample {
-    /** Lanes of a group of {@link #scan}, and of {@link #draw} on CPUs; powers of two. */
+    /** Lanes of a group of {@link #scan}; a power of two. */
     private static final int GROUP = 256;
-    /** Lanes of {@link #draw} on GPUs that allow as many: they pass over all logits. */
+    /** Lanes of {@link #draw} on devices that allow as many: they pass over all logits. */
     private static final int LARGE_GROUP = 1024;
     /** Logits that a group of {@link #scan} looks at. */
     private static final int SLICE = 4096;
@@ -35,7 +35,7 @@ public final class Sample {
 
     public static void lower(Op.Sample op, Tasks tasks) {
         int slices = slices(op);
-        int lanes = tasks.cpuKernels() ? GROUP : Math.min(LARGE_GROUP, tasks.mostLanes());
+        int lanes = Math.min(LARGE_GROUP, tasks.mostLanes());
         tasks.task("Sample.scan", Geometry.groups(slices, GROUP, 4 * GROUP * Float.BYTES),
                 (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(), tasks.floats(op.logits()), tasks.bytes(op.parts()),
                         tasks.scratch(), op.logits().rows(), op.logits().columns()));
