@@ -15,9 +15,9 @@ import stormsight.checkpoint.Checkpoint;
 
 /** Folders of values that transformers computed; see their expected.json. */
 public final class Goldens {
-    /** The checkpoints of PaliGemma 1 and 2. */
+    /** The checkpoints of models that answer. */
     public static final List<String> MODELS = List.of("paligemma-mqa", "paligemma-gqa", "paligemma-bf16", "paligemma-sharded",
-            "paligemma2", "paligemma2-window");
+            "paligemma2", "paligemma2-window", "llava", "llava-chat", "llava-chat-gqa", "llava-next", "llava-next-mistral");
 
     private Goldens() {}
 

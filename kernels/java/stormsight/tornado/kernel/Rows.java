@@ -28,7 +28,7 @@ public final class Rows {
     public static void lower(Op.Copy op, Tasks tasks) {
         tasks.task("copy", items(op.out()),
                 (graph, name) -> graph.task(name, Rows::copy, tasks.context(), tasks.step(), tasks.floats(op.x()),
-                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.out().rows(), op.out().columns()));
+                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.rows(), op.out().columns()));
     }
 
     public static void lower(Op.LastRow op, Tasks tasks) {

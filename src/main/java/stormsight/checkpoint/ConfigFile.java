@@ -58,11 +58,6 @@ public final class ConfigFile {
         return find(key).isPresent();
     }
 
-    /** Whether there is an object: some keys have one or a plain value. */
-    public boolean hasObject(String key) {
-        return find(key).filter(value -> value instanceof Map<?, ?>).isPresent();
-    }
-
     /** Whether the key is there with the value null: where transformers knows a default, that switches it off. */
     public boolean isNull(String key) {
         int dot = key.lastIndexOf('.');
@@ -113,6 +108,26 @@ public final class ConfigFile {
 
     public String text(String key, String absent) {
         return find(key).map(value -> text(key, value)).orElse(absent);
+    }
+
+    /** Whether the value is an object: old files have a number in place of some. */
+    public boolean isObject(String key) {
+        return find(key).orElse(null) instanceof Map<?, ?>;
+    }
+
+    /** A text, if it is there and is one: some keys have values of several types. */
+    public Optional<String> textIfPresent(String key) {
+        return find(key).filter(String.class::isInstance).map(String.class::cast);
+    }
+
+    /** The pairs of numbers of an array of such; empty if absent. */
+    public List<List<Integer>> pairs(String key) {
+        return elements(key).stream().map(value -> {
+            if (!(value instanceof List<?> pair) || pair.size() != 2) {
+                throw expected(key, value, "an array of pairs of numbers");
+            }
+            return pair.stream().map(number -> integer(key, number)).toList();
+        }).toList();
     }
 
     /** A nested object, if it is there. */

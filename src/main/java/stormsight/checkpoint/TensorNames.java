@@ -5,7 +5,7 @@ import java.util.List;
 
 /**
  * Brings the names under which different versions of transformers store a model to one form: that of the published PaliGemma
- * files. Names of other models stay as they are.
+ * and LLaVA files. Names of other models stay as they are.
  *
  * <pre>
  * part       published                    4.52 to 4.57                      5.x in memory         5.18 saved     bare model
@@ -13,6 +13,7 @@ import java.util.List;
  * head       language_model.lm_head.      lm_head.                          as 4.52               as published   -
  * tower      vision_tower.vision_model.   model.vision_tower.vision_model.  model.vision_tower.   vision_tower.  either
  * projector  multi_modal_projector.       model.multi_modal_projector.      as 4.52               as published   as published
+ * newline    image_newline                model.image_newline               as 4.52               as published   as published
  * </pre>
  */
 final class TensorNames {
@@ -25,6 +26,7 @@ final class TensorNames {
                     new Rule("model.vision_tower.", "vision_tower.vision_model."),
                     new Rule("vision_tower.", "vision_tower.vision_model."),
                     new Rule("model.multi_modal_projector.", "multi_modal_projector."),
+                    new Rule("model.image_newline", "image_newline"),
                     new Rule("model.language_model.", "language_model.model."),
                     // Only these three: another model's language_model may have parts of other names.
                     new Rule("language_model.layers.", "language_model.model.layers."),

@@ -34,6 +34,12 @@ public record Preprocessing(int size, Fit fit, Resampling resampling, double res
                 size, Fit.STRETCH, Resampling.BICUBIC, 1.0 / 255, List.of(0.5, 0.5, 0.5), List.of(0.5, 0.5, 0.5));
     }
 
+    /** CLIP's and LLaVA's: the middle, by bicubic, with the mean and deviation of CLIP's training data. */
+    public static Preprocessing clip(int size) {
+        return new Preprocessing(size, Fit.CENTRE_CROP, Resampling.BICUBIC, 1.0 / 255, List.of(0.48145466, 0.4578275, 0.40821073),
+                List.of(0.26862954, 0.26130258, 0.27577711));
+    }
+
     /** The same with another resampling. */
     public Preprocessing with(Resampling other) {
         return new Preprocessing(size, fit, other, rescale, mean, std);
@@ -44,6 +50,17 @@ public record Preprocessing(int size, Fit fit, Resampling resampling, double res
         return switch (fit) {
             case STRETCH -> Resize.resize(image, size, size, resampling);
             case CENTRE_CROP -> Resize.shorterSide(image, size, resampling).centreCrop(size);
+        };
+    }
+
+    /** What of an image the tower sees, in pixels of the image. */
+    public Box area(RgbImage image) {
+        return switch (fit) {
+            case STRETCH -> new Box(0, 0, image.width(), image.height());
+            case CENTRE_CROP -> {
+                int shorter = Math.min(image.width(), image.height());
+                yield new Box((image.width() - shorter) / 2.0, (image.height() - shorter) / 2.0, shorter, shorter);
+            }
         };
     }
 

@@ -1,5 +1,7 @@
 package stormsight.image;
 
+import java.util.Objects;
+
 /**
  * An image of 8-bit red, green and blue.
  *
@@ -35,12 +37,38 @@ public record RgbImage(int width, int height, byte[] rgb) {
         if (size < 1 || size > width || size > height) {
             throw new IllegalArgumentException("a crop of " + size + " from an image of " + width + " x " + height);
         }
-        RgbImage crop = black(size, size);
-        int left = (width - size) / 2;
-        int top = (height - size) / 2;
-        for (int y = 0; y < size; y++) {
-            System.arraycopy(rgb, 3 * ((top + y) * width + left), crop.rgb, 3 * y * size, 3 * size);
+        return crop((width - size) / 2, (height - size) / 2, size, size);
+    }
+
+    /**
+     * A part.
+     *
+     * @throws IndexOutOfBoundsException if it reaches beyond the image
+     */
+    public RgbImage crop(int left, int top, int columns, int rows) {
+        Objects.checkFromIndexSize(left, columns, width);
+        Objects.checkFromIndexSize(top, rows, height);
+        RgbImage crop = black(columns, rows);
+        for (int y = 0; y < rows; y++) {
+            System.arraycopy(rgb, 3 * ((top + y) * width + left), crop.rgb, 3 * y * columns, 3 * columns);
         }
         return crop;
+    }
+
+    /**
+     * The image on a larger black one.
+     *
+     * @param left columns of black before it
+     * @param top rows of black above it
+     * @throws IndexOutOfBoundsException if it does not fit
+     */
+    public RgbImage onBlack(int columns, int rows, int left, int top) {
+        Objects.checkFromIndexSize(left, width, columns);
+        Objects.checkFromIndexSize(top, height, rows);
+        RgbImage padded = black(columns, rows);
+        for (int y = 0; y < height; y++) {
+            System.arraycopy(rgb, 3 * y * width, padded.rgb, 3 * ((top + y) * columns + left), 3 * width);
+        }
+        return padded;
     }
 }

@@ -5,7 +5,9 @@ import java.nio.file.Path;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.Strictness;
 import stormsight.tokenizer.Tokenizer;
 
 /** A tokenizer.json that is read when somebody needs it, or will soon: that takes longer than opening all the rest of a model. */
@@ -23,6 +25,27 @@ public final class LazyTokenizer implements AutoCloseable {
     public LazyTokenizer(Path directory, Consumer<Tokenizer> check) {
         file = directory.resolve("tokenizer.json");
         this.check = check;
+    }
+
+    /**
+     * The tokenizer of a model with an image token.
+     *
+     * @param rows of the embedding table; a token without one is odd, but for the image token
+     * @param image how the token is spelt
+     * @param imageId its id as config.json says
+     */
+    public static LazyTokenizer of(Path directory, int rows, String image, int imageId, Strictness strictness) {
+        return new LazyTokenizer(directory, tokenizer -> {
+            long beyond = IntStream.range(rows, tokenizer.size()).filter(id -> id != imageId && !tokenizer.token(id).isEmpty()).count();
+            if (beyond > 0) {
+                strictness.odd(tokenizer.file(), beyond + (beyond == 1 ? " token has" : " tokens have") + " no row in the embedding table of " + rows
+                        + ": they are not answered, and prompts that hold one are refused");
+            }
+            int found = tokenizer.require(image);
+            if (found != imageId) {
+                throw new CheckpointException(tokenizer.file(), image + " is token " + found + ", but config.json says " + imageId);
+            }
+        });
     }
 
     /** Whether the file is there; it is not read. */

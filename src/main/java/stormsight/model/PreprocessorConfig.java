@@ -27,13 +27,13 @@ public final class PreprocessorConfig {
 
     private static Preprocessing read(ConfigFile file, Preprocessing published) {
         int size = published.size();
-        for (String side : List.of("height", "width")) {
-            int found = file.integer("size." + side, size);
-            if (found != size) {
-                throw file.invalid("size." + side, found + " pixels, but the vision tower takes " + size);
-            }
+        requireSize(file, "size", List.of("height", "width", "shortest_edge"), size);
+        boolean cropped = published.fit() == Preprocessing.Fit.CENTRE_CROP;
+        if (cropped) {
+            requireSize(file, "crop_size", List.of("height", "width"), size);
         }
-        for (String step : List.of("do_resize", "do_rescale", "do_normalize")) {
+        for (String step : cropped ? List.of("do_resize", "do_rescale", "do_normalize", "do_center_crop")
+                : List.of("do_resize", "do_rescale", "do_normalize")) {
             if (!file.bool(step, true)) {
                 throw file.invalid(step, "false is not supported");
             }
@@ -46,6 +46,16 @@ public final class PreprocessorConfig {
         };
         return new Preprocessing(size, published.fit(), resampling, file.number("rescale_factor", 1 / 255.0),
                 channels(file, "image_mean", published.mean()), deviations(file, published.std()));
+    }
+
+    /** Old files have one number in place of the object. */
+    private static void requireSize(ConfigFile file, String key, List<String> sides, int size) {
+                for (String side : file.isObject(key) ? sides.stream().map(each -> key + "." + each).toList() : List.of(key)) {
+            int found = file.integer(side, size);
+            if (found != size) {
+                throw file.invalid(side, found + " pixels, but the vision tower takes " + size);
+            }
+        }
     }
 
     private static List<Double> deviations(ConfigFile file, List<Double> published) {

@@ -6,12 +6,20 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.StrictJson;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.json.JsonFactory;
 
-/** Reads the model of a tokenizer.json: vocabulary and merges, which are nearly all of the file, straight into their tables. */
+/**
+ * Reads the model of a tokenizer.json: vocabulary and merges, which are nearly all of the file, as a stream into their tables.
+ */
 final class ModelReader {
     private static final int LONGEST_AFFIX = 32;
 
     private final Path file;
+    private final byte[] json;
+    private final JsonFactory factory;
     private final Map<String, Object> arguments = new LinkedHashMap<>();
     private Vocabulary vocabulary;
 
@@ -20,91 +28,95 @@ final class ModelReader {
 
     private Merges merges;
 
-    ModelReader(Path file) {
+    /** Where merges begin in the file that come before the vocabulary, or -1. */
+    private long mergesAt = -1;
+
+    /** A merge: its left token, then its right one. */
+    private char[] pair = new char[256];
+
+    ModelReader(Path file, byte[] json, JsonFactory factory) {
         this.file = file;
+        this.json = json;
+        this.factory = factory;
     }
 
     Vocabulary vocabulary() {
         return vocabulary;
     }
 
-    /**
-     * Reads the object that comes next.
-     *
-     * @throws IllegalArgumentException if it is not valid JSON
-     */
-    void read(byte[] json, JsonScanner in) {
-        // Where merges begin that come before the vocabulary.
-        int mergesAt = -1;
-        for (boolean more = in.begin('{', '}'); more; more = in.next('}')) {
-            String key = in.string();
-            in.expect(':');
+    /** Reads the object that the parser is at the start of. */
+    void read(JsonParser in) {
+        while (in.nextToken() == JsonToken.PROPERTY_NAME) {
+            String key = in.currentName();
+            JsonToken value = in.nextToken();
             if (arguments.putIfAbsent(key, "") != null) {
                 throw refused("the key " + StrictJson.printable(key) + " twice");
             }
-            int value = in.peek();
-            if (key.equals("vocab") && value == '{') {
+            if (key.equals("vocab") && value == JsonToken.START_OBJECT) {
                 readVocabulary(in);
-            } else if (key.equals("vocab") && value == '[') {
+            } else if (key.equals("vocab") && value == JsonToken.START_ARRAY) {
                 readScores(in);
-            } else if (key.equals("merges") && value == '[' && vocabulary == null) {
-                mergesAt = in.place();
-                in.skip();
-            } else if (key.equals("merges") && value == '[') {
-                readMerges(in);
+            } else if (key.equals("merges") && value == JsonToken.START_ARRAY) {
+                if (vocabulary == null) {
+                    mergesAt = in.currentTokenLocation().getByteOffset();
+                    in.skipChildren();
+                } else {
+                    readMerges(in);
+                }
             } else {
-                arguments.put(key, TokenizerFile.value(file, "model", json, in));
+                arguments.put(key, StrictJson.current(in));
             }
         }
-        if (vocabulary == null) {
+        if (vocabulary == null || vocabulary.count() == 0) {
             throw new CheckpointException(file, "no vocabulary");
         }
         if (mergesAt >= 0) {
-            readMerges(new JsonScanner(json, mergesAt));
+            try (JsonParser again = factory.createParser(ObjectReadContext.empty(), json, (int) mergesAt, json.length - (int) mergesAt)) {
+                again.nextToken();
+                readMerges(again);
+            }
         }
     }
 
-    private void readVocabulary(JsonScanner in) {
+    private void readVocabulary(JsonParser in) {
         Vocabulary.Builder builder = new Vocabulary.Builder();
-        for (boolean more = in.begin('{', '}'); more; more = in.next('}')) {
-            int length = in.string(0);
-            in.expect(':');
-            long id = in.integer();
+        while (in.nextToken() == JsonToken.PROPERTY_NAME) {
+            String token = in.currentName();
+            JsonToken value = in.nextToken();
+            int id = value == JsonToken.VALUE_NUMBER_INT ? in.getValueAsInt(-1) : -1;
             if (id < 0 || id >= Vocabulary.MOST_IDS) {
-                throw refused("the token " + Vocabulary.quoted(new String(in.text(), 0, length)) + " has "
-                        + (id < 0 ? "no id" : "the id " + id));
+                throw refused("the token " + Vocabulary.quoted(token) + " has the id " + StrictJson.printable(in.getString()));
             }
-            builder.add(in.text(), length, (int) id);
+            builder.add(token, id);
         }
         build(builder);
     }
 
-    private void readScores(JsonScanner in) {
+    private void readScores(JsonParser in) {
         Vocabulary.Builder builder = new Vocabulary.Builder();
         double[] read = new double[1 << 10];
-        for (boolean more = in.begin('[', ']'); more; more = in.next(']')) {
+        while (in.nextToken() == JsonToken.START_ARRAY) {
             int id = builder.count();
-            boolean pair = in.peek() == '[' && in.begin('[', ']') && in.peek() == '"';
-            int length = pair ? in.string(0) : 0;
-            double score = pair && in.next(']') ? in.number() : Double.NaN;
-            if (!Double.isFinite(score) || in.next(']') || id >= Vocabulary.MOST_IDS) {
+            String token = in.nextToken() == JsonToken.VALUE_STRING ? in.getString() : null;
+            double score = token != null && in.nextToken().isNumeric() ? in.getDoubleValue() : Double.NaN;
+            if (!Double.isFinite(score) || id >= Vocabulary.MOST_IDS || in.nextToken() != JsonToken.END_ARRAY) {
                 throw refused("entry " + id + " of vocab is no token with a score");
             }
-            if (length == 0 || length > Unigram.LONGEST_TOKEN) {
-                throw refused("the token " + id + " is " + (length == 0 ? "empty" : "too long"));
+            if (token.isEmpty() || token.length() > Unigram.LONGEST_TOKEN) {
+                throw refused("the token " + id + " is " + (token.isEmpty() ? "empty" : "too long"));
             }
             read = id == read.length ? Arrays.copyOf(read, 2 * id) : read;
             read[id] = score;
-            builder.add(in.text(), length, id);
+            builder.add(token, id);
+        }
+        if (in.currentToken() != JsonToken.END_ARRAY) {
+            throw refused("entry " + builder.count() + " of vocab is no token with a score");
         }
         build(builder);
         scores = Arrays.copyOf(read, builder.count());
     }
 
     private void build(Vocabulary.Builder builder) {
-        if (builder.count() == 0) {
-            throw new CheckpointException(file, "no vocabulary");
-        }
         try {
             vocabulary = builder.build();
         } catch (IllegalArgumentException e) {
@@ -113,31 +125,26 @@ final class ModelReader {
     }
 
     /** Merges as "a b" or as ["a", "b"]. */
-    private void readMerges(JsonScanner in) {
+    private void readMerges(JsonParser in) {
         merges = new Merges();
-        for (boolean more = in.begin('[', ']'); more; more = in.next(']')) {
-            if (in.peek() == '"') {
+        for (JsonToken token = in.nextToken(); token != JsonToken.END_ARRAY; token = in.nextToken()) {
+            if (token == JsonToken.VALUE_STRING) {
                 readJoined(in);
-                continue;
-            }
-            if (in.peek() != '[' || !in.begin('[', ']') || in.peek() != '"') {
+            } else if (token == JsonToken.START_ARRAY && in.nextToken() == JsonToken.VALUE_STRING) {
+                int left = append(in, 0);
+                int both = in.nextToken() == JsonToken.VALUE_STRING ? append(in, left) : -1;
+                if (both < 0 || in.nextToken() != JsonToken.END_ARRAY) {
+                    throw broken();
+                }
+                add(left, both);
+            } else {
                 throw broken();
             }
-            int left = in.string(0);
-            if (!in.next(']') || in.peek() != '"') {
-                throw broken();
-            }
-            int both = in.string(left);
-            if (in.next(']')) {
-                throw broken();
-            }
-            add(in.text(), left, both);
         }
     }
 
-    private void readJoined(JsonScanner in) {
-        int length = in.string(0);
-        char[] pair = in.text();
+    private void readJoined(JsonParser in) {
+        int length = append(in, 0);
         int space = -1;
         for (int i = 0; i < length; i++) {
             if (pair[i] == ' ') {
@@ -151,18 +158,26 @@ final class ModelReader {
             throw broken();
         }
         System.arraycopy(pair, space + 1, pair, space, length - space - 1);
-        add(pair, space, length - 1);
+        add(space, length - 1);
     }
 
-    /** @param pair the left token, which ends at {@code left}, and the right one, which ends at {@code both} */
-    private void add(char[] pair, int left, int both) {
+    /** Puts a text at a place of the pair; returns where it ends. */
+    private int append(JsonParser in, int at) {
+        int length = in.getStringLength();
+        if (at + length > pair.length) {
+            pair = Arrays.copyOf(pair, 2 * (at + length));
+        }
+        System.arraycopy(in.getStringCharacters(), in.getStringOffset(), pair, at, length);
+        return at + length;
+    }
+
+    private void add(int left, int both) {
         int first = vocabulary.id(pair, 0, left);
         int second = vocabulary.id(pair, left, both);
         int result = vocabulary.id(pair, 0, both);
         if (first < 0 || second < 0 || result < 0) {
-            int from = first >= 0 && second < 0 ? left : 0;
-            int to = first < 0 ? left : both;
-            throw refused("the merge " + merges.count() + " needs the token " + Vocabulary.quoted(new String(pair, from, to - from))
+            String missing = new String(pair, second < 0 && first >= 0 ? left : 0, first < 0 ? left : second < 0 ? both - left : both);
+            throw refused("the merge " + merges.count() + " needs the token " + Vocabulary.quoted(missing)
                     + ", which the vocabulary lacks");
         }
         merges.add(first, second, result);

@@ -2,14 +2,13 @@ package stormsight.tokenizer;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.stream.IntStream;
 
 /**
- * tokenizer.json of Gemma's kind for checkpoints of random weights: special tokens, newlines, bytes, locations and segments have Gemma's
- * ids; the words are printable characters and numbered fillers, without merges.
+ * tokenizer.json for checkpoints of random weights, of Gemma's and of Llama's kind: special tokens and bytes have the ids of the published ones; the words are
+ * printable characters and numbered fillers, without merges.
  */
 public final class SyntheticTokenizer {
     private static final List<String> SPECIAL = List.of("<pad>", "<eos>", "<bos>", "<unk>", "<mask>");
@@ -24,27 +23,22 @@ public final class SyntheticTokenizer {
     private SyntheticTokenizer() {}
 
     /**
-     * The content of tokenizer.json.
+     * The content of a tokenizer.json of Gemma's kind, in which newlines, locations and segments have Gemma's ids, too.
      *
      * @param textVocabulary ids before {@code <loc0000>}, at least 1024
      */
-    public static Map<String, Object> json(int textVocabulary) {
+    public static Map<String, Object> gemma(int textVocabulary) {
         if (textVocabulary < 1024) {
             throw new IllegalArgumentException("a vocabulary of " + textVocabulary + ", at least 1024 expected");
         }
         List<String> tokens = new ArrayList<>(SPECIAL);
-        Set<String> characters = new LinkedHashSet<>();
-        characters.add(SPACE);
-        for (char c = '!'; c <= '~'; c++) {
-            characters.add(String.valueOf(c));
-        }
-        List<String> left = new ArrayList<>(characters);
+        List<String> left = characters();
         while (tokens.size() < textVocabulary) {
             int id = tokens.size();
             if (id >= FIRST_NEWLINE && id <= LAST_NEWLINE) {
                 tokens.add("\n".repeat(id - FIRST_NEWLINE + 1));
             } else if (id >= FIRST_BYTE && id < FIRST_BYTE + 256) {
-                tokens.add("<0x%02X>".formatted(id - FIRST_BYTE));
+                tokens.add(byteToken(id - FIRST_BYTE));
             } else if (id >= FIRST_BYTE + 256 && !left.isEmpty()) {
                 tokens.add(left.removeFirst());
             } else {
@@ -77,6 +71,60 @@ public final class SyntheticTokenizer {
                 Map.of("type", "Fuse"))));
         json.put("model", model(tokens));
         return json;
+    }
+
+    /**
+     * The content of a tokenizer.json of Llama's kind, with the tokens that LLaVA adds: {@code <image>} and {@code <pad>}.
+     *
+     * @param textVocabulary ids before {@code <image>}, at least 512
+     */
+    public static Map<String, Object> llama(int textVocabulary) {
+        if (textVocabulary < 512) {
+            throw new IllegalArgumentException("a vocabulary of " + textVocabulary + ", at least 512 expected");
+        }
+        List<String> special = List.of("<unk>", "<s>", "</s>");
+        List<String> tokens = new ArrayList<>(special);
+        IntStream.range(0, 256).mapToObj(SyntheticTokenizer::byteToken).forEach(tokens::add);
+        tokens.addAll(characters());
+        while (tokens.size() < textVocabulary) {
+            tokens.add("<unused" + tokens.size() + ">");
+        }
+        List<Object> added = new ArrayList<>();
+        for (String token : special) {
+            added.add(added(added.size(), token, true));
+        }
+        added.add(added(textVocabulary, "<image>", true));
+        added.add(added(textVocabulary + 1, "<pad>", true));
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("version", "1.0");
+        json.put("added_tokens", added);
+        json.put("normalizer", Map.of("type", "Sequence", "normalizers", List.of(
+                Map.of("type", "Prepend", "prepend", SPACE),
+                Map.of("type", "Replace", "pattern", Map.of("String", " "), "content", SPACE))));
+        json.put("post_processor", Map.of("type", "TemplateProcessing",
+                "single", List.of(Map.of("SpecialToken", Map.of("id", "<s>", "type_id", 0)), Map.of("Sequence", Map.of("id", "A", "type_id", 0))),
+                "pair", List.of(Map.of("Sequence", Map.of("id", "A", "type_id", 0)), Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
+                "special_tokens", Map.of("<s>", Map.of("id", "<s>", "ids", List.of(1), "tokens", List.of("<s>")))));
+        json.put("decoder", Map.of("type", "Sequence", "decoders", List.of(
+                Map.of("type", "Replace", "pattern", Map.of("String", SPACE), "content", " "),
+                Map.of("type", "ByteFallback"),
+                Map.of("type", "Fuse"),
+                Map.of("type", "Strip", "content", " ", "start", 1, "stop", 0))));
+        json.put("model", model(tokens));
+        return json;
+    }
+
+    /** What Llama and Gemma write for a space, and the printable characters of ASCII. */
+    private static List<String> characters() {
+        List<String> characters = new ArrayList<>(List.of(SPACE));
+        for (char c = '!'; c <= '~'; c++) {
+            characters.add(String.valueOf(c));
+        }
+        return characters;
+    }
+
+    private static String byteToken(int value) {
+        return "<0x%02X>".formatted(value);
     }
 
     private static Map<String, Object> model(List<String> tokens) {

@@ -163,18 +163,21 @@ public final class GoldenCheck {
         void run() {
             images();
             promptIds();
-            int promptTokens = prompts.stream().mapToInt(Prompt::length).max().orElseThrow();
+            int promptTokens = Math.max(images.stream().mapToInt(Views::length).max().orElseThrow(),
+                    prompts.stream().mapToInt(Prompt::length).max().orElseThrow());
             int newTokens = 1;
             for (JsonNode prompt : expected.get("prompts")) {
                 newTokens = Math.max(newTokens, prompt.get("greedy").size());
             }
-            int views = Math.max(images.getFirst().count(), imagesOf.stream().mapToInt(this::views).max().orElseThrow());
+            int views = Math.max(images.stream().mapToInt(Views::count).max().orElseThrow(),
+                    imagesOf.stream().mapToInt(this::views).max().orElseThrow());
             Limits limits = new Limits(promptTokens, newTokens, views);
             try (Stages stages = new Stages(limits)) {
                 stages.vision();
                 for (int p = 0; p < prompts.size(); p++) {
                     stages.prompt(p);
                 }
+                stages.imagesAlone();
                 stages.knockout();
             }
             if (values.names().contains("p0.prefill_logits_capped")) {
@@ -303,6 +306,20 @@ public final class GoldenCheck {
                         name + " has " + wanted.length + " values, the model computes " + found.length);
             }
             report(label(name), largestError(found, wanted), tolerance);
+        }
+
+        /** Dimensions of a recorded tensor, 0 if it is not there. */
+        private int recordedRank(String name) {
+            return values.names().contains(name) ? values.info(name).shape().rank() : 0;
+        }
+
+        /** [layers, views, ..] of an array [layers, ..] for each view. */
+        private static float[] layersFirst(List<float[]> views, int layers) {
+            int layer = views.getFirst().length / layers;
+            return joined(IntStream.range(0, layers)
+                    .boxed()
+                    .flatMap(l -> views.stream().map(view -> Arrays.copyOfRange(view, l * layer, (l + 1) * layer)))
+                    .toList());
         }
 
         /**
@@ -463,7 +480,11 @@ public final class GoldenCheck {
                         floats(stage.name(), joined(withClass ? found : found.stream().map(all -> patches(all, tower, width)).toList()), STATES);
                     }
                 });
-                layers("vision.attn", joined(weights), image.count(), tower.layers(), PROBABILITIES);
+                if (recordedRank("vision.attn") == 5) {
+                    layers("vision.attn", layersFirst(weights, tower.layers()), 1, tower.layers(), PROBABILITIES);
+                } else {
+                    layers("vision.attn", joined(weights), image.count(), tower.layers(), PROBABILITIES);
+                }
                 floats("map.vision_first", Arrays.copyOf(peaks, tower.rows()), PROBABILITIES);
                 floats("map.vision_global", sumPeaks, MAPS);
             }
@@ -493,6 +514,23 @@ public final class GoldenCheck {
                 floats(name + "prefill_logits", last, logitsTolerance);
                 answerTracking(name);
                 greedy(p, prompt, last);
+            }
+
+            /** Features of images that are recorded and that no prompt is about alone. */
+            void imagesAlone() {
+                for (int i = 0; i < images.size(); i++) {
+                    String name = "features." + i;
+                    if (values.names().contains(name) && !compared.contains(name)) {
+                        int[] ids = images.get(i).ids(0);
+                        generator.encodeViews(List.of(images.get(i)));
+                        generator.prefill(new Prompt(ids, List.of(), directory.describe().causal() ? 0 : ids.length));
+                        stages.prefill().forEach((stage, output) -> {
+                            if (stage.name().equals(Stage.DECODER_EMBEDDINGS)) {
+                                floats(name, part(generator.read(output), output.layers(), capacity, output.columns(), ids.length, output.columns()), STATES);
+                            }
+                        });
+                    }
+                }
             }
 
             /** Probability of the first token of the answer after each layer. */

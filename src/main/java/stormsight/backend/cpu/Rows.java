@@ -79,7 +79,7 @@ final class Rows {
         Copy(Op.Copy op, Binding binding) {
             from = binding.address(op.x());
             to = binding.address(op.out());
-            capacity = op.out().rows();
+            capacity = op.rows();
             rowBytes = 4L * op.x().columns();
             store = false;
         }

@@ -16,12 +16,15 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.Preset;
 import stormsight.model.Weights;
 import stormsight.program.DType;
+import stormsight.model.llava.Llava;
 import stormsight.model.paligemma.PaliGemma;
 
 /** All families. A new one is a folder beside this one and a line here. */
 public final class Families {
     private static final List<Family> ALL = List.of(
-            PaliGemma.FAMILY);
+            PaliGemma.FAMILY,
+            Llava.FAMILY,
+            Llava.NEXT);
 
     private Families() {}
 

@@ -1,6 +1,7 @@
 package stormsight.model.nn;
 
 import java.util.List;
+import stormsight.checkpoint.ConfigFile;
 import stormsight.model.Weights;
 import stormsight.program.Shape;
 import stormsight.program.Tensor;
@@ -12,6 +13,23 @@ import stormsight.program.Tensor;
  * @see <a href="https://arxiv.org/abs/2104.09864">RoFormer</a>
  */
 public record Rotation(double theta) {
+    /**
+     * As config.json has it: transformers 5 writes rope_parameters, older files rope_theta.
+     *
+     * @param prefix of the decoder's keys, with the dot
+     * @throws stormsight.checkpoint.CheckpointException if positions are scaled
+     */
+    public static Rotation read(ConfigFile config, String prefix) {
+        for (String key : List.of("rope_parameters.rope_type", "rope_scaling.rope_type", "rope_scaling.type")) {
+            String type = config.text(prefix + key, "default");
+            if (!type.equals("default")) {
+                throw config.invalid(prefix + key, "'" + type + "' is not supported");
+            }
+        }
+        String key = config.has(prefix + "rope_parameters.rope_theta") ? "rope_parameters.rope_theta" : "rope_theta";
+        return new Rotation(Sizes.positiveNumber(config, prefix + key, 10000));
+    }
+
     /**
      * The table that {@link stormsight.program.Op.Rope} takes, [positions, headDim] F32: row p holds cos and then sin of
      * {@code (firstPosition + p) * theta^(-2 c / headDim)} for c in 0 .. headDim/2 - 1.

@@ -30,6 +30,11 @@ public final class VisionTower {
      * @param layers that run; the checkpoint may hold more
      */
     public record Config(int width, int imageSize, int patchSize, int layers, TransformerLayer layer, Names names) {
+        /** The same with another number of layers that run. */
+        public Config withLayers(int running) {
+            return new Config(width, imageSize, patchSize, running, layer, names);
+        }
+
         /** Patches of a side; pixels beyond the last whole patch are not used. */
         public int grid() {
             return imageSize / patchSize;

@@ -28,7 +28,7 @@ import stormsight.program.Op.SlidingWindow;
  *     old versions of it asked the decoder's object
  */
 record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
-        int vocabularySize, float rmsNormEpsilon, double ropeTheta, int maxPositions, float queryScale,
+        int vocabularySize, float rmsNormEpsilon, Rotation rotation, int maxPositions, float queryScale,
         float attentionSoftCap, float finalSoftCap, int slidingWindow, boolean tied) {
     enum Version {
         GEMMA,
@@ -44,42 +44,23 @@ record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int la
                     "decoder '" + type + "' is not supported; supported are gemma and gemma2");
         };
         // hidden_activation overrides hidden_act; null means the latter, which is tanh-GELU whatever it says.
-        Activations.requireGeluTanh(config, prefix + "hidden_activation");
+        if (Activations.read(config, prefix + "hidden_activation", "gelu_pytorch_tanh") != Activation.GELU_TANH) {
+            throw config.invalid(prefix + "hidden_activation", "only gelu_pytorch_tanh is supported");
+        }
         if (config.bool(prefix + "attention_bias", false)) {
             throw config.invalid(prefix + "attention_bias", "biases in attention are not supported");
         }
-        int queryHeads = Sizes.positive(config, prefix + "num_attention_heads", second ? 8 : 16);
-        int keyValueHeads = Sizes.positive(config, prefix + "num_key_value_heads", second ? 4 : 16);
-        int headDim = Sizes.positive(config, prefix + "head_dim", 256);
-        if (queryHeads % keyValueHeads != 0) {
-            throw config.invalid(prefix + "num_key_value_heads",
-                    keyValueHeads + " key-value heads do not divide " + queryHeads + " query heads");
-        }
-        if (headDim % 2 != 0) {
-            throw config.invalid(prefix + "head_dim", headDim + " is odd");
-        }
-        if ((long) queryHeads * headDim > Integer.MAX_VALUE) {
-            throw config.invalid(prefix + "num_attention_heads", queryHeads + " heads of " + headDim + " are too many");
-        }
-        // transformers 5 writes rope_parameters, older files rope_theta.
-        double theta = Sizes.positiveNumber(config,
-                prefix + (config.has(prefix + "rope_parameters.rope_theta") ? "rope_parameters.rope_theta" : "rope_theta"), 10000);
-        for (String key : List.of("rope_parameters.rope_type", "rope_scaling.rope_type", "rope_scaling.type")) {
-            String ropeType = config.text(prefix + key, "default");
-            if (!ropeType.equals("default")) {
-                throw config.invalid(prefix + key, "'" + ropeType + "' is not supported");
-            }
-        }
-        double scale = second ? Sizes.positiveNumber(config, prefix + "query_pre_attn_scalar", 256) : headDim;
+        Heads heads = Sizes.heads(config, prefix, second ? 8 : 16, second ? 4 : 16, 256);
+        double scale = second ? Sizes.positiveNumber(config, prefix + "query_pre_attn_scalar", 256) : heads.headDim();
         return new GemmaConfig(
                 second ? Version.GEMMA2 : Version.GEMMA,
                 Sizes.positive(config, prefix + "hidden_size", second ? 2304 : 3072),
                 Sizes.positive(config, prefix + "intermediate_size", second ? 9216 : 24576),
                 Sizes.positive(config, prefix + "num_hidden_layers", second ? 26 : 28),
-                new Heads(queryHeads, keyValueHeads, headDim),
+                heads,
                 Sizes.positive(config, prefix + "vocab_size", 256000),
                 (float) Sizes.positiveNumber(config, prefix + "rms_norm_eps", 1e-6),
-                theta,
+                Rotation.read(config, prefix),
                 Sizes.positive(config, prefix + "max_position_embeddings", 8192),
                 (float) (1 / Math.sqrt(scale)),
                 second ? softCap(config, prefix + "attn_logit_softcapping", 50) : 0,
@@ -89,7 +70,7 @@ record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int la
     }
 
     GemmaConfig withTied(boolean chosen) {
-        return new GemmaConfig(version, hiddenSize, intermediateSize, layers, heads, vocabularySize, rmsNormEpsilon, ropeTheta, maxPositions,
+        return new GemmaConfig(version, hiddenSize, intermediateSize, layers, heads, vocabularySize, rmsNormEpsilon, rotation, maxPositions,
                 queryScale, attentionSoftCap, finalSoftCap, slidingWindow, chosen);
     }
 
@@ -103,7 +84,7 @@ record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int la
                 new TransformerLayer.Mlp(intermediateSize, Activation.GELU_TANH, true, false), norm,
                 version == Version.GEMMA2 ? TransformerLayer.Names.GEMMA2 : TransformerLayer.Names.LLAMA);
         return new Decoder.Config(hiddenSize, vocabularySize, maxPositions, List.of(new Decoder.Group(layers, layer)), norm,
-                (float) Math.sqrt(hiddenSize), Optional.of(new Rotation(ropeTheta)), finalSoftCap, tied, Decoder.Names.LANGUAGE_MODEL);
+                (float) Math.sqrt(hiddenSize), Optional.of(rotation), finalSoftCap, tied, Decoder.Names.LANGUAGE_MODEL);
     }
 
     /** As transformers reads it: absent takes the default, null is none. */

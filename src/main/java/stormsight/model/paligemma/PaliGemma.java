@@ -66,22 +66,9 @@ public final class PaliGemma implements VisionLanguageModel {
     private static PaliGemma open(Path directory, ConfigFile file, Optional<Resampling> resize, Strictness strictness) {
         PaliGemmaConfig config = PaliGemmaConfig.read(directory, file);
         Preprocessing stored = PreprocessorConfig.read(directory, Preprocessing.siglip(config.vision().imageSize()));
-        LazyTokenizer tokenizer = new LazyTokenizer(directory, opened -> check(opened, config, strictness));
+        LazyTokenizer tokenizer = LazyTokenizer.of(directory, config.text().vocabularySize(), PaliGemmaProcessor.IMAGE, config.imageTokenId(),
+                strictness);
         return new PaliGemma(config, new PaliGemmaProcessor(config.vision(), resize.map(stored::with).orElse(stored), tokenizer));
-    }
-
-    private static void check(Tokenizer tokenizer, PaliGemmaConfig config, Strictness strictness) {
-        int rows = config.text().vocabularySize();
-        long beyond = IntStream.range(rows, tokenizer.size()).filter(id -> id != config.imageTokenId() && !tokenizer.token(id).isEmpty()).count();
-        if (beyond > 0) {
-            strictness.odd(tokenizer.file(), beyond + (beyond == 1 ? " token has" : " tokens have") + " no row in the embedding table of " + rows
-                    + ": they are not answered, and prompts that hold one are refused");
-        }
-        int image = tokenizer.require(PaliGemmaProcessor.IMAGE);
-        if (image != config.imageTokenId()) {
-            throw new CheckpointException(tokenizer.file(), PaliGemmaProcessor.IMAGE + " is token " + image + ", but config.json says "
-                    + config.imageTokenId());
-        }
     }
 
     @Override

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.model.nn.VisionConfig;
 import stormsight.model.nn.VisionTower;
 
 /**
@@ -25,7 +26,7 @@ record PaliGemmaConfig(VisionTower.Config vision, GemmaConfig text, int imageTok
      * @throws stormsight.checkpoint.CheckpointException if they are broken or describe something that is not supported
      */
     static PaliGemmaConfig read(Path directory, ConfigFile config) {
-        VisionTower.Config vision = SiglipConfig.read(config, "vision_config.");
+        VisionTower.Config vision = VisionConfig.siglip(config, "vision_config.");
         GemmaConfig text = GemmaConfig.read(config, "text_config.");
         // May lie beyond the embedding table: image rows are not looked up there.
         int imageTokenId = config.integer("image_token_index", config.integer("image_token_id", 256000));

@@ -81,7 +81,7 @@ record PaliGemmaPreset(String name, Map<String, Object> text, Map<String, Object
         files.put("config.json", config(dtype));
         files.put("generation_config.json", Map.of("bos_token_id", 2, "eos_token_id", 1, "pad_token_id", 0));
         files.put("preprocessor_config.json", preprocessorConfig());
-        files.put("tokenizer.json", SyntheticTokenizer.json(textVocabulary));
+        files.put("tokenizer.json", SyntheticTokenizer.gemma(textVocabulary));
         return files;
     }
 

@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
-import stormsight.image.Box;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
@@ -46,7 +45,7 @@ final class PaliGemmaProcessor implements Processor {
     @Override
     public Views views(RgbImage image) {
         return Views.single(preprocessing.resize(image), preprocessing.patches(),
-                new Views.Layout(vision.patchSize(), vision.firstPatch(), vision.rows()), new Box(0, 0, image.width(), image.height()));
+                new Views.Layout(vision.patchSize(), vision.firstPatch(), vision.rows()), preprocessing.area(image));
     }
 
     @Override

@@ -1,0 +1,185 @@
+package stormsight.model.llava;
+
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import stormsight.image.Preprocessing;
+import stormsight.image.Resampling;
+import stormsight.image.RgbImage;
+import stormsight.model.LazyTokenizer;
+import stormsight.model.Processor;
+import stormsight.model.Prompt;
+import stormsight.model.Span;
+import stormsight.model.Views;
+import stormsight.model.nn.VisionTower;
+import stormsight.tokenizer.Tokenizer;
+
+/**
+ * Images and prompts of LLaVA-1.5 and LLaVA-NeXT. A text is put into the checkpoint's chat template, its images in front; where a text holds {@code <image>}
+ * itself, images stand there. The whole is tokenised at once, {@code <s>} in front, and each {@code <image>} becomes the rows of an image.
+ */
+final class LlavaProcessor implements Processor {
+    static final String IMAGE = "<image>";
+
+    /** As the attention-knockout paper and LLaVA's own evaluations ask. */
+    private static final String SHORT_ANSWER = "\nAnswer the question using a single word or phrase.";
+
+    private final VisionTower.Config vision;
+    private final Optional<AnyResolution> tiles;
+    private final Preprocessing preprocessing;
+    private final Template template;
+    private final LazyTokenizer tokenizer;
+
+    LlavaProcessor(LlavaConfig config, Preprocessing preprocessing, Template template, LazyTokenizer tokenizer) {
+        vision = config.vision();
+        tiles = config.tiles();
+        this.preprocessing = preprocessing;
+        this.template = template;
+        this.tokenizer = tokenizer;
+    }
+
+    @Override
+    public Views views(RgbImage image) {
+        Views.Layout layout = new Views.Layout(vision.patchSize(), vision.firstPatch(), vision.rows());
+        if (tiles.isPresent()) {
+            return tiles.get().views(image, preprocessing.resampling(), preprocessing.patches(), layout);
+        }
+        return Views.single(preprocessing.resize(image), preprocessing.patches(), layout, preprocessing.area(image));
+    }
+
+    @Override
+    public int mostViews() {
+        return tiles.map(AnyResolution::mostViews).orElse(1);
+    }
+
+    @Override
+    public int imageTokens() {
+        return tiles.map(AnyResolution::mostPlaces).orElse(vision.patches());
+    }
+
+    @Override
+    public void check(String text) {
+        template.apply(text, 0);
+    }
+
+    /**
+     * No token stands for less than a byte of the text, in which spaces become U+2581; one more stands before the text and behind each added token, of which
+     * none is shorter than three characters.
+     */
+    @Override
+    public int textTokensAtMost(String text) {
+        String spelled = template.apply(text, 1);
+        return 2 + spelled.replace(' ', '\u2581').getBytes(StandardCharsets.UTF_8).length + spelled.length() / 3;
+    }
+
+    @Override
+    public Prompt prompt(String text, List<Views> images) {
+        return rawPrompt(template.apply(text, text.contains(IMAGE) ? 0 : images.size()), images);
+    }
+
+    @Override
+    public Prompt rawPrompt(String text, List<Views> images) {
+        Tokenizer words = tokenizer.get();
+        int imageId = words.require(IMAGE);
+        List<Tokenizer.Piece> pieces = words.pieces(text);
+        long wanted = pieces.stream().filter(piece -> piece.id() == imageId).count();
+        if (wanted != images.size()) {
+            throw new IllegalArgumentException("the prompt has " + wanted + " places " + IMAGE + " for " + images.size()
+                    + (images.size() == 1 ? " image" : " images"));
+        }
+        Writer writer = new Writer(text.codePoints().toArray(), words.encodeWithSpecials(""));
+        int image = 0;
+        for (Tokenizer.Piece piece : pieces) {
+            if (piece.id() == imageId) {
+                writer.image(image, images.get(image), piece);
+                image++;
+            } else {
+                writer.text.add(piece);
+            }
+        }
+        return writer.prompt();
+    }
+
+    /** Puts ids and spans behind each other. */
+    private static final class Writer {
+        private final int[] characters;
+        private final List<Span> spans = new ArrayList<>();
+        private final List<Tokenizer.Piece> text = new ArrayList<>();
+        private final IntStream.Builder ids = IntStream.builder();
+        private int place;
+        private int featureRows;
+        /** Where the text behind the last image begins. */
+        private int from;
+
+        Writer(int[] characters, int[] first) {
+            this.characters = characters;
+            add(first);
+        }
+
+        private void add(int[] more) {
+            Arrays.stream(more).forEach(ids::add);
+            place += more.length;
+        }
+
+        void image(int number, Views image, Tokenizer.Piece piece) {
+            endText(piece.from());
+            from = piece.to();
+            spans.addAll(image.spans(number, place));
+            add(image.ids(featureRows));
+            featureRows += image.featureRows();
+        }
+
+        private void endText(int to) {
+            if (!text.isEmpty()) {
+                spans.add(new Span.Text(place, new String(characters, from, to - from), text.stream()
+                        .map(piece -> new Tokenizer.Piece(piece.id(), Math.max(0, piece.from() - from), Math.max(0, piece.to() - from)))
+                        .toList()));
+                add(text.stream().mapToInt(Tokenizer.Piece::id).toArray());
+                text.clear();
+            }
+        }
+
+        Prompt prompt() {
+            endText(characters.length);
+            return new Prompt(ids.build().toArray(), spans, 0);
+        }
+    }
+
+    @Override
+    public String questionPrompt(String question) {
+        return question + SHORT_ANSWER;
+    }
+
+    @Override
+    public Resampling resampling() {
+        return preprocessing.resampling();
+    }
+
+    @Override
+    public boolean hasTokenizer() {
+        return tokenizer.present();
+    }
+
+    @Override
+    public void requireFiles() {
+        tokenizer.requirePresent();
+    }
+
+    @Override
+    public void readTokenizer() {
+        tokenizer.read();
+    }
+
+    @Override
+    public Tokenizer tokenizer() {
+        return tokenizer.get();
+    }
+
+    @Override
+    public void close() {
+        tokenizer.close();
+    }
+}
