@@ -58,6 +58,11 @@ public final class ConfigFile {
         return find(key).isPresent();
     }
 
+    /** Whether there is an object: some keys have one or a plain value. */
+    public boolean hasObject(String key) {
+        return find(key).filter(value -> value instanceof Map<?, ?>).isPresent();
+    }
+
     /** Whether the key is there with the value null: where transformers knows a default, that switches it off. */
     public boolean isNull(String key) {
         int dot = key.lastIndexOf('.');

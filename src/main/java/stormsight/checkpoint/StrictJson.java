@@ -22,7 +22,6 @@ import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.TokenStreamFactory;
-import tools.jackson.core.exc.StreamReadException;
 import tools.jackson.core.json.JsonFactory;
 
 /**
@@ -60,7 +59,7 @@ public final class StrictJson {
     private StrictJson() {}
 
     /** What a parser is given to do. */
-    interface Reading<T> {
+    public interface Reading<T> {
         T from(JsonParser parser);
     }
 
@@ -70,7 +69,7 @@ public final class StrictJson {
      * @param what stands for the document in messages
      * @throws CheckpointException naming the file if it is not UTF-8 or not JSON
      */
-    static <T> T read(Path file, String what, InputStream bytes, Reading<T> reading) {
+    public static <T> T read(Path file, String what, InputStream bytes, Reading<T> reading) {
         PushbackReader text = new PushbackReader(new InputStreamReader(bytes, StandardCharsets.UTF_8.newDecoder()));
         skipByteOrderMark(file, what, text);
         try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), text)) {
@@ -106,20 +105,16 @@ public final class StrictJson {
      * Reads the next value with all in it: a Map, a List, a String, a Boolean, an Integer or, where that is too small, a Long or a BigInteger, a Double, or
      * null. Jackson's own trees would do; starting what makes them takes a third of a second.
      */
-    static Object value(JsonParser parser) {
+    public static Object value(JsonParser parser) {
         return parser.nextToken() == null ? null : current(parser);
     }
 
-    /** The same for the value that the parser stands at. */
-    public static Object current(JsonParser parser) {
+    private static Object current(JsonParser parser) {
         return switch (parser.currentToken()) {
             case START_OBJECT -> {
                 Map<String, Object> object = new LinkedHashMap<>();
                 while (parser.nextToken() == JsonToken.PROPERTY_NAME) {
                     String name = parser.currentName();
-                    if (object.containsKey(name)) {
-                        throw new StreamReadException(parser, "the key \"" + printable(name) + "\" twice");
-                    }
                     object.put(name, value(parser));
                 }
                 yield object;

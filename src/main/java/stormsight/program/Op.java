@@ -135,7 +135,7 @@ public sealed interface Op {
      * {@code out[i] = scale * table[ids[i]]} for an id from 0 on; {@code out[i] = features[-1 - ids[i]]}, unscaled, for a negative
      * one: row 0 of the image is -1, row 1 is -2. Then {@code out[i] += positions[position + i]}, whatever the id.
      *
-     * @param ids [R] I32
+     * @param ids [R] I32; a run must not have more rows
      * @param table [V, D]
      * @param features [N, D] if images are merged in
      * @param positions [P, D] F32 if positions are learned; the first one is that of token 0
@@ -151,7 +151,7 @@ public sealed interface Op {
         @Override
         public List<Operand> operands() {
             List<Operand> operands = new ArrayList<>(List.of(
-                    read(ids, Extent.run(out.rows())).as(Operand.Type.I32), read(table, Extent.gathered(out.rows())).as(Operand.Type.WEIGHT)));
+                    read(ids, Extent.run(Integer.MAX_VALUE)).as(Operand.Type.I32), read(table, Extent.gathered(out.rows())).as(Operand.Type.WEIGHT)));
             // A row is of the table or of the features; it is counted once.
             features.ifPresent(tensor -> operands.add(read(tensor, Extent.gathered(0))));
             positions.ifPresent(tensor -> operands.add(read(tensor, Extent.atPosition(out.rows()))));
@@ -342,7 +342,7 @@ public sealed interface Op {
     }
 
     /**
-     * {@code cache[position + i] = x[i]}.
+     * {@code cache[position + i] = x[i]} for the run's rows, or for all of x where it has fewer: those of a tower that pools.
      *
      * @param x [R, C]
      * @param cache [capacity, C] of kind CACHE
@@ -354,7 +354,7 @@ public sealed interface Op {
 
         @Override
         public List<Operand> operands() {
-            return List.of(read(x, Extent.run(Integer.MAX_VALUE)), write(cache, Extent.atPosition(Integer.MAX_VALUE)));
+            return List.of(read(x, Extent.run(x.rows())), write(cache, Extent.atPosition(x.rows())));
         }
 
         @Override

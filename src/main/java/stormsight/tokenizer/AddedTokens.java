@@ -53,6 +53,12 @@ final class AddedTokens {
         }
     }
 
+    /** The same tokens with a normalizer that makes lower case first. */
+    AddedTokens lowerCasing() {
+        Normalizer lowercase = new Normalizer.Lowercase();
+        return new AddedTokens(tokens, normalizer == null ? lowercase : new Normalizer.Sequence(List.of(lowercase, normalizer)));
+    }
+
     List<Added> all() {
         return tokens;
     }
@@ -103,6 +109,8 @@ final class AddedTokens {
                 continue;
             }
             if (token.stripLeft()) {
+                // The token before may have taken what this one is made of.
+                start = Math.max(start, done);
                 while (start > done && Characters.isSpace(chars.codePointBefore(start))) {
                     start--;
                 }

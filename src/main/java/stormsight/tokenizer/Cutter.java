@@ -21,5 +21,10 @@ sealed interface Cutter permits Cutter.Pipeline, SiglipCutter {
             }
             return tokens;
         }
+
+        /** The same for texts that are lower-cased before all else is done to them. */
+        Pipeline lowerCasing() {
+            return new Pipeline(added.lowerCasing(), preTokenizer, model);
+        }
     }
 }

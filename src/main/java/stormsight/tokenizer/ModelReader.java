@@ -6,20 +6,12 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.StrictJson;
-import tools.jackson.core.JsonParser;
-import tools.jackson.core.JsonToken;
-import tools.jackson.core.ObjectReadContext;
-import tools.jackson.core.json.JsonFactory;
 
-/**
- * Reads the model of a tokenizer.json: vocabulary and merges, which are nearly all of the file, as a stream into their tables.
- */
+/** Reads the model of a tokenizer.json: vocabulary and merges, which are nearly all of the file, straight into their tables. */
 final class ModelReader {
     private static final int LONGEST_AFFIX = 32;
 
     private final Path file;
-    private final byte[] json;
-    private final JsonFactory factory;
     private final Map<String, Object> arguments = new LinkedHashMap<>();
     private Vocabulary vocabulary;
 
@@ -28,95 +20,91 @@ final class ModelReader {
 
     private Merges merges;
 
-    /** Where merges begin in the file that come before the vocabulary, or -1. */
-    private long mergesAt = -1;
-
-    /** A merge: its left token, then its right one. */
-    private char[] pair = new char[256];
-
-    ModelReader(Path file, byte[] json, JsonFactory factory) {
+    ModelReader(Path file) {
         this.file = file;
-        this.json = json;
-        this.factory = factory;
     }
 
     Vocabulary vocabulary() {
         return vocabulary;
     }
 
-    /** Reads the object that the parser is at the start of. */
-    void read(JsonParser in) {
-        while (in.nextToken() == JsonToken.PROPERTY_NAME) {
-            String key = in.currentName();
-            JsonToken value = in.nextToken();
+    /**
+     * Reads the object that comes next.
+     *
+     * @throws IllegalArgumentException if it is not valid JSON
+     */
+    void read(byte[] json, JsonScanner in) {
+        // Where merges begin that come before the vocabulary.
+        int mergesAt = -1;
+        for (boolean more = in.begin('{', '}'); more; more = in.next('}')) {
+            String key = in.string();
+            in.expect(':');
             if (arguments.putIfAbsent(key, "") != null) {
                 throw refused("the key " + StrictJson.printable(key) + " twice");
             }
-            if (key.equals("vocab") && value == JsonToken.START_OBJECT) {
+            int value = in.peek();
+            if (key.equals("vocab") && value == '{') {
                 readVocabulary(in);
-            } else if (key.equals("vocab") && value == JsonToken.START_ARRAY) {
+            } else if (key.equals("vocab") && value == '[') {
                 readScores(in);
-            } else if (key.equals("merges") && value == JsonToken.START_ARRAY) {
-                if (vocabulary == null) {
-                    mergesAt = in.currentTokenLocation().getByteOffset();
-                    in.skipChildren();
-                } else {
-                    readMerges(in);
-                }
+            } else if (key.equals("merges") && value == '[' && vocabulary == null) {
+                mergesAt = in.place();
+                in.skip();
+            } else if (key.equals("merges") && value == '[') {
+                readMerges(in);
             } else {
-                arguments.put(key, StrictJson.current(in));
+                arguments.put(key, TokenizerFile.value(file, "model", json, in));
             }
         }
-        if (vocabulary == null || vocabulary.count() == 0) {
+        if (vocabulary == null) {
             throw new CheckpointException(file, "no vocabulary");
         }
         if (mergesAt >= 0) {
-            try (JsonParser again = factory.createParser(ObjectReadContext.empty(), json, (int) mergesAt, json.length - (int) mergesAt)) {
-                again.nextToken();
-                readMerges(again);
-            }
+            readMerges(new JsonScanner(json, mergesAt));
         }
     }
 
-    private void readVocabulary(JsonParser in) {
+    private void readVocabulary(JsonScanner in) {
         Vocabulary.Builder builder = new Vocabulary.Builder();
-        while (in.nextToken() == JsonToken.PROPERTY_NAME) {
-            String token = in.currentName();
-            JsonToken value = in.nextToken();
-            int id = value == JsonToken.VALUE_NUMBER_INT ? in.getValueAsInt(-1) : -1;
+        for (boolean more = in.begin('{', '}'); more; more = in.next('}')) {
+            int length = in.string(0);
+            in.expect(':');
+            long id = in.integer();
             if (id < 0 || id >= Vocabulary.MOST_IDS) {
-                throw refused("the token " + Vocabulary.quoted(token) + " has the id " + StrictJson.printable(in.getString()));
+                throw refused("the token " + Vocabulary.quoted(new String(in.text(), 0, length)) + " has "
+                        + (id < 0 ? "no id" : "the id " + id));
             }
-            builder.add(token, id);
+            builder.add(in.text(), length, (int) id);
         }
         build(builder);
     }
 
-    private void readScores(JsonParser in) {
+    private void readScores(JsonScanner in) {
         Vocabulary.Builder builder = new Vocabulary.Builder();
         double[] read = new double[1 << 10];
-        while (in.nextToken() == JsonToken.START_ARRAY) {
+        for (boolean more = in.begin('[', ']'); more; more = in.next(']')) {
             int id = builder.count();
-            String token = in.nextToken() == JsonToken.VALUE_STRING ? in.getString() : null;
-            double score = token != null && in.nextToken().isNumeric() ? in.getDoubleValue() : Double.NaN;
-            if (!Double.isFinite(score) || id >= Vocabulary.MOST_IDS || in.nextToken() != JsonToken.END_ARRAY) {
+            boolean pair = in.peek() == '[' && in.begin('[', ']') && in.peek() == '"';
+            int length = pair ? in.string(0) : 0;
+            double score = pair && in.next(']') ? in.number() : Double.NaN;
+            if (!Double.isFinite(score) || in.next(']') || id >= Vocabulary.MOST_IDS) {
                 throw refused("entry " + id + " of vocab is no token with a score");
             }
-            if (token.isEmpty() || token.length() > Unigram.LONGEST_TOKEN) {
-                throw refused("the token " + id + " is " + (token.isEmpty() ? "empty" : "too long"));
+            if (length == 0 || length > Unigram.LONGEST_TOKEN) {
+                throw refused("the token " + id + " is " + (length == 0 ? "empty" : "too long"));
             }
             read = id == read.length ? Arrays.copyOf(read, 2 * id) : read;
             read[id] = score;
-            builder.add(token, id);
-        }
-        if (in.currentToken() != JsonToken.END_ARRAY) {
-            throw refused("entry " + builder.count() + " of vocab is no token with a score");
+            builder.add(in.text(), length, id);
         }
         build(builder);
         scores = Arrays.copyOf(read, builder.count());
     }
 
     private void build(Vocabulary.Builder builder) {
+        if (builder.count() == 0) {
+            throw new CheckpointException(file, "no vocabulary");
+        }
         try {
             vocabulary = builder.build();
         } catch (IllegalArgumentException e) {
@@ -125,26 +113,31 @@ final class ModelReader {
     }
 
     /** Merges as "a b" or as ["a", "b"]. */
-    private void readMerges(JsonParser in) {
+    private void readMerges(JsonScanner in) {
         merges = new Merges();
-        for (JsonToken token = in.nextToken(); token != JsonToken.END_ARRAY; token = in.nextToken()) {
-            if (token == JsonToken.VALUE_STRING) {
+        for (boolean more = in.begin('[', ']'); more; more = in.next(']')) {
+            if (in.peek() == '"') {
                 readJoined(in);
-            } else if (token == JsonToken.START_ARRAY && in.nextToken() == JsonToken.VALUE_STRING) {
-                int left = append(in, 0);
-                int both = in.nextToken() == JsonToken.VALUE_STRING ? append(in, left) : -1;
-                if (both < 0 || in.nextToken() != JsonToken.END_ARRAY) {
-                    throw broken();
-                }
-                add(left, both);
-            } else {
+                continue;
+            }
+            if (in.peek() != '[' || !in.begin('[', ']') || in.peek() != '"') {
                 throw broken();
             }
+            int left = in.string(0);
+            if (!in.next(']') || in.peek() != '"') {
+                throw broken();
+            }
+            int both = in.string(left);
+            if (in.next(']')) {
+                throw broken();
+            }
+            add(in.text(), left, both);
         }
     }
 
-    private void readJoined(JsonParser in) {
-        int length = append(in, 0);
+    private void readJoined(JsonScanner in) {
+        int length = in.string(0);
+        char[] pair = in.text();
         int space = -1;
         for (int i = 0; i < length; i++) {
             if (pair[i] == ' ') {
@@ -158,26 +151,18 @@ final class ModelReader {
             throw broken();
         }
         System.arraycopy(pair, space + 1, pair, space, length - space - 1);
-        add(space, length - 1);
+        add(pair, space, length - 1);
     }
 
-    /** Puts a text at a place of the pair; returns where it ends. */
-    private int append(JsonParser in, int at) {
-        int length = in.getStringLength();
-        if (at + length > pair.length) {
-            pair = Arrays.copyOf(pair, 2 * (at + length));
-        }
-        System.arraycopy(in.getStringCharacters(), in.getStringOffset(), pair, at, length);
-        return at + length;
-    }
-
-    private void add(int left, int both) {
+    /** @param pair the left token, which ends at {@code left}, and the right one, which ends at {@code both} */
+    private void add(char[] pair, int left, int both) {
         int first = vocabulary.id(pair, 0, left);
         int second = vocabulary.id(pair, left, both);
         int result = vocabulary.id(pair, 0, both);
         if (first < 0 || second < 0 || result < 0) {
-            String missing = new String(pair, second < 0 && first >= 0 ? left : 0, first < 0 ? left : second < 0 ? both - left : both);
-            throw refused("the merge " + merges.count() + " needs the token " + Vocabulary.quoted(missing)
+            int from = first >= 0 && second < 0 ? left : 0;
+            int to = first < 0 ? left : both;
+            throw refused("the merge " + merges.count() + " needs the token " + Vocabulary.quoted(new String(pair, from, to - from))
                     + ", which the vocabulary lacks");
         }
         merges.add(first, second, result);

@@ -80,7 +80,7 @@ sealed interface Normalizer {
         }
     }
 
-    /** NFC, NFD, NFKC or NFKD. */
+    /** NFC, NFD, NFKC or NFKD, by the JDK's version of Unicode: the library's is older, which scripts added since then show. */
     record Unicode(Form form) implements Normalizer {
         /** U+FDFA in NFKC. */
         private static final int LONGEST_DECOMPOSITION = 18;
@@ -269,17 +269,17 @@ sealed interface Normalizer {
         }
     }
 
-    /** BERT's clean-up. */
+    /** BERT's clean-up. Characters that came to Unicode after version 8 are what they are, not unassigned as in the library's tables. */
     record Bert(boolean clean, boolean chinese, boolean stripAccents, boolean lowercase) implements Normalizer {
         @Override
         public AlignedText apply(AlignedText text) {
             AlignedText result = text;
             if (clean) {
                 result = each(result, (c, start, end, out) -> {
-                    if (Characters.isSpace(c)) {
+                    if (c == '\t' || c == '\n' || c == '\r') {
                         out.append(" ", start, end);
                     } else if (c != 0xfffd && !control(c)) {
-                        out.keep(start, end);
+                        out.append(Characters.isSpace(c) ? " " : Character.toString(c), start, end);
                     }
                 });
             }

@@ -73,6 +73,14 @@ public final class Tokenizer implements AutoCloseable {
                 : TokenizerFile.read(file, withoutMark(content)));
     }
 
+    /**
+     * The same tokenizer for lower-cased texts. Tokens that the file adds are still recognised as they are spelled, before the text is
+     * lower-cased.
+     */
+    public Tokenizer lowerCasing() {
+        return parts.cutter() instanceof Cutter.Pipeline pipeline ? new Tokenizer(file, parts.with(pipeline.lowerCasing())) : this;
+    }
+
     /** Some editors put a byte order mark in front. */
     private static byte[] withoutMark(byte[] content) {
         boolean marked = content.length >= 3 && content[0] == (byte) 0xef && content[1] == (byte) 0xbb && content[2] == (byte) 0xbf;

@@ -1,21 +1,13 @@
 package stormsight.tokenizer;
 
+import java.io.ByteArrayInputStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.StrictJson;
-import tools.jackson.core.JacksonException;
-import tools.jackson.core.JsonParser;
-import tools.jackson.core.JsonToken;
-import tools.jackson.core.ObjectReadContext;
-import tools.jackson.core.StreamReadConstraints;
-import tools.jackson.core.TokenStreamFactory;
-import tools.jackson.core.json.JsonFactory;
 
 /**
  * Reads a tokenizer.json and checks all of it: what is opened can be used. Truncation and padding are passed over: callers say what
@@ -24,55 +16,55 @@ import tools.jackson.core.json.JsonFactory;
  * @see <a href="https://huggingface.co/docs/tokenizers">the tokenizers library</a>, which writes such files and decides what they mean
  */
 final class TokenizerFile {
-    private static final JsonFactory FACTORY = JsonFactory.builder()
-            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(64).maxNumberLength(400).build())
-            // Names are the vocabulary: a table of symbols for them would only cost.
-            .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
-            .build();
-
     private TokenizerFile() {}
 
     /** What a tokenizer is made of. */
-    record Parts(Vocabulary vocabulary, AddedTokens added, Cutter cutter, Decoder decoder, PostProcessor postProcessor) {}
+    record Parts(Vocabulary vocabulary, AddedTokens added, Cutter cutter, Decoder decoder, PostProcessor postProcessor) {
+        Parts with(Cutter.Pipeline other) {
+            return new Parts(vocabulary, other.added(), other, decoder, postProcessor);
+        }
+    }
 
     /** @throws CheckpointException if the file is broken or holds what is not supported */
     static Parts read(Path file, byte[] json) {
         Map<String, Object> components = new HashMap<>();
-        List<AddedTokens.Added> added = List.of();
-        ModelReader model = new ModelReader(file, json, FACTORY);
-        Set<String> keys = new HashSet<>();
-        try (JsonParser in = FACTORY.createParser(ObjectReadContext.empty(), json)) {
-            if (in.nextToken() != JsonToken.START_OBJECT) {
+        ModelReader model = new ModelReader(file);
+        JsonScanner in = new JsonScanner(json, 0);
+        try {
+            if (in.peek() != '{') {
                 throw new CheckpointException(file, "not a JSON object");
             }
-            while (in.nextToken() == JsonToken.PROPERTY_NAME) {
-                String key = in.currentName();
-                in.nextToken();
-                if (!keys.add(key)) {
+            for (boolean more = in.begin('{', '}'); more; more = in.next('}')) {
+                String key = in.string();
+                in.expect(':');
+                boolean again = components.containsKey(key);
+                if (key.equals("model") && in.peek() == '{' && !again) {
+                    model.read(json, in);
+                    components.put(key, "");
+                } else {
+                    components.put(key, value(file, StrictJson.printable(key), json, in));
+                }
+                if (again) {
                     throw new CheckpointException(file, "the key " + StrictJson.printable(key) + " twice");
                 }
-                switch (key) {
-                    case "added_tokens" -> added = added(file, StrictJson.current(in));
-                    case "model" -> {
-                        if (in.currentToken() != JsonToken.START_OBJECT) {
-                            throw new CheckpointException(file, "model: not an object");
-                        }
-                        model.read(in);
-                    }
-                    case "normalizer", "pre_tokenizer", "post_processor", "decoder" -> components.put(key, StrictJson.current(in));
-                    default -> in.skipChildren();
-                }
             }
-            if (in.nextToken() != null) {
-                throw new CheckpointException(file, "goes on after its end");
+            if (in.peek() >= 0) {
+                throw in.unexpected();
             }
-        } catch (JacksonException e) {
-            throw new CheckpointException(file, "not valid JSON: " + StrictJson.printable(String.valueOf(e.getOriginalMessage())), e);
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException(file, "not valid JSON: " + e.getMessage(), e);
         }
         if (model.vocabulary() == null) {
             throw new CheckpointException(file, "no model");
         }
-        return parts(file, components, added, model);
+        return parts(file, components, added(file, components.get("added_tokens")), model);
+    }
+
+    /** The value that comes next. */
+    static Object value(Path file, String what, byte[] json, JsonScanner in) {
+        int from = in.place();
+        in.skip();
+        return StrictJson.read(file, what, new ByteArrayInputStream(json, from, in.end() - from), StrictJson::value);
     }
 
     private static Parts parts(Path file, Map<String, Object> components, List<AddedTokens.Added> added, ModelReader model) {

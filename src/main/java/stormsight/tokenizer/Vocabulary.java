@@ -15,32 +15,21 @@ final class Vocabulary {
 
     private final char[] chars;
 
-    /** By id: where the spelling begins and its length, or -1 where there is no such token. */
-    private final int[] start;
-
-    private final int[] length;
+    /** By id: where the spelling begins and, in the lower half, its length; or -1 where there is no such token. */
+    private final long[] places;
 
     /** Ids by spelling, -1 where free; at most half full. */
     private final int[] table;
 
-    private final int count;
-
-    private Vocabulary(char[] chars, int[] start, int[] length, int[] table, int count) {
+    private Vocabulary(char[] chars, long[] places, int[] table) {
         this.chars = chars;
-        this.start = start;
-        this.length = length;
+        this.places = places;
         this.table = table;
-        this.count = count;
     }
 
     /** One more than the highest id. */
     int size() {
-        return start.length;
-    }
-
-    /** How many tokens there are: less than {@link #size} where ids are left out. */
-    int count() {
-        return count;
+        return places.length;
     }
 
     /** The id of a token, or -1. */
@@ -50,27 +39,35 @@ final class Vocabulary {
 
     /** The id of the token that chars {@code from} to {@code to - 1} spell, or -1. */
     int id(char[] spelled, int from, int to) {
-        for (int at = slot(spelled, from, to, table.length);; at = at + 1 & table.length - 1) {
-            int id = table[at];
-            if (id < 0 || length[id] == to - from
-                    && Arrays.equals(chars, start[id], start[id] + to - from, spelled, from, to)) {
-                return id;
-            }
-        }
+        return table[slot(spelled, from, to, hash(spelled, from, to))];
     }
 
     /** The spelling of an id, or null. */
     String token(int id) {
-        return id < 0 || id >= length.length || length[id] < 0 ? null : new String(chars, start[id], length[id]);
+        return id < 0 || id >= places.length || places[id] < 0 ? null : new String(chars, (int) (places[id] >>> 32), (int) places[id]);
     }
 
-    private static int slot(char[] spelled, int from, int to, int slots) {
+    /** Where the table has a spelling, or where there is room for it. */
+    private int slot(char[] spelled, int from, int to, int hash) {
+        int at = hash & table.length - 1;
+        while (table[at] >= 0) {
+            long place = places[table[at]];
+            int start = (int) (place >>> 32);
+            if ((int) place == to - from && Arrays.equals(chars, start, start + to - from, spelled, from, to)) {
+                break;
+            }
+            at = at + 1 & table.length - 1;
+        }
+        return at;
+    }
+
+    private static int hash(char[] spelled, int from, int to) {
         long hash = SEED;
         for (int i = from; i < to; i++) {
             hash = (hash ^ spelled[i]) * 0x9e3779b97f4a7c15L;
             hash ^= hash >>> 29;
         }
-        return (int) (hash >>> 32) & slots - 1;
+        return (int) (hash >>> 32);
     }
 
     /** Takes tokens in any order. */
@@ -78,6 +75,7 @@ final class Vocabulary {
         private char[] chars = new char[1 << 12];
         private int used;
         private int[] ids = new int[1 << 8];
+        private int[] hashes = new int[1 << 8];
 
         /** Where the spelling of the n-th token ends. */
         private int[] ends = new int[1 << 8];
@@ -89,50 +87,52 @@ final class Vocabulary {
             return count;
         }
 
-        /** @param id 0 to {@link #MOST_IDS} - 1 */
         void add(String token, int id) {
-            int length = token.length();
+            add(token.toCharArray(), token.length(), id);
+        }
+
+        /**
+         * Adds what the first chars spell.
+         *
+         * @param id 0 to {@link #MOST_IDS} - 1
+         */
+        void add(char[] spelled, int length, int id) {
             if (used + length > chars.length) {
                 chars = Arrays.copyOf(chars, Math.max(2 * chars.length, used + length));
             }
             if (count == ids.length) {
                 ids = Arrays.copyOf(ids, 2 * count);
+                hashes = Arrays.copyOf(hashes, 2 * count);
                 ends = Arrays.copyOf(ends, 2 * count);
             }
-            token.getChars(0, length, chars, used);
+            System.arraycopy(spelled, 0, chars, used, length);
             used += length;
             ids[count] = id;
+            hashes[count] = hash(spelled, 0, length);
             ends[count++] = used;
             size = Math.max(size, id + 1);
         }
 
         /** @throws IllegalArgumentException if two tokens have one id, or a token has two */
         Vocabulary build() {
-            int[] start = new int[size];
-            int[] length = new int[size];
-            Arrays.fill(length, -1);
-            int slots = Integer.highestOneBit(Math.max(count, 4) * 2 - 1) * 2;
-            int[] table = new int[slots];
+            long[] places = new long[size];
+            Arrays.fill(places, -1);
+            int[] table = new int[Integer.highestOneBit(Math.max(count, 4) * 2 - 1) * 2];
             Arrays.fill(table, -1);
-            Vocabulary vocabulary = new Vocabulary(chars, start, length, table, count);
+            Vocabulary vocabulary = new Vocabulary(chars, places, table);
             for (int i = 0, from = 0; i < count; from = ends[i++]) {
                 int id = ids[i];
-                if (length[id] >= 0) {
+                if (places[id] >= 0) {
                     throw new IllegalArgumentException("the tokens " + quoted(vocabulary.token(id)) + " and "
                             + quoted(new String(chars, from, ends[i] - from)) + " both have the id " + id);
                 }
-                int at = slot(chars, from, ends[i], slots);
-                while (table[at] >= 0) {
-                    if (length[table[at]] == ends[i] - from
-                            && Arrays.equals(chars, start[table[at]], start[table[at]] + ends[i] - from, chars, from, ends[i])) {
-                        throw new IllegalArgumentException("the token " + quoted(new String(chars, from, ends[i] - from))
-                                + " has the ids " + table[at] + " and " + id);
-                    }
-                    at = at + 1 & slots - 1;
+                int at = vocabulary.slot(chars, from, ends[i], hashes[i]);
+                if (table[at] >= 0) {
+                    throw new IllegalArgumentException("the token " + quoted(new String(chars, from, ends[i] - from))
+                            + " has the ids " + table[at] + " and " + id);
                 }
                 table[at] = id;
-                start[id] = from;
-                length[id] = ends[i] - from;
+                places[id] = (long) from << 32 | ends[i] - from;
             }
             return vocabulary;
         }

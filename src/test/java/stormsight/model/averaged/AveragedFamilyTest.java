@@ -1,0 +1,261 @@
+package stormsight.model.averaged;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.RandomWeights;
+import stormsight.checkpoint.SafetensorsWriter;
+import stormsight.checkpoint.Strictness;
+import stormsight.generate.Generator;
+import stormsight.image.Box;
+import stormsight.image.Preprocessing;
+import stormsight.image.Resampling;
+import stormsight.image.RgbImage;
+import stormsight.model.Description;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
+import stormsight.model.Pass;
+import stormsight.model.Passes;
+import stormsight.model.Processor;
+import stormsight.model.Prompt;
+import stormsight.model.Span;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.model.VisionLanguageModel;
+import stormsight.model.Weights;
+import stormsight.model.nn.Decoder;
+import stormsight.model.nn.Linear;
+import stormsight.model.nn.Norm;
+import stormsight.model.nn.Rotation;
+import stormsight.model.nn.TransformerLayer;
+import stormsight.model.nn.VisionTower;
+import stormsight.probe.StageProbes;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Shape;
+import stormsight.program.Tensor;
+import stormsight.tokenizer.Tokenizer;
+
+/** A family that does not exist, written as the documentation of the package says: a tower with a class token, averaged to one row, and a causal decoder. */
+class AveragedFamilyTest {
+    private static final int SIZE = 8;
+    private static final int WIDTH = 16;
+    private static final float ROUNDING = 2e-5f;
+
+    /** The family's folder, in one class. */
+    private static final class Averaged implements VisionLanguageModel {
+        private static final Norm LAYER_NORM = new Norm(Norm.Kind.LAYER, 1e-5f);
+        private static final Norm RMS = new Norm(Norm.Kind.RMS, 1e-6f);
+        private final VisionTower.Config vision = new VisionTower.Config(12, SIZE, 4, 2, new TransformerLayer(TransformerLayer.Attention.plain(12, 3),
+                new TransformerLayer.Mlp(20, Op.Activation.QUICK_GELU, false, true), LAYER_NORM, TransformerLayer.Names.CLIP),
+                new VisionTower.Names("patch", true, Optional.of("class"), "positions", Optional.of("pre"), "layers.{i}.", Optional.empty()));
+        /** Two kinds of layers, which run as two segments. */
+        private final Decoder.Config text = new Decoder.Config(WIDTH, 40, 64, List.of(new Decoder.Group(1, layer(Op.Activation.SILU)),
+                new Decoder.Group(2, layer(Op.Activation.GELU_TANH))), RMS, 1, Optional.of(new Rotation(10000)), 0, false, Decoder.Names.LANGUAGE_MODEL);
+
+        private static TransformerLayer layer(Op.Activation activation) {
+            return new TransformerLayer(new TransformerLayer.Attention(new Op.Heads(4, 2, 4), 0.5f, 0, Optional.empty(), false),
+                    new TransformerLayer.Mlp(24, activation, true, false), RMS, TransformerLayer.Names.LLAMA);
+        }
+
+        @Override
+        public Passes build(Weights weights, Limits limits, Options options) {
+            VisionTower tower = new VisionTower(vision, weights.in("vit."));
+            Tensor mean = Tensor.activation("vision.mean", 1, vision.width());
+            Tensor projected = Tensor.activation("vision.projected", 1, text.width());
+            Tensor features = new Tensor("features", DType.F32, Shape.of(limits.views(), text.width()), Tensor.Kind.CACHE, 1);
+            List<Segment> segments = new ArrayList<>(tower.segments());
+            segments.add(Segment.once(Stage.PROJECTOR, List.of(
+                    new Op.MeanRows(tower.output(), mean),
+                    Linear.op(weights, "connector", true, mean, Op.Activation.NONE, projected),
+                    new Op.Store(projected, features))));
+            List<Stage> stages = new ArrayList<>(tower.stages());
+            stages.add(new Stage(Stage.PROJECTOR, "projector", Stage.PROJECTOR, projected));
+            return new Decoder(text, weights, limits, options)
+                    .passes(new Pass(new Program("encode", segments), tower.patches(), features), stages);
+        }
+
+        @Override
+        public Description describe() {
+            return new Description("Averaged", vision.describe(), text.describe(), 39, 0, true, Set.of(1), 1e-4);
+        }
+
+        @Override
+        public Map<String, String> parts() {
+            return Map.of();
+        }
+
+        @Override
+        public Processor processor() {
+            return new AveragedProcessor();
+        }
+
+        @Override
+        public Averaged settled(Checkpoint checkpoint, Strictness strictness) {
+            return this;
+        }
+    }
+
+    /** Prompts are numbers here: each word is an id. */
+    private static final class AveragedProcessor implements Processor {
+        private static final Preprocessing PREPROCESSING = Preprocessing.siglip(SIZE);
+
+        @Override
+        public Views views(RgbImage image) {
+            return new Views(List.of(PREPROCESSING.resize(image)), PREPROCESSING.patches(), new Views.Layout(4, 1, 1), new int[] {0},
+                    List.of(new Span.Image("image", 0, 0, 1, Optional.of(new Span.Grid(1, 1, 1, new Box(0, 0, image.width(), image.height()))))));
+        }
+
+        @Override
+        public int mostViews() {
+            return 1;
+        }
+
+        @Override
+        public int imageTokens() {
+            return 1;
+        }
+
+        @Override
+        public void check(String text) {}
+
+        @Override
+        public int textTokensAtMost(String text) {
+            return text.split(" ").length;
+        }
+
+        @Override
+        public Prompt prompt(String text, List<Views> images) {
+            int[] words = Arrays.stream(text.split(" ")).mapToInt(Integer::parseInt).toArray();
+            int[] ids = new int[words.length + images.size()];
+            List<Span> spans = new ArrayList<>();
+            // Between the first word and the others.
+            ids[0] = words[0];
+            int row = 0;
+            for (int i = 0; i < images.size(); i++) {
+                ids[1 + i] = images.get(i).ids(row)[0];
+                spans.addAll(images.get(i).spans(i, 1 + i));
+                row += images.get(i).featureRows();
+            }
+            System.arraycopy(words, 1, ids, 1 + images.size(), words.length - 1);
+            return new Prompt(ids, spans, 0);
+        }
+
+        @Override
+        public String questionPrompt(String question) {
+            return question;
+        }
+
+        @Override
+        public Resampling resampling() {
+            return PREPROCESSING.resampling();
+        }
+
+        @Override
+        public boolean hasTokenizer() {
+            return false;
+        }
+
+        @Override
+        public void requireFiles() {}
+
+        @Override
+        public void readTokenizer() {}
+
+        @Override
+        public Tokenizer tokenizer() {
+            throw new UnsupportedOperationException("no tokenizer");
+        }
+
+        @Override
+        public void close() {}
+    }
+
+    private static ModelDirectory open(Path folder) {
+        Averaged model = new Averaged();
+        Weights declared = Weights.declared(DType.F32);
+        model.declare(declared);
+        List<SafetensorsWriter.Entry> entries = declared.stored().stream()
+                .flatMap(stored -> stored.names().stream().map(name -> new SafetensorsWriter.Entry(name, DType.F32, stored.shape()))).toList();
+        SafetensorsWriter.write(folder, entries, 1 << 20, new RandomWeights(1, _ -> new RandomWeights.Distribution(0, 0.3f)));
+        ModelDirectory directory = new ModelDirectory(folder, model, Checkpoint.open(folder));
+        directory.check(Strictness.STRICT);
+        return directory;
+    }
+
+    private static RgbImage image(long seed) {
+        byte[] pixels = new byte[3 * SIZE * SIZE];
+        new Random(seed).nextBytes(pixels);
+        return new RgbImage(SIZE, SIZE, pixels);
+    }
+
+    /** Two images stand where the prompt has them, on both paths; and each view's rows stay while others are encoded. */
+    @Test
+    void answersAboutTwoImages(@TempDir Path folder) {
+        try (ModelDirectory directory = open(folder); Backend vectors = Backends.open("cpu", BackendOptions.DEFAULT);
+                Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT)) {
+            float[] found = logits(directory, vectors, 1, 2);
+            assertArrayEquals(logits(directory, scalar, 1, 2), found, ROUNDING);
+            assertFalse(Arrays.equals(logits(directory, vectors, 2, 1), found), "images that change places change nothing");
+        }
+    }
+
+    private static float[] logits(ModelDirectory directory, Backend backend, long... images) {
+        List<Views> views = Arrays.stream(images).mapToObj(seed -> directory.processor().views(image(seed))).toList();
+        Prompt prompt = directory.prompt("3 7 12 5", views);
+        try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), 4, 2), Options.DEFAULT, RunListener.NONE, List.of())) {
+            generator.encodeViews(views);
+            assertTrue(generator.greedy(prompt, 4).size() <= 4);
+            generator.prefill(prompt);
+            return generator.read(generator.passes().prefill().output());
+        }
+    }
+
+    /** The class token's embedding is where its row of patches, which is zero, meets its position. */
+    @Test
+    void theClassTokenIsItsEmbeddingAndItsPosition(@TempDir Path folder) {
+        StageProbes stages = new StageProbes();
+        try (ModelDirectory directory = open(folder); Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
+                Generator generator = Generator.open(directory, backend, new Limits(8, 4), Options.DEFAULT, RunListener.NONE, List.of(stages));
+                Arena arena = Arena.ofShared()) {
+            generator.encode(List.of(image(1)));
+            float[] embeddings = generator.read(stages.encode().get(generator.passes().encodeStages().getFirst()));
+            Weights weights = Weights.bound(directory.checkpoint(), arena, false).in("vit.");
+            float[] token = floats(weights, weights.vector("class", 12));
+            float[] positions = floats(weights, weights.vector("positions", 5, 12));
+            for (int i = 0; i < 12; i++) {
+                assertEquals(token[i] + positions[i], embeddings[i], ROUNDING);
+            }
+            assertEquals(List.of("vision.embeddings", "vision.pre", "vision.layers", "vision.projector"),
+                    generator.passes().encodeStages().stream().map(Stage::name).toList());
+            // Three layers in two segments are one stage.
+            assertEquals(3, stages.prefill().get(generator.passes().stage(Stage.DECODER_LAYERS)).layers());
+        }
+    }
+
+    private static float[] floats(Weights weights, Tensor tensor) {
+        return weights.values().get(tensor).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+    }
+}
