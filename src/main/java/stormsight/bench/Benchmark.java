@@ -8,6 +8,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import stormsight.backend.StartUp;
 import stormsight.model.ModelDirectory;
 
@@ -22,16 +23,18 @@ public final class Benchmark {
     /**
      * Which sizes are measured; empty lists take the defaults, zeros are left out.
      *
-     * @param prompts tokens of a prefill. Default: the image and {@value #DEFAULT_WORDS} more
+     * @param prefills tokens of a prefill, the image's included
+     * @param prompts tokens of a prefill beside the image's. Default, where there are no prefills either: {@value #DEFAULT_WORDS}
      * @param answers tokens decoded. Default: {@value #DEFAULT_NEW_TOKENS}
-     * @param depths tokens in the cache before. Default: the first of the prompts
+     * @param depths tokens in the cache before. Default: as many as the first prefill has
      * @param both a prefill and the tokens after it, pair by pair
      */
-    public record Sizes(List<Integer> prompts, List<Integer> answers, List<Integer> depths, List<List<Integer>> both) {
+    public record Sizes(List<Integer> prefills, List<Integer> prompts, List<Integer> answers, List<Integer> depths, List<List<Integer>> both) {
         /** Beginning with what no size changes. */
         private List<Trial> trials(int imageTokens, boolean images) {
-            List<Integer> prefills = prompts.isEmpty() ? List.of(imageTokens + DEFAULT_WORDS) : prompts;
-            List<Integer> before = depths.isEmpty() ? List.of(prefills.getFirst()) : depths;
+            List<Integer> beside = prefills.isEmpty() && prompts.isEmpty() ? List.of(DEFAULT_WORDS) : prompts;
+            List<Integer> tokensOfPrefills = Stream.concat(prefills.stream(), beside.stream().map(tokens -> imageTokens + tokens)).distinct().toList();
+            List<Integer> before = depths.isEmpty() ? List.of(tokensOfPrefills.getFirst()) : depths;
             List<Trial> trials = new ArrayList<>();
             if (images) {
                 trials.add(Trial.of(Trial.Part.IMAGE_DECODE));
@@ -39,7 +42,7 @@ public final class Benchmark {
             }
             trials.add(Trial.of(Trial.Part.ENCODE));
             trials.add(Trial.of(Trial.Part.PROJECTOR));
-            prefills.stream().filter(tokens -> tokens > 0).map(Trial::prefill).forEach(trials::add);
+            tokensOfPrefills.stream().filter(tokens -> tokens > 0).map(Trial::prefill).forEach(trials::add);
             for (int tokens : answers.isEmpty() ? List.of(DEFAULT_NEW_TOKENS) : answers) {
                 if (tokens > 0) {
                     before.forEach(depth -> trials.add(Trial.decode(tokens, depth)));

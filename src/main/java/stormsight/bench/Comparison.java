@@ -3,7 +3,6 @@ package stormsight.bench;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -13,7 +12,9 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
+import stormsight.checkpoint.TemporaryFolder;
 import stormsight.model.ModelDirectory;
+import stormsight.report.TextTable;
 
 /**
  * Configurations side by side: speed ratios from interleaved repetitions, and how far they agree.
@@ -50,11 +51,8 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
     public static Comparison run(List<String> command, Machine machine, PrintWriter log, List<Configuration> configurations, Benchmark.Plan plan,
             int questions) {
         List<MeasuringProcess> processes = new ArrayList<>();
-        Path logits = null;
         try {
-            logits = Files.createTempFile("stormsight-logits-", ".f32");
-            // Ctrl-C runs no finally.
-            logits.toFile().deleteOnExit();
+            Path logits = TemporaryFolder.create().resolve("logits.f32");
             List<Benchmark.Task> tasks = new ArrayList<>();
             for (Configuration configuration : configurations) {
                 tasks.add(task(configuration, plan, questions));
@@ -91,10 +89,9 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
             }
             return new Comparison(labels, rows, speeds, agreements);
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            throw new UncheckedIOException("logits cannot be kept in a temporary folder: " + e.getMessage(), e);
         } finally {
             processes.forEach(MeasuringProcess::close);
-            delete(logits, log);
         }
     }
 
@@ -106,16 +103,6 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
             String own = configuration.keys().stream().filter(key -> !shared.contains(key)).collect(Collectors.joining(" "));
             return own.isEmpty() ? configuration.label() : own;
         }).toList());
-    }
-
-    private static void delete(Path file, PrintWriter log) {
-        try {
-            if (file != null) {
-                Files.deleteIfExists(file);
-            }
-        } catch (IOException e) {
-            log.println(file + " stays until the end: " + e.getMessage());
-        }
     }
 
     private static Benchmark.Task task(Configuration configuration, Benchmark.Plan plan, int questions) {
@@ -199,27 +186,24 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
         Agreement.Result own = agreements.getFirst().result();
         text.append(String.format(Locale.ROOT, "the baseline's perplexity of the captions: %.4f over %d tokens\n\n", own.perplexity(),
                 own.textTokens()));
-        text.append("| configuration | row | baseline | here | verdict |\n|---|---|--:|--:|---|\n");
+        TextTable table = new TextTable("configuration", "row", ">baseline", ">here", "verdict");
         for (int i = 1; i < labels.size(); i++) {
             String label = labels.get(i);
             for (Speed speed : speeds) {
                 if (speed.label().equals(label)) {
-                    line(text, label, speed.name(), millis(speed.baseline()), millis(speed.samples()), speed.ratio().verdict());
+                    table.row(label, speed.name(), millis(speed.baseline()), millis(speed.samples()), speed.ratio().verdict());
                 }
             }
             Agreement.Result result = agreements.get(i).result();
-            line(text, label, "agreement", result.compared() + " tokens", result.equal() + " equal", String.format(Locale.ROOT,
+            table.row(label, "agreement", result.compared() + " tokens", result.equal() + " equal", String.format(Locale.ROOT,
                     "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity of the captions %.4f", 100 * agreements.get(i).share(),
                     result.largestError(), result.scale(), result.perplexity()));
         }
-        return text.toString();
+        return text.append(table.markdown()).toString();
     }
 
     private static String millis(List<Double> samples) {
         return String.format(Locale.ROOT, "%.3f ms", Statistics.mean(samples));
     }
 
-    private static void line(StringBuilder text, String... cells) {
-        text.append("| ").append(String.join(" | ", cells)).append(" |\n");
-    }
 }

@@ -5,6 +5,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import stormsight.report.TextTable;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -79,9 +80,10 @@ public record Regressions(List<Found> found, List<String> incomparable) {
     public String markdown() {
         StringBuilder text = new StringBuilder();
         if (!found.isEmpty()) {
-            text.append("| row | then ms | now ms | verdict |\n|---|--:|--:|---|\n");
-            found.forEach(row -> text.append(String.format(Locale.ROOT, "| %s | %.3f | %.3f | %s |\n", row.name(), row.then(), row.now(),
-                    row.verdict())));
+            TextTable table = new TextTable("row", ">then ms", ">now ms", "verdict");
+            found.forEach(row -> table.row(row.name(), String.format(Locale.ROOT, "%.3f", row.then()), String.format(Locale.ROOT, "%.3f", row.now()),
+                    row.verdict()));
+            text.append(table.markdown());
         }
         incomparable.forEach(line -> text.append("not compared: ").append(line).append('\n'));
         return text.toString();

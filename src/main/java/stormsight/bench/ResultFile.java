@@ -17,6 +17,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import stormsight.report.Csv;
 import tools.jackson.core.JacksonException;
+import stormsight.report.TextTable;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -30,7 +31,13 @@ public final class ResultFile {
         MD,
         CSV,
         JSON,
-        JSONL
+        JSONL;
+
+        /** As users write it, and as the endings of files do. */
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 
     private ResultFile() {}
@@ -84,15 +91,14 @@ public final class ResultFile {
                 text.append('\n');
             }
             heading(text, own.getFirst());
-            text.append("| model | dtype | backend | threads | row | ms | tok/s | samples | checked against |\n");
-            text.append("|---|---|---|--:|---|--:|--:|--:|---|\n");
+            TextTable table = new TextTable("model", "dtype", "backend", ">threads", "row", ">ms", ">tok/s", ">samples", "checked against");
             for (Row row : own) {
                 List<Double> rates = row.rates();
-                text.append("| ").append(String.join(" | ", setting.model(), setting.dtype(), setting.backend(),
-                        setting.threads().map(String::valueOf).orElse(""), row.name(), plusMinus(row.mean(), row.deviation()),
-                        rates.isEmpty() ? "" : plusMinus(Statistics.mean(rates), Statistics.deviation(rates)),
-                        String.valueOf(row.samples().size()), row.checkedAgainst())).append(" |\n");
+                table.row(setting.model(), setting.dtype(), setting.backend(), setting.threads().map(String::valueOf).orElse(""), row.name(),
+                        plusMinus(row.mean(), row.deviation()), rates.isEmpty() ? "" : plusMinus(Statistics.mean(rates), Statistics.deviation(rates)),
+                        row.samples().size(), row.checkedAgainst());
             }
+            text.append(table.markdown());
         });
         return text.toString();
     }
@@ -137,7 +143,7 @@ public final class ResultFile {
             throw new IllegalArgumentException(file + ": cannot be read as JSON", e);
         }
         if (!content.path("format").asString("").equals(FORMAT) || !content.path("rows").isArray()) {
-            throw new IllegalArgumentException(file + ": no result file (format " + FORMAT + " expected, as -o json writes it)");
+            throw new IllegalArgumentException(file + ": no result file (format " + FORMAT + " expected, as --format json writes it)");
         }
         List<JsonNode> rows = new ArrayList<>();
         for (JsonNode row : content.get("rows")) {

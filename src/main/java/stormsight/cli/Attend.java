@@ -1,7 +1,6 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -90,7 +89,8 @@ final class Attend implements Runnable {
     @Mixin
     private MapStyleMixin style;
 
-    @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, description = "PNG, JPEG, GIF, BMP or WebP; may be repeated.")
+    @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, converter = ImageArgument.class,
+            description = "PNG, JPEG, GIF, BMP or WebP; may be repeated.")
     private List<Path> images;
 
     @Option(names = "--ignore-orientation", description = "Do not turn the images as their EXIF data says.")
@@ -124,7 +124,7 @@ final class Attend implements Runnable {
                     + "Default: ${DEFAULT-VALUE}.")
     private String heads;
 
-    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
             description = "Most tokens of an answer. Default: ${DEFAULT-VALUE}.")
     private int maxTokens;
 
@@ -141,14 +141,15 @@ final class Attend implements Runnable {
         if (texts.isEmpty()) {
             throw new UsageException("--prompt or --compare-objects is missing");
         }
+        texts.replaceAll(PromptText::of);
         AttentionRequest request = request();
-        requireWritable();
+        OutputOption.requireFolder("--out", out);
         report.requireWritable();
         if (report.isWanted() && !groups.contains(Group.VISION) && !groups.contains(Group.WORDS)) {
             throw new UsageException("--html shows the maps of vision and words, which --maps leaves out");
         }
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
-        List<RgbImage> pixels = images.stream().map(decoder::decode).toList();
+        List<RgbImage> pixels = images.stream().map(ImageArgument::file).map(decoder::decode).toList();
         PrintWriter err = spec.commandLine().getErr();
         Progress progress = new Progress();
         Interruption interruption = new Interruption(progress, err);
@@ -166,6 +167,7 @@ final class Attend implements Runnable {
             AttentionMaps maps = new AttentionMaps(request, directory.describe(), all);
             try (Generator generator = Generator.open(directory, backend, limits, model.options(), progress, List.of(maps))) {
                 attend(generator, maps, pixels, texts, asked, backend);
+                PromptText.warnOfUnknownTask(err, model, directory, texts.getFirst());
             }
         } finally {
             interruption.over();
@@ -211,20 +213,6 @@ final class Attend implements Runnable {
             default -> Optional.of(new AttentionRequest.Heads(Indices.parse("--heads", heads)));
         };
         return new AttentionRequest(kinds, layers.map(text -> Indices.parse("--layers", text)), chosen);
-    }
-
-    /** Before anything is computed; nothing is made yet, so that a refused command leaves nothing behind. */
-    private void requireWritable() {
-        Path existing = out.toAbsolutePath();
-        while (existing != null && !Files.exists(existing)) {
-            existing = existing.getParent();
-        }
-        if (existing == null || !Files.isDirectory(existing)) {
-            throw new UsageException("--out " + out + " cannot be written: " + existing + " is not a directory");
-        }
-        if (!Files.isWritable(existing)) {
-            throw new UsageException("--out " + out + " cannot be written: permission denied");
-        }
     }
 
     /** What is asked about an image. */

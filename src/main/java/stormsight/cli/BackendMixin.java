@@ -1,22 +1,43 @@
 package stormsight.cli;
 
+import java.util.Iterator;
 import java.util.Optional;
+import java.util.stream.Stream;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
+import stormsight.backend.BackendProvider;
 import stormsight.backend.Backends;
+import stormsight.backend.DeviceInfo;
 
 /** Options that choose where a model runs. */
 final class BackendMixin {
-    @Option(names = "--backend", paramLabel = "NAME", defaultValue = Backends.AUTO,
+    /** Names of the backends, for completion. */
+    static final class Names implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return Stream.concat(Stream.of(Backends.AUTO), Backends.providers().stream().map(BackendProvider::name)).iterator();
+        }
+    }
+
+    /** What devices are called on this machine, for completion. */
+    static final class Devices implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return Backends.providers().stream().filter(provider -> provider.unavailable().isEmpty())
+                    .flatMap(provider -> provider.devices().stream()).map(DeviceInfo::id).distinct().iterator();
+        }
+    }
+
+    @Option(names = "--backend", paramLabel = "NAME", defaultValue = Backends.AUTO, completionCandidates = Names.class,
             description = "Where to run: cpu, scalar (the slow reference), tornado (see 'devices'), or auto: a GPU if there is one, else cpu. "
                     + "Default: ${DEFAULT-VALUE}.")
     private String name;
 
-    @Option(names = "--device", paramLabel = "ID", description = "A device of the backend, as 'devices' lists it.")
+    @Option(names = "--device", paramLabel = "ID", completionCandidates = Devices.class, description = "A device of the backend, as 'devices' lists it.")
     private Optional<String> device = Optional.empty();
 
     @Spec(Spec.Target.MIXEE)
@@ -24,7 +45,7 @@ final class BackendMixin {
 
     private int threads;
 
-    @Option(names = "--threads", paramLabel = "N", description = "Threads of a CPU backend. Default: one a core.")
+    @Option(names = {"-t", "--threads"}, paramLabel = "N", description = "Threads of a CPU backend. Default: one per core.")
     private void threads(int count) {
         checkThreads(count, spec);
         threads = count;

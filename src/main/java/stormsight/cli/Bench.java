@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -42,15 +41,15 @@ final class Bench implements Callable<Integer> {
     @Option(names = "--cold", paramLabel = "N", defaultValue = "3", description = "Cold starts to measure; 0 for none. Default: ${DEFAULT-VALUE}.")
     private int cold;
 
-    @Option(names = "-o", paramLabel = "FORMAT", description = "md, csv, json or jsonl. Default: md, or as the ending of --output says.")
+    @Option(names = "--format", paramLabel = "FORMAT", description = "${COMPLETION-CANDIDATES}. Default: md, or as the ending of --out says.")
     private ResultFile.Format format;
 
     @Option(names = "--plot", paramLabel = "FILE",
             description = "Draw the warm rows as bars, .svg or .png; cold rows go into a file beside it, with -cold before the ending.")
-    private Optional<Path> plot = Optional.empty();
+    private Path plot;
 
     @Option(names = "--against", paramLabel = "FILE", description = "Compare with the rows of a result file (json); exit code 8 if one is slower.")
-    private Optional<Path> against = Optional.empty();
+    private Path against;
 
     @Option(names = "--tolerance", paramLabel = "SHARE", defaultValue = "0.05",
             description = "By how much a row may be slower than in the file, beyond noise. Default: ${DEFAULT-VALUE}.")
@@ -66,25 +65,29 @@ final class Bench implements Callable<Integer> {
         }
         Benchmark.Plan plan = measuring.plan(cold, 1);
         List<JsonNode> recorded = recorded();
-        measuring.output().ifPresent(file -> OutputOption.requireWritable("--output", file));
-        plot.ifPresent(file -> OutputOption.requirePlot("--plot", file));
+        measuring.out().ifPresent(file -> OutputOption.requireWritable("--out", file));
+        if (plot != null) {
+            OutputOption.requirePlot("--plot", plot);
+        }
         PrintWriter out = spec.commandLine().getOut();
         Benchmark benchmark = new Benchmark(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), measuring::progress);
         List<Row> rows = new ArrayList<>();
         for (Configuration configuration : measuring.configurations()) {
             rows.addAll(benchmark.run(configuration, plan));
         }
-        measuring.output().ifPresent(file -> OutputFile.write(file, ResultFile.text(rows, fileFormat(file))));
-        plot.ifPresent(file -> ResultFigure.write(file, rows));
-        ResultFile.Format shown = format == null || measuring.output().isPresent() ? ResultFile.Format.MD : format;
+        measuring.out().ifPresent(file -> OutputFile.write(file, ResultFile.text(rows, fileFormat(file))));
+        if (plot != null) {
+            ResultFigure.write(plot, rows);
+        }
+        ResultFile.Format shown = format == null || measuring.out().isPresent() ? ResultFile.Format.MD : format;
         out.print(ResultFile.text(rows, shown));
         out.flush();
-        return against.isPresent() ? compare(rows, recorded, shown == ResultFile.Format.MD ? out : spec.commandLine().getErr()) : 0;
+        return against != null ? compare(rows, recorded, shown == ResultFile.Format.MD ? out : spec.commandLine().getErr()) : 0;
     }
 
     private List<JsonNode> recorded() {
         try {
-            return against.map(ResultFile::read).orElse(List.of());
+            return against == null ? List.of() : ResultFile.read(against);
         } catch (IllegalArgumentException e) {
             throw new UsageException("--against " + e.getMessage());
         }
@@ -96,7 +99,7 @@ final class Bench implements Callable<Integer> {
         }
         String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
         for (ResultFile.Format known : ResultFile.Format.values()) {
-            if (name.endsWith("." + known.name().toLowerCase(Locale.ROOT))) {
+            if (name.endsWith("." + known)) {
                 return known;
             }
         }
@@ -109,7 +112,7 @@ final class Bench implements Callable<Integer> {
         out.print(regressions.markdown());
         out.flush();
         if (regressions.found().isEmpty()) {
-            throw new UsageException("--against " + against.get() + ": no row can be compared, see above");
+            throw new UsageException("--against " + against + ": no row can be compared, see above");
         }
         return regressions.any() ? Main.SLOWER : 0;
     }

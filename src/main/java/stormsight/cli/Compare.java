@@ -1,11 +1,8 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
-import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -26,12 +23,6 @@ import stormsight.report.OutputFile;
 final class Compare implements Runnable {
     private static final int MOST_CONFIGURATIONS = 16;
 
-    /** How results are written. */
-    enum Format {
-        MD,
-        JSON
-    }
-
     @Spec
     private CommandSpec spec;
 
@@ -47,8 +38,8 @@ final class Compare implements Runnable {
             description = "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: ${DEFAULT-VALUE}.")
     private int questions;
 
-    @Option(names = "-o", paramLabel = "FORMAT", description = "md or json. Default: md, or as the ending of --output says.")
-    private Optional<Format> format = Optional.empty();
+    @Option(names = "--format", paramLabel = "FORMAT", description = "${COMPLETION-CANDIDATES}. Default: md, or as the ending of --out says.")
+    private OutputOption.Format format;
 
     @Override
     public void run() {
@@ -63,20 +54,16 @@ final class Compare implements Runnable {
         if (configurations.stream().map(Configuration::located).distinct().count() < configurations.size()) {
             throw new UsageException("two configurations are the same");
         }
-        measuring.output().ifPresent(file -> OutputOption.requireWritable("--output", file));
+        measuring.out().ifPresent(file -> OutputOption.requireWritable("--out", file));
         Comparison comparison = Comparison.run(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), configurations,
                 measuring.plan(0, 2), questions);
-        measuring.output().ifPresent(file -> OutputFile.write(file, text(comparison, format.orElse(fileFormat(file)))));
+        measuring.out().ifPresent(file -> OutputFile.write(file, text(comparison, OutputOption.format(file, format))));
         PrintWriter out = spec.commandLine().getOut();
-        out.print(text(comparison, measuring.output().isPresent() ? Format.MD : format.orElse(Format.MD)));
+        out.print(text(comparison, measuring.out().isPresent() || format == null ? OutputOption.Format.MD : format));
         out.flush();
     }
 
-    private static Format fileFormat(Path file) {
-        return file.toString().toLowerCase(Locale.ROOT).endsWith(".md") ? Format.MD : Format.JSON;
-    }
-
-    private static String text(Comparison comparison, Format format) {
+    private static String text(Comparison comparison, OutputOption.Format format) {
         return switch (format) {
             case MD -> comparison.markdown();
             case JSON -> comparison.json();

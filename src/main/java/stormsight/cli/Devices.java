@@ -1,10 +1,13 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 import stormsight.backend.BackendProvider;
@@ -12,15 +15,22 @@ import stormsight.backend.Backends;
 import stormsight.backend.DeviceInfo;
 
 /** Lists backends and their devices. */
-@Command(name = "devices", description = "Lists backends and devices; * marks what auto takes.")
+@Command(name = "devices", description = "Lists the backends and their devices. A star marks what --backend auto takes.")
 final class Devices implements Runnable {
     @Spec
     private CommandSpec spec;
+
+    @Mixin
+    private JsonMixin json;
 
     @Override
     public void run() {
         PrintWriter out = spec.commandLine().getOut();
         String automatic = Backends.provider(Backends.AUTO).name();
+        if (json.isWanted()) {
+            JsonMixin.print(out, Map.of("backends", Backends.providers().stream().map(provider -> json(provider, automatic)).toList()));
+            return;
+        }
         for (BackendProvider provider : Backends.providers()) {
             Optional<String> unavailable = provider.unavailable();
             if (unavailable.isPresent()) {
@@ -34,6 +44,16 @@ final class Devices implements Runnable {
         }
     }
 
+    private static Map<String, Object> json(BackendProvider provider, String automatic) {
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("backend", provider.name());
+        object.put("default", provider.name().equals(automatic));
+        Optional<String> unavailable = provider.unavailable();
+        unavailable.ifPresent(why -> object.put("unavailable", why));
+        object.put("devices", unavailable.isPresent() ? List.of() : provider.devices());
+        return object;
+    }
+
     private static String describe(DeviceInfo device) {
         StringBuilder line = new StringBuilder(device.backend() + " " + device.id() + ": " + device.name());
         if (!device.vendor().isEmpty()) {
@@ -43,15 +63,15 @@ final class Devices implements Runnable {
         if (!device.driver().isEmpty()) {
             line.append(", driver ").append(device.driver());
         }
-        line.append(", ").append(Memory.text(device.memoryBytes())).append(" memory, ").append(device.computeUnits()).append(" units");
+        line.append(", ").append(Memory.text(device.memoryBytes())).append(" of memory, ").append(device.computeUnits()).append(device.computeUnits() == 1 ? " compute unit" : " compute units");
         if (device.localMemoryBytes() > 0) {
-            line.append(", ").append(Memory.text(device.localMemoryBytes())).append(" local");
+            line.append(", ").append(Memory.text(device.localMemoryBytes())).append(" of local memory");
         }
         if (device.maxAllocationBytes() > 0) {
-            line.append(", buffers to ").append(Memory.text(device.maxAllocationBytes()));
+            line.append(", buffers of up to ").append(Memory.text(device.maxAllocationBytes()));
         }
         if (device.maxWorkGroupSize() > 0) {
-            line.append(", groups to ").append(device.maxWorkGroupSize());
+            line.append(", work groups of up to ").append(device.maxWorkGroupSize());
         }
         if (!device.nativeTypes().isEmpty()) {
             line.append(", computes in ").append(device.nativeTypes().stream().map(Enum::name).sorted().collect(Collectors.joining(" ")));

@@ -37,7 +37,7 @@ final class ExampleMixin {
     /** An example with the prompt that asks for it. */
     record Asking(Example example, String prompt) {}
 
-    @Option(names = {"-i", "--image"}, paramLabel = "FILE", description = "An image to ask about.")
+    @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class, description = "An image to ask about.")
     private Path image;
 
     @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "What to ask about the image.")
@@ -63,7 +63,7 @@ final class ExampleMixin {
     @Option(names = "--limit", paramLabel = "N", description = "Only the first N questions.")
     private Integer limit;
 
-    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
             description = "Most tokens of the model's own answer. Default: ${DEFAULT-VALUE}.")
     private int maxTokens;
 
@@ -143,6 +143,7 @@ final class ExampleMixin {
         if (!categories.isEmpty() || limit != null) {
             throw new UsageException("--category and --limit choose from a --dataset");
         }
+        prompt = PromptText.of(prompt);
         Matcher answer = ANSWER_PROMPT.matcher(prompt.strip());
         String asked = question != null ? question : answer.matches() ? answer.group(1) : prompt.strip();
         if (asked.isBlank() || !prompt.contains(asked)) {
@@ -150,6 +151,7 @@ final class ExampleMixin {
         }
         // What cannot be read is found out before a model is opened.
         ImageDecoder decoder = new ImageDecoder();
+        image = ImageArgument.file(image);
         decoder.decode(image);
         mask.ifPresent(decoder::decode);
         return new Example(0, image, image.toString(), asked, Optional.empty(), boxes, mask, Optional.empty());

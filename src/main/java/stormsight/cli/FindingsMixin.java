@@ -22,7 +22,7 @@ final class FindingsMixin {
 
     @Option(names = {"-o", "--out"}, paramLabel = "DIR", description = "Where curves (SVG, PNG), numbers (CSV, JSON) and the result of every example go. "
             + "The same command goes on where it was stopped.")
-    private Optional<Path> out = Optional.empty();
+    private Path out;
 
     @Option(names = "--json", description = "Print one JSON object instead of a table.")
     private boolean json;
@@ -30,13 +30,15 @@ final class FindingsMixin {
     /** Before anything is computed. */
     void check(ExampleMixin examples) {
         html.requireWritable();
-        if (examples.isDataset() && out.isEmpty()) {
+        if (out != null) {
+            OutputOption.requireFolder("--out", out);
+        } else if (examples.isDataset()) {
             throw new UsageException("--dataset needs --out");
         }
     }
 
     Optional<Path> folder() {
-        return out;
+        return Optional.ofNullable(out);
     }
 
     /** Tells failures on standard error, writes the files and the page, and tells JSON or a table on standard output. */
@@ -44,7 +46,7 @@ final class FindingsMixin {
         Outcome<R> outcome = findings.outcome();
         outcome.failures().forEach(spec.commandLine().getErr()::println);
         String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(findings.json(Version.text()));
-        out.ifPresent(folder -> findings.write(folder, object));
+        folder().ifPresent(folder -> findings.write(folder, object));
         if (html.isWanted()) {
             html.write(findings.page(examples.image()), outcome.model(), outcome.device());
         }

@@ -3,7 +3,6 @@ package stormsight.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -28,16 +27,14 @@ import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
+import stormsight.model.family.EmbeddedModel;
 import stormsight.program.Sampling;
-import tools.jackson.databind.json.JsonMapper;
 
 /** Answers one prompt about one image. */
 @Command(name = "generate", description = {
     "Answers a prompt about an image. The answer goes to standard output, everything else to standard error.",
     "Prompts that PaliGemma knows: 'caption en', 'answer en QUESTION', 'detect THING ; THING', 'segment THING', 'ocr'."})
 final class Generate implements Runnable {
-    private static final String STANDARD_INPUT = "-";
-
     @Spec
     private CommandSpec spec;
 
@@ -47,22 +44,22 @@ final class Generate implements Runnable {
     @Mixin
     private BackendMixin backendOptions;
 
-    @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true,
-            description = "PNG, JPEG, GIF, BMP or WebP; - reads standard input.")
-    private String image;
+    @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, converter = ImageArgument.class,
+            description = "PNG, JPEG, GIF, BMP or WebP; - reads standard input. A data: or file: URL will do.")
+    private Path image;
 
     @Option(names = "--ignore-orientation", description = "Do not turn the image as its EXIF data says.")
     private boolean ignoreOrientation;
 
     @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", required = true,
-            description = "What to do with the image; - reads standard input.")
+            description = "What to do with the image; - reads standard input. A text that begins with a dash is written --prompt=TEXT.")
     private String prompt;
 
-    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
-            description = "Most tokens of the answer. Default: ${DEFAULT-VALUE}.")
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
+            description = "The longest answer, in tokens. Default: ${DEFAULT-VALUE}.")
     private int maxTokens;
 
-    @Option(names = "--temperature", paramLabel = "T", defaultValue = "0",
+    @Option(names = {"--temp", "--temperature"}, paramLabel = "T", defaultValue = "0",
             description = "0 takes the most probable token, more draws more freely. Default: ${DEFAULT-VALUE}.")
     private float temperature;
 
@@ -87,7 +84,7 @@ final class Generate implements Runnable {
     @Override
     public void run() {
         Sampling sampling = sampling();
-        if (image.equals(STANDARD_INPUT) && prompt.equals(STANDARD_INPUT)) {
+        if (prompt.equals(ImageArgument.STANDARD_INPUT) && image.toString().equals(ImageArgument.STANDARD_INPUT)) {
             throw new UsageException("--image - and --prompt - both want standard input");
         }
         PrintWriter err = spec.commandLine().getErr();
@@ -115,10 +112,14 @@ final class Generate implements Runnable {
                         }
                     }
                 });
+                PromptText.warnOfUnknownTask(err, model, directory, text);
+                if (answer.text().isBlank()) {
+                    err.println("The answer is empty: the model ended it " + (answer.tokens().size() <= 1 ? "at once." : "without a visible character."));
+                }
                 Report report = new Report(model.name(), directory.describe().family(), backend.device(), answer, loaded - opening, decoded.nanos(),
                         loaded - start, generator.allocatedBytes());
                 if (json) {
-                    out.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report.json()));
+                    JsonMixin.print(out, report.json(inputs(text)));
                 } else {
                     out.println();
                     out.flush();
@@ -131,6 +132,21 @@ final class Generate implements Runnable {
         } finally {
             interruption.over();
         }
+    }
+
+    /** What was asked, so that an answer can be had again from what was printed. */
+    private Map<String, Object> inputs(String text) {
+        Map<String, Object> inputs = new LinkedHashMap<>();
+        inputs.put("image", ImageArgument.shown(writtenImage()));
+        inputs.put("ignore_orientation", ignoreOrientation);
+        inputs.put("prompt", text);
+        inputs.put("max_new_tokens", maxTokens);
+        inputs.put("temperature", temperature);
+        inputs.put("top_k", topK);
+        inputs.put("top_p", topP);
+        inputs.put("seed", seed);
+        inputs.putAll(model.json());
+        return inputs;
     }
 
     private static void printStartUp(PrintWriter err, Optional<StartUp> startUp, long firstEncode) {
@@ -148,7 +164,11 @@ final class Generate implements Runnable {
     }
 
     private String text() {
-        return prompt.equals(STANDARD_INPUT) ? standardInputText() : prompt;
+        return prompt.equals(ImageArgument.STANDARD_INPUT) ? standardInputText() : PromptText.of(prompt);
+    }
+
+    private String writtenImage() {
+        return spec.commandLine().getParseResult().matchedOption("--image").originalStringValues().getFirst();
     }
 
     private Sampling sampling() {
@@ -177,17 +197,7 @@ final class Generate implements Runnable {
     private Decoded decodeImage() {
         long start = System.nanoTime();
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
-        RgbImage pixels;
-        if (image.equals(STANDARD_INPUT)) {
-            pixels = decoder.decode(System.in, "standard input");
-        } else {
-            try {
-                pixels = decoder.decode(Path.of(image));
-            } catch (InvalidPathException e) {
-                throw new UsageException("--image: " + e.getMessage());
-            }
-        }
-        return new Decoded(pixels, System.nanoTime() - start);
+        return new Decoded(decoder.decode(ImageArgument.file(image)), System.nanoTime() - start);
     }
 
     /** Waits for the image, and throws what decoding it threw. */
@@ -207,16 +217,14 @@ final class Generate implements Runnable {
     private static String standardInputText() {
         String text;
         try {
-            text = new String(System.in.readAllBytes(), StandardCharsets.UTF_8);
+            text = PromptText.of(new String(System.in.readAllBytes(), StandardCharsets.UTF_8));
         } catch (IOException e) {
             throw new UsageException("--prompt -: standard input cannot be read: " + e.getMessage());
         }
-        // Windows' editors begin a file with a byte order mark, and end lines in two characters.
-        String prompt = (text.startsWith("\uFEFF") ? text.substring(1) : text).replace("\r\n", "\n");
-        if (prompt.isBlank()) {
+        if (text.isBlank()) {
             throw new UsageException("--prompt -: standard input is empty; write the prompt into it, such as: echo 'caption en' | stormsight ...");
         }
-        return prompt;
+        return text.replace("\r\n", "\n");
     }
 
     /** What is told about an answer. */
@@ -238,7 +246,7 @@ final class Generate implements Runnable {
 
         void print(PrintWriter err) {
             Answer.Timings timings = answer.timings();
-            line(err, "model", model + ", " + family);
+            line(err, "model", model + ", " + family + (model.equals(EmbeddedModel.NAME) ? ", which knows drawn shapes only" : ""));
             line(err, "device", device.backend() + " " + device.id() + ", " + device.title());
             line(err, "load", seconds(loadNanos));
             line(err, "image", seconds(imageTotal()));
@@ -275,7 +283,7 @@ final class Generate implements Runnable {
             return object;
         }
 
-        Map<String, Object> json() {
+        Map<String, Object> json(Map<String, Object> inputs) {
             Answer.Timings timings = answer.timings();
             Map<String, Object> seconds = new LinkedHashMap<>();
             seconds.put("load", loadNanos / 1e9);
@@ -285,6 +293,7 @@ final class Generate implements Runnable {
             seconds.put("first_token", firstToken() / 1e9);
             seconds.put("decode", timings.decode() / 1e9);
             Map<String, Object> object = new LinkedHashMap<>();
+            object.put("inputs", inputs);
             object.put("answer", answer.text());
             object.put("stop", answer.stop().name().toLowerCase(Locale.ROOT));
             object.put("prompt_tokens", answer.promptTokens());

@@ -4,16 +4,17 @@ import com.sun.management.OperatingSystemMXBean;
 import java.io.PrintWriter;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
-import java.util.LinkedHashSet;
+import java.util.EnumMap;
+import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import stormsight.checkpoint.Checkpoint;
@@ -24,12 +25,13 @@ import stormsight.model.Model;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
 import stormsight.model.VisionLanguageModel;
+import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
 
 /** Shows what a checkpoint is and what running it takes. */
-@Command(name = "inspect", description = "Shows what a checkpoint is, what running it takes and whether it fits this machine.")
+@Command(name = "inspect", description = "Shows what a checkpoint holds, how much memory it takes to run, and whether it fits this machine.")
 final class Inspect implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -40,68 +42,124 @@ final class Inspect implements Runnable {
     @Mixin
     private StrictMixin strict;
 
-    @Parameters(paramLabel = "DIR", description = "A checkpoint directory as Hugging Face has it.")
+    @Mixin
+    private JsonMixin json;
+
+    @Option(names = {"-m", "--model"}, paramLabel = "DIR", description = "The same as DIR.")
+    private Path model;
+
+    @Parameters(paramLabel = "DIR", arity = "0..1",
+            description = "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model.")
     private Path path;
+
+    /**
+     * Bytes of a run.
+     *
+     * @param memory of this machine
+     */
+    private record Sizes(Limits limits, long weights, long cache, long activations, long memory) {
+        String verdict() {
+            return weights + cache + activations <= memory ? "fits" : cache + activations <= memory
+                    ? "the weights do not fit and will be read from disk again and again" : "does not fit";
+        }
+    }
 
     @Override
     public void run() {
         length.check();
-        try (ModelDirectory directory = Families.open(path, Optional.empty(), strict.strictness())) {
+        if (path != null && model != null) {
+            throw new UsageException("DIR and --model are both given");
+        }
+        Path chosen = path != null ? path : model;
+        try (ModelDirectory directory = chosen == null ? EmbeddedModel.open(Optional.empty()) : Families.open(chosen, Optional.empty(), strict.strictness())) {
             long capacity = (long) directory.processor().imageTokens() + length.promptTokens() + length.maxTokens();
             if (capacity > directory.describe().decoder().positions()) {
-                throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, the model has "
+                throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, but the model has "
                         + directory.describe().decoder().positions());
             }
-            print(spec.commandLine().getOut(), directory);
+            PrintWriter out = spec.commandLine().getOut();
+            String name = chosen == null ? EmbeddedModel.NAME : chosen.toString();
+            Sizes sizes = sizes(directory);
+            if (json.isWanted()) {
+                JsonMixin.print(out, json(name, directory, sizes));
+            } else {
+                print(out, name, directory, sizes);
+            }
         }
     }
 
-    private void print(PrintWriter out, ModelDirectory directory) {
-        Description model = directory.describe();
-        Checkpoint checkpoint = directory.checkpoint();
-        line(out, "model", model.family());
-        directory.model().parts().forEach((name, text) -> line(out, name, text));
-        line(out, "vocabulary", "%d rows, %d tokens, %d of them may be answered, %s".formatted(model.decoder().vocabularySize(),
-                directory.tokenizer().size(), directory.answerable().cardinality(), head(directory)));
-        line(out, "parameters", String.format(Locale.ROOT, "%,d", directory.parameters()));
+    private Sizes sizes(ModelDirectory directory) {
+        Limits limits = length.limits(directory.processor());
+        Map<Tensor.Kind, Long> bytes = new EnumMap<>(Tensor.Kind.class);
+        directory.unbound(limits, Options.DEFAULT).programs().stream().flatMap(program -> program.tensors().stream()).distinct()
+                .forEach(tensor -> bytes.merge(tensor.kind(), tensor.bytes(), Long::sum));
+        long cache = bytes.getOrDefault(Tensor.Kind.CACHE, 0L);
+        long weights = bytes.getOrDefault(Tensor.Kind.WEIGHT, 0L);
+        long all = bytes.values().stream().mapToLong(Long::longValue).sum();
+        return new Sizes(limits, weights, cache, all - weights - cache,
+                ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize());
+    }
+
+    /** How many tensors the files have of each type. */
+    private static Map<String, Integer> types(Checkpoint checkpoint) {
         Map<String, Integer> types = new TreeMap<>();
         checkpoint.names().forEach(name -> types.merge(checkpoint.info(name).type().name(), 1, Integer::sum));
-        line(out, "tensors", types.entrySet().stream().map(entry -> entry.getValue() + " " + entry.getKey())
-                .collect(Collectors.joining(", ")) + ", " + Memory.text(checkpoint.fileBytes()) + " in files");
-        memory(out, directory);
+        return types;
     }
 
     private static String head(ModelDirectory directory) {
         if (directory.describe().decoder().tied()) {
-            return "tied head";
+            return "head tied to the embeddings";
         }
         try (Model configured = Families.configured(directory.path())) {
             boolean tied = configured instanceof VisionLanguageModel model && model.describe().decoder().tied();
-            return "own head" + (tied ? ", which differs from the table although config.json ties the two" : "");
+            return "a head of its own" + (tied ? ", which differs from the embeddings although config.json ties the two" : "");
         }
     }
 
-    private void memory(PrintWriter out, ModelDirectory directory) {
-        Limits limits = length.limits(directory.processor());
-        Set<Tensor> tensors = new LinkedHashSet<>();
-        directory.unbound(limits, Options.DEFAULT).programs().forEach(program -> tensors.addAll(program.tensors()));
-        long weights = 0;
-        long cache = 0;
-        long activations = 0;
-        for (Tensor tensor : tensors) {
-            switch (tensor.kind()) {
-                case WEIGHT -> weights += tensor.bytes();
-                case CACHE -> cache += tensor.bytes();
-                case ACTIVATION, INPUT, OUTPUT -> activations += tensor.bytes();
-            }
-        }
-        long total = weights + cache + activations;
-        line(out, "weights", Memory.text(weights) + ", used in place from the files but for the small ones");
-        line(out, "cache", Memory.text(cache) + " for " + limits.capacity() + " tokens in " + DType.F32);
-        line(out, "activations", Memory.text(activations) + " for a prompt of up to " + limits.promptTokens() + " tokens");
-        long memory = ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
-        line(out, "this machine", Memory.text(memory) + " of memory: " + (total <= memory ? "fits"
-                : cache + activations <= memory ? "weights do not fit, they will be read from disk again and again" : "does not fit"));
+    private static void print(PrintWriter out, String name, ModelDirectory directory, Sizes sizes) {
+        Description described = directory.describe();
+        line(out, "model", name + ", " + described.family());
+        directory.model().parts().forEach((part, text) -> line(out, part, text));
+        line(out, "vocabulary", "%d rows, %d tokens, %d of which can be answered, %s".formatted(described.decoder().vocabularySize(),
+                directory.tokenizer().size(), directory.answerable().cardinality(), head(directory)));
+        line(out, "parameters", String.format(Locale.ROOT, "%,d", directory.parameters()));
+        line(out, "tensors", types(directory.checkpoint()).entrySet().stream().map(entry -> entry.getValue() + " " + entry.getKey())
+                .collect(Collectors.joining(", ")) + ", " + Memory.text(directory.checkpoint().fileBytes()) + " in files");
+        line(out, "weights", Memory.text(sizes.weights) + ", used in place from the files, except for small ones");
+        line(out, "cache", Memory.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in " + DType.F32);
+        line(out, "activations", Memory.text(sizes.activations) + " for a prompt of up to " + sizes.limits.promptTokens() + " tokens");
+        line(out, "this machine", Memory.text(sizes.memory) + " of memory: " + sizes.verdict());
+    }
+
+    private static Map<String, Object> json(String name, ModelDirectory directory, Sizes sizes) {
+        Description described = directory.describe();
+        Map<String, Object> vocabulary = new LinkedHashMap<>();
+        vocabulary.put("rows", described.decoder().vocabularySize());
+        vocabulary.put("tokens", directory.tokenizer().size());
+        vocabulary.put("can_be_answered", directory.answerable().cardinality());
+        vocabulary.put("head", head(directory));
+        Map<String, Object> bytes = new LinkedHashMap<>();
+        bytes.put("files", directory.checkpoint().fileBytes());
+        bytes.put("weights", sizes.weights);
+        bytes.put("cache", sizes.cache);
+        bytes.put("activations", sizes.activations);
+        bytes.put("machine", sizes.memory);
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("model", name);
+        object.put("family", described.family());
+        object.put("vision", described.vision());
+        object.put("decoder", described.decoder());
+        object.put("parts", directory.model().parts());
+        object.put("vocabulary", vocabulary);
+        object.put("parameters", directory.parameters());
+        object.put("tensors", types(directory.checkpoint()));
+        object.put("prompt_tokens", sizes.limits.promptTokens());
+        object.put("capacity_tokens", sizes.limits.capacity());
+        object.put("bytes", bytes);
+        object.put("verdict", sizes.verdict());
+        object.put("version", Version.text());
+        return object;
     }
 
     private static void line(PrintWriter out, String name, String value) {

@@ -3,11 +3,13 @@ package stormsight.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -37,6 +39,22 @@ final class Knockout implements Runnable {
     private static final String ALL = "all";
     private static final String CHOSEN = "flows";
 
+    /** For completion. */
+    static final class Flows implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return Flow.PRESETS.stream().map(Flow::name).iterator();
+        }
+    }
+
+    /** For completion. */
+    static final class Presets implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return Stream.concat(FlowGroup.PRESETS.stream().map(FlowGroup::name), Stream.of(ALL)).iterator();
+        }
+    }
+
     @Spec
     private CommandSpec spec;
 
@@ -52,14 +70,15 @@ final class Knockout implements Runnable {
     @Mixin
     private FindingsMixin findings;
 
-    @Option(names = "--flow", paramLabel = "NAME", description = "A flow by its name; may be repeated.")
+    @Option(names = "--flow", paramLabel = "NAME", completionCandidates = Flows.class, description = "A flow by its name; may be repeated.")
     private List<String> flows = new ArrayList<>();
 
     @Option(names = "--edges", paramLabel = "EDGES",
             description = "Edges that are blocked together, such as 'image->last,question->last'; may be repeated.")
     private List<String> edges = new ArrayList<>();
 
-    @Option(names = "--preset", paramLabel = "NAME", description = "Flows of a figure: to-last, question, patches, prefix, or all; may be repeated. "
+    @Option(names = "--preset", paramLabel = "NAME", completionCandidates = Presets.class,
+            description = "Flows of a figure: to-last, question, patches, prefix, or all; may be repeated. "
             + "Default: all, without patches where nothing has a box.")
     private List<String> presets = new ArrayList<>();
 
@@ -67,7 +86,7 @@ final class Knockout implements Runnable {
     private List<String> boxes = new ArrayList<>();
 
     @Option(names = "--mask", paramLabel = "FILE", description = "An image in the size of the image, not black where the object is.")
-    private Optional<Path> mask = Optional.empty();
+    private Path mask;
 
     @Option(names = "--window", paramLabel = "K", defaultValue = "" + KnockoutSession.DEFAULT_WINDOW,
             description = "How many layers around each layer. Default: ${DEFAULT-VALUE}.")
@@ -83,7 +102,7 @@ final class Knockout implements Runnable {
     public void run() {
         KnockoutSession.Settings settings = settings();
         List<FlowGroup> chosen = groups();
-        List<Example> asked = examples.read(boxes(), mask);
+        List<Example> asked = examples.read(boxes(), Optional.ofNullable(mask));
         findings.check(examples);
         boolean objects = asked.stream().anyMatch(Example::hasObject);
         List<FlowGroup> groups = chosen.isEmpty() ? FlowGroup.PRESETS.stream().filter(group -> objects || !needsObject(group)).toList() : chosen;

@@ -11,7 +11,7 @@ final class LengthMixin {
             description = "Tokens of the prompt without the image's. Default: ${DEFAULT-VALUE}.")
     private int promptTokens;
 
-    @Option(names = {"-n", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
             description = "Tokens of the answer. Default: ${DEFAULT-VALUE}.")
     private int maxTokens;
 

@@ -68,7 +68,7 @@ public final class Main implements Runnable {
 
     private Main() {}
 
-    private static Object command(String name) {
+    static Object command(String name) {
         return switch (name) {
             case "generate" -> new Generate();
             case "demo" -> new Demo();
@@ -118,14 +118,18 @@ public final class Main implements Runnable {
         line.setOut(out)
                 .setErr(err)
                 .setCaseInsensitiveEnumValuesAllowed(true)
-                // A prompt may begin with @.
+                // A prompt may begin with a dash, or with @.
+                .setAllowOptionsAsOptionParameters(true)
                 .setExpandAtFiles(false)
                 .setUsageHelpAutoWidth(true)
-                .setParameterExceptionHandler((e, _) -> usage(e))
+                .setParameterExceptionHandler((e, _) -> main.wrong(e))
                 .setExecutionExceptionHandler((e, command, _) -> main.report(e, command.getErr()));
         int code;
         try {
+            Arguments.requireValues(line, List.of(arguments));
             code = line.execute(arguments);
+        } catch (ParameterException e) {
+            return usage(e);
         } catch (LinkageError | VirtualMachineError e) {
             // The command is over and nothing outlives it.
             return main.report(e, err);
@@ -139,6 +143,12 @@ public final class Main implements Runnable {
     @Override
     public void run() {
         throw new ParameterException(spec.commandLine(), "a command is missing");
+    }
+
+    /** A value may be refused because a file behind it cannot be read. */
+    private int wrong(ParameterException e) {
+        return e.getCause() instanceof ImageException || e.getCause() instanceof UncheckedIOException
+                ? report(e.getCause(), e.getCommandLine().getErr()) : usage(e);
     }
 
     private static int usage(ParameterException e) {

@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.io.Writer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -23,19 +24,29 @@ import stormsight.image.ImageDecoder;
 final class MeasuringMixin {
     /** Backends that take a number of threads. */
     private static final Set<String> THREADED = Set.of("cpu", "scalar", Backends.AUTO);
-    private static final Set<String> CHECKS = Set.of("auto", "scalar", "cpu", "self");
+
+    /** What results are compared with, in the order of the help. */
+    static final class Checks implements Iterable<String> {
+        private static final List<String> NAMES = List.of("auto", "scalar", "cpu", "self");
+
+        @Override
+        public Iterator<String> iterator() {
+            return NAMES.iterator();
+        }
+    }
 
     @Option(names = {"-m", "--model"}, paramLabel = "DIR", description = "A checkpoint directory; may be repeated. Default: the small embedded model.")
     private List<Path> models = List.of();
 
-    @Option(names = "--backend", paramLabel = "NAMES", split = ",", defaultValue = Backends.AUTO,
+    @Option(names = "--backend", paramLabel = "NAMES", split = ",", defaultValue = Backends.AUTO, completionCandidates = BackendMixin.Names.class,
             description = "Backends: cpu, scalar, tornado or auto, as a list such as cpu,tornado. Default: ${DEFAULT-VALUE}.")
     private List<String> backends;
 
-    @Option(names = "--device", paramLabel = "IDS", split = ",", description = "Devices of the backend, as 'devices' lists them, such as 0:0,0:1.")
+    @Option(names = "--device", paramLabel = "IDS", split = ",", completionCandidates = BackendMixin.Devices.class,
+            description = "Devices of the backend, as 'devices' lists them, such as 0:0,0:1.")
     private List<String> devices = List.of();
 
-    @Option(names = {"-t", "--threads"}, paramLabel = "LIST", description = "Threads of a CPU backend. Default: one a core.")
+    @Option(names = {"-t", "--threads"}, paramLabel = "LIST", description = "Threads of a CPU backend. Default: one per core.")
     private String threads;
 
     @Option(names = "--weights", paramLabel = "FORMS", split = ",", defaultValue = "stored",
@@ -51,22 +62,27 @@ final class MeasuringMixin {
     @Option(names = "--final-soft-cap", description = "PaliGemma 2: as for generate.")
     private boolean finalSoftCap;
 
-    @Option(names = {"-i", "--image"}, paramLabel = "FILE", description = "The image to measure with. Default: a drawn PNG of 1024x768.")
-    private Optional<Path> image = Optional.empty();
+    @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class,
+            description = "The image to measure with. Default: a drawn PNG of 1024x768.")
+    private Path image;
 
-    @Option(names = {"-p", "--prompt-tokens"}, paramLabel = "LIST",
-            description = "Tokens of a prefill, the image's included: ppN is the image, <bos>, text and a newline, N rows in all. A prompt that "
-                    + "is too short for the image has text alone. 0 for none. Default: the image's tokens and 16.")
+    @Option(names = "--prompt-tokens", paramLabel = "LIST",
+            description = "Tokens of a prompt without the image's: a prefill of the image and N tokens more. Default: 16, unless -p is given.")
     private String prompts;
 
-    @Option(names = {"-n", "--max-tokens"}, paramLabel = "LIST", description = "Tokens to decode, one by one: tgN. 0 for none. Default: 32.")
+    @Option(names = {"-p", "--prefill"}, paramLabel = "LIST",
+            description = "Tokens of a prefill, the image's included: ppN is the image, <bos>, text and a newline, N rows in all, as llama-bench counts "
+                    + "them. A prefill that is too short for the image is of text alone. 0 for none.")
+    private String prefills;
+
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "LIST", description = "Tokens to decode, one by one: tgN. 0 for none. Default: 32.")
     private String answers;
 
     @Option(names = "-pg", paramLabel = "P,N", description = "A prefill of P tokens and N tokens after it, timed as one; may be repeated.")
     private List<String> both = List.of();
 
     @Option(names = {"-d", "--depth"}, paramLabel = "LIST",
-            description = "Tokens in the cache before the first that is decoded: tgN@D. Default: the first of -p.")
+            description = "Tokens in the cache before the first that is decoded: tgN@D. Default: those of the first prefill.")
     private String depths;
 
     @Option(names = {"-r", "--repetitions"}, paramLabel = "N", defaultValue = "5", description = "Samples of each row. Default: ${DEFAULT-VALUE}.")
@@ -79,13 +95,14 @@ final class MeasuringMixin {
     @Option(names = "--no-warmup", description = "Take the first run as a sample.")
     private boolean noWarmUp;
 
-    @Option(names = "--check", paramLabel = "WITH", defaultValue = "auto",
+    @Option(names = "--check", paramLabel = "WITH", defaultValue = "auto", completionCandidates = Checks.class,
             description = "What every result is compared with before it is timed: scalar or cpu, the backends; self, the same values on another "
                     + "way, also for a backend that would be compared with itself; auto, scalar for small models, else cpu. Default: ${DEFAULT-VALUE}.")
     private String check;
 
-    @Option(names = "--output", paramLabel = "FILE", description = "Write the results into a file, too; its name's ending says how unless -o does.")
-    private Optional<Path> output = Optional.empty();
+    @Option(names = {"-o", "--out"}, paramLabel = "FILE",
+            description = "Write the results into a file as well, in the format that its ending says unless --format is given.")
+    private Path out;
 
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
@@ -140,7 +157,7 @@ final class MeasuringMixin {
         if (!(warmUp >= 0 && warmUp <= 3600)) {
             throw new UsageException("--warm-up " + warmUp + " is not in 0 .. 3600 seconds");
         }
-        if (!CHECKS.contains(check)) {
+        if (!Checks.NAMES.contains(check)) {
             throw new UsageException("--check '" + check + "' is none of auto, scalar, cpu and self");
         }
         List<List<Integer>> pairs = new ArrayList<>();
@@ -153,9 +170,12 @@ final class MeasuringMixin {
             pairs.add(numbers);
         }
         // What is wrong with the image is said before processes are started.
-        image.ifPresent(file -> new ImageDecoder().decode(file));
-        return new Benchmark.Plan(new Benchmark.Sizes(list("-p", prompts), list("-n", answers), list("-d", depths), pairs), repetitions,
-                noWarmUp ? 0 : (long) (warmUp * 1e9), cold, check, image.map(Path::toString));
+        if (image != null) {
+            image = ImageArgument.file(image);
+            new ImageDecoder().decode(image);
+        }
+        return new Benchmark.Plan(new Benchmark.Sizes(list("-p", prefills), list("--prompt-tokens", prompts), list("-n", answers), list("-d", depths), pairs), repetitions,
+                noWarmUp ? 0 : (long) (warmUp * 1e9), cold, check, Optional.ofNullable(image).map(Path::toString));
     }
 
     /** What measuring processes say beside results; shown with {@code --verbose}. */
@@ -170,7 +190,7 @@ final class MeasuringMixin {
         }
     }
 
-    Optional<Path> output() {
-        return output;
+    Optional<Path> out() {
+        return Optional.ofNullable(out);
     }
 }

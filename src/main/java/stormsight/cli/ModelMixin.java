@@ -1,7 +1,9 @@
 package stormsight.cli;
 
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -46,7 +48,7 @@ final class ModelMixin {
     }
 
     @Option(names = {"-m", "--model"}, paramLabel = "DIR",
-            description = "A checkpoint directory as Hugging Face has it. Default: the small embedded model.")
+            description = "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model, which knows drawn shapes.")
     private Path model;
 
     @Option(names = "--resize", paramLabel = "HOW",
@@ -54,7 +56,7 @@ final class ModelMixin {
     private Resize resize;
 
     @Option(names = "--weights", paramLabel = "FORM", defaultValue = "stored",
-            description = "stored as in the files, or q8: 8 bits with a scale for every 32, made when the model is loaded. Default: "
+            description = "stored: as in the files. q8: in 8 bits, with a scale for every 32 weights, converted when the model is loaded. Default: "
                     + "${DEFAULT-VALUE}.")
     private WeightForm weights;
 
@@ -89,6 +91,16 @@ final class ModelMixin {
     /** What users call it. */
     String name() {
         return model == null ? EmbeddedModel.NAME : model.toString();
+    }
+
+    /** What was chosen beside the model itself, for JSON. */
+    Map<String, Object> json() {
+        Map<String, Object> chosen = new LinkedHashMap<>();
+        chosen.put("weights", weights.toString());
+        chosen.put("resize", resize == null ? "as the checkpoint says" : resize.toString());
+        chosen.put("sliding_window", slidingWindow);
+        chosen.put("final_soft_cap", finalSoftCap);
+        return chosen;
     }
 
     Options options() {

@@ -6,12 +6,35 @@ import stormsight.report.OutputFile;
 
 /** Options that name a file to write, looked at before anything is computed. */
 final class OutputOption {
+    /** How results are written. */
+    enum Format {
+        MD,
+        JSON;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
     private OutputOption() {}
+
+    /** The format of a file: the chosen one, if any, else as its name says, JSON where that says nothing. */
+    static Format format(Path file, Format chosen) {
+        return chosen != null ? chosen : file.toString().toLowerCase(Locale.ROOT).endsWith(".md") ? Format.MD : Format.JSON;
+    }
 
     /** @throws UsageException naming option and file, if there is no place for it */
     static void requireWritable(String option, Path file) {
         OutputFile.obstacle(file).ifPresent(obstacle -> {
             throw new UsageException(option + " " + file + " cannot be written: " + obstacle);
+        });
+    }
+
+    /** @throws UsageException naming option and folder, if nothing can be written into it, or it cannot be made */
+    static void requireFolder(String option, Path folder) {
+        OutputFile.folderObstacle(folder).ifPresent(obstacle -> {
+            throw new UsageException(option + " " + folder + " cannot be written: " + obstacle);
         });
     }
 

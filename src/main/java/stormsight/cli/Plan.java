@@ -1,8 +1,12 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -12,17 +16,17 @@ import stormsight.backend.PlannedLaunch;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Passes;
-import stormsight.program.Op;
 import stormsight.program.OpCost;
 import stormsight.program.Program;
 import stormsight.program.Sampling;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
+import stormsight.report.TextTable;
 
 /** Prints what a backend makes of a model's programs. */
 @Command(name = "plan", description = {
-    "Prints the programs of a model and what a backend makes of them: kernel and launch of each operation,",
-    "and the bytes and operations that it takes at least, over all layers."})
+    "Prints the programs of a model and what a backend makes of them: for each operation its weights, its kernel, how the kernel is launched and how often, "
+        + "and the bytes and floating-point operations that it needs at least, summed over the layers. Nothing is run."})
 final class Plan implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -36,6 +40,55 @@ final class Plan implements Runnable {
     @Mixin
     private LengthMixin length;
 
+    @Mixin
+    private JsonMixin json;
+
+    /** A launch with what all of its times cost. */
+    private record Launch(PlannedLaunch planned, OpCost cost) {
+        static Launch of(PlannedLaunch planned, Step step) {
+            OpCost once = planned.op().map(op -> OpCost.of(op, step)).orElse(new OpCost(0, 0));
+            return new Launch(planned, new OpCost(once.bytes() * planned.times(), once.operations() * planned.times()));
+        }
+
+        String operation() {
+            return planned.op().map(op -> op.getClass().getSimpleName()).orElse("");
+        }
+
+        List<Tensor> weights() {
+            return planned.op().map(op -> op.reads().stream().filter(tensor -> tensor.kind() == Tensor.Kind.WEIGHT).toList()).orElse(List.of());
+        }
+
+        String weightNames() {
+            return weights().stream().map(Tensor::name).collect(Collectors.joining(", "));
+        }
+
+        /** Of the first weight, or of the result where there is none. */
+        String shape() {
+            return planned.op().map(op -> shape(weights().isEmpty() ? op.writes().getFirst() : weights().getFirst())).orElse("");
+        }
+
+        private static String shape(Tensor tensor) {
+            return tensor.dtype() + tensor.shape().toString();
+        }
+    }
+
+    /** The launches of a program in one step. */
+    private record Planned(Program program, Step step, List<Launch> launches) {
+        static Planned of(Program program, Step step, List<PlannedLaunch> launches) {
+            return new Planned(program, step, launches.stream().filter(launch -> launch.program().equals(program.name()))
+                    .map(launch -> Launch.of(launch, step)).toList());
+        }
+
+        int count() {
+            return launches.stream().mapToInt(launch -> launch.planned().times()).sum();
+        }
+
+        OpCost cost() {
+            return new OpCost(launches.stream().mapToLong(launch -> launch.cost().bytes()).sum(),
+                    launches.stream().mapToLong(launch -> launch.cost().operations()).sum());
+        }
+    }
+
     @Override
     public void run() {
         length.check();
@@ -46,45 +99,61 @@ final class Plan implements Runnable {
             int prefix = directory.describe().causal() ? 0 : prompt;
             Passes passes = directory.unbound(limits, model.options());
             List<PlannedLaunch> launches = backend.plan(passes.programs());
-            print(out, passes.encode().program(), passes.encodeStep(0), launches);
-            print(out, passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches);
-            print(out, passes.decode().program(), passes.decodeStep(prompt, prefix, 0, Sampling.GREEDY), launches);
+            List<Planned> planned = List.of(Planned.of(passes.encode().program(), passes.encodeStep(0), launches),
+                    Planned.of(passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches),
+                    Planned.of(passes.decode().program(), passes.decodeStep(prompt, prefix, 0, Sampling.GREEDY), launches));
+            if (json.isWanted()) {
+                Map<String, Object> object = new LinkedHashMap<>();
+                object.put("model", model.name());
+                object.put("backend", backend.device().backend());
+                object.put("device", backend.device().title());
+                object.put("version", Version.text());
+                object.put("programs", planned.stream().map(Plan::json).toList());
+                JsonMixin.print(out, object);
+            } else {
+                planned.forEach(program -> out.println(text(program)));
+            }
         }
     }
 
-    private static void print(PrintWriter out, Program program, Step step, List<PlannedLaunch> launches) {
-        long bytes = 0;
-        long operations = 0;
-        int count = 0;
-        String segment = "";
-        out.println(program.name() + ", " + step.rows() + " rows at position " + step.position());
-        for (PlannedLaunch launch : launches) {
-            if (!launch.program().equals(program.name())) {
-                continue;
-            }
-            if (!launch.segment().equals(segment)) {
-                segment = launch.segment();
-                out.println("  " + segment);
-            }
-            OpCost cost = launch.op().map(op -> OpCost.of(op, step)).orElse(new OpCost(0, 0));
-            bytes += cost.bytes() * launch.times();
-            operations += cost.operations() * launch.times();
-            count += launch.times();
-            out.println(String.format(Locale.ROOT, "    %3d x %-24s %-40s %-34s %10s %9.3f GFLOP", launch.times(), launch.kernel(),
-                    launch.op().map(Plan::describe).orElse(""), launch.geometry(), Memory.text(cost.bytes() * launch.times()),
-                    cost.operations() * launch.times() / 1e9));
+    private static String text(Planned planned) {
+        TextTable table = new TextTable("segment", ">times", "operation", "weights", "shape", "kernel", "launch", ">bytes", ">GFLOP");
+        for (Launch launch : planned.launches()) {
+            table.row(launch.planned().segment(), launch.planned().times(), launch.operation(), launch.weightNames(), launch.shape(),
+                    launch.planned().kernel(), launch.planned().geometry(), Memory.text(launch.cost().bytes()), giga(launch.cost().operations()));
         }
-        out.println(String.format(Locale.ROOT, "  %d launches, %s, %.3f GFLOP", count, Memory.text(bytes), operations / 1e9));
+        return planned.program().name() + ", " + planned.step().rows() + (planned.step().rows() == 1 ? " row" : " rows") + " from position "
+                + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches, " + Memory.text(planned.cost().bytes()) + ", "
+                + giga(planned.cost().operations()) + " GFLOP\n";
     }
 
-    /** The operation with the shape of its weight, or of its result. */
-    private static String describe(Op op) {
-        Tensor shown = switch (op) {
-            case Op.MatMul matMul -> matMul.w();
-            case Op.GatedMatMul gated -> gated.gate();
-            case Op.Embed embed -> embed.table();
-            default -> op.writes().getFirst();
-        };
-        return op.getClass().getSimpleName() + " " + shown.dtype() + shown.shape();
+    private static String giga(long operations) {
+        return String.format(Locale.ROOT, "%.3f", operations / 1e9);
+    }
+
+    private static Map<String, Object> json(Planned planned) {
+        List<Map<String, Object>> launches = new ArrayList<>();
+        for (Launch launch : planned.launches()) {
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("segment", launch.planned().segment());
+            object.put("times", launch.planned().times());
+            object.put("operation", launch.operation());
+            object.put("weights", launch.weights().stream().map(Tensor::name).toList());
+            object.put("shape", launch.shape());
+            object.put("kernel", launch.planned().kernel());
+            object.put("launch", launch.planned().geometry());
+            object.put("bytes", launch.cost().bytes());
+            object.put("operations", launch.cost().operations());
+            launches.add(object);
+        }
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("program", planned.program().name());
+        object.put("rows", planned.step().rows());
+        object.put("position", planned.step().position());
+        object.put("launches", launches);
+        object.put("launch_count", planned.count());
+        object.put("bytes", planned.cost().bytes());
+        object.put("operations", planned.cost().operations());
+        return object;
     }
 }

@@ -3,7 +3,6 @@ package stormsight.cli;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -20,29 +19,31 @@ final class ReportMixin {
 
     @Option(names = "--html", paramLabel = "FILE",
             description = "Write a report as well: one page with sliders, maps, curves and the numbers behind them, which needs no network.")
-    private Optional<Path> file = Optional.empty();
+    private Path file;
 
     boolean isWanted() {
-        return file.isPresent();
+        return file != null;
     }
 
     /** Before anything is computed. */
     void requireWritable() {
-        file.ifPresent(html -> OutputOption.requireWritable("--html", html));
+        if (file != null) {
+            OutputOption.requireWritable("--html", file);
+        }
     }
 
     /** Writes the report if it was asked for, with model, device, command and version below the page's own facts. */
     void write(ReportData page, String model, DeviceInfo device) {
-        file.ifPresent(html -> {
-            List<Fact> facts = new ArrayList<>(page.facts());
-            facts.add(new Fact("Model", model));
-            facts.add(new Fact("Device", device.title()));
-            facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
-                    .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
-            facts.add(new Fact("Version", "stormsight " + Version.text()));
-            HtmlReport.write(html, new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(),
-                    page.tables()));
-        });
+        if (file == null) {
+            return;
+        }
+        List<Fact> facts = new ArrayList<>(page.facts());
+        facts.add(new Fact("Model", model));
+        facts.add(new Fact("Device", device.title()));
+        facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
+                .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
+        facts.add(new Fact("Version", "stormsight " + Version.text()));
+        HtmlReport.write(file, new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(), page.tables()));
     }
 
     /** As a shell takes it. */

@@ -28,7 +28,9 @@ import stormsight.model.Stage;
 import stormsight.program.Op;
 import stormsight.program.OpCost;
 import stormsight.program.OpName;
+import stormsight.report.OutputFile;
 import stormsight.report.RooflineFigure;
+import stormsight.report.TextTable;
 
 /** Shows how close each operation of a model comes to what its device can do. */
 @Command(name = "roofline", description =
@@ -37,17 +39,6 @@ import stormsight.report.RooflineFigure;
                 + "data came from a cache. Image and prompt are random: how long operations take does not depend on them.")
 final class RooflineCommand implements Runnable {
     private static final double GIGA = 1e9;
-
-    /** How results are printed. */
-    enum Format {
-        MD,
-        JSON;
-
-        @Override
-        public String toString() {
-            return name().toLowerCase(Locale.ROOT);
-        }
-    }
 
     @Spec
     private CommandSpec spec;
@@ -62,7 +53,7 @@ final class RooflineCommand implements Runnable {
             description = "Tokens of the prompt without the image's. Default: ${DEFAULT-VALUE}.")
     private int promptTokens;
 
-    @Option(names = {"-n", "--new-tokens"}, paramLabel = "N", defaultValue = "8",
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "8",
             description = "Tokens decoded one after the other in a pass. Default: ${DEFAULT-VALUE}.")
     private int newTokens;
 
@@ -74,13 +65,17 @@ final class RooflineCommand implements Runnable {
             description = "How long passes run before they are timed; at least one does. Default: ${DEFAULT-VALUE}.")
     private double warmUp;
 
-    @Option(names = "-o", paramLabel = "FORMAT", defaultValue = "md",
-            description = "md: tables; json: as bench/results/schema.json says. Default: ${DEFAULT-VALUE}.")
-    private Format format;
+    @Option(names = "--format", paramLabel = "FORMAT",
+            description = "md: tables; json: as bench/results/schema.json describes. Default: md, or as the ending of --out says.")
+    private OutputOption.Format format;
+
+    @Option(names = {"-o", "--out"}, paramLabel = "FILE",
+            description = "Write the results into a file as well, in the format that its ending says unless --format is given.")
+    private Path out;
 
     @Option(names = "--plot", paramLabel = "FILE",
             description = "Also draw rates over operations per byte, below the ceiling, as .svg or .png. Operations that only move are left out.")
-    private Optional<Path> plot = Optional.empty();
+    private Path plot;
 
     @Override
     public void run() {
@@ -90,20 +85,33 @@ final class RooflineCommand implements Runnable {
         if (!(warmUp >= 0)) {
             throw new UsageException("--warm-up " + warmUp + " is no time");
         }
-        plot.ifPresent(file -> OutputOption.requirePlot("--plot", file));
-        PrintWriter out = spec.commandLine().getOut();
+        if (plot != null) {
+            OutputOption.requirePlot("--plot", plot);
+        }
+        if (out != null) {
+            OutputOption.requireWritable("--out", out);
+        }
         PrintWriter err = spec.commandLine().getErr();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             int prompt = Math.addExact(directory.processor().imageTokens(), promptTokens);
             Roofline roofline = Roofline.measure(directory, backend, model.options(),
                     new Roofline.Plan(prompt, newTokens, warmUp, repetitions), what -> err.println("roofline: " + what));
-            if (format == Format.JSON) {
-                out.print(ResultFile.ops(rows(directory, backend.device(), roofline), note(roofline.ceilings())));
-            } else {
-                print(out, backend.device(), roofline);
+            if (out != null) {
+                OutputFile.write(out, text(OutputOption.format(out, format), directory, backend.device(), roofline));
             }
-            plot.ifPresent(file -> draw(file, name(directory), backend.device(), roofline));
+            spec.commandLine().getOut().print(
+                    text(out != null || format == null ? OutputOption.Format.MD : format, directory, backend.device(), roofline));
+            if (plot != null) {
+                draw(plot, name(directory), backend.device(), roofline);
+            }
         }
+    }
+
+    private String text(OutputOption.Format as, ModelDirectory directory, DeviceInfo device, Roofline roofline) {
+        return switch (as) {
+            case MD -> markdown(device, roofline);
+            case JSON -> ResultFile.ops(rows(directory, device, roofline), note(roofline.ceilings()));
+        };
     }
 
     private static String note(Ceilings ceilings) {
@@ -148,48 +156,43 @@ final class RooflineCommand implements Runnable {
                 roofline.ceilings().read().median() / GIGA, roofline.ceilings().fma().median() / GIGA, points);
     }
 
-    private void print(PrintWriter out, DeviceInfo device, Roofline roofline) {
-        out.println(model.name() + " on " + device.backend() + " " + device.id() + ": " + device.title() + ", "
-                + device.driver());
-        out.println();
+    private String markdown(DeviceInfo device, Roofline roofline) {
         Ceilings ceilings = roofline.ceilings();
-        out.println("| ceiling | median | best | of | how |");
-        out.println("|---|--:|--:|--:|---|");
-        ceiling(out, "read", "GB/s", ceilings.read());
-        ceiling(out, "copy", "GB/s", ceilings.copy());
-        ceiling(out, "multiply-add", "GFLOP/s", ceilings.fma());
-        for (Roofline.Stage stage : roofline.stages()) {
-            out.println();
-            print(out, stage, ceilings);
-        }
+        TextTable table = new TextTable("ceiling", ">median", ">best", ">of", "how");
+        ceiling(table, "read", "GB/s", ceilings.read());
+        ceiling(table, "copy", "GB/s", ceilings.copy());
+        ceiling(table, "multiply-add", "GFLOP/s", ceilings.fma());
+        StringBuilder text = new StringBuilder(model.name() + " on " + device.backend() + " " + device.id() + ": " + device.title() + ", "
+                + device.driver() + "\n\n" + table.markdown());
+        roofline.stages().forEach(stage -> text.append('\n').append(markdown(stage, ceilings)));
+        return text.toString();
     }
 
-    private static void ceiling(PrintWriter out, String name, String unit, Ceilings.Rate rate) {
-        out.println(String.format(Locale.ROOT, "| %s | %.1f %s | %.1f %s | %d | %s |", name, rate.median() / GIGA, unit, rate.best() / GIGA,
-                unit, rate.samples().size(), rate.method()));
+    private static void ceiling(TextTable table, String name, String unit, Ceilings.Rate rate) {
+        table.row(name, fixed(1, rate.median() / GIGA) + " " + unit, fixed(1, rate.best() / GIGA) + " " + unit, rate.samples().size(), rate.method());
     }
 
-    private static void print(PrintWriter out, Roofline.Stage stage, Ceilings ceilings) {
+    private static String fixed(int digits, double value) {
+        return String.format(Locale.ROOT, "%." + digits + "f", value);
+    }
+
+    private static String markdown(Roofline.Stage stage, Ceilings ceilings) {
         double seconds = stage.rowSeconds() / stage.runs();
         String of = stage.runs() == 1 ? "" : ", mean of " + stage.runs() + " steps";
-        out.println(String.format(Locale.ROOT, "%s, %d rows from position %d%s: %.2f ms in operations, %.2f ms with all around them",
-                stage.name(), stage.step().rows(), stage.step().position(), of, seconds * 1e3, stage.medianSeconds() / stage.runs() * 1e3));
-        out.println();
-        out.println("| op | of | kernel | shape | dtype | calls | ms | time | GB/s | GFLOP/s | bound by | of ceiling |");
-        out.println("|---|---|---|---|---|--:|--:|--:|--:|--:|---|--:|");
+        TextTable table = new TextTable("op", "of", "kernel", "shape", "dtype", ">calls", ">ms", ">time", ">GB/s", ">GFLOP/s", "bound by", ">of ceiling");
         for (Roofline.Row row : stage.rows()) {
-            out.println(String.format(Locale.ROOT, "| %s | %s | %s | %s | %s | %d | %.3f | %.1f%% | %.2f | %.2f | %s | %s |",
-                    row.name().map(OpName::op).orElse("(backend)"), row.op().map(RooflineCommand::which).orElse(""), row.kernel(),
-                    row.name().map(OpName::shape).orElse(""),
-                    row.name().map(name -> name.dtype().name().toLowerCase(Locale.ROOT)).orElse(""), row.calls() / stage.runs(),
-                    row.median() / stage.runs() * 1e3, 100 * row.median() / stage.rowSeconds(), row.bandwidth() / GIGA, row.rate() / GIGA,
+            table.row(row.name().map(OpName::op).orElse("(backend)"), row.op().map(RooflineCommand::which).orElse(""), row.kernel(),
+                    row.name().map(OpName::shape).orElse(""), row.name().map(name -> name.dtype().name().toLowerCase(Locale.ROOT)).orElse(""),
+                    row.calls() / stage.runs(), fixed(3, row.median() / stage.runs() * 1e3), fixed(1, 100 * row.median() / stage.rowSeconds()) + "%",
+                    fixed(2, row.bandwidth() / GIGA), fixed(2, row.rate() / GIGA),
                     row.op().map(_ -> ceilings.memoryBound(row.cost()) ? "memory" : "compute").orElse(""),
-                    row.op().map(_ -> percent(row.share(ceilings))).orElse("")));
+                    row.op().map(_ -> percent(row.share(ceilings))).orElse(""));
         }
         OpCost cost = stage.cost();
-        out.println(String.format(Locale.ROOT, "| all | | | | | | %.3f | 100%% | %.2f | %.2f | | %s |", seconds * 1e3,
-                cost.bytes() / stage.rowSeconds() / GIGA, cost.operations() / stage.rowSeconds() / GIGA,
-                percent(stage.leastSeconds(ceilings) / stage.rowSeconds())));
+        table.row("all", "", "", "", "", "", fixed(3, seconds * 1e3), "100%", fixed(2, cost.bytes() / stage.rowSeconds() / GIGA),
+                fixed(2, cost.operations() / stage.rowSeconds() / GIGA), "", percent(stage.leastSeconds(ceilings) / stage.rowSeconds()));
+        return String.format(Locale.ROOT, "%s, %d rows from position %d%s: %.2f ms in operations, %.2f ms with all around them\n\n", stage.name(),
+                stage.step().rows(), stage.step().position(), of, seconds * 1e3, stage.medianSeconds() / stage.runs() * 1e3) + table.markdown();
     }
 
     private static String percent(double share) {

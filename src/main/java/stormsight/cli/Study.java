@@ -10,7 +10,7 @@ import java.util.Optional;
 import java.util.function.Function;
 import stormsight.backend.Backend;
 import stormsight.model.ModelDirectory;
-import stormsight.report.FigureException;
+import stormsight.report.OutputFile;
 import stormsight.study.ExampleResult;
 import stormsight.study.ResultLog;
 
@@ -45,14 +45,10 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
             Files.createDirectories(folder.get());
             return new Study<>(folder, Optional.of(ResultLog.open(folder.get().resolve(LOG), settings, type)));
         } catch (IOException e) {
-            throw unwritable(folder.get(), e);
+            throw OutputFile.unwritable(folder.get(), e);
         } catch (IllegalArgumentException e) {
             throw new UsageException("--out: " + e.getMessage());
         }
-    }
-
-    private static FigureException unwritable(Path folder, IOException e) {
-        return new FigureException(folder, "cannot be written: " + e, e);
     }
 
     /** What all experiments depend on. */
@@ -90,7 +86,7 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
                 try {
                     log.get().add(result);
                 } catch (IOException e) {
-                    throw unwritable(folder.orElseThrow(), e);
+                    throw OutputFile.unwritable(folder.orElseThrow(), e);
                 }
             }
             results.put(result.line(), result);
@@ -109,7 +105,7 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
             try {
                 log.get().close();
             } catch (IOException e) {
-                throw unwritable(folder.orElseThrow(), e);
+                throw OutputFile.unwritable(folder.orElseThrow(), e);
             }
         }
     }

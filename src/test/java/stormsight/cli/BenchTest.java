@@ -62,7 +62,7 @@ class BenchTest {
     void benchWritesRowsThatFitTheSchema() throws IOException {
         Path output = temporary.resolve("results.json");
         Path plot = temporary.resolve("plot.svg");
-        Run run = quick("bench", "--backend", "cpu", "-t", "1", "-p", "4,20", "-d", "0,6", "-pg", "5,2", "--cold", "1", "--output",
+        Run run = quick("bench", "--backend", "cpu", "-t", "1", "-p", "4,20", "-d", "0,6", "-pg", "5,2", "--cold", "1", "--out",
                 output.toString(), "--plot", plot.toString());
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(List.of(), ResultSchema.problems(Files.readString(output)));
@@ -99,7 +99,7 @@ class BenchTest {
     void benchComparesWithAFile() throws IOException {
         Path file = temporary.resolve("results.json");
         String[] options = {"--backend", "cpu", "-t", "1", "-p", "4", "--cold", "0"};
-        assertEquals(0, quick("bench", with(options, "--output", file.toString())).exitCode());
+        assertEquals(0, quick("bench", with(options, "--out", file.toString())).exitCode());
         // Whatever the machine does, nothing is a hundred times slower than it is.
         Run same = quick("bench", with(options, "--against", file.toString(), "--tolerance", "100"));
         assertEquals(0, same.exitCode(), same.err());
@@ -138,7 +138,7 @@ class BenchTest {
     @Test
     void modelsThatAreTooLargeForAReferenceAreCheckedAgainstThemselves() {
         for (String weights : List.of("stored", "q8")) {
-            Run run = quick("bench", "--backend", "cpu", "-p", "4,20", "-d", "0,20", "--cold", "0", "--check", "self", "--weights", weights, "-o", "jsonl");
+            Run run = quick("bench", "--backend", "cpu", "-p", "4,20", "-d", "0,20", "--cold", "0", "--check", "self", "--weights", weights, "--format", "jsonl");
             assertEquals(0, run.exitCode(), run.err());
             assertEquals(9, run.out().lines().count(), run.out());
             assertTrue(run.out().lines().filter(line -> line.contains("\"pp20\"")).allMatch(line -> line.contains("itself, ")), run.out());
@@ -148,7 +148,7 @@ class BenchTest {
     @Test
     void noBackendIsComparedWithItself() {
         for (String backend : List.of("cpu", "scalar")) {
-            Run run = quick("bench", "--backend", backend, "-p", "4", "--cold", "0", "--check", backend, "-o", "jsonl");
+            Run run = quick("bench", "--backend", backend, "-p", "4", "--cold", "0", "--check", backend, "--format", "jsonl");
             assertEquals(0, run.exitCode(), run.err());
             assertTrue(run.out().lines().filter(line -> line.contains("\"pp4\"")).allMatch(line -> line.contains("itself, ")), run.out());
         }
@@ -158,7 +158,7 @@ class BenchTest {
     void compareWritesWhatItIsToldTo() throws IOException {
         Path output = temporary.resolve("comparison.txt");
         Run run = quick("compare", "--backend", "cpu", "--config", "threads=1", "--config", "weights=q8", "-p", "4", "--questions", "1",
-                "-o", "md", "--output", output.toString());
+                "--format", "md", "--out", output.toString());
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(run.out(), Files.readString(output));
         assertTrue(run.out().contains("baseline threads=1 weights=stored: "), run.out());
@@ -167,7 +167,7 @@ class BenchTest {
     @Test
     void compareShowsSpeedAndAgreement() {
         Run run = quick("compare", "--config", "backend=cpu threads=1", "--config", "backend=scalar", "--config", "backend=cpu threads=1 weights=q8", "-p",
-                "4", "--questions", "2", "-o", "json");
+                "4", "--questions", "2", "--format", "json");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(List.of(), ResultSchema.problems(run.out()));
         JsonNode file = JsonMapper.shared().readTree(run.out());
@@ -200,8 +200,8 @@ class BenchTest {
         fails(2, "the same", "compare", "-m", MODEL, "--config", "threads=1", "--config", "threads=1");
         fails(2, "no key 'speed'", "compare", "-m", MODEL, "--config", "speed=1", "--config", "threads=1");
         fails(2, "nothing.json: no such file", "bench", "-m", MODEL, "--against", temporary.resolve("nothing.json").toString());
-        fails(2, "cannot be written", "bench", "-m", MODEL, "--output", temporary.resolve("no/folder.json").toString());
-        fails(2, "it is a directory", "bench", "-m", MODEL, "--output", "/");
+        fails(2, "is not a directory", "bench", "-m", MODEL, "--out", Path.of(MODEL, "config.json", "result.json").toString());
+        fails(2, "it is a directory", "bench", "-m", MODEL, "--out", "/");
         fails(2, "it is a directory", "bench", "-m", MODEL, "--plot", "/");
         fails(2, "it is a directory", "roofline", "-m", MODEL, "--plot", "/");
         fails(2, "neither .svg nor .png", "bench", "-m", MODEL, "--plot", temporary.resolve("plot.pdf").toString());

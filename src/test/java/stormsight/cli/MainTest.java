@@ -93,7 +93,7 @@ class MainTest {
         fails(2, "--threads", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--threads", "0");
         fails(2, "--threads", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--threads", "1000000");
         fails(2, "--max-tokens", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--max-tokens", "0");
-        fails(2, "--max-tokens", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--max-tokens", "many");
+        fails(2, "--max-new-tokens", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--max-tokens", "many");
         fails(2, "top-p", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--top-p", "1.5");
         fails(2, "temperature", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "--temperature", "-1");
         fails(2, "<image>", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "what is <image>?");

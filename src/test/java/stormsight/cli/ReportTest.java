@@ -163,14 +163,15 @@ class ReportTest {
 
     @Test
     void aReportThatCannotBeWrittenIsRefusedBeforeAnythingIsComputed() throws IOException {
-        Path nowhere = temporary.resolve("missing").resolve("report.html");
+        Path file = Files.createFile(temporary.resolve("file"));
+        Path nowhere = file.resolve("report.html");
         for (List<String> command : List.of(List.of("attend", "--out", temporary.resolve("out").toString()), List.of("knockout"), List.of("lens"))) {
             String[] arguments = new String[command.size() + 6];
             command.toArray(arguments);
             System.arraycopy(new String[] {"-i", IMAGE, "-p", PROMPT, "--html", nowhere.toString()}, 0, arguments, command.size(), 6);
             Run run = MainTest.run(arguments);
             assertEquals(2, run.exitCode(), Arrays.toString(arguments));
-            assertTrue(run.err().startsWith("stormsight: --html " + nowhere + " cannot be written: no such directory"), run.err());
+            assertTrue(run.err().startsWith("stormsight: --html " + nowhere + " cannot be written: " + file + " is not a directory"), run.err());
         }
         Run run = MainTest.run("attend", "-i", IMAGE, "-p", PROMPT, "--maps", "whole", "--out", temporary.resolve("out").toString(),
                 "--html", temporary.resolve("report.html").toString());

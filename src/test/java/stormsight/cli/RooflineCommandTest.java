@@ -58,7 +58,7 @@ class RooflineCommandTest {
 
     @Test
     void jsonHoldsARowForEveryOperation() {
-        Run run = run(SHORT, "-o", "json");
+        Run run = run(SHORT, "--format", "json");
         assertEquals(0, run.exitCode(), run.err());
         JsonNode file = JsonMapper.shared().readTree(run.out());
         assertEquals(List.of(), ResultSchema.problems(run.out()));

@@ -6,9 +6,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -39,11 +41,44 @@ class OutputFileTest {
 
     @Test
     void saysWhyAFileCannotBeWritten() {
-        Path missing = directory.resolve("missing").resolve("a.txt");
-        FigureException e = assertThrows(FigureException.class, () -> OutputFile.write(missing, "a"));
-        assertEquals(missing + ": cannot be written: no such directory", e.getMessage());
+        OutputFile.write(directory.resolve("in the way"), "a file");
+        Path below = directory.resolve("in the way/folder/a.txt");
+        FigureException e = assertThrows(FigureException.class, () -> OutputFile.write(below, "a"));
+        assertEquals(below + ": cannot be written: " + directory.resolve("in the way") + " is not a directory", e.getMessage());
+        assertEquals(Optional.of(directory.resolve("in the way") + " is not a directory"), OutputFile.obstacle(below));
         e = assertThrows(FigureException.class, () -> OutputFile.write(directory, "a"));
         assertEquals(directory + ": cannot be written: it is a directory", e.getMessage());
+    }
+
+    @Test
+    void foldersOnTheWayAreMade() throws IOException {
+        Path file = directory.resolve("new/folder/a.txt");
+        assertEquals(Optional.empty(), OutputFile.obstacle(file));
+        assertTrue(Files.notExists(directory.resolve("new")));
+        OutputFile.write(file, "a");
+        assertEquals("a", Files.readString(file));
+    }
+
+    /** The words of the system, without the name under which a file is begun. */
+    @Test
+    void aFullDiskIsSaid() {
+        Path file = directory.resolve("a.txt");
+        assertEquals(file + ": cannot be written: No space left on device",
+                OutputFile.unwritable(file, new FileSystemException(directory + "/.a.txt.1.2", null, "No space left on device")).getMessage());
+    }
+
+    /** What a killed process had begun goes when the file is written again; that of a process that lives stays. */
+    @Test
+    void halfFilesOfKilledProcessesAreDeleted() throws IOException, InterruptedException {
+        Process ended = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "-version").start();
+        ended.waitFor();
+        Path left = Files.createFile(directory.resolve(".a.txt." + ended.pid() + ".17"));
+        Path living = Files.createFile(directory.resolve(".a.txt." + ProcessHandle.current().pid() + ".17"));
+        Path other = Files.createFile(directory.resolve(".b.txt." + ended.pid() + ".17"));
+        OutputFile.write(directory.resolve("a.txt"), "a");
+        assertTrue(Files.notExists(left));
+        assertTrue(Files.exists(living));
+        assertTrue(Files.exists(other));
     }
 
     @Test

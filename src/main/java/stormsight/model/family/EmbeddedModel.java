@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import stormsight.checkpoint.TemporaryFolder;
 import stormsight.image.ImageDecoder;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
@@ -43,14 +44,12 @@ public final class EmbeddedModel {
         }
     }
 
-    /** Opens the checkpoint. Mapping needs files, so it is unpacked into a temporary directory that is deleted when the process ends. */
+    /** Opens the checkpoint. Mapping needs files, so it is unpacked into a temporary folder. */
     public static ModelDirectory open(Optional<Resampling> resize) {
         try {
-            Path directory = Files.createTempDirectory("stormsight-");
-            directory.toFile().deleteOnExit();
+            Path directory = TemporaryFolder.create();
             for (String name : FILES) {
                 Path file = directory.resolve(name);
-                file.toFile().deleteOnExit();
                 try (InputStream in = resource(MODEL + name)) {
                     Files.copy(in, file);
                 }

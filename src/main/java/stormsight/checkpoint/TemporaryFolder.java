@@ -1,0 +1,92 @@
+package stormsight.checkpoint;
+
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.Stream;
+
+/**
+ * The temporary folder of this process, deleted when it ends. A process that is killed deletes nothing, so that the next one that makes a folder deletes
+ * what is left. A lock tells folders that are in use: the system frees it, whatever a process dies of.
+ */
+public final class TemporaryFolder {
+    private static final String PREFIX = "stormsight-";
+    private static final String LOCK = "in-use";
+    /** A folder without a lock may have been made this very moment. */
+    private static final Duration BEING_MADE = Duration.ofMinutes(10);
+
+    private static Path folder;
+    /** Held until the process ends. */
+    @SuppressWarnings("unused")
+    private static FileLock held;
+
+    private TemporaryFolder() {}
+
+    /**
+     * A new, empty folder in it, which only this user can read.
+     *
+     * @throws IOException if there is no room for one
+     */
+    public static synchronized Path create() throws IOException {
+        if (folder == null) {
+            Path made = Files.createTempDirectory(PREFIX);
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(made), "stormsight-temporary-folder"));
+            held = FileChannel.open(made.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE).tryLock();
+            folder = made;
+            sweep(made);
+        }
+        return Files.createTempDirectory(folder, "");
+    }
+
+    /** Deletes what killed processes of this user left beside a folder. */
+    static void sweep(Path own) {
+        try (DirectoryStream<Path> found = Files.newDirectoryStream(own.getParent(), PREFIX + "*")) {
+            for (Path other : found) {
+                if (!other.equals(own) && Files.isDirectory(other, LinkOption.NOFOLLOW_LINKS) && isLeft(other, own)) {
+                    delete(other);
+                }
+            }
+        } catch (IOException e) {
+            // Others may delete it at this moment. The next process looks again.
+        }
+    }
+
+    private static boolean isLeft(Path other, Path own) throws IOException {
+        if (!Files.getOwner(other).equals(Files.getOwner(own))) {
+            return false;
+        }
+        Path lock = other.resolve(LOCK);
+        if (!Files.isRegularFile(lock, LinkOption.NOFOLLOW_LINKS)) {
+            return Files.getLastModifiedTime(other).toInstant().isBefore(Instant.now().minus(BEING_MADE));
+        }
+        try (FileChannel channel = FileChannel.open(lock, StandardOpenOption.WRITE)) {
+            return channel.tryLock() != null;
+        }
+    }
+
+    /** What cannot be deleted stays for the next process. */
+    private static void delete(Path tree) {
+        List<Path> files;
+        try (Stream<Path> walk = Files.walk(tree)) {
+            files = walk.sorted(Comparator.reverseOrder()).toList();
+        } catch (IOException e) {
+            return;
+        }
+        for (Path file : files) {
+            try {
+                Files.deleteIfExists(file);
+            } catch (IOException e) {
+                return;
+            }
+        }
+    }
+}
