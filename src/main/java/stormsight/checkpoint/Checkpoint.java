@@ -85,7 +85,7 @@ public final class Checkpoint implements AutoCloseable {
             Map<String, Path> shards = shards(index);
             return open(index, new LinkedHashSet<>(shards.values()), shards, TensorNames::published, strictness);
         }
-        throw new CheckpointException(directory, "neither " + SINGLE_FILE + " nor " + INDEX_FILE + " is there");
+        throw ModelPath.withoutWeights(directory);
     }
 
     /** The same, and odd things are logged. */

@@ -135,6 +135,19 @@ public final class ConfigFile {
         }).toList();
     }
 
+    /** A text, number or truth value as text, if it is there and leads through objects; never fails. */
+    Optional<String> scalar(String key) {
+        Object value = object;
+        for (String name : key.split("\\.")) {
+            value = value instanceof Map<?, ?> map ? map.get(name) : null;
+        }
+        return value instanceof Map || value instanceof List ? Optional.empty() : Optional.ofNullable(value).map(String::valueOf);
+    }
+
+    boolean isTrue(String key) {
+        return scalar(key).filter("true"::equals).isPresent();
+    }
+
     /** A nested object, if it is there. */
     public Optional<ConfigFile> objectIfPresent(String key) {
         return find(key).map(value -> object(key, value));

@@ -7,6 +7,7 @@ import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.ModelPath;
 import stormsight.checkpoint.Strictness;
 import stormsight.tokenizer.Tokenizer;
 
@@ -55,9 +56,7 @@ public final class LazyTokenizer implements AutoCloseable {
 
     /** @throws CheckpointException if the file is not there; it is not read */
     public void requirePresent() {
-        if (!present()) {
-            throw new CheckpointException(file, "no such file");
-        }
+        ModelPath.requireTokenizer(file.getParent());
     }
 
     /** Begins to read it, in a thread of its own. */

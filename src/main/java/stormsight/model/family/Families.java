@@ -1,6 +1,5 @@
 package stormsight.model.family;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -8,6 +7,7 @@ import java.util.stream.Collectors;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.checkpoint.ModelPath;
 import stormsight.checkpoint.Strictness;
 import stormsight.image.Resampling;
 import stormsight.model.Family;
@@ -31,6 +31,7 @@ public final class Families {
     /**
      * Opens a directory in the layout of Hugging Face and checks that it holds what its model needs. Weights are mapped, not read.
      *
+     * @param path a folder, or one of Hugging Face's cache that leads to it
      * @param resize how images are resized, if not as the directory says
      * @param strictness what becomes of what is odd about the files and changes no answer
      * @throws CheckpointException naming the file, and the tensor if there is one
@@ -56,10 +57,8 @@ public final class Families {
         return opened(path, Optional.empty(), Strictness.LENIENT);
     }
 
-    private static ModelDirectory opened(Path path, Optional<Resampling> resize, Strictness strictness) {
-        if (!Files.isDirectory(path)) {
-            throw new CheckpointException(path, Files.exists(path) ? "is not a directory" : "no such directory");
-        }
+    private static ModelDirectory opened(Path named, Optional<Resampling> resize, Strictness strictness) {
+        Path path = ModelPath.resolve(named);
         ConfigFile config = ConfigFile.read(path.resolve("config.json"));
         Model model = of(config).opening().open(path, config, resize, strictness);
         Checkpoint checkpoint = Checkpoint.open(path, strictness);

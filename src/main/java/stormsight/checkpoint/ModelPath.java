@@ -1,0 +1,315 @@
+package stormsight.checkpoint;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * What a user named as a model, recognised by its name and its first bytes before anything is parsed: a message then says what the user has and what to do
+ * next, and not what a parser stumbled over.
+ */
+public final class ModelPath {
+    private static final String CONFIG = "config.json";
+    private static final String ADAPTER = "adapter_config.json";
+    private static final String TOKENIZER = "tokenizer.json";
+
+    /** A repository, as people copy its name or its address. */
+    private static final Pattern REPOSITORY =
+            Pattern.compile("(?:(?:https?:/+)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/|hf:/+)?([A-Za-z0-9][\\w.-]*/[A-Za-z0-9][\\w.-]*?)(?:/(?:tree|blob|resolve)/.*|/)?");
+    private static final Pattern URL = Pattern.compile("[A-Za-z][A-Za-z0-9+.-]+:/.*", Pattern.DOTALL);
+
+    /** Of a Git LFS pointer, which stands in place of a large file. */
+    private static final String LFS = "version https://git-lfs";
+    /** A pointer takes some 130 bytes. */
+    private static final int LFS_BYTES = 1024;
+
+    private static final String CONVERTED = "download the model as transformers has it, with model.safetensors";
+    private static final String CONVERT = CONVERTED + ", or convert it with transformers: from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)";
+    private static final String GGUF = "weights in llama.cpp's format GGUF, which is not read here; " + CONVERTED + " (--weights q8 makes them as small)";
+
+    private static final int SHOWN = 200;
+    /** Names of files that a message lists. */
+    private static final int LISTED = 3;
+
+    private ModelPath() {}
+
+    /**
+     * The folder of the checkpoint that was named: the folder itself, the snapshot in a folder of Hugging Face's cache, or that of a {@code file:} URL.
+     *
+     * @throws CheckpointException if there is none, or it holds what cannot be run; the message says what it is and what to do
+     */
+    public static Path resolve(Path named) {
+        Path path = local(named);
+        if (!Files.exists(path)) {
+            throw absent(path);
+        }
+        if (!Files.isDirectory(path)) {
+            throw refused(path, "is a file: " + file(path));
+        }
+        Path folder = snapshot(path);
+        refusePointers(folder);
+        refuseWithoutConfig(folder);
+        refuseQuantized(folder);
+        return folder;
+    }
+
+    private static CheckpointException refused(Path path, String problem) {
+        String shown = path.toString();
+        return new CheckpointException(shown.length() <= SHOWN ? path : Path.of(shown.substring(0, SHOWN) + "..."), problem);
+    }
+
+    private static String download(String repository) {
+        return "hf download " + repository + " --local-dir " + repository.substring(repository.indexOf('/') + 1);
+    }
+
+    private static Path local(Path named) {
+        String text = named.toString();
+        if (text.startsWith("file:/")) {
+            try {
+                return Path.of(URI.create(text.replaceFirst("^file:/+", "file:///")));
+            } catch (IllegalArgumentException e) {
+                throw refused(named, "is not a URL of a folder on this machine: " + StrictJson.printable(e.getMessage()));
+            }
+        }
+        if (URL.matcher(text).matches()) {
+            Matcher repository = REPOSITORY.matcher(text);
+            throw refused(named, "is a URL, and nothing is downloaded here: "
+                    + (repository.matches() ? "run `" + download(repository.group(1)) + "` and name the folder that it makes"
+                            : "download the model's files into a folder and name that"));
+        }
+        return named;
+    }
+
+    private static CheckpointException absent(Path path) {
+        Matcher repository = REPOSITORY.matcher(path.toString());
+        if (repository.matches() && !path.isAbsolute()) {
+            return refused(path, "no such directory; if that is a repository of Hugging Face, download it first: run `" + download(repository.group(1))
+                    + "` and name the folder that it makes");
+        }
+        return refused(path, "no such directory");
+    }
+
+    /** What a file is that was named in place of its folder. */
+    private static String file(Path file) {
+        String name = name(file);
+        String start = start(file);
+        String folder = "name the folder of the model" + (file.toAbsolutePath().getParent() == null ? "" : ", " + file.toAbsolutePath().getParent());
+        if (start.startsWith("GGUF") || name.endsWith(".gguf")) {
+            return GGUF;
+        }
+        if (start.startsWith(LFS)) {
+            return "a pointer of Git LFS in place of the weights; run `git lfs pull` in its folder, or download the model anew, and name the folder";
+        }
+        if (name.endsWith(".safetensors") || name.endsWith(".json")) {
+            return "one of a model's; " + folder;
+        }
+        if (name.endsWith(".bin") || name.endsWith(".pt") || name.endsWith(".pth") || name.endsWith(".ckpt")) {
+            return "weights of PyTorch, which are programs and not read; " + CONVERT;
+        }
+        return name.endsWith(".npz") ? "weights of big_vision; " + CONVERTED : "a model is a folder with config.json, weights and tokenizer.json";
+    }
+
+    /** The snapshot of a model in Hugging Face's cache; the folder itself if it is no such cache. */
+    private static Path snapshot(Path folder) {
+        if (Files.exists(folder.resolve(CONFIG))) {
+            return folder;
+        }
+        Path snapshots = folder.resolve("snapshots");
+        if (Files.isDirectory(snapshots)) {
+            Optional<Path> main = reference(folder.resolve("refs").resolve("main")).map(snapshots::resolve).filter(Files::isDirectory);
+            List<Path> all = list(snapshots, Files::isDirectory);
+            if (main.isEmpty() && all.size() != 1) {
+                throw refused(folder, "is a model in the cache of Hugging Face with " + all.size() + " snapshots"
+                        + (all.isEmpty() ? ": its download did not end, start it anew" : ": name one of them, such as " + all.getFirst()));
+            }
+            return main.orElseGet(all::getFirst);
+        }
+        Path hub = Files.isDirectory(folder.resolve("hub")) ? folder.resolve("hub") : folder;
+        List<Path> models = list(hub, path -> name(path).startsWith("models--") && Files.isDirectory(path.resolve("snapshots")));
+        if (models.size() == 1) {
+            return snapshot(models.getFirst());
+        }
+        if (!models.isEmpty()) {
+            throw refused(folder, "is the cache of Hugging Face: name a model in it, such as " + models.getFirst());
+        }
+        return folder;
+    }
+
+    private static Optional<String> reference(Path file) {
+        String hash = start(file).strip();
+        return hash.matches("[0-9A-Za-z]+") ? Optional.of(hash) : Optional.empty();
+    }
+
+    private static void refusePointers(Path folder) {
+        List<Path> pointers = list(folder, path -> Files.isRegularFile(path) && size(path) <= LFS_BYTES && start(path).startsWith(LFS));
+        if (!pointers.isEmpty()) {
+            throw refused(pointers.getFirst(), "is a pointer of Git LFS, not the file itself"
+                    + (pointers.size() == 1 ? "" : " (as are " + (pointers.size() - 1) + " more)")
+                    + "; run `git lfs install` and `git lfs pull` in this folder, or download the model anew");
+        }
+    }
+
+    private static void refuseWithoutConfig(Path folder) {
+        if (Files.exists(folder.resolve(CONFIG))) {
+            return;
+        }
+        Path adapter = folder.resolve(ADAPTER);
+        if (Files.exists(adapter)) {
+            String base = text(adapter, "base_model_name_or_path").map(name -> " for " + name).orElse("");
+            throw refused(folder, "is an adapter (PEFT, such as LoRA)" + base + " without the model that it adapts; merge the two with peft: "
+                    + "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(NEW_FOLDER)");
+        }
+        Optional<CheckpointException> other = otherWeights(folder);
+        if (other.isPresent()) {
+            throw other.get();
+        }
+        if (Files.exists(folder.resolve("model_index.json"))) {
+            throw refused(folder, "is a pipeline of diffusers, not a vision-language model");
+        }
+        List<Path> inner = list(folder, path -> Files.exists(path.resolve(CONFIG)));
+        if (!inner.isEmpty()) {
+            throw refused(folder, "no config.json in this directory, but in " + names(inner) + ": name that folder");
+        }
+        throw refused(folder, "no config.json in this directory; a model is a folder with config.json, weights and tokenizer.json");
+    }
+
+    /** Weights in a format that is not read. */
+    private static Optional<CheckpointException> otherWeights(Path folder) {
+        List<Path> gguf = list(folder, path -> name(path).endsWith(".gguf"));
+        if (!gguf.isEmpty()) {
+            return Optional.of(refused(folder, "holds " + names(gguf) + ": " + GGUF));
+        }
+        List<Path> pickled = list(folder, path -> name(path).matches(".*\\.(bin|bin\\.index\\.json|pt|pth|ckpt)") && !name(path).startsWith("training_args"));
+        if (!pickled.isEmpty()) {
+            return Optional.of(refused(folder, "holds " + names(pickled) + ": weights of PyTorch, which are programs and not read; " + CONVERT));
+        }
+        List<Path> others = list(folder, path -> name(path).matches(".*\\.(h5|msgpack|npz|onnx|mlmodel|tflite)"));
+        if (!others.isEmpty()) {
+            return Optional.of(refused(folder, "holds " + names(others) + " and no model.safetensors; " + CONVERTED));
+        }
+        return Optional.empty();
+    }
+
+    private static void refuseQuantized(Path folder) {
+        ConfigFile config = ConfigFile.read(folder.resolve(CONFIG));
+        for (String key : List.of("quantization_config", "text_config.quantization_config")) {
+            if (config.has(key)) {
+                throw refused(folder.resolve(CONFIG), "the weights are quantized with " + method(config, key) + ", which is not read here; download the model as "
+                        + "it was before (--weights q8 makes it as small)");
+            }
+        }
+    }
+
+    private static String method(ConfigFile config, String key) {
+        String method = text(config, key + ".quant_method").orElse("an unknown method");
+        String bits = config.isTrue(key + ".load_in_4bit") ? "4 bits" : config.isTrue(key + ".load_in_8bit") ? "8 bits"
+                : config.scalar(key + ".bits").map(number -> number + " bits").orElse("");
+        return StrictJson.printable(method) + (bits.isEmpty() ? "" : " (" + StrictJson.printable(bits) + ")");
+    }
+
+    /** Why there are no weights to open in a folder. */
+    static CheckpointException withoutWeights(Path folder) {
+        List<Path> safetensors = list(folder, path -> name(path).endsWith(".safetensors"));
+        List<Path> variants = safetensors.stream().filter(path -> name(path).matches("(model|diffusion_pytorch_model)[.-].*")).toList();
+        if (variants.size() == 1 && !name(variants.getFirst()).matches(".*-\\d+-of-\\d+.*")) {
+            return refused(folder, "holds " + names(variants) + ", weights of a variant; rename it to " + Checkpoint.SINGLE_FILE
+                    + ", or download the model without a variant");
+        }
+        if (!variants.isEmpty()) {
+            return refused(folder, "holds " + names(variants) + " and no " + Checkpoint.INDEX_FILE + ", which tells the shards of a model; download that, too"
+                    + " (the one of a variant is to be renamed)");
+        }
+        if (safetensors.stream().anyMatch(path -> name(path).startsWith("adapter_"))) {
+            return refused(folder, "holds an adapter (PEFT, such as LoRA), but not the weights of the model that it adapts; download those, too, and merge the two");
+        }
+        Optional<CheckpointException> other = otherWeights(folder);
+        if (other.isPresent()) {
+            return other.get();
+        }
+        if (!safetensors.isEmpty()) {
+            return refused(folder, "holds " + names(safetensors) + ", but neither " + Checkpoint.SINGLE_FILE + " nor " + Checkpoint.INDEX_FILE
+                    + "; rename the weights or download the model anew");
+        }
+        List<Path> half = list(folder, path -> name(path).matches(".*\\.(incomplete|part|partial|crdownload|aria2|download)"));
+        return refused(folder, "neither " + Checkpoint.SINGLE_FILE + " nor " + Checkpoint.INDEX_FILE + " is there"
+                + (half.isEmpty() ? "; download the weights, too" : ": the download of " + names(half) + " did not end, start it anew"));
+    }
+
+    /** @throws CheckpointException if the folder has no tokenizer that can be read */
+    public static void requireTokenizer(Path folder) {
+        if (Files.exists(folder.resolve(TOKENIZER))) {
+            return;
+        }
+        List<Path> other = list(folder, path -> name(path).matches("tokenizer\\.model|spiece\\.model|sentencepiece.*\\.model|vocab\\.(json|txt)|merges\\.txt"));
+        throw refused(folder.resolve(TOKENIZER), "no such file" + (other.isEmpty() ? "; download the tokenizer's files, too"
+                : ", only " + names(other) + ", which is not read here; download " + TOKENIZER
+                        + ", too, or make it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"));
+    }
+
+    private static Optional<String> text(Path file, String key) {
+        try {
+            return text(ConfigFile.read(file), key);
+        } catch (CheckpointException e) {
+            // Only said in passing.
+            return Optional.empty();
+        }
+    }
+
+    private static Optional<String> text(ConfigFile config, String key) {
+        return config.scalar(key).map(StrictJson::printable);
+    }
+
+    private static String name(Path path) {
+        return path.getFileName() == null ? "" : path.getFileName().toString();
+    }
+
+    private static String names(List<Path> paths) {
+        List<String> names = paths.stream().limit(LISTED).map(path -> StrictJson.printable(name(path))).toList();
+        return String.join(", ", names) + (paths.size() > LISTED ? " and " + (paths.size() - LISTED) + " more" : "");
+    }
+
+    private static long size(Path file) {
+        try {
+            return Files.size(file);
+        } catch (IOException e) {
+            return Long.MAX_VALUE;
+        }
+    }
+
+    /** The first bytes of a file as Latin-1, or nothing if it cannot be read. */
+    private static String start(Path file) {
+        if (!Files.isRegularFile(file)) {
+            return "";
+        }
+        try (InputStream in = Files.newInputStream(file)) {
+            return new String(in.readNBytes(64), StandardCharsets.ISO_8859_1);
+        } catch (IOException e) {
+            return "";
+        }
+    }
+
+    private static List<Path> list(Path folder, Predicate<Path> wanted) {
+        List<Path> paths = new ArrayList<>();
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder)) {
+            for (Path entry : entries) {
+                if (wanted.test(entry)) {
+                    paths.add(entry);
+                }
+            }
+        } catch (IOException e) {
+            throw StrictJson.unreadable(folder, e);
+        }
+        paths.sort(null);
+        return paths;
+    }
+}
