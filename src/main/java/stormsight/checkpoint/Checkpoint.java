@@ -11,6 +11,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -56,12 +57,14 @@ public final class Checkpoint implements AutoCloseable {
     private final Path source;
     private final Map<String, TensorInfo> tensors;
     private final Map<Path, MemorySegment> files;
+    private final Map<Path, FileTime> times;
     private final Arena arena;
 
-    private Checkpoint(Path source, Map<String, TensorInfo> tensors, Map<Path, MemorySegment> files, Arena arena) {
+    private Checkpoint(Path source, Map<String, TensorInfo> tensors, Map<Path, MemorySegment> files, Map<Path, FileTime> times, Arena arena) {
         this.source = source;
         this.tensors = tensors;
         this.files = files;
+        this.times = times;
         this.arena = arena;
     }
 
@@ -101,7 +104,12 @@ public final class Checkpoint implements AutoCloseable {
     /** @param shards the file of each stored tensor; empty without an index */
     private static Checkpoint open(Path source, Collection<Path> files, Map<String, Path> shards, UnaryOperator<String> naming,
             Strictness strictness) {
-        List<SafetensorsHeader> headers = files.stream().map(SafetensorsHeader::read).toList();
+        Map<Path, FileTime> times = new HashMap<>();
+        List<SafetensorsHeader> headers = files.stream().map(file -> {
+            SafetensorsHeader header = SafetensorsHeader.read(file);
+            times.put(file, lastModified(file));
+            return header;
+        }).toList();
         Map<String, TensorInfo> stored = stored(headers);
         if (!shards.isEmpty()) {
             checkIndex(source, shards, stored, naming, strictness);
@@ -118,7 +126,7 @@ public final class Checkpoint implements AutoCloseable {
         try {
             Map<Path, MemorySegment> mapped = new HashMap<>();
             headers.forEach(header -> mapped.put(header.file(), map(header, arena)));
-            Checkpoint checkpoint = new Checkpoint(source, tensors, mapped, arena);
+            Checkpoint checkpoint = new Checkpoint(source, tensors, mapped, times, arena);
             again.forEach(tensor -> checkpoint.requireSame(tensor, strictness));
             return checkpoint;
         } catch (RuntimeException | Error e) {
@@ -175,6 +183,42 @@ public final class Checkpoint implements AutoCloseable {
             throw new CheckpointException(file, problem);
         }
         strictness.odd(file, problem + "; it is looked for in all shards");
+    }
+
+    private static FileTime lastModified(Path file) {
+        try {
+            return Files.getLastModifiedTime(file);
+        } catch (IOException e) {
+            throw StrictJson.unreadable(file, e);
+        }
+    }
+
+    /**
+     * Looks whether the files still are what was opened. One that was deleted or is gone with its disk is as it was: what was mapped stays.
+     *
+     * @throws CheckpointException if one has another size or was written since
+     */
+    public void requireUnchanged() {
+        files.forEach((file, mapped) -> {
+            if (!Files.exists(file)) {
+                return;
+            }
+            try {
+                long size = Files.size(file);
+                if (size != mapped.byteSize()) {
+                    throw changed(file, "it had " + mapped.byteSize() + " bytes and has " + size);
+                }
+                if (!lastModified(file).equals(times.get(file))) {
+                    throw changed(file, "it was written again");
+                }
+            } catch (IOException e) {
+                throw StrictJson.unreadable(file, e);
+            }
+        });
+    }
+
+    private static CheckpointException changed(Path file, String how) {
+        return new CheckpointException(file, "was changed while it was used (" + how + "): results may be wrong, run it again");
     }
 
     private static MemorySegment map(SafetensorsHeader header, Arena arena) {
@@ -315,13 +359,10 @@ public final class Checkpoint implements AutoCloseable {
         if (!first.shape().equals(second.shape())) {
             return false;
         }
-        MemorySegment a = data(first);
-        MemorySegment b = data(second);
         if (first.type() == second.type()) {
             for (long from = 0; from < first.bytes(); from += PIECE) {
-                long count = Math.min(PIECE, first.bytes() - from);
-                // Copies: comparing a mapping itself would end the JVM if its file was cut short meanwhile.
-                if (!Arrays.equals(a.asSlice(from, count).toArray(JAVA_BYTE), b.asSlice(from, count).toArray(JAVA_BYTE))) {
+                int count = (int) Math.min(PIECE, first.bytes() - from);
+                if (!Arrays.equals(bytes(first, from, count), bytes(second, from, count))) {
                     return false;
                 }
             }
@@ -333,7 +374,7 @@ public final class Checkpoint implements AutoCloseable {
         long elements = first.shape().elements();
         for (long from = 0; from < elements; from += PIECE) {
             int count = (int) Math.min(PIECE, elements - from);
-            if (!Arrays.equals(decode(first.type(), a, from, count), decode(second.type(), b, from, count))) {
+            if (!Arrays.equals(decode(first, from, count), decode(second, from, count))) {
                 return false;
             }
         }
@@ -407,7 +448,7 @@ public final class Checkpoint implements AutoCloseable {
         for (String name : names) {
             MemorySegment to = arena.allocate(DType.F32.bytes(shape), ALIGNMENT);
             for (long from = 0; from < elements; from += PIECE) {
-                float[] values = decode(info(name).type(), data(name), from, (int) Math.min(PIECE, elements - from));
+                float[] values = decode(info(name), from, (int) Math.min(PIECE, elements - from));
                 change.accept(values);
                 MemorySegment.copy(values, 0, to, FLOAT, from * Float.BYTES, values.length);
             }
@@ -417,26 +458,47 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /** Into arrays, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes some hundred nanoseconds. */
-    private static float[] decode(StoredType type, MemorySegment tensor, long first, int count) {
+    private float[] decode(TensorInfo tensor, long first, int count) {
+        MemorySegment stored = MemorySegment.ofArray(bytes(tensor, first * tensor.type().bits() / 8, Math.toIntExact((long) count * tensor.type().bits() / 8)));
         float[] values = new float[count];
-        switch (type) {
-            case F32 -> MemorySegment.copy(tensor, FLOAT, first * Float.BYTES, values, 0, count);
+        switch (tensor.type()) {
+            case F32 -> MemorySegment.copy(stored, FLOAT, 0, values, 0, count);
             case F64 -> {
-                double[] stored = new double[count];
-                MemorySegment.copy(tensor, DOUBLE, first * Double.BYTES, stored, 0, count);
+                double[] wide = new double[count];
+                MemorySegment.copy(stored, DOUBLE, 0, wide, 0, count);
                 for (int i = 0; i < count; i++) {
-                    values[i] = (float) stored[i];
+                    values[i] = (float) wide[i];
                 }
             }
             default -> {
-                short[] stored = new short[count];
-                MemorySegment.copy(tensor, SHORT, first * Short.BYTES, stored, 0, count);
+                short[] halves = new short[count];
+                MemorySegment.copy(stored, SHORT, 0, halves, 0, count);
                 for (int i = 0; i < count; i++) {
-                    values[i] = type == StoredType.BF16 ? Float.intBitsToFloat(stored[i] << Short.SIZE) : Float.float16ToFloat(stored[i]);
+                    values[i] = tensor.type() == StoredType.BF16 ? Float.intBitsToFloat(halves[i] << Short.SIZE) : Float.float16ToFloat(halves[i]);
                 }
             }
         }
         return values;
+    }
+
+    /**
+     * A copy of a part of a tensor's bytes. Nothing else reads a mapping here: native code of the JDK that is given one ends the whole process where the file
+     * was cut short meanwhile.
+     *
+     * @throws CheckpointException if there is no such tensor, or the file was cut short or its disk failed
+     */
+    public byte[] bytes(String name, long first, int count) {
+        return bytes(info(name), first, count);
+    }
+
+    private byte[] bytes(TensorInfo tensor, long first, int count) {
+        byte[] copy = new byte[count];
+        try {
+            MemorySegment.copy(data(tensor), JAVA_BYTE, first, copy, 0, count);
+        } catch (InternalError e) {
+            throw new CheckpointException(tensor.file(), "tensor " + tensor.label() + " cannot be read: the file was cut short while it was used, or its disk failed", e);
+        }
+        return copy;
     }
 
     private void requireEqualShapes(List<String> names) {

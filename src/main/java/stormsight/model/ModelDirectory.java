@@ -193,15 +193,20 @@ public final class ModelDirectory implements AutoCloseable {
         for (String name : new TreeSet<>(checkpoint.names())) {
             TensorInfo tensor = checkpoint.info(name);
             sum.update((name + tensor.shape() + tensor.offset()).getBytes(StandardCharsets.UTF_8));
-            sum.update(checkpoint.data(name).asSlice(0, Math.min(tensor.bytes(), FINGERPRINTED)).asByteBuffer());
+            sum.update(checkpoint.bytes(name, 0, (int) Math.min(tensor.bytes(), FINGERPRINTED)));
         }
         return Long.toHexString(sum.getValue());
     }
 
+    /**
+     * Ends the use of the model.
+     *
+     * @throws CheckpointException if its weights were changed since they were opened, so that nobody knows what was computed with
+     */
     @Override
     public void close() {
-        try (checkpoint) {
-            model.close();
+        try (checkpoint; model) {
+            checkpoint.requireUnchanged();
         }
     }
 }
