@@ -23,7 +23,7 @@ public final class Mutator {
     private static final long MINUTES = Long.getLong("stormsight.fuzz.minutes", 0);
 
     /** No case takes as long, on no machine. */
-    private static final Duration HANG = Duration.ofMinutes(1);
+    private static final Duration HANG = Duration.ofMinutes(5);
 
     private static final Long SEED = Long.getLong("stormsight.fuzz.seed");
 
@@ -53,7 +53,7 @@ public final class Mutator {
      * @param seed of the first case; the next one has the next seed
      * @param cases in an ordinary build
      * @return how many cases were run
-     * @throws AssertionError with the seed of a case that threw anything or took longer than a minute
+     * @throws AssertionError with the seed of a case that threw anything or took longer than five minutes
      */
     public static int fuzz(long seed, int cases, Case target) {
         long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(MINUTES);

@@ -12,6 +12,9 @@ final class Bmp {
     private static final int OLD_HEADER = 12;
     private static final int HEADER = 40;
 
+    /** Times a level: that gray. */
+    private static final int GRAY = 0x010101;
+
     private static final int RUNS_OF_8 = 1;
     private static final int RUNS_OF_4 = 2;
     private static final int MASKED = 3;
@@ -159,13 +162,18 @@ final class Bmp {
         return image;
     }
 
-    /** Colours behind its end are black. */
+    /** Colours behind its end are black, except that Pillow continues a palette of grays in their order. */
     private int[] palette() throws EOFException {
         int at = FILE_HEADER + headerSize;
         int step = headerSize == OLD_HEADER ? 3 : 4;
         int[] palette = new int[256];
-        for (int i = 0; i < Math.min(colours, palette.length); i++, at += step) {
+        boolean grays = true;
+        for (int i = 0; i < Math.min(colours, palette.length) && at <= in.length() - 3; i++, at += step) {
             palette[i] = in.at(at) | in.at(at + 1) << 8 | in.at(at + 2) << 16;
+            grays &= palette[i] == i * GRAY;
+        }
+        for (int i = colours; grays && i < palette.length; i++) {
+            palette[i] = i * GRAY;
         }
         return palette;
     }
@@ -205,7 +213,7 @@ final class Bmp {
                 x = (int) (done % width);
                 at += 2;
             } else {
-                for (int i = 0; i < value; i++) {
+                for (int i = 0; i < value && from + i < count; i++) {
                     int packed = in.at(at + (bits == 8 ? i : i / 2));
                     set(out, from + i, bits == 8 ? packed : (i & 1) == 0 ? packed >> 4 : packed & 15);
                 }

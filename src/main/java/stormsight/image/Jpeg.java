@@ -151,7 +151,13 @@ final class Jpeg {
         }
         body.write(0xff);
         body.write(marker);
-        body.write(in.data(), at, length);
+        if (marker == SCAN && !progressive) {
+            // What selects coefficients means nothing in such a frame, and libjpeg only complains of it.
+            body.write(in.data(), at, length - 3);
+            body.writeBytes(new byte[] {0, 63, 0});
+        } else {
+            body.write(in.data(), at, length);
+        }
     }
 
     private void readFrame(int marker, int at, int length) throws IOException {
@@ -258,7 +264,7 @@ final class Jpeg {
             reader.setInput(stream, true, true);
             reader.addIIOReadWarningListener((_, warning) -> complaint.compareAndSet(null, warning));
             Raster raster = reader.readRaster(0, null);
-            check(complaint.get());
+            checkComplaint(complaint.get());
             return rgb(raster);
         } finally {
             reader.dispose();
@@ -268,16 +274,20 @@ final class Jpeg {
     /**
      * libjpeg goes on after any damage and reports the first one alone.
      *
-     * @throws IOException unless that is harmless: bytes behind the last pixel
+     * @throws IOException unless all pixels are there
      */
-    private static void check(String complaint) throws IOException {
-        if (complaint == null || complaint.contains("extraneous bytes before marker 0xd9")) {
+    private void checkComplaint(String complaint) throws IOException {
+        if (complaint == null) {
             return;
         }
-        if (complaint.contains("premature end")) {
-            throw new EOFException(Bytes.ENDS_EARLY);
+        if (complaint.contains("extraneous bytes before marker 0xd9")) {
+            if (ended) {
+                reading.warn("compressed data is left over behind its last pixel; the image may be damaged");
+            }
+            return;
         }
-        throw new IOException("its compressed pixels are broken (" + complaint + ")");
+        throw complaint.contains("premature end") ? new EOFException(Bytes.ENDS_EARLY)
+                : new IOException("its compressed pixels are broken (" + complaint + ")");
     }
 
     /** Frames of Motion JPEG leave the tables out. Tables of the file take the place of these. */

@@ -1,5 +1,6 @@
 package stormsight.image;
 
+import java.io.ByteArrayOutputStream;
 import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -27,13 +28,15 @@ final class Orientation {
     /** In XMP that Pillow finds it in. */
     private static final Pattern XMP = Pattern.compile("tiff:Orientation(?:=\"|>)([0-9])");
 
-    private byte[] exif;
+    private final ByteArrayOutputStream exif = new ByteArrayOutputStream();
+    private boolean hasExif;
     private byte[] profile;
     private byte[] xmp;
 
     /** EXIF data: a TIFF structure, with or without its prefix. Takes the place of what was there. */
     void exif(byte[] data) {
-        exif = data;
+        exif.reset();
+        appendExif(data);
     }
 
     /** EXIF data that counts only if there is no other. */
@@ -43,7 +46,8 @@ final class Orientation {
 
     /** More EXIF data; a JPEG segment holds no more than 64 KB. */
     void appendExif(byte[] data) {
-        exif = exif == null ? data : ByteBuffer.allocate(exif.length + data.length).put(exif).put(data).array();
+        hasExif = true;
+        exif.writeBytes(data);
     }
 
     /** XMP data, which is XML. Takes the place of what was there. */
@@ -57,7 +61,7 @@ final class Orientation {
      * @throws MetadataException if the EXIF data is none at all
      */
     int value() throws MetadataException {
-        byte[] data = exif != null ? exif : profile;
+        byte[] data = hasExif ? exif.toByteArray() : profile;
         int value = data == null ? -1 : tagged(data);
         if (value < 0 && xmp != null) {
             Matcher matcher = XMP.matcher(new String(xmp, StandardCharsets.ISO_8859_1));

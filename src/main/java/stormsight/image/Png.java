@@ -31,6 +31,9 @@ final class Png {
     /** Most bytes of a text that is inflated: Pillow's MAX_TEXT_CHUNK. */
     private static final int MOST_TEXT = 1 << 20;
 
+    /** Most bytes of all such texts together: Pillow's MAX_TEXT_MEMORY. */
+    private static final int MOST_TEXTS = 64 << 20;
+
     private static final int PIECE = 1 << 16;
 
     /** Of Adam7's passes: first column and row, and the steps to the next. */
@@ -42,6 +45,7 @@ final class Png {
     private final Reading reading;
     private byte[] header;
     private byte[] palette;
+    private int inflatedText;
     private final ByteArrayOutputStream pixels = new ByteArrayOutputStream();
 
     private Png(Bytes in, Reading reading) {
@@ -126,7 +130,7 @@ final class Png {
     }
 
     /** XMP, and the EXIF data that ImageMagick writes as digits. */
-    private void readText(String chunk, byte[] text) {
+    private void readText(String chunk, byte[] text) throws IOException {
         int key = indexOfZero(text, 0);
         String name = new String(text, 0, key, StandardCharsets.ISO_8859_1);
         boolean xmp = name.equals("XML:com.adobe.xmp");
@@ -173,7 +177,11 @@ final class Png {
     }
 
     /** Null if that is broken or longer than a text may be. */
-    private static byte[] inflated(byte[] data, int from) {
+    private byte[] inflated(byte[] data, int from) throws IOException {
+        inflatedText += MOST_TEXT;
+        if (inflatedText > MOST_TEXTS) {
+            throw new IOException("it has too many compressed texts");
+        }
         try (Inflater inflater = new Inflater()) {
             inflater.setInput(data, from, data.length - from);
             byte[] text = new byte[MOST_TEXT];
@@ -209,8 +217,10 @@ final class Png {
         ByteArrayOutputStream file = new ByteArrayOutputStream(data.length + 1000);
         file.writeBytes(SIGNATURE);
         write(file, "IHDR", header);
-        if (palette != null) {
-            write(file, "PLTE", palette);
+        if (palette != null && header[9] == 3) {
+            // Colours that are not there are black.
+            byte[] colours = Arrays.copyOf(palette, palette.length / 3 * 3);
+            write(file, "PLTE", Arrays.copyOf(colours, Math.max(colours.length, 3 << Math.clamp(header[8], 1, 8))));
         }
         write(file, "IDAT", data);
         write(file, "IEND", new byte[0]);

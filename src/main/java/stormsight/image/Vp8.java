@@ -2,6 +2,9 @@ package stormsight.image;
 
 import java.io.EOFException;
 import java.io.IOException;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /**
@@ -44,6 +47,9 @@ final class Vp8 {
     private static final int[][] EXTRA_BITS = {
         {173, 148, 140}, {176, 155, 140, 135}, {180, 157, 141, 134, 130}, {254, 254, 243, 230, 196, 177, 153, 140, 133, 130, 129}
     };
+
+    /** Where the bits of blocks begin that are transformed in 16 bits. */
+    private static final int NARROW = 24;
 
     private static final int CONTEXT = 11;
     private static final int BAND = 3 * CONTEXT;
@@ -265,7 +271,7 @@ final class Vp8 {
             for (int x = 0; x < columns; x++) {
                 int at = y * columns + x;
                 filteredInside[at] = blockwise[at];
-                int filled = 0;
+                long filled = 0;
                 if (skipped[x]) {
                     forget(x, blockwise[at]);
                 } else {
@@ -317,9 +323,9 @@ final class Vp8 {
     /**
      * Section 13.
      *
-     * @return a bit for each of the 24 blocks that has coefficients
+     * @return a bit for each of the 24 blocks that has coefficients, and above these a bit for each that libwebp transforms in 16 bits
      */
-    private int readCoefficients(BoolReader in, int x, int[] steps, boolean blockwise) {
+    private long readCoefficients(BoolReader in, int x, int[] steps, boolean blockwise) {
         Arrays.fill(coefficients, (short) 0);
         int above = 9 * x;
         int first = 0;
@@ -333,7 +339,7 @@ final class Vp8 {
             first = 1;
             kind = LUMA_WITHOUT_DC;
         }
-        int filled = 0;
+        long filled = 0;
         for (int block = 0; block < 24; block++) {
             boolean chroma = block >= 16;
             int column = chroma ? 4 + (block - 16 >> 2) * 2 + (block & 1) : block & 3;
@@ -342,7 +348,10 @@ final class Vp8 {
                     steps[chroma ? 4 : 0], steps[chroma ? 5 : 1], 16 * block);
             filledAbove[above + column] = filledLeft[row] = (byte) (count > (chroma ? 0 : first) ? 1 : 0);
             if (count > 1 || coefficients[16 * block] != 0) {
-                filled |= 1 << block;
+                filled |= 1L << block;
+            }
+            if (chroma ? count > 1 : count > 3) {
+                filled |= (chroma ? 0xfL << (block & ~3) : 1L << block) << NARROW;
             }
         }
         return filled;
@@ -426,23 +435,19 @@ final class Vp8 {
     }
 
     /** Section 12, with the residue of section 14 added. */
-    private void predict(int x, int y, boolean blockwise, byte[] modes, int chromaMode, int filled) {
+    private void predict(int x, int y, boolean blockwise, byte[] modes, int chromaMode, long filled) {
         if (blockwise) {
             int[] aboveRight = aboveRight(x, y);
             for (int i = 0; i < 16; i++) {
                 int at = luma.at(16 * x + 4 * (i & 3), 16 * y + 4 * (i >> 2));
                 predictBlock(at, modes[16 * x + i], i, aboveRight);
-                if ((filled >> i & 1) != 0) {
-                    addResidue(luma, at, 16 * i);
-                }
+                addResidue(luma, at, i, filled);
             }
         } else {
             int at = luma.at(16 * x, 16 * y);
             predictSquare(luma, at, 16, modes[16 * x], x > 0, y > 0);
             for (int i = 0; i < 16; i++) {
-                if ((filled >> i & 1) != 0) {
-                    addResidue(luma, at + 4 * (i >> 2) * luma.stride + 4 * (i & 3), 16 * i);
-                }
+                addResidue(luma, at + 4 * (i >> 2) * luma.stride + 4 * (i & 3), i, filled);
             }
         }
         for (int i = 0; i < 2; i++) {
@@ -450,10 +455,7 @@ final class Vp8 {
             int at = plane.at(8 * x, 8 * y);
             predictSquare(plane, at, 8, chromaMode, x > 0, y > 0);
             for (int j = 0; j < 4; j++) {
-                int block = 16 + 4 * i + j;
-                if ((filled >> block & 1) != 0) {
-                    addResidue(plane, at + 4 * (j >> 1) * plane.stride + 4 * (j & 1), 16 * block);
-                }
+                addResidue(plane, at + 4 * (j >> 1) * plane.stride + 4 * (j & 1), 16 + 4 * i + j, filled);
             }
         }
     }
@@ -576,32 +578,39 @@ final class Vp8 {
         return e[i - 1] + 2 * e[i] + e[i + 1] + 2 >> 2;
     }
 
-    /** The inverse cosine transform of section 14.4. */
-    private void addResidue(Plane plane, int at, int in) {
+    /**
+     * The inverse cosine transform of section 14.4. Values of broken files leave the range of 16 bits, which is where libwebp computes
+     * blocks of several coefficients.
+     */
+    private void addResidue(Plane plane, int at, int block, long filled) {
+        if ((filled >> block & 1) == 0) {
+            return;
+        }
+        int cut = (filled >> NARROW + block & 1) == 0 ? 0 : 16;
         short[] c = coefficients;
+        int in = 16 * block;
         int[] t = new int[16];
         for (int i = 0; i < 4; i++) {
-            int a = c[in + i] + c[in + 8 + i];
-            int b = c[in + i] - c[in + 8 + i];
-            int d = bySine(c[in + 4 + i]) - byCosine(c[in + 12 + i]);
-            int e = byCosine(c[in + 4 + i]) + bySine(c[in + 12 + i]);
-            t[4 * i] = a + e;
-            t[4 * i + 1] = b + d;
-            t[4 * i + 2] = b - d;
-            t[4 * i + 3] = a - e;
+            transform(c[in + i], c[in + 4 + i], c[in + 8 + i], c[in + 12 + i], cut, t, 4 * i);
         }
+        int[] out = new int[4];
         for (int y = 0; y < 4; y++) {
-            int dc = t[y] + 4;
-            int a = dc + t[8 + y];
-            int b = dc - t[8 + y];
-            int d = bySine(t[4 + y]) - byCosine(t[12 + y]);
-            int e = byCosine(t[4 + y]) + bySine(t[12 + y]);
-            int row = at + y * plane.stride;
-            plane.add(row, a + e >> 3);
-            plane.add(row + 1, b + d >> 3);
-            plane.add(row + 2, b - d >> 3);
-            plane.add(row + 3, a - e >> 3);
+            transform(t[y] + 4 << cut >> cut, t[4 + y], t[8 + y], t[12 + y], cut, out, 0);
+            for (int x = 0; x < 4; x++) {
+                plane.add(at + y * plane.stride + x, out[x] >> 3);
+            }
         }
+    }
+
+    private static void transform(int c0, int c1, int c2, int c3, int cut, int[] out, int at) {
+        int a = c0 + c2 << cut >> cut;
+        int b = c0 - c2 << cut >> cut;
+        int d = bySine(c1) - byCosine(c3) << cut >> cut;
+        int e = byCosine(c1) + bySine(c3) << cut >> cut;
+        out[at] = a + e << cut >> cut;
+        out[at + 1] = b + d << cut >> cut;
+        out[at + 2] = b - d << cut >> cut;
+        out[at + 3] = a - e << cut >> cut;
     }
 
     /** Times the square root of 2 and the cosine of pi / 8, in 16 bits of fraction. */
@@ -808,6 +817,8 @@ final class Vp8 {
 
     /** The arithmetic decoder of section 7. */
     private static final class BoolReader {
+        private static final VarHandle LONG = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.BIG_ENDIAN);
+
         private final byte[] data;
         private final int end;
         private int at;
@@ -839,7 +850,7 @@ final class Vp8 {
                 load();
             }
             int split = range * probability >> 8;
-            boolean bit = (int) (value >> spare) > split;
+            boolean bit = Integer.compareUnsigned((int) (value >>> spare), split) > 0;
             if (bit) {
                 range -= split;
                 value -= (long) (split + 1) << spare;
@@ -852,16 +863,22 @@ final class Vp8 {
             return bit;
         }
 
+        /** In steps of libwebp's: a broken file leaves the value too large, and what is cut off from it depends on them. */
         private void load() {
-            do {
-                if (at < end) {
-                    value = value << 8 | data[at++] & 0xff;
-                } else {
-                    ended |= spare < 0;
-                    value <<= 8;
-                }
+            if (end - at >= Long.BYTES) {
+                value = value << 56 | (long) LONG.get(data, at) >>> 8;
+                at += 7;
+                spare += 56;
+            } else if (at < end) {
+                value = value << 8 | data[at++] & 0xff;
                 spare += 8;
-            } while (spare < 32 && at < end);
+            } else if (!ended) {
+                ended = true;
+                value <<= 8;
+                spare += 8;
+            } else {
+                spare = 0;
+            }
         }
 
         boolean bit() {

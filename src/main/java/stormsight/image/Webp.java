@@ -97,37 +97,37 @@ final class Webp {
         return image;
     }
 
-    /** The canvas is black where the frame does not reach. */
+    /** The canvas is black where the frame does not reach. Of the sizes stated that of the pixels themselves counts. */
     private RgbImage readAnimationFrame(int at, int size, int canvasWidth, int canvasHeight) throws IOException {
         if (size < 16) {
             throw new EOFException(Bytes.ENDS_EARLY);
         }
         int left = 2 * (in.littleShort(at) | in.at(at + 2) << 16);
         int top = 2 * (in.littleShort(at + 3) | in.at(at + 5) << 16);
-        int width = 1 + (in.littleShort(at + 6) | in.at(at + 8) << 16);
-        int height = 1 + (in.littleShort(at + 9) | in.at(at + 11) << 16);
-        if (left + width > canvasWidth || top + height > canvasHeight) {
-            throw new IOException("its first frame lies outside the canvas");
-        }
         int limit = at + size;
         int chunk = at + 16;
         if (chunk < limit && in.name(chunk).equals("ALPH")) {
             chunk = after(chunk, chunkSize(chunk, limit));
         }
-        RgbImage frame = readFrame(chunk, limit, width, height);
-        if (width == canvasWidth && height == canvasHeight) {
+        RgbImage frame = readFrame(chunk, limit, 0, 0);
+        if (left + frame.width() > canvasWidth || top + frame.height() > canvasHeight) {
+            throw new IOException("its first frame lies outside the canvas");
+        }
+        if (frame.width() == canvasWidth && frame.height() == canvasHeight) {
             return frame;
         }
         RgbImage canvas = RgbImage.black(canvasWidth, canvasHeight);
-        for (int y = 0; y < height; y++) {
-            System.arraycopy(frame.rgb(), 3 * y * width, canvas.rgb(), 3 * ((top + y) * canvasWidth + left), 3 * width);
+        int row = 3 * frame.width();
+        for (int y = 0; y < frame.height(); y++) {
+            System.arraycopy(frame.rgb(), y * row, canvas.rgb(), 3 * ((top + y) * canvasWidth + left), row);
         }
         return canvas;
     }
 
     /** @param width that the frame must have, 0 if any will do */
     private RgbImage readFrame(int at, int limit, int width, int height) throws IOException {
-        int length = chunkSize(at, limit);
+        // The byte that fills up a chunk may be read as a part of it.
+        int length = after(0, chunkSize(at, limit)) - 8;
         String name = in.name(at);
         boolean lossless = name.equals("VP8L");
         if (!lossless && !name.equals("VP8 ")) {
