@@ -208,7 +208,7 @@ public record MatrixFigure(ColorMap colors, String caption) {
             for (int row : namedRows) {
                 double at = y + middle(row, matrix.rows().size(), height);
                 String name = shown(matrix.rows().get(row));
-                g.draw(new Line2D.Double(x - TICK, at, x, at));
+                g.draw(new Line2D.Double(x - TICK, at, x - 1, at));
                 Drawing.text(g, small, name, x - TICK - 0.3 * EM - Fonts.width(small, name), at + 0.3 * EM);
                 widest = Math.max(widest, Fonts.width(small, name));
             }
@@ -226,7 +226,7 @@ public record MatrixFigure(ColorMap colors, String caption) {
             for (int column : namedColumns) {
                 double at = x + middle(column, matrix.columns().size(), width);
                 String name = shown(matrix.columns().get(column));
-                g.draw(new Line2D.Double(at, under, at, under + TICK));
+                g.draw(new Line2D.Double(at, under + 1, at, under + TICK));
                 if (turned) {
                     AffineTransform upright = g.getTransform();
                     g.translate(at + 0.25 * EM, under + TICK + 0.8 * EM);
