@@ -33,13 +33,22 @@ public final class ResultFigure {
         List<List<Row>> configurations = configurations(rows);
         List<String> labels = Labels.distinct(configurations.stream().map(own -> label(own.getFirst().setting())).toList());
         Map<String, double[]> series = new LinkedHashMap<>();
+        Map<String, double[]> deviations = new LinkedHashMap<>();
         for (int i = 0; i < labels.size(); i++) {
             double[] bars = new double[groups.size()];
+            double[] lines = new double[groups.size()];
             Arrays.fill(bars, Double.NaN);
-            configurations.get(i).forEach(row -> bars[groups.indexOf(row.name())] = row.mean() * perMillisecond);
+            for (Row row : configurations.get(i)) {
+                int group = groups.indexOf(row.name());
+                bars[group] = row.mean() * perMillisecond;
+                lines[group] = row.deviation().orElse(0) * perMillisecond;
+            }
             series.put(labels.get(i), bars);
+            deviations.put(labels.get(i), lines);
         }
-        BarFigure.write(file, title + ", " + rows.getFirst().machine().cpu(), unit, groups, series);
+        boolean several = deviations.values().stream().flatMapToDouble(Arrays::stream).anyMatch(deviation -> deviation > 0);
+        BarFigure.write(file, title + ", " + rows.getFirst().machine().cpu(), unit + (several ? ", mean and standard deviation" : ""), groups,
+                series, deviations);
     }
 
     /** Rows of one after the other; models of the same name in different directories have the same setting, but begin again. */

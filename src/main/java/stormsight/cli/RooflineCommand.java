@@ -149,7 +149,7 @@ final class RooflineCommand implements Runnable {
         for (Roofline.Stage stage : roofline.stages()) {
             points.put(stage.name(), stage.rows().stream()
                     .filter(row -> row.cost().operations() > 0 && row.median() > 0)
-                    .map(row -> new RooflineFigure.Point(row.intensity(), row.rate() / GIGA))
+                    .map(row -> new RooflineFigure.Point(title(row), row.intensity(), row.rate() / GIGA))
                     .toList());
         }
         RooflineFigure.write(file, name + " on " + device.backend() + ", " + device.runtime(),
@@ -197,6 +197,14 @@ final class RooflineCommand implements Runnable {
 
     private static String percent(double share) {
         return String.format(Locale.ROOT, "%.0f%%", 100 * share);
+    }
+
+    /** What a plot calls an operation: its weight, or what it does. */
+    private static String title(Roofline.Row row) {
+        return row.op().map(op -> switch (op) {
+            case Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _ -> which(op);
+            default -> row.name().orElseThrow().op();
+        }).orElse("");
     }
 
     /** Of several operations of one kind, which one it is: the last part of its weight's name, or the tensor that it changes. */

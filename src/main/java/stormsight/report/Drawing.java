@@ -4,6 +4,7 @@ import java.awt.Color;
 import java.awt.Font;
 import java.awt.Graphics2D;
 import java.awt.RenderingHints;
+import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -67,6 +68,12 @@ final class Drawing {
     private static double linear(int channel) {
         double c = channel / 255.0;
         return c <= 0.04045 ? c / 12.92 : Math.pow((c + 0.055) / 1.055, 2.4);
+    }
+
+    /** Pixels that two rectangles share. */
+    static double common(Rectangle2D a, Rectangle2D b) {
+        Rectangle2D both = a.createIntersection(b);
+        return both.isEmpty() ? 0 : both.getWidth() * both.getHeight();
     }
 
     /** Lines no wider than that, broken at spaces where possible; what does not fit into three lines ends in three dots. */

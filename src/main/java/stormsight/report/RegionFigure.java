@@ -158,7 +158,7 @@ public final class RegionFigure {
                 double y = Math.clamp(top, 0, Math.max(0, height - down));
                 Rectangle2D plate = new Rectangle2D.Double(x, y, across, down);
                 // A place that had to move onto the image counts as a little worse than one that is there already.
-                double cost = taken.stream().mapToDouble(other -> common(plate, other)).sum() + 0.1 * em * (Math.abs(x - left) + Math.abs(y - top));
+                double cost = taken.stream().mapToDouble(other -> Drawing.common(plate, other)).sum() + 0.1 * em * (Math.abs(x - left) + Math.abs(y - top));
                 if (cost < least) {
                     least = cost;
                     best = plate;
@@ -173,10 +173,5 @@ public final class RegionFigure {
         g.setColor(Drawing.inkOn(color.getRGB()));
         Drawing.text(g, font, text, best.getX() + 0.35 * em, best.getY() + em);
         return best;
-    }
-
-    private static double common(Rectangle2D a, Rectangle2D b) {
-        Rectangle2D both = a.createIntersection(b);
-        return both.isEmpty() ? 0 : both.getWidth() * both.getHeight();
     }
 }

@@ -108,7 +108,7 @@ class ChartTest {
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
                 () -> CurveFigure.write(file, "", "", "", List.of(PLAIN)));
         assertEquals(file + ": a chart is written as .svg or .png, not as .pdf", e.getMessage());
-        assertThrows(IllegalArgumentException.class, () -> BarFigure.write(file, "", "", List.of("a"), Map.of("b", new double[1])));
+        assertThrows(IllegalArgumentException.class, () -> BarFigure.write(file, "", "", List.of("a"), Map.of("b", new double[1]), Map.of()));
         assertThrows(IllegalArgumentException.class, () -> CurveFigure.write(directory.resolve("svg"), "", "", "", List.of(PLAIN)));
         assertEquals("old", Files.readString(file));
     }
@@ -132,7 +132,7 @@ class ChartTest {
         Map<String, double[]> series = new LinkedHashMap<>();
         series.put("first", new double[] {10, 20});
         series.put("second", new double[] {40, Double.NaN});
-        BarFigure.write(file, "Speed", "tok/s", List.of("encode", "decode"), series);
+        BarFigure.write(file, "Speed", "tok/s", List.of("encode", "decode"), series, Map.of());
         BufferedImage picture = ImageIO.read(file.toFile());
         // The legend below the plot has the colours too.
         int first = bars(picture, ChartFile.COLORS[0]);
@@ -140,7 +140,38 @@ class ChartTest {
         // 10 + 20 against 40, and the middle of each bar is hidden by its number.
         assertEquals(30.0 / 40, (double) first / second, 0.05);
         assertThrows(IllegalArgumentException.class,
-                () -> BarFigure.write(file, "", "", List.of("encode", "decode"), Map.of("a", new double[3])));
+                () -> BarFigure.write(file, "", "", List.of("encode", "decode"), Map.of("a", new double[3]), Map.of()));
+    }
+
+    /** A line up and down from the end of the bar that has a deviation, as long as that is on the axis. */
+    @Test
+    void barsHaveTheirDeviations() throws IOException {
+        Path file = directory.resolve("a.png");
+        List<String> groups = List.of("encode");
+        Map<String, double[]> series = Map.of("first", new double[] {100});
+        BarFigure.write(file, "Speed", "ms", groups, series, Map.of());
+        int without = longestUpright(ImageIO.read(file.toFile()));
+        BarFigure.write(file, "Speed", "ms", groups, series, Map.of("first", new double[] {25}));
+        BufferedImage picture = ImageIO.read(file.toFile());
+        int bar = bars(picture, ChartFile.COLORS[0]);
+        assertTrue(bar > 0);
+        assertTrue(longestUpright(picture) > without + 50, longestUpright(picture) + " pixels, " + without + " without a deviation");
+        assertThrows(IllegalArgumentException.class,
+                () -> BarFigure.write(file, "", "", groups, series, Map.of("first", new double[2])));
+    }
+
+    /** The longest upright line in ink, right of the axis. */
+    private static int longestUpright(BufferedImage picture) {
+        int longest = 0;
+        for (int x = 120; x < picture.getWidth(); x++) {
+            int run = 0;
+            for (int y = 0; y < picture.getHeight() - 80; y++) {
+                Color pixel = new Color(picture.getRGB(x, y));
+                run = pixel.getRed() + pixel.getGreen() + pixel.getBlue() < 0x60 * 3 ? run + 1 : 0;
+                longest = Math.max(longest, run);
+            }
+        }
+        return longest;
     }
 
     private static int bars(BufferedImage picture, Color color) {
@@ -158,16 +189,26 @@ class ChartTest {
     @Test
     void aRoofHasThePointsOfEveryGroupBelowIt() throws Exception {
         Map<String, List<RooflineFigure.Point>> points = new LinkedHashMap<>();
-        points.put("prefill", List.of(new RooflineFigure.Point(100, 150), new RooflineFigure.Point(0.5, 9)));
-        points.put("decode", List.of(new RooflineFigure.Point(1, 18)));
+        points.put("prefill", List.of(new RooflineFigure.Point("fc1", 100, 150), new RooflineFigure.Point("softmax", 0.5, 9)));
+        points.put("decode", List.of(new RooflineFigure.Point("fc1", 1, 18)));
         Path file = directory.resolve("roof.svg");
         RooflineFigure.write(file, "Roofline", 20, 200, points);
         String svg = Files.readString(file);
         assertTrue(svg.contains("<desc>GFLOP/s over operations per byte: ceiling: 20.0 GB/s, 200.0 GFLOP/s; prefill; decode</desc>"), svg);
         assertTrue(svg.contains(color(ChartFile.COLORS[0])) && svg.contains(color(ChartFile.COLORS[1])), svg);
+        // Names are outlines: each is a path more.
+        Path nameless = directory.resolve("nameless.svg");
+        RooflineFigure.write(nameless, "Roofline", 20, 200, Map.of("prefill", List.of(new RooflineFigure.Point("", 100, 150))));
+        Path named = directory.resolve("named.svg");
+        RooflineFigure.write(named, "Roofline", 20, 200, Map.of("prefill", List.of(new RooflineFigure.Point("fc1", 100, 150))));
+        assertEquals(1, paths(named) - paths(nameless));
         assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(file, "Roofline", 20, 200, Map.of()));
         assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(file, "Roofline", 0, 200, points));
         assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(directory.resolve("roof.gif"), "Roofline", 20, 200, points));
-        assertThrows(IllegalArgumentException.class, () -> new RooflineFigure.Point(0, 1));
+        assertThrows(IllegalArgumentException.class, () -> new RooflineFigure.Point("", 0, 1));
+    }
+
+    private static int paths(Path svg) throws IOException {
+        return Files.readString(svg).split("<path").length - 1;
     }
 }
