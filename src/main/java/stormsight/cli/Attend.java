@@ -145,8 +145,8 @@ final class Attend implements Runnable {
         AttentionRequest request = request();
         OutputOption.requireFolder("--out", out);
         report.requireWritable();
-        if (report.isWanted() && !groups.contains(Group.VISION) && !groups.contains(Group.WORDS)) {
-            throw new UsageException("--html shows the maps of vision and words, which --maps leaves out");
+        if (report.isWanted() && groups.equals(List.of(Group.QUADRANTS))) {
+            throw new UsageException("--html shows the maps of vision, words and whole, which --maps leaves out");
         }
         ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         List<RgbImage> pixels = images.stream().map(ImageArgument::file).map(decoder::decode).toList();
@@ -282,7 +282,7 @@ final class Attend implements Runnable {
             }
         }
         files.json("maps.json", object);
-        report.write(reported.page(compared), model.name(), backend.device());
+        report.write(reported.page(compared), style.style(), model.name(), backend.device());
         if (json) {
             stdout.println(JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object));
         } else {

@@ -10,6 +10,7 @@ import picocli.CommandLine.Spec;
 import stormsight.backend.DeviceInfo;
 import stormsight.report.HtmlReport;
 import stormsight.report.ReportData.Fact;
+import stormsight.report.MapStyle;
 import stormsight.report.ReportData;
 
 /** The option that asks for a report. */
@@ -34,6 +35,11 @@ final class ReportMixin {
 
     /** Writes the report if it was asked for, with model, device, command and version below the page's own facts. */
     void write(ReportData page, String model, DeviceInfo device) {
+        write(page, MapStyle.DEFAULT, model, device);
+    }
+
+    /** The same with maps in a style. */
+    void write(ReportData page, MapStyle style, String model, DeviceInfo device) {
         if (file == null) {
             return;
         }
@@ -43,7 +49,8 @@ final class ReportMixin {
         facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
                 .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
         facts.add(new Fact("Version", "stormsight " + Version.text()));
-        HtmlReport.write(file, new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(), page.tables()));
+        HtmlReport.write(file, new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(), page.tables()),
+                style);
     }
 
     /** As a shell takes it. */

@@ -15,9 +15,11 @@ import java.util.Arrays;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
@@ -40,7 +42,6 @@ public final class HtmlReport {
 
     /** Numbers of a report that are kept as they are. Of more, each map has 65536 steps from its least to its largest number. */
     private static final long MOST_EXACT = 1_000_000;
-    private static final int STEPS = 65_535;
 
     private static final Pattern PLACE = Pattern.compile("@(TITLE|DATA)@");
 
@@ -49,10 +50,11 @@ public final class HtmlReport {
     /**
      * Writes or replaces a report.
      *
+     * @param style of the maps at first; the reader may change it
      * @throws FigureException if the file cannot be written; an older one is then left as it was
      */
-    public static void write(Path file, ReportData data) {
-        Map<String, String> parts = Map.of("TITLE", escapeHtml(data.title()), "DATA", escapeJson(json(data)));
+    public static void write(Path file, ReportData data, MapStyle style) {
+        Map<String, String> parts = Map.of("TITLE", escapeHtml(data.title()), "DATA", escapeJson(json(data, style)));
         Matcher places = PLACE.matcher(template());
         StringBuilder page = new StringBuilder();
         while (places.find()) {
@@ -80,16 +82,26 @@ public final class HtmlReport {
         return json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e");
     }
 
-    private static String json(ReportData data) {
+    private static String json(ReportData data, MapStyle style) {
         Map<String, Object> object = new LinkedHashMap<>();
         object.put("title", data.title());
         object.put("facts", data.facts());
-        object.put("colorMap", IntStream.range(0, 256).map(i -> ColorMap.VIRIDIS.rgb(i / 255.0)).toArray());
+        object.put("colorMap", style.colors().toString());
+        object.put("smooth", style.smooth());
+        Map<String, String> colorMaps = new LinkedHashMap<>();
+        for (ColorMap colors : ColorMap.values()) {
+            colorMaps.put(colors.toString(), IntStream.range(0, ColorMap.STEPS)
+                    .mapToObj(i -> "%06x".formatted(colors.rgb((i + 0.5) / ColorMap.STEPS))).collect(Collectors.joining()));
+        }
+        object.put("colorMaps", colorMaps);
+        object.put("opacities", IntStream.range(0, ColorMap.STEPS)
+                .map(i -> (int) Math.round(255 * MapStyle.opacity(i / (ColorMap.STEPS - 1.0)))).toArray());
         // On a dark page black would be lost: null takes the colour of the text.
         object.put("colors", Arrays.stream(ChartFile.COLORS)
                 .map(color -> color.equals(Color.BLACK) ? null : "#%06x".formatted(color.getRGB() & 0xffffff)).toList());
         data.image().ifPresent(image -> object.put("image", json(image)));
-        boolean exact = data.attention().stream().flatMap(example -> example.directions().stream()).mapToLong(HtmlReport::size).sum() <= MOST_EXACT;
+        boolean exact = data.attention().stream().flatMap(example -> example.directions().stream())
+                .filter(direction -> direction.kind() != AttentionData.Kind.PATCHES).mapToLong(HtmlReport::size).sum() <= MOST_EXACT;
         // Several prompts about one image share it.
         List<RgbImage> images = new ArrayList<>();
         object.put("attention", data.attention().stream().map(example -> json(example, place(example.image(), images), exact)).toList());
@@ -121,15 +133,19 @@ public final class HtmlReport {
         List<Map<String, Object>> directions = new ArrayList<>();
         for (AttentionData.Direction direction : example.directions()) {
             Map<String, Object> object = new LinkedHashMap<>();
+            object.put("kind", direction.kind().name().toLowerCase(Locale.ROOT));
             object.put("name", direction.name());
             object.put("meaning", direction.meaning());
             object.put("layers", direction.layers());
             object.put("heads", direction.heads());
             object.put("words", direction.words());
             object.put("prompted", direction.prompted());
-            object.put("mean", numbers(direction.mean(), patches, exact));
-            direction.values().ifPresent(values -> object.put("values", numbers(values, patches, exact)));
-            direction.sum().ifPresent(sum -> object.put("sum", numbers(sum, patches, exact)));
+            int size = direction.size(patches);
+            // There are as many maps of patches as patches: a byte a number keeps the page small.
+            Stored stored = direction.kind() == AttentionData.Kind.PATCHES ? Stored.U8 : exact ? Stored.F32 : Stored.U16;
+            object.put("mean", numbers(direction.mean(), size, stored));
+            direction.values().ifPresent(values -> object.put("values", numbers(values, size, stored)));
+            direction.sum().ifPresent(sum -> object.put("sum", numbers(sum, size, stored)));
             directions.add(object);
         }
         Map<String, Object> object = new LinkedHashMap<>();
@@ -166,31 +182,49 @@ public final class HtmlReport {
         return Arrays.stream(values).mapToObj(value -> Double.isFinite(value) ? (Double) value : null).toList();
     }
 
-    /** Planes of numbers as little-endian bytes in base 64: floats, or 16 bits between the ends of each plane. */
-    private static Map<String, Object> numbers(float[] values, int patches, boolean exact) {
+    /** How numbers stand in a page: as floats, or in steps from the least to the largest number of each map. */
+    private enum Stored {
+        F32(0),
+        U16(65_535),
+        U8(255);
+
+        private final int steps;
+
+        Stored(int steps) {
+            this.steps = steps;
+        }
+    }
+
+    /** Maps of numbers as little-endian bytes in base 64. */
+    private static Map<String, Object> numbers(float[] values, int size, Stored stored) {
         Map<String, Object> object = new LinkedHashMap<>();
-        if (exact) {
-            object.put("type", "f32");
+        object.put("type", stored.name().toLowerCase(Locale.ROOT));
+        if (stored == Stored.F32) {
             object.put("data", base64(values));
             return object;
         }
-        int planes = values.length / patches;
+        int planes = values.length / size;
         float[] low = new float[planes];
         float[] high = new float[planes];
-        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(Short.BYTES, values.length)).order(ByteOrder.LITTLE_ENDIAN);
+        int bytesEach = stored == Stored.U8 ? Byte.BYTES : Short.BYTES;
+        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(bytesEach, values.length)).order(ByteOrder.LITTLE_ENDIAN);
         for (int plane = 0; plane < planes; plane++) {
             low[plane] = Float.POSITIVE_INFINITY;
             high[plane] = Float.NEGATIVE_INFINITY;
-            for (int i = plane * patches; i < (plane + 1) * patches; i++) {
+            for (int i = plane * size; i < (plane + 1) * size; i++) {
                 low[plane] = Math.min(low[plane], values[i]);
                 high[plane] = Math.max(high[plane], values[i]);
             }
             double span = (double) high[plane] - low[plane];
-            for (int i = plane * patches; i < (plane + 1) * patches; i++) {
-                bytes.putShort((short) (span > 0 ? Math.round((values[i] - (double) low[plane]) / span * STEPS) : 0));
+            for (int i = plane * size; i < (plane + 1) * size; i++) {
+                long step = span > 0 ? Math.round((values[i] - (double) low[plane]) / span * stored.steps) : 0;
+                if (stored == Stored.U8) {
+                    bytes.put((byte) step);
+                } else {
+                    bytes.putShort((short) step);
+                }
             }
         }
-        object.put("type", "u16");
         object.put("data", Base64.getEncoder().encodeToString(bytes.array()));
         object.put("low", base64(low));
         object.put("high", base64(high));

@@ -139,7 +139,7 @@ public record MatrixFigure(ColorMap colors, String caption) {
             double room = (double) width / columns;
             double widestName = matrix.columns().stream().mapToDouble(name -> Fonts.width(small, shown(name))).max().orElseThrow();
             turned = room >= 0.8 * EM && widestName > room - 0.4 * EM && !counted(matrix.columns());
-            namedColumns = named(matrix.columns(), room, turned ? 1.15 * EM : widestName + EM);
+            namedColumns = named(matrix.columns(), room, turned ? 1.15 * EM : widestName + (counted(matrix.columns()) ? EM : 0.4 * EM));
             double rowNames = namedRows.stream().mapToDouble(row -> Fonts.width(small, shown(matrix.rows().get(row)))).max().orElse(0);
             double columnNames = namedColumns.stream().mapToDouble(c -> Fonts.width(small, shown(matrix.columns().get(c)))).max().orElse(0);
             double axis = matrix.rowAxis().isEmpty() ? 0 : 1.5 * EM;

@@ -9,6 +9,7 @@ import stormsight.probe.AttentionMap;
 import stormsight.probe.AttentionReading;
 import stormsight.probe.Word;
 import stormsight.report.AttentionData.Direction;
+import stormsight.report.AttentionData.Kind;
 import stormsight.report.AttentionData;
 import stormsight.report.ReportData.Fact;
 import stormsight.report.ReportData;
@@ -16,6 +17,9 @@ import stormsight.report.ReportData;
 /** Collects what a model attended to for a report. */
 public final class AttentionPage {
     private static final String MEAN = "mean";
+    private static final String PATCHES = "Patch to patch";
+    /** From patch to patch in a page, a byte each: of more, heads and then layers are left out. */
+    private static final long MOST_PATCH_NUMBERS = 2_500_000;
 
     private final List<AttentionData> attention = new ArrayList<>();
     private final List<List<String>> runs = new ArrayList<>();
@@ -29,6 +33,7 @@ public final class AttentionPage {
         List<Direction> directions = new ArrayList<>();
         words("Word to image", AttentionMap.WORD_TO_IMAGE, AttentionReading.Direction.WORD_TO_IMAGE, reading).ifPresent(directions::add);
         words("Image to word", AttentionMap.IMAGE_TO_WORD, AttentionReading.Direction.IMAGE_TO_WORD, reading).ifPresent(directions::add);
+        reading.map(AttentionMap.WHOLE).ifPresent(whole -> directions.addAll(whole(whole, reading)));
         vision(vision).ifPresent(directions::add);
         runs.add(List.of(file.toString(), prompt, answer));
         if (!directions.isEmpty()) {
@@ -43,11 +48,71 @@ public final class AttentionPage {
             List<String> heads = each.axes().get(1).labels();
             boolean meanOnly = heads.equals(List.of(MEAN));
             float[] mean = meanOnly ? each.values() : meanOverHeads(each.values(), layers.size(), heads.size());
-            return new Direction(name, each.meaning(), layers, meanOnly ? List.of() : heads,
+            return new Direction(Kind.IMAGE, name, each.meaning(), layers, meanOnly ? List.of() : heads,
                     words.stream().map(word -> reading.label(direction, word)).toList(),
                     (int) words.stream().filter(word -> !word.generated()).count(), mean,
                     meanOnly ? Optional.empty() : Optional.of(each.values()), reading.map(map + "_sum").map(AttentionMap::values));
         });
+    }
+
+    /** Of all weights, those from word to word, and those from patch to patch as far as a page should hold them. */
+    private static List<Direction> whole(AttentionMap whole, AttentionReading reading) {
+        List<String> layers = whole.axes().getFirst().labels();
+        List<String> heads = whole.axes().get(1).labels();
+        boolean meanOnly = heads.equals(List.of(MEAN));
+        int tokens = whole.axes().getLast().size();
+        int patches = reading.side() * reading.side();
+        List<String> words = whole.axes().getLast().labels().subList(patches, tokens);
+        List<Direction> directions = new ArrayList<>();
+        float[] text = part(whole.values(), tokens, patches, tokens);
+        float[] mean = meanOverHeads(text, layers.size(), heads.size());
+        directions.add(new Direction(Kind.WORDS, "Word to word", whole.meaning().replace("token of the", "word of the"), layers,
+                meanOnly ? List.of() : heads, words, words.size(), mean, meanOnly ? Optional.empty() : Optional.of(text),
+                Optional.of(sum(mean, layers.size()))));
+        long each = (long) patches * patches;
+        if (each > MOST_PATCH_NUMBERS) {
+            return directions;
+        }
+        float[] image = part(whole.values(), tokens, 0, patches);
+        float[] means = meanOverHeads(image, layers.size(), heads.size());
+        float[] sum = sum(means, layers.size());
+        String meaning = "weight that the chosen patch gives to each patch, in the decoder";
+        if (each * (layers.size() + 1) > MOST_PATCH_NUMBERS) {
+            directions.add(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads, sum over layers; whole.npy has each layer",
+                    List.of("sum of all"), List.of(), List.of(), 0, sum, Optional.empty(), Optional.empty()));
+        } else if (meanOnly || each * (layers.size() * (heads.size() + 1L) + 1) > MOST_PATCH_NUMBERS) {
+            directions.add(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads" + (meanOnly ? "" : "; whole.npy has each head"),
+                    layers, List.of(), List.of(), 0, means, Optional.empty(), Optional.of(sum)));
+        } else {
+            directions.add(new Direction(Kind.PATCHES, PATCHES, meaning, layers, heads, List.of(), 0, means, Optional.of(image), Optional.of(sum)));
+        }
+        return directions;
+    }
+
+    /** Of planes of tokens x tokens, the same range of rows and columns. */
+    private static float[] part(float[] values, int tokens, int from, int to) {
+        int planes = values.length / tokens / tokens;
+        int side = to - from;
+        float[] part = new float[planes * side * side];
+        for (int plane = 0; plane < planes; plane++) {
+            for (int row = 0; row < side; row++) {
+                System.arraycopy(values, (plane * tokens + from + row) * tokens + from, part, (plane * side + row) * side, side);
+            }
+        }
+        return part;
+    }
+
+    /** [layers, ...] to [...]. */
+    private static float[] sum(float[] layers, int count) {
+        float[] sum = new float[layers.length / count];
+        for (int i = 0; i < sum.length; i++) {
+            double total = 0;
+            for (int layer = 0; layer < count; layer++) {
+                total += layers[layer * sum.length + i];
+            }
+            sum[i] = (float) total;
+        }
+        return sum;
     }
 
     /** [layers, heads, ...] to [layers, ...]. */
@@ -69,7 +134,7 @@ public final class AttentionPage {
     private static Optional<Direction> vision(List<AttentionMap> maps) {
         return map(maps, AttentionMap.VISION_LAYERS).map(layers -> {
             Optional<AttentionMap> heads = map(maps, AttentionMap.VISION_HEADS);
-            return new Direction("Vision tower", layers.meaning(), layers.axes().getFirst().labels(),
+            return new Direction(Kind.IMAGE, "Vision tower", layers.meaning(), layers.axes().getFirst().labels(),
                     heads.map(each -> each.axes().get(1).labels()).orElse(List.of()), List.of(), 0, layers.values(),
                     heads.map(AttentionMap::values), map(maps, AttentionMap.VISION_SUM).map(AttentionMap::values));
         });

@@ -158,11 +158,22 @@ final class Browser implements AutoCloseable {
 
     /** Moves the pointer to a place in an element, in parts of its width and height. */
     void point(String selector, double x, double y) {
+        move(selector, x, y, List.of());
+    }
+
+    /** Presses the mouse's first button at such a place. */
+    void press(String selector, double x, double y) {
+        move(selector, x, y, List.of(Map.of("type", "pointerDown", "button", 0), Map.of("type", "pointerUp", "button", 0)));
+    }
+
+    private void move(String selector, double x, double y, List<Map<String, Object>> then) {
         JsonNode box = run("const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'});"
                 + "const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]", selector);
-        Map<String, Object> move = Map.of("type", "pointerMove", "duration", 0, "origin", "viewport",
-                "x", (int) (box.get(0).asDouble() + x * box.get(2).asDouble()), "y", (int) (box.get(1).asDouble() + y * box.get(3).asDouble()));
-        post("/actions", Map.of("actions", List.of(Map.of("type", "pointer", "id", "mouse", "actions", List.of(move)))));
+        List<Map<String, Object>> actions = new ArrayList<>();
+        actions.add(Map.of("type", "pointerMove", "duration", 0, "origin", "viewport",
+                "x", (int) (box.get(0).asDouble() + x * box.get(2).asDouble()), "y", (int) (box.get(1).asDouble() + y * box.get(3).asDouble())));
+        actions.addAll(then);
+        post("/actions", Map.of("actions", List.of(Map.of("type", "pointer", "id", "mouse", "actions", actions))));
         settle();
     }
 

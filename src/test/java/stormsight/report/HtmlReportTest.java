@@ -23,6 +23,8 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.image.RgbImage;
+import stormsight.report.AttentionData.Direction;
+import stormsight.report.AttentionData.Kind;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -82,14 +84,14 @@ class HtmlReportTest {
         return new RgbImage(64, 48, rgb);
     }
 
-    private static final AttentionData.Direction VISION = new AttentionData.Direction("Vision layers", "largest key", LAYERS, HEADS, List.of(), 0,
-            random(1, 2, PATCHES), Optional.of(random(2, 6, PATCHES)), Optional.of(random(3, 1, PATCHES)));
-    private static final AttentionData.Direction TO_IMAGE = new AttentionData.Direction("Word to image", "what a word gives", LAYERS, HEADS, WORDS,
+    private static final Direction VISION = new Direction(Kind.IMAGE, "Vision layers", "largest key", LAYERS, HEADS,
+            List.of(), 0, random(1, 2, PATCHES), Optional.of(random(2, 6, PATCHES)), Optional.of(random(3, 1, PATCHES)));
+    private static final Direction TO_IMAGE = new Direction(Kind.IMAGE, "Word to image", "what a word gives", LAYERS, HEADS, WORDS,
             PROMPTED, random(4, 10, PATCHES), Optional.of(random(5, 30, PATCHES)), Optional.of(random(6, 5, PATCHES)));
-    private static final AttentionData.Direction TO_WORD = new AttentionData.Direction("Image to word", "what a word gets", LAYERS, List.of(),
+    private static final Direction TO_WORD = new Direction(Kind.IMAGE, "Image to word", "what a word gets", LAYERS, List.of(),
             WORDS.subList(0, PROMPTED), PROMPTED, random(7, 8, PATCHES), Optional.empty(), Optional.empty());
 
-    private static AttentionData attention(String title, AttentionData.Direction... directions) {
+    private static AttentionData attention(String title, Direction... directions) {
         return new AttentionData(title, image(), COLUMNS, ROWS, List.of(directions));
     }
 
@@ -102,7 +104,7 @@ class HtmlReportTest {
 
     private static Path write(ReportData report) {
         Path file = directory.resolve("report.html");
-        HtmlReport.write(file, report);
+        HtmlReport.write(file, report, MapStyle.DEFAULT);
         browser.open(file);
         return file;
     }
@@ -151,8 +153,8 @@ class HtmlReportTest {
         shows("Word to image, layer 2, head 7, word \u201c star\u201d", map(values, 2 * 5 + 2));
         assertEquals("2", browser.run("return document.getElementById('word').value").asString());
         assertEquals(1, browser.run("return document.querySelectorAll('#chips [aria-pressed=true]').length").asInt());
-        browser.type("#opacity", Browser.RIGHT);
-        assertEquals("0.65", browser.run("return document.getElementById('map').style.opacity").asString());
+        browser.type("#opacity", Browser.LEFT);
+        assertEquals("0.95", browser.run("return document.getElementById('map').style.opacity").asString());
     }
 
     @Test
@@ -203,6 +205,7 @@ class HtmlReportTest {
     void theCanvasHasTheColoursOfTheNumbers() {
         write(report(List.of(attention("one", TO_IMAGE))));
         browser.click("#smooth");
+        browser.click("#faded");
         float[] map = map(TO_IMAGE.sum().orElseThrow(), 4);
         colored(map, new Range(min(map), max(map)));
         browser.click("#common");
@@ -251,6 +254,147 @@ class HtmlReportTest {
 
     private static float max(float[] values) {
         return new HeatMap("", values.length, 1, values).max();
+    }
+
+    /** Weights are transparent where they are small, and opaque where they are large. */
+    @Test
+    void theMapFadesWhereWeightsAreSmall() {
+        float[] map = new float[PATCHES];
+        map[5] = 1;
+        write(report(List.of(attention("one", new Direction(Kind.IMAGE, "a", "", List.of("0"), List.of(), List.of(), 0, map, Optional.empty(),
+                Optional.empty())))));
+        browser.click("#smooth");
+        assertEquals(0, alpha(0));
+        assertEquals(255 * MapStyle.opacity(1), alpha(5), 1);
+        browser.click("#faded");
+        assertEquals(255, alpha(0));
+        browser.click("#faded");
+        browser.type("#colors", "inferno");
+        // Mixed with nothing: what a canvas keeps of a colour under an opacity of 0.8 is within two steps of it.
+        assertEquals(0xfc, red(pixel((int) (1.5 * 64 / COLUMNS), (int) (1.5 * 48 / ROWS))), 2);
+    }
+
+    private static int alpha(int patch) {
+        return browser.run("const one = document.createElement('canvas').getContext('2d');"
+                + "one.drawImage(document.getElementById('map'), arguments[0], arguments[1], 1, 1, 0, 0, 1, 1);"
+                + "return one.getImageData(0, 0, 1, 1).data[3]", (int) ((patch % COLUMNS + 0.5) * 64 / COLUMNS),
+                (int) ((patch / COLUMNS + 0.5) * 48 / ROWS)).asInt();
+    }
+
+    private static final Direction PATCH = new Direction(Kind.PATCHES, "Patch to patch", "what a patch gives", LAYERS, HEADS, List.of(), 0,
+            random(20, 2 * PATCHES, PATCHES), Optional.of(random(21, 6 * PATCHES, PATCHES)), Optional.of(random(22, PATCHES, PATCHES)));
+
+    /** A click on a patch, or Enter on it, shows what it attends to, in every layer and head. */
+    @Test
+    void aClickOnAPatchShowsWhatItAttendsTo() {
+        write(report(List.of(attention("one", PATCH))));
+        float[] sum = PATCH.sum().orElseThrow();
+        // At first a patch in the middle.
+        showsBytes("Patch to patch, layer sum of all, head mean, patch x 2, y 1", map(sum, COLUMNS + 2));
+        browser.press("#stage", (3 + 0.5) / COLUMNS, (2 + 0.5) / ROWS);
+        showsBytes("Patch to patch, layer sum of all, head mean, patch x 3, y 2", map(sum, 2 * COLUMNS + 3));
+        // Pointing alone reads and does not choose.
+        browser.point("#stage", 0.5 / COLUMNS, 0.5 / ROWS);
+        String said = browser.text("#value");
+        assertEquals(sum[(2 * COLUMNS + 3) * PATCHES], Double.parseDouble(said.substring(said.indexOf(": ") + 2)), BYTE);
+        browser.type("#stage", Browser.RIGHT + Browser.SPACE);
+        showsBytes("Patch to patch, layer sum of all, head mean, patch x 1, y 0", map(sum, 1));
+        browser.type("#layer", Browser.LEFT);
+        browser.type("#head", Browser.RIGHT + Browser.RIGHT);
+        showsBytes("Patch to patch, layer 5, head 1, patch x 1, y 0", map(PATCH.values().orElseThrow(), (3 + 1) * PATCHES + 1));
+        assertFalse(browser.run("return document.getElementById('words').checkVisibility()").asBoolean());
+    }
+
+    /** Numbers from 0 to 1 in 255 steps, shown in four digits. */
+    private static final double BYTE = 0.5 / 255 + SHOWN;
+
+    private static void showsBytes(String what, float[] map) {
+        Matcher matcher = Pattern.compile("(.*): from (\\S+) to (\\S+), largest at patch x (\\d+), y (\\d+)").matcher(browser.text("#shown"));
+        assertTrue(matcher.matches(), browser.text("#shown"));
+        assertEquals(what, matcher.group(1));
+        assertEquals(min(map), Double.parseDouble(matcher.group(2)), SHOWN);
+        assertEquals(max(map), Double.parseDouble(matcher.group(3)), SHOWN);
+    }
+
+    private static final Direction WORD = new Direction(Kind.WORDS, "Word to word", "what a word gives to a word", LAYERS, HEADS, WORDS, PROMPTED,
+            random(23, 2 * 5, 5), Optional.of(random(24, 6 * 5, 5)), Optional.of(random(25, 5, 5)));
+
+    @Test
+    void wordsReadWords() {
+        write(report(List.of(attention("one", WORD, TO_IMAGE))));
+        assertFalse(browser.run("return document.getElementById('stage').checkVisibility()").asBoolean());
+        assertTrue(browser.text("#shown").startsWith("Word to word, layer sum of all, head mean, word \u201cyes\u201d: from "));
+        browser.type("#layer", Browser.LEFT);
+        browser.type("#head", Browser.RIGHT);
+        // From cell to cell: at first the chosen word reads the first one.
+        browser.type("#sheet", Browser.LEFT + Browser.UP + Browser.RIGHT);
+        String said = browser.text("#value");
+        assertTrue(said.startsWith("\u201c\u21b5\u201d reads of \u201cis\u201d: "), said);
+        float[] values = WORD.values().orElseThrow();
+        assertEquals(values[(3 * 5 + 3) * 5 + 1], Double.parseDouble(said.substring(said.lastIndexOf(": ") + 2)), SHOWN);
+        assertEquals("3", browser.run("return document.getElementById('word').value").asString());
+        // Each chip says how much of it the chosen word reads.
+        String title = browser.run("return document.querySelector('#chips button:nth-child(3)').title").asString();
+        assertEquals(values[(3 * 5 + 3) * 5 + 2], Double.parseDouble(title.substring(title.indexOf(": ") + 2)), SHOWN);
+        browser.click("#map-numbers summary");
+        double cell = Double.parseDouble(browser.text("#map-numbers tbody tr:nth-child(5) td:nth-child(4)"));
+        assertEquals(values[(3 * 5 + 4) * 5 + 2], cell, SHOWN);
+        // Back to the image with the same word.
+        browser.type("#directions label:nth-child(1) input", Browser.RIGHT);
+        shows("Word to image, layer 5, head 0, word \u201c\u21b5\u201d", map(TO_IMAGE.values().orElseThrow(), 3 * 5 + 3));
+        assertTrue(browser.run("return document.getElementById('stage').checkVisibility()").asBoolean());
+    }
+
+    /** Every layer and head at once: a press or the arrow keys choose one. */
+    @Test
+    void theGridShowsAndChoosesLayersAndHeads() {
+        write(report(List.of(attention("one", TO_IMAGE))));
+        browser.click("#grid summary");
+        browser.type("#grid-map", Browser.UP + Browser.RIGHT + Browser.RIGHT);
+        shows("Word to image, layer 5, head 1, word \u201cyes\u201d", map(TO_IMAGE.values().orElseThrow(), (3 + 1) * 5 + 4));
+        browser.type("#grid-map", Browser.UP);
+        shows("Word to image, layer 2, head 1, word \u201cyes\u201d", map(TO_IMAGE.values().orElseThrow(), 5 + 4));
+        JsonNode layout = browser.run("const g = document.getElementById('grid-map'), l = g.layout, b = g.getBoundingClientRect();"
+                + "return [(l.room.left + 3 * (l.thumb + 6) + 5) / b.width, (l.room.top + l.height + 6 + 5) / b.height]");
+        browser.press("#grid-map", layout.get(0).asDouble(), layout.get(1).asDouble());
+        float[] map = map(TO_IMAGE.values().orElseThrow(), (3 + 2) * 5 + 4);
+        shows("Word to image, layer 5, head 7, word \u201cyes\u201d", map);
+        // The small map has the colours of the large one.
+        for (int patch : new int[] {0, 7}) {
+            JsonNode rgb = browser.run("const g = document.getElementById('grid-map'), l = g.layout, s = g.width / parseFloat(g.style.width);"
+                    + "const one = document.createElement('canvas').getContext('2d');"
+                    + "one.drawImage(g, s * (l.room.left + 3 * (l.thumb + 6) + l.thumb * arguments[0]),"
+                    + "s * (l.room.top + l.height + 6 + l.height * arguments[1]), 1, 1, 0, 0, 1, 1);"
+                    + "return Array.from(one.getImageData(0, 0, 1, 1).data)", (patch % COLUMNS + 0.5) / COLUMNS, (patch / COLUMNS + 0.5) / ROWS);
+            int expected = ColorMap.VIRIDIS.rgb(new Range(min(map), max(map)).position(map[patch]));
+            assertEquals(red(expected), rgb.get(0).asInt(), 5, "patch " + patch);
+            assertEquals(expected & 0xff, rgb.get(2).asInt(), 5, "patch " + patch);
+        }
+    }
+
+    /** On a phone, upright or on its side, the map is in sight when a slider below it is. */
+    @Test
+    void theMapStaysInSightOnAPhone() {
+        for (int[] size : new int[][] {{390, 844}, {844, 390}}) {
+            browser.devTools("Emulation.setDeviceMetricsOverride",
+                    Map.of("width", size[0], "height", size[1], "deviceScaleFactor", 2, "mobile", true));
+            try {
+                write(report(List.of(attention("one", TO_IMAGE, VISION))));
+                for (String slider : List.of("layer", "word", "opacity")) {
+                    // Upright at the lower edge, as far from the map as it gets; on its side, map and sliders are side by side.
+                    browser.run("const b = document.getElementById(arguments[0]).getBoundingClientRect();"
+                            + "window.scrollTo(0, window.scrollY + b.bottom - (innerHeight > innerWidth ? innerHeight - 10 : innerHeight / 2))", slider);
+                    JsonNode seen = browser.run("const m = document.getElementById('map').getBoundingClientRect(),"
+                            + "s = document.getElementById(arguments[0]).getBoundingClientRect();"
+                            + "return [m.top, m.bottom, s.top, s.bottom, innerHeight, m.width]", slider);
+                    assertTrue(seen.get(0).asDouble() >= -0.5 && seen.get(1).asDouble() <= seen.get(4).asDouble(), slider + ": " + seen);
+                    assertTrue(seen.get(2).asDouble() >= (size[0] < size[1] ? seen.get(1).asDouble() : 0), slider + " is covered: " + seen);
+                    assertTrue(seen.get(5).asDouble() > 150, "a small map: " + seen);
+                }
+            } finally {
+                browser.devTools("Emulation.clearDeviceMetricsOverride", Map.of());
+            }
+        }
     }
 
     @Test
@@ -302,7 +446,7 @@ class HtmlReportTest {
 
     @Test
     void severalExamplesAreChosenFrom() {
-        AttentionData.Direction other = new AttentionData.Direction("Word to image", "", List.of("0"), List.of(), List.of("cat", "dog"), 2,
+        Direction other = new Direction(Kind.IMAGE, "Word to image", "", List.of("0"), List.of(), List.of("cat", "dog"), 2,
                 random(8, 2, PATCHES), Optional.empty(), Optional.empty());
         write(report(List.of(attention("star", TO_IMAGE), attention("cat or dog", other))));
         browser.type("#layer", Browser.LEFT);
@@ -352,7 +496,7 @@ class HtmlReportTest {
         for (int i = 0; i < mean.length; i++) {
             mean[i] *= (float) Math.pow(10, -(i / (side * side) % 6));
         }
-        AttentionData data = new AttentionData("large", image(), side, side, List.of(new AttentionData.Direction("Word to image", "", List.of("0"),
+        AttentionData data = new AttentionData("large", image(), side, side, List.of(new Direction(Kind.IMAGE, "Word to image", "", List.of("0"),
                 List.of(), Collections.nCopies(maps, "w"), maps, mean, Optional.empty(), Optional.empty())));
         Path file = write(report(List.of(data)));
         assertTrue(Files.size(file) < 3L * mean.length, Files.size(file) + " bytes");
@@ -371,7 +515,7 @@ class HtmlReportTest {
     void textStaysText() throws IOException {
         String hostile = "</script><script>document.title = 'broken'</script><!--<script><img src=x onerror=\"document.title='broken'\">"
                 + "&amp;@DATA@ \\ $1 \u2028";
-        AttentionData.Direction direction = new AttentionData.Direction(hostile, hostile, List.of(hostile), List.of(), List.of(hostile), 1,
+        Direction direction = new Direction(Kind.IMAGE, hostile, hostile, List.of(hostile), List.of(), List.of(hostile), 1,
                 random(10, 1, PATCHES), Optional.empty(), Optional.empty());
         Path file = write(new ReportData(hostile, List.of(new ReportData.Fact(hostile, hostile)), Optional.of(image()),
                 List.of(attention(hostile, direction)),
@@ -394,7 +538,7 @@ class HtmlReportTest {
         try {
             List<String> words = new ArrayList<>(List.of("unbreakable".repeat(12)));
             words.addAll(WORDS);
-            AttentionData.Direction direction = new AttentionData.Direction("Word to image", "", LAYERS, List.of(), words, 6, random(11, 12, PATCHES),
+            Direction direction = new Direction(Kind.IMAGE, "Word to image", "", LAYERS, List.of(), words, 6, random(11, 12, PATCHES),
                     Optional.empty(), Optional.empty());
             ReportData wide = report(List.of(attention("one", direction, VISION, TO_WORD), attention("a long name ".repeat(20), TO_IMAGE)));
             List<ReportData.Fact> facts = List.of(new ReportData.Fact("Command", "x".repeat(300), true));
@@ -434,11 +578,11 @@ class HtmlReportTest {
     void refusesWhatDoesNotFitTogether() {
         float[] map = new float[PATCHES];
         assertThrows(IllegalArgumentException.class, () -> attention("no directions"));
-        assertThrows(IllegalArgumentException.class, () -> new AttentionData.Direction("a", "", List.of(), List.of(), List.of(), 0, map,
+        assertThrows(IllegalArgumentException.class, () -> new Direction(Kind.IMAGE, "a", "", List.of(), List.of(), List.of(), 0, map,
                 Optional.empty(), Optional.empty()));
-        assertThrows(IllegalArgumentException.class, () -> new AttentionData.Direction("heads without values", "", LAYERS, HEADS, List.of(), 0, map,
+        assertThrows(IllegalArgumentException.class, () -> new Direction(Kind.IMAGE, "heads without values", "", LAYERS, HEADS, List.of(), 0, map,
                 Optional.empty(), Optional.empty()));
-        AttentionData.Direction tooShort = new AttentionData.Direction("a", "", LAYERS, List.of(), List.of(), 0, map, Optional.empty(),
+        Direction tooShort = new Direction(Kind.IMAGE, "a", "", LAYERS, List.of(), List.of(), 0, map, Optional.empty(),
                 Optional.empty());
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> attention("too short", tooShort));
         assertEquals("a: 12 numbers of the mean, expected 24", e.getMessage());
