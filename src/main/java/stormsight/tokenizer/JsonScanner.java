@@ -1,30 +1,96 @@
 package stormsight.tokenizer;
 
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /**
  * Walks through the bytes of a JSON text, for the vocabulary and the merges of a tokenizer: tens of megabytes of short strings, which a
- * parser that makes a string of each would take a second for. Whatever else a file holds is {@link #skip skipped} here and given to
- * Jackson.
+ * parser that makes a string of each would take a second for. Whatever else a file holds is cut out as a whole ({@link #value}) and given
+ * to Jackson. Only a part of the file is in memory at a time.
  *
- * <p>All methods throw IllegalArgumentException where the text is not what they expect.
+ * <p>All methods throw IllegalArgumentException where the text is not what they expect, and UncheckedIOException where it cannot be
+ * read.
  */
 final class JsonScanner {
-    private final byte[] in;
+    /** More than a number takes; Jackson's limit for those of a checkpoint is 400. */
+    private static final int NUMBER = 500;
+
+    private final InputStream source;
+    private byte[] in;
     private int at;
+    private int limit;
+
+    /** What has been read before the bytes in memory. */
+    private long before;
+
+    /** From where on bytes are kept in memory though they were passed, or -1. */
+    private int mark = -1;
 
     /** What {@link #string} has read. */
     private char[] text = new char[256];
 
-    JsonScanner(byte[] in, int at) {
-        this.in = in;
-        this.at = at;
+    JsonScanner(InputStream source) {
+        this(source, 1 << 18);
+    }
+
+    /** @param part how many bytes to read at a time, at least {@code 1} */
+    JsonScanner(InputStream source, int part) {
+        this.source = source;
+        in = new byte[part];
+    }
+
+    JsonScanner(byte[] text) {
+        this(new ByteArrayInputStream(text), Math.max(text.length, 1));
+    }
+
+    /** Reads on; returns false at the end. What lies before the mark, or if there is none before the next byte, is dropped. */
+    private boolean fill() {
+        int kept = mark < 0 ? at : mark;
+        System.arraycopy(in, kept, in, 0, limit - kept);
+        before += kept;
+        at -= kept;
+        limit -= kept;
+        mark = mark < 0 ? -1 : 0;
+        if (limit == in.length) {
+            in = Arrays.copyOf(in, 2 * in.length);
+        }
+        try {
+            int read = source.read(in, limit, in.length - limit);
+            limit += Math.max(read, 0);
+            return read > 0;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Reads on until so many bytes are there, if the text has them. */
+    private void ahead(int bytes) {
+        boolean more = true;
+        while (more && limit - at < bytes) {
+            more = fill();
+        }
+    }
+
+    /** The next byte, which is taken; -1 at the end. */
+    private int take() {
+        return at < limit || fill() ? in[at++] & 0xff : -1;
+    }
+
+    /** Goes past a byte order mark, which some editors put in front. */
+    void skipByteOrderMark() {
+        ahead(3);
+        if (limit >= 3 && in[0] == (byte) 0xef && in[1] == (byte) 0xbb && in[2] == (byte) 0xbf) {
+            at = 3;
+        }
     }
 
     /** The next byte that is no white space, which stays the next; -1 at the end. */
     int peek() {
-        while (at < in.length) {
+        while (at < limit || fill()) {
             byte c = in[at];
             if (c > ' ' || c != ' ' && c != '\n' && c != '\r' && c != '\t') {
                 return c & 0xff;
@@ -32,17 +98,6 @@ final class JsonScanner {
             at++;
         }
         return -1;
-    }
-
-    /** Where the next byte is that is no white space. */
-    int place() {
-        peek();
-        return at;
-    }
-
-    /** Where the part ends that has been read. */
-    int end() {
-        return at;
     }
 
     /** Enters an object or array; returns false if it is empty, which ends it. */
@@ -77,14 +132,16 @@ final class JsonScanner {
     }
 
     String string() {
-        return new String(text, 0, string(0));
+        // In this order: the chars may move when there are more of them.
+        int end = string(0);
+        return new String(text, 0, end);
     }
 
     /** Reads a string into {@link #text} from a place on; returns where it ends there. */
     int string(int from) {
         expect('"');
         int to = from;
-        while (at < in.length) {
+        while (at < limit || fill()) {
             if (to + 2 > text.length) {
                 text = Arrays.copyOf(text, 2 * text.length);
             }
@@ -106,9 +163,10 @@ final class JsonScanner {
     }
 
     private int escape(int to) {
-        int c = at < in.length ? in[at++] : -1;
-        switch (c) {
-            case '"', '\\', '/' -> text[to] = (char) c;
+        switch (take()) {
+            case '"' -> text[to] = '"';
+            case '\\' -> text[to] = '\\';
+            case '/' -> text[to] = '/';
             case 'b' -> text[to] = '\b';
             case 'f' -> text[to] = '\f';
             case 'n' -> text[to] = '\n';
@@ -116,15 +174,14 @@ final class JsonScanner {
             case 't' -> text[to] = '\t';
             case 'u' -> {
                 text[to] = unit();
-                if (Character.isHighSurrogate(text[to]) && at + 1 < in.length && in[at] == '\\' && in[at + 1] == 'u') {
-                    at += 2;
+                if (Character.isHighSurrogate(text[to]) && take() == '\\' && take() == 'u') {
                     text[to + 1] = unit();
                     if (Character.isLowSurrogate(text[to + 1])) {
                         return to + 2;
                     }
                 }
                 if (Character.isSurrogate(text[to])) {
-                    throw new IllegalArgumentException("half of a character at byte " + at);
+                    throw new IllegalArgumentException("half of a character at byte " + place());
                 }
             }
             default -> throw unexpected();
@@ -135,12 +192,12 @@ final class JsonScanner {
     private char unit() {
         int value = 0;
         for (int i = 0; i < 4; i++) {
-            int digit = at < in.length && in[at] > 0 ? Character.digit(in[at], 16) : -1;
+            int c = take();
+            int digit = c < 0x80 ? Character.digit(c, 16) : -1;
             if (digit < 0) {
                 throw unexpected();
             }
             value = value << 4 | digit;
-            at++;
         }
         return (char) value;
     }
@@ -149,13 +206,14 @@ final class JsonScanner {
         int more = first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
         int point = first & 0x3f >> more;
         int least = more == 1 ? 0x80 : more == 2 ? 0x800 : 0x10000;
-        boolean valid = first >= 0xc2 && first <= 0xf4 && at + more <= in.length;
+        boolean valid = first >= 0xc2 && first <= 0xf4;
         for (int i = 0; valid && i < more; i++) {
-            valid = (in[at] & 0xc0) == 0x80;
-            point = point << 6 | in[at++] & 0x3f;
+            int c = take();
+            valid = (c & 0xc0) == 0x80 && c >= 0;
+            point = point << 6 | c & 0x3f;
         }
         if (!valid || point < least || point > Character.MAX_CODE_POINT || point >= 0xd800 && point < 0xe000) {
-            throw new IllegalArgumentException("not UTF-8 at byte " + at);
+            throw new IllegalArgumentException("not UTF-8 at byte " + place());
         }
         return to + Character.toChars(point, text, to);
     }
@@ -163,12 +221,13 @@ final class JsonScanner {
     /** Reads a whole number without a sign, or returns -1 and goes nowhere if there is something else or more than 18 digits. */
     long integer() {
         peek();
+        ahead(NUMBER);
         int end = at;
         long value = 0;
-        while (end < in.length && in[end] >= '0' && in[end] <= '9' && end - at < 18) {
+        while (end < limit && in[end] >= '0' && in[end] <= '9' && end - at < 18) {
             value = 10 * value + in[end++] - '0';
         }
-        boolean more = end < in.length && (in[end] >= '0' && in[end] <= '9' || in[end] == '.' || in[end] == 'e' || in[end] == 'E');
+        boolean more = end < limit && (in[end] >= '0' && in[end] <= '9' || in[end] == '.' || in[end] == 'e' || in[end] == 'E');
         if (end == at || more || in[at] == '0' && end > at + 1) {
             return -1;
         }
@@ -178,8 +237,10 @@ final class JsonScanner {
 
     /** Reads a number, or returns one that is not finite if there is something else. */
     double number() {
-        int start = place();
-        while (at < in.length && "+-.0123456789eE".indexOf(in[at]) >= 0) {
+        peek();
+        ahead(NUMBER);
+        int start = at;
+        while (at < limit && "+-.0123456789eE".indexOf(in[at]) >= 0) {
             at++;
         }
         try {
@@ -189,8 +250,10 @@ final class JsonScanner {
         }
     }
 
-    /** Goes past a value, of which only strings and brackets are looked at. */
-    void skip() {
+    /** Takes a value of any kind, of which only strings and brackets are looked at. */
+    byte[] value() {
+        peek();
+        mark = at;
         int depth = 0;
         do {
             int c = peek();
@@ -213,17 +276,24 @@ final class JsonScanner {
                     at++;
                 }
                 default -> {
-                    while (at < in.length && ",:{}[]\" \n\r\t".indexOf(in[at]) < 0) {
+                    while ((at < limit || fill()) && ",:{}[]\" \n\r\t".indexOf(in[at]) < 0) {
                         at++;
                     }
                 }
             }
         } while (depth > 0);
+        byte[] value = Arrays.copyOfRange(in, mark, at);
+        mark = -1;
+        return value;
+    }
+
+    private long place() {
+        return before + at;
     }
 
     IllegalArgumentException unexpected() {
         int c = peek();
         return new IllegalArgumentException(c < 0 ? "it ends early" : (c > ' ' && c < 0x7f ? "'" + (char) c + "'" : "0x%02x".formatted(c))
-                + " at byte " + at + " is not expected there");
+                + " at byte " + place() + " is not expected there");
     }
 }

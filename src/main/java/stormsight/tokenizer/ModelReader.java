@@ -20,6 +20,11 @@ final class ModelReader {
 
     private Merges merges;
 
+    /** What the last merge made, and its id: several ways to make one token tend to stand together. */
+    private char[] made = {};
+
+    private int madeId = -1;
+
     ModelReader(Path file) {
         this.file = file;
     }
@@ -33,9 +38,9 @@ final class ModelReader {
      *
      * @throws IllegalArgumentException if it is not valid JSON
      */
-    void read(byte[] json, JsonScanner in) {
-        // Where merges begin that come before the vocabulary.
-        int mergesAt = -1;
+    void read(JsonScanner in) {
+        // Merges that come before the vocabulary.
+        byte[] early = null;
         for (boolean more = in.begin('{', '}'); more; more = in.next('}')) {
             String key = in.string();
             in.expect(':');
@@ -48,19 +53,18 @@ final class ModelReader {
             } else if (key.equals("vocab") && value == '[') {
                 readScores(in);
             } else if (key.equals("merges") && value == '[' && vocabulary == null) {
-                mergesAt = in.place();
-                in.skip();
+                early = in.value();
             } else if (key.equals("merges") && value == '[') {
                 readMerges(in);
             } else {
-                arguments.put(key, TokenizerFile.value(file, "model", json, in));
+                arguments.put(key, TokenizerFile.value(file, "model", in));
             }
         }
         if (vocabulary == null) {
             throw new CheckpointException(file, "no vocabulary");
         }
-        if (mergesAt >= 0) {
-            readMerges(new JsonScanner(json, mergesAt));
+        if (early != null) {
+            readMerges(new JsonScanner(early));
         }
     }
 
@@ -158,7 +162,11 @@ final class ModelReader {
     private void add(char[] pair, int left, int both) {
         int first = vocabulary.id(pair, 0, left);
         int second = vocabulary.id(pair, left, both);
-        int result = vocabulary.id(pair, 0, both);
+        if (!Arrays.equals(made, 0, made.length, pair, 0, both)) {
+            made = Arrays.copyOf(pair, both);
+            madeId = vocabulary.id(pair, 0, both);
+        }
+        int result = madeId;
         if (first < 0 || second < 0 || result < 0) {
             int from = first >= 0 && second < 0 ? left : 0;
             int to = first < 0 ? left : both;
@@ -176,20 +184,34 @@ final class ModelReader {
         return new CheckpointException(file, "model: " + problem);
     }
 
-    /** @param added looks up tokens that the file adds; an unknown token may be one of them */
-    Model model(Components.TokenIds added) {
+    /**
+     * The type of the model, known from the arguments where old files name none.
+     *
+     * @throws CheckpointException if it is not supported
+     */
+    String type() {
         Component in = new Component(file, "model", arguments);
         String type = in.type();
         if (type.isEmpty()) {
             type = merges != null ? "BPE" : scores != null ? "Unigram" : arguments.containsKey("max_input_chars_per_word") ? "WordPiece" : "";
         }
-        in.ignore("vocab", "merges");
-        if (merges != null != type.equals("BPE") || scores != null != type.equals("Unigram")) {
-            if (type.equals("BPE") || type.equals("Unigram") || type.equals("WordPiece")) {
-                throw in.refused("vocab and merges are not those of this type");
-            }
+        boolean expected = switch (type) {
+            case "BPE" -> merges != null && scores == null;
+            case "Unigram" -> merges == null && scores != null;
+            case "WordPiece" -> merges == null && scores == null;
+            default -> throw in.refused(type.isEmpty() ? "no type" : "this type is not supported");
+        };
+        if (!expected) {
+            throw in.refused("vocab and merges are not those of this type");
         }
-        Model model = switch (type) {
+        return type;
+    }
+
+    /** @param added looks up tokens, those that the file adds included; an unknown token may be one of them */
+    Model model(Components.TokenIds added) {
+        Component in = new Component(file, "model", arguments);
+        in.ignore("vocab", "merges");
+        Model model = switch (type()) {
             case "BPE" -> bpe(in, added);
             case "Unigram" -> {
                 int unknown = in.number("unk_id", 0, scores.length - 1);
@@ -197,10 +219,9 @@ final class ModelReader {
                 yield new Unigram(vocabulary, scores,
                         new Unigram.Options(unknown, lowest, in.flag("byte_fallback", false), false));
             }
-            case "WordPiece" -> new WordPiece(vocabulary, in.text("continuing_subword_prefix", 0, LONGEST_AFFIX),
+            default -> new WordPiece(vocabulary, in.text("continuing_subword_prefix", 0, LONGEST_AFFIX),
                     unknown(in, in.text("unk_token", 1, AddedTokens.LONGEST), added),
                     in.number("max_input_chars_per_word", 0, WordPiece.MOST_CHARACTERS));
-            default -> throw in.refused(type.isEmpty() ? "no type" : "this type is not supported");
         };
         in.end();
         return model;
@@ -210,18 +231,17 @@ final class ModelReader {
         if (in.value("dropout") != null && !(in.value("dropout") instanceof Number number && number.doubleValue() == 0)) {
             throw in.refused("dropout gives other ids each time");
         }
-        in.text("continuing_subword_prefix", "");
-        if (!in.text("continuing_subword_prefix", "").isEmpty()) {
-            throw in.refused("the continuing_subword_prefix " + Vocabulary.quoted(in.text("continuing_subword_prefix", ""))
-                    + " is not supported");
+        String prefix = in.text("continuing_subword_prefix", "");
+        if (!prefix.isEmpty()) {
+            throw in.refused("the continuing_subword_prefix " + Vocabulary.quoted(prefix) + " is not supported");
         }
         String suffix = in.value("end_of_word_suffix") == null ? "" : in.text("end_of_word_suffix", 0, LONGEST_AFFIX);
         boolean byteFallback = in.flag("byte_fallback", false);
         if (byteFallback && !suffix.isEmpty()) {
             throw in.refused("byte_fallback with an end_of_word_suffix is not supported");
         }
-        String unknown = in.text("unk_token", null);
-        return new Bpe(vocabulary, merges, new Bpe.Options(suffix, unknown == null ? -1 : unknown(in, unknown, added),
+        String unknown = in.text("unk_token", "");
+        return new Bpe(vocabulary, merges, new Bpe.Options(suffix, unknown.isEmpty() ? -1 : unknown(in, unknown, added),
                 in.flag("fuse_unk", false), byteFallback, in.flag("ignore_merges", false)));
     }
 

@@ -1,8 +1,9 @@
 package stormsight.tokenizer;
 
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -57,20 +58,19 @@ public final class Tokenizer implements AutoCloseable {
      * @throws CheckpointException if the file cannot be read, is broken or holds something that is not supported
      */
     public static Tokenizer open(Path file) {
-        byte[] content;
-        try {
-            if (Files.isRegularFile(file) && Files.size(file) > MOST_BYTES) {
+        if (!Files.isRegularFile(file)) {
+            throw new CheckpointException(file, Files.exists(file) ? "not a file" : "no such file");
+        }
+        try (InputStream in = Files.newInputStream(file)) {
+            if (Files.size(file) > MOST_BYTES) {
                 throw new CheckpointException(file, Files.size(file) + " bytes, at most " + MOST_BYTES + " expected");
             }
-            content = Files.readAllBytes(file);
-        } catch (NoSuchFileException e) {
-            throw new CheckpointException(file, "no such file", e);
-        } catch (IOException | OutOfMemoryError e) {
+            return new Tokenizer(file, file.toString().endsWith(".model")
+                    ? SentencePieceFile.read(file, in.readAllBytes())
+                    : TokenizerFile.read(file, new JsonScanner(in)));
+        } catch (IOException | UncheckedIOException | OutOfMemoryError e) {
             throw new CheckpointException(file, "cannot be read (" + StrictJson.printable(String.valueOf(e)) + ")", e);
         }
-        return new Tokenizer(file, file.toString().endsWith(".model")
-                ? SentencePieceFile.read(file, content)
-                : TokenizerFile.read(file, withoutMark(content)));
     }
 
     /**
@@ -79,12 +79,6 @@ public final class Tokenizer implements AutoCloseable {
      */
     public Tokenizer lowerCasing() {
         return parts.cutter() instanceof Cutter.Pipeline pipeline ? new Tokenizer(file, parts.with(pipeline.lowerCasing())) : this;
-    }
-
-    /** Some editors put a byte order mark in front. */
-    private static byte[] withoutMark(byte[] content) {
-        boolean marked = content.length >= 3 && content[0] == (byte) 0xef && content[1] == (byte) 0xbb && content[2] == (byte) 0xbf;
-        return marked ? Arrays.copyOfRange(content, 3, content.length) : content;
     }
 
     /** The file that this tokenizer comes from. */

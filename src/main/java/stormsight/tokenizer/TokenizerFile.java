@@ -26,11 +26,11 @@ final class TokenizerFile {
     }
 
     /** @throws CheckpointException if the file is broken or holds what is not supported */
-    static Parts read(Path file, byte[] json) {
+    static Parts read(Path file, JsonScanner in) {
         Map<String, Object> components = new HashMap<>();
         ModelReader model = new ModelReader(file);
-        JsonScanner in = new JsonScanner(json, 0);
         try {
+            in.skipByteOrderMark();
             if (in.peek() != '{') {
                 throw new CheckpointException(file, "not a JSON object");
             }
@@ -39,10 +39,10 @@ final class TokenizerFile {
                 in.expect(':');
                 boolean again = components.containsKey(key);
                 if (key.equals("model") && in.peek() == '{' && !again) {
-                    model.read(json, in);
+                    model.read(in);
                     components.put(key, "");
                 } else {
-                    components.put(key, value(file, StrictJson.printable(key), json, in));
+                    components.put(key, value(file, StrictJson.printable(key), in));
                 }
                 if (again) {
                     throw new CheckpointException(file, "the key " + StrictJson.printable(key) + " twice");
@@ -61,13 +61,12 @@ final class TokenizerFile {
     }
 
     /** The value that comes next. */
-    static Object value(Path file, String what, byte[] json, JsonScanner in) {
-        int from = in.place();
-        in.skip();
-        return StrictJson.read(file, what, new ByteArrayInputStream(json, from, in.end() - from), StrictJson::value);
+    static Object value(Path file, String what, JsonScanner in) {
+        return StrictJson.read(file, what, new ByteArrayInputStream(in.value()), StrictJson::value);
     }
 
     private static Parts parts(Path file, Map<String, Object> components, List<AddedTokens.Added> added, ModelReader model) {
+        model.type();
         Vocabulary vocabulary = model.vocabulary();
         Map<String, Integer> addedIds = new HashMap<>();
         Map<Integer, String> contents = new HashMap<>();

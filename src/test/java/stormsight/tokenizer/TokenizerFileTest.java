@@ -7,10 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.Base64;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -102,8 +105,10 @@ class TokenizerFileTest {
         "merges | [[\"a\"]] | model: the merge 0 is no pair of tokens",
         "merges | [[\"a\",\"\u732b\"]] | model: the merge 0 needs the token \"\u732b\", which the vocabulary lacks",
         "vocab | {\"a\":0,\"b\":0} | model: the tokens \"a\" and \"b\" both have the id 0",
-        "vocab | {\"a\":-1} | model: the token \"a\" has the id -1",
-        "vocab | {\"a\":1e9} | model: the token \"a\" has the id 1",
+        "vocab | {\"a\":-1} | model: the token \"a\" has no id",
+        "vocab | {\"a\":1e9} | model: the token \"a\" has no id",
+        "vocab | {\"a\":\"1\"} | model: the token \"a\" has no id",
+        "vocab | {\"a\":99999999999999999999} | model: the token \"a\" has no id",
         "vocab | {\"a\":99999999999} | model: the token \"a\" has the id 99999999999",
         "vocab | {\"a\":4194304} | model: the token \"a\" has the id 4194304",
         "vocab | {} | no vocabulary",
@@ -223,6 +228,37 @@ class TokenizerFileTest {
         refused("normalizer \"Precompiled\": a map that points outside", json);
     }
 
+    /** Whatever a part of the file ends within: characters of several bytes, escapes, numbers, values of other components. */
+    @Test
+    void readsInPartsOfAnySize() throws IOException {
+        String json = "{\"a\" : [1, {\"b\\u00e9\\ud83d\\ude42\": null}] , \"m\u732b\ud83d\ude42\\n\\\"\":  12345 ,\"x\":-1.5e3}";
+        byte[] bytes = json.getBytes(StandardCharsets.UTF_8);
+        for (int part = 1; part <= bytes.length; part++) {
+            JsonScanner in = new JsonScanner(new ByteArrayInputStream(bytes), part);
+            assertTrue(in.begin('{', '}'));
+            assertEquals("a", in.string());
+            in.expect(':');
+            assertEquals("[1, {\"b\\u00e9\\ud83d\\ude42\": null}]", new String(in.value(), StandardCharsets.UTF_8));
+            assertTrue(in.next('}'));
+            assertEquals("m\u732b\ud83d\ude42\n\"", in.string());
+            in.expect(':');
+            assertEquals(12345, in.integer());
+            assertTrue(in.next('}'));
+            assertEquals("x", in.string());
+            in.expect(':');
+            assertEquals(-1, in.integer());
+            assertEquals(-1500, in.number());
+            assertFalse(in.next('}'));
+            assertEquals(-1, in.peek());
+        }
+    }
+
+    @Test
+    void readsLongStrings() {
+        String name = "x".repeat(5000);
+        assertEquals(name, new JsonScanner(("\"" + name + "\"").getBytes(StandardCharsets.UTF_8)).string());
+    }
+
     /** Pairs that all merge, texts without a space, words of one character: what would take a square of time elsewhere. */
     @Test
     void longTextsTakeTimeInProportion() throws IOException {
@@ -253,7 +289,7 @@ class TokenizerFileTest {
         byte[] good = Files.readAllBytes(TokenizerTest.GOLDENS.resolve("tokenizers/siglip/spiece.model"));
         Path file = folder.resolve("spiece.model");
         for (byte[] bad : new byte[][] {
-            {}, {1}, {10}, {10, 5, 10}, {10, 2, 10, 0}, {18, 2, 24, 2}, {(byte) 0xff, (byte) 0xff, (byte) 0xff}, java.util.Arrays.copyOf(good, 5000)
+            {}, {1}, {10}, {10, 5, 10}, {10, 2, 10, 0}, {18, 2, 24, 2}, {(byte) 0xff, (byte) 0xff, (byte) 0xff}, Arrays.copyOf(good, 5000)
         }) {
             Files.write(file, bad);
             CheckpointException e = assertThrows(CheckpointException.class, () -> Tokenizer.open(file));
