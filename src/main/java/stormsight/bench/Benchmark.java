@@ -73,17 +73,20 @@ public final class Benchmark {
     private final Machine machine;
     private final PrintWriter log;
     private final Consumer<Row> listener;
+    private final Consumer<String> steps;
 
     /**
      * @param command of a JVM that calls {@link MeasuringService#serve}
      * @param log hears what these processes say beside results
      * @param listener hears each row as it is measured
+     * @param steps hears what is done next
      */
-    public Benchmark(List<String> command, Machine machine, PrintWriter log, Consumer<Row> listener) {
+    public Benchmark(List<String> command, Machine machine, PrintWriter log, Consumer<Row> listener, Consumer<String> steps) {
         this.command = List.copyOf(command);
         this.machine = machine;
         this.log = log;
         this.listener = listener;
+        this.steps = steps;
     }
 
     /** What a process has to be opened for. */
@@ -119,12 +122,14 @@ public final class Benchmark {
         List<Row> rows = new ArrayList<>();
         Setting setting;
         int firstToken;
+        steps.accept("opening and checking " + configuration.label());
         try (MeasuringProcess process = MeasuringProcess.start(command, log)) {
             setting = process.open(task.open());
             MeasuringService.Checked checked = process.check(task.trials(), plan.against());
             firstToken = checked.firstToken();
             for (int i = 0; i < task.trials().size(); i++) {
                 Trial trial = task.trials().get(i);
+                steps.accept("timing " + trial.name() + " (" + (i + 1) + " of " + task.trials().size() + ")");
                 warmUp(process, trial, plan.warmUpNanos());
                 List<Double> samples = new ArrayList<>();
                 for (int repetition = 0; repetition < plan.repetitions(); repetition++) {
@@ -155,6 +160,7 @@ public final class Benchmark {
     private Map<String, List<Double>> cold(Task task, int starts, int firstToken) {
         Map<String, List<Double>> samples = new LinkedHashMap<>();
         for (int start = 0; start < starts; start++) {
+            steps.accept("cold start " + (start + 1) + " of " + starts);
             try (MeasuringProcess process = MeasuringProcess.start(command, log)) {
                 MeasuredModel.Cold cold = process.cold(task.open());
                 if (cold.token() != firstToken) {

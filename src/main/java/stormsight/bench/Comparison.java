@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import stormsight.checkpoint.TemporaryFolder;
 import stormsight.model.ModelDirectory;
@@ -45,11 +46,12 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
      *
      * @param configurations at least two
      * @param questions how many fixed questions are answered
+     * @param listener hears what is done next
      * @throws CheckFailedException if a result is wrong or the configurations' vocabularies differ
      * @throws MeasuringException if a process ends with an error
      */
     public static Comparison run(List<String> command, Machine machine, PrintWriter log, List<Configuration> configurations, Benchmark.Plan plan,
-            int questions) {
+            int questions, Consumer<String> listener) {
         List<MeasuringProcess> processes = new ArrayList<>();
         try {
             Path logits = TemporaryFolder.create().resolve("logits.f32");
@@ -67,17 +69,20 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
             List<Setting> settings = new ArrayList<>();
             List<List<String>> checks = new ArrayList<>();
             for (Benchmark.Task task : tasks) {
+                listener.accept("opening and checking " + task.configuration().label());
                 MeasuringProcess process = MeasuringProcess.start(command, log);
                 processes.add(process);
                 settings.add(process.open(task.open()));
                 checks.add(process.check(trials, plan.against()).against());
             }
             List<String> labels = labels(configurations);
+            listener.accept("comparing answers");
             List<Agreed> agreements = agreements(processes, labels, questions, logits);
             List<Row> rows = new ArrayList<>();
             List<Speed> speeds = new ArrayList<>();
             for (int i = 0; i < trials.size(); i++) {
                 Trial trial = trials.get(i);
+                listener.accept("timing " + trial.name() + " (" + (i + 1) + " of " + trials.size() + ")");
                 List<List<Double>> samples = interleaved(processes, trial, plan);
                 for (int j = 0; j < processes.size(); j++) {
                     rows.add(Row.of(machine, settings.get(j), trial, samples.get(j), checks.get(j).get(i)));

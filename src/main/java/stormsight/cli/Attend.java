@@ -100,7 +100,8 @@ final class Attend implements Runnable {
     private List<String> prompts = List.of();
 
     @Option(names = "--compare-objects", paramLabel = "A,B",
-            description = "Six prompts that name two objects, such as cat,dog: as a question in both orders, one by one, and as statements.")
+            description = "Six prompts that name two objects, such as cat,dog: as a question in both orders, one by one, and as statements. "
+                    + "The embedded model is asked in its own tasks.")
     private Optional<String> objects = Optional.empty();
 
     @Option(names = {"-o", "--out"}, paramLabel = "DIR", required = true,
@@ -125,7 +126,7 @@ final class Attend implements Runnable {
     private String heads;
 
     @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
-            description = "Most tokens of an answer. Default: ${DEFAULT-VALUE}.")
+            description = "The longest answer, in tokens. Default: ${DEFAULT-VALUE}.")
     private int maxTokens;
 
     @Option(names = "--json", description = "Print what maps.json holds instead of a table.")
@@ -137,7 +138,7 @@ final class Attend implements Runnable {
             throw new UsageException("--max-tokens " + maxTokens + " is not positive");
         }
         List<String> texts = new ArrayList<>(prompts);
-        objects.ifPresent(pair -> texts.addAll(objectPrompts(pair)));
+        objects.ifPresent(pair -> texts.addAll(model.chosen() ? objectPrompts(pair) : embeddedObjectPrompts(pair)));
         if (texts.isEmpty()) {
             throw new UsageException("--prompt or --compare-objects is missing");
         }
@@ -176,14 +177,27 @@ final class Attend implements Runnable {
 
     /** The six prompts of the experiment that this follows, for any two objects. */
     static List<String> objectPrompts(String pair) {
+        List<String> names = objectNames(pair);
+        String a = withArticle(names.getFirst());
+        String b = withArticle(names.getLast());
+        return List.of("Is this an image of " + a + " or " + b + "?", "Is this an image of " + b + " or " + a + "?", "Is this " + a + "?",
+                "Is this " + b + "?", "This is " + b + ".", "This is " + a + ".");
+    }
+
+    /** The same for the embedded model, in the words that it knows. */
+    static List<String> embeddedObjectPrompts(String pair) {
+        String a = objectNames(pair).getFirst();
+        String b = objectNames(pair).getLast();
+        return List.of("answer en is the " + a + " left or right of the " + b + "?", "answer en is the " + b + " left or right of the " + a + "?",
+                "answer en is there " + withArticle(a) + "?", "answer en is there " + withArticle(b) + "?", "detect " + b, "detect " + a);
+    }
+
+    private static List<String> objectNames(String pair) {
         String[] names = pair.split(",", -1);
         if (names.length != 2 || names[0].isBlank() || names[1].isBlank()) {
             throw new UsageException("--compare-objects " + pair + ": two objects are needed, such as cat,dog");
         }
-        String a = withArticle(names[0].strip());
-        String b = withArticle(names[1].strip());
-        return List.of("Is this an image of " + a + " or " + b + "?", "Is this an image of " + b + " or " + a + "?", "Is this " + a + "?",
-                "Is this " + b + "?", "This is " + b + ".", "This is " + a + ".");
+        return List.of(names[0].strip(), names[1].strip());
     }
 
     private static String withArticle(String noun) {

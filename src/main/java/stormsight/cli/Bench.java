@@ -70,11 +70,12 @@ final class Bench implements Callable<Integer> {
             OutputOption.requirePlot("--plot", plot);
         }
         PrintWriter out = spec.commandLine().getOut();
-        Benchmark benchmark = new Benchmark(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), measuring::progress);
+        Benchmark benchmark = new Benchmark(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), measuring::progress, measuring::step);
         List<Row> rows = new ArrayList<>();
         for (Configuration configuration : measuring.configurations()) {
             rows.addAll(benchmark.run(configuration, plan));
         }
+        measuring.stepsDone();
         measuring.out().ifPresent(file -> OutputFile.write(file, ResultFile.text(rows, fileFormat(file))));
         if (plot != null) {
             ResultFigure.write(plot, rows);

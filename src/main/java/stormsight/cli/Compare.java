@@ -56,7 +56,8 @@ final class Compare implements Runnable {
         }
         measuring.out().ifPresent(file -> OutputOption.requireWritable("--out", file));
         Comparison comparison = Comparison.run(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), configurations,
-                measuring.plan(0, 2), questions);
+                measuring.plan(0, 2), questions, measuring::step);
+        measuring.stepsDone();
         measuring.out().ifPresent(file -> OutputFile.write(file, text(comparison, OutputOption.format(file, format))));
         PrintWriter out = spec.commandLine().getOut();
         out.print(text(comparison, measuring.out().isPresent() || format == null ? OutputOption.Format.MD : format));
@@ -111,7 +112,7 @@ final class Compare implements Runnable {
 
     private int threads(String value) {
         if (!value.matches("\\d{1,9}")) {
-            throw new UsageException("--config: threads=" + value + " is no number");
+            throw new UsageException("--config: threads=" + value + " is not a number");
         }
         int count = Integer.parseInt(value);
         BackendMixin.checkThreads(count, spec);

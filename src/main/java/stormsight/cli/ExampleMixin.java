@@ -64,7 +64,7 @@ final class ExampleMixin {
     private Integer limit;
 
     @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
-            description = "Most tokens of the model's own answer. Default: ${DEFAULT-VALUE}.")
+            description = "The longest answer of the model itself, in tokens. Default: ${DEFAULT-VALUE}.")
     private int maxTokens;
 
     boolean isDataset() {

@@ -35,14 +35,14 @@ import stormsight.report.FigureException;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
             "0:done",
-            "1:an error inside Stormsight, or standard output or a file cannot be written",
+            "1:standard output or a file cannot be written, or an error inside Stormsight",
             "2:wrong options or arguments",
             "3:a checkpoint is missing, broken or not supported",
             "4:an image cannot be read",
-            "5:a backend or device is missing, too small, fails or computes what is no number",
+            "5:a backend or device is missing, too small, fails, or computes something that is not a number",
             "6:prompt and answer do not fit the model",
-            "7:a verification found a difference, or what is to be timed computes wrongly",
-            "8:a row is slower than in the result file that it was compared with",
+            "7:a verification found a difference, or a result was wrong before it was to be timed",
+            "8:a row is slower than in the result file it was compared with",
             "130:interrupted"})
 public final class Main implements Runnable {
     private static final String INTERNAL_ERROR = "internal error: ";
@@ -161,6 +161,8 @@ public final class Main implements Runnable {
     }
 
     private int report(Throwable e, PrintWriter err) {
+        // A bar or a step may stand on the line.
+        Progress.clearLine();
         int code = switch (e) {
             case CheckpointException _ -> CHECKPOINT;
             case ImageException _ -> IMAGE;

@@ -107,6 +107,8 @@ final class MeasuringMixin {
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
 
+    private final Progress steps = new Progress();
+
     /** All combinations of models, backends, devices, weights and threads, in this order. */
     List<Configuration> configurations() {
         List<Configuration> configurations = new ArrayList<>();
@@ -183,9 +185,20 @@ final class MeasuringMixin {
         return spec.findOption("--verbose").<Boolean>getValue() ? spec.commandLine().getErr() : new PrintWriter(Writer.nullWriter());
     }
 
+    /** Says what is done next: on one line of the terminal, which the next step replaces. Silent elsewhere. */
+    void step(String what) {
+        steps.step(what);
+    }
+
+    /** Frees the line of the steps. */
+    void stepsDone() {
+        steps.clear();
+    }
+
     /** Shows a row as it is measured, where somebody is waiting for it. */
     void progress(Row row) {
         if (Environment.terminal()) {
+            steps.clear();
             spec.commandLine().getErr().println(String.format(Locale.ROOT, "%-20s %12.3f ms", row.name(), row.mean()));
         }
     }

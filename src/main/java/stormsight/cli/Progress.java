@@ -50,6 +50,25 @@ final class Progress implements RunListener {
         }
     }
 
+    /** What is done next. */
+    void step(String what) {
+        if (visible) {
+            err.print(CLEAR_LINE + what);
+            err.flush();
+            shown = true;
+        }
+    }
+
+    /** Frees the line of whatever stands on it, where an error ends the command that drew it. */
+    static void clearLine() {
+        new Progress().clearShown();
+    }
+
+    private void clearShown() {
+        shown = visible;
+        clear();
+    }
+
     /** Takes the bar away, so that the line is free again. */
     void clear() {
         if (shown) {

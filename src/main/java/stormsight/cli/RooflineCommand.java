@@ -83,7 +83,7 @@ final class RooflineCommand implements Runnable {
             throw new UsageException("--prompt-tokens, --new-tokens and --repetitions must be positive");
         }
         if (!(warmUp >= 0)) {
-            throw new UsageException("--warm-up " + warmUp + " is no time");
+            throw new UsageException("--warm-up " + warmUp + " is not a number of seconds from 0 on");
         }
         if (plot != null) {
             OutputOption.requirePlot("--plot", plot);

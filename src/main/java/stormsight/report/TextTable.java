@@ -3,6 +3,7 @@ package stormsight.report;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 
 /** A table in columns of equal width, for people and for Markdown: numbers end below each other. */
 public final class TextTable {
@@ -49,6 +50,12 @@ public final class TextTable {
         String all = text(escaped, "| ", " | ", " |");
         int header = all.indexOf('\n') + 1;
         return all.substring(0, header) + line + "\n" + all.substring(header);
+    }
+
+    /** A number with that many digits behind the point, and no minus in front of a zero. */
+    public static String fixed(double value, int digits) {
+        String text = String.format(Locale.ROOT, "%." + digits + "f", value);
+        return text.matches("-0[.0]*") ? text.substring(1) : text;
     }
 
     private static int width(String cell) {

@@ -86,7 +86,7 @@ public record Example(int line, Path image, String name, String question, Option
             return Optional.empty();
         }
         if (!value.isString() || value.asString().isBlank()) {
-            throw new IllegalArgumentException("\"" + key + "\" is no text");
+            throw new IllegalArgumentException("\"" + key + "\" is not a text");
         }
         return Optional.of(value.asString());
     }

@@ -14,6 +14,7 @@ import stormsight.report.Csv;
 import stormsight.report.Curve;
 import stormsight.report.ReportData.Fact;
 import stormsight.report.ReportData;
+import stormsight.report.TextTable;
 
 /** How the flows change the answers' probabilities. */
 public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome<KnockoutResult> outcome) implements Findings<KnockoutResult> {
@@ -55,42 +56,29 @@ public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome
             out.println(String.format(Locale.ROOT, "answer '%s', base token '%s', probability %.4f", only.prediction().orElse(""),
                     only.baseToken().orElse(""), only.pBase()));
         }
-        out.println("change in probability of the " + outcome.settings().get("measure") + ", percent" + (many ? "; " + MeanBand.METHOD : ""));
         Map<Flow, MeanBand> bands = new LinkedHashMap<>();
         flows.forEach(flow -> band(flow).ifPresent(band -> bands.put(flow, band)));
+        boolean banded = bands.values().stream().anyMatch(band -> band.examples() > 1);
+        out.println("change in probability of the " + outcome.settings().get("measure") + ", percent" + (banded ? "; " + MeanBand.METHOD : ""));
         if (bands.isEmpty()) {
             return;
         }
-        int layers = bands.values().iterator().next().mean().length;
-        StringBuilder header = new StringBuilder("layer");
-        bands.forEach((flow, band) -> header.append("  ").append(String.format(Locale.ROOT, "%-" + width(flow, band) + "s", flow.name())));
-        out.println(header.toString().stripTrailing());
-        for (int layer = 0; layer < layers; layer++) {
-            StringBuilder row = new StringBuilder(String.format(Locale.ROOT, "%5d", layer));
-            for (Map.Entry<Flow, MeanBand> entry : bands.entrySet()) {
-                row.append("  ").append(String.format(Locale.ROOT, "%-" + width(entry.getKey(), entry.getValue()) + "s",
-                        cell(entry.getValue(), layer)));
+        List<String> header = new ArrayList<>(List.of(">layer"));
+        bands.keySet().forEach(flow -> header.add(">" + flow.name()));
+        TextTable table = new TextTable(header);
+        for (int layer = 0; layer < bands.values().iterator().next().mean().length; layer++) {
+            List<String> row = new ArrayList<>(List.of(String.valueOf(layer)));
+            for (MeanBand band : bands.values()) {
+                row.add(band.text(layer, 2));
             }
-            out.println(row.toString().stripTrailing());
+            table.row(row);
         }
         if (many) {
-            StringBuilder counts = new StringBuilder("    n");
-            bands.forEach((flow, band) -> counts.append("  ").append(String.format(Locale.ROOT, "%-" + width(flow, band) + "d", band.examples())));
-            out.println(counts.toString().stripTrailing());
+            List<String> counts = new ArrayList<>(List.of("n"));
+            bands.values().forEach(band -> counts.add(String.valueOf(band.examples())));
+            table.row(counts);
         }
-    }
-
-    private static int width(Flow flow, MeanBand band) {
-        int width = flow.name().length();
-        for (int layer = 0; layer < band.mean().length; layer++) {
-            width = Math.max(width, cell(band, layer).length());
-        }
-        return width;
-    }
-
-    private static String cell(MeanBand band, int layer) {
-        return band.examples() == 1 ? String.format(Locale.ROOT, "%.2f", band.mean()[layer])
-                : String.format(Locale.ROOT, "%.2f [%.2f, %.2f]", band.mean()[layer], band.low()[layer], band.high()[layer]);
+        out.print(table.plain());
     }
 
     @Override

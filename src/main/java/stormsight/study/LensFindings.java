@@ -13,6 +13,7 @@ import stormsight.report.Csv;
 import stormsight.report.Curve;
 import stormsight.report.ReportData.Fact;
 import stormsight.report.ReportData;
+import stormsight.report.TextTable;
 
 /** How the answers form. */
 public record LensFindings(Outcome<LensResult> outcome) implements Findings<LensResult> {
@@ -59,18 +60,19 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
             if (bands.isEmpty()) {
                 return;
             }
-            out.println("probability in percent, " + norm(normed) + (many ? "; " + MeanBand.METHOD : ""));
-            out.println("layer  " + String.join("  ", bands.keySet().stream().map(name -> String.format(Locale.ROOT, "%-20s", name)).toList())
-                    .stripTrailing());
+            boolean banded = bands.values().stream().anyMatch(band -> band.examples() > 1);
+            out.println("probability in percent, " + norm(normed) + (banded ? "; " + MeanBand.METHOD : ""));
+            List<String> header = new ArrayList<>(List.of(">layer"));
+            bands.keySet().forEach(name -> header.add(">" + name));
+            TextTable table = new TextTable(header);
             for (int layer = 0; layer < bands.values().iterator().next().mean().length; layer++) {
-                StringBuilder row = new StringBuilder(String.format(Locale.ROOT, "%5d", layer));
+                List<String> row = new ArrayList<>(List.of(String.valueOf(layer)));
                 for (MeanBand band : bands.values()) {
-                    String cell = band.examples() == 1 ? String.format(Locale.ROOT, "%.3f", band.mean()[layer])
-                            : String.format(Locale.ROOT, "%.2f [%.2f, %.2f]", band.mean()[layer], band.low()[layer], band.high()[layer]);
-                    row.append("  ").append(String.format(Locale.ROOT, "%-20s", cell));
+                    row.add(band.text(layer, banded ? 2 : 3));
                 }
-                out.println(row.toString().stripTrailing());
+                table.row(row);
             }
+            out.print(table.plain());
         }
     }
 

@@ -3,6 +3,7 @@ package stormsight.study;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import stormsight.report.TextTable;
 
 /**
  * Means of several quantities over examples, each with its 95% band: the percentile bootstrap of the mean, examples drawn with replacement. One example
@@ -53,6 +54,12 @@ public record MeanBand(int examples, double[] mean, double[] low, double[] high)
             high[c] = percentile(resampled[c], 0.975);
         }
         return new MeanBand(rows.size(), mean, low, high);
+    }
+
+    /** A mean with its band, or alone where a single example has none. */
+    public String text(int column, int digits) {
+        String text = TextTable.fixed(mean[column], digits);
+        return examples == 1 ? text : text + " [" + TextTable.fixed(low[column], digits) + ", " + TextTable.fixed(high[column], digits) + "]";
     }
 
     private static double[] mean(List<double[]> rows, int[] chosen) {

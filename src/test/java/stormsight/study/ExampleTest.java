@@ -56,8 +56,8 @@ class ExampleTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"{\"image\": \"a\", | not JSON", "{\"image\": \"a\", \"answer\": \"b\"} | \"question\" is missing",
         "{\"question\": \"a\", \"answer\": \"b\"} | \"image\" is missing", "{\"image\": \"a\", \"question\": \"b\"} | \"answer\" is missing",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": 1} | \"answer\" is no text",
-        "{\"image\": \"a\", \"question\": \" \", \"answer\": \"c\"} | \"question\" is no text",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": 1} | \"answer\" is not a text",
+        "{\"image\": \"a\", \"question\": \" \", \"answer\": \"c\"} | \"question\" is not a text",
         "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [1, 2, 3, 4]} | a box is not [x, y, w, h]",
         "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3, 0]]} | a box at"})
     void errorsNameFileAndLine(String line, String said) {
