@@ -86,7 +86,7 @@ class KnockoutTest {
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().contains("change in probability of the whole answer"), run.out());
         assertTrue(run.out().lines().anyMatch("layer  last-to-last"::equals), run.out());
-        assertEquals(4, run.out().lines().filter(line -> line.matches(" +\\d  -?\\d+\\.\\d\\d")).count(), run.out());
+        assertEquals(4, run.out().lines().filter(line -> line.matches(" +\\d +-?\\d+\\.\\d\\d")).count(), run.out());
         assertTrue(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--flow", "last-to-last").err().contains("a window of 9 covers all 4 layers"));
     }
 
@@ -216,7 +216,7 @@ class KnockoutTest {
             fails(2, "<image>", command, "-i", IMAGE, "-p", "what is <image>?");
             fails(2, "does not hold 'the dog'", command, "-i", IMAGE, "-p", PROMPT, "--question", "the dog");
             fails(6, "positions", command, "-i", IMAGE, "-p", "cat ".repeat(9000));
-            fails(1, "cannot be written", command, "-i", IMAGE, "-p", PROMPT, "--out", IMAGE);
+            fails(2, "cannot be written", command, "-i", IMAGE, "-p", PROMPT, "--out", IMAGE);
         }
         knockoutFails("no flow is named 'sideways'", "--flow", "sideways");
         knockoutFails("no preset is named 'sideways'", "--preset", "sideways");
