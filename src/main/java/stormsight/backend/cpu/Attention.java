@@ -17,12 +17,24 @@ import stormsight.program.Step;
  */
 record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, float softCap, int window, int capacity,
         Op.Keys keys, int keyCapacity, long blocked, int blockedTokens, long flags) {
-    static Attention of(Op.Attention op, Binding binding) {
+    static Kernel kernel(Op.Attention op, Binding binding) {
+        return of(op, binding).kernel(binding);
+    }
+
+    static Kernel kernel(Op.BlockedAttention op, Binding binding) {
+        return of(op, binding).kernel(binding);
+    }
+
+    private Kernel kernel(Binding binding) {
+        return binding.choose(() -> new AttentionScalar(this, binding.scratch()), () -> new AttentionVectors(this, binding.scratch()));
+    }
+
+    private static Attention of(Op.Attention op, Binding binding) {
         return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()), binding.address(op.out()),
                 op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.keys(), op.k().rows(), 0, 0, 0);
     }
 
-    static Attention of(Op.BlockedAttention op, Binding binding) {
+    private static Attention of(Op.BlockedAttention op, Binding binding) {
         Attention plain = of(op.attention(), binding);
         return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap, plain.window,
                 plain.capacity, plain.keys, plain.keyCapacity, binding.address(op.blocked()), op.blocked().columns(),

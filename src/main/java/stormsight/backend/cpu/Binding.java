@@ -2,6 +2,7 @@ package stormsight.backend.cpu;
 
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.Tensor;
 
@@ -10,8 +11,14 @@ import stormsight.program.Tensor;
  *
  * @param addresses of tensors that the executor allocated
  * @param layer index into stacks
+ * @param packs of the products before
  */
-record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer) {
+record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer, Path path, Packs packs) {
+    /** One of two kernels of an operation, by the path. */
+    Kernel choose(Supplier<Kernel> scalar, Supplier<Kernel> vectors) {
+        return (path == Path.VECTORS ? vectors : scalar).get();
+    }
+
     long address(Tensor tensor) {
         int index = tensor.layers() > 1 ? layer : 0;
         if (tensor.kind() == Tensor.Kind.WEIGHT) {

@@ -14,8 +14,12 @@ record Cap(long x, float cap, int columns, int capacity) {
     /** Elements of one piece. */
     private static final int PIECE = 1 << 13;
 
-    static Cap of(Op.SoftCap op, Binding binding) {
-        return new Cap(binding.address(op.x()), op.cap(), op.x().columns(), op.x().rows());
+    static Kernel kernel(Op.SoftCap op, Binding binding) {
+        return kernel(new Cap(binding.address(op.x()), op.cap(), op.x().columns(), op.x().rows()), binding);
+    }
+
+    private static Kernel kernel(Cap cap, Binding binding) {
+        return binding.choose(() -> new Scalar(cap), () -> new Vectors(cap));
     }
 
     long elements(Step step) {

@@ -5,7 +5,6 @@ import java.lang.management.ManagementFactory;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.Supplier;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
@@ -22,22 +21,22 @@ final class CpuBackend implements Backend {
     private static final String DEVICE_ID = "0";
 
     private final DeviceInfo device;
-    private final Supplier<Kernels> kernels;
+    private final Path path;
     private final Workers workers;
 
-    private CpuBackend(DeviceInfo device, Supplier<Kernels> kernels) {
+    private CpuBackend(DeviceInfo device, Path path) {
         this.device = device;
-        this.kernels = kernels;
+        this.path = path;
         workers = new Workers(device.computeUnits());
     }
 
     /** @throws BackendException if the options name a device that is not there */
-    static CpuBackend open(String name, BackendOptions options, Supplier<Kernels> kernels) {
+    static CpuBackend open(String name, BackendOptions options, Path path) {
         options.device().filter(id -> !id.equals(DEVICE_ID)).ifPresent(id -> {
             throw new BackendException("backend '" + name + "' has no device " + id + ", only " + DEVICE_ID);
         });
         int threads = options.threads() == 0 ? Runtime.getRuntime().availableProcessors() : options.threads();
-        return new CpuBackend(device(name, kernels.get().description(), threads), kernels);
+        return new CpuBackend(device(name, path.description(), threads), path);
     }
 
     static DeviceInfo device(String backend, String runtime, int threads) {
@@ -57,12 +56,12 @@ final class CpuBackend implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
-        return CpuExecutor.prepare(weights, programs, listener, kernels.get(), workers, device.memoryBytes());
+        return CpuExecutor.prepare(weights, programs, listener, path, workers, device.memoryBytes());
     }
 
     @Override
     public Ceilings ceilings(int repetitions) {
-        return Peaks.measure(workers, kernels.get().peaks(), repetitions, device.memoryBytes());
+        return Peaks.measure(workers, path.peaks(), repetitions, device.memoryBytes());
     }
 
     @Override

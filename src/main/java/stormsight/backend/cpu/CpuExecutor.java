@@ -61,7 +61,7 @@ final class CpuExecutor implements Executor {
     /** @param layers in order, over all segments */
     private record Prepared(Program program, StepLimits limits, Layer[] layers) {}
 
-    static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Kernels kernels,
+    static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Path path,
             Workers workers, long memoryBytes) {
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
@@ -86,7 +86,7 @@ final class CpuExecutor implements Executor {
 
         // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
         Scratch wanted = new Scratch(workers.count());
-        programs.forEach(program -> layers(program, offsets, used, wanted, kernels));
+        programs.forEach(program -> layers(program, offsets, used, wanted, path));
         long allocated = Math.addExact(bytes, wanted.nativeBytes());
         long total = Math.addExact(allocated, wanted.heapBytes());
         if (total > memoryBytes) {
@@ -102,7 +102,7 @@ final class CpuExecutor implements Executor {
             Prepared[] prepared = new Prepared[programs.size()];
             for (int i = 0; i < prepared.length; i++) {
                 Program program = programs.get(i);
-                prepared[i] = new Prepared(program, limits.get(i), layers(program, addresses, used, scratch, kernels));
+                prepared[i] = new Prepared(program, limits.get(i), layers(program, addresses, used, scratch, path));
             }
             scratch.place(base + bytes);
             CpuExecutor executor = new CpuExecutor(arena, total, addresses, prepared, listener, workers, used);
@@ -134,21 +134,22 @@ final class CpuExecutor implements Executor {
     }
 
     private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch,
-            Kernels kernels) {
+            Path path) {
         List<Layer> layers = new ArrayList<>();
+        Packs packs = new Packs();
         int firstOp = 0;
         for (Segment segment : program.segments()) {
             for (int layer = 0; layer < segment.layers(); layer++) {
-                Binding binding = new Binding(addresses, weights, scratch, segment.firstLayer() + layer);
+                Binding binding = new Binding(addresses, weights, scratch, segment.firstLayer() + layer, path, packs);
                 List<Kernel> list = new ArrayList<>();
                 List<Integer> ops = new ArrayList<>();
-                kernels.forget();
+                packs.forget();
                 for (int i = 0; i < segment.ops().size(); i++) {
                     Op op = segment.ops().get(i);
                     if (!(op instanceof Op.MatMul || op instanceof Op.GatedMatMul)) {
-                        kernels.forget();
+                        packs.forget();
                     }
-                    for (Kernel kernel : kernels(op, binding, kernels)) {
+                    for (Kernel kernel : kernels(op, binding)) {
                         list.add(kernel);
                         ops.add(firstOp + i);
                     }
@@ -160,26 +161,24 @@ final class CpuExecutor implements Executor {
         return layers.toArray(Layer[]::new);
     }
 
-    private static List<Kernel> kernels(Op op, Binding binding, Kernels kernels) {
+    private static List<Kernel> kernels(Op op, Binding binding) {
         return switch (op) {
             case Op.Embed embed -> List.of(new Rows.Embed(embed, binding));
-            case Op.MatMul matMul -> kernels.matMul(matMul, binding);
-            case Op.GatedMatMul gated -> kernels.gatedMatMul(gated, binding);
-            case Op.LayerNorm norm -> List.of(kernels.layerNorm(norm, binding));
-            case Op.RmsNorm norm -> List.of(kernels.rmsNorm(norm, binding));
-            case Op.Rope rope -> List.of(kernels.rope(rope, binding));
+            case Op.MatMul matMul -> Product.kernels(matMul, binding);
+            case Op.GatedMatMul gated -> Product.kernels(gated, binding);
+            case Op.LayerNorm norm -> List.of(Norm.kernel(norm, binding));
+            case Op.RmsNorm norm -> List.of(Norm.kernel(norm, binding));
+            case Op.Rope rope -> List.of(Rotation.kernel(rope, binding));
             case Op.Store store -> List.of(new Rows.Copy(store, binding));
-            case Op.Attention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
-            case Op.BlockedAttention attention -> List.of(kernels.attention(Attention.of(attention, binding), binding));
-            case Op.AttentionWeights weights -> weights.part().place(binding.layer()) < 0 ? List.of()
-                    : List.of(kernels.tap(Tap.of(weights, binding), binding));
-            case Op.AttentionPeak peak -> peak.part().place(binding.layer()) < 0 ? List.of()
-                    : List.of(kernels.tap(Tap.of(peak, binding), binding));
+            case Op.Attention attention -> List.of(Attention.kernel(attention, binding));
+            case Op.BlockedAttention attention -> List.of(Attention.kernel(attention, binding));
+            case Op.AttentionWeights weights -> Tap.kernels(weights, binding);
+            case Op.AttentionPeak peak -> Tap.kernels(peak, binding);
             case Op.RowMax max -> max.layers().contains(binding.layer()) ? List.of(new Rows.Max(max, binding)) : List.of();
             case Op.Copy copy -> List.of(new Rows.Copy(copy, binding));
             case Op.LastRow last -> List.of(new Rows.Last(last, binding));
             case Op.MeanRows mean -> List.of(new Rows.Mean(mean, binding));
-            case Op.SoftCap cap -> List.of(kernels.softCap(cap, binding));
+            case Op.SoftCap cap -> List.of(Cap.kernel(cap, binding));
             case Op.Sample sample -> Sample.kernels(sample, binding);
         };
     }

@@ -20,14 +20,18 @@ record Norm(long x, long w, long bias, long residual, long out, boolean centred,
     /** Rows of one piece. */
     private static final int PIECE = 8;
 
-    static Norm of(Op.LayerNorm op, Binding binding) {
-        return new Norm(binding.address(op.x()), binding.address(op.w()), binding.address(op.bias()), 0,
-                binding.address(op.out()), true, op.epsilon(), op.x().columns(), op.out().rows());
+    static Kernel kernel(Op.LayerNorm op, Binding binding) {
+        return kernel(new Norm(binding.address(op.x()), binding.address(op.w()), binding.address(op.bias()), 0,
+                binding.address(op.out()), true, op.epsilon(), op.x().columns(), op.out().rows()), binding);
     }
 
-    static Norm of(Op.RmsNorm op, Binding binding) {
-        return new Norm(binding.address(op.x()), binding.address(op.w()), 0, binding.address(op.residual()),
-                binding.address(op.out()), false, op.epsilon(), op.x().columns(), op.out().rows());
+    static Kernel kernel(Op.RmsNorm op, Binding binding) {
+        return kernel(new Norm(binding.address(op.x()), binding.address(op.w()), 0, binding.address(op.residual()),
+                binding.address(op.out()), false, op.epsilon(), op.x().columns(), op.out().rows()), binding);
+    }
+
+    private static Kernel kernel(Norm norm, Binding binding) {
+        return binding.choose(() -> new Scalar(norm), () -> new Vectors(norm));
     }
 
     int pieces(Step step) {

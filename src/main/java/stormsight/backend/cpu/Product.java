@@ -1,8 +1,10 @@
 package stormsight.backend.cpu;
 
+import java.util.List;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Step;
+import stormsight.program.Tensor;
 
 /**
  * What {@link Op.MatMul} and {@link Op.GatedMatMul} share: {@code out = residual + activation(x . transpose(w) + bias)}, or with {@code up}
@@ -14,15 +16,22 @@ import stormsight.program.Step;
  * @param capacity of out, in rows
  */
 record Product(long x, Weight w, Weight up, long bias, Op.Activation activation, long residual, long out, int capacity) {
-    static Product of(Op.MatMul op, Binding binding) {
-        return new Product(binding.address(op.x()), binding.weight(op.w()), null, binding.address(op.bias()),
+    static List<Kernel> kernels(Op.MatMul op, Binding binding) {
+        return kernels(new Product(binding.address(op.x()), binding.weight(op.w()), null, binding.address(op.bias()),
                 op.activation(), binding.address(op.residual()), binding.address(op.out()),
-                op.out().rows());
+                op.out().rows()), op.x(), op.out(), binding);
     }
 
-    static Product of(Op.GatedMatMul op, Binding binding) {
-        return new Product(binding.address(op.x()), binding.weight(op.gate()), binding.weight(op.up()), 0, op.activation(), 0,
-                binding.address(op.out()), op.out().rows());
+    static List<Kernel> kernels(Op.GatedMatMul op, Binding binding) {
+        return kernels(new Product(binding.address(op.x()), binding.weight(op.gate()), binding.weight(op.up()), 0, op.activation(), 0,
+                binding.address(op.out()), op.out().rows()), op.x(), op.out(), binding);
+    }
+
+    private static List<Kernel> kernels(Product product, Tensor x, Tensor out, Binding binding) {
+        return switch (binding.path()) {
+            case SCALAR -> List.of(new MatMulScalar(product, binding.scratch()));
+            case VECTORS -> binding.packs().kernels(product, x, out, binding.scratch());
+        };
     }
 
     DType dtype() {

@@ -17,8 +17,12 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
     /** Rows of one piece. */
     private static final int PIECE = 8;
 
-    static Rotation of(Op.Rope op, Binding binding) {
-        return new Rotation(binding.address(op.x()), binding.address(op.table()), op.heads(), op.headDim(), op.x().rows());
+    static Kernel kernel(Op.Rope op, Binding binding) {
+        return kernel(new Rotation(binding.address(op.x()), binding.address(op.table()), op.heads(), op.headDim(), op.x().rows()), binding);
+    }
+
+    private static Kernel kernel(Rotation rotation, Binding binding) {
+        return binding.choose(() -> new Scalar(rotation), () -> new Vectors(rotation));
     }
 
     int pieces(Step step) {

@@ -7,7 +7,7 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.BackendProvider;
 import stormsight.backend.DeviceInfo;
 
-/** The numerical reference: slow, summing in double precision, on any Java. */
+/** The oracle of all other backends: slow, computing in double precision, on any Java. */
 public final class ScalarProvider implements BackendProvider {
     @Override
     public String name() {
@@ -26,11 +26,11 @@ public final class ScalarProvider implements BackendProvider {
 
     @Override
     public List<DeviceInfo> devices() {
-        return List.of(CpuBackend.device(name(), new ScalarKernels().description(), Runtime.getRuntime().availableProcessors()));
+        return List.of(CpuBackend.device(name(), Path.SCALAR.description(), Runtime.getRuntime().availableProcessors()));
     }
 
     @Override
     public Backend open(BackendOptions options) {
-        return CpuBackend.open(name(), options, ScalarKernels::new);
+        return CpuBackend.open(name(), options, Path.SCALAR);
     }
 }

@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import java.util.List;
 import stormsight.program.Op;
 import stormsight.program.Step;
 
@@ -15,7 +16,11 @@ import stormsight.program.Step;
  */
 record Tap(Attention attention, int[] heads, int firstRow, int rows, int firstKey, int keys, boolean peak, boolean headMean, boolean add,
         long out) {
-    static Tap of(Op.AttentionWeights op, Binding binding) {
+    static List<Kernel> kernels(Op.AttentionWeights op, Binding binding) {
+        return op.part().place(binding.layer()) < 0 ? List.of() : List.of(of(op, binding).kernel(binding));
+    }
+
+    private static Tap of(Op.AttentionWeights op, Binding binding) {
         int place = op.part().place(binding.layer());
         int planes = op.headMean() ? 1 : op.part().heads().size();
         int keys = op.out().columns();
@@ -24,11 +29,19 @@ record Tap(Attention attention, int[] heads, int firstRow, int rows, int firstKe
                 keys, false, op.headMean(), op.kept() == Op.Kept.SUM && place > 0, binding.address(op.out()) + offset);
     }
 
-    static Tap of(Op.AttentionPeak op, Binding binding) {
+    static List<Kernel> kernels(Op.AttentionPeak op, Binding binding) {
+        return op.part().place(binding.layer()) < 0 ? List.of() : List.of(of(op, binding).kernel(binding));
+    }
+
+    private static Tap of(Op.AttentionPeak op, Binding binding) {
         int rows = op.out().columns();
         long offset = 4L * op.part().place(binding.layer()) * op.part().heads().size() * rows;
         return new Tap(Attention.weightsOf(op.attention(), binding), heads(op.part()), op.part().firstRow(), rows, op.part().firstKey(),
                 op.keys(), true, false, false, binding.address(op.out()) + offset);
+    }
+
+    private Kernel kernel(Binding binding) {
+        return binding.choose(() -> new TapScalar(this, binding.scratch()), () -> new TapVectors(this, binding.scratch()));
     }
 
     private static int[] heads(Op.Part part) {

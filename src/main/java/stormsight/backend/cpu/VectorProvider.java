@@ -2,7 +2,6 @@ package stormsight.backend.cpu;
 
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import stormsight.backend.Backend;
@@ -19,8 +18,8 @@ public final class VectorProvider implements BackendProvider {
         return ModuleLayer.boot().findModule(MODULE).isPresent();
     }
 
-    private static Supplier<Kernels> kernels() {
-        return vectors() ? VectorKernels::new : ScalarKernels::new;
+    private static Path path() {
+        return vectors() ? Path.VECTORS : Path.SCALAR;
     }
 
     @Override
@@ -40,12 +39,12 @@ public final class VectorProvider implements BackendProvider {
 
     @Override
     public List<DeviceInfo> devices() {
-        return List.of(CpuBackend.device(name(), kernels().get().description(), Runtime.getRuntime().availableProcessors()));
+        return List.of(CpuBackend.device(name(), path().description(), Runtime.getRuntime().availableProcessors()));
     }
 
     @Override
     public Backend open(BackendOptions options) {
-        Backend backend = CpuBackend.open(name(), options, kernels());
+        Backend backend = CpuBackend.open(name(), options, path());
         DeviceInfo device = backend.device();
         LOG.info("cpu: {}, {} threads{}", device.runtime(), device.computeUnits(),
                 vectors() ? "" : " (slow: start Java with --add-modules " + MODULE + ")");
