@@ -15,7 +15,7 @@ import stormsight.verify.GoldenCheck;
 class DeviceGoldensTest {
     @TestFactory
     Stream<DynamicTest> reproducesGoldens() {
-        return Devices.all().stream().flatMap(device -> Goldens.MODELS.stream().map(
+        return Devices.all().stream().flatMap(device -> Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream()).map(
                 golden -> DynamicTest.dynamicTest(device.id() + " " + golden, () -> {
                     List<GoldenCheck.Result> failures = new ArrayList<>();
                     try (Backend backend = Devices.open(device)) {

@@ -19,6 +19,9 @@ public final class Goldens {
     public static final List<String> MODELS = List.of("paligemma-mqa", "paligemma-gqa", "paligemma-bf16", "paligemma-sharded",
             "paligemma2", "paligemma2-window", "llava", "llava-chat", "llava-chat-gqa", "llava-next", "llava-next-mistral");
 
+    /** The checkpoints of models that compare images with texts, or name what is on them. */
+    public static final List<String> ENCODERS = List.of("siglip", "siglip2", "clip", "clip-eos", "vit", "zeroshot-clip", "zeroshot-siglip");
+
     private Goldens() {}
 
     /** Copies a folder, so that it can be changed. */

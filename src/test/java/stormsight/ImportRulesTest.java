@@ -34,6 +34,7 @@ class ImportRulesTest {
     private static final String BACKEND = "stormsight.backend";
     private static final String GENERATE = "stormsight.generate";
     private static final String STUDY = "stormsight.study";
+    private static final String MATCH = "stormsight.match";
     private static final String VERIFY = "stormsight.verify";
     private static final String BENCH = "stormsight.bench";
 
@@ -47,7 +48,7 @@ class ImportRulesTest {
             Map.entry(REPORT, Set.of(IMAGE)),
             Map.entry(TOKENIZER, Set.of(CHECKPOINT)),
             Map.entry(MODEL, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER)),
-            Map.entry(NN, Set.of(PROGRAM, CHECKPOINT, MODEL)),
+            Map.entry(NN, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL)),
             Map.entry(FAMILIES, FAMILY),
             Map.entry(PROBE, Set.of(PROGRAM, CHECKPOINT, IMAGE, TOKENIZER, MODEL)),
             Map.entry(BACKEND, Set.of(PROGRAM, CHECKPOINT)),
@@ -56,9 +57,10 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(GENERATE, below(PROBE)),
             Map.entry(STUDY, below(PROBE, GENERATE, REPORT)),
-            Map.entry(VERIFY, below(FAMILIES, PROBE, GENERATE)),
+            Map.entry(MATCH, below()),
+            Map.entry(VERIFY, below(FAMILIES, PROBE, GENERATE, MATCH)),
             Map.entry(BENCH, below(FAMILIES, PROBE, GENERATE, VERIFY, REPORT)),
-            Map.entry("stormsight.cli", below(FAMILIES, PROBE, GENERATE, STUDY, VERIFY, BENCH, REPORT)));
+            Map.entry("stormsight.cli", below(FAMILIES, PROBE, GENERATE, MATCH, STUDY, VERIFY, BENCH, REPORT)));
 
     /** A folder of model/ that is none of the shared ones. */
     private static boolean isFamily(String name) {

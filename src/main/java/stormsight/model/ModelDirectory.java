@@ -58,7 +58,29 @@ public final class ModelDirectory implements AutoCloseable {
         if (model instanceof VisionLanguageModel generates) {
             return generates;
         }
-        throw new CheckpointException(path, "is a model that does not answer questions");
+        throw new CheckpointException(path, "is a model that does not answer questions" + (model instanceof DualEncoder
+                ? ": ask it with 'match', 'classify' or 'embed'" : ": ask it with 'classify'"));
+    }
+
+    /** @throws CheckpointException if it does not compare images with texts */
+    public DualEncoder dualEncoder() {
+        if (model instanceof DualEncoder encoder) {
+            return encoder;
+        }
+        throw new CheckpointException(path, "is no model that compares images with texts, such as SigLIP or CLIP");
+    }
+
+    /** @throws CheckpointException if it has no labels */
+    public Classifier classifier() {
+        if (model instanceof Classifier classifier) {
+            return classifier;
+        }
+        throw new CheckpointException(path, "is no model with labels of its own, such as ViT");
+    }
+
+    /** Whatever it does. */
+    public Model anyModel() {
+        return model;
     }
 
     public Description describe() {

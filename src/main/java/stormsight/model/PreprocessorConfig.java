@@ -39,7 +39,7 @@ public final class PreprocessorConfig {
             }
         }
         // Numbers of Pillow's filters.
-        Resampling resampling = switch (file.integer("resample", 3)) {
+        Resampling resampling = !file.has("resample") ? published.resampling() : switch (file.integer("resample")) {
             case 2 -> Resampling.BILINEAR;
             case 3 -> Resampling.BICUBIC;
             default -> throw file.invalid("resample", "only 2 (bilinear) and 3 (bicubic) are supported");

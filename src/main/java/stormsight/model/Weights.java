@@ -244,13 +244,57 @@ public final class Weights {
     }
 
     private HostTensor value(Stored weight, List<Stored> together, Tensor tensor, Checkpoint checkpoint) {
-        HostTensor stored = switch (weight.use()) {
+        HostTensor stored = stored(weight, together, checkpoint);
+        return held(tensor, stored.dtype(), stored.layers());
+    }
+
+    private static HostTensor stored(Stored weight, List<Stored> together, Checkpoint checkpoint) {
+        return switch (weight.use()) {
             case MATRIX -> checkpoint.stack(weight.names(), checkpoint.weightType(names(together)));
             case VECTOR -> checkpoint.f32(weight.names());
             case ONE_PLUS -> checkpoint.f32(weight.names(), x -> 1 + x);
         };
-        HostTensor value = new HostTensor(stored.dtype(), tensor.shape(), stored.layers());
+    }
+
+    private HostTensor held(Tensor tensor, DType stored, List<MemorySegment> layers) {
+        HostTensor value = new HostTensor(stored, tensor.shape(), layers);
         return tensor.dtype() == DType.Q8 ? Q8.quantize(value, state.arena.orElseThrow()) : value;
+    }
+
+    /**
+     * Equal parts of the rows of one stored weight, such as those of q, k and v in {@code in_proj_weight}.
+     *
+     * @param parts how many; divides the first dimension
+     * @param shape of the whole in the file
+     */
+    public List<Tensor> parts(String name, Use use, int parts, int... shape) {
+        if (layers > 0 || shape[0] % parts != 0) {
+            throw new IllegalArgumentException(prefix + name + ": " + parts + " parts of " + shape[0] + " rows");
+        }
+        Stored weight = new Stored(prefix + name, 1, Shape.of(shape), use);
+        int[] shapeOfPart = shape.clone();
+        shapeOfPart[0] /= parts;
+        boolean first = !state.tensors.containsKey(part(weight, 0));
+        boolean sound = first && (state.checkpoint.isEmpty() || compare(weight, state.checkpoint.get()));
+        DType type = use == Use.MATRIX && sound ? state.matrixType.apply(List.of(weight)) : DType.F32;
+        if (first) {
+            state.stored.add(weight);
+            IntStream.range(0, parts).mapToObj(i -> part(weight, i))
+                    .forEach(part -> state.tensors.put(part, Tensor.weight(part, type, Shape.of(shapeOfPart))));
+        }
+        List<Tensor> tensors = IntStream.range(0, parts).mapToObj(i -> state.tensors.get(part(weight, i))).toList();
+        if (sound && state.arena.isPresent()) {
+            HostTensor whole = stored(weight, List.of(weight), state.checkpoint.orElseThrow());
+            long bytes = whole.layers().getFirst().byteSize() / parts;
+            for (int i = 0; i < parts; i++) {
+                state.values.put(tensors.get(i), held(tensors.get(i), whole.dtype(), List.of(whole.layers().getFirst().asSlice(i * bytes, bytes))));
+            }
+        }
+        return tensors;
+    }
+
+    private static String part(Stored weight, int index) {
+        return weight.name() + "." + index;
     }
 
     /**

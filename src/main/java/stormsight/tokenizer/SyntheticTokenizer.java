@@ -114,6 +114,59 @@ public final class SyntheticTokenizer {
         return json;
     }
 
+    /**
+     * The content of a tokenizer.json of CLIP's kind: a text in lower case between {@code <|startoftext|>} and {@code <|endoftext|>}, the last two ids.
+     *
+     * @param vocabulary at least 514
+     */
+    public static Map<String, Object> clip(int vocabulary) {
+        if (vocabulary < 514) {
+            throw new IllegalArgumentException("a vocabulary of " + vocabulary + ", at least 514 expected");
+        }
+        List<String> tokens = new ArrayList<>();
+        IntStream.range(0, 256).mapToObj(value -> String.valueOf(ByteAlphabet.charOf(value))).forEach(tokens::add);
+        IntStream.range(0, 256).mapToObj(value -> ByteAlphabet.charOf(value) + "</w>").forEach(tokens::add);
+        while (tokens.size() < vocabulary - 2) {
+            tokens.add("<unused" + tokens.size() + ">");
+        }
+        List<String> special = List.of("<|startoftext|>", "<|endoftext|>");
+        List<Object> added = new ArrayList<>();
+        Map<String, Object> ids = new LinkedHashMap<>();
+        for (String token : special) {
+            ids.put(token, Map.of("id", token, "ids", List.of(tokens.size()), "tokens", List.of(token)));
+            added.add(added(tokens.size(), token, true));
+            tokens.add(token);
+        }
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("version", "1.0");
+        json.put("added_tokens", added);
+        json.put("normalizer", Map.of("type", "Sequence", "normalizers", List.of(
+                Map.of("type", "NFC"),
+                Map.of("type", "Replace", "pattern", Map.of("Regex", "\\s+"), "content", " "),
+                Map.of("type", "Lowercase"))));
+        json.put("pre_tokenizer", Map.of("type", "Sequence", "pretokenizers", List.of(
+                Map.of("type", "Split", "pattern", Map.of("Regex",
+                        "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"),
+                        "behavior", "Removed", "invert", true),
+                Map.of("type", "ByteLevel", "add_prefix_space", false, "trim_offsets", true, "use_regex", true))));
+        json.put("post_processor", Map.of("type", "TemplateProcessing",
+                "single", List.of(special(special.getFirst()), Map.of("Sequence", Map.of("id", "A", "type_id", 0)), special(special.getLast())),
+                "pair", List.of(Map.of("Sequence", Map.of("id", "A", "type_id", 0)), Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
+                "special_tokens", ids));
+        json.put("decoder", Map.of("type", "ByteLevel", "add_prefix_space", true, "trim_offsets", true, "use_regex", true));
+        Map<String, Object> model = model(tokens);
+        model.put("unk_token", special.getLast());
+        model.put("end_of_word_suffix", "</w>");
+        model.put("fuse_unk", false);
+        model.put("byte_fallback", false);
+        json.put("model", model);
+        return json;
+    }
+
+    private static Map<String, Object> special(String token) {
+        return Map.of("SpecialToken", Map.of("id", token, "type_id", 0));
+    }
+
     /** What Llama and Gemma write for a space, and the printable characters of ASCII. */
     private static List<String> characters() {
         List<String> characters = new ArrayList<>(List.of(SPACE));

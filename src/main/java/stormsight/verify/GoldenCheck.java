@@ -6,12 +6,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import stormsight.backend.Backend;
@@ -21,6 +18,7 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.generate.Generator;
 import stormsight.generate.Probability;
 import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
 import stormsight.model.Description;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
@@ -30,6 +28,7 @@ import stormsight.model.Passes;
 import stormsight.model.Prompt;
 import stormsight.model.Stage;
 import stormsight.model.Views;
+import stormsight.model.VisionLanguageModel;
 import stormsight.model.family.Families;
 import stormsight.probe.Probe;
 import stormsight.probe.Probes;
@@ -64,12 +63,12 @@ public final class GoldenCheck {
         private static final long serialVersionUID = 1;
     }
 
-    private static final double EXACT = 0;
+    static final double EXACT = 0;
     /** F32 rounding of x/255 and of the normalisation. */
-    private static final double PIXELS = 1e-5;
+    static final double PIXELS = 1e-5;
     /** Hidden states: F32 sums in another order than the reference's. */
-    private static final double STATES = 1e-4;
-    private static final double PROBABILITIES = 1e-5;
+    static final double STATES = 1e-4;
+    static final double PROBABILITIES = 1e-5;
     /** Sums of probabilities over the layers, of which the tolerances add up. */
     private static final double MAPS = 1e-4;
     /** In percent of a probability. */
@@ -90,7 +89,7 @@ public final class GoldenCheck {
         this.backend = backend;
         this.stopAtFailure = stopAtFailure;
         this.listener = listener;
-        logitsTolerance = directory.describe().logitTolerance();
+        logitsTolerance = directory.anyModel() instanceof VisionLanguageModel model ? model.describe().logitTolerance() : STATES;
     }
 
     /**
@@ -120,13 +119,39 @@ public final class GoldenCheck {
         Path json = folder.resolve(set + ".json");
         try (Checkpoint values = Checkpoint.openFile(folder.resolve(set + ".safetensors"))) {
             JsonNode expected = JsonMapper.shared().readTree(Files.readString(json));
+            if (!(directory.anyModel() instanceof VisionLanguageModel)) {
+                new EncoderCheck(folder, directory, backend, expected, recorded(set, values, "")).run();
+                return;
+            }
             if (expected.path("prompts").isEmpty()) {
                 throw new CheckpointException(json, "no prompts");
             }
-            new Comparison(set, expected, values, slidingWindow).run();
+            new Comparison(expected, recorded(set, values, slidingWindow ? "" : set + " "), slidingWindow).run();
         } catch (IOException | JacksonException e) {
             throw new CheckpointException(json, "cannot be read: " + e.getMessage(), e);
         }
+    }
+
+    private Recorded recorded(String set, Checkpoint values, String prefix) {
+        return new Recorded(folder.resolve(set + ".safetensors"), values, prefix, this::report);
+    }
+
+    /** The images of a folder, at least one. */
+    static List<RgbImage> inputs(Path folder) {
+        List<RgbImage> images = new ArrayList<>();
+        ImageDecoder decoder = new ImageDecoder();
+        Path single = folder.resolve("input.png");
+        Path numbered;
+        if (Files.exists(single)) {
+            images.add(decoder.decode(single));
+        }
+        while (Files.exists(numbered = folder.resolve("input_" + images.size() + ".png"))) {
+            images.add(decoder.decode(numbered));
+        }
+        if (images.isEmpty()) {
+            throw new CheckpointException(single, "no such file");
+        }
+        return images;
     }
 
     private void report(String name, double error, double tolerance) {
@@ -142,21 +167,18 @@ public final class GoldenCheck {
 
     /** One set of values, computed with the options that they were recorded with. */
     private final class Comparison {
-        private final String set;
         private final JsonNode expected;
-        private final Checkpoint values;
+        private final Recorded recorded;
         private final boolean slidingWindow;
-        private final Set<String> compared = new HashSet<>();
         /** The images, cut into views. */
         private final List<Views> images = new ArrayList<>();
         private final List<Prompt> prompts = new ArrayList<>();
         /** The images of each prompt. */
         private final List<List<Integer>> imagesOf = new ArrayList<>();
 
-        Comparison(String set, JsonNode expected, Checkpoint values, boolean slidingWindow) {
-            this.set = set;
+        Comparison(JsonNode expected, Recorded recorded, boolean slidingWindow) {
             this.expected = expected;
-            this.values = values;
+            this.recorded = recorded;
             this.slidingWindow = slidingWindow;
         }
 
@@ -180,15 +202,10 @@ public final class GoldenCheck {
                 stages.imagesAlone();
                 stages.knockout();
             }
-            if (values.names().contains("p0.prefill_logits_capped")) {
+            if (recorded.has("p0.prefill_logits_capped")) {
                 capped(limits);
             }
-            Set<String> forgotten = new TreeSet<>(values.names());
-            forgotten.removeAll(compared);
-            if (!forgotten.isEmpty()) {
-                throw new CheckpointException(folder.resolve(set + ".safetensors"),
-                        "records what is not known here: " + String.join(", ", forgotten));
-            }
+            recorded.requireAllCompared();
         }
 
         private int views(List<Integer> chosen) {
@@ -196,35 +213,24 @@ public final class GoldenCheck {
         }
 
         private void images() {
-            ImageDecoder decoder = new ImageDecoder();
-            Path single = folder.resolve("input.png");
-            Path numbered;
-            if (Files.exists(single)) {
-                images.add(directory.processor().views(decoder.decode(single)));
-            }
-            while (Files.exists(numbered = folder.resolve("input_" + images.size() + ".png"))) {
-                images.add(directory.processor().views(decoder.decode(numbered)));
-            }
-            if (images.isEmpty()) {
-                throw new CheckpointException(single, "no such file");
-            }
-            if (recorded("resized_u8")) {
-                byte[] wanted = values.data("resized_u8").toArray(ValueLayout.JAVA_BYTE);
+            inputs(folder).forEach(image -> images.add(directory.processor().views(image)));
+            if (recorded.has("resized_u8")) {
+                byte[] wanted = recorded.bytes("resized_u8");
                 byte[] resized = images.getFirst().view(0).rgb();
                 int different = Math.abs(wanted.length - resized.length);
                 for (int i = 0; i < Math.min(wanted.length, resized.length); i++) {
                     different += wanted[i] == resized[i] ? 0 : 1;
                 }
-                report("resized_u8", different, EXACT);
+                recorded.report("resized_u8", different, EXACT);
             }
             List<float[]> all = new ArrayList<>();
             for (int i = 0; i < images.size(); i++) {
                 float[] pixels = pixels(images.get(i));
-                floats("pixel_values." + i, pixels, PIXELS);
+                recorded.floats("pixel_values." + i, pixels, PIXELS);
                 all.add(pixels);
             }
-            if (values.names().contains("pixel_values")) {
-                floats("pixel_values", joined(all), PIXELS);
+            if (recorded.has("pixel_values")) {
+                recorded.floats("pixel_values", joined(all), PIXELS);
             }
         }
 
@@ -242,7 +248,7 @@ public final class GoldenCheck {
                 Prompt made;
                 if (prompt.has("text")) {
                     made = directory.processor().rawPrompt(prompt.path("text").asString(""), about);
-                    exact("p" + prompts.size() + ".ids", made.plainIds(imageToken), ids);
+                    recorded.exact("p" + prompts.size() + ".ids", made.plainIds(imageToken), ids);
                 } else {
                     made = withRows(ids, about);
                 }
@@ -264,7 +270,7 @@ public final class GoldenCheck {
             for (int i = 0; i < all.length; i++) {
                 if (all[i] == directory.describe().imageToken()) {
                     if (row == rows.length) {
-                        throw new CheckpointException(folder.resolve(set + ".json"), "a prompt has more places for images than the " + row
+                        throw new CheckpointException(recorded.file(), "a prompt has more places for images than the " + row
                                 + " of its images");
                     }
                     all[i] = rows[row++];
@@ -273,44 +279,9 @@ public final class GoldenCheck {
             return new Prompt(all, List.of(), directory.describe().causal() ? 0 : all.length);
         }
 
-        private void exact(String name, int[] found, int[] wanted) {
-            int different = Math.abs(found.length - wanted.length);
-            for (int i = 0; i < Math.min(found.length, wanted.length); i++) {
-                different += found[i] == wanted[i] ? 0 : 1;
-            }
-            report(label(name), different, EXACT);
-        }
-
-        private String label(String name) {
-            return slidingWindow ? name : set + " " + name;
-        }
-
-        private boolean recorded(String name) {
-            if (!values.names().contains(name)) {
-                return false;
-            }
-            compared.add(name);
-            return true;
-        }
-
-        /** Compares with a recorded tensor, if it is there. */
-        private void floats(String name, float[] found, double tolerance) {
-            if (recorded(name)) {
-                compare(name, found, values.f32(List.of(name)).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT), tolerance);
-            }
-        }
-
-        private void compare(String name, float[] found, float[] wanted, double tolerance) {
-            if (found.length != wanted.length) {
-                throw new CheckpointException(folder.resolve(set + ".safetensors"),
-                        name + " has " + wanted.length + " values, the model computes " + found.length);
-            }
-            report(label(name), largestError(found, wanted), tolerance);
-        }
-
         /** Dimensions of a recorded tensor, 0 if it is not there. */
         private int recordedRank(String name) {
-            return values.names().contains(name) ? values.info(name).shape().rank() : 0;
+            return recorded.has(name) ? recorded.info(name).shape().rank() : 0;
         }
 
         /** [layers, views, ..] of an array [layers, ..] for each view. */
@@ -328,13 +299,13 @@ public final class GoldenCheck {
          * @param found [views, layers, ..]
          */
         private void layers(String name, float[] found, int views, int layers, double tolerance) {
-            if (!recorded(name)) {
+            if (!recorded.has(name)) {
                 return;
             }
-            float[] wanted = values.f32(List.of(name)).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
+            float[] wanted = recorded.values(name);
             int layer = found.length / views / layers;
             if (wanted.length <= found.length || wanted.length % (views * layer) != 0) {
-                compare(name, found, wanted, tolerance);
+                recorded.compare(name, found, wanted, tolerance);
                 return;
             }
             int stored = wanted.length / views;
@@ -342,7 +313,7 @@ public final class GoldenCheck {
             for (int view = 0; view < views; view++) {
                 System.arraycopy(wanted, view * stored, used, view * layers * layer, layers * layer);
             }
-            compare(name, found, used, tolerance);
+            recorded.compare(name, found, used, tolerance);
         }
 
         /** The soft cap changes what prefill computes, so it is a model of its own. */
@@ -351,7 +322,7 @@ public final class GoldenCheck {
                 for (int p = 0; p < prompts.size(); p++) {
                     encode(generator, p);
                     generator.prefill(prompts.get(p));
-                    floats("p" + p + ".prefill_logits_capped", generator.read(generator.passes().prefill().output()), logitsTolerance);
+                    recorded.floats("p" + p + ".prefill_logits_capped", generator.read(generator.passes().prefill().output()), logitsTolerance);
                 }
             }
         }
@@ -471,13 +442,15 @@ public final class GoldenCheck {
                     if (stage.name().equals(Stage.VISION_LAYERS)) {
                         layers(stage.name(), joined(found), image.count(), tower.layers(), STATES);
                         int width = stage.result().columns();
-                        floats("vision.selected", joined(found.stream().map(all -> patches(lastLayer(all, tower, width), tower, width)).toList()), STATES);
+                        recorded.floats("vision.selected",
+                                joined(found.stream().map(all -> patches(lastLayer(all, tower, width), tower, width)).toList()), STATES);
                     } else {
                         int width = stage.result().columns();
-                        boolean withClass = !values.names().contains(stage.name())
-                                || values.info(stage.name()).shape().elements() == (long) image.count() * tower.rows() * width
+                        boolean withClass = !recorded.has(stage.name())
+                                || recorded.info(stage.name()).shape().elements() == (long) image.count() * tower.rows() * width
                                 || stage.result().rows() != tower.rows();
-                        floats(stage.name(), joined(withClass ? found : found.stream().map(all -> patches(all, tower, width)).toList()), STATES);
+                        recorded.floats(stage.name(),
+                                joined(withClass ? found : found.stream().map(all -> patches(all, tower, width)).toList()), STATES);
                     }
                 });
                 if (recordedRank("vision.attn") == 5) {
@@ -485,8 +458,8 @@ public final class GoldenCheck {
                 } else {
                     layers("vision.attn", joined(weights), image.count(), tower.layers(), PROBABILITIES);
                 }
-                floats("map.vision_first", Arrays.copyOf(peaks, tower.rows()), PROBABILITIES);
-                floats("map.vision_global", sumPeaks, MAPS);
+                recorded.floats("map.vision_first", Arrays.copyOf(peaks, tower.rows()), PROBABILITIES);
+                recorded.floats("map.vision_global", sumPeaks, MAPS);
             }
 
             void prompt(int p) {
@@ -497,21 +470,21 @@ public final class GoldenCheck {
                 generator.prefill(prompt);
                 stages.prefill().forEach((stage, output) -> {
                     float[] states = part(generator.read(output), output.layers(), capacity, output.columns(), tokens, output.columns());
-                    floats(name + stage.name(), states, STATES);
+                    recorded.floats(name + stage.name(), states, STATES);
                     if (stage.name().equals(Stage.DECODER_EMBEDDINGS) && imagesOf.get(p).size() == 1) {
-                        floats("features." + imagesOf.get(p).getFirst(), rows(states, prompt.imagePlaces(), output.columns()), STATES);
+                        recorded.floats("features." + imagesOf.get(p).getFirst(), rows(states, prompt.imagePlaces(), output.columns()), STATES);
                     }
                 });
                 float[] weights = part(generator.read(taps.attention.output()), layers * heads, capacity, capacity, tokens, tokens);
-                floats(name + "dec.attn", weights, PROBABILITIES);
-                floats(name + "dec.attn_head_mean", headMean(weights, layers, heads), PROBABILITIES);
+                recorded.floats(name + "dec.attn", weights, PROBABILITIES);
+                recorded.floats(name + "dec.attn_head_mean", headMean(weights, layers, heads), PROBABILITIES);
                 float[] map = part(generator.read(taps.attentionSum.output()), 1, capacity, capacity, tokens, tokens);
-                floats(name + "map.image_rows_text_cols", quadrant(map, tokens, prompt.imagePlaces(), prompt.textPlaces()), MAPS);
-                floats(name + "map.text_rows_image_cols", quadrant(map, tokens, prompt.textPlaces(), prompt.imagePlaces()), MAPS);
+                recorded.floats(name + "map.image_rows_text_cols", quadrant(map, tokens, prompt.imagePlaces(), prompt.textPlaces()), MAPS);
+                recorded.floats(name + "map.text_rows_image_cols", quadrant(map, tokens, prompt.textPlaces(), prompt.imagePlaces()), MAPS);
                 float[] logits = part(generator.read(passes.prefill().output()), 1, capacity, vocabulary, tokens, vocabulary);
-                floats(name + "prefill_logits_all", logits, logitsTolerance);
+                recorded.floats(name + "prefill_logits_all", logits, logitsTolerance);
                 float[] last = Arrays.copyOfRange(logits, (tokens - 1) * vocabulary, tokens * vocabulary);
-                floats(name + "prefill_logits", last, logitsTolerance);
+                recorded.floats(name + "prefill_logits", last, logitsTolerance);
                 answerTracking(name);
                 greedy(p, prompt, last);
             }
@@ -520,13 +493,14 @@ public final class GoldenCheck {
             void imagesAlone() {
                 for (int i = 0; i < images.size(); i++) {
                     String name = "features." + i;
-                    if (values.names().contains(name) && !compared.contains(name)) {
+                    if (recorded.has(name) && !recorded.isCompared(name)) {
                         int[] ids = images.get(i).ids(0);
                         generator.encodeViews(List.of(images.get(i)));
                         generator.prefill(new Prompt(ids, List.of(), directory.describe().causal() ? 0 : ids.length));
                         stages.prefill().forEach((stage, output) -> {
                             if (stage.name().equals(Stage.DECODER_EMBEDDINGS)) {
-                                floats(name, part(generator.read(output), output.layers(), capacity, output.columns(), ids.length, output.columns()), STATES);
+                                recorded.floats(name, part(generator.read(output), output.layers(), capacity, output.columns(), ids.length,
+                                        output.columns()), STATES);
                             }
                         });
                     }
@@ -535,7 +509,7 @@ public final class GoldenCheck {
 
             /** Probability of the first token of the answer after each layer. */
             private void answerTracking(String name) {
-                if (!values.names().contains(name + "lens_probs")) {
+                if (!recorded.has(name + "lens_probs")) {
                     return;
                 }
                 int token = expected.get("knockout").get(0).get("base_token").asInt();
@@ -543,8 +517,8 @@ public final class GoldenCheck {
                 float[] normed = lensProbabilities(taps.lensFirstNormed, taps.lensNormed, token);
                 // The reference's last state is behind the final norm in any case.
                 raw[layers] = normed[layers];
-                floats(name + "lens_probs", raw, PROBABILITIES);
-                floats(name + "lens_probs_normed", normed, PROBABILITIES);
+                recorded.floats(name + "lens_probs", raw, PROBABILITIES);
+                recorded.floats(name + "lens_probs_normed", normed, PROBABILITIES);
             }
 
             private float[] lensProbabilities(Probes.Probed first, Probes.Probed perLayer, int token) {
@@ -558,8 +532,7 @@ public final class GoldenCheck {
             }
 
             private void greedy(int p, Prompt prompt, float[] prefillLogits) {
-                JsonNode recorded = expected.get("prompts").get(p);
-                int[] wanted = ints(recorded.get("greedy"));
+                int[] wanted = ints(expected.get("prompts").get(p).get("greedy"));
                 int[] found = new int[wanted.length];
                 float[] logits = new float[wanted.length * vocabulary];
                 System.arraycopy(prefillLogits, 0, logits, 0, vocabulary);
@@ -569,8 +542,8 @@ public final class GoldenCheck {
                     System.arraycopy(generator.read(passes.decode().output()), 0, logits, s * vocabulary, vocabulary);
                     found[s] = generator.drawn();
                 }
-                floats("p" + p + ".step_logits", logits, logitsTolerance);
-                exact("p" + p + ".greedy", found, wanted);
+                recorded.floats("p" + p + ".step_logits", logits, logitsTolerance);
+                recorded.exact("p" + p + ".greedy", found, wanted);
             }
 
             void knockout() {
@@ -584,18 +557,18 @@ public final class GoldenCheck {
                     int token = experiment.get("base_token").asInt();
                     double base = experiment.get("p_base").asDouble();
                     for (String edge : experiment.get("edges").propertyNames()) {
-                        JsonNode recorded = experiment.get("edges").get(edge);
+                        JsonNode blocking = experiment.get("edges").get(edge);
                         double worst = 0;
                         double worstPercent = 0;
                         for (int window = 0; window < layers; window++) {
-                            double found = knockedOut(prompts.get(p), recorded.get("blocked"), experiment.get("windows").get(window), token);
-                            worst = Math.max(worst, Math.abs(found - recorded.get("p_ko").get(window).asDouble()));
-                            worstPercent = Math.max(worstPercent, Math.abs(100 * (found - base) / base
-                                    - recorded.get("percent_change").get(window).asDouble()));
+                            double probability = knockedOut(prompts.get(p), blocking.get("blocked"), experiment.get("windows").get(window), token);
+                            worst = Math.max(worst, Math.abs(probability - blocking.get("p_ko").get(window).asDouble()));
+                            worstPercent = Math.max(worstPercent, Math.abs(100 * (probability - base) / base
+                                    - blocking.get("percent_change").get(window).asDouble()));
                         }
                         String name = "p" + p + ".knockout k=" + experiment.get("k").asInt() + " " + edge;
-                        report(label(name), worst, PROBABILITIES);
-                        report(label(name + " percent"), worstPercent, PERCENT_CHANGE);
+                        recorded.report(name, worst, PROBABILITIES);
+                        recorded.report(name + " percent", worstPercent, PERCENT_CHANGE);
                     }
                 }
             }
@@ -642,7 +615,7 @@ public final class GoldenCheck {
         public void read(Pass pass, Outputs outputs) {}
     }
 
-    private static float[] joined(List<float[]> parts) {
+    static float[] joined(List<float[]> parts) {
         float[] all = new float[parts.stream().mapToInt(part -> part.length).sum()];
         int at = 0;
         for (float[] part : parts) {
@@ -670,7 +643,7 @@ public final class GoldenCheck {
     }
 
     /** [layers x heads, ..] to [layers, ..]. */
-    private static float[] headMean(float[] weights, int layers, int heads) {
+    static float[] headMean(float[] weights, int layers, int heads) {
         int plane = weights.length / layers / heads;
         float[] means = new float[layers * plane];
         for (int i = 0; i < weights.length; i++) {
@@ -679,21 +652,12 @@ public final class GoldenCheck {
         return means;
     }
 
-    private static int[] ints(JsonNode array) {
+    static int[] ints(JsonNode array) {
         int[] values = new int[array.size()];
         for (int i = 0; i < values.length; i++) {
             values[i] = array.get(i).asInt();
         }
         return values;
-    }
-
-    /** NaN if one of the values is: Math.max does not lose it. */
-    private static double largestError(float[] found, float[] wanted) {
-        double largest = 0;
-        for (int i = 0; i < found.length; i++) {
-            largest = Math.max(largest, Math.abs((double) found[i] - wanted[i]));
-        }
-        return largest;
     }
 
     /** The used corner of each plane of [planes, rows, columns]. */

@@ -26,7 +26,7 @@ import stormsight.checkpoint.CheckpointException;
 class GoldenCheckTest {
     @TestFactory
     Stream<DynamicTest> everyRecordedValueAgrees() {
-        return Goldens.MODELS.stream().flatMap(golden -> Stream.of("cpu", "scalar").map(backend ->
+        return Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream()).flatMap(golden -> Stream.of("cpu", "scalar").map(backend ->
                 DynamicTest.dynamicTest(golden + " on " + backend, () -> agree(golden, backend))));
     }
 

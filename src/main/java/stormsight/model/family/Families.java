@@ -16,15 +16,21 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.Preset;
 import stormsight.model.Weights;
 import stormsight.program.DType;
+import stormsight.model.clip.Clip;
 import stormsight.model.llava.Llava;
 import stormsight.model.paligemma.PaliGemma;
+import stormsight.model.siglip.Siglip;
+import stormsight.model.vit.Vit;
 
 /** All families. A new one is a folder beside this one and a line here. */
 public final class Families {
     private static final List<Family> ALL = List.of(
             PaliGemma.FAMILY,
             Llava.FAMILY,
-            Llava.NEXT);
+            Llava.NEXT,
+            Siglip.FAMILY,
+            Clip.FAMILY,
+            Vit.FAMILY);
 
     private Families() {}
 

@@ -59,6 +59,10 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
         /** As SigLIP and CLIP name them. */
         public static final Names CLIP = new Names("layer_norm1", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj",
                 Optional.empty(), "layer_norm2", "", "mlp.fc1", "mlp.fc2", Optional.empty());
+        /** As ViT names them. */
+        public static final Names VIT = new Names("layernorm_before", "attention.attention.query", "attention.attention.key",
+                "attention.attention.value", "attention.output.dense", Optional.empty(), "layernorm_after", "", "intermediate.dense", "output.dense",
+                Optional.empty());
         /** As Llama, Mistral and Gemma 1 name them. */
         public static final Names LLAMA = new Names("input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
                 "self_attn.o_proj", Optional.empty(), "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", Optional.empty());
@@ -98,6 +102,11 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
      * @param cache absent where the rows of a run attend to each other alone
      */
     List<Op> ops(Weights weights, Buffers to, Optional<Cache> cache) {
+        return ops(weights, to, cache, cache.isPresent() ? Op.Keys.TOKENS : Op.Keys.first(to.x.rows()));
+    }
+
+    /** @param keys which of the keys the rows see */
+    List<Op> ops(Weights weights, Buffers to, Optional<Cache> cache, Op.Keys keys) {
         List<Op> ops = new ArrayList<>();
         ops.add(norm.op(weights, names.attentionNorm, to.x, Optional.empty(), to.normed));
         ops.add(Linear.op(weights, names.q, attention.bias, to.normed, Activation.NONE, to.q));
@@ -112,7 +121,7 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
             ops.add(new Op.Store(to.v, kept.values));
         });
         ops.add(new Op.Attention(to.q, cache.map(Cache::keys).orElse(to.k), cache.map(Cache::values).orElse(to.v), attention.heads, attention.scale,
-                attention.softCap, attention.window, cache.isPresent() ? Op.Keys.TOKENS : Op.Keys.first(to.x.rows()), to.mixed));
+                attention.softCap, attention.window, keys, to.mixed));
         add(ops, weights, names.out, attention.bias, to.mixed, names.afterAttention, to);
         ops.add(norm.op(weights, names.mlpNorm, to.x, Optional.empty(), to.normed));
         ops.add(hidden(weights, to));

@@ -5,12 +5,15 @@ import stormsight.checkpoint.ConfigFile;
 
 /** The vision towers of config.json, with the defaults of transformers for what it leaves out. */
 public final class VisionConfig {
-    private static final VisionTower.Names SIGLIP = new VisionTower.Names("embeddings.patch_embedding", true, Optional.empty(),
+    private static final VisionTower.Names SIGLIP = new VisionTower.Names("embeddings.patch_embedding", true, Optional.empty(), false,
             "embeddings.position_embedding.weight", Optional.empty(), "encoder.layers.{i}.", Optional.of("post_layernorm"));
     /** The name of the first norm is misspelt in every checkpoint. The last norm is for the class token alone. */
     private static final VisionTower.Names CLIP = new VisionTower.Names("embeddings.patch_embedding", false,
-            Optional.of("embeddings.class_embedding"), "embeddings.position_embedding.weight", Optional.of("pre_layrnorm"), "encoder.layers.{i}.",
+            Optional.of("embeddings.class_embedding"), false, "embeddings.position_embedding.weight", Optional.of("pre_layrnorm"), "encoder.layers.{i}.",
             Optional.empty());
+    private static final VisionTower.Names VIT = new VisionTower.Names("embeddings.patch_embeddings.projection", true,
+            Optional.of("embeddings.cls_token"), true, "embeddings.position_embeddings", Optional.empty(), "encoder.layer.{i}.",
+            Optional.of("layernorm"));
 
     private VisionConfig() {}
 
@@ -21,7 +24,7 @@ public final class VisionConfig {
      * @see <a href="https://arxiv.org/abs/2303.15343">Sigmoid Loss for Language Image Pre-Training</a>
      */
     public static VisionTower.Config siglip(ConfigFile config, String prefix) {
-        return read(config, prefix, "siglip_vision_model", "gelu_pytorch_tanh", 16, 1e-6, SIGLIP);
+        return read(config, prefix, "siglip_vision_model", "gelu_pytorch_tanh", 16, 1e-6, SIGLIP, TransformerLayer.Names.CLIP);
     }
 
     /**
@@ -31,11 +34,24 @@ public final class VisionConfig {
      * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language Supervision</a>
      */
     public static VisionTower.Config clip(ConfigFile config, String prefix) {
-        return read(config, prefix, "clip_vision_model", "quick_gelu", 32, 1e-5, CLIP);
+        return read(config, prefix, "clip_vision_model", "quick_gelu", 32, 1e-5, CLIP, TransformerLayer.Names.CLIP);
+    }
+
+    /**
+     * A ViT, with a class token in front.
+     *
+     * @param prefix of the keys, with the dot if it is not empty
+     * @see <a href="https://arxiv.org/abs/2010.11929">An Image is Worth 16x16 Words</a>
+     */
+    public static VisionTower.Config vit(ConfigFile config, String prefix) {
+        if (!config.bool(prefix + "qkv_bias", true)) {
+            throw config.invalid(prefix + "qkv_bias", "false is not supported");
+        }
+        return read(config, prefix, "vit", "gelu", 16, 1e-12, VIT, TransformerLayer.Names.VIT);
     }
 
     private static VisionTower.Config read(ConfigFile config, String prefix, String supported, String activation, int patch, double epsilon,
-            VisionTower.Names names) {
+            VisionTower.Names names, TransformerLayer.Names layerNames) {
         String type = config.text(prefix + "model_type", supported);
         if (!type.equals(supported)) {
             throw config.invalid(prefix + "model_type", "tower '" + type + "' is not supported; supported is " + supported);
@@ -62,7 +78,7 @@ public final class VisionConfig {
         }
         TransformerLayer layer = new TransformerLayer(TransformerLayer.Attention.plain(width, heads),
                 new TransformerLayer.Mlp(intermediateSize, Activations.read(config, prefix + "hidden_act", activation), false, true), norm,
-                TransformerLayer.Names.CLIP);
+                layerNames);
         return new VisionTower.Config(width, imageSize, patchSize, layers, layer, names);
     }
 }

@@ -67,12 +67,13 @@ public final class VisionTower {
      * Names of the stored weights under the tower's prefix.
      *
      * @param patchBias whether the patch embedding has a bias
-     * @param classEmbedding weight of the class token, [width]; without it there is no such token
+     * @param classEmbedding weight of the class token; without it there is no such token
+     * @param batched whether class token and positions are stored as a batch of one: [1, 1, width] and [1, rows, width], not [width] and [rows, width]
      * @param preNorm norm of the embeddings
      * @param layers prefix of a layer, with {@value Weights#LAYER}
      * @param lastNorm norm of the result
      */
-    public record Names(String patchEmbedding, boolean patchBias, Optional<String> classEmbedding, String positions, Optional<String> preNorm,
+    public record Names(String patchEmbedding, boolean patchBias, Optional<String> classEmbedding, boolean batched, String positions, Optional<String> preNorm,
             String layers, Optional<String> lastNorm) {}
 
     private final Config config;
@@ -107,12 +108,14 @@ public final class VisionTower {
         int width = config.width();
         Tensor kernel = weights.matrix(names.patchEmbedding() + ".weight", width, CHANNELS, config.patchSize(), config.patchSize());
         Optional<Tensor> bias = names.patchBias() ? Optional.of(weights.vector(names.patchEmbedding() + ".bias", width)) : Optional.empty();
-        Tensor positions = weights.vector(names.positions(), config.rows(), width);
+        Tensor positions = names.batched() ? weights.vector(names.positions(), 1, config.rows(), width)
+                : weights.vector(names.positions(), config.rows(), width);
         if (names.classEmbedding().isEmpty()) {
             return new Op.MatMul(patches, kernel, bias, Activation.NONE, Optional.of(positions), buffers.x());
         }
         // The class token's row of patches is zero, so its embedding comes with its position.
-        List<Tensor> from = new ArrayList<>(List.of(positions, weights.vector(names.classEmbedding().get(), width)));
+        List<Tensor> from = new ArrayList<>(List.of(positions, names.batched() ? weights.vector(names.classEmbedding().get(), 1, 1, width)
+                : weights.vector(names.classEmbedding().get(), width)));
         bias.ifPresent(from::add);
         Tensor added = weights.computed("vision.positions", Shape.of(config.rows(), width), from, values -> withClassToken(values, width));
         return new Op.MatMul(patches, kernel, Optional.empty(), Activation.NONE, Optional.of(added), buffers.x());

@@ -1,0 +1,107 @@
+package stormsight.match;
+
+import java.lang.foreign.Arena;
+import java.util.List;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.image.RgbImage;
+import stormsight.model.DualEncoder;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Weights;
+
+/** A dual encoder prepared on a backend. Used by one thread. Closing it closes neither the model's files nor the backend. */
+public final class Embedder implements AutoCloseable {
+    private final DualEncoder model;
+    private final DualEncoder.Encoders encoders;
+    private final Towers towers;
+    private final Arena arena;
+    private final Similarity similarity;
+
+    private Embedder(DualEncoder model, DualEncoder.Encoders encoders, Towers towers, Arena arena, Similarity similarity) {
+        this.model = model;
+        this.encoders = encoders;
+        this.towers = towers;
+        this.arena = arena;
+        this.similarity = similarity;
+    }
+
+    /**
+     * Prepares a model.
+     *
+     * @param quantized whether matrices are turned into Q8
+     * @throws CheckpointException if the directory holds no dual encoder
+     * @throws BackendException if the device cannot hold or compile the model
+     */
+    public static Embedder open(ModelDirectory directory, Backend backend, boolean quantized, RunListener listener) {
+        DualEncoder model = directory.dualEncoder();
+        Arena arena = Arena.ofShared();
+        try {
+            Weights weights = Weights.bound(directory.checkpoint(), arena, quantized);
+            DualEncoder.Encoders encoders = model.build(weights);
+            Similarity similarity = Similarity.of(model, encoders, weights);
+            if (!Double.isFinite(similarity.scale()) || !Double.isFinite(similarity.bias())) {
+                throw new CheckpointException(directory.checkpoint().source(), "the scale or bias of the logits is not a finite number");
+            }
+            return new Embedder(model, encoders, new Towers(weights, List.of(encoders.image(), encoders.text()), backend, listener), arena,
+                    similarity);
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    public DualEncoder model() {
+        return model;
+    }
+
+    /** What the model makes of cosines. */
+    public Similarity similarity() {
+        return similarity;
+    }
+
+    /**
+     * The embedding of an image, as the model makes it, of any length.
+     *
+     * @throws BackendException if it has a value that is not a number
+     */
+    public float[] image(RgbImage image) {
+        return checked(towers.image(encoders.image(), model.views(image)));
+    }
+
+    /** The embedding of a text, see {@link #image}. */
+    public float[] text(String text) {
+        return checked(towers.text(encoders.text(), model.ids(text)));
+    }
+
+    private static float[] checked(float[] embedding) {
+        for (float value : embedding) {
+            if (!Float.isFinite(value)) {
+                throw new BackendException("an embedding is not a number: the weights are damaged or the device computes wrongly");
+            }
+        }
+        return embedding;
+    }
+
+    /** The vector of length 1 of the same direction; one of zeros stays. */
+    public static float[] normalized(float[] embedding) {
+        double squares = 0;
+        for (float value : embedding) {
+            squares += (double) value * value;
+        }
+        double length = Math.sqrt(squares);
+        float[] unit = new float[embedding.length];
+        for (int i = 0; i < unit.length; i++) {
+            unit[i] = length == 0 ? 0 : (float) (embedding[i] / length);
+        }
+        return unit;
+    }
+
+    @Override
+    public void close() {
+        try (arena) {
+            towers.close();
+        }
+    }
+}

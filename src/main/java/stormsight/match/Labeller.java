@@ -1,0 +1,71 @@
+package stormsight.match;
+
+import java.lang.foreign.Arena;
+import java.util.List;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
+import stormsight.backend.RunListener;
+import stormsight.image.RgbImage;
+import stormsight.model.Classifier;
+import stormsight.model.Encoding;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Weights;
+
+/** A classifier prepared on a backend. Used by one thread. Closing it closes neither the model's files nor the backend. */
+public final class Labeller implements AutoCloseable {
+    private final Classifier model;
+    private final Encoding encoding;
+    private final Towers towers;
+    private final Arena arena;
+
+    private Labeller(Classifier model, Encoding encoding, Towers towers, Arena arena) {
+        this.model = model;
+        this.encoding = encoding;
+        this.towers = towers;
+        this.arena = arena;
+    }
+
+    /**
+     * Prepares a model.
+     *
+     * @param quantized whether matrices are turned into Q8
+     * @throws stormsight.checkpoint.CheckpointException if the directory holds no classifier
+     * @throws BackendException if the device cannot hold or compile the model
+     */
+    public static Labeller open(ModelDirectory directory, Backend backend, boolean quantized, RunListener listener) {
+        Classifier model = directory.classifier();
+        Arena arena = Arena.ofShared();
+        try {
+            Weights weights = Weights.bound(directory.checkpoint(), arena, quantized);
+            Encoding encoding = model.build(weights);
+            return new Labeller(model, encoding, new Towers(weights, List.of(encoding), backend, listener), arena);
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /**
+     * How probable each of the model's labels is.
+     *
+     * @throws BackendException if the device makes what is no number
+     */
+    public double[] probabilities(RgbImage image) {
+        float[] logits = towers.image(encoding, model.views(image));
+        double[] wide = new double[logits.length];
+        for (int i = 0; i < logits.length; i++) {
+            if (!Float.isFinite(logits[i])) {
+                throw new BackendException("a logit is not a number: the weights are damaged or the device computes wrongly");
+            }
+            wide[i] = logits[i];
+        }
+        return Similarity.softmax(wide);
+    }
+
+    @Override
+    public void close() {
+        try (arena) {
+            towers.close();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+package stormsight.model;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import stormsight.image.RgbImage;
+import stormsight.program.Program;
+import stormsight.program.Tensor;
+
+/** What puts images and texts into one space of vectors, where those that belong together lie close. */
+public interface DualEncoder extends Model {
+    /** What a model was trained to make of the logits of images and texts. */
+    enum Objective {
+        /** Each pair by itself: {@code 1 / (1 + exp(-logit))}. */
+        SIGMOID,
+        /** Which of the texts: a softmax over them. */
+        SOFTMAX
+    }
+
+    /**
+     * The programs of a model. A logit is {@code exp(scale) * cosine + bias}.
+     *
+     * @param scale weight of one number
+     * @param bias weight of one number, if the model has one
+     */
+    record Encoders(Encoding image, Encoding text, Tensor scale, Optional<Tensor> bias) {
+        public List<Program> programs() {
+            return List.of(image.program(), text.program());
+        }
+    }
+
+    /** As people name it. */
+    String title();
+
+    /** Lines about its parts, for people, by the part's name. */
+    Map<String, String> parts();
+
+    Objective objective();
+
+    /** Numbers in an embedding. */
+    int columns();
+
+    /** An image as its encoder takes it. */
+    Views views(RgbImage image);
+
+    /**
+     * The ids of a text as its encoder takes them: cut off, padded and with special tokens as the model was trained. Waits for the tokenizer.
+     *
+     * @throws stormsight.checkpoint.CheckpointException if the text holds a token that has no row in the embedding table
+     */
+    int[] ids(String text);
+
+    /** The ids that a run needs of ids that are padded already: without those behind the one that stands for the text, if none sees them. */
+    int[] needed(int[] padded);
+
+    /** Writes the model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values or not. */
+    Encoders build(Weights weights);
+
+    @Override
+    default void declare(Weights weights) {
+        build(weights);
+    }
+}

@@ -1,0 +1,157 @@
+package stormsight.model.clip;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.ConfigFile;
+import stormsight.checkpoint.Strictness;
+import stormsight.image.Preprocessing;
+import stormsight.image.Resampling;
+import stormsight.image.RgbImage;
+import stormsight.model.DualEncoder;
+import stormsight.model.Encoding;
+import stormsight.model.Family;
+import stormsight.model.LazyTokenizer;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.model.Weights;
+import stormsight.model.nn.ImageProcessor;
+import stormsight.model.nn.Linear;
+import stormsight.model.nn.Norm;
+import stormsight.model.nn.Pooled;
+import stormsight.model.nn.Sizes;
+import stormsight.model.nn.TextTower;
+import stormsight.model.nn.VisionConfig;
+import stormsight.model.nn.VisionTower;
+import stormsight.program.Op;
+import stormsight.program.Segment;
+import stormsight.program.Tensor;
+import stormsight.tokenizer.Tokenizer;
+
+/**
+ * CLIP: a vision tower that is pooled at its class token, and a causal text tower that is pooled at the end of the text.
+ *
+ * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language Supervision</a>
+ */
+public final class Clip implements DualEncoder {
+    public static final Family FAMILY = new Family("clip", "CLIP", Clip::open, ClipPreset.all());
+
+    private static final TextTower.Defaults TEXT = new TextTower.Defaults("clip_text_model", 512, 8, 77, 49408, "quick_gelu", 1e-5, true);
+    /** Of the first files, which is not the end of their texts: there the largest id is. */
+    private static final int WRONG_END = 2;
+
+    private final Path directory;
+    private final ImageProcessor images;
+    private final TextTower.Config text;
+    private final int end;
+    private final int columns;
+    private final LazyTokenizer tokenizer;
+
+    private Clip(Path directory, ImageProcessor images, TextTower.Config text, int end, int columns) {
+        this.directory = directory;
+        this.images = images;
+        this.text = text;
+        this.end = end;
+        this.columns = columns;
+        tokenizer = new LazyTokenizer(directory, _ -> { });
+    }
+
+    private static Clip open(Path directory, ConfigFile config, Optional<Resampling> resize, Strictness strictness) {
+        VisionTower.Config vision = VisionConfig.clip(config, "vision_config.");
+        return new Clip(directory, ImageProcessor.read(directory, vision, Preprocessing.clip(vision.imageSize()), resize),
+                TextTower.Config.read(config, "text_config.", TEXT), config.integer("text_config.eos_token_id", 49407),
+                Sizes.positive(config, "projection_dim", 512));
+    }
+
+    @Override
+    public Clip settled(Checkpoint checkpoint, Strictness strictness) {
+        return this;
+    }
+
+    @Override
+    public String title() {
+        return "CLIP, " + images.vision().imageSize() + " px";
+    }
+
+    @Override
+    public Map<String, String> parts() {
+        Map<String, String> parts = new LinkedHashMap<>();
+        parts.put("vision", images.describe());
+        parts.put("text", text.describe());
+        return parts;
+    }
+
+    @Override
+    public Objective objective() {
+        return Objective.SOFTMAX;
+    }
+
+    @Override
+    public int columns() {
+        return columns;
+    }
+
+    @Override
+    public Views views(RgbImage image) {
+        return images.views(image);
+    }
+
+    @Override
+    public int[] ids(String words) {
+        Tokenizer opened = tokenizer.get();
+        return needed(text.checked(opened.encodeWithSpecials(words, text.positions()), opened));
+    }
+
+    /** Up to the end of the text: no token sees what comes after it. */
+    @Override
+    public int[] needed(int[] padded) {
+        int wanted = end == WRONG_END ? Arrays.stream(padded).max().orElse(end) : end;
+        for (int i = 0; i < padded.length; i++) {
+            if (padded[i] == wanted) {
+                return Arrays.copyOf(padded, i + 1);
+            }
+        }
+        throw new CheckpointException(directory.resolve("config.json"), "text_config.eos_token_id: no text of this tokenizer ends in token " + end);
+    }
+
+    @Override
+    public Encoders build(Weights weights) {
+        weights.ignore("*.position_ids");
+        Weights visionWeights = weights.in("vision_model.");
+        VisionTower tower = new VisionTower(images.vision(), visionWeights);
+        Norm norm = images.vision().layer().norm();
+        Tensor classToken = Tensor.activation("vision.class", 1, images.vision().width());
+        Tensor image = Pooled.output("image.embedding", columns);
+        Segment pooling = Segment.once("vision.post_layernorm",
+                List.of(norm.op(visionWeights, "post_layernorm", tower.output(), Optional.empty(), classToken)));
+        Segment projection = Segment.once("vision.projection",
+                List.of(Linear.op(weights, "visual_projection", false, classToken, Op.Activation.NONE, image)));
+        Encoding imageEncoding = Pooled.image(tower, List.of(pooling, projection), List.of(
+                new Stage("vision.post_layernorm_cls", "norm of the class token", pooling.name(), classToken),
+                new Stage("vision.projected", "projection of the image", projection.name(), image)), image);
+
+        TextTower words = new TextTower(text, weights.in("text_model."));
+        Tensor last = Tensor.activation("text.last", 1, text.width());
+        Tensor embedding = Pooled.output("text.embedding", columns);
+        Segment textProjection = Segment.once("text.projection", List.of(new Op.LastRow(words.output(), last),
+                Linear.op(weights, "text_projection", false, last, Op.Activation.NONE, embedding)));
+        return new Encoders(imageEncoding, Pooled.text(words, List.of(textProjection),
+                List.of(new Stage("text.projected", "projection of the text", textProjection.name(), embedding)), embedding),
+                weights.vector("logit_scale"), Optional.empty());
+    }
+
+    @Override
+    public void requireFiles() {
+        tokenizer.requirePresent();
+    }
+
+    @Override
+    public void close() {
+        tokenizer.close();
+    }
+}

@@ -1,0 +1,249 @@
+package stormsight.verify;
+
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import stormsight.backend.Backend;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.image.RgbImage;
+import stormsight.match.Embedder;
+import stormsight.match.Similarity;
+import stormsight.match.Towers;
+import stormsight.model.Classifier;
+import stormsight.model.DualEncoder;
+import stormsight.model.Encoding;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Stage;
+import stormsight.model.Views;
+import stormsight.model.Weights;
+import stormsight.probe.Probes;
+import stormsight.probe.StageProbes;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Tensor;
+import tools.jackson.databind.JsonNode;
+
+/**
+ * Compares what a dual encoder or a classifier makes of the images and texts of a golden folder with what was recorded. Texts are ids, or templates with labels
+ * as in the zero-shot pipeline of transformers.
+ */
+final class EncoderCheck {
+    private static final double LOGITS = 1e-4;
+
+    private final Path folder;
+    private final ModelDirectory directory;
+    private final Backend backend;
+    private final JsonNode expected;
+    private final Recorded recorded;
+
+    EncoderCheck(Path folder, ModelDirectory directory, Backend backend, JsonNode expected, Recorded recorded) {
+        this.folder = folder;
+        this.directory = directory;
+        this.backend = backend;
+        this.expected = expected;
+        this.recorded = recorded;
+    }
+
+    /**
+     * An encoding with probes.
+     *
+     * @param stages of which a run leaves something, with the tensors that hold it
+     * @param weights of the attention in the layers, and in the pooling head
+     */
+    private record Tapped(Encoding encoding, Map<Stage, Tensor> stages, Map<String, Tensor> weights) {
+        /** @param side how names begin: {@code vision} or {@code text} */
+        static Tapped of(Encoding encoding, String side) {
+            Map<Stage, Tensor> stages = new LinkedHashMap<>();
+            Program program = StageProbes.add(encoding.program(), encoding.stages(), stages);
+            Map<String, Tensor> weights = new LinkedHashMap<>();
+            for (Map.Entry<String, String> probed : Map.of(side + ".layers", side + ".attn", side + ".pooled", side + ".pool_attn").entrySet()) {
+                Optional<Stage> stage = encoding.stages().stream().filter(known -> known.name().equals(probed.getKey())).findFirst();
+                if (stage.isPresent() && attends(program, stage.get())) {
+                    Probes.Probed attention = Probes.attentionWeights(program, stage.get().segment(), encoding.pass().input().rows() > 1
+                            ? encoding.pass().input().rows() : encoding.pass().input().columns(), "golden." + probed.getValue());
+                    weights.put(probed.getValue(), attention.output());
+                    program = attention.program();
+                }
+            }
+            return new Tapped(encoding.with(program), stages, weights);
+        }
+
+        private static boolean attends(Program program, Stage stage) {
+            return program.segments().stream().filter(segment -> segment.name().equals(stage.segment()))
+                    .anyMatch(segment -> segment.ops().stream().anyMatch(Op.Attention.class::isInstance));
+        }
+    }
+
+    void run() {
+        switch (directory.anyModel()) {
+            case DualEncoder model -> dual(model);
+            case Classifier model -> classifier(model);
+            default -> throw new CheckpointException(folder, "is a model that nothing can be compared for");
+        }
+        recorded.requireAllCompared();
+    }
+
+    private void dual(DualEncoder model) {
+        try (Arena arena = Arena.ofShared()) {
+            Weights weights = Weights.bound(directory.checkpoint(), arena, false);
+            DualEncoder.Encoders encoders = model.build(weights);
+            Tapped image = Tapped.of(encoders.image(), "vision");
+            Tapped text = Tapped.of(encoders.text(), "text");
+            Similarity similarity = Similarity.of(model, encoders, weights);
+            try (Towers towers = new Towers(weights, List.of(image.encoding(), text.encoding()), backend, RunListener.NONE)) {
+                float[][] images = images(towers, image, GoldenCheck.inputs(folder).stream().map(model::views).toList());
+                float[][] unit = unit(images);
+                recorded.floats("image_embeds", GoldenCheck.joined(List.of(unit)), GoldenCheck.STATES);
+                if (expected.has("input_ids")) {
+                    float[][] texts = unit(texts(model, towers, text, ids(expected.get("input_ids"))));
+                    recorded.floats("text_embeds", GoldenCheck.joined(List.of(texts)), GoldenCheck.STATES);
+                    scores("", similarity, unit, texts);
+                    losses(similarity, unit, texts);
+                }
+                for (int t = 0; t < expected.path("templates").size(); t++) {
+                    template("t" + t + ".", expected.get("templates").get(t), model, towers, text, similarity, unit);
+                }
+            }
+        }
+    }
+
+    /** Embeddings of images; compares what the stages leave of all of them. */
+    private float[][] images(Towers towers, Tapped tapped, List<Views> views) {
+        recorded.floats("pixel_values", GoldenCheck.joined(views.stream().map(view -> view.pixels(0)).toList()), GoldenCheck.PIXELS);
+        Map<String, List<float[]>> made = new LinkedHashMap<>();
+        List<float[]> embeddings = new ArrayList<>();
+        for (Views view : views) {
+            embeddings.add(towers.image(tapped.encoding(), view));
+            tapped.stages().forEach((stage, output) -> keep(made, stage.name(), towers.read(output)));
+            tapped.weights().forEach((name, output) -> keep(made, name, planes(name, towers.read(output), output)));
+        }
+        compare(made);
+        return embeddings.toArray(float[][]::new);
+    }
+
+    /** Embeddings of texts; compares what the stages leave of all rows. */
+    private float[][] texts(DualEncoder model, Towers towers, Tapped tapped, int[][] texts) {
+        Map<String, List<float[]>> made = new LinkedHashMap<>();
+        List<float[]> embeddings = new ArrayList<>();
+        for (int[] ids : texts) {
+            towers.text(tapped.encoding(), ids);
+            tapped.stages().forEach((stage, output) -> {
+                if (stage.result().rows() > 1) {
+                    keep(made, stage.name(), towers.read(output));
+                }
+            });
+            tapped.weights().forEach((name, output) -> keep(made, name, planes(name, towers.read(output), output)));
+            // The row that stands for the text is the last one of those that are needed.
+            embeddings.add(towers.text(tapped.encoding(), model.needed(ids)));
+            tapped.stages().forEach((stage, output) -> {
+                if (stage.result().rows() == 1) {
+                    keep(made, stage.name(), towers.read(output));
+                }
+            });
+        }
+        compare(made);
+        return embeddings.toArray(float[][]::new);
+    }
+
+    /** A pooling head's weights are recorded as the mean of its heads. */
+    private static float[] planes(String name, float[] weights, Tensor output) {
+        return name.endsWith(".pool_attn") ? GoldenCheck.headMean(weights, 1, output.shape().dimension(0)) : weights;
+    }
+
+    private static void keep(Map<String, List<float[]>> made, String name, float[] values) {
+        made.computeIfAbsent(name, _ -> new ArrayList<>()).add(values);
+    }
+
+    private void compare(Map<String, List<float[]>> made) {
+        made.forEach((name, found) -> recorded.floats(name, GoldenCheck.joined(found),
+                name.endsWith("attn") ? GoldenCheck.PROBABILITIES : GoldenCheck.STATES));
+    }
+
+    private void template(String name, JsonNode template, DualEncoder model, Towers towers, Tapped tapped, Similarity similarity, float[][] images) {
+        List<String> texts = template.get("texts").valueStream().map(JsonNode::asString).toList();
+        // Where a tokenizer leaves letters as they are although the model was trained on lower case, both are recorded.
+        boolean lowered = template.has("input_ids_lower");
+        int[][] wanted = ids(template.get(lowered ? "input_ids_lower" : "input_ids"));
+        int[][] found = texts.stream().map(model::ids).toArray(int[][]::new);
+        for (int i = 0; i < found.length; i++) {
+            recorded.exact(name + "ids." + i, found[i], model.needed(wanted[i]));
+        }
+        float[][] plain = unit(embeddings(towers, tapped, lowered ? ids(template.get("input_ids")) : found));
+        recorded.floats(name + "text_embeds", GoldenCheck.joined(List.of(plain)), GoldenCheck.STATES);
+        double[][] probabilities = scores(name, similarity, images, plain);
+        List<String> labels = expected.get("labels").valueStream().map(JsonNode::asString).toList();
+        List<String> best = template.get("best").valueStream().map(JsonNode::asString).toList();
+        recorded.exact(name + "best", Arrays.stream(probabilities).mapToInt(EncoderCheck::largest).toArray(),
+                best.stream().mapToInt(labels::indexOf).toArray());
+        if (lowered) {
+            scores(name + "lower.", similarity, images, unit(embeddings(towers, tapped, found)));
+        }
+    }
+
+    private static float[][] embeddings(Towers towers, Tapped tapped, int[][] texts) {
+        return Arrays.stream(texts).map(ids -> towers.text(tapped.encoding(), ids)).toArray(float[][]::new);
+    }
+
+    /** @return probabilities of the texts for each image */
+    private double[][] scores(String name, Similarity similarity, float[][] images, float[][] texts) {
+        double[][] logits = Arrays.stream(images)
+                .map(image -> Arrays.stream(texts).mapToDouble(text -> similarity.logit(image, text)).toArray()).toArray(double[][]::new);
+        double[][] probabilities = Arrays.stream(logits).map(similarity::probabilities).toArray(double[][]::new);
+        recorded.floats(name + "logits_per_image", joined(logits), LOGITS);
+        recorded.floats(name + "probabilities", joined(probabilities), GoldenCheck.PROBABILITIES);
+        return probabilities;
+    }
+
+    private void losses(Similarity similarity, float[][] images, float[][] texts) {
+        recorded.floats("loss", new float[] {(float) similarity.loss(images, texts).total()}, LOGITS);
+        recorded.floats("loss_b1", new float[] {(float) similarity.loss(Arrays.copyOf(images, 1), Arrays.copyOf(texts, 1)).total()}, LOGITS);
+    }
+
+    private void classifier(Classifier model) {
+        try (Arena arena = Arena.ofShared()) {
+            Weights weights = Weights.bound(directory.checkpoint(), arena, false);
+            Tapped tapped = Tapped.of(model.build(weights), "vision");
+            try (Towers towers = new Towers(weights, List.of(tapped.encoding()), backend, RunListener.NONE)) {
+                float[][] logits = images(towers, tapped, GoldenCheck.inputs(folder).stream().map(model::views).toList());
+                double[][] probabilities = Arrays.stream(logits).map(row -> {
+                    double[] wide = new double[row.length];
+                    Arrays.setAll(wide, i -> row[i]);
+                    return Similarity.softmax(wide);
+                }).toArray(double[][]::new);
+                recorded.floats("probabilities", joined(probabilities), GoldenCheck.PROBABILITIES);
+                recorded.exact("top1", Arrays.stream(probabilities).mapToInt(EncoderCheck::largest).toArray(), GoldenCheck.ints(expected.get("top1")));
+            }
+        }
+    }
+
+    private static int largest(double[] values) {
+        int largest = 0;
+        for (int i = 1; i < values.length; i++) {
+            largest = values[i] > values[largest] ? i : largest;
+        }
+        return largest;
+    }
+
+    private static int[][] ids(JsonNode arrays) {
+        return arrays.valueStream().map(GoldenCheck::ints).toArray(int[][]::new);
+    }
+
+    private static float[][] unit(float[][] embeddings) {
+        return Arrays.stream(embeddings).map(Embedder::normalized).toArray(float[][]::new);
+    }
+
+    private static float[] joined(double[][] rows) {
+        double[] all = Arrays.stream(rows).flatMapToDouble(Arrays::stream).toArray();
+        float[] values = new float[all.length];
+        for (int i = 0; i < all.length; i++) {
+            values[i] = (float) all[i];
+        }
+        return values;
+    }
+}
