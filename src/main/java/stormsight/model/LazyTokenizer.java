@@ -11,7 +11,7 @@ import stormsight.checkpoint.ModelPath;
 import stormsight.checkpoint.Strictness;
 import stormsight.tokenizer.Tokenizer;
 
-/** A tokenizer's file that is read when somebody needs it, or will soon: that takes longer than opening all the rest of a model. */
+/** A tokenizer.json that is read when somebody needs it, or will soon: that takes longer than opening all the rest of a model. */
 public final class LazyTokenizer implements AutoCloseable {
     private final Path file;
     private final Consumer<Tokenizer> check;
@@ -24,12 +24,7 @@ public final class LazyTokenizer implements AutoCloseable {
      * @param check throws if the tokenizer does not belong to the model
      */
     public LazyTokenizer(Path directory, Consumer<Tokenizer> check) {
-        this(directory, "tokenizer.json", check);
-    }
-
-    /** @param name of the file, see {@link Tokenizer#open} */
-    public LazyTokenizer(Path directory, String name, Consumer<Tokenizer> check) {
-        file = directory.resolve(name);
+        file = directory.resolve("tokenizer.json");
         this.check = check;
     }
 
@@ -86,7 +81,7 @@ public final class LazyTokenizer implements AutoCloseable {
     /**
      * Waits until it is read.
      *
-     * @throws CheckpointException if the file is broken or does not belong to the model
+     * @throws CheckpointException if tokenizer.json is broken or does not belong to the model
      */
     public Tokenizer get() {
         try {

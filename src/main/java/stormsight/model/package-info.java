@@ -1,5 +1,6 @@
 /**
- * The doors that every model stands behind, and what families share. All other code asks a {@link stormsight.model.VisionLanguageModel} and never a family.
+ * The doors that every model stands behind, and what families share. All other code asks a {@link stormsight.model.VisionLanguageModel}, a
+ * {@link stormsight.model.DualEncoder} or a {@link stormsight.model.Classifier}, and never a family.
  *
  * <p>A family is a folder of this package: what one {@code model_type} of config.json means. To add one, write the folder and one line in
  * {@code family/Families}; let the import test know the new package; put a golden folder beside the others. Nothing else changes. A folder holds:

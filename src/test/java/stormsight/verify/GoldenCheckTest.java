@@ -36,9 +36,10 @@ class GoldenCheckTest {
             GoldenCheck.run(Goldens.folder(golden), backend, false, results::add);
         }
         assertEquals(List.of(), results.stream().filter(result -> !result.passed()).toList());
-        // GoldenCheck refuses a folder that records more than it compared; exact ids and greedy tokens come on top.
+        // GoldenCheck refuses a folder that records more than it compared; exact ids and greedy tokens of models that answer come on top.
+        int exact = Goldens.MODELS.contains(golden) ? 4 : 0;
         try (Checkpoint values = Checkpoint.openFile(Goldens.folder(golden).resolve("expected.safetensors"))) {
-            assertTrue(results.size() >= values.names().size() + 4, results.size() + " results");
+            assertTrue(results.size() >= values.names().size() + exact, results.size() + " results");
         }
     }
 

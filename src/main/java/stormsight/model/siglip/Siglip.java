@@ -133,11 +133,10 @@ public final class Siglip implements DualEncoder {
 
     @Override
     public void requireFiles() {
-        texts.tokenizer().requirePresent();
+        texts.requirePresent();
     }
 
+    /** Nothing is open. */
     @Override
-    public void close() {
-        texts.close();
-    }
+    public void close() {}
 }

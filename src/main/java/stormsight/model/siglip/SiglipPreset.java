@@ -31,6 +31,7 @@ record SiglipPreset(String name, int width, int mlp, int layers, int heads, int 
         Map<String, Map<String, Object>> files = new LinkedHashMap<>();
         files.put("config.json", config(dtype));
         files.put("preprocessor_config.json", preprocessorConfig());
+        files.put("tokenizer_config.json", Map.of("eos_token", "<eos>", "pad_token", "<pad>", "tokenizer_class", "GemmaTokenizer"));
         files.put("tokenizer.json", SyntheticTokenizer.gemma(vocabulary - BEHIND_TEXT));
         return files;
     }
