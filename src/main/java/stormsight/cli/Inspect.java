@@ -6,6 +6,7 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -20,14 +21,18 @@ import picocli.CommandLine.Spec;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.generate.LimitException;
 import stormsight.model.Description;
+import stormsight.model.Encoding;
+import stormsight.model.ImageEncoder;
 import stormsight.model.Limits;
 import stormsight.model.Model;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
 import stormsight.model.VisionLanguageModel;
+import stormsight.model.Weights;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
 import stormsight.program.DType;
+import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /** Shows what a checkpoint is and what running it takes. */
@@ -72,13 +77,17 @@ final class Inspect implements Runnable {
         }
         Path chosen = path != null ? path : model;
         try (ModelDirectory directory = chosen == null ? EmbeddedModel.open(Optional.empty()) : Families.open(chosen, Optional.empty(), strict.strictness())) {
+            String name = chosen == null ? EmbeddedModel.NAME : chosen.toString();
+            if (directory.anyModel() instanceof ImageEncoder encoder) {
+                tell(spec.commandLine().getOut(), name, directory, encoder);
+                return;
+            }
             long capacity = (long) directory.processor().imageTokens() + length.promptTokens() + length.maxTokens();
             if (capacity > directory.describe().decoder().positions()) {
                 throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, but the model has "
                         + directory.describe().decoder().positions());
             }
             PrintWriter out = spec.commandLine().getOut();
-            String name = chosen == null ? EmbeddedModel.NAME : chosen.toString();
             Sizes sizes = sizes(directory);
             if (json.isWanted()) {
                 JsonMixin.print(out, json(name, directory, sizes));
@@ -90,8 +99,12 @@ final class Inspect implements Runnable {
 
     private Sizes sizes(ModelDirectory directory) {
         Limits limits = length.limits(directory.processor());
+        return sizes(limits, directory.unbound(limits, Options.DEFAULT).programs());
+    }
+
+    private static Sizes sizes(Limits limits, List<Program> programs) {
         Map<Tensor.Kind, Long> bytes = new EnumMap<>(Tensor.Kind.class);
-        directory.unbound(limits, Options.DEFAULT).programs().stream().flatMap(program -> program.tensors().stream()).distinct()
+        programs.stream().flatMap(program -> program.tensors().stream()).distinct()
                 .forEach(tensor -> bytes.merge(tensor.kind(), tensor.bytes(), Long::sum));
         long cache = bytes.getOrDefault(Tensor.Kind.CACHE, 0L);
         long weights = bytes.getOrDefault(Tensor.Kind.WEIGHT, 0L);
@@ -123,12 +136,41 @@ final class Inspect implements Runnable {
         directory.model().parts().forEach((part, text) -> line(out, part, text));
         line(out, "vocabulary", "%d rows, %d tokens, %d of which can be answered, %s".formatted(described.decoder().vocabularySize(),
                 directory.tokenizer().size(), directory.answerable().cardinality(), head(directory)));
+        held(out, directory, sizes);
+        line(out, "cache", Memory.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in " + DType.F32);
+        line(out, "activations", Memory.text(sizes.activations) + " for a prompt of up to " + sizes.limits.promptTokens() + " tokens");
+        line(out, "this machine", Memory.text(sizes.memory) + " of memory: " + sizes.verdict());
+    }
+
+    /** Lines about the files. */
+    private static void held(PrintWriter out, ModelDirectory directory, Sizes sizes) {
         line(out, "parameters", String.format(Locale.ROOT, "%,d", directory.parameters()));
         line(out, "tensors", types(directory.checkpoint()).entrySet().stream().map(entry -> entry.getValue() + " " + entry.getKey())
                 .collect(Collectors.joining(", ")) + ", " + Memory.text(directory.checkpoint().fileBytes()) + " in files");
         line(out, "weights", Memory.text(sizes.weights) + ", used in place from the files, except for small ones");
-        line(out, "cache", Memory.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in " + DType.F32);
-        line(out, "activations", Memory.text(sizes.activations) + " for a prompt of up to " + sizes.limits.promptTokens() + " tokens");
+    }
+
+    /** A model that does not answer has no cache and no prompt. */
+    private void tell(PrintWriter out, String name, ModelDirectory directory, ImageEncoder encoder) {
+        Sizes sizes = sizes(new Limits(2, 1), encoder.encodings(Weights.of(directory.checkpoint(), false)).stream().map(Encoding::program).toList());
+        if (json.isWanted()) {
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("model", name);
+            object.put("family", encoder.title());
+            object.put("parts", encoder.parts());
+            object.put("parameters", directory.parameters());
+            object.put("tensors", types(directory.checkpoint()));
+            object.put("bytes", Map.of("files", directory.checkpoint().fileBytes(), "weights", sizes.weights, "activations", sizes.activations,
+                    "machine", sizes.memory));
+            object.put("verdict", sizes.verdict());
+            object.put("version", Version.text());
+            JsonMixin.print(out, object);
+            return;
+        }
+        line(out, "model", name + ", " + encoder.title());
+        encoder.parts().forEach((part, text) -> line(out, part, text));
+        held(out, directory, sizes);
+        line(out, "activations", Memory.text(sizes.activations));
         line(out, "this machine", Memory.text(sizes.memory) + " of memory: " + sizes.verdict());
     }
 

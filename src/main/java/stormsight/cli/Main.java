@@ -57,7 +57,7 @@ public final class Main implements Runnable {
     static final int SLOWER = 8;
 
     /** In the order of the help. */
-    static final List<String> COMMANDS = List.of("generate", "demo", "attend", "knockout", "lens", "inspect", "plan", "verify", "bench", "compare",
+    static final List<String> COMMANDS = List.of("generate", "demo", "match", "classify", "embed", "attend", "knockout", "lens", "inspect", "plan", "verify", "bench", "compare",
             Measure.NAME, "roofline", "synthesize", "devices");
 
     @Spec
@@ -72,6 +72,9 @@ public final class Main implements Runnable {
         return switch (name) {
             case "generate" -> new Generate();
             case "demo" -> new Demo();
+            case "match" -> new Match();
+            case "classify" -> new Classify();
+            case "embed" -> new Embed();
             case "attend" -> new Attend();
             case "knockout" -> new Knockout();
             case "lens" -> new Lens();

@@ -13,9 +13,12 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.PlannedLaunch;
+import stormsight.model.Encoding;
+import stormsight.model.ImageEncoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Passes;
+import stormsight.model.Weights;
 import stormsight.program.OpCost;
 import stormsight.program.Program;
 import stormsight.program.Sampling;
@@ -94,14 +97,8 @@ final class Plan implements Runnable {
         length.check();
         PrintWriter out = spec.commandLine().getOut();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            Limits limits = length.limits(directory.processor());
-            int prompt = limits.promptTokens();
-            int prefix = directory.describe().causal() ? 0 : prompt;
-            Passes passes = directory.unbound(limits, model.options());
-            List<PlannedLaunch> launches = backend.plan(passes.programs());
-            List<Planned> planned = List.of(Planned.of(passes.encode().program(), passes.encodeStep(0), launches),
-                    Planned.of(passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches),
-                    Planned.of(passes.decode().program(), passes.decodeStep(prompt, prefix, 0, Sampling.GREEDY), launches));
+            List<Planned> planned = directory.anyModel() instanceof ImageEncoder encoder ? planned(backend, directory, encoder)
+                    : planned(backend, directory);
             if (json.isWanted()) {
                 Map<String, Object> object = new LinkedHashMap<>();
                 object.put("model", model.name());
@@ -114,6 +111,24 @@ final class Plan implements Runnable {
                 planned.forEach(program -> out.println(text(program)));
             }
         }
+    }
+
+    private List<Planned> planned(Backend backend, ModelDirectory directory) {
+        Limits limits = length.limits(directory.processor());
+        int prompt = limits.promptTokens();
+        int prefix = directory.describe().causal() ? 0 : prompt;
+        Passes passes = directory.unbound(limits, model.options());
+        List<PlannedLaunch> launches = backend.plan(passes.programs());
+        return List.of(Planned.of(passes.encode().program(), passes.encodeStep(0), launches),
+                Planned.of(passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches),
+                Planned.of(passes.decode().program(), passes.decodeStep(prompt, prefix, 0, Sampling.GREEDY), launches));
+    }
+
+    /** For the longest text. */
+    private List<Planned> planned(Backend backend, ModelDirectory directory, ImageEncoder encoder) {
+        List<Encoding> encodings = encoder.encodings(Weights.of(directory.checkpoint(), model.options().quantized()));
+        List<PlannedLaunch> launches = backend.plan(encodings.stream().map(Encoding::program).toList());
+        return encodings.stream().map(encoding -> Planned.of(encoding.program(), Encoding.step(encoding.rows()), launches)).toList();
     }
 
     private static String text(Planned planned) {

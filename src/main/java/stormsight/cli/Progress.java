@@ -19,6 +19,7 @@ final class Progress implements RunListener {
     private final boolean visible = Environment.terminal();
     private long start;
     private boolean shown;
+    private int firstItem;
 
     @Override
     public void finished(Program program, int done, int total) {
@@ -67,6 +68,24 @@ final class Progress implements RunListener {
     private void clearShown() {
         shown = visible;
         clear();
+    }
+
+    /** A count of items on the line of the bar, with their rate and the time that is left. The clock starts with the first one that is told. */
+    void item(int number, int all) {
+        if (!visible || all == 1) {
+            return;
+        }
+        long now = System.nanoTime();
+        if (!shown) {
+            start = now;
+            firstItem = number;
+        }
+        double seconds = (now - start) / 1e9;
+        double rate = (number - firstItem) / seconds;
+        err.print(CLEAR_LINE + number + " of " + all + (number == firstItem ? "" : String.format(Locale.ROOT, ", %.1f a second, %.0f s left", rate,
+                (all - number + 1) / rate)));
+        err.flush();
+        shown = true;
     }
 
     /** Takes the bar away, so that the line is free again. */

@@ -1,14 +1,11 @@
 package stormsight.model;
 
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import stormsight.image.RgbImage;
-import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /** What puts images and texts into one space of vectors, where those that belong together lie close. */
-public interface DualEncoder extends Model {
+public non-sealed interface DualEncoder extends ImageEncoder {
     /** What a model was trained to make of the logits of images and texts. */
     enum Objective {
         /** Each pair by itself: {@code 1 / (1 + exp(-logit))}. */
@@ -24,24 +21,15 @@ public interface DualEncoder extends Model {
      * @param bias weight of one number, if the model has one
      */
     record Encoders(Encoding image, Encoding text, Tensor scale, Optional<Tensor> bias) {
-        public List<Program> programs() {
-            return List.of(image.program(), text.program());
+        List<Encoding> both() {
+            return List.of(image, text);
         }
     }
-
-    /** As people name it. */
-    String title();
-
-    /** Lines about its parts, for people, by the part's name. */
-    Map<String, String> parts();
 
     Objective objective();
 
     /** Numbers in an embedding. */
     int columns();
-
-    /** An image as its encoder takes it. */
-    Views views(RgbImage image);
 
     /**
      * The ids of a text as its encoder takes them: cut off, padded and with special tokens as the model was trained. Waits for the tokenizer.
@@ -57,7 +45,7 @@ public interface DualEncoder extends Model {
     Encoders build(Weights weights);
 
     @Override
-    default void declare(Weights weights) {
-        build(weights);
+    default List<Encoding> encodings(Weights weights) {
+        return build(weights).both();
     }
 }

@@ -3,6 +3,7 @@ package stormsight.model;
 import java.util.List;
 import stormsight.program.Program;
 import stormsight.program.Step;
+import stormsight.program.Tensor;
 
 /**
  * A program that makes one row of an image or a text.
@@ -22,6 +23,12 @@ public record Encoding(Pass pass, List<Stage> stages) {
     /** The same with a rewritten program. */
     public Encoding with(Program rewritten) {
         return new Encoding(pass.with(rewritten), stages);
+    }
+
+    /** Most rows of an input. */
+    public int rows() {
+        Tensor input = pass.input();
+        return input.shape().rank() == 1 ? input.columns() : input.rows();
     }
 
     /** The step for an input of so many rows or ids. */

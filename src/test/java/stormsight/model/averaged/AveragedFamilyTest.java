@@ -70,7 +70,7 @@ class AveragedFamilyTest {
         private static final Norm RMS = new Norm(Norm.Kind.RMS, 1e-6f);
         private final VisionTower.Config vision = new VisionTower.Config(12, SIZE, 4, 2, new TransformerLayer(TransformerLayer.Attention.plain(12, 3),
                 new TransformerLayer.Mlp(20, Op.Activation.QUICK_GELU, false, true), LAYER_NORM, TransformerLayer.Names.CLIP),
-                new VisionTower.Names("patch", true, Optional.of("class"), "positions", Optional.of("pre"), "layers.{i}.", Optional.empty()));
+                new VisionTower.Names("patch", true, Optional.of("class"), false, "positions", Optional.of("pre"), "layers.{i}.", Optional.empty()));
         /** Two kinds of layers, which run as two segments. */
         private final Decoder.Config text = new Decoder.Config(WIDTH, 40, 64, List.of(new Decoder.Group(1, layer(Op.Activation.SILU)),
                 new Decoder.Group(2, layer(Op.Activation.GELU_TANH))), RMS, 1, Optional.of(new Rotation(10000)), 0, false, Decoder.Names.LANGUAGE_MODEL);

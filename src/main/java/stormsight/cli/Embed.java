@@ -1,0 +1,206 @@
+package stormsight.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import stormsight.backend.Backend;
+import stormsight.backend.RunListener;
+import stormsight.match.Embedder;
+import stormsight.match.FileEmbedder;
+import stormsight.model.ModelDirectory;
+import stormsight.report.Csv;
+import stormsight.report.Npy;
+import stormsight.report.OutputFile;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Writes embeddings of images and texts. */
+@Command(name = "embed", description = {
+    "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images first, each in the order of the options.",
+    "A .jsonl file grows row by row; one that is there already, of the same model, is continued. An image or text that comes twice is computed once."})
+final class Embed implements Runnable {
+    private static final long SECOND = 1_000_000_000;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private ModelMixin model;
+
+    @Mixin
+    private BackendMixin backendOptions;
+
+    @Mixin
+    private ItemsMixin items;
+
+    @Option(names = {"-o", "--out"}, paramLabel = "FILE", required = true,
+            description = "The file to write: .npy of [rows, numbers], .jsonl with a line, or .csv with a row for each.")
+    private Path file;
+
+    @Option(names = "--raw", description = "Leave the embeddings as long as the model makes them.")
+    private boolean raw;
+
+    private enum Form {
+        NPY,
+        JSONL,
+        CSV
+    }
+
+    /** @param kind image or text */
+    private record Row(String kind, String name, float[] embedding) {}
+
+    @Override
+    public void run() {
+        ItemsMixin.Items named = items.read();
+        if (named.images().isEmpty() && named.texts().isEmpty()) {
+            throw new UsageException("nothing to embed: give --image, --prompt or --pairs");
+        }
+        Form form = form();
+        OutputOption.requireWritable("--out", file);
+        PrintWriter err = spec.commandLine().getErr();
+        Progress progress = new Progress();
+        Interruption interruption = new Interruption(progress, err);
+        try (ModelDirectory directory = model.openEncoder()) {
+            String made = directory.fingerprint() + (raw ? " raw" : "") + " " + model.options().quantized();
+            Map<String, Row> done = form == Form.JSONL ? done(made) : Map.of();
+            try (Backend backend = backendOptions.open();
+                    Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), RunListener.NONE)) {
+                long start = System.nanoTime();
+                List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, form == Form.JSONL ? Optional.of(made) : Optional.empty());
+                progress.clear();
+                if (form != Form.JSONL) {
+                    write(form, rows, embedder.model().columns());
+                }
+                long computed = rows.stream().filter(row -> !done.containsValue(row)).count();
+                double seconds = (double) (System.nanoTime() - start) / SECOND;
+                err.println(String.format(Locale.ROOT, "%d embeddings of %d numbers in %s; %d made in %.1f s, %.1f a second", rows.size(),
+                        embedder.model().columns(), file, computed, seconds, computed / seconds));
+                err.flush();
+            }
+        } finally {
+            interruption.over();
+        }
+    }
+
+    private Form form() {
+        String name = file.toString().toLowerCase(Locale.ROOT);
+        for (Form form : Form.values()) {
+            if (name.endsWith("." + form.name().toLowerCase(Locale.ROOT))) {
+                return form;
+            }
+        }
+        throw new UsageException("--out " + file + " ends in none of .npy, .jsonl and .csv");
+    }
+
+    private List<Row> rows(ItemsMixin.Items named, FileEmbedder embedder, Map<String, Row> done, Progress progress, Optional<String> appended) {
+        List<Row> rows = new ArrayList<>();
+        int all = named.images().size() + named.texts().size();
+        int images = named.images().size();
+        for (int i = 0; i < all; i++) {
+            String kind = i < images ? "image" : "text";
+            String name = i < images ? named.images().get(i).toString() : named.texts().get(i - images);
+            Row known = done.get(kind + name);
+            if (known != null) {
+                rows.add(known);
+                continue;
+            }
+            progress.item(i + 1, all);
+            Row row = new Row(kind, name, i < images ? embedder.image(named.images().get(i)) : embedder.text(name));
+            rows.add(row);
+            appended.ifPresent(made -> append(row, made));
+        }
+        return rows;
+    }
+
+    private void append(Row row, String made) {
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put(row.kind(), row.name());
+        object.put("model", made);
+        object.put("embedding", row.embedding());
+        try {
+            Files.writeString(file, JsonMapper.shared().writeValueAsString(object) + "\n", StandardCharsets.UTF_8, StandardOpenOption.CREATE,
+                    StandardOpenOption.APPEND);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + " cannot be written: " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * What a file holds already. A last line that was cut off is taken away.
+     *
+     * @throws UsageException if it is of another model
+     */
+    private Map<String, Row> done(String made) {
+        Map<String, Row> done = new HashMap<>();
+        if (!Files.isRegularFile(file)) {
+            return done;
+        }
+        try {
+            String text = Files.readString(file);
+            String whole = text.substring(0, text.lastIndexOf('\n') + 1);
+            for (String line : whole.lines().toList()) {
+                JsonNode row = JsonMapper.shared().readTree(line);
+                if (!row.path("model").asString("").equals(made)) {
+                    throw new UsageException("--out " + file + " holds embeddings of another model or other options; name another file");
+                }
+                String kind = row.has("image") ? "image" : "text";
+                float[] embedding = new float[row.get("embedding").size()];
+                for (int i = 0; i < embedding.length; i++) {
+                    embedding[i] = row.get("embedding").get(i).floatValue();
+                }
+                done.put(kind + row.path(kind).asString(), new Row(kind, row.path(kind).asString(), embedding));
+            }
+            if (whole.length() < text.length()) {
+                OutputFile.write(file, whole);
+            }
+            return done;
+        } catch (IOException | JacksonException e) {
+            throw new UsageException("--out " + file + " is there already and cannot be continued: " + e.getMessage());
+        }
+    }
+
+    private void write(Form form, List<Row> rows, int columns) {
+        if (form == Form.NPY) {
+            float[] values = new float[Math.multiplyExact(rows.size(), columns)];
+            for (int i = 0; i < rows.size(); i++) {
+                System.arraycopy(rows.get(i).embedding(), 0, values, i * columns, columns);
+            }
+            Npy.write(file, values, rows.size(), columns);
+            return;
+        }
+        String[] header = new String[columns + 2];
+        header[0] = "kind";
+        header[1] = "name";
+        for (int i = 0; i < columns; i++) {
+            header[i + 2] = "e" + i;
+        }
+        Csv csv = new Csv(header);
+        for (Row row : rows) {
+            Object[] cells = new Object[columns + 2];
+            cells[0] = row.kind();
+            cells[1] = row.name();
+            for (int i = 0; i < columns; i++) {
+                cells[i + 2] = row.embedding()[i];
+            }
+            csv.row(cells);
+        }
+        OutputFile.write(file, csv.toString());
+    }
+}

@@ -1,0 +1,111 @@
+package stormsight.cli;
+
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Stream;
+import picocli.CommandLine.Option;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Options that name many images and texts. */
+final class ItemsMixin {
+    private static final List<String> ENDINGS = List.of(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp");
+
+    @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class,
+            description = "An image, a folder of images, or a pattern such as 'photos/*.jpg'; - reads an image from standard input. May be repeated.")
+    private List<Path> images = new ArrayList<>();
+
+    @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "A text. May be repeated.")
+    private List<String> texts = new ArrayList<>();
+
+    @Option(names = "--pairs", paramLabel = "FILE",
+            description = "Lines of JSON with \"image\", a path from the file's folder, or \"text\", or both.")
+    private Path pairs;
+
+    /** What was named, in order. */
+    record Items(List<Path> images, List<String> texts) {}
+
+    /** @throws UsageException if there is nothing, or something cannot be found */
+    Items read() {
+        List<Path> allImages = new ArrayList<>();
+        images.forEach(image -> allImages.addAll(expanded(image)));
+        List<String> allTexts = new ArrayList<>(texts);
+        if (pairs != null) {
+            readPairs(allImages, allTexts);
+        }
+        return new Items(allImages, allTexts);
+    }
+
+    /** Images of a folder, whatever is in its folders too, in order of their names. */
+    static List<Path> folder(Path folder) {
+        try (Stream<Path> files = Files.walk(folder)) {
+            return files.filter(Files::isRegularFile).filter(ItemsMixin::isImage).sorted().toList();
+        } catch (IOException e) {
+            throw new UsageException(folder + " cannot be read: " + e.getMessage());
+        }
+    }
+
+    private static boolean isImage(Path file) {
+        String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
+        return !name.startsWith(".") && ENDINGS.stream().anyMatch(name::endsWith);
+    }
+
+    private static List<Path> expanded(Path image) {
+        if (Files.isDirectory(image)) {
+            List<Path> found = folder(image);
+            if (found.isEmpty()) {
+                throw new UsageException("--image " + image + ": no images in this folder");
+            }
+            return found;
+        }
+        if (!Files.exists(image) && image.getFileName() != null && image.getFileName().toString().matches(".*[*?\\[{].*")) {
+            Path parent = image.getParent() == null ? Path.of("") : image.getParent();
+            List<Path> found = new ArrayList<>();
+            try (DirectoryStream<Path> files = Files.newDirectoryStream(parent, image.getFileName().toString())) {
+                files.forEach(file -> found.add(image.getParent() == null ? file.getFileName() : file));
+            } catch (IOException | IllegalArgumentException e) {
+                throw new UsageException("--image " + image + ": " + e.getMessage());
+            }
+            if (found.isEmpty()) {
+                throw new UsageException("--image " + image + ": no file has such a name");
+            }
+            return found.stream().sorted().toList();
+        }
+        return List.of(ImageArgument.file(image));
+    }
+
+    private void readPairs(List<Path> allImages, List<String> allTexts) {
+        List<String> lines;
+        try {
+            lines = Files.readAllLines(pairs);
+        } catch (IOException e) {
+            throw new UsageException("--pairs " + pairs + " cannot be read: " + e.getMessage());
+        }
+        for (int i = 0; i < lines.size(); i++) {
+            String line = PromptText.of(lines.get(i)).strip();
+            if (line.isEmpty()) {
+                continue;
+            }
+            try {
+                JsonNode pair = JsonMapper.shared().readTree(line);
+                if (!pair.path("image").isString() && !pair.path("text").isString()) {
+                    throw new UsageException("--pairs " + pairs + ", line " + (i + 1) + ": neither \"image\" nor \"text\"");
+                }
+                if (pair.path("image").isString()) {
+                    allImages.add(pairs.toAbsolutePath().getParent().resolve(pair.get("image").asString()));
+                }
+                if (pair.path("text").isString()) {
+                    allTexts.add(pair.get("text").asString());
+                }
+            } catch (JacksonException e) {
+                throw new UsageException("--pairs " + pairs + ", line " + (i + 1) + " is no JSON: " + e.getOriginalMessage());
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+package stormsight.model;
+
+import java.util.List;
+import java.util.Map;
+import stormsight.image.RgbImage;
+
+/** What makes one row of numbers of an image, and answers nothing. */
+public sealed interface ImageEncoder extends Model permits DualEncoder, Classifier {
+    /** As people name it. */
+    String title();
+
+    /** Lines about its parts, for people, by the part's name. */
+    Map<String, String> parts();
+
+    /** An image as the model takes it. */
+    Views views(RgbImage image);
+
+    /** The model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values or not. */
+    List<Encoding> encodings(Weights weights);
+
+    @Override
+    default void declare(Weights weights) {
+        encodings(weights);
+    }
+}
