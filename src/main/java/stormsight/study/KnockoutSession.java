@@ -97,7 +97,7 @@ public final class KnockoutSession implements AutoCloseable {
      * Prepares the model.
      *
      * @param limits longest prompt and answer of the questions to come
-     * @throws LimitException if they pass the positions that the model knows
+     * @throws stormsight.generate.LimitException if they pass the positions that the model knows
      * @throws stormsight.checkpoint.CheckpointException if the weights are not what the model needs
      * @throws BackendException if the device cannot hold or compile the model
      */
@@ -118,7 +118,7 @@ public final class KnockoutSession implements AutoCloseable {
      * Asks a question and waits for the model's own answer.
      *
      * @return valid until the next question
-     * @throws LimitException if prompt and answer do not fit what the session was opened for
+     * @throws stormsight.generate.LimitException if prompt and answer do not fit what the session was opened for
      * @throws IllegalArgumentException if the prompt does not hold the question, or holds the image token
      * @throws BackendException if the device fails or computes something that is not a number
      */

@@ -91,7 +91,7 @@ public final class LensSession implements AutoCloseable {
     /**
      * Asks a question.
      *
-     * @throws LimitException if prompt and answer do not fit what the session was opened for
+     * @throws stormsight.generate.LimitException if prompt and answer do not fit what the session was opened for
      * @throws IllegalArgumentException if the prompt holds the image token
      * @throws BackendException if the device fails or computes something that is not a number
      */
