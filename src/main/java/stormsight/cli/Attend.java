@@ -269,7 +269,8 @@ final class Attend implements Runnable {
                 runEntries.add(entry);
                 runs.add(new AttentionComparison.Run(i, p, answer, sums(reading)));
                 if (report.isWanted()) {
-                    reported.add(images.get(i), pixels.get(i), vision, texts.get(p), answer, reading);
+                    reported.add(images.get(i), pixels.get(i), vision, texts.get(p), answer, reading,
+                            AttentionMaps.patchPlaces(asked.get(i).prompts().get(p)));
                 }
                 if (!json) {
                     print(stdout, images.get(i), texts.get(p), answer, reading);

@@ -23,6 +23,8 @@ public record AttentionMap(String name, String meaning, List<Axis> axes, float[]
     /** Prefix of the four quadrants, followed by the part that attends and the part that is attended to. */
     public static final String QUADRANT = "quadrant_";
     public static final String WHOLE = "whole";
+    /** Of all weights, those between words, generated ones too. */
+    public static final String WORD_TO_WORD = "word_to_word";
 
     /** @param labels of the places in order */
     public record Axis(String name, List<String> labels) {

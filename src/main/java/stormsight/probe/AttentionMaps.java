@@ -3,6 +3,7 @@ package stormsight.probe;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import stormsight.model.Description;
 import stormsight.model.Passes;
 import stormsight.model.Prompt;
@@ -28,6 +29,7 @@ public final class AttentionMaps implements Probe {
     private final Window reading;
     private final Window read;
     private int capacity;
+    private int generatedKeys;
     private Optional<Probes.Probed> visionLayers = Optional.empty();
     private Optional<Probes.Probed> visionHeads = Optional.empty();
     private Optional<Probes.Probed> visionSum = Optional.empty();
@@ -36,9 +38,11 @@ public final class AttentionMaps implements Probe {
     private Optional<Probes.Probed> imageToWord = Optional.empty();
     private Optional<Probes.Probed> quadrants = Optional.empty();
     private Optional<Probes.Probed> whole = Optional.empty();
+    private Optional<Probes.Probed> generatedToAll = Optional.empty();
     private Outputs run;
     /** What each generated token attends to, as decode left it. */
     private final List<float[]> generated = new ArrayList<>();
+    private final List<float[]> generatedWhole = new ArrayList<>();
 
     /**
      * A corner of the decoder's attention, large enough for every prompt.
@@ -90,7 +94,7 @@ public final class AttentionMaps implements Probe {
         return switch (pass) {
             case ENCODE -> addVision(program, passes.stage(Stage.VISION_LAYERS).segment());
             case PREFILL -> addPrompt(program, passes.stage(Stage.DECODER_LAYERS).segment());
-            case DECODE -> addGenerated(program, passes.stage(Stage.DECODER_LAYERS).segment());
+            case DECODE -> addGenerated(program, passes.stage(Stage.DECODER_LAYERS).segment(), passes.limits().capacity());
         };
     }
 
@@ -131,12 +135,19 @@ public final class AttentionMaps implements Probe {
         return rewritten;
     }
 
-    private Program addGenerated(Program program, String segment) {
+    private Program addGenerated(Program program, String segment, int keys) {
+        Program rewritten = program;
         if (request.wants(Kind.WORD_TO_IMAGE)) {
-            generatedToImage = Optional.of(weights(program, segment, new Window(0, 1, reading.key(), reading.keys()), Op.Kept.EACH,
+            generatedToImage = Optional.of(weights(rewritten, segment, new Window(0, 1, reading.key(), reading.keys()), Op.Kept.EACH,
                     "generated_to_image"));
+            rewritten = generatedToImage.get().program();
         }
-        return generatedToImage.map(Probes.Probed::program).orElse(program);
+        if (request.wants(Kind.WHOLE)) {
+            generatedKeys = keys;
+            generatedToAll = Optional.of(weights(rewritten, segment, new Window(0, 1, 0, keys), Op.Kept.EACH, "generated_to_all"));
+            rewritten = generatedToAll.get().program();
+        }
+        return rewritten;
     }
 
     /** Heads stay apart only where each layer does. */
@@ -151,8 +162,14 @@ public final class AttentionMaps implements Probe {
         run = current;
         switch (pass) {
             case ENCODE -> {}
-            case PREFILL -> generated.clear();
-            case DECODE -> generatedToImage.ifPresent(probed -> generated.add(current.read(probed.output())));
+            case PREFILL -> {
+                generated.clear();
+                generatedWhole.clear();
+            }
+            case DECODE -> {
+                generatedToImage.ifPresent(probed -> generated.add(current.read(probed.output())));
+                generatedToAll.ifPresent(probed -> generatedWhole.add(current.read(probed.output())));
+            }
         }
     }
 
@@ -209,8 +226,18 @@ public final class AttentionMaps implements Probe {
                     words.subList(0, prompted), values);
         });
         quadrants.ifPresent(probed -> addQuadrants(maps, run.read(probed.output()), prompt, words.subList(0, prompted)));
-        whole.ifPresent(probed -> maps.add(whole(run.read(probed.output()), prompt, words.subList(0, prompted))));
+        whole.ifPresent(probed -> {
+            float[] all = run.read(probed.output());
+            maps.add(whole(all, prompt, words.subList(0, prompted)));
+            maps.add(wordToWord(all, prompt, words));
+        });
         return new AttentionReading(words, decoder.layers(), side(), maps);
+    }
+
+    /** Where the sequence has the patches that maps are drawn on, row by row of the image. */
+    public static List<Integer> patchPlaces(Prompt prompt) {
+        Span.Image grid = grid(prompt);
+        return IntStream.range(0, grid.grid().orElseThrow().cells()).mapToObj(grid::place).toList();
     }
 
     private int planes() {
@@ -329,5 +356,29 @@ public final class AttentionMaps implements Probe {
         return new AttentionMap(AttentionMap.WHOLE, "decoder: weight that a token of the row gives to the token of the column"
                 + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
                 List.of(Axis.of("layer", decoder.layers()), headAxis(), new Axis("query", labels), new Axis("key", labels)), values);
+    }
+
+    /** What words give to words, [layers x heads, words, words]; 0 for what comes later. */
+    private AttentionMap wordToWord(float[] all, Prompt prompt, List<Word> words) {
+        List<Integer> places = new ArrayList<>(prompt.textPlaces());
+        int prompted = places.size();
+        for (int i = prompted; i < words.size(); i++) {
+            places.add(prompt.length() + i - prompted);
+        }
+        int count = words.size();
+        float[] values = new float[Math.multiplyExact(planes(), Math.multiplyExact(count, count))];
+        for (int plane = 0; plane < planes(); plane++) {
+            for (int row = 0; row < count; row++) {
+                for (int key = 0; key < (row < prompted ? prompted : row + 1); key++) {
+                    values[(plane * count + row) * count + key] = row < prompted
+                            ? all[(plane * capacity + places.get(row)) * capacity + places.get(key)]
+                            : generatedWhole.get(row - prompted)[plane * generatedKeys + places.get(key)];
+                }
+            }
+        }
+        List<String> labels = wordAxis(words).labels();
+        return new AttentionMap(AttentionMap.WORD_TO_WORD, "decoder: weight that the word of the row gives to the word of the column"
+                + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
+                List.of(Axis.of("layer", decoder.layers()), headAxis(), new Axis("query_word", labels), new Axis("key_word", labels)), values);
     }
 }

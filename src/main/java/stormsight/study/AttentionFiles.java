@@ -176,6 +176,12 @@ public final class AttentionFiles {
                 entries.add(picture(file, sum, "word " + word.index()));
             }
         }
+        reading.map(AttentionMap.WORD_TO_WORD).ifPresent(map -> {
+            String file = folder + map.name() + ".png";
+            new MatrixFigure(style.colors(), pictures.caption()).write(path(file), "What each word reads of each word, " + layers,
+                    List.of(wordToWord(map)), 1);
+            entries.add(picture(file, map, "sum over layers of the mean over heads"));
+        });
         List<AttentionMap> quadrants = reading.maps().stream().filter(map -> map.name().startsWith(AttentionMap.QUADRANT)).toList();
         if (!quadrants.isEmpty()) {
             String file = folder + "quadrants.png";
@@ -225,6 +231,16 @@ public final class AttentionFiles {
         AttentionMap.Axis columns = map.axes().get(1);
         String title = map.name().substring(AttentionMap.QUADRANT.length()).replace("_", " to ");
         return new Matrix(title, "attending: " + tokens(rows), rows.labels(), "attended to: " + tokens(columns), columns.labels(), map.values());
+    }
+
+    private static Matrix wordToWord(AttentionMap map) {
+        int size = map.axes().get(2).size() * map.axes().get(3).size();
+        int heads = map.axes().get(1).size();
+        float[] sum = new float[size];
+        for (int i = 0; i < map.values().length; i++) {
+            sum[i % size] += map.values()[i] / heads;
+        }
+        return new Matrix("", "reading word", map.axes().get(2).labels(), "word that is read", map.axes().get(3).labels(), sum);
     }
 
     private static String tokens(AttentionMap.Axis axis) {

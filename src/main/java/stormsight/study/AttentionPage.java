@@ -28,12 +28,15 @@ public final class AttentionPage {
      * Adds what was read of one prompt about one image.
      *
      * @param vision maps of the image alone
+     * @param patchPlaces as {@link stormsight.probe.AttentionMaps#patchPlaces} gives them
      */
-    public void add(Path file, RgbImage image, List<AttentionMap> vision, String prompt, String answer, AttentionReading reading) {
+    public void add(Path file, RgbImage image, List<AttentionMap> vision, String prompt, String answer, AttentionReading reading,
+            List<Integer> patchPlaces) {
         List<Direction> directions = new ArrayList<>();
         words("Word to image", AttentionMap.WORD_TO_IMAGE, AttentionReading.Direction.WORD_TO_IMAGE, reading).ifPresent(directions::add);
         words("Image to word", AttentionMap.IMAGE_TO_WORD, AttentionReading.Direction.IMAGE_TO_WORD, reading).ifPresent(directions::add);
-        reading.map(AttentionMap.WHOLE).ifPresent(whole -> directions.addAll(whole(whole, reading)));
+        reading.map(AttentionMap.WORD_TO_WORD).ifPresent(map -> directions.add(wordToWord(map, reading)));
+        reading.map(AttentionMap.WHOLE).flatMap(whole -> patchToPatch(whole, patchPlaces)).ifPresent(directions::add);
         vision(vision).ifPresent(directions::add);
         runs.add(List.of(file.toString(), prompt, answer));
         if (!directions.isEmpty()) {
@@ -55,48 +58,53 @@ public final class AttentionPage {
         });
     }
 
-    /** Of all weights, those from word to word, and those from patch to patch as far as a page should hold them. */
-    private static List<Direction> whole(AttentionMap whole, AttentionReading reading) {
+    private static Direction wordToWord(AttentionMap map, AttentionReading reading) {
+        List<String> layers = map.axes().getFirst().labels();
+        List<String> heads = map.axes().get(1).labels();
+        boolean meanOnly = heads.equals(List.of(MEAN));
+        float[] mean = meanOverHeads(map.values(), layers.size(), heads.size());
+        return new Direction(Kind.WORDS, "Word to word", map.meaning(), layers, meanOnly ? List.of() : heads,
+                reading.words().stream().map(word -> word.generated() ? "+ " + word.text() : word.text()).toList(),
+                (int) reading.words().stream().filter(word -> !word.generated()).count(), mean,
+                meanOnly ? Optional.empty() : Optional.of(map.values()), Optional.of(sum(mean, layers.size())));
+    }
+
+    /** Of all weights, those from patch to patch, as far as a page should hold them. */
+    private static Optional<Direction> patchToPatch(AttentionMap whole, List<Integer> places) {
+        long each = (long) places.size() * places.size();
+        if (each > MOST_PATCH_NUMBERS) {
+            return Optional.empty();
+        }
         List<String> layers = whole.axes().getFirst().labels();
         List<String> heads = whole.axes().get(1).labels();
         boolean meanOnly = heads.equals(List.of(MEAN));
-        int tokens = whole.axes().getLast().size();
-        int patches = reading.side() * reading.side();
-        List<String> words = whole.axes().getLast().labels().subList(patches, tokens);
-        List<Direction> directions = new ArrayList<>();
-        float[] text = part(whole.values(), tokens, patches, tokens);
-        float[] mean = meanOverHeads(text, layers.size(), heads.size());
-        directions.add(new Direction(Kind.WORDS, "Word to word", whole.meaning().replace("token of the", "word of the"), layers,
-                meanOnly ? List.of() : heads, words, words.size(), mean, meanOnly ? Optional.empty() : Optional.of(text),
-                Optional.of(sum(mean, layers.size()))));
-        long each = (long) patches * patches;
-        if (each > MOST_PATCH_NUMBERS) {
-            return directions;
-        }
-        float[] image = part(whole.values(), tokens, 0, patches);
+        float[] image = part(whole.values(), whole.axes().getLast().size(), places);
         float[] means = meanOverHeads(image, layers.size(), heads.size());
         float[] sum = sum(means, layers.size());
-        String meaning = "weight that the chosen patch gives to each patch, in the decoder";
+        String meaning = "decoder: weight that the chosen patch gives to each patch";
         if (each * (layers.size() + 1) > MOST_PATCH_NUMBERS) {
-            directions.add(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads, sum over layers; whole.npy has each layer",
+            return Optional.of(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads, sum over layers; whole.npy has each layer",
                     List.of("sum of all"), List.of(), List.of(), 0, sum, Optional.empty(), Optional.empty()));
-        } else if (meanOnly || each * (layers.size() * (heads.size() + 1L) + 1) > MOST_PATCH_NUMBERS) {
-            directions.add(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads" + (meanOnly ? "" : "; whole.npy has each head"),
-                    layers, List.of(), List.of(), 0, means, Optional.empty(), Optional.of(sum)));
-        } else {
-            directions.add(new Direction(Kind.PATCHES, PATCHES, meaning, layers, heads, List.of(), 0, means, Optional.of(image), Optional.of(sum)));
         }
-        return directions;
+        if (meanOnly || each * (layers.size() * (heads.size() + 1L) + 1) > MOST_PATCH_NUMBERS) {
+            return Optional.of(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads" + (meanOnly ? "" : "; whole.npy has each head"),
+                    layers, List.of(), List.of(), 0, means, Optional.empty(), Optional.of(sum)));
+        }
+        return Optional.of(new Direction(Kind.PATCHES, PATCHES, meaning, layers, heads, List.of(), 0, means, Optional.of(image), Optional.of(sum)));
     }
 
-    /** Of planes of tokens x tokens, the same range of rows and columns. */
-    private static float[] part(float[] values, int tokens, int from, int to) {
+    /** Of planes of tokens x tokens, the rows and columns of some tokens. */
+    private static float[] part(float[] values, int tokens, List<Integer> places) {
         int planes = values.length / tokens / tokens;
-        int side = to - from;
-        float[] part = new float[planes * side * side];
+        int side = places.size();
+        float[] part = new float[Math.multiplyExact(planes, side * side)];
         for (int plane = 0; plane < planes; plane++) {
             for (int row = 0; row < side; row++) {
-                System.arraycopy(values, (plane * tokens + from + row) * tokens + from, part, (plane * side + row) * side, side);
+                int from = (plane * tokens + places.get(row)) * tokens;
+                int to = (plane * side + row) * side;
+                for (int column = 0; column < side; column++) {
+                    part[to + column] = values[from + places.get(column)];
+                }
             }
         }
         return part;

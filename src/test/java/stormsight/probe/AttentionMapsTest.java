@@ -122,6 +122,7 @@ class AttentionMapsTest {
             }
             assertEquals(1, sum, ROUNDING);
         }
+        wordsReadImageAndWords(read, prompted, patches);
         // Each layer and head of the words is a part of the whole.
         float[] words = read.values(AttentionMap.WORD_TO_IMAGE);
         int all = read.reading().words().size();
@@ -131,6 +132,34 @@ class AttentionMapsTest {
                 int row = (plane * read.promptTokens() + patches + word) * read.promptTokens();
                 assertArrayEquals(Arrays.copyOfRange(whole, row, row + patches),
                         Arrays.copyOfRange(words, (plane * all + word) * patches, (plane * all + word + 1) * patches), ROUNDING);
+            }
+        }
+    }
+
+    /** Words of the prompt are a part of the whole; what a generated word reads of image and words together is all that it reads. */
+    private static void wordsReadImageAndWords(Read read, int prompted, int patches) {
+        float[] whole = read.values(AttentionMap.WHOLE);
+        float[] toWords = read.values(AttentionMap.WORD_TO_WORD);
+        float[] toImage = read.values(AttentionMap.WORD_TO_IMAGE);
+        int all = read.reading().words().size();
+        assertTrue(all > prompted);
+        for (int plane = 0; plane < toWords.length / all / all; plane++) {
+            for (int word = 0; word < all; word++) {
+                double sum = 0;
+                for (int patch = 0; patch < patches; patch++) {
+                    sum += toImage[(plane * all + word) * patches + patch];
+                }
+                for (int key = 0; key < all; key++) {
+                    float weight = toWords[(plane * all + word) * all + key];
+                    sum += weight;
+                    if (word < prompted && key < prompted) {
+                        assertEquals(whole[(plane * read.promptTokens() + patches + word) * read.promptTokens() + patches + key], weight);
+                    }
+                    if (key > word && key >= prompted) {
+                        assertEquals(0, weight);
+                    }
+                }
+                assertEquals(1, sum, ROUNDING);
             }
         }
     }
