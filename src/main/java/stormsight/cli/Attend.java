@@ -110,7 +110,8 @@ final class Attend implements Runnable {
 
     @Option(names = "--maps", paramLabel = "GROUP", split = ",", defaultValue = "vision,words",
             description = "vision: how strongly each patch attends to another in the vision tower. words: between words and image in the decoder. "
-                    + "quadrants: all of the decoder, summed over layers. whole: all of the decoder in each layer, as numbers. "
+                    + "quadrants: all of the decoder, summed over layers. whole: all of the decoder in each layer, as numbers, and "
+                    + "for a report from word to word and patch to patch. "
                     + "Default: ${DEFAULT-VALUE}.")
     private List<Group> groups;
 

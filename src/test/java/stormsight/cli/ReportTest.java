@@ -173,10 +173,10 @@ class ReportTest {
             assertEquals(2, run.exitCode(), Arrays.toString(arguments));
             assertTrue(run.err().startsWith("stormsight: --html " + nowhere + " cannot be written: " + file + " is not a directory"), run.err());
         }
-        Run run = MainTest.run("attend", "-i", IMAGE, "-p", PROMPT, "--maps", "whole", "--out", temporary.resolve("out").toString(),
+        Run run = MainTest.run("attend", "-i", IMAGE, "-p", PROMPT, "--maps", "quadrants", "--out", temporary.resolve("out").toString(),
                 "--html", temporary.resolve("report.html").toString());
         assertEquals(2, run.exitCode());
-        assertTrue(run.err().contains("--html shows the maps of vision and words"), run.err());
+        assertTrue(run.err().contains("--html shows the maps of vision, words and whole"), run.err());
         assertTrue(Files.notExists(temporary.resolve("out")));
     }
 }
