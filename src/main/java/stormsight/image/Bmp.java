@@ -4,8 +4,9 @@ import java.io.EOFException;
 import java.io.IOException;
 
 /**
- * BMP files of the kinds that Pillow reads: 1, 4 and 8 bits with a palette, run-length encoded or not, and 16, 24 and 32 bits. The JDK's
- * reader fills pixels that a run-length encoding leaves out.
+ * BMP files of the kinds that Pillow reads: 1, 4 and 8 bits with a palette, run-length encoded or not, and 16, 24 and
+ * 32 bits. The JDK's reader fills pixels that a run-length encoding leaves out.
+ * Of runs of an odd number of 4-bit pixels Pillow loses the last.
  */
 final class Bmp {
     private static final int FILE_HEADER = 14;
@@ -39,10 +40,13 @@ final class Bmp {
         Bmp bmp = new Bmp(in);
         reading.checkSize(bmp.width, bmp.height);
         return switch (bmp.compression) {
-            case 0, MASKED -> bmp.colours == 0 ? bmp.readColours() : bmp.readIndexes(in.data(), bmp.requirePixels(), bmp.bits);
+            case 0, MASKED -> bmp.colours == 0 ? bmp.readColours()
+                    : bmp.readIndexes(in.data(), bmp.requirePixels(), bmp.bits);
             case RUNS_OF_8, RUNS_OF_4 -> bmp.readIndexes(bmp.expandedRuns(), 0, 8);
-            case JPEG, PNG -> throw new IOException("it is a BMP file around a JPEG or PNG image, which is not supported; convert it to PNG");
-            default -> throw new IOException("its BMP compression " + bmp.compression + " is not supported; convert it to PNG");
+            case JPEG, PNG -> throw new IOException(
+                    "it is a BMP file around a JPEG or PNG image, which is not supported; convert it to PNG");
+            default -> throw new IOException("its BMP compression " + bmp.compression
+                    + " is not supported; convert it to PNG");
         };
     }
 
@@ -71,12 +75,14 @@ final class Bmp {
         switch (bits) {
             case 1, 4, 8 -> colours = stated == 0 ? 1 << bits : stated;
             case 16, 24, 32 -> colours = 0;
-            default -> throw new IOException("BMP files of " + bits + " bits a pixel are not supported; convert it to PNG");
+            default -> throw new IOException("BMP files of " + bits
+                    + " bits a pixel are not supported; convert it to PNG");
         }
         if (colours < 0 || colours > 1 << 16) {
             throw new IOException("a BMP palette of " + (colours & 0xffffffffL) + " colours");
         }
-        if (compression == MASKED && colours > 0 || compression == RUNS_OF_8 && bits != 8 || compression == RUNS_OF_4 && bits != 4) {
+        if (compression == MASKED && colours > 0 || compression == RUNS_OF_8 && bits != 8
+                || compression == RUNS_OF_4 && bits != 4) {
             throw new IOException("BMP compression " + compression + " does not go with " + bits + " bits a pixel");
         }
     }
@@ -117,7 +123,8 @@ final class Bmp {
         for (int y = 0, target = 0; y < height; y++) {
             int at = start + (int) stride() * (topDown ? y : height - 1 - y);
             for (int x = 0; x < width; x++, at += bits / 8) {
-                int pixel = in.littleShort(at) | (bits > 16 ? in.at(at + 2) << 16 : 0) | (bits > 24 ? in.at(at + 3) << 24 : 0);
+                int pixel = in.littleShort(at) | (bits > 16 ? in.at(at + 2) << 16 : 0)
+                        | (bits > 24 ? in.at(at + 3) << 24 : 0);
                 for (int mask : masks) {
                     int shift = Integer.numberOfTrailingZeros(mask);
                     image.rgb()[target++] = (byte) (((pixel & mask) >>> shift) * 255 / (mask >>> shift));
@@ -139,7 +146,8 @@ final class Bmp {
         for (int mask : masks) {
             int field = mask >>> Integer.numberOfTrailingZeros(mask);
             if (mask == 0 || field > 255 || (field & field + 1) != 0) {
-                throw new IOException("BMP masks %08x, %08x, %08x are not supported; convert it to PNG".formatted(masks[0], masks[1], masks[2]));
+                throw new IOException("BMP masks %08x, %08x, %08x are not supported; convert it to PNG"
+                        .formatted(masks[0], masks[1], masks[2]));
             }
         }
         return masks;
@@ -178,7 +186,10 @@ final class Bmp {
         return palette;
     }
 
-    /** The indexes that runs stand for, a byte each. They are counted first, so that no memory is taken for those that are missing. */
+    /**
+     * The indexes that runs stand for, a byte each. They are counted first, so that no memory is taken for those that
+     * are missing.
+     */
     private byte[] expandedRuns() throws IOException {
         expandRuns(null);
         byte[] indexes = new byte[Math.multiplyExact(width, height)];

@@ -59,6 +59,6 @@ record Bytes(byte[] data) {
 
     boolean is(int at, String magic) {
         return at >= 0 && at <= data.length - magic.length()
-                && Arrays.equals(data, at, at + magic.length(), magic.getBytes(StandardCharsets.ISO_8859_1), 0, magic.length());
+                && new String(data, at, magic.length(), StandardCharsets.ISO_8859_1).equals(magic);
     }
 }

@@ -85,7 +85,9 @@ final class Gif {
         }
     }
 
-    /** The row that the i-th stored one is: first each eighth, then those in the middle between the rows that are there. */
+    /**
+     * The row that the i-th stored one is: first each eighth, then those in the middle between the rows that are there.
+     */
     private static int interlacedRow(int i, int height) {
         int before = 0;
         for (int[] pass : new int[][] {{0, 8}, {4, 8}, {2, 4}, {1, 2}}) {
@@ -99,7 +101,8 @@ final class Gif {
     }
 
     /**
-     * Decodes LZW data, twice: the first time only how many pixels it has, so that no memory is taken for those that are missing.
+     * Decodes LZW data, twice: the first time only how many pixels it has, so that no memory is taken for those that
+     * are missing.
      *
      * @throws IOException if it is broken or has less than count pixels
      */

@@ -12,13 +12,14 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Reads PNG, JPEG, GIF, BMP and WebP files into 8-bit RGB, with the samples that Pillow's {@code convert("RGB")} gives, bit for bit:
- * alpha is dropped without compositing, palettes are expanded, gray is replicated, CMYK is converted by its formula; colour profiles and
- * gamma are ignored. Of several frames the first is read, on its canvas. Of 16-bit samples the high byte is taken; Pillow clips 16-bit
- * gray at 255 instead, which turns most of such an image white.
+ * Reads PNG, JPEG, GIF, BMP and WebP files into 8-bit RGB, with the samples that Pillow's {@code convert("RGB")} gives,
+ * bit for bit: alpha is dropped without compositing, palettes are expanded, gray is replicated, CMYK is converted by
+ * its formula; colour profiles and gamma are ignored. Of several frames the first is read, on its canvas. Of 16-bit
+ * samples the high byte is taken; Pillow clips 16-bit gray at 255 instead, which turns most of such an image white.
  *
- * <p>An image of which pixels are missing is refused. Where all are there and only the file's end is not, or more follows it, a line is
- * logged. Time and memory follow the size of the file and the pixels that it has, not those that it claims.
+ * <p>An image of which pixels are missing is refused. Where all are there and only the file's end is not, or more
+ * follows it, a line is logged. Time and memory follow the size of the file and the pixels that it has, not those that
+ * it claims.
  *
  * @param applyOrientation whether the image is turned as its EXIF or XMP data says
  * @param maxPixels images of more pixels are refused before they are decoded
@@ -95,7 +96,8 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
             // The JDK's readers of broken data meet indexes, sizes and references that are out of their range.
             throw new ImageException(name, BROKEN + " (" + e + ")", e);
         } catch (OutOfMemoryError e) {
-            // Sizes are the file's claim, so that this is a property of the file, and no state of ours is left half changed.
+            // Sizes are the file's claim, so that this is a property of the file, and no state of ours
+            // is left half changed.
             throw new ImageException(name, TOO_LITTLE_MEMORY, e);
         }
     }
@@ -129,7 +131,10 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
         }
     }
 
-    /** One line on what went wrong. The JDK's readers wrap what they meet, memory included, in exceptions that say little. */
+    /**
+     * One line on what went wrong. The JDK's readers wrap what they meet, memory included, in exceptions that say
+     * little.
+     */
     private static String problem(IOException e) {
         String message = e.getMessage();
         for (Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {

@@ -14,8 +14,8 @@ import javax.imageio.stream.ImageInputStream;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 
 /**
- * JPEG files. The JDK's reader gets the tables, the frame and the scans alone and gives the samples as they are stored; what they mean
- * is decided as libjpeg-turbo does, whose samples come out bit for bit.
+ * JPEG files. The JDK's reader gets the tables, the frame and the scans alone and gives the samples as they are stored;
+ * what they mean is decided as libjpeg-turbo does, whose samples come out bit for bit.
  */
 final class Jpeg {
     private static final int START = 0xd8;
@@ -32,7 +32,10 @@ final class Jpeg {
     /** A block of 8 x 8 samples takes a bit at least. */
     private static final int MOST_PIXELS_OF_A_BYTE = 8 * 64;
 
-    /** What all scans of a progressive file may decode together: seconds. The usual ten scans reach it for no image that is read. */
+    /**
+     * What all scans of a progressive file may decode together: seconds. The usual ten scans reach it for no image that
+     * is read.
+     */
     private static final long MOST_SCANNED_PIXELS = 16 * ImageDecoder.DEFAULT_MAX_PIXELS;
 
     private final Bytes in;
@@ -84,7 +87,8 @@ final class Jpeg {
                     if (scans > 0) {
                         break;
                     }
-                    throw length == 0 || length == 1 ? new IOException("a segment of " + length + " bytes") : new EOFException(Bytes.ENDS_EARLY);
+                    throw length == 0 || length == 1 ? new IOException("a segment of " + length + " bytes")
+                            : new EOFException(Bytes.ENDS_EARLY);
                 }
                 if (marker >= APPLICATION && marker < APPLICATION + 16 || marker == COMMENT) {
                     if (scans == 0) {
@@ -104,10 +108,14 @@ final class Jpeg {
         if (scans == 0) {
             throw new EOFException(Bytes.ENDS_EARLY);
         }
-        return ended ? Reading.behindTheEnd(in.length() - at) : Optional.of("it has no end marker; all of its pixels are there");
+        return ended ? Reading.behindTheEnd(in.length() - at)
+                : Optional.of("it has no end marker; all of its pixels are there");
     }
 
-    /** The index after the next marker; bytes that are none are passed over, as libjpeg does. Negative at the end of the file. */
+    /**
+     * The index after the next marker; bytes that are none are passed over, as libjpeg does. Negative at the end of the
+     * file.
+     */
     private int nextMarker(int from) {
         byte[] data = in.data();
         for (int at = from; at < data.length - 1; at++) {
@@ -137,7 +145,8 @@ final class Jpeg {
         } else if (marker == ADOBE && length >= 12 && in.is(at, "Adobe")) {
             adobe = in.at(at + 11);
         } else if (marker == EXIF_OR_XMP && length >= Orientation.PREFIX.length() && in.is(at, Orientation.PREFIX)) {
-            reading.orientation().appendExif(in.part(at + Orientation.PREFIX.length(), length - Orientation.PREFIX.length()));
+            reading.orientation().appendExif(
+                    in.part(at + Orientation.PREFIX.length(), length - Orientation.PREFIX.length()));
         } else if (marker == EXIF_OR_XMP && length >= XMP_PREFIX.length() && in.is(at, XMP_PREFIX)) {
             reading.orientation().xmp(in.part(at + XMP_PREFIX.length(), length - XMP_PREFIX.length()));
         }
@@ -177,7 +186,8 @@ final class Jpeg {
         progressive = marker == 0xc2;
         int components = frame[5] & 0xff;
         if (frame[0] != 8) {
-            throw new IOException("JPEG of " + (frame[0] & 0xff) + " bits a sample is not supported; convert it to PNG");
+            throw new IOException("JPEG of " + (frame[0] & 0xff)
+                    + " bits a sample is not supported; convert it to PNG");
         }
         if (components != 1 && components != 3 && components != 4) {
             throw new IOException("JPEG of " + components + " colour components is not supported; convert it to PNG");
@@ -206,7 +216,8 @@ final class Jpeg {
         }
         scans++;
         if ((long) scans * width() * height() > MOST_SCANNED_PIXELS && scans > 10) {
-            throw new IOException("more than " + scans + " scans of " + width() + " x " + height() + " pixels would take too long; convert it to PNG");
+            throw new IOException("more than " + scans + " scans of " + width() + " x " + height()
+                    + " pixels would take too long; convert it to PNG");
         }
         int components = in.at(at + 2);
         if (length != 6 + 2 * components) {
@@ -218,7 +229,8 @@ final class Jpeg {
         for (int i = 0; i < components; i++) {
             for (int component = 0; component < missing.length; component++) {
                 if (frame[6 + 3 * component] == in.data()[at + 3 + 2 * i]) {
-                    Arrays.fill(missing[component], Math.min(first, 64), Math.clamp(last + 1, Math.min(first, 64), 64), lowestBit);
+                    Arrays.fill(missing[component], Math.min(first, 64), Math.clamp(last + 1, Math.min(first, 64), 64),
+                            lowestBit);
                 }
             }
         }
@@ -333,7 +345,8 @@ final class Jpeg {
                 }
                 for (int channel = 0; channel < 3; channel++) {
                     int sample = row[bands < 3 ? at : at + channel];
-                    image.rgb()[target + channel] = (byte) (bands == 4 ? onPaper(sample, row[at + 3], converted) : sample);
+                    image.rgb()[target + channel] =
+                            (byte) (bands == 4 ? onPaper(sample, row[at + 3], converted) : sample);
                 }
             }
         }
@@ -353,8 +366,8 @@ final class Jpeg {
     }
 
     /**
-     * Interpolates what the JDK's libjpeg repeats, as libjpeg-turbo has it: of each row three quarters of the nearest stored one and a
-     * quarter of the next.
+     * Interpolates what the JDK's libjpeg repeats, as libjpeg-turbo has it: of each row three quarters of the nearest
+     * stored one and a quarter of the next.
      */
     private static void interpolate(Raster raster, int y, boolean[] tall, int[] row, int[] other) {
         int bands = tall.length;
@@ -385,7 +398,8 @@ final class Jpeg {
     }
 
     /**
-     * Light of one colour after its ink and black. Adobe stores inks inverted, and Pillow takes every JPEG of four inks for Adobe's.
+     * Light of one colour after its ink and black. Adobe stores inks inverted, and Pillow takes every JPEG of four inks
+     * for Adobe's.
      *
      * @param sample as it is stored, or converted, which turns it over
      * @param light that black leaves

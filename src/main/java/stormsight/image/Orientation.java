@@ -9,9 +9,10 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * How an image is turned, by its metadata. Of several statements that counts which Pillow's {@code ImageOps.exif_transpose} would
- * follow: EXIF before XMP, the last of several tags, nothing behind a tag whose value lies outside the data. A library that reads EXIF
- * and XMP by their specifications follows others, and refuses blocks that Pillow reads.
+ * How an image is turned, by its metadata. Of several statements that counts which Pillow's {@code
+ * ImageOps.exif_transpose} would follow: EXIF before XMP, the last of several tags, nothing behind a tag whose value
+ * lies outside the data. A library that reads EXIF and XMP by their specifications follows others, and refuses blocks
+ * that Pillow reads.
  */
 final class Orientation {
     /** Neither turned nor mirrored. */

@@ -20,8 +20,9 @@ import javax.imageio.stream.ImageInputStream;
 import javax.imageio.stream.MemoryCacheImageInputStream;
 
 /**
- * PNG files. The JDK's reader gets a file of the header, the palette and the pixels alone: colour profiles, gamma and transparency, which
- * Pillow's {@code convert("RGB")} ignores, can then neither be applied nor fail. The pixels are known to be all there before that.
+ * PNG files. The JDK's reader gets a file of the header, the palette and the pixels alone: colour profiles, gamma and
+ * transparency, which Pillow's {@code convert("RGB")} ignores, can then neither be applied nor fail. The pixels are
+ * known to be all there before that.
  */
 final class Png {
     private static final byte[] SIGNATURE = {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
@@ -162,7 +163,8 @@ final class Png {
     private void readRawProfile(String profile) {
         String[] lines = profile.split("\n", 4);
         try {
-            reading.orientation().exifProfile(HexFormat.of().parseHex(lines.length < 4 ? "" : lines[3].replaceAll("\\s", "")));
+            reading.orientation().exifProfile(HexFormat.of().parseHex(
+                    lines.length < 4 ? "" : lines[3].replaceAll("\\s", "")));
         } catch (IllegalArgumentException e) {
             reading.warn("its raw EXIF profile is broken; an orientation in it is not applied");
         }
@@ -210,7 +212,8 @@ final class Png {
             default -> 1;
         };
         if (header[9] == 0 && header[8] == 16) {
-            reading.warn("of 16 bits of gray the upper 8 are taken; Pillow turns all but the darkest such pixels white");
+            reading.warn("of 16 bits of gray the upper 8 are taken; "
+                    + "Pillow turns all but the darkest such pixels white");
         }
         byte[] data = pixels.toByteArray();
         requireInflated(data, bytes(width, height, channels * header[8], header[12] == 1));
@@ -265,7 +268,8 @@ final class Png {
     }
 
     private static void write(ByteArrayOutputStream file, String name, byte[] data) {
-        byte[] start = ByteBuffer.allocate(8).putInt(data.length).put(name.getBytes(StandardCharsets.ISO_8859_1)).array();
+        byte[] start = ByteBuffer.allocate(8).putInt(data.length).put(name.getBytes(StandardCharsets.ISO_8859_1))
+                .array();
         CRC32 crc = new CRC32();
         crc.update(start, 4, 4);
         crc.update(data);

@@ -39,7 +39,10 @@ record Reading(String name, long maxPixels, Orientation orientation, Consumer<St
         return bytes > 0 ? Optional.of(bytes + " bytes behind the end of the image are not read") : Optional.empty();
     }
 
-    /** The JDK's reader of a format. Others on the class path may offer the same formats; the JDK's are the ones that are tested. */
+    /**
+     * The JDK's reader of a format. Others on the class path may offer the same formats; the JDK's are the ones that
+     * are tested.
+     */
     static ImageReader jdkReader(String format) {
         for (Iterator<ImageReader> readers = ImageIO.getImageReadersByFormatName(format); readers.hasNext();) {
             ImageReader reader = readers.next();

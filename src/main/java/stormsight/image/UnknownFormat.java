@@ -61,7 +61,8 @@ final class UnknownFormat {
         if (in.is(4, "ftyp")) {
             return "it is " + boxed(in) + CONVERT;
         }
-        String text = new String(in.data(), 0, Math.min(in.length(), BEGINNING), StandardCharsets.ISO_8859_1).toLowerCase(Locale.ROOT);
+        String text = new String(in.data(), 0, Math.min(in.length(), BEGINNING), StandardCharsets.ISO_8859_1)
+                .toLowerCase(Locale.ROOT);
         if (text.contains("<svg")) {
             return "it is an SVG drawing" + CONVERT;
         }
@@ -71,7 +72,10 @@ final class UnknownFormat {
         return "its format is not known; PNG, JPEG, GIF, BMP and WebP are read";
     }
 
-    /** By the brands that a file of the ISO base media format says it follows: the first is its own, others may say more. */
+    /**
+     * By the brands that a file of the ISO base media format says it follows: the first is its own, others may say
+     * more.
+     */
     private static String boxed(Bytes in) {
         int stated = (in.data()[2] & 0xff) << 8 | in.data()[3] & 0xff;
         int size = Math.min(Math.max(stated, 8), Math.min(in.length(), BEGINNING));

@@ -8,9 +8,9 @@ import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /**
- * A key frame of VP8, which is what lossy WebP holds: the samples of libwebp, bit for bit, with its interpolated chroma. The readers
- * that Java has otherwise differ by tens of levels where the loop filter runs, and repeat chroma. Time and memory follow the number
- * of pixels, for which a file must have data before any of it is allocated.
+ * A key frame of VP8, which is what lossy WebP holds: the samples of libwebp, bit for bit, with its interpolated
+ * chroma. The readers that Java has otherwise differ by tens of levels where the loop filter runs, and repeat chroma.
+ * Time and memory follow the number of pixels, for which a file must have data before any of it is allocated.
  *
  * @see <a href="https://www.rfc-editor.org/rfc/rfc6386">RFC 6386</a>
  */
@@ -45,7 +45,8 @@ final class Vp8 {
 
     /** Probabilities of the extra bits of large coefficients. */
     private static final int[][] EXTRA_BITS = {
-        {173, 148, 140}, {176, 155, 140, 135}, {180, 157, 141, 134, 130}, {254, 254, 243, 230, 196, 177, 153, 140, 133, 130, 129}
+        {173, 148, 140}, {176, 155, 140, 135}, {180, 157, 141, 134, 130},
+        {254, 254, 243, 230, 196, 177, 153, 140, 133, 130, 129}
     };
 
     /** Where the bits of blocks begin that are transformed in 16 bits. */
@@ -97,11 +98,17 @@ final class Vp8 {
     private final byte[] modesAbove;
     private final byte[] modesLeft = new byte[4];
 
-    /** Whether blocks above and to the left have coefficients: 4 of luma, 2 + 2 of chroma, 1 of luma's DC, [9 * columns] and [9]. */
+    /**
+     * Whether blocks above and to the left have coefficients: 4 of luma, 2 + 2 of chroma, 1 of luma's DC, [9 * columns]
+     * and [9].
+     */
     private final byte[] filledAbove;
     private final byte[] filledLeft = new byte[9];
 
-    /** What the loop filter wants to know of each macroblock: its segment, whether its blocks are predicted singly, whether edges inside it are filtered. */
+    /**
+     * What the loop filter wants to know of each macroblock: its segment, whether its blocks are predicted singly,
+     * whether edges inside it are filtered.
+     */
     private final byte[] segments;
     private final boolean[] blockwise;
     private final boolean[] filteredInside;
@@ -161,7 +168,8 @@ final class Vp8 {
         // Whether probabilities are kept for the next frame.
         header.bit();
         for (int i = 0; i < probabilities.length; i++) {
-            probabilities[i] = header.bool(Vp8Tables.COEFFICIENT_UPDATES[i]) ? header.bits(8) : Vp8Tables.COEFFICIENTS[i];
+            probabilities[i] = header.bool(Vp8Tables.COEFFICIENT_UPDATES[i]) ? header.bits(8)
+                    : Vp8Tables.COEFFICIENTS[i];
         }
         if (header.bit()) {
             skipProbability = header.bits(8);
@@ -226,7 +234,8 @@ final class Vp8 {
             int entry = sizes + 3 * i;
             int size = end - at;
             if (i < readers.length - 1) {
-                size = Math.min(size, data[entry] & 0xff | (data[entry + 1] & 0xff) << 8 | (data[entry + 2] & 0xff) << 16);
+                size = Math.min(size, data[entry] & 0xff | (data[entry + 1] & 0xff) << 8
+                        | (data[entry + 2] & 0xff) << 16);
             }
             readers[i] = new BoolReader(data, at, at + size);
             at += size;
@@ -300,17 +309,20 @@ final class Vp8 {
                 int probability = 90 * modesAbove[above] + 9 * modesLeft[i >> 2];
                 int node = 0;
                 do {
-                    node = BLOCK_MODE_TREE[node + (header.bool(Vp8Tables.BLOCK_MODES[probability + (node >> 1)]) ? 1 : 0)];
+                    node = BLOCK_MODE_TREE[node
+                            + (header.bool(Vp8Tables.BLOCK_MODES[probability + (node >> 1)]) ? 1 : 0)];
                 } while (node > 0);
                 modes[16 * x + i] = modesAbove[above] = modesLeft[i >> 2] = (byte) -node;
             }
         } else {
-            int mode = header.bool(156) ? header.bool(128) ? TRUE_MOTION : HORIZONTAL : header.bool(163) ? VERTICAL : DC;
+            int mode = header.bool(156) ? header.bool(128) ? TRUE_MOTION : HORIZONTAL
+                    : header.bool(163) ? VERTICAL : DC;
             modes[16 * x] = (byte) mode;
             Arrays.fill(modesAbove, 4 * x, 4 * x + 4, (byte) mode);
             Arrays.fill(modesLeft, (byte) mode);
         }
-        chromaModes[x] = (byte) (!header.bool(142) ? DC : !header.bool(114) ? VERTICAL : header.bool(183) ? TRUE_MOTION : HORIZONTAL);
+        chromaModes[x] = (byte) (!header.bool(142) ? DC : !header.bool(114) ? VERTICAL
+                : header.bool(183) ? TRUE_MOTION : HORIZONTAL);
     }
 
     /** A macroblock without coefficients leaves that of luma's DC as it was if it has none by its kind. */
@@ -323,7 +335,8 @@ final class Vp8 {
     /**
      * Section 13.
      *
-     * @return a bit for each of the 24 blocks that has coefficients, and above these a bit for each that libwebp transforms in 16 bits
+     * @return a bit for each of the 24 blocks that has coefficients, and above these a bit for each that libwebp
+     * transforms in 16 bits
      */
     private long readCoefficients(BoolReader in, int x, int[] steps, boolean blockwise) {
         Arrays.fill(coefficients, (short) 0);
@@ -344,7 +357,8 @@ final class Vp8 {
             boolean chroma = block >= 16;
             int column = chroma ? 4 + (block - 16 >> 2) * 2 + (block & 1) : block & 3;
             int row = chroma ? 4 + (block - 16 >> 2) * 2 + (block >> 1 & 1) : block >> 2;
-            int count = readBlock(in, chroma ? CHROMA : kind, filledAbove[above + column] + filledLeft[row], chroma ? 0 : first,
+            int context = filledAbove[above + column] + filledLeft[row];
+            int count = readBlock(in, chroma ? CHROMA : kind, context, chroma ? 0 : first,
                     steps[chroma ? 4 : 0], steps[chroma ? 5 : 1], 16 * block);
             filledAbove[above + column] = filledLeft[row] = (byte) (count > (chroma ? 0 : first) ? 1 : 0);
             if (count > 1 || coefficients[16 * block] != 0) {
@@ -511,7 +525,10 @@ final class Vp8 {
         }
     }
 
-    /** A block of 4 x 4. Samples around it are numbered from its lower left corner upwards and then to the right, as in the RFC. */
+    /**
+     * A block of 4 x 4. Samples around it are numbered from its lower left corner upwards and then to the right, as in
+     * the RFC.
+     */
     private void predictBlock(int at, int mode, int number, int[] aboveRight) {
         int stride = luma.stride;
         int[] e = new int[13];
@@ -548,7 +565,8 @@ final class Vp8 {
             case LEFT_DOWN -> x + y == 6 ? e[11] + 3 * e[12] + 2 >> 2 : mean3(e, 6 + x + y);
             case VERTICAL_RIGHT -> {
                 int along = 2 * x - y;
-                yield along < 0 ? mean3(e, 5 + along) : (along & 1) == 0 ? mean2(e, 4 + along / 2) : mean3(e, 4 + along / 2 + 1);
+                yield along < 0 ? mean3(e, 5 + along) : (along & 1) == 0 ? mean2(e, 4 + along / 2)
+                        : mean3(e, 4 + along / 2 + 1);
             }
             case VERTICAL_LEFT -> {
                 if (x == 3 && y >= 2) {
@@ -558,7 +576,8 @@ final class Vp8 {
             }
             case HORIZONTAL_DOWN -> {
                 int along = 2 * y - x;
-                yield along < 0 ? mean3(e, 3 - along) : (along & 1) == 0 ? mean2(e, 3 - along / 2) : mean3(e, 3 - along / 2);
+                yield along < 0 ? mean3(e, 3 - along) : (along & 1) == 0 ? mean2(e, 3 - along / 2)
+                        : mean3(e, 3 - along / 2);
             }
             case HORIZONTAL_UP -> {
                 int along = x + 2 * y;
@@ -579,8 +598,8 @@ final class Vp8 {
     }
 
     /**
-     * The inverse cosine transform of section 14.4. Values of broken files leave the range of 16 bits, which is where libwebp computes
-     * blocks of several coefficients.
+     * The inverse cosine transform of section 14.4. Values of broken files leave the range of 16 bits, which is where
+     * libwebp computes blocks of several coefficients.
      */
     private void addResidue(Plane plane, int at, int block, long filled) {
         if ((filled >> block & 1) == 0) {
@@ -678,7 +697,8 @@ final class Vp8 {
         }
     }
 
-    private static void filterMacroblock(Plane plane, int x, int y, int size, int limit, int inside, int variance, boolean inner) {
+    private static void filterMacroblock(Plane plane, int x, int y, int size, int limit, int inside, int variance,
+            boolean inner) {
         int at = plane.at(size * x, size * y);
         for (int direction = 0; direction < 2; direction++) {
             int across = direction == 0 ? 1 : plane.stride;
@@ -748,7 +768,8 @@ final class Vp8 {
         }
 
         int interpolated(int near, int far, int column, int beside) {
-            return 9 * sample(near + column) + 3 * sample(near + beside) + 3 * sample(far + column) + sample(far + beside) + 8 >> 4;
+            return 9 * sample(near + column) + 3 * sample(near + beside) + 3 * sample(far + column)
+                    + sample(far + beside) + 8 >> 4;
         }
 
         /** Over an edge of 16 samples. */
@@ -775,7 +796,8 @@ final class Vp8 {
                 int q1 = sample(p + across);
                 int q2 = sample(p + 2 * across);
                 int q3 = sample(p + 3 * across);
-                if (4 * Math.abs(p0 - q0) + Math.abs(p1 - q1) > limit || Math.abs(p3 - p2) > inside || Math.abs(p2 - p1) > inside
+                if (4 * Math.abs(p0 - q0) + Math.abs(p1 - q1) > limit
+                        || Math.abs(p3 - p2) > inside || Math.abs(p2 - p1) > inside
                         || Math.abs(p1 - p0) > inside || Math.abs(q3 - q2) > inside || Math.abs(q2 - q1) > inside
                         || Math.abs(q1 - q0) > inside) {
                     continue;
@@ -863,7 +885,9 @@ final class Vp8 {
             return bit;
         }
 
-        /** In steps of libwebp's: a broken file leaves the value too large, and what is cut off from it depends on them. */
+        /**
+         * In steps of libwebp's: a broken file leaves the value too large, and what is cut off from it depends on them.
+         */
         private void load() {
             if (end - at >= Long.BYTES) {
                 value = value << 56 | (long) LONG.get(data, at) >>> 8;

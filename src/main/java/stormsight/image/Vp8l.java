@@ -6,10 +6,11 @@ import java.util.Arrays;
 import java.util.HexFormat;
 
 /**
- * An image of lossless WebP. Every bit that is read is in the file: one that ends early is refused at once, where other readers of Java
- * go on for minutes over zeros.
+ * An image of lossless WebP. Every bit that is read is in the file: one that ends early is refused at once, where other
+ * readers of Java go on for minutes over zeros.
  *
- * @see <a href="https://developers.google.com/speed/webp/docs/webp_lossless_bitstream_specification">WebP Lossless Bitstream</a>
+ * @see <a href="https://developers.google.com/speed/webp/docs/webp_lossless_bitstream_specification">WebP Lossless
+ * Bitstream</a>
  */
 final class Vp8l {
     private static final int LITERALS = 256;
@@ -24,10 +25,13 @@ final class Vp8l {
     private static final int SUBTRACT_GREEN = 2;
     private static final int PALETTE = 3;
 
-    /** Of the 120 pixels nearest by: rows above in the upper four bits, 8 less columns to the left in the lower four. */
+    /**
+     * Of the 120 pixels nearest by: rows above in the upper four bits, 8 less columns to the left in the lower four.
+     */
     private static final byte[] NEAR_PIXELS = HexFormat.of().parseHex(
-            "1807171928062729161a262a38053739151b363a252b48044749141c353b464a242c58454b343c035759131d565a232d444c555b333d68026769121e"
-                    + "666a222e545c434d656b323e78017779535d111f646c424e767a212f757b313f636d525e00747c414f1020626e30737d515f40727e616f50717f6070");
+            "1807171928062729161a262a38053739151b363a252b48044749141c353b464a242c58454b343c03"
+                    + "5759131d565a232d444c555b333d68026769121e666a222e545c434d656b323e78017779535d111f"
+                    + "646c424e767a212f757b313f636d525e00747c414f1020626e30737d515f40727e616f50717f6070");
 
     private static final int BLACK = 0xff000000;
 
@@ -125,7 +129,8 @@ final class Vp8l {
             transforms[count++] = switch (kind) {
                 case PREDICTOR, CROSS_COLOUR -> {
                     int bits = bits(3) + 2;
-                    yield new Transform(kind, packedWidth, bits, readPixels(blocks(packedWidth, bits), blocks(height, bits), false));
+                    yield new Transform(kind, packedWidth, bits,
+                            readPixels(blocks(packedWidth, bits), blocks(height, bits), false));
                 }
                 case SUBTRACT_GREEN -> new Transform(kind, packedWidth, 0, null);
                 default -> {
@@ -261,7 +266,8 @@ final class Vp8l {
             if (Math.max(first, second) >= symbols) {
                 throw broken("a symbol outside its alphabet");
             }
-            return first == second ? new PrefixCode(first) : new PrefixCode(Math.min(first, second), Math.max(first, second));
+            return first == second ? new PrefixCode(first)
+                    : new PrefixCode(Math.min(first, second), Math.max(first, second));
         }
         int[] lengthsOfLengths = new int[ORDER_OF_LENGTHS.length];
         int count = bits(4) + 4;
@@ -310,7 +316,9 @@ final class Vp8l {
         private static final int MOST_BITS = 15;
         private static final int TABLE_BITS = 8;
 
-        /** Of the lowest bits: the length of a code above its symbol, 0 where codes are longer than the table's bits. */
+        /**
+         * Of the lowest bits: the length of a code above its symbol, 0 where codes are longer than the table's bits.
+         */
         private final int[] table;
         private final int tableBits;
         /** Symbols by length and value; how many of each length there are. */
@@ -471,7 +479,8 @@ final class Vp8l {
     private static int gradient(int left, int above, int corner) {
         int result = 0;
         for (int shift = 0; shift < 32; shift += 8) {
-            result |= Math.clamp((left >> shift & 0xff) + (above >> shift & 0xff) - (corner >> shift & 0xff), 0, 255) << shift;
+            int sum = (left >> shift & 0xff) + (above >> shift & 0xff) - (corner >> shift & 0xff);
+            result |= Math.clamp(sum, 0, 255) << shift;
         }
         return result;
     }
@@ -494,7 +503,8 @@ final class Vp8l {
                 int factors = transform.data()[(y >> bits) * across + (x >> bits)];
                 byte green = (byte) (pixels[i] >> 8);
                 int red = (pixels[i] >> 16) + ((byte) factors * green >> 5);
-                int blue = pixels[i] + ((byte) (factors >> 8) * green >> 5) + ((byte) (factors >> 16) * (byte) red >> 5);
+                int blue = pixels[i] + ((byte) (factors >> 8) * green >> 5)
+                        + ((byte) (factors >> 16) * (byte) red >> 5);
                 pixels[i] = pixels[i] & 0xff00ff00 | (red & 0xff) << 16 | blue & 0xff;
             }
         }

@@ -3,7 +3,10 @@ package stormsight.image;
 import java.io.EOFException;
 import java.io.IOException;
 
-/** WebP files: the first frame on its canvas. What lies in which chunk is decided as by libwebp's demuxer, which Pillow reads through. */
+/**
+ * WebP files: the first frame on its canvas. What lies in which chunk is decided as by libwebp's demuxer, which Pillow
+ * reads through.
+ */
 final class Webp {
     private static final int ANIMATED = 2;
     private static final int HAS_XMP = 4;
@@ -136,7 +139,8 @@ final class Webp {
         int[] size = lossless ? Vp8l.size(in.data(), at + 8, length) : Vp8.size(in.data(), at + 8, length);
         reading.checkSize(size[0], size[1]);
         if (width > 0 && (size[0] != width || size[1] != height)) {
-            throw new IOException("its pixels are " + size[0] + " x " + size[1] + ", its header says " + width + " x " + height);
+            throw new IOException("its pixels are " + size[0] + " x " + size[1] + ", its header says " + width + " x "
+                    + height);
         }
         return lossless ? Vp8l.decode(in.data(), at + 8, length) : Vp8.decode(in.data(), at + 8, length);
     }

@@ -27,7 +27,10 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Small files of every kind that is read; beside each stands what Pillow 12.3 makes of it after exif_transpose, as NAME.expected.png. */
+/**
+ * Small files of every kind that is read; beside each stands what Pillow 12.3 makes of it after exif_transpose, as
+ * NAME.expected.png.
+ */
 class ImageDecoderTest {
     private static final Path FILES = Path.of("src/test/resources/images");
 
@@ -81,7 +84,8 @@ class ImageDecoderTest {
         for (int part = 0; part < 20; part++) {
             byte[] cut = Arrays.copyOf(good, part * good.length / 20);
             try {
-                assertArrayEquals(pixels, asStored.decode(new ByteArrayInputStream(cut), "cut").rgb(), () -> cut.length + " bytes of " + file);
+                assertArrayEquals(pixels, asStored.decode(new ByteArrayInputStream(cut), "cut").rgb(),
+                        () -> cut.length + " bytes of " + file);
                 assertTrue(part > 2, file + " ends early");
             } catch (ImageException e) {
                 assertTrue(e.getMessage().startsWith("cut: "), e.getMessage());
@@ -197,7 +201,8 @@ class ImageDecoderTest {
             many.put(good, scan, length);
         }
         many.putShort(size, (short) 10_000).putShort(size + 2, (short) 10_000);
-        assertTimeoutPreemptively(AT_ONCE, () -> assertMessage("more than 29 scans of 10000 x 10000 pixels would take too long",
+        assertTimeoutPreemptively(AT_ONCE,
+                () -> assertMessage("more than 29 scans of 10000 x 10000 pixels would take too long",
                 many.array()));
     }
 
@@ -205,16 +210,20 @@ class ImageDecoderTest {
     void adobeSegmentsBehindTheScanSayNothing() throws IOException {
         byte[] good = Files.readAllBytes(FILES.resolve("rgb-ids.jpg"));
         byte[] segment = {(byte) 0xff, (byte) 0xee, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 1};
-        ByteBuffer late = ByteBuffer.allocate(good.length + segment.length).put(good, 0, good.length - 2).put(segment).putShort((short) 0xffd9);
-        assertArrayEquals(SMALL.decode(FILES.resolve("rgb-ids.jpg")).rgb(), SMALL.decode(new ByteArrayInputStream(late.array()), "late").rgb());
+        ByteBuffer late = ByteBuffer.allocate(good.length + segment.length).put(good, 0, good.length - 2)
+                .put(segment).putShort((short) 0xffd9);
+        assertArrayEquals(SMALL.decode(FILES.resolve("rgb-ids.jpg")).rgb(),
+                SMALL.decode(new ByteArrayInputStream(late.array()), "late").rgb());
     }
 
     /** Files that end before their pixels do: refused at once, however large they say they are. */
     @ParameterizedTest
-    @CsvSource({"half.gif", "658-bytes-13377x13377.gif", "306-bytes-48x36.webp", "36-bytes-2000x2000.webp", "36-bytes.webp"})
+    @CsvSource({"half.gif", "658-bytes-13377x13377.gif", "306-bytes-48x36.webp", "36-bytes-2000x2000.webp",
+            "36-bytes.webp"})
     void refusesPixelsThatAreMissingAtOnce(String name) {
         ImageException e = assertTimeoutPreemptively(AT_ONCE, () -> assertThrows(
-                ImageException.class, () -> new ImageDecoder().decode(Path.of("src/test/resources/broken-images").resolve(name))));
+                ImageException.class,
+                () -> new ImageDecoder().decode(Path.of("src/test/resources/broken-images").resolve(name))));
         assertTrue(e.getMessage().contains("ends too early") || e.getMessage().contains("broken"), e.getMessage());
     }
 
@@ -232,7 +241,8 @@ class ImageDecoderTest {
         exif[tiff] = 'X';
         List<String> warnings = new ArrayList<>();
         assertEquals(30, SMALL.decode(new ByteArrayInputStream(exif), "x", warnings::add).width());
-        assertEquals(List.of("x: its EXIF data begins with neither II nor MM and 42; an orientation in it is not applied"), warnings);
+        String remark = "x: its EXIF data begins with neither II nor MM and 42; an orientation in it is not applied";
+        assertEquals(List.of(remark), warnings);
     }
 
     @ParameterizedTest

@@ -27,9 +27,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.Mutator;
 
 /**
- * Broken images end in an {@link ImageException} or are read, at once and without taking more memory than their pixels. The files beside
- * the tests are the seeds. With {@code -Dstormsight.fuzz.keep=FOLDER} each case and the samples that it gave are kept there, for a
- * comparison with another reader.
+ * Broken images end in an {@link ImageException} or are read, at once and without taking more memory than their pixels.
+ * The files beside the tests are the seeds. With {@code -Dstormsight.fuzz.keep=FOLDER} each case and the samples that
+ * it gave are kept there, for a comparison with another reader.
  */
 class ImageFuzzTest {
     private static final int CASES = 600;
@@ -71,7 +71,8 @@ class ImageFuzzTest {
     }
 
     private static String outcome(String format, byte[] file) throws IOException {
-        Path kept = KEEP == null ? null : Files.createTempFile(Files.createDirectories(Path.of(KEEP)), "case", "." + format);
+        Path kept = KEEP == null ? null
+                : Files.createTempFile(Files.createDirectories(Path.of(KEEP)), "case", "." + format);
         if (kept != null) {
             Files.write(kept, file);
         }
@@ -92,7 +93,8 @@ class ImageFuzzTest {
         long milliseconds = (THREAD.getCurrentThreadCpuTime() - start) / 1_000_000;
         assertTrue(milliseconds < MILLISECONDS_LIMIT, "it took " + milliseconds + " ms");
         allocated = THREAD.getCurrentThreadAllocatedBytes() - allocated;
-        assertTrue(allocated < ALLOCATION_LIMIT + 20L * file.length, "it allocated " + allocated + " bytes for a file of " + file.length);
+        assertTrue(allocated < ALLOCATION_LIMIT + 20L * file.length, "it allocated " + allocated
+                + " bytes for a file of " + file.length);
         for (String line : warnings) {
             assertTrue(line.startsWith("bad: ") && line.length() < 500, line);
             assertFalse(line.contains("\n"), line);
@@ -101,7 +103,10 @@ class ImageFuzzTest {
         return outcome.equals("read") && !warnings.isEmpty() ? "read with a warning" : outcome;
     }
 
-    /** A PNG file with a chunk changed, or the pixels before they are compressed: nearly every change elsewhere ends at a checksum. */
+    /**
+     * A PNG file with a chunk changed, or the pixels before they are compressed: nearly every change elsewhere ends at
+     * a checksum.
+     */
     private static byte[] withMutatedChunk(byte[] png, Mutator mutator) throws IOException, DataFormatException {
         List<Integer> chunks = new ArrayList<>();
         ByteBuffer in = ByteBuffer.wrap(png);
@@ -125,7 +130,8 @@ class ImageFuzzTest {
             data = mutator.bytes(data);
         }
         byte[] mutated = ByteBuffer.allocate(png.length - (end - at - 8) + data.length)
-                .put(png, 0, at).putInt(data.length).put(png, at + 4, 4).put(data).put(png, end, png.length - end).array();
+                .put(png, 0, at).putInt(data.length).put(png, at + 4, 4).put(data).put(png, end, png.length - end)
+                        .array();
         mendChecksums(mutated);
         return mutated;
     }
