@@ -447,10 +447,15 @@ public final class Checkpoint implements AutoCloseable {
         List<MemorySegment> layers = new ArrayList<>();
         for (String name : names) {
             MemorySegment to = arena.allocate(DType.F32.bytes(shape), ALIGNMENT);
-            for (long from = 0; from < elements; from += PIECE) {
-                float[] values = decode(info(name), from, (int) Math.min(PIECE, elements - from));
-                change.accept(values);
-                MemorySegment.copy(values, 0, to, FLOAT, from * Float.BYTES, values.length);
+            try {
+                for (long from = 0; from < elements; from += PIECE) {
+                    float[] values = decode(info(name), from, (int) Math.min(PIECE, elements - from));
+                    change.accept(values);
+                    MemorySegment.copy(values, 0, to, FLOAT, from * Float.BYTES, values.length);
+                }
+            } catch (InternalError e) {
+                // Some JVMs tell of the fault only when the method that read has returned.
+                throw cut(info(name), e);
             }
             layers.add(to);
         }
@@ -496,9 +501,14 @@ public final class Checkpoint implements AutoCloseable {
         try {
             MemorySegment.copy(data(tensor), JAVA_BYTE, first, copy, 0, count);
         } catch (InternalError e) {
-            throw new CheckpointException(tensor.file(), "tensor " + tensor.label() + " cannot be read: the file was cut short while it was used, or its disk failed", e);
+            throw cut(tensor, e);
         }
         return copy;
+    }
+
+    private static CheckpointException cut(TensorInfo tensor, InternalError fault) {
+        return new CheckpointException(tensor.file(),
+                "tensor " + tensor.label() + " cannot be read: the file was cut short while it was used, or its disk failed", fault);
     }
 
     private void requireEqualShapes(List<String> names) {

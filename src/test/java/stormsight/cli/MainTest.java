@@ -104,7 +104,7 @@ class MainTest {
         fails(3, "no such directory", "generate", "-m", temporary.resolve("nowhere").toString(), "-i", IMAGE, "-p", "x");
         fails(3, "config.json", "generate", "-m", temporary.toString(), "-i", IMAGE, "-p", "x");
         Files.writeString(temporary.resolve("config.json"), "{\"model_type\": \"llama\"}");
-        fails(3, "'llama' is not supported; supported is paligemma", "inspect", temporary.toString());
+        fails(3, "'llama' is not supported; supported are paligemma", "inspect", temporary.toString());
         Files.writeString(temporary.resolve("config.json"), "{\"model_type\": ");
         fails(3, "config.json", "inspect", temporary.toString());
         Goldens.copy("paligemma-mqa", temporary);

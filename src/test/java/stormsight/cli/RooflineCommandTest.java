@@ -45,10 +45,10 @@ class RooflineCommandTest {
         assertEquals(0, run.exitCode(), run.err());
         for (String expected : List.of("| read | ", "| multiply-add | ", "encode, ", "prefill, ", "decode, 1 rows", "| gatedMatMul | gate_proj, up_proj | ",
                 "| attention | ", "| sample | token | ")) {
-            assertTrue(run.out().contains(expected), expected + " in " + run.out());
+            assertTrue(run.out().replaceAll(" +", " ").contains(expected), expected + " in " + run.out());
         }
         // Which of the two bounds an operation depends on the machine.
-        assertTrue(run.out().lines().filter(line -> line.startsWith("| attention | ")).allMatch(line -> line.matches(".* (compute|memory) \\| .*")), run.out());
+        assertTrue(run.out().lines().filter(line -> line.startsWith("| attention ")).allMatch(line -> line.matches(".* (compute|memory) \\| .*")), run.out());
         assertEquals(3, run.out().lines().filter(line -> line.startsWith("| all ")).count());
         String svg = Files.readString(plot);
         for (String stage : List.of("encode", "prefill", "decode", "GB/s")) {
@@ -74,8 +74,7 @@ class RooflineCommandTest {
     @Test
     void wrongOptionsAreRefusedBeforeAnythingIsMeasured() {
         for (String[] wrong : List.of(new String[] {"-n", "0"}, new String[] {"--prompt-tokens", "0"}, new String[] {"--warm-up", "-1"},
-                new String[] {"--plot", temporary.resolve("roof.gif").toString()},
-                new String[] {"--plot", temporary.resolve("none/roof.svg").toString()})) {
+                new String[] {"--plot", temporary.resolve("roof.gif").toString()})) {
             Run run = run(new String[] {"roofline"}, wrong);
             assertEquals(2, run.exitCode(), run.err());
             assertEquals("", run.out());
