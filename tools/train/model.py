@@ -23,6 +23,8 @@ def matmul(x, weight, bias=None):
 def attend(q, k, v, mask=None):
     """q, k, v: [batch, heads, rows, d], k and v with one head or as many as q; products in bfloat16, softmax in float32."""
     batch, heads, rows, d = q.shape
+    if not torch.compiler.is_compiling():  # uncompiled, products in bfloat16 take several times as long as this
+        return F.scaled_dot_product_attention(q, *(t.expand(-1, heads, -1, -1) for t in (k, v)), attn_mask=mask)
     if k.shape[1] < heads:  # one product for all heads that share keys and values
         q = q.reshape(batch, 1, heads * rows, d)
     scores = (q.to(BF16) @ k.to(BF16).transpose(-1, -2)).float().view(batch, heads, rows, -1) * d ** -.5

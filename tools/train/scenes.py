@@ -321,10 +321,13 @@ def pick(rng, items):
     return items[rng.integers(len(items))]
 
 
+def caption(names):
+    parts = [article(name) for name in names]
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
 def ask_caption(rng, things):
-    parts = [article(t.name) for t in things]
-    text = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-    return Question("caption", "caption en", text)
+    return Question("caption", "caption en", caption([t.name for t in things]))
 
 
 def ask_color(rng, things):
@@ -441,5 +444,5 @@ def one_of_each(rng, things):
 
 
 def scene_rng(seed, stream, index):
-    """Streams: 0 training, 1 validation, 2 held out, 3 shifted, 4 examples. None shares a scene with another."""
+    """Streams: 0 training, 1 validation, 2 held out, 3 shifted, 4 examples, 5 one object held out, 6 test values; all differ."""
     return np.random.default_rng((seed, stream, index))
