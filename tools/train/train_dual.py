@@ -236,7 +236,9 @@ def main():
             sums[k] = (n + 1, s + float(v.detach()))
         now = time.time()
         if now - last_report > 20:
-            print(f"{(now - start) / 60:6.2f} min step {step:6d} {seen / (now - last_report):5.1f} img/s rate {rate:.3f} " + " ".join(f"{k} {s / n:.3f}" for k, (n, s) in sums.items()), flush=True)
+            means = " ".join(f"{k} {s / n:.3f}" for k, (n, s) in sums.items())
+            print(f"{(now - start) / 60:6.2f} min step {step:6d} {seen / (now - last_report):5.1f} img/s rate {rate:.3f} {means}",
+                  flush=True)
             last_report, seen, sums = now, 0, {}
         if step % args.save_every == 0:
             save()
