@@ -4,8 +4,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Tokens that a text is cut at before anything else: those that are spelled in the text itself, then those that are spelled in the
- * normalized text. At each place the longest one counts.
+ * Tokens that a text is cut at before anything else: those that are spelled in the text itself, then those that are
+ * spelled in the normalized text. At each place the longest one counts.
  */
 final class AddedTokens {
     /** Real ones have up to some dozens of characters; finding them takes time in proportion. */
@@ -47,7 +47,8 @@ final class AddedTokens {
             }
             int other = (token.normalized() ? inNormalized : asWritten).put(spelled, i);
             if (other >= 0) {
-                throw new IllegalArgumentException("the added tokens " + Vocabulary.quoted(tokens.get(other).content()) + " and "
+                throw new IllegalArgumentException("the added tokens "
+                        + Vocabulary.quoted(tokens.get(other).content()) + " and "
                         + Vocabulary.quoted(token.content()) + " are the same once they are normalized");
             }
         }
@@ -56,7 +57,8 @@ final class AddedTokens {
     /** The same tokens with a normalizer that makes lower case first. */
     AddedTokens lowerCasing() {
         Normalizer lowercase = new Normalizer.Lowercase();
-        return new AddedTokens(tokens, normalizer == null ? lowercase : new Normalizer.Sequence(List.of(lowercase, normalizer)));
+        return new AddedTokens(tokens,
+                normalizer == null ? lowercase : new Normalizer.Sequence(List.of(lowercase, normalizer)));
     }
 
     List<Added> all() {

@@ -3,8 +3,8 @@ package stormsight.tokenizer;
 import java.util.Arrays;
 
 /**
- * A text on its way to tokens, each char of which knows the chars of the original that it stands for. It never changes; what
- * normalizers make of it are new texts.
+ * A text on its way to tokens, each char of which knows the chars of the original that it stands for. It never changes;
+ * what normalizers make of it are new texts.
  */
 final class AlignedText {
     private final String text;
@@ -66,7 +66,9 @@ final class AlignedText {
     }
 
     AlignedText slice(int start, int end) {
-        return start == 0 && end == length() ? this : new AlignedText(text.substring(start, end), from, to, shift + start);
+        return start == 0 && end == length()
+                ? this
+                : new AlignedText(text.substring(start, end), from, to, shift + start);
     }
 
     /** A text made from another one, piece by piece. */

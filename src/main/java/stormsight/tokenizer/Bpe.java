@@ -3,11 +3,11 @@ package stormsight.tokenizer;
 import java.util.Arrays;
 
 /**
- * Byte pair encoding: begins with characters and merges the pair of lowest rank, the leftmost first, until no pair merges. A text
- * of n characters takes O(n log n), whatever the merges are.
+ * Byte pair encoding: begins with characters and merges the pair of lowest rank, the leftmost first, until no pair
+ * merges. A text of n characters takes O(n log n), whatever the merges are.
  *
- * @see <a href="https://arxiv.org/abs/1508.07909">Sennrich, Haddow and Birch: Neural Machine Translation of Rare Words with Subword
- *     Units</a>
+ * @see <a href="https://arxiv.org/abs/1508.07909">Sennrich, Haddow and Birch: Neural Machine Translation of Rare Words
+ *     with Subword Units</a>
  */
 final class Bpe implements Model {
     /**

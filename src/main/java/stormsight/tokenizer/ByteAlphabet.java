@@ -1,7 +1,8 @@
 package stormsight.tokenizer;
 
 /**
- * GPT-2's way to write bytes as printable characters: those that Latin-1 prints stand for themselves, the others for U+0100 and up.
+ * GPT-2's way to write bytes as printable characters: those that Latin-1 prints stand for themselves, the others for
+ * U+0100 and up.
  *
  * @see <a href="https://github.com/openai/gpt-2/blob/master/src/encoder.py">bytes_to_unicode</a>
  */

@@ -2,7 +2,10 @@ package stormsight.tokenizer;
 
 import java.util.regex.Pattern;
 
-/** Kinds of characters as Rust's standard library and regular expressions have them, which Java's own methods differ from. */
+/**
+ * Kinds of characters as Rust's standard library and regular expressions have them, which Java's own methods differ
+ * from.
+ */
 final class Characters {
     /** \w and \s with Unicode's meaning, as everywhere in the tokenizers library. */
     static final int UNICODE = Pattern.UNICODE_CHARACTER_CLASS;

@@ -6,8 +6,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.BitSet;
 
 /**
- * SentencePiece's table of what to replace by what (NFKC and a little more, as a rule): a double-array trie over UTF-8 whose leaves
- * point at replacements that end with a zero byte.
+ * SentencePiece's table of what to replace by what (NFKC and a little more, as a rule): a double-array trie over UTF-8
+ * whose leaves point at replacements that end with a zero byte.
  *
  * @see <a href="https://github.com/s-yata/darts-clone">Darts-clone</a>, which wrote the trie
  */

@@ -10,8 +10,8 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.StrictJson;
 
 /**
- * One object of a tokenizer.json that has a type: a normalizer, say. Whoever reads it asks for the arguments that it knows and
- * calls {@link #end}, which refuses all others. Messages name the place in the file and the type.
+ * One object of a tokenizer.json that has a type: a normalizer, say. Whoever reads it asks for the arguments that it
+ * knows and calls {@link #end}, which refuses all others. Messages name the place in the file and the type.
  */
 final class Component {
     private final Path file;
@@ -62,8 +62,8 @@ final class Component {
     /** A whole number from {@code least} to {@code most}. */
     int number(String name, int least, int most) {
         if (!(value(name) instanceof Integer number) || number < least || number > most) {
-            throw refused(name + " is " + StrictJson.printable(String.valueOf(arguments.get(name))) + ", " + least + " to " + most
-                    + " expected");
+            throw refused(name + " is " + StrictJson.printable(String.valueOf(arguments.get(name))) + ", " + least
+                    + " to " + most + " expected");
         }
         return number;
     }

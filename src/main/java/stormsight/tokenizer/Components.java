@@ -10,8 +10,8 @@ import java.util.regex.Pattern;
 import stormsight.checkpoint.CheckpointException;
 
 /**
- * Makes the parts of a tokenizer out of what tokenizer.json says about them. Types and arguments that are not known here are
- * refused by name.
+ * Makes the parts of a tokenizer out of what tokenizer.json says about them. Types and arguments that are not known
+ * here are refused by name.
  */
 final class Components {
     /** Real ones are made of up to seven. */
@@ -65,7 +65,8 @@ final class Components {
 
     private Normalizer normalizer(Component in) {
         Normalizer normalizer = switch (in.type()) {
-            case "Sequence" -> new Normalizer.Sequence(parts(in, "normalizers").stream().map(this::normalizer).toList());
+            case "Sequence" ->
+                new Normalizer.Sequence(parts(in, "normalizers").stream().map(this::normalizer).toList());
             case "Prepend" -> new Normalizer.Prepend(in.text("prepend", 1, LONGEST_CONTENT));
             case "Replace" -> new Normalizer.Replace(pattern(in), in.text("content", 0, LONGEST_CONTENT));
             case "NFC" -> new Normalizer.Unicode(Form.NFC);
@@ -100,7 +101,9 @@ final class Components {
         if (pattern.size() == 1 && pattern.get("String") instanceof String string && !string.isEmpty()) {
             return Pattern.compile(Pattern.quote(string));
         }
-        Pattern known = pattern.size() == 1 && pattern.get("Regex") instanceof String regex ? KnownPattern.of(regex) : null;
+        Pattern known = pattern.size() == 1 && pattern.get("Regex") instanceof String regex
+                ? KnownPattern.of(regex)
+                : null;
         if (known == null) {
             throw in.refused("the pattern " + Vocabulary.quoted(String.valueOf(pattern)) + " is not supported");
         }
@@ -114,7 +117,8 @@ final class Components {
 
     private PreTokenizer preTokenizer(Component in) {
         PreTokenizer preTokenizer = switch (in.type()) {
-            case "Sequence" -> new PreTokenizer.Sequence(parts(in, "pretokenizers").stream().map(this::preTokenizer).toList());
+            case "Sequence" ->
+                new PreTokenizer.Sequence(parts(in, "pretokenizers").stream().map(this::preTokenizer).toList());
             case "Split" -> new PreTokenizer.Split(pattern(in), behavior(in), in.flag("invert", false));
             case "ByteLevel" -> {
                 in.ignore("trim_offsets");
@@ -291,7 +295,8 @@ final class Components {
             }
             if (map.get("Sequence") instanceof Map<?, ?> sequence && "A".equals(sequence.get("id"))) {
                 texts++;
-            } else if (map.get("SpecialToken") instanceof Map<?, ?> token && tokens.get(token.get("id")) instanceof Map<?, ?> named) {
+            } else if (map.get("SpecialToken") instanceof Map<?, ?> token
+                    && tokens.get(token.get("id")) instanceof Map<?, ?> named) {
                 (texts == 0 ? before : after).addAll(ids(in, named, ids));
             } else {
                 throw in.refused("single holds something else than the sequence A and the special_tokens");

@@ -6,7 +6,10 @@ import java.util.List;
 sealed interface Cutter permits Cutter.Pipeline, SiglipCutter {
     Tokens cut(String text);
 
-    /** The way of a tokenizer.json: added tokens, then a normalizer, a pre-tokenizer and a model for what is between them. */
+    /**
+     * The way of a tokenizer.json: added tokens, then a normalizer, a pre-tokenizer and a model for what is between
+     * them.
+     */
     record Pipeline(AddedTokens added, PreTokenizer preTokenizer, Model model) implements Cutter {
         @Override
         public Tokens cut(String text) {
@@ -15,7 +18,8 @@ sealed interface Cutter permits Cutter.Pipeline, SiglipCutter {
                 if (part.token() != null) {
                     tokens.add(part.token().id(), part.text(), 0, part.text().length());
                 } else {
-                    List<AlignedText> pieces = preTokenizer == null ? List.of(part.text()) : preTokenizer.apply(part.text());
+                    List<AlignedText> pieces =
+                            preTokenizer == null ? List.of(part.text()) : preTokenizer.apply(part.text());
                     pieces.forEach(piece -> model.tokenize(piece, tokens));
                 }
             }

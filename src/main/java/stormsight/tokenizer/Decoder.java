@@ -7,8 +7,8 @@ import java.util.Set;
 import java.util.function.Consumer;
 
 /**
- * What turns tokens into text. Each kind is the one of that name in a tokenizer.json. Tokens go in one by one, and text comes out as
- * soon as no later token can change it, so that decoding a whole answer and streaming it are the same.
+ * What turns tokens into text. Each kind is the one of that name in a tokenizer.json. Tokens go in one by one, and text
+ * comes out as soon as no later token can change it, so that decoding a whole answer and streaming it are the same.
  */
 sealed interface Decoder {
     /** One text that is being decoded. */
@@ -84,7 +84,9 @@ sealed interface Decoder {
         }
     }
 
-    /** Takes up to a number of characters from the start of each token, or of the text if its tokens were joined before. */
+    /**
+     * Takes up to a number of characters from the start of each token, or of the text if its tokens were joined before.
+     */
     record Strip(int character, int most, boolean joined) implements Decoder {
         @Override
         public Stream stream() {
@@ -140,7 +142,9 @@ sealed interface Decoder {
         }
     }
 
-    /** The sign of a space becomes one; signs in the first token stand for none unless nothing is put in front of texts. */
+    /**
+     * The sign of a space becomes one; signs in the first token stand for none unless nothing is put in front of texts.
+     */
     record Metaspace(char replacement, PreTokenizer.Prepend prepend) implements Decoder {
         @Override
         public Stream stream() {
@@ -161,7 +165,10 @@ sealed interface Decoder {
             return new EachToken() {
                 @Override
                 String decode(String token, int index) {
-                    String text = index == 0 ? token : token.startsWith(prefix) ? token.substring(prefix.length()) : " " + token;
+                    String text = token;
+                    if (index > 0) {
+                        text = token.startsWith(prefix) ? token.substring(prefix.length()) : " " + token;
+                    }
                     return cleanup ? cleaned(text) : text;
                 }
             };
@@ -176,8 +183,8 @@ sealed interface Decoder {
     }
 
     /**
-     * Tokens {@code <0xHH>} become bytes. A run of them that is not valid UTF-8 as a whole gives one U+FFFD for each of its bytes, so
-     * that it is held back until a token of another kind ends it or it is certainly invalid.
+     * Tokens {@code <0xHH>} become bytes. A run of them that is not valid UTF-8 as a whole gives one U+FFFD for each of
+     * its bytes, so that it is held back until a token of another kind ends it or it is certainly invalid.
      */
     record ByteFallback() implements Decoder {
         /** The byte of a token, or -1. */
@@ -216,7 +223,9 @@ sealed interface Decoder {
                 @Override
                 public void flush(Consumer<String> out) {
                     if (run.size() > 0) {
-                        out.accept(utf8.complete() ? run.toString(StandardCharsets.UTF_8) : "\ufffd".repeat(run.size()));
+                        out.accept(utf8.complete()
+                                ? run.toString(StandardCharsets.UTF_8)
+                                : "\ufffd".repeat(run.size()));
                     }
                     run.reset();
                     utf8.reset();
@@ -227,8 +236,8 @@ sealed interface Decoder {
     }
 
     /**
-     * GPT-2's alphabet of bytes becomes bytes, of which each stretch that cannot be UTF-8 gives one U+FFFD; a token with a character of no
-     * such alphabet is its own text.
+     * GPT-2's alphabet of bytes becomes bytes, of which each stretch that cannot be UTF-8 gives one U+FFFD; a token
+     * with a character of no such alphabet is its own text.
      */
     record ByteLevel() implements Decoder {
         @Override
@@ -289,8 +298,8 @@ sealed interface Decoder {
     }
 
     /**
-     * SentencePiece's as transformers' SiglipTokenizer uses it: special tokens as they are spelled, a space before them, and what stands
-     * between them decoded by itself. All of it comes out at the end.
+     * SentencePiece's as transformers' SiglipTokenizer uses it: special tokens as they are spelled, a space before
+     * them, and what stands between them decoded by itself. All of it comes out at the end.
      *
      * @param special tokens that are shown
      * @param hidden tokens that stand for nothing
@@ -311,7 +320,8 @@ sealed interface Decoder {
                         text.append(afterSpecial ? "" : " ").append(part).append(token);
                         part.setLength(0);
                     } else if (!hidden.contains(token)) {
-                        part.append((part.isEmpty() && token.startsWith(SPACE) ? token.substring(1) : token).replace(SPACE, " "));
+                        String text = part.isEmpty() && token.startsWith(SPACE) ? token.substring(1) : token;
+                        part.append(text.replace(SPACE, " "));
                     }
                     afterSpecial = special.contains(token);
                 }
@@ -336,12 +346,17 @@ sealed interface Decoder {
         }
     }
 
-    /** What transformers' CLIPTokenizer does with the text: the sign of a word's end becomes a space, and the ends are stripped. */
+    /**
+     * What transformers' CLIPTokenizer does with the text: the sign of a word's end becomes a space, and the ends are
+     * stripped.
+     */
     record WordEnds(String suffix) implements Decoder {
         @Override
         public Stream stream() {
             return new Stream() {
-                /** Text that a later token could change: white space at the end, perhaps with the beginning of a suffix. */
+                /**
+                 * Text that a later token could change: white space at the end, perhaps with the beginning of a suffix.
+                 */
                 private String held = "";
 
                 private boolean begun;
@@ -387,7 +402,8 @@ sealed interface Decoder {
 
     /** Whether tokens {@code <0xHH>} stand for bytes. */
     default boolean hasBytes() {
-        return this instanceof ByteFallback || this instanceof Sequence(var steps) && steps.stream().anyMatch(Decoder::hasBytes);
+        return this instanceof ByteFallback
+                || this instanceof Sequence(var steps) && steps.stream().anyMatch(Decoder::hasBytes);
     }
 
     /** Whether what follows sees one text instead of tokens. */

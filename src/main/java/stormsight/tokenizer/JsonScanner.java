@@ -8,12 +8,12 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /**
- * Walks through the bytes of a JSON text, for the vocabulary and the merges of a tokenizer: tens of megabytes of short strings, which a
- * parser that makes a string of each would take a second for. Whatever else a file holds is cut out as a whole ({@link #value}) and given
- * to Jackson. Only a part of the file is in memory at a time.
+ * Walks through the bytes of a JSON text, for the vocabulary and the merges of a tokenizer: tens of megabytes of short
+ * strings, which a parser that makes a string of each would take a second for. Whatever else a file holds is cut out as
+ * a whole ({@link #value}) and given to Jackson. Only a part of the file is in memory at a time.
  *
- * <p>All methods throw IllegalArgumentException where the text is not what they expect, and UncheckedIOException where it cannot be
- * read.
+ * <p>All methods throw IllegalArgumentException where the text is not what they expect, and UncheckedIOException where
+ * it cannot be read.
  */
 final class JsonScanner {
     /** More than a number takes; Jackson's limit for those of a checkpoint is 400. */
@@ -47,7 +47,10 @@ final class JsonScanner {
         this(new ByteArrayInputStream(text), Math.max(text.length, 1));
     }
 
-    /** Reads on; returns false at the end. What lies before the mark, or if there is none before the next byte, is dropped. */
+    /**
+     * Reads on; returns false at the end. What lies before the mark, or if there is none before the next byte, is
+     * dropped.
+     */
     private boolean fill() {
         int kept = mark < 0 ? at : mark;
         System.arraycopy(in, kept, in, 0, limit - kept);
@@ -218,7 +221,10 @@ final class JsonScanner {
         return to + Character.toChars(point, text, to);
     }
 
-    /** Reads a whole number without a sign, or returns -1 and goes nowhere if there is something else or more than 18 digits. */
+    /**
+     * Reads a whole number without a sign, or returns -1 and goes nowhere if there is something else or more than 18
+     * digits.
+     */
     long integer() {
         peek();
         ahead(NUMBER);
@@ -227,7 +233,7 @@ final class JsonScanner {
         while (end < limit && in[end] >= '0' && in[end] <= '9' && end - at < 18) {
             value = 10 * value + in[end++] - '0';
         }
-        boolean more = end < limit && (in[end] >= '0' && in[end] <= '9' || in[end] == '.' || in[end] == 'e' || in[end] == 'E');
+        boolean more = end < limit && "0123456789.eE".indexOf(in[end]) >= 0;
         if (end == at || more || in[at] == '0' && end > at + 1) {
             return -1;
         }
@@ -293,7 +299,8 @@ final class JsonScanner {
 
     IllegalArgumentException unexpected() {
         int c = peek();
-        return new IllegalArgumentException(c < 0 ? "it ends early" : (c > ' ' && c < 0x7f ? "'" + (char) c + "'" : "0x%02x".formatted(c))
-                + " at byte " + place() + " is not expected there");
+        String found = c > ' ' && c < 0x7f ? "'" + (char) c + "'" : "0x%02x".formatted(c);
+        return new IllegalArgumentException(
+                c < 0 ? "it ends early" : found + " at byte " + place() + " is not expected there");
     }
 }

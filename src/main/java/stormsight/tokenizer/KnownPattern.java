@@ -4,11 +4,11 @@ import java.util.Map;
 import java.util.regex.Pattern;
 
 /**
- * The regular expressions that files of the known families hold. Others are refused: an expression of a file may take any time that
- * a hostile mind wants, and the library that files are written for (Oniguruma) has a syntax of its own.
+ * The regular expressions that files of the known families hold. Others are refused: an expression of a file may take
+ * any time that a hostile mind wants, and the library that files are written for (Oniguruma) has a syntax of its own.
  *
- * <p>All of these take time in proportion to the text: each repetition is of one class of characters, and what follows it never
- * makes it give back more than one.
+ * <p>All of these take time in proportion to the text: each repetition is of one class of characters, and what follows
+ * it never makes it give back more than one.
  */
 final class KnownPattern {
     private static final String WORDS = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";

@@ -3,8 +3,8 @@ package stormsight.tokenizer;
 import java.util.Arrays;
 
 /**
- * Which two tokens become which third, and in what order of precedence. Found by one table of numbers: half a million boxed pairs
- * would take longer to make than the file takes to read.
+ * Which two tokens become which third, and in what order of precedence. Found by one table of numbers: half a million
+ * boxed pairs would take longer to make than the file takes to read.
  */
 final class Merges {
     /** Both ids of a pair, plus one so that 0 is free; at most two thirds full. */

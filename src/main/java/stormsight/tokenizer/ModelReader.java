@@ -7,7 +7,10 @@ import java.util.Map;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.StrictJson;
 
-/** Reads the model of a tokenizer.json: vocabulary and merges, which are nearly all of the file, straight into their tables. */
+/**
+ * Reads the model of a tokenizer.json: vocabulary and merges, which are nearly all of the file, straight into their
+ * tables.
+ */
 final class ModelReader {
     private static final int LONGEST_AFFIX = 32;
 
@@ -170,8 +173,8 @@ final class ModelReader {
         if (first < 0 || second < 0 || result < 0) {
             int from = first >= 0 && second < 0 ? left : 0;
             int to = first < 0 ? left : both;
-            throw refused("the merge " + merges.count() + " needs the token " + Vocabulary.quoted(new String(pair, from, to - from))
-                    + ", which the vocabulary lacks");
+            throw refused("the merge " + merges.count() + " needs the token "
+                    + Vocabulary.quoted(new String(pair, from, to - from)) + ", which the vocabulary lacks");
         }
         merges.add(first, second, result);
     }
@@ -193,7 +196,8 @@ final class ModelReader {
         Component in = new Component(file, "model", arguments);
         String type = in.type();
         if (type.isEmpty()) {
-            type = merges != null ? "BPE" : scores != null ? "Unigram" : arguments.containsKey("max_input_chars_per_word") ? "WordPiece" : "";
+            boolean words = arguments.containsKey("max_input_chars_per_word");
+            type = merges != null ? "BPE" : scores != null ? "Unigram" : words ? "WordPiece" : "";
         }
         boolean expected = switch (type) {
             case "BPE" -> merges != null && scores == null;
@@ -228,7 +232,8 @@ final class ModelReader {
     }
 
     private Model bpe(Component in, Components.TokenIds added) {
-        if (in.value("dropout") != null && !(in.value("dropout") instanceof Number number && number.doubleValue() == 0)) {
+        Object dropout = in.value("dropout");
+        if (dropout != null && !(dropout instanceof Number number && number.doubleValue() == 0)) {
             throw in.refused("dropout gives other ids each time");
         }
         String prefix = in.text("continuing_subword_prefix", "");

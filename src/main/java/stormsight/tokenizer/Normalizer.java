@@ -80,7 +80,10 @@ sealed interface Normalizer {
         }
     }
 
-    /** NFC, NFD, NFKC or NFKD, by the JDK's version of Unicode: the library's is older, which scripts added since then show. */
+    /**
+     * NFC, NFD, NFKC or NFKD, by the JDK's version of Unicode: the library's is older, which scripts added since then
+     * show.
+     */
     record Unicode(Form form) implements Normalizer {
         /** U+FDFA in NFKC. */
         private static final int LONGEST_DECOMPOSITION = 18;
@@ -113,11 +116,12 @@ sealed interface Normalizer {
                     : new AlignedText.Builder(text).append(whole, 0, chars.length()).build();
         }
 
-        /** Whether the character can change or be changed by those before it: marks, and the later letters of Hangul syllables. */
+        /**
+         * Whether the character can change or be changed by those before it: marks, and the later letters of Hangul
+         * syllables.
+         */
         private static boolean joins(int c) {
-            int type = Character.getType(c);
-            return type == Character.NON_SPACING_MARK || type == Character.COMBINING_SPACING_MARK
-                    || type == Character.ENCLOSING_MARK || c >= 0x1160 && c < 0x1200;
+            return isMark(c) || c >= 0x1160 && c < 0x1200;
         }
     }
 
@@ -156,15 +160,16 @@ sealed interface Normalizer {
         @Override
         public AlignedText apply(AlignedText text) {
             return each(text, (c, start, end, result) -> {
-                int type = Character.getType(c);
-                if (type != Character.NON_SPACING_MARK && type != Character.COMBINING_SPACING_MARK && type != Character.ENCLOSING_MARK) {
+                if (!isMark(c)) {
                     result.keep(start, end);
                 }
             });
         }
     }
 
-    /** SentencePiece's table as the tokenizers library applies it: to characters as readers see them, if they are short. */
+    /**
+     * SentencePiece's table as the tokenizers library applies it: to characters as readers see them, if they are short.
+     */
     record Precompiled(Charsmap map) implements Normalizer {
         /** Longer clusters are replaced code point by code point. */
         private static final int LONGEST_CLUSTER = 5;
@@ -215,7 +220,8 @@ sealed interface Normalizer {
      * @param escape writes U+2581 for a space
      * @see <a href="https://github.com/google/sentencepiece/blob/master/src/normalizer.cc">normalizer.cc</a>
      */
-    record SentencePiece(Charsmap map, Trie kept, boolean prefix, boolean singleSpaces, boolean escape) implements Normalizer {
+    record SentencePiece(Charsmap map, Trie kept, boolean prefix, boolean singleSpaces, boolean escape)
+            implements Normalizer {
         @Override
         public AlignedText apply(AlignedText text) {
             String space = escape ? "\u2581" : " ";
@@ -269,7 +275,10 @@ sealed interface Normalizer {
         }
     }
 
-    /** BERT's clean-up. Characters that came to Unicode after version 8 are what they are, not unassigned as in the library's tables. */
+    /**
+     * BERT's clean-up. Characters that came to Unicode after version 8 are what they are, not unassigned as in the
+     * library's tables.
+     */
     record Bert(boolean clean, boolean chinese, boolean stripAccents, boolean lowercase) implements Normalizer {
         @Override
         public AlignedText apply(AlignedText text) {
@@ -315,6 +324,13 @@ sealed interface Normalizer {
                     || c >= 0x2a700 && c <= 0x2b73f || c >= 0x2b740 && c <= 0x2b81f || c >= 0x2b920 && c <= 0x2ceaf
                     || c >= 0xf900 && c <= 0xfaff || c >= 0x2f800 && c <= 0x2fa1f;
         }
+    }
+
+    private static boolean isMark(int c) {
+        return switch (Character.getType(c)) {
+            case Character.NON_SPACING_MARK, Character.COMBINING_SPACING_MARK, Character.ENCLOSING_MARK -> true;
+            default -> false;
+        };
     }
 
     /** What is done with one character of a text. */

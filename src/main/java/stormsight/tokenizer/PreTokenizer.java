@@ -156,7 +156,8 @@ sealed interface PreTokenizer {
 
     /** BERT's: cuts at white space and around punctuation. */
     record Bert() implements PreTokenizer {
-        private static final Split PUNCTUATION = new Split(Pattern.compile("[!-/:-@\\[-`{-~\\p{P}]"), Behavior.ISOLATED, false);
+        private static final Split PUNCTUATION =
+                new Split(Pattern.compile("[!-/:-@\\[-`{-~\\p{P}]"), Behavior.ISOLATED, false);
 
         @Override
         public List<AlignedText> apply(AlignedText text) {

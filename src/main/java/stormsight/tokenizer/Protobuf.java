@@ -57,8 +57,8 @@ final class Protobuf {
             case BYTES -> {
                 value = varint();
                 if (value < 0 || value > end - at) {
-                    throw new IllegalArgumentException("field " + field + " has " + Long.toUnsignedString(value) + " bytes, " + (end - at)
-                            + " are left");
+                    throw new IllegalArgumentException("field " + field + " has " + Long.toUnsignedString(value)
+                            + " bytes, " + (end - at) + " are left");
                 }
                 start = at;
                 at += (int) value;

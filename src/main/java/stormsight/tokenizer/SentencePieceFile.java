@@ -10,7 +10,8 @@ import stormsight.checkpoint.CheckpointException;
 /**
  * Reads SigLIP's spiece.model: a unigram model of SentencePiece with the table that normalizes texts.
  *
- * @see <a href="https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto">sentencepiece_model.proto</a>
+ * @see <a
+ *     href="https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto">the format</a>
  */
 final class SentencePieceFile {
     private static final int UNIGRAM = 1;
@@ -77,8 +78,8 @@ final class SentencePieceFile {
             throw new IllegalArgumentException(text.isEmpty() ? "an empty piece" : "a piece is too long");
         }
         if (!Float.isFinite(score) || type < NORMAL || type > BYTE) {
-            throw new IllegalArgumentException("the piece " + Vocabulary.quoted(text) + " has the score " + score + " and the type "
-                    + Long.toUnsignedString(type));
+            throw new IllegalArgumentException("the piece " + Vocabulary.quoted(text) + " has the score " + score
+                    + " and the type " + Long.toUnsignedString(type));
         }
         return new Piece(text, score, (int) type);
     }
@@ -136,7 +137,8 @@ final class SentencePieceFile {
             }
         }
         Vocabulary vocabulary = builder.build();
-        if (unknown < 0 || !pieces.get(unknown).text.equals(SiglipCutter.UNKNOWN) || vocabulary.id(END) < 0 || lowest > highest) {
+        if (unknown < 0 || !pieces.get(unknown).text.equals(SiglipCutter.UNKNOWN) || vocabulary.id(END) < 0
+                || lowest > highest) {
             throw new IllegalArgumentException("no pieces, no " + SiglipCutter.UNKNOWN + " or no " + END);
         }
         double[] scores = new double[pieces.size()];
@@ -157,8 +159,8 @@ final class SentencePieceFile {
             }
         }
         Unigram model = new Unigram(vocabulary, scores, new Unigram.Options(unknown, lowest, byteFallback, true));
-        Normalizer normalizer = new Normalizer.SentencePiece(charsmap.length == 0 ? null : new Charsmap(charsmap), userDefined, dummyPrefix,
-                singleSpaces, escapeSpaces);
+        Normalizer normalizer = new Normalizer.SentencePiece(charsmap.length == 0 ? null : new Charsmap(charsmap),
+                userDefined, dummyPrefix, singleSpaces, escapeSpaces);
         int end = vocabulary.id(END);
         List<AddedTokens.Added> special = List.of(
                 new AddedTokens.Added(end, END, false, false, true, true, true),

@@ -3,19 +3,21 @@ package stormsight.tokenizer;
 import java.util.Locale;
 
 /**
- * SigLIP's text clean-up around a SentencePiece model, step by step as transformers' SiglipTokenizer has it: the text in lower case,
- * without ASCII's punctuation and with single spaces, then the model. Special tokens are cut out before.
+ * SigLIP's text clean-up around a SentencePiece model, step by step as transformers' SiglipTokenizer has it: the text
+ * in lower case, without ASCII's punctuation and with single spaces, then the model. Special tokens are cut out before.
  *
- * <p>The model puts the sign of a space in front of all that it is given. So that a part after a special token gets none, each part is
- * given behind the spelling of the unknown token, whose tokens are then dropped.
+ * <p>The model puts the sign of a space in front of all that it is given. So that a part after a special token gets
+ * none, each part is given behind the spelling of the unknown token, whose tokens are then dropped.
  */
-record SiglipCutter(AddedTokens special, Normalizer normalizer, Unigram model, int droppedTokens, int spaceId) implements Cutter {
+record SiglipCutter(AddedTokens special, Normalizer normalizer, Unigram model, int droppedTokens, int spaceId)
+        implements Cutter {
     static final String UNKNOWN = "<unk>";
 
     private static final String SPACE = "\u2581";
 
     SiglipCutter(AddedTokens special, Normalizer normalizer, Unigram model, Vocabulary vocabulary) {
-        this(special, normalizer, model, tokens(AlignedText.of(UNKNOWN), normalizer, model).size(), vocabulary.id(SPACE));
+        this(special, normalizer, model, tokens(AlignedText.of(UNKNOWN), normalizer, model).size(),
+                vocabulary.id(SPACE));
     }
 
     @Override

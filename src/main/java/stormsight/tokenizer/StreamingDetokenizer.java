@@ -1,9 +1,9 @@
 package stormsight.tokenizer;
 
 /**
- * Turns tokens into text as they come. What {@link #push} and at the end {@link #flush} return, joined, is what
- * {@link Tokenizer#decode} gives for all the tokens without the special ones; nothing that a later token could change is returned
- * early, and what no token can change is not held back.
+ * Turns tokens into text as they come. What {@link #push} and at the end {@link #flush} return, joined, is what {@link
+ * Tokenizer#decode} gives for all the tokens without the special ones; nothing that a later token could change is
+ * returned early, and what no token can change is not held back.
  */
 public final class StreamingDetokenizer {
     private final Tokenizer tokenizer;

@@ -8,18 +8,19 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
 
 /**
- * Texts as dual encoders take them: rows of ids, all of one length, with the ids that the tokenizer puts around a text; cut off where a
- * text is too long and filled up on the right where it is shorter.
+ * Texts as dual encoders take them: rows of ids, all of one length, with the ids that the tokenizer puts around a text;
+ * cut off where a text is too long and filled up on the right where it is shorter.
  *
  * @param length ids in a row: 77 for CLIP, 64 for SigLIP
  * @param pad the id that rows are filled up with
  */
 public record TextRows(Tokenizer tokenizer, int length, int pad) {
     /**
-     * Opens the tokenizer of a checkpoint: spiece.model where there is one, as transformers does for SigLIP, else tokenizer.json.
+     * Opens the tokenizer of a checkpoint: spiece.model where there is one, as transformers does for SigLIP, else
+     * tokenizer.json.
      *
-     * @param lowerCase whether texts are lower-cased, as SigLIP 2 was trained; the files of its models of fixed resolution do not say so.
-     *     spiece.model and CLIP's tokenizer.json do it anyway
+     * @param lowerCase whether texts are lower-cased, as SigLIP 2 was trained; the files of its models of fixed
+     *     resolution do not say so. spiece.model and CLIP's tokenizer.json do it anyway
      * @throws CheckpointException if there is no tokenizer, or no pad token
      */
     public static TextRows open(Path folder, int length, boolean lowerCase) {
@@ -27,7 +28,8 @@ public record TextRows(Tokenizer tokenizer, int length, int pad) {
         Tokenizer opened = Tokenizer.open(Files.exists(pieces) ? pieces : folder.resolve("tokenizer.json"));
         String pad = padToken(folder.resolve("tokenizer_config.json"))
                 .or(() -> padToken(folder.resolve("special_tokens_map.json")))
-                .orElseThrow(() -> new CheckpointException(folder, "no pad_token in tokenizer_config.json or special_tokens_map.json"));
+                .orElseThrow(() -> new CheckpointException(folder,
+                        "no pad_token in tokenizer_config.json or special_tokens_map.json"));
         return new TextRows(lowerCase ? opened.lowerCasing() : opened, length, opened.require(pad));
     }
 

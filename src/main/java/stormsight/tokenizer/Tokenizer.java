@@ -18,10 +18,11 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.StrictJson;
 
 /**
- * Turns text into the ids that a model was trained with, and ids into text: a tokenizer.json with byte pair encoding (Gemma, Llama,
- * CLIP, OPT), unigrams or word pieces (BERT), or SigLIP's spiece.model. Ids and texts are those of Hugging Face's tokenizers library and
- * transformers. All of a file is checked when it is opened; a component that is not known here is refused by name. Nothing is cut off or
- * padded, whatever the file says. Safe for use by several threads.
+ * Turns text into the ids that a model was trained with, and ids into text: a tokenizer.json with byte pair encoding
+ * (Gemma, Llama, CLIP, OPT), unigrams or word pieces (BERT), or SigLIP's spiece.model. Ids and texts are those of
+ * Hugging Face's tokenizers library and transformers. All of a file is checked when it is opened; a component that is
+ * not known here is refused by name. Nothing is cut off or padded, whatever the file says. Safe for use by several
+ * threads.
  */
 public final class Tokenizer implements AutoCloseable {
     /** Real ones take up to 35 MB. */
@@ -74,11 +75,13 @@ public final class Tokenizer implements AutoCloseable {
     }
 
     /**
-     * The same tokenizer for lower-cased texts. Tokens that the file adds are still recognised as they are spelled, before the text is
-     * lower-cased.
+     * The same tokenizer for lower-cased texts. Tokens that the file adds are still recognised as they are spelled,
+     * before the text is lower-cased.
      */
     public Tokenizer lowerCasing() {
-        return parts.cutter() instanceof Cutter.Pipeline pipeline ? new Tokenizer(file, parts.with(pipeline.lowerCasing())) : this;
+        return parts.cutter() instanceof Cutter.Pipeline pipeline
+                ? new Tokenizer(file, parts.with(pipeline.lowerCasing()))
+                : this;
     }
 
     /** The file that this tokenizer comes from. */
@@ -120,8 +123,8 @@ public final class Tokenizer implements AutoCloseable {
     }
 
     /**
-     * Whether the token steers the model and is no part of an answer: {@code <bos>}, {@code <eos>}, {@code <pad>} and others that the
-     * file flags, except for locations and segmentation codes.
+     * Whether the token steers the model and is no part of an answer: {@code <bos>}, {@code <eos>}, {@code <pad>} and
+     * others that the file flags, except for locations and segmentation codes.
      */
     public boolean isSpecial(int id) {
         requireId(id);
@@ -144,8 +147,8 @@ public final class Tokenizer implements AutoCloseable {
     }
 
     /**
-     * The ids of a text. A token that the file adds, {@code <eos>} or {@code <loc0001>} say, is recognised where the text spells it. A
-     * surrogate without its partner counts as U+FFFD.
+     * The ids of a text. A token that the file adds, {@code <eos>} or {@code <loc0001>} say, is recognised where the
+     * text spells it. A surrogate without its partner counts as U+FFFD.
      */
     public int[] encode(String text) {
         return parts.cutter().cut(wellFormed(text)).ids();
@@ -157,22 +160,24 @@ public final class Tokenizer implements AutoCloseable {
     }
 
     /**
-     * The same, with the text cut off at its end so that there are no more ids than can be taken. What comes after it stays.
+     * The same, with the text cut off at its end so that there are no more ids than can be taken. What comes after it
+     * stays.
      *
      * @param most at least as many ids as the file puts around a text
      */
     public int[] encodeWithSpecials(String text, int most) {
         int room = most - parts.postProcessor().added();
         if (room < 0) {
-            throw new IllegalArgumentException("at most " + most + " ids, " + parts.postProcessor().added() + " are around each text");
+            throw new IllegalArgumentException("at most " + most + " ids, " + parts.postProcessor().added()
+                    + " are around each text");
         }
         int[] ids = encode(text);
         return parts.postProcessor().apply(ids.length > room ? Arrays.copyOf(ids, room) : ids);
     }
 
     /**
-     * A token and what it stands for: the code points {@code from} to {@code to - 1} of the text. Tokens that stand for the bytes of one code point
-     * all have its place.
+     * A token and what it stands for: the code points {@code from} to {@code to - 1} of the text. Tokens that stand for
+     * the bytes of one code point all have its place.
      */
     public record Piece(int id, int from, int to) {}
 

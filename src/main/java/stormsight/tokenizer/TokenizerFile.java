@@ -10,16 +10,18 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.StrictJson;
 
 /**
- * Reads a tokenizer.json and checks all of it: what is opened can be used. Truncation and padding are passed over: callers say what
- * they need.
+ * Reads a tokenizer.json and checks all of it: what is opened can be used. Truncation and padding are passed over:
+ * callers say what they need.
  *
- * @see <a href="https://huggingface.co/docs/tokenizers">the tokenizers library</a>, which writes such files and decides what they mean
+ * @see <a href="https://huggingface.co/docs/tokenizers">the tokenizers library</a>, which writes such files and decides
+ *     what they mean
  */
 final class TokenizerFile {
     private TokenizerFile() {}
 
     /** What a tokenizer is made of. */
-    record Parts(Vocabulary vocabulary, AddedTokens added, Cutter cutter, Decoder decoder, PostProcessor postProcessor) {
+    record Parts(
+            Vocabulary vocabulary, AddedTokens added, Cutter cutter, Decoder decoder, PostProcessor postProcessor) {
         Parts with(Cutter.Pipeline other) {
             return new Parts(vocabulary, other.added(), other, decoder, postProcessor);
         }
@@ -65,7 +67,8 @@ final class TokenizerFile {
         return StrictJson.read(file, what, new ByteArrayInputStream(in.value()), StrictJson::value);
     }
 
-    private static Parts parts(Path file, Map<String, Object> components, List<AddedTokens.Added> added, ModelReader model) {
+    private static Parts parts(
+            Path file, Map<String, Object> components, List<AddedTokens.Added> added, ModelReader model) {
         model.type();
         Vocabulary vocabulary = model.vocabulary();
         Map<String, Integer> addedIds = new HashMap<>();
@@ -79,8 +82,8 @@ final class TokenizerFile {
                         + Vocabulary.quoted(there));
             }
             if (known >= 0 && known != token.id()) {
-                throw new CheckpointException(file, "the added token " + quoted + " has the id " + token.id() + ", in the vocabulary "
-                        + known);
+                throw new CheckpointException(file, "the added token " + quoted + " has the id " + token.id()
+                        + ", in the vocabulary " + known);
             }
             if (addedIds.put(token.content(), token.id()) != null) {
                 throw new CheckpointException(file, "the added token " + quoted + " twice");
@@ -125,8 +128,9 @@ final class TokenizerFile {
             Component in = new Component(file, "added_tokens", entry);
             String content = in.text("content", 0, AddedTokens.LONGEST);
             boolean special = in.flag("special", false);
-            added.add(new AddedTokens.Added(in.number("id", 0, Vocabulary.MOST_IDS - 1), content, in.flag("normalized", !special),
-                    in.flag("single_word", false), in.flag("lstrip", false), in.flag("rstrip", false), special));
+            added.add(new AddedTokens.Added(in.number("id", 0, Vocabulary.MOST_IDS - 1), content,
+                    in.flag("normalized", !special), in.flag("single_word", false), in.flag("lstrip", false),
+                    in.flag("rstrip", false), special));
             in.end();
             if (content.isEmpty()) {
                 throw new CheckpointException(file, "added_tokens: the token " + added.getLast().id() + " is empty");

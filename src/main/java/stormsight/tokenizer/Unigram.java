@@ -3,8 +3,8 @@ package stormsight.tokenizer;
 import java.util.Arrays;
 
 /**
- * The segmentation of the highest total score (Viterbi); characters that no token covers are unknown, and a run of them is one
- * token. A text of n characters takes O(n * longest token).
+ * The segmentation of the highest total score (Viterbi); characters that no token covers are unknown, and a run of them
+ * is one token. A text of n characters takes O(n * longest token).
  *
  * @see <a href="https://arxiv.org/abs/1804.10959">Kudo: Subword Regularization</a>
  */

@@ -5,7 +5,10 @@ final class Utf8 {
     /** Continuation bytes that the current character still needs. */
     private int missing;
 
-    /** Range of the next continuation byte: narrower after some first bytes, which excludes overlong forms and surrogates. */
+    /**
+     * Range of the next continuation byte: narrower after some first bytes, which excludes overlong forms and
+     * surrogates.
+     */
     private int low;
 
     private int high;

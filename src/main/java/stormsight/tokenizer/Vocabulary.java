@@ -3,8 +3,8 @@ package stormsight.tokenizer;
 import java.util.Arrays;
 
 /**
- * Tokens and their ids. All spellings lie in one array, found by a table of ids: a map of strings would take ten times the memory
- * and, for the quarter of a million tokens of Gemma, most of the time of opening the file.
+ * Tokens and their ids. All spellings lie in one array, found by a table of ids: a map of strings would take ten times
+ * the memory and, for the quarter of a million tokens of Gemma, most of the time of opening the file.
  */
 final class Vocabulary {
     /** An upper limit that no vocabulary comes near: ids are indexes of arrays. */
@@ -44,7 +44,9 @@ final class Vocabulary {
 
     /** The spelling of an id, or null. */
     String token(int id) {
-        return id < 0 || id >= places.length || places[id] < 0 ? null : new String(chars, (int) (places[id] >>> 32), (int) places[id]);
+        return id < 0 || id >= places.length || places[id] < 0
+                ? null
+                : new String(chars, (int) (places[id] >>> 32), (int) places[id]);
     }
 
     /** Where the table has a spelling, or where there is room for it. */

@@ -1,8 +1,8 @@
 package stormsight.tokenizer;
 
 /**
- * BERT's model: the longest token that a word begins with, then the longest of those with a prefix that the rest begins with, and so
- * on; a word with a rest that no token begins is unknown as a whole.
+ * BERT's model: the longest token that a word begins with, then the longest of those with a prefix that the rest begins
+ * with, and so on; a word with a rest that no token begins is unknown as a whole.
  *
  * @param prefix of tokens within a word, "##"
  * @param mostCharacters longer words are unknown

@@ -13,14 +13,15 @@ import stormsight.Mutator;
 import stormsight.checkpoint.CheckpointException;
 
 /**
- * Broken tokenizers are refused by a {@link CheckpointException} or work: no other exception, and no case that takes long. How to run it
- * for hours: {@link Mutator}.
+ * Broken tokenizers are refused by a {@link CheckpointException} or work: no other exception, and no case that takes
+ * long. How to run it for hours: {@link Mutator}.
  */
 class TokenizerFuzzTest {
     private static final int CASES = 300;
 
     private static final String[] TEXTS = {
-        "", " ", "caption en <loc0001> the cat's", "a\u0301\ud83d\ude42 \u65e5\u672c  \n\n\u0130\u03a3 3.14<image></s>", "aaaa ".repeat(200)
+        "", " ", "caption en <loc0001> the cat's", "a\u0301\ud83d\ude42 \u65e5\u672c  \n\n\u0130\u03a3 3.14<image></s>",
+        "aaaa ".repeat(200)
     };
 
     @TempDir
