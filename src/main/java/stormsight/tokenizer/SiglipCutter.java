@@ -1,7 +1,5 @@
 package stormsight.tokenizer;
 
-import java.util.Locale;
-
 /**
  * SigLIP's text clean-up around a SentencePiece model, step by step as transformers' SiglipTokenizer has it: the text
  * in lower case, without ASCII's punctuation and with single spaces, then the model. Special tokens are cut out before.
@@ -58,8 +56,7 @@ record SiglipCutter(AddedTokens special, Normalizer normalizer, Unigram model, i
     }
 
     private static AlignedText clean(AlignedText text) {
-        // As a whole, so that a sigma at the end of a word becomes the one for there, as in Python.
-        AlignedText lowered = new Normalizer.Lowercase().apply(text).with(text.text().toLowerCase(Locale.ROOT));
+        AlignedText lowered = new Normalizer.Lowercase().apply(text.with(withFinalSigmas(text.text())));
         AlignedText.Builder result = new AlignedText.Builder(lowered);
         int space = -1;
         boolean begun = false;
@@ -77,6 +74,31 @@ record SiglipCutter(AddedTokens special, Normalizer normalizer, Unigram model, i
             }
         }
         return result.build();
+    }
+
+    /**
+     * The text with the small sigma of a word's end where a capital one ends a word, which lower-casing character by
+     * character misses. As in Unicode's Final_Sigma and Python; String.toLowerCase looks no further than to the next
+     * boundary of a word, which is not the same.
+     */
+    static String withFinalSigmas(String text) {
+        char[] chars = text.toCharArray();
+        for (int i = 0; i < chars.length; i++) {
+            if (chars[i] == '\u03a3') {
+                int left = i;
+                while (left > 0 && Characters.isCaseIgnorable(text.codePointBefore(left))) {
+                    left -= Character.charCount(text.codePointBefore(left));
+                }
+                int right = i + 1;
+                while (right < chars.length && Characters.isCaseIgnorable(text.codePointAt(right))) {
+                    right += Character.charCount(text.codePointAt(right));
+                }
+                boolean ends = left > 0 && Characters.isCased(text.codePointBefore(left))
+                        && (right == chars.length || !Characters.isCased(text.codePointAt(right)));
+                chars[i] = ends ? '\u03c2' : chars[i];
+            }
+        }
+        return new String(chars);
     }
 
     private static boolean isPunctuation(char c) {

@@ -79,6 +79,17 @@ class TokenizerGoldensTest {
         }
     }
 
+    /** As Python's str.lower() does; String.toLowerCase takes the first for the end of a word and not the second. */
+    @ParameterizedTest
+    @CsvSource({
+        "\u0391\u03a3\u00aa, \u0391\u03a3\u00aa", "\u0391\u03a3\ud55ct, \u0391\u03c2\ud55ct",
+        "\u0391\u03a3.\u0391, \u0391\u03a3.\u0391", "\u0391\u03a3, \u0391\u03c2", "\u0391.\u03a3., \u0391.\u03c2.",
+        "\u03a3, \u03a3", "1\u03a3, 1\u03a3"
+    })
+    void sigmasAtTheEndOfWords(String text, String expected) {
+        assertEquals(expected, SiglipCutter.withFinalSigmas(text));
+    }
+
     /** Places rise, and cover all that is no space. */
     @ParameterizedTest
     @CsvSource({
