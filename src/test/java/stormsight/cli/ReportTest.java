@@ -51,7 +51,11 @@ class ReportTest {
 
     private static float[] floats(JsonNode numbers) {
         assertEquals("f32", numbers.get("type").asString());
-        ByteBuffer bytes = ByteBuffer.wrap(Base64.getDecoder().decode(numbers.get("data").asString())).order(ByteOrder.LITTLE_ENDIAN);
+        return floats(numbers.get("data").asString());
+    }
+
+    private static float[] floats(String base64) {
+        ByteBuffer bytes = ByteBuffer.wrap(Base64.getDecoder().decode(base64)).order(ByteOrder.LITTLE_ENDIAN);
         float[] values = new float[bytes.remaining() / Float.BYTES];
         bytes.asFloatBuffer().get(values);
         return values;
@@ -98,6 +102,38 @@ class ReportTest {
         assertArrayEquals(array(out, "vision_heads"), floats(directions.get(2).get("values")));
         assertArrayEquals(array(out, "vision_sum"), floats(directions.get(2).get("sum")));
         assertEquals("data:image/png;base64,", data.get("images").get(0).get("data").asString().substring(0, 22));
+    }
+
+    /** From word to word as the file has it, and from patch to patch what the whole has for rows and columns of the image. */
+    @Test
+    void attendReportsWhatWordsAndPatchesAttendTo() throws IOException {
+        Path html = temporary.resolve("report.html");
+        Path out = temporary.resolve("out");
+        run("attend", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "--heads", "0,2", "-n", "3", "--maps", "whole", "--colormap", "inferno",
+                "--out", out.toString(), "--html", html.toString());
+        JsonNode data = data(html);
+        assertEquals("inferno", data.get("colorMap").asString());
+        JsonNode directions = data.get("attention").get(0).get("directions");
+        assertEquals(List.of("Word to word", "Patch to patch"),
+                directions.valueStream().map(direction -> direction.get("name").asString()).toList());
+        assertArrayEquals(array(out, "word_to_word"), floats(directions.get(0).get("values")));
+
+        JsonNode toPatch = directions.get(1);
+        int patches = data.get("attention").get(0).get("columns").asInt() * data.get("attention").get(0).get("rows").asInt();
+        Npy whole = Npy.read(out.resolve("whole.npy"));
+        int tokens = whole.shape()[3];
+        byte[] steps = Base64.getDecoder().decode(toPatch.get("values").get("data").asString());
+        float[] low = floats(toPatch.get("values").get("low").asString());
+        float[] high = floats(toPatch.get("values").get("high").asString());
+        assertEquals(whole.shape()[0] * whole.shape()[1] * patches, low.length);
+        for (int plane = 0; plane < low.length; plane += 37) {
+            int row = (plane / patches * tokens + plane % patches) * tokens;
+            for (int patch = 0; patch < patches; patch++) {
+                float weight = whole.values()[row + patch];
+                double shown = low[plane] + (high[plane] - low[plane]) / 255.0 * (steps[plane * patches + patch] & 0xff);
+                assertEquals(weight, shown, (high[plane] - low[plane]) / 255 * 0.51, "plane " + plane + ", patch " + patch);
+            }
+        }
     }
 
     @Test
