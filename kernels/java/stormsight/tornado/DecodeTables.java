@@ -3,8 +3,8 @@ package stormsight.tornado;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 
 /**
- * Powers of two by sign and exponent. Not every language that TornadoVM generates can turn the bits of a float into a float; a kernel that multiplies
- * the entry with the significand, an integer, runs everywhere and is exact.
+ * Powers of two by sign and exponent. Not every language that TornadoVM generates can turn the bits of a float into a
+ * float; a kernel that multiplies the entry with the significand, an integer, runs everywhere and is exact.
  */
 final class DecodeTables {
     private DecodeTables() {}

@@ -10,8 +10,9 @@ import java.util.concurrent.Semaphore;
 import stormsight.backend.BackendException;
 
 /**
- * Fills loads in their order on a thread of its own, so that weights are read while other ones are sent and while kernels are compiled. Never holds
- * more than {@link #AHEAD_BYTES} that were not sent yet, unless one load alone is larger.
+ * Fills loads in their order on a thread of its own, so that weights are read while other ones are sent and while
+ * kernels are compiled. Never holds more than {@link #AHEAD_BYTES} that were not sent yet, unless one load alone is
+ * larger.
  */
 final class Filling implements AutoCloseable {
     private static final long AHEAD_BYTES = 1L << 31;
@@ -22,7 +23,8 @@ final class Filling implements AutoCloseable {
     private final List<Residency.Load> loads;
     private final List<Future<Void>> filled = new ArrayList<>();
     private final Semaphore room = new Semaphore(PERMITS);
-    private final ExecutorService thread = Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("weights").factory());
+    private final ExecutorService thread =
+            Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name("weights").factory());
     private volatile long nanos;
 
     private Filling(List<Residency.Load> loads) {

@@ -4,8 +4,8 @@ import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 
 /**
- * Shape of a launch: work items and the groups that they form. TornadoVM reports a launch that the driver refuses with one line on standard error and
- * leaves stale results, so what could be refused is refused here.
+ * Shape of a launch: work items and the groups that they form. TornadoVM reports a launch that the driver refuses with
+ * one line on standard error and leaves stale results, so what could be refused is refused here.
  *
  * @param globalX work items in the first dimension
  * @param globalY work items in the second dimension
@@ -16,12 +16,12 @@ import stormsight.backend.DeviceInfo;
 public record Geometry(int globalX, int globalY, int localX, int localY, int localBytes) {
     public Geometry {
         if (globalX < 1 || globalY < 1 || localX < 1 || localY < 1 || localBytes < 0) {
-            throw new IllegalArgumentException("launch of " + globalX + " x " + globalY + " items in groups of " + localX + " x "
-                    + localY + " with " + localBytes + " bytes");
+            throw new IllegalArgumentException("launch of " + globalX + " x " + globalY + " items in groups of "
+                    + localX + " x " + localY + " with " + localBytes + " bytes");
         }
         if (globalX % localX != 0 || globalY % localY != 0) {
-            throw new IllegalArgumentException("groups of " + localX + " x " + localY + " do not divide " + globalX + " x " + globalY
-                    + " items");
+            throw new IllegalArgumentException("groups of " + localX + " x " + localY + " do not divide " + globalX
+                    + " x " + globalY + " items");
         }
     }
 
@@ -37,7 +37,8 @@ public record Geometry(int globalX, int globalY, int localX, int localY, int loc
 
     /** groupsX x groupsY groups of sizeX x sizeY items. */
     public static Geometry groups2d(int groupsX, int groupsY, int sizeX, int sizeY, int localBytes) {
-        return new Geometry(Math.multiplyExact(groupsX, sizeX), Math.multiplyExact(groupsY, sizeY), sizeX, sizeY, localBytes);
+        return new Geometry(Math.multiplyExact(groupsX, sizeX), Math.multiplyExact(groupsY, sizeY), sizeX, sizeY,
+                localBytes);
     }
 
     /** At least that many items in groups of that size; kernels skip surplus ones. */
@@ -56,8 +57,8 @@ public record Geometry(int globalX, int globalY, int localX, int localY, int loc
                     + device.maxWorkGroupSize());
         }
         if (device.localMemoryBytes() > 0 && localBytes > device.localMemoryBytes()) {
-            throw new BackendException(task + " needs " + localBytes + " bytes of local memory, " + device.name() + " has "
-                    + device.localMemoryBytes());
+            throw new BackendException(task + " needs " + localBytes + " bytes of local memory, " + device.name()
+                    + " has " + device.localMemoryBytes());
         }
     }
 

@@ -30,10 +30,11 @@ import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 /**
  * Programs as the graphs of one execution plan.
  *
- * <p>In TornadoVM a graph takes buffers over from the graph that ran just before it. Here each graph does that once, while it is prepared: graphs
- * run in a chain in which every one takes all buffers from its predecessor. From then on a graph knows its buffers, and takes nothing
- * but the {@link Residency#anchor}, an array of one element, from whichever graph ran before. Compute graphs stand in the chain in reverse, so that the
- * order in which they later run differs from that of the chain.
+ * <p>In TornadoVM a graph takes buffers over from the graph that ran just before it. Here each graph does that once,
+ * while it is prepared: graphs run in a chain in which every one takes all buffers from its predecessor. From then on a
+ * graph knows its buffers, and takes nothing but the {@link Residency#anchor}, an array of one element, from whichever
+ * graph ran before. Compute graphs stand in the chain in reverse, so that the order in which they later run differs
+ * from that of the chain.
  */
 final class GraphExecutor implements Executor {
     /** A graph of the plan. */
@@ -93,9 +94,10 @@ final class GraphExecutor implements Executor {
             executor.runEmpty();
             long ready = System.nanoTime();
             Profile profile = executor.stopProfile();
-            executor.startUp = new StartUp(Runtime.startNanos(), built - start, filling.nanos(), started - built + loaded - compiled,
-                    compiled - started + ready - loaded, profile.jitNanos(), profile.driverNanos(),
-                    executor.lowered.values().stream().flatMap(program -> program.graphs().stream())
+            executor.startUp = new StartUp(Runtime.startNanos(), built - start, filling.nanos(),
+                    started - built + loaded - compiled, compiled - started + ready - loaded, profile.jitNanos(),
+                    profile.driverNanos(), executor.lowered.values().stream().flatMap(program ->
+                            program.graphs().stream())
                             .mapToInt(graph -> graph.tasks().size()).sum());
             return executor;
         } catch (RuntimeException | Error e) {
@@ -157,7 +159,8 @@ final class GraphExecutor implements Executor {
     }
 
     private void load(Filling filling, int from, int to) {
-        // TornadoVM locks host memory for this driver until the plan is closed, see cuda.args; here that cannot be turned off.
+        // TornadoVM locks host memory for this driver until the plan is closed, see cuda.args; here that cannot be
+        // turned off.
         boolean keep = device.language().equals("ptx");
         for (int i = from; i < to; i++) {
             filling.await(i);
@@ -179,7 +182,10 @@ final class GraphExecutor implements Executor {
         }
     }
 
-    /** Runs every graph once over no rows: it takes its buffers over then, and some drivers put off part of compiling until a kernel is launched. */
+    /**
+     * Runs every graph once over no rows: it takes its buffers over then, and some drivers put off part of compiling
+     * until a kernel is launched.
+     */
     private void runEmpty() {
         residency.step().clear();
         for (int i = residency.loads().size(); i < members.size(); i++) {
@@ -205,7 +211,10 @@ final class GraphExecutor implements Executor {
         }
     }
 
-    /** Whether the graph's kernels are launched together, without a frame each. Graphs that only send are not: what they send changes. */
+    /**
+     * Whether the graph's kernels are launched together, without a frame each. Graphs that only send are not: what they
+     * send changes.
+     */
     private boolean isCaptured(int graph) {
         return capture && members.get(graph).sent.isEmpty();
     }
@@ -217,7 +226,8 @@ final class GraphExecutor implements Executor {
         for (Lowering.Lowered program : lowered.values()) {
             for (Lowering.Graph each : program.graphs()) {
                 for (Lowering.Task task : each.tasks()) {
-                    if (each.name().equals(name) && message.contains("compile task " + name + "." + task.name() + " ")) {
+                    if (each.name().equals(name) && message.contains("compile task " + name + "." + task.name()
+                            + " ")) {
                         return new BackendException(task.program() + ", " + task.segment() + ": kernel " + task.kernel()
                                 + " does not compile for " + device.info().name() + ": " + Runtime.reason(e), e);
                     }
@@ -226,7 +236,8 @@ final class GraphExecutor implements Executor {
         }
         if (message.contains("compile task " + name + ".")) {
             // A graph that only sends. Drivers that compile nothing fail here first.
-            return new BackendException(what + ": kernel nothing does not compile for " + device.info().name() + ": " + Runtime.reason(e), e);
+            return new BackendException(what + ": kernel nothing does not compile for " + device.info().name() + ": "
+                    + Runtime.reason(e), e);
         }
         return new BackendException(what + " failed on " + device.info().name() + ": " + Runtime.reason(e), e);
     }
@@ -305,7 +316,10 @@ final class GraphExecutor implements Executor {
         return new RunProfile(program, step, total, entries(lowered.get(program), times));
     }
 
-    /** Tasks that follow each other and are of one operation, or of none, are one entry; so are those of a segment that was split. */
+    /**
+     * Tasks that follow each other and are of one operation, or of none, are one entry; so are those of a segment that
+     * was split.
+     */
     private static List<RunProfile.Entry> entries(Lowering.Lowered program, TaskTimes times) {
         Map<List<Object>, RunProfile.Entry> entries = new LinkedHashMap<>();
         for (Lowering.Graph graph : program.graphs()) {
@@ -313,15 +327,17 @@ final class GraphExecutor implements Executor {
             int from = 0;
             for (int to = 1; to <= tasks.size(); to++) {
                 Lowering.Task first = tasks.get(from);
-                if (to < tasks.size() && tasks.get(to).op() == first.op() && tasks.get(to).segment().equals(first.segment())) {
+                if (to < tasks.size() && tasks.get(to).op() == first.op()
+                        && tasks.get(to).segment().equals(first.segment())) {
                     continue;
                 }
                 List<Lowering.Task> same = tasks.subList(from, to);
                 RunProfile.Entry entry = new RunProfile.Entry(first.segment(), Optional.ofNullable(first.op()),
                         same.stream().map(Lowering.Task::kernel).collect(Collectors.joining(" + ")), graph.repeat(),
                         same.stream().mapToLong(task -> times.nanos(graph.name(), task.name())).sum());
-                entries.merge(List.of(entry.segment(), entry.op()), entry, (a, b) -> new RunProfile.Entry(a.segment(), a.op(), a.kernel(),
-                        a.calls() + b.calls(), a.nanos() + b.nanos()));
+                entries.merge(List.of(entry.segment(), entry.op()), entry,
+                        (a, b) -> new RunProfile.Entry(a.segment(), a.op(), a.kernel(), a.calls() + b.calls(),
+                        a.nanos() + b.nanos()));
                 from = to;
             }
         }

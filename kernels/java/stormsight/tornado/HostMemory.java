@@ -9,8 +9,8 @@ import java.lang.invoke.MethodHandle;
 import stormsight.backend.BackendException;
 
 /**
- * Zeroed memory of the C library. An arena's own memory is touched when it is allocated; this takes pages only where something is written, so the
- * host's side of a buffer that lives on the device costs nothing.
+ * Zeroed memory of the C library. An arena's own memory is touched when it is allocated; this takes pages only where
+ * something is written, so the host's side of a buffer that lives on the device costs nothing.
  */
 final class HostMemory {
     private static final Linker LINKER = Linker.nativeLinker();

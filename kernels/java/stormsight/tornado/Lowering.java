@@ -29,16 +29,19 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * Turns programs into task graphs. Identical layers become one graph that runs once a layer, or, unrolled, tasks of their own; what runs once is joined
- * with its neighbours.
+ * Turns programs into task graphs. Identical layers become one graph that runs once a layer, or, unrolled, tasks of
+ * their own; what runs once is joined with its neighbours.
  */
 final class Lowering {
     /**
-     * TornadoVM describes a graph in 8192 bytes, of which a task takes 15 and 5 a parameter, with at most 20 of those; it also
-     * limits a graph to 256 tasks.
+     * TornadoVM describes a graph in 8192 bytes, of which a task takes 15 and 5 a parameter, with at most 20 of those;
+     * it also limits a graph to 256 tasks.
      */
     private static final int GRAPH_TASKS = 8192 / (15 + 5 * 20);
-    /** Tasks that an operation becomes at most: a gated product for tensor cores that splits x, decodes both weights and sums parts. */
+    /**
+     * Tasks that an operation becomes at most: a gated product for tensor cores that splits x, decodes both weights and
+     * sums parts.
+     */
     private static final int MOST_TASKS = 5;
     /** OpenCL's limit is one of each kernel, which TornadoVM does not tell; all GPUs allow groups of 256. */
     private static final int OPENCL_LANES = 256;
@@ -56,7 +59,10 @@ final class Lowering {
     /** The graphs of a program in the order in which they run. */
     record Lowered(Program program, List<Graph> graphs, int firstLayer, int firstNumber) {}
 
-    /** Layers of a segment in one chunk of the stacks: {@code layer} indexes the chunk's arrays, {@code number} the model. */
+    /**
+     * Layers of a segment in one chunk of the stacks: {@code layer} indexes the chunk's arrays, {@code number} the
+     * model.
+     */
     private record Section(Segment segment, int chunk, int layer, int number, int layers) {
         int end() {
             return layer + layers;
@@ -84,8 +90,9 @@ final class Lowering {
             case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
             case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
             case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
-            case Op.Embed _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.AttentionWeights _, Op.AttentionPeak _, Op.RowMax _, Op.Copy _,
-                    Op.LastRow _, Op.MeanRows _, Op.SoftCap _ -> Scratch.NONE;
+            case Op.Embed _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.AttentionWeights _,
+                    Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.LastRow _, Op.MeanRows _,
+                    Op.SoftCap _ -> Scratch.NONE;
         };
     }
 
@@ -95,8 +102,9 @@ final class Lowering {
             case Op.AttentionWeights weights -> Attention.chosen(weights);
             case Op.AttentionPeak peak -> Attention.chosen(peak);
             case Op.RowMax max -> Rows.chosen(max);
-            case Op.Embed _, Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.Attention _, Op.BlockedAttention _,
-                    Op.Copy _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _, Op.Sample _ -> List.of();
+            case Op.Embed _, Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _,
+                    Op.Attention _, Op.BlockedAttention _, Op.Copy _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _,
+                    Op.Sample _ -> List.of();
         };
     }
 
@@ -364,13 +372,14 @@ final class Lowering {
         public void task(String kernel, Geometry geometry, TaskAdder adder) {
             geometry.check(program.name() + ", " + section.segment.name() + ", " + kernel, device.info());
             if (tasks.size() == GRAPH_TASKS) {
-                throw new BackendException(program.name() + ", " + section.segment.name() + " takes more than " + GRAPH_TASKS
-                        + " tasks a layer, too many for one graph");
+                throw new BackendException(program.name() + ", " + section.segment.name() + " takes more than "
+                        + GRAPH_TASKS + " tasks a layer, too many for one graph");
             }
             String name = kernel.replace('.', '_') + tasks.size();
             adder.add(graph, name);
             grid(graph.getTaskGraphName() + "." + name, geometry);
-            tasks.add(new Task(program.name(), section.segment.name(), op, graph.getTaskGraphName(), name, kernel, geometry));
+            tasks.add(new Task(program.name(), section.segment.name(), op, graph.getTaskGraphName(), name, kernel,
+                    geometry));
         }
     }
 }

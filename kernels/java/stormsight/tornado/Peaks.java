@@ -61,7 +61,8 @@ final class Peaks {
         long wanted = Math.min(cpu ? CPU_BYTES : GPU_BYTES, most);
         int items = Math.toIntExact(wanted / Float.BYTES / READS / GROUP * GROUP);
         if (items == 0) {
-            throw new BackendException(info.name() + " has too little memory to measure its speed: " + info.memoryBytes() + " bytes");
+            throw new BackendException(info.name() + " has too little memory to measure its speed: "
+                    + info.memoryBytes() + " bytes");
         }
         int elements = items * READS;
         long bytes = (long) elements * Float.BYTES;
@@ -71,9 +72,10 @@ final class Peaks {
         FloatArray factors = FloatArray.fromElements(0.5f, 1);
         FloatArray results = new FloatArray(FMA_ITEMS);
         String size = "a buffer of " + (bytes >> 20) + " MiB, kernel's time on the device";
-        List<Double> read = rates(bytes, items, x, sums, (graph, name) -> graph.task(name, Peak::read, context, x, sums, READS,
-                cpu ? READS : 1, cpu ? 1 : items));
-        List<Double> copy = rates(2 * bytes, elements, x, to, (graph, name) -> graph.task(name, Peak::copy, context, x, to));
+        List<Double> read = rates(bytes, items, x, sums, (graph, name) ->
+                graph.task(name, Peak::read, context, x, sums, READS, cpu ? READS : 1, cpu ? 1 : items));
+        List<Double> copy = rates(2 * bytes, elements, x, to, (graph, name) ->
+                graph.task(name, Peak::copy, context, x, to));
         List<Double> fma = rates((long) FMA_ITEMS * FMA_ROUNDS * Peak.ROUND_OPERATIONS, FMA_ITEMS, factors, results,
                 (graph, name) -> graph.task(name, Peak::multiplyAdd, context, factors, results, FMA_ROUNDS));
         return new Ceilings(new Ceilings.Rate("reading " + size, read),
@@ -109,7 +111,8 @@ final class Peaks {
         } catch (BackendException e) {
             throw e;
         } catch (RuntimeException | TornadoInternalError e) {
-            throw new BackendException("measuring the speed of " + device.info().name() + " failed: " + Runtime.reason(e), e);
+            throw new BackendException("measuring the speed of " + device.info().name() + " failed: "
+                    + Runtime.reason(e), e);
         }
         return rates;
     }

@@ -4,7 +4,10 @@ import uk.ac.manchester.tornado.api.TornadoProfilerResult;
 
 /** Sums of what TornadoVM's profiler says of graphs. */
 final class Profile {
-    /** TornadoVM sends the kernel's own frame, of three addresses, before every launch; the profiler counts it as a transfer. */
+    /**
+     * TornadoVM sends the kernel's own frame, of three addresses, before every launch; the profiler counts it as a
+     * transfer.
+     */
     static final long FRAME_BYTES = 24;
 
     private long graphs;

@@ -25,11 +25,12 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 
 /**
- * Where every tensor of some programs lies: which arrays hold it, and what of them is kept in host memory. An array is the name of one buffer on the
- * device; all graphs share it. Weights, caches, activations and the decode tables are sent once, in the {@link #loads}, and their host memory is freed
- * then; INPUT and OUTPUT tensors keep theirs.
+ * Where every tensor of some programs lies: which arrays hold it, and what of them is kept in host memory. An array is
+ * the name of one buffer on the device; all graphs share it. Weights, caches, activations and the decode tables are
+ * sent once, in the {@link #loads}, and their host memory is freed then; INPUT and OUTPUT tensors keep theirs.
  *
- * <p>A stack whose elements or bytes pass what one array or one allocation holds is split: array n holds the layers from n x {@link #chunkLayers}.
+ * <p>A stack whose elements or bytes pass what one array or one allocation holds is split: array n holds the layers
+ * from n x {@link #chunkLayers}.
  */
 final class Residency implements AutoCloseable {
     /** What an array starts with, written by TornadoVM. */
@@ -38,7 +39,10 @@ final class Residency implements AutoCloseable {
     static final long SMALL_INPUT_BYTES = 64;
     /** Host memory that one load takes at most, unless one array alone is larger. */
     private static final long LOAD_BYTES = 1L << 30;
-    /** The same for the first load: a device must have run something before its compilers can be timed, so this one is waited for. */
+    /**
+     * The same for the first load: a device must have run something before its compilers can be timed, so this one is
+     * waited for.
+     */
     private static final long FIRST_LOAD_BYTES = 1L << 26;
     /** Arrays of one load: TornadoVM gives a graph's description {@code 8192} bytes. */
     private static final int LOAD_ARRAYS = 200;
@@ -101,7 +105,8 @@ final class Residency implements AutoCloseable {
      * @throws BackendException if the device is too small
      */
     static Residency of(DeviceInfo device, Map<Tensor, HostTensor> weights, List<Program> programs) {
-        programs.stream().flatMap(program -> program.tensors().stream()).forEach(tensor -> checkWeight(tensor, weights));
+        programs.stream().flatMap(program -> program.tensors().stream()).forEach(tensor ->
+                checkWeight(tensor, weights));
         return new Residency(device, weights, programs);
     }
 
@@ -116,7 +121,8 @@ final class Residency implements AutoCloseable {
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
         checkNames(tensors);
-        Scratch space = programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
+        Scratch space = programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment ->
+                segment.ops().stream())
                 .map(op -> Lowering.scratch(op, device)).reduce(Scratch.NONE, Scratch::or);
         checkFits(tensors, space.bytes());
         chunkLayers = chunkLayers(tensors);
@@ -153,7 +159,8 @@ final class Residency implements AutoCloseable {
         if (value == null) {
             throw new IllegalArgumentException("no value for the weight " + tensor);
         }
-        if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape()) || value.layers().size() != tensor.layers()) {
+        if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape())
+                || value.layers().size() != tensor.layers()) {
             throw new IllegalArgumentException("the value of " + tensor + " is " + value.dtype() + value.shape() + " x "
                     + value.layers().size());
         }
@@ -172,10 +179,12 @@ final class Residency implements AutoCloseable {
     private void checkFits(Set<Tensor> tensors, long scratchBytes) {
         long needed = tensors.stream().mapToLong(Tensor::bytes).sum() + scratchBytes;
         if (device.memoryBytes() > 0 && needed > device.memoryBytes()) {
-            long weightBytes = tensors.stream().filter(t -> t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
+            long weightBytes = tensors.stream().filter(t ->
+                    t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
             throw new BackendException(String.format(Locale.ROOT,
                     "the model needs %.2f GB on the device (%.2f GB of weights, %.2f GB of caches and activations), %s has %.2f GB",
-                    needed / 1e9, weightBytes / 1e9, (needed - weightBytes) / 1e9, device.name(), device.memoryBytes() / 1e9));
+                    needed / 1e9, weightBytes / 1e9, (needed - weightBytes) / 1e9, device.name(),
+                    device.memoryBytes() / 1e9));
         }
         deviceBytes = needed;
     }
@@ -193,8 +202,9 @@ final class Residency implements AutoCloseable {
                 fit = Math.min(fit, (device.maxAllocationBytes() - HEADER - 1) / bytes);
             }
             if (fit < 1) {
-                throw new BackendException(String.format(Locale.ROOT, "%s takes %.2f GB, %s allocates at most %.2f GB at once",
-                        tensor, bytes / 1e9, device.name(), device.maxAllocationBytes() / 1e9));
+                throw new BackendException(String.format(Locale.ROOT,
+                        "%s takes %.2f GB, %s allocates at most %.2f GB at once", tensor, bytes / 1e9, device.name(),
+                        device.maxAllocationBytes() / 1e9));
             }
             if (tensor.layers() > 1) {
                 chunk = (int) Math.min(chunk, fit);
@@ -245,7 +255,8 @@ final class Residency implements AutoCloseable {
                     List<MemorySegment> values = weights.get(tensor).layers();
                     load.fills.add(() -> {
                         for (int i = 0; i < layers; i++) {
-                            MemorySegment.copy(values.get(first + i), 0, array.getSegmentWithHeader(), HEADER + i * layerBytes, layerBytes);
+                            MemorySegment.copy(values.get(first + i), 0, array.getSegmentWithHeader(),
+                                    HEADER + i * layerBytes, layerBytes);
                         }
                     });
                 }
@@ -266,7 +277,8 @@ final class Residency implements AutoCloseable {
             List<MemorySegment> values = weights.get(tensor).layers();
             load.fills.add(() -> {
                 for (int i = 0; i < layers; i++) {
-                    MemorySegment.copy(values.get(first + i), offset, array.getSegmentWithHeader(), HEADER + i * layerBytes, layerBytes);
+                    MemorySegment.copy(values.get(first + i), offset, array.getSegmentWithHeader(),
+                            HEADER + i * layerBytes, layerBytes);
                 }
             });
         }
@@ -375,7 +387,9 @@ final class Residency implements AutoCloseable {
         return chunkLayers;
     }
 
-    /** The array of a tensor that holds the layers from {@code chunk * chunkLayers()}, or all of one that is no stack. */
+    /**
+     * The array of a tensor that holds the layers from {@code chunk * chunkLayers()}, or all of one that is no stack.
+     */
     TornadoNativeArray array(Tensor tensor, int chunk) {
         List<TornadoNativeArray> arrays = find(tensor).arrays;
         return arrays.get(tensor.layers() == 1 ? 0 : chunk);

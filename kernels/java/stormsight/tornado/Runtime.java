@@ -35,11 +35,14 @@ final class Runtime {
 
     /** Drivers of one device, the better ones first: those that know more of its types and instructions. */
     private static final List<String> LANGUAGES = List.of("cuda", "ptx", "opencl");
-    /** TornadoVM tells a driver's version nowhere but in a text for people, and some of its backends not there either. */
+    /**
+     * TornadoVM tells a driver's version nowhere but in a text for people, and some of its backends not there either.
+     */
     private static final Pattern DRIVER_VERSION = Pattern.compile("^Driver version *: *(\\S.*)$", Pattern.MULTILINE);
 
     /** The same text tells the compute capability, by which there are instructions for bfloat16 from 8.0 on. */
-    private static final Pattern TENSOR_CORES = Pattern.compile("^Device version *: *CUDA ([89]|\\d\\d)\\.", Pattern.MULTILINE);
+    private static final Pattern TENSOR_CORES = Pattern.compile("^Device version *: *CUDA ([89]|\\d\\d)\\.",
+            Pattern.MULTILINE);
 
     private static final Pattern COLOUR = Pattern.compile("\u001B\\[[0-9;]*m");
 
@@ -49,11 +52,14 @@ final class Runtime {
 
     private Runtime() {}
 
-    /** All devices, GPUs first, and of one that several drivers offer the one that runs our kernels best. Empty if {@link #failure} says why. */
+    /**
+     * All devices, GPUs first, and of one that several drivers offer the one that runs our kernels best. Empty if
+     * {@link #failure} says why.
+     */
     static synchronized List<Device> devices() {
         if (devices == null) {
-            // TornadoVM's own limit, 4 GB unless told otherwise, knows nothing of the device; Residency compares what a model needs with what the
-            // device has. Must be set before the first class of the runtime is loaded.
+            // TornadoVM's own limit, 4 GB unless told otherwise, knows nothing of the device; Residency compares what a
+            // model needs with what the device has. Must be set before the first class of the runtime is loaded.
             if (System.getProperty(MEMORY_LIMIT) == null) {
                 System.setProperty(MEMORY_LIMIT, String.valueOf(1L << 50));
             }
@@ -63,7 +69,8 @@ final class Runtime {
                 devices = find();
                 failure = devices.isEmpty() ? "TornadoVM finds no device" : null;
             } catch (RuntimeException | Error e) {
-                // TornadoVM has errors of its own, which are named nowhere here, so that this class loads without it, too.
+                // TornadoVM has errors of its own, which are named nowhere here, so that this class loads without it,
+                // too.
                 devices = List.of();
                 failure = "TornadoVM does not start: " + reason(e);
             }
@@ -73,15 +80,17 @@ final class Runtime {
     }
 
     /**
-     * Gives the types of OpenCL variables the same identity hashes in every JVM that was started with {@code -XX:hashCode=3}, as our argument files do:
-     * hashes count up then. TornadoVM declares variables in their order, and drivers find compiled kernels by their source code.
+     * Gives the types of OpenCL variables the same identity hashes in every JVM that was started with
+     * {@code -XX:hashCode=3}, as our argument files do: hashes count up then. TornadoVM declares variables in their
+     * order, and drivers find compiled kernels by their source code.
      */
     private static void orderDeclarations() {
         Object[] types;
         try {
             types = Class.forName(VARIABLE_TYPES).getEnumConstants();
         } catch (ClassNotFoundException e) {
-            // Not the OpenCL backend, or a version that names its types otherwise: kernels are compiled anew at every start.
+            // Not the OpenCL backend, or a version that names its types otherwise: kernels are compiled anew at every
+            // start.
             return;
         }
         int hash = System.identityHashCode(new Object());
@@ -136,9 +145,10 @@ final class Runtime {
             types.add(DType.BF16);
         }
         String platform = device.getPlatformName();
-        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device), driver(platform, details),
-                kind(device.getDeviceType()), device.getMaxGlobalMemory(), physical.getDeviceLocalMemorySize(),
-                physical.getDeviceMaxAllocationSize(), physical.getMaxThreadsPerBlock(), physical.getDeviceMaxComputeUnits(), types);
+        return new DeviceInfo(id, TornadoProvider.NAME, name, vendor(platform, name), runtime(language, device),
+                driver(platform, details), kind(device.getDeviceType()), device.getMaxGlobalMemory(),
+                physical.getDeviceLocalMemorySize(), physical.getDeviceMaxAllocationSize(),
+                physical.getMaxThreadsPerBlock(), physical.getDeviceMaxComputeUnits(), types);
     }
 
     private static DeviceInfo.Kind kind(TornadoDeviceType type) {
@@ -182,7 +192,9 @@ final class Runtime {
                                 .collect(Collectors.joining(", "))));
     }
 
-    /** What TornadoVM says of a failure, in one line: it colours its messages and puts the reason on a line of its own. */
+    /**
+     * What TornadoVM says of a failure, in one line: it colours its messages and puts the reason on a line of its own.
+     */
     static String reason(Throwable error) {
         Throwable cause = error;
         while (cause.getMessage() == null && cause.getCause() != null) {

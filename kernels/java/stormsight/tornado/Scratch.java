@@ -1,7 +1,8 @@
 package stormsight.tornado;
 
 /**
- * Device memory that the kernels of one operation use among each other. Operations run one after the other, so one piece serves all of them.
+ * Device memory that the kernels of one operation use among each other. Operations run one after the other, so one
+ * piece serves all of them.
  *
  * @param floats of {@link Tasks#scratch()}
  * @param parts words of {@link Tasks#parts()}

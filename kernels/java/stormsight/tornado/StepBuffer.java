@@ -5,19 +5,24 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
 /**
- * All that changes between two runs of a program, as kernels see it: {@link Step} and the layer that is running. It is sent once a run; its layer
- * counts up on the device.
+ * All that changes between two runs of a program, as kernels see it: {@link Step} and the layer that is running. It is
+ * sent once a run; its layer counts up on the device.
  */
 public final class StepBuffer {
     /** {@link Step#position()}. */
     public static final int POSITION = 0;
-    /** {@link Step#rows()}, not limited to any tensor's capacity; 0 while a graph is being compiled: then nothing may be read or written. */
+    /**
+     * {@link Step#rows()}, not limited to any tensor's capacity; 0 while a graph is being compiled: then nothing may be
+     * read or written.
+     */
     public static final int ROWS = 1;
     /** {@link Step#prefixLength()}. */
     public static final int PREFIX = 2;
     /** Index of the running layer into the arrays of stacks. */
     public static final int LAYER = 3;
-    /** Index of the running layer in the model; differs from {@link #LAYER} where a stack was split over several arrays. */
+    /**
+     * Index of the running layer in the model; differs from {@link #LAYER} where a stack was split over several arrays.
+     */
     public static final int LAYER_NUMBER = 4;
     /** {@link stormsight.program.Sampling#topK()}. */
     public static final int TOP_K = 5;

@@ -22,8 +22,8 @@ final class TaskTimes {
     /**
      * Adds the last execution of a log.
      *
-     * @param log a JSON object for every execution of a graph since the profiler was first started, one after the other: by the graph's name an object of
-     *     its own times and, under {@code graph.task}, its tasks'
+     * @param log a JSON object for every execution of a graph since the profiler was first started, one after the
+     *     other: by the graph's name an object of its own times and, under {@code graph.task}, its tasks'
      */
     void add(String log) {
         for (JsonNode graph : JsonMapper.shared().readTree(log.substring(log.lastIndexOf(NEXT) + 1))) {

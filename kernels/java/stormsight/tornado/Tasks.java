@@ -13,7 +13,8 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * What a kernel family needs to put an operation into a graph: arrays for tensors, and a place to add tasks.
  *
  * <p>The array of a stack holds its layers one after the other. A kernel finds the running layer at
- * {@code step.get(StepBuffer.LAYER) * stride}, with {@link #stride} 0 for a tensor that is no stack; the product fits an int.
+ * {@code step.get(StepBuffer.LAYER) * stride}, with {@link #stride} 0 for a tensor that is no stack; the product fits
+ * an int.
  */
 public interface Tasks {
     /** The context that every kernel takes first. */
@@ -31,7 +32,10 @@ public interface Tasks {
     /** An I32 tensor. */
     IntArray ints(Tensor tensor);
 
-    /** The elements of an F16, BF16 or Q8 tensor, without scales: four or eight in a word, the first one in the lowest bits. */
+    /**
+     * The elements of an F16, BF16 or Q8 tensor, without scales: four or eight in a word, the first one in the lowest
+     * bits.
+     */
     LongArray words(Tensor tensor);
 
     /** A U8 tensor. */
@@ -62,12 +66,14 @@ public interface Tasks {
     int scaleStride(Tensor tensor);
 
     /**
-     * 512 factors for bfloat16: bits b are {@code table[(b >> 7) & 0x1FF] * (128 + (b & 0x7F))} where b is a normal number or zero.
+     * 512 factors for bfloat16: bits b are {@code table[(b >> 7) & 0x1FF] * (128 + (b & 0x7F))} where b is a normal
+     * number or zero.
      */
     FloatArray bf16Table();
 
     /**
-     * 64 factors for binary16: bits b are {@code table[(b >> 10) & 0x3F] * (1024 + (b & 0x3FF))} where b is a normal number or zero.
+     * 64 factors for binary16: bits b are {@code table[(b >> 10) & 0x3F] * (1024 + (b & 0x3FF))} where b is a normal
+     * number or zero.
      */
     FloatArray f16Table();
 
@@ -80,7 +86,10 @@ public interface Tasks {
     /** Room for a weight in a form that one operation needs; index 0 or 1. */
     LongArray planes(int index);
 
-    /** Whether {@link #parts} holds all rows of that tensor: {@link #setParts} was last called with it, and no operation has written it since. */
+    /**
+     * Whether {@link #parts} holds all rows of that tensor: {@link #setParts} was last called with it, and no operation
+     * has written it since.
+     */
     boolean holdsParts(Tensor x);
 
     /** Says that the task added last puts all rows of that tensor into {@link #parts}. */
@@ -88,7 +97,10 @@ public interface Tasks {
 
     DeviceInfo device();
 
-    /** Lanes that a group may have on such a device: what its driver says, but where a driver may allow less for a kernel than for others, what all allow. */
+    /**
+     * Lanes that a group may have on such a device: what its driver says, but where a driver may allow less for a
+     * kernel than for others, what all allow.
+     */
     int mostLanes();
 
     /** Whether to choose kernels made for the tensor cores of NVIDIA GPUs. */

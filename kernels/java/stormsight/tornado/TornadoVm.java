@@ -45,8 +45,8 @@ final class TornadoVm implements Backend {
             for (Program program : programs) {
                 for (Lowering.Graph graph : lowering.lower(program).graphs()) {
                     for (Lowering.Task task : graph.tasks()) {
-                        launches.add(new PlannedLaunch(task.program(), task.segment(), graph.repeat(), Optional.ofNullable(task.op()),
-                                task.kernel(), task.geometry().toString()));
+                        launches.add(new PlannedLaunch(task.program(), task.segment(), graph.repeat(),
+                                Optional.ofNullable(task.op()), task.kernel(), task.geometry().toString()));
                     }
                 }
             }

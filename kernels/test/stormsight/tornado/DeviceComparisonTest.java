@@ -51,9 +51,10 @@ class DeviceComparisonTest {
         try (ModelDirectory oracle = Families.open(Goldens.folder(GOLDEN), Optional.empty());
                 ModelDirectory subject = Families.open(folder, Optional.empty());
                 Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            return BackendComparison.run(new BackendComparison.Side(oracle, cpu), new BackendComparison.Side(subject, backend),
-                    Options.DEFAULT, new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")), "caption en",
-                    TOKENS, stage -> {});
+            return BackendComparison.run(new BackendComparison.Side(oracle, cpu),
+                    new BackendComparison.Side(subject, backend), Options.DEFAULT,
+                    new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")), "caption en", TOKENS,
+                    stage -> {});
         }
     }
 }

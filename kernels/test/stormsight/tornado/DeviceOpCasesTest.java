@@ -29,8 +29,8 @@ import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /**
- * Every operation, shape and type on every device, against the scalar reference. Many cases are prepared together, because an executor's own graphs take
- * longer to compile than the operations of a case.
+ * Every operation, shape and type on every device, against the scalar reference. Many cases are prepared together,
+ * because an executor's own graphs take longer to compile than the operations of a case.
  */
 class DeviceOpCasesTest {
     private static final int TOGETHER = 24;
@@ -41,10 +41,12 @@ class DeviceOpCasesTest {
     }
 
     /** The cases on devices. */
-    static Stream<DynamicContainer> containers(List<OpCase> cases, List<DeviceInfo> devices, Function<DeviceInfo, Backend> open) {
+    static Stream<DynamicContainer> containers(List<OpCase> cases, List<DeviceInfo> devices,
+            Function<DeviceInfo, Backend> open) {
         return devices.stream().map(device -> DynamicContainer.dynamicContainer(device.id() + " " + device.name(),
                 Stream.iterate(0, first -> first < cases.size(), first -> first + TOGETHER)
-                        .flatMap(first -> tests(() -> open.apply(device), cases.subList(first, Math.min(first + TOGETHER, cases.size()))))));
+                        .flatMap(first -> tests(() -> open.apply(device),
+                        cases.subList(first, Math.min(first + TOGETHER, cases.size()))))));
     }
 
     private static Stream<DynamicTest> tests(Supplier<Backend> device, List<OpCase> cases) {
@@ -91,7 +93,8 @@ class DeviceOpCasesTest {
                 weights.putAll(setup.weights());
                 programs.addAll(setup.programs());
             }
-            try (Backend backend = device.get(); Executor executor = backend.prepare(weights, programs, RunListener.NONE)) {
+            try (Backend backend = device.get(); Executor executor = backend.prepare(weights, programs,
+                    RunListener.NONE)) {
                 setups.values().forEach(setup -> setup.inputs().forEach(executor::write));
                 setups.forEach((opCase, setup) -> {
                     setup.runs().forEach(run -> executor.run(run.program(), run.step()));
@@ -116,7 +119,8 @@ class DeviceOpCasesTest {
         Map<Program, Program> programs = new LinkedHashMap<>();
         for (Program program : setup.programs()) {
             programs.put(program, new Program(opCase.name() + " " + programs.size(), program.segments().stream()
-                    .map(segment -> segment.with(segment.ops().stream().map(op -> (Op) renamed((Record) op, index)).toList())).toList()));
+                    .map(segment -> segment.with(segment.ops().stream().map(op ->
+                    (Op) renamed((Record) op, index)).toList())).toList()));
         }
         return new OpCase.Setup(weights, inputs,
                 setup.runs().stream().map(run -> new OpCase.Run(programs.get(run.program()), run.step())).toList(),
@@ -137,7 +141,8 @@ class DeviceOpCasesTest {
                 types[i] = components[i].getType();
                 values[i] = switch (components[i].getAccessor().invoke(op)) {
                     case Tensor tensor -> renamed(tensor, index);
-                    case Optional<?> optional -> optional.map(value -> value instanceof Tensor tensor ? renamed(tensor, index) : value);
+                    case Optional<?> optional -> optional.map(value -> value instanceof Tensor tensor
+                            ? renamed(tensor, index) : value);
                     case Op nested -> renamed((Record) nested, index);
                     case Object other -> other;
                 };

@@ -34,8 +34,8 @@ class DeviceProfileTest {
             try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
                     Backend backend = Devices.open(device)) {
                 int prompt = directory.processor().imageTokens() + 3;
-                Roofline roofline = Roofline.measure(directory, backend, Options.DEFAULT, new Roofline.Plan(prompt, NEW_TOKENS, 0, 1),
-                        _ -> {});
+                Roofline roofline = Roofline.measure(directory, backend, Options.DEFAULT,
+                        new Roofline.Plan(prompt, NEW_TOKENS, 0, 1), _ -> {});
                 Passes model = directory.unbound(new Limits(prompt, NEW_TOKENS), Options.DEFAULT);
                 for (int i = 0; i < model.programs().size(); i++) {
                     Program program = model.programs().get(i);
@@ -50,7 +50,8 @@ class DeviceProfileTest {
                             .map(row -> row.segment() + " " + row.op().orElseThrow() + " " + row.calls()).toList());
                     assertTrue(stage.rows().stream().allMatch(row -> row.median() > 0), stage.rows()::toString);
                 }
-                for (Ceilings.Rate rate : List.of(roofline.ceilings().read(), roofline.ceilings().copy(), roofline.ceilings().fma())) {
+                for (Ceilings.Rate rate : List.of(roofline.ceilings().read(), roofline.ceilings().copy(),
+                        roofline.ceilings().fma())) {
                     assertTrue(rate.median() > 0 && Double.isFinite(rate.best()), rate::toString);
                 }
             }

@@ -36,18 +36,20 @@ class KernelVariantsTest {
     Stream<DynamicContainer> tensorCoresOfASmallGpu() {
         return cases("(matMul|gatedMatMul)_.*", Settings::tensorCores, device -> {
             Runtime.Device found = Runtime.device(device.id());
-            DeviceInfo small = new DeviceInfo(device.id(), device.backend(), device.name(), device.vendor(), device.runtime(), device.driver(),
-                    device.kind(), device.memoryBytes(), device.localMemoryBytes(), device.maxAllocationBytes(), device.maxWorkGroupSize(), 1,
-                    device.nativeTypes());
+            DeviceInfo small = new DeviceInfo(device.id(), device.backend(), device.name(), device.vendor(),
+                    device.runtime(), device.driver(), device.kind(), device.memoryBytes(), device.localMemoryBytes(),
+                    device.maxAllocationBytes(), device.maxWorkGroupSize(), 1, device.nativeTypes());
             return new TornadoVm(new Runtime.Device(found.tornado(), small, found.language()));
         });
     }
 
-    private static Stream<DynamicContainer> cases(String names, Predicate<DeviceInfo> which, Function<DeviceInfo, Backend> open) {
+    private static Stream<DynamicContainer> cases(String names, Predicate<DeviceInfo> which,
+            Function<DeviceInfo, Backend> open) {
         List<DeviceInfo> devices = Devices.all().stream().filter(which).toList();
         if (devices.isEmpty()) {
             abort("no device here has such kernels");
         }
-        return DeviceOpCasesTest.containers(OpCases.all().stream().filter(opCase -> opCase.name().matches(names)).toList(), devices, open);
+        return DeviceOpCasesTest.containers(OpCases.all().stream().filter(opCase ->
+                opCase.name().matches(names)).toList(), devices, open);
     }
 }

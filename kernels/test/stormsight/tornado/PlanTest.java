@@ -46,16 +46,23 @@ class PlanTest {
     }
 
     private static DeviceInfo gpu(long memory, long localMemory, int lanes, Set<DType> types) {
-        return new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "", DeviceInfo.Kind.GPU, memory, localMemory, 0, lanes, 100, types);
+        return new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "", DeviceInfo.Kind.GPU, memory, localMemory, 0,
+                lanes, 100, types);
     }
 
-    private List<PlannedLaunch> plan(String preset, DType weights, DeviceInfo info, String language) throws IOException {
-        Preset found = Families.presets().stream().filter(known -> known.name().equals(preset)).findFirst().orElseThrow();
-        Files.writeString(folder.resolve("config.json"), JsonMapper.shared().writeValueAsString(found.files("bfloat16").get("config.json")));
+    private List<PlannedLaunch> plan(String preset, DType weights, DeviceInfo info,
+            String language) throws IOException {
+        Preset found = Families.presets().stream().filter(known ->
+                known.name().equals(preset)).findFirst().orElseThrow();
+        Files.writeString(folder.resolve("config.json"),
+                JsonMapper.shared().writeValueAsString(found.files("bfloat16").get("config.json")));
         VisionLanguageModel model = (VisionLanguageModel) Families.configured(folder);
-        Passes passes = model.build(Weights.declared(weights), new Limits(model.processor().imageTokens() + 40, 64), Options.DEFAULT);
-        // TornadoVM looks at kernels as soon as they are put into a graph, so those for tensor cores need a driver that knows them.
-        Runtime.Device device = Runtime.devices().stream().filter(known -> known.language().equals(language)).findFirst().orElse(null);
+        Passes passes = model.build(Weights.declared(weights), new Limits(model.processor().imageTokens() + 40, 64),
+                Options.DEFAULT);
+        // TornadoVM looks at kernels as soon as they are put into a graph, so those for tensor cores need a driver that
+        // knows them.
+        Runtime.Device device = Runtime.devices().stream().filter(known ->
+                known.language().equals(language)).findFirst().orElse(null);
         assumeTrue(device != null, "there is no device of TornadoVM's backend " + language);
         return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(passes.programs());
     }
@@ -64,7 +71,8 @@ class PlanTest {
     void launchesAsLittleDevicesAllow() throws IOException {
         for (String preset : List.of("paligemma-3b-224", "paligemma2-3b-448")) {
             for (DType weights : List.of(DType.BF16, DType.Q8)) {
-                assertTrue(plan(preset, weights, ANY_GPU, "opencl").stream().noneMatch(launch -> launch.kernel().startsWith("Mma")));
+                assertTrue(plan(preset, weights, ANY_GPU, "opencl").stream().noneMatch(launch ->
+                        launch.kernel().startsWith("Mma")));
             }
         }
     }
@@ -87,7 +95,8 @@ class PlanTest {
     void unrolledLayersFitTheirGraphs() throws IOException {
         System.setProperty(UNROLL, "true");
         long layers = plan("paligemma-3b-224", DType.F16, TENSOR_CORES, "cuda").stream()
-                .filter(launch -> launch.program().equals("encode") && launch.kernel().equals("Attention.flash")).count();
+                .filter(launch -> launch.program().equals("encode")
+                && launch.kernel().equals("Attention.flash")).count();
         assertEquals(27, layers);
     }
 }

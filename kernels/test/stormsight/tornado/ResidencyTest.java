@@ -55,9 +55,11 @@ class ResidencyTest {
                     Arena arena = Arena.ofShared();
                     Backend backend = Devices.open(device);
                     Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
-                ModelDirectory.Bound bound = directory.bind(arena, new Limits(40, STEPS), Options.DEFAULT.withSlidingWindow(true));
+                ModelDirectory.Bound bound = directory.bind(arena, new Limits(40, STEPS),
+                        Options.DEFAULT.withSlidingWindow(true));
                 Passes model = bound.passes();
-                try (GraphExecutor executor = (GraphExecutor) backend.prepare(bound.weights(), model.programs(), RunListener.NONE);
+                try (GraphExecutor executor = (GraphExecutor) backend.prepare(bound.weights(), model.programs(),
+                        RunListener.NONE);
                         Executor expected = cpu.prepare(bound.weights(), model.programs(), RunListener.NONE)) {
                     for (int request = 0; request < 3; request++) {
                         answer(model, executor, expected, arena, request, request == 2 ? 3 : STEPS >> request);
@@ -67,7 +69,8 @@ class ResidencyTest {
         }));
     }
 
-    private static void answer(Passes model, GraphExecutor executor, Executor expected, Arena arena, int request, int steps) {
+    private static void answer(Passes model, GraphExecutor executor, Executor expected, Arena arena, int request,
+            int steps) {
         Random random = new Random(request);
         MemorySegment patches = arena.allocate(model.encode().input().bytes());
         for (long i = 0; i < patches.byteSize(); i += 4) {
@@ -119,7 +122,8 @@ class ResidencyTest {
     /** A device that allocates little at once: the five layers of a stack lie in three arrays. */
     @TestFactory
     Stream<DynamicTest> splitsStacks() {
-        return Devices.all().stream().map(info -> Runtime.device(info.id())).map(device -> DynamicTest.dynamicTest(device.info().id(), () -> {
+        return Devices.all().stream().map(info -> Runtime.device(info.id())).map(device ->
+                DynamicTest.dynamicTest(device.info().id(), () -> {
             int columns = 64;
             Tensor w = new Tensor("w", DType.F32, Shape.of(columns), Tensor.Kind.WEIGHT, 5);
             Tensor x = new Tensor("x", DType.F32, Shape.of(2, columns), Tensor.Kind.INPUT, 1);
@@ -127,14 +131,17 @@ class ResidencyTest {
             Tensor out = new Tensor("out", DType.F32, Shape.of(2, columns), Tensor.Kind.OUTPUT, 5);
             Program program = new Program("split", List.of(
                     Segment.once("start", List.of(new Op.Copy(x, y))),
-                    new Segment("layers", 0, 5, List.of(new Op.RmsNorm(y, w, 1e-6f, Optional.empty(), y), new Op.Copy(y, out)))));
+                    new Segment("layers", 0, 5, List.of(new Op.RmsNorm(y, w, 1e-6f, Optional.empty(), y),
+                    new Op.Copy(y, out)))));
             try (Arena arena = Arena.ofShared(); Backend cpu = Backends.open("scalar", BackendOptions.DEFAULT)) {
                 Random random = new Random(1);
                 List<MemorySegment> layers = Stream.generate(() -> floats(arena, random, columns)).limit(5).toList();
                 Map<Tensor, HostTensor> weights = Map.of(w, new HostTensor(DType.F32, w.shape(), layers));
                 MemorySegment input = floats(arena, random, 2 * columns);
-                Runtime.Device small = new Runtime.Device(device.tornado(), limited(device.info(), 1100), device.language());
-                try (GraphExecutor split = GraphExecutor.prepare(small, weights, List.of(program), RunListener.NONE, Settings.capture(device.language()));
+                Runtime.Device small = new Runtime.Device(device.tornado(), limited(device.info(), 1100),
+                        device.language());
+                try (GraphExecutor split = GraphExecutor.prepare(small, weights, List.of(program), RunListener.NONE,
+                        Settings.capture(device.language()));
                         Executor expected = cpu.prepare(weights, List.of(program), RunListener.NONE)) {
                     for (Executor each : List.of(split, expected)) {
                         each.write(x, input);
@@ -149,19 +156,22 @@ class ResidencyTest {
     /** Weights are read on a thread of their own; what fails there is thrown by prepare, which frees everything. */
     @TestFactory
     Stream<DynamicTest> throwsWhatFailsWhileWeightsAreRead() {
-        return Devices.all().stream().map(info -> Runtime.device(info.id())).map(device -> DynamicTest.dynamicTest(device.info().id(), () -> {
+        return Devices.all().stream().map(info -> Runtime.device(info.id())).map(device ->
+                DynamicTest.dynamicTest(device.info().id(), () -> {
             int columns = 64;
             Tensor w = new Tensor("w", DType.F32, Shape.of(columns), Tensor.Kind.WEIGHT, 1);
             Tensor x = new Tensor("x", DType.F32, Shape.of(2, columns), Tensor.Kind.INPUT, 1);
             Tensor out = new Tensor("out", DType.F32, Shape.of(2, columns), Tensor.Kind.OUTPUT, 1);
-            Program program = new Program("norm", List.of(Segment.once("all", List.of(new Op.RmsNorm(x, w, 1e-6f, Optional.empty(), out)))));
+            Program program = new Program("norm", List.of(Segment.once("all",
+                    List.of(new Op.RmsNorm(x, w, 1e-6f, Optional.empty(), out)))));
             MemorySegment closed;
             try (Arena arena = Arena.ofShared()) {
                 closed = arena.allocate(w.bytes());
             }
             Map<Tensor, HostTensor> weights = Map.of(w, HostTensor.of(DType.F32, w.shape(), closed));
             IllegalStateException e = assertThrows(IllegalStateException.class,
-                    () -> GraphExecutor.prepare(device, weights, List.of(program), RunListener.NONE, Settings.capture(device.language())));
+                    () -> GraphExecutor.prepare(device, weights, List.of(program), RunListener.NONE,
+                    Settings.capture(device.language())));
             assertEquals("Already closed", e.getMessage());
         }));
     }
@@ -175,19 +185,21 @@ class ResidencyTest {
     }
 
     private static DeviceInfo limited(DeviceInfo d, long allocation) {
-        return new DeviceInfo(d.id(), d.backend(), d.name(), d.vendor(), d.runtime(), d.driver(), d.kind(), d.memoryBytes(),
-                d.localMemoryBytes(), allocation, d.maxWorkGroupSize(), d.computeUnits(), d.nativeTypes());
+        return new DeviceInfo(d.id(), d.backend(), d.name(), d.vendor(), d.runtime(), d.driver(), d.kind(),
+                d.memoryBytes(), d.localMemoryBytes(), allocation, d.maxWorkGroupSize(), d.computeUnits(),
+                d.nativeTypes());
     }
 
     @Test
     void saysHowMuchMemoryIsMissing() {
         Devices.all();
-        DeviceInfo device = new DeviceInfo("0:0", "tornado", "Small", "Test", "OpenCL", "", DeviceInfo.Kind.GPU, 2_000_000_000L, 0, 0, 0, 1,
-                Set.of());
+        DeviceInfo device = new DeviceInfo("0:0", "tornado", "Small", "Test", "OpenCL", "", DeviceInfo.Kind.GPU,
+                2_000_000_000L, 0, 0, 0, 1, Set.of());
         Tensor out = new Tensor("out", DType.F32, Shape.of(50_000, 20_000), Tensor.Kind.OUTPUT, 1);
         Program program = new Program("large", List.of(Segment.once("all", List.of(
                 new Op.Copy(Tensor.activation("x", 50_000, 20_000), out)))));
-        BackendException e = assertThrows(BackendException.class, () -> Residency.of(device, Map.of(), List.of(program)));
+        BackendException e = assertThrows(BackendException.class, () ->
+                Residency.of(device, Map.of(), List.of(program)));
         assertEquals("the model needs 8.00 GB on the device (0.00 GB of weights, 8.00 GB of caches and activations), Small has 2.00 GB",
                 e.getMessage());
     }

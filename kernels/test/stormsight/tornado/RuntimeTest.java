@@ -10,7 +10,8 @@ class RuntimeTest {
     void takesTheReasonOutOfTheMessage() {
         assertEquals("Error during code compilation with the OpenCL driver", Runtime.reason(new RuntimeException(
                 "Unable to compile task g0.embed0 - embed\nThe internal error is: Error during code compilation with the OpenCL driver\nStacktrace: []")));
-        assertEquals("local size too large", Runtime.reason(new RuntimeException("\u001B[31mError\n\u001B[0mReason: local size too large\n")));
+        assertEquals("local size too large",
+                Runtime.reason(new RuntimeException("\u001B[31mError\n\u001B[0mReason: local size too large\n")));
         assertEquals("there is no OpenCL platform; install the driver of a device, or PoCL", Runtime.reason(
                 new RuntimeException("\u001B[33m[WARNING] No OpenCL platforms found. Deoptimizing to sequential execution.\u001B[0m")));
     }

@@ -12,11 +12,11 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
 /**
- * Softmax attention in one pass over the keys: for each row the largest score so far, the sum of the exponentials relative to it and the sum of the values weighted
- * by them are kept, and scaled down when a larger score is met.
+ * Softmax attention in one pass over the keys: for each row the largest score so far, the sum of the exponentials
+ * relative to it and the sum of the values weighted by them are kept, and scaled down when a larger score is met.
  *
- * <p>The keys that a row sees are a range, less those that a probe blocks. Scores of keys that it does not see are {@link #UNSEEN}, a finite number:
- * drivers are told to assume that there are no infinities.
+ * <p>The keys that a row sees are a range, less those that a probe blocks. Scores of keys that it does not see are
+ * {@link #UNSEEN}, a finite number: drivers are told to assume that there are no infinities.
  *
  * @see <a href="https://arxiv.org/abs/2205.14135">FlashAttention</a>
  */
@@ -45,8 +45,8 @@ public final class Attention {
     private Attention() {}
 
     /**
-     * What kernels take as {@code window}: the size of the sliding window, 0 for none; or, below 0, how many keys there are whatever the step, all of which
-     * every row sees.
+     * What kernels take as {@code window}: the size of the sliding window, 0 for none; or, below 0, how many keys there
+     * are whatever the step, all of which every row sees.
      */
     private static int window(Op.Attention op) {
         return op.keys().fixed() > 0 ? -op.keys().fixed() : op.window().map(Op.SlidingWindow::size).orElse(0);
@@ -62,7 +62,8 @@ public final class Attention {
 
     /** Floats that the kernels of an operation leave to each other. */
     public static int scratch(Op.Attention op) {
-        return op.out().rows() == 1 && op.heads().headDim() <= MOST_DIM ? op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
+        return op.out().rows() == 1 && op.heads().headDim() <= MOST_DIM
+                ? op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
     }
 
     public static void lower(Op.Attention op, Tasks tasks) {
@@ -94,21 +95,26 @@ public final class Attention {
         FloatArray out = tasks.floats(op.out());
         if (dim > MOST_DIM) {
             tasks.task("Attention.general", Geometry.items(Math.multiplyExact(capacity, queryHeads), GENERAL_ITEMS),
-                    (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out, stride,
-                            outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+                    (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out,
+                            stride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window,
+                            period, tokens));
         } else if (capacity == 1) {
             int chunks = chunks(op);
             tasks.task("Attention.decode",
-                    Geometry.groups(Math.multiplyExact(queryHeads, chunks), LANES, (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
-                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags, tasks.scratch(), stride,
-                            queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens, chunks));
+                    Geometry.groups(Math.multiplyExact(queryHeads, chunks), LANES,
+                    (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
+                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags,
+                            tasks.scratch(), stride, queryHeads, group, dim, op.scale(), op.softCap(), window, period,
+                            tokens, chunks));
             tasks.task("Attention.merge", Geometry.groups(queryHeads, LANES),
-                    (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out, outStride, dim, chunks));
+                    (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out, outStride,
+                    dim, chunks));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(capacity, TILE), queryHeads);
             tasks.task("Attention.flash", Geometry.groups(groups, LANES, TILE * (2 * dim + 2 + TILE) * Float.BYTES),
-                    (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out, stride,
-                            outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window, period, tokens));
+                    (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
+                            stride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window,
+                            period, tokens));
         }
     }
 
@@ -131,20 +137,22 @@ public final class Attention {
         };
         int planes = op.headMean() ? 1 : op.part().heads().size();
         tasks.task("Attention.weights", Geometry.items(Math.multiplyExact(op.rows(), planes), GENERAL_ITEMS),
-                (graph, name) -> graph.task(name, Attention::weights, tasks.context(), tasks.step(), tasks.floats(of.q()), tasks.floats(of.k()),
-                        tasks.floats(op.out()), tasks.constants(chosen(op)), tasks.stride(of.k()), of.q().rows(), op.rows(), op.out().columns(),
-                        op.part().firstRow(), op.part().firstKey(), mode, of.heads().queryHeads(), of.heads().keyValueHeads(), of.heads().headDim(),
-                        of.scale(), of.softCap(), window(of), period(of)));
+                (graph, name) -> graph.task(name, Attention::weights, tasks.context(), tasks.step(),
+                        tasks.floats(of.q()), tasks.floats(of.k()), tasks.floats(op.out()), tasks.constants(chosen(op)),
+                        tasks.stride(of.k()), of.q().rows(), op.rows(), op.out().columns(), op.part().firstRow(),
+                        op.part().firstKey(), mode, of.heads().queryHeads(), of.heads().keyValueHeads(),
+                        of.heads().headDim(), of.scale(), of.softCap(), window(of), period(of)));
     }
 
     public static void lower(Op.AttentionPeak op, Tasks tasks) {
         Op.Attention of = op.attention();
         int rows = op.out().columns();
         tasks.task("Attention.peak", Geometry.items(Math.multiplyExact(rows, op.part().heads().size()), GENERAL_ITEMS),
-                (graph, name) -> graph.task(name, Attention::peak, tasks.context(), tasks.step(), tasks.floats(of.q()), tasks.floats(of.k()),
-                        tasks.floats(op.out()), tasks.constants(chosen(op)), tasks.stride(of.k()), of.q().rows(), rows, op.keys(), op.part().firstRow(),
-                        op.part().firstKey(), of.heads().queryHeads(), of.heads().keyValueHeads(), of.heads().headDim(), of.scale(), of.softCap(),
-                        window(of), period(of)));
+                (graph, name) -> graph.task(name, Attention::peak, tasks.context(), tasks.step(), tasks.floats(of.q()),
+                        tasks.floats(of.k()), tasks.floats(op.out()), tasks.constants(chosen(op)), tasks.stride(of.k()),
+                        of.q().rows(), rows, op.keys(), op.part().firstRow(), op.part().firstKey(),
+                        of.heads().queryHeads(), of.heads().keyValueHeads(), of.heads().headDim(), of.scale(),
+                        of.softCap(), window(of), period(of)));
     }
 
     /** How far back token i past the prefix sees: i - j below it. */
@@ -174,8 +182,8 @@ public final class Attention {
     }
 
     /** The score of key j for token i from their product, or {@link #UNSEEN}. */
-    static float score(float product, int i, int j, int first, int end, ByteArray blocked, int tokens, int blocks, float scale,
-            float cap) {
+    static float score(float product, int i, int j, int first, int end, ByteArray blocked, int tokens, int blocks,
+            float scale, float cap) {
         float s = capped(product * scale, cap);
         if (j < first || j >= end) {
             s = UNSEEN;
@@ -208,12 +216,13 @@ public final class Attention {
     }
 
     /**
-     * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head. A group of 16 x 16 lanes handles 16 rows i of one query head and passes over the keys j in
-     * tiles of 16, first keys then values in local memory; lane (r, c) has the score of row r and key c, and columns c, c + 16, .. of the sum of row r.
+     * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head. A group of 16 x 16 lanes handles 16 rows i of
+     * one query head and passes over the keys j in tiles of 16, first keys then values in local memory; lane (r, c) has
+     * the score of row r and key c, and columns c, c + 16, .. of the sum of row r.
      */
-    public static void flash(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
-            IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads, int group, int dim, float scale,
-            float cap, int window, int period, int tokens) {
+    public static void flash(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
+            ByteArray blocked, IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads,
+            int group, int dim, float scale, float cap, int window, int period, int tokens) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
@@ -226,7 +235,8 @@ public final class Attention {
         int r = lane / TILE;
         int c = lane & (TILE - 1);
         float[] qs = context.allocateFloatLocalArray(TILE * dim);
-        // Rows one element longer than the head, against bank conflicts; the last lanes of a row may read past the last one, and drop what they read.
+        // Rows one element longer than the head, against bank conflicts; the last lanes of a row may read past the last
+        // one, and drop what they read.
         float[] tile = context.allocateFloatLocalArray(TILE * (dim + 1) + TILE);
         float[] weights = context.allocateFloatLocalArray(LANES);
         int columns = heads / group * dim;
@@ -316,13 +326,13 @@ public final class Attention {
     }
 
     /**
-     * The part of {@link #flash} for one row that 64 keys have in it: their largest score, the sum of the exponentials relative to it, and the sum of the values
-     * weighted by them. A group of 256 lanes handles one query head and such keys: 16 lanes share the product of one, reading consecutive elements, then
-     * lane d sums column d of the values.
+     * The part of {@link #flash} for one row that 64 keys have in it: their largest score, the sum of the exponentials
+     * relative to it, and the sum of the values weighted by them. A group of 256 lanes handles one query head and such
+     * keys: 16 lanes share the product of one, reading consecutive elements, then lane d sums column d of the values.
      */
-    public static void decode(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
-            IntArray flags, FloatArray parts, int stride, int heads, int group, int dim, float scale, float cap, int window, int period,
-            int tokens, int chunks) {
+    public static void decode(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
+            ByteArray blocked, IntArray flags, FloatArray parts, int stride, int heads, int group, int dim, float scale,
+            float cap, int window, int period, int tokens, int chunks) {
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
@@ -402,8 +412,12 @@ public final class Attention {
         }
     }
 
-    /** {@code out} from the parts of {@link #decode}, each scaled to the largest score of all. A group handles one query head, lane d column d. */
-    public static void merge(KernelContext context, IntArray step, FloatArray parts, FloatArray out, int outStride, int dim, int chunks) {
+    /**
+     * {@code out} from the parts of {@link #decode}, each scaled to the largest score of all. A group handles one query
+     * head, lane d column d.
+     */
+    public static void merge(KernelContext context, IntArray step, FloatArray parts, FloatArray out, int outStride,
+            int dim, int chunks) {
         int lane = context.localIdx;
         int head = context.groupIdx;
         if (lane < dim * TornadoMath.min(step.get(StepBuffer.ROWS), 1)) {
@@ -428,10 +442,12 @@ public final class Attention {
         }
     }
 
-    /** As {@link #flash}, for heads of any size. An item handles one row of one query head and keeps its sums in out. */
-    public static void general(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v, ByteArray blocked,
-            IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads, int group, int dim, float scale,
-            float cap, int window, int period, int tokens) {
+    /**
+     * As {@link #flash}, for heads of any size. An item handles one row of one query head and keeps its sums in out.
+     */
+    public static void general(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
+            ByteArray blocked, IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads,
+            int group, int dim, float scale, float cap, int window, int period, int tokens) {
         int row = context.globalIdx / heads;
         int head = context.globalIdx % heads;
         if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
@@ -488,14 +504,14 @@ public final class Attention {
     }
 
     /**
-     * The weights that {@link #flash} gives the keys, 0 for those that a row does not see, of some layers and heads. An item handles one row of one
-     * plane: of one head, or of the mean over all chosen ones.
+     * The weights that {@link #flash} gives the keys, 0 for those that a row does not see, of some layers and heads. An
+     * item handles one row of one plane: of one head, or of the mean over all chosen ones.
      *
      * @param chosen see {@link Probed}
      */
-    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out, IntArray chosen, int stride,
-            int capacity, int rows, int keys, int firstRow, int firstKey, int mode, int heads, int keyValueHeads, int dim, float scale, float cap,
-            int window, int period) {
+    public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out,
+            IntArray chosen, int stride, int capacity, int rows, int keys, int firstRow, int firstKey, int mode,
+            int heads, int keyValueHeads, int dim, float scale, float cap, int window, int period) {
         int row = context.globalIdx % rows;
         int plane = context.globalIdx / rows;
         int number = step.get(StepBuffer.LAYER_NUMBER);
@@ -553,10 +569,13 @@ public final class Attention {
         }
     }
 
-    /** For each row the largest of the {@link #weights} of a range of keys, of some layers and heads. An item handles one row of one head. */
-    public static void peak(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out, IntArray chosen, int stride,
-            int capacity, int rows, int keys, int firstRow, int firstKey, int heads, int keyValueHeads, int dim, float scale, float cap, int window,
-            int period) {
+    /**
+     * For each row the largest of the {@link #weights} of a range of keys, of some layers and heads. An item handles
+     * one row of one head.
+     */
+    public static void peak(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out,
+            IntArray chosen, int stride, int capacity, int rows, int keys, int firstRow, int firstKey, int heads,
+            int keyValueHeads, int dim, float scale, float cap, int window, int period) {
         int row = context.globalIdx % rows;
         int plane = context.globalIdx / rows;
         int number = step.get(StepBuffer.LAYER_NUMBER);

@@ -27,16 +27,22 @@ public final class Embed {
         FloatArray positions = op.positions().map(tasks::floats).orElse(tasks.none());
         int columns = op.out().columns();
         int capacity = op.out().rows();
-        tasks.task("embed" + Weight.suffix(op.table().dtype()), Geometry.items(Math.multiplyExact(capacity, columns), GROUP),
-                (graph, name) -> graph.task(name, Embed::embed, tasks.context(), tasks.step(), tasks.ints(op.ids()), table.f32(),
-                        table.words(), table.factors(), features, positions, tasks.floats(op.out()), table.type(), table.stride(),
-                        table.factorStride(), featuresStride, tasks.stride(op.out()), capacity, columns, op.scale(), op.positions().isPresent() ? 1 : 0));
+        tasks.task("embed" + Weight.suffix(op.table().dtype()), Geometry.items(Math.multiplyExact(capacity, columns),
+                GROUP),
+                (graph, name) -> graph.task(name, Embed::embed, tasks.context(), tasks.step(), tasks.ints(op.ids()),
+                        table.f32(), table.words(), table.factors(), features, positions, tasks.floats(op.out()),
+                        table.type(), table.stride(), table.factorStride(), featuresStride, tasks.stride(op.out()),
+                        capacity, columns, op.scale(), op.positions().isPresent() ? 1 : 0));
     }
 
-    /** {@code out[i, c] = scale * table[id, c]}, or {@code features[-1 - id, c]} for a negative id, {@code + positions[position + i, c]}. An item handles one element. */
+    /**
+     * {@code out[i, c] = scale * table[id, c]}, or {@code features[-1 - id, c]} for a negative id,
+     * {@code + positions[position + i, c]}. An item handles one element.
+     */
     public static void embed(KernelContext context, IntArray step, IntArray ids, FloatArray f32, LongArray words,
-            FloatArray factors, FloatArray features, FloatArray positions, FloatArray out, int type, int stride, int factorStride, int featuresStride,
-            int outStride, int capacity, int columns, float scale, int hasPositions) {
+            FloatArray factors, FloatArray features, FloatArray positions, FloatArray out, int type, int stride,
+            int factorStride, int featuresStride, int outStride, int capacity, int columns, float scale,
+            int hasPositions) {
         int item = context.globalIdx;
         int row = item / columns;
         if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {

@@ -16,8 +16,9 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * {@code out = residual + activation(x . transpose(w) + bias)}, and gated {@code out = activation(x . transpose(w)) * (x . transpose(up))}: for many rows
- * by blocks whose operands are shared through local memory, for one row as a matrix-vector product. The two products of a gated one run side by side, so
+ * {@code out = residual + activation(x . transpose(w) + bias)}, and gated
+ * {@code out = activation(x . transpose(w)) * (x . transpose(up))}: for many rows by blocks whose operands are shared
+ * through local memory, for one row as a matrix-vector product. The two products of a gated one run side by side, so
  * that x is read once and neither is stored. {@link MmaMatMul} is for tensor cores.
  */
 public final class MatMul {
@@ -44,7 +45,10 @@ public final class MatMul {
     private static final int TILE_LANES = 256;
     /** Columns of x and w that are in local memory at a time. */
     private static final int DEPTH = 32;
-    /** Distance of columns in local memory: 4 more than the tile spreads stores over the banks and keeps rows aligned to 16 bytes. */
+    /**
+     * Distance of columns in local memory: 4 more than the tile spreads stores over the banks and keeps rows aligned to
+     * 16 bytes.
+     */
     private static final int PITCH = TILE + 4;
 
     /** Rows of w, of both weights together if gated, of a group of {@link #vector}. */
@@ -57,13 +61,15 @@ public final class MatMul {
      *
      * @param up of a gated one, which has neither bias nor residual
      */
-    record Product(Tensor x, Tensor w, Optional<Tensor> up, Optional<Tensor> bias, Op.Activation activation, Optional<Tensor> residual, Tensor out) {
+    record Product(Tensor x, Tensor w, Optional<Tensor> up, Optional<Tensor> bias, Op.Activation activation,
+            Optional<Tensor> residual, Tensor out) {
         static Product of(Op.MatMul op) {
             return new Product(op.x(), op.w(), Optional.empty(), op.bias(), op.activation(), op.residual(), op.out());
         }
 
         static Product of(Op.GatedMatMul op) {
-            return new Product(op.x(), op.gate(), Optional.of(op.up()), Optional.empty(), op.activation(), Optional.empty(), op.out());
+            return new Product(op.x(), op.gate(), Optional.of(op.up()), Optional.empty(), op.activation(),
+                    Optional.empty(), op.out());
         }
 
         /** The constant {@code epilogue}. */
@@ -85,7 +91,8 @@ public final class MatMul {
     }
 
     private static Scratch scratch(Product op, DeviceInfo device, boolean tensorCores) {
-        return MmaMatMul.fits(op.out().rows(), op.w(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits()) : Scratch.NONE;
+        return MmaMatMul.fits(op.out().rows(), op.w(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits())
+                : Scratch.NONE;
     }
 
     public static void lower(Op.MatMul op, Tasks tasks) {
@@ -98,7 +105,8 @@ public final class MatMul {
 
     private static void lower(Product op, Tasks tasks) {
         Weight w = Weight.of(op.w(), tasks);
-        Weight up = op.up().map(tensor -> Weight.of(tensor, tasks)).orElse(new Weight(w.type(), tasks.none(), tasks.noLongs(), tasks.none(), w.stride(), 0));
+        Weight up = op.up().map(tensor -> Weight.of(tensor, tasks)).orElse(new Weight(w.type(), tasks.none(),
+                tasks.noLongs(), tasks.none(), w.stride(), 0));
         if (w.stride() != up.stride()) {
             throw new IllegalArgumentException(op.w() + " and " + op.up().orElseThrow() + " differ in layers");
         }
@@ -122,20 +130,24 @@ public final class MatMul {
         if (capacity == 1) {
             int lanes = vectorLanes(weights * outputs, columns, tasks.mostLanes());
             tasks.task(family + ".vector" + type,
-                    Geometry.groups(Math.ceilDiv(weights * outputs, VECTOR_ROWS), lanes, VECTOR_ROWS * lanes * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(), up.f32(), up.words(),
-                            up.factors(), bias, residual, out, w.type(), w.stride(), w.factorStride(), columns, outputs, epilogue, lanes));
+                    Geometry.groups(Math.ceilDiv(weights * outputs, VECTOR_ROWS), lanes,
+                    VECTOR_ROWS * lanes * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(),
+                            up.f32(), up.words(), up.factors(), bias, residual, out, w.type(), w.stride(),
+                            w.factorStride(), columns, outputs, epilogue, lanes));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
-            tasks.task(family + ".tile" + type, Geometry.groups(groups, TILE_LANES, (1 + weights) * DEPTH * PITCH * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(), up.f32(), up.words(),
-                            up.factors(), bias, residual, out, w.type(), w.stride(), w.factorStride(), capacity, columns, outputs, epilogue));
+            tasks.task(family + ".tile" + type, Geometry.groups(groups, TILE_LANES,
+                    (1 + weights) * DEPTH * PITCH * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
+                            up.f32(), up.words(), up.factors(), bias, residual, out, w.type(), w.stride(),
+                            w.factorStride(), capacity, columns, outputs, epilogue));
         }
     }
 
     /**
-     * Lanes of a group of {@link #vector}. Memory is read at full speed only while enough of it is under way, some megabytes on a large GPU: few rows take many
-     * lanes each, as far as there are columns for them.
+     * Lanes of a group of {@link #vector}. Memory is read at full speed only while enough of it is under way, some
+     * megabytes on a large GPU: few rows take many lanes each, as far as there are columns for them.
      *
      * @return a power of two, at most {@code most} if that is one
      */
@@ -167,7 +179,8 @@ public final class MatMul {
         } else if (activation == RELU) {
             value = v < 0 ? 0 : v;
         } else if (activation != 0) {
-            // sqrt(2 / pi), as in the definition: 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2u)) neither cancels for negative v nor needs a tanh.
+            // sqrt(2 / pi), as in the definition: 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2u)) neither cancels for negative v
+            // nor needs a tanh.
             float u = -v;
             if (activation == GELU_TANH) {
                 u = -2 * 0.7978846f * (v + 0.044715f * v * v * v);
@@ -181,13 +194,14 @@ public final class MatMul {
     }
 
     /**
-     * {@code max(v, 0) - |v| q} with q = erfc(|v| / sqrt(2)) / 2, which cancels nowhere. For z from 0 on, erfc(z) is (A1 t + .. + A5 t^5) exp(-z^2) with
-     * t = 1 / (1 + P z), to 1.5e-7: Abramowitz and Stegun 7.1.26.
+     * {@code max(v, 0) - |v| q} with q = erfc(|v| / sqrt(2)) / 2, which cancels nowhere. For z from 0 on, erfc(z) is
+     * (A1 t + .. + A5 t^5) exp(-z^2) with t = 1 / (1 + P z), to 1.5e-7: Abramowitz and Stegun 7.1.26.
      */
     static float geluErf(float v) {
         float size = TornadoMath.abs(v);
         float t = 1 / (1 + 0.3275911f * 0.70710678f * size);
-        float q = 0.5f * t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+        float q = 0.5f * t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f
+                + t * (-1.453152027f + t * 1.061405429f))));
         return TornadoMath.max(v, 0f) - size * q * TornadoMath.exp(-0.5f * v * v);
     }
 
@@ -196,7 +210,8 @@ public final class MatMul {
      *
      * @param up the other product, if gated
      */
-    static float finish(float sum, float up, FloatArray bias, FloatArray residual, int biasIndex, int outIndex, int epilogue) {
+    static float finish(float sum, float up, FloatArray bias, FloatArray residual, int biasIndex, int outIndex,
+            int epilogue) {
         float value = sum;
         if ((epilogue & BIAS) != 0) {
             value += bias.get(biasIndex);
@@ -222,12 +237,14 @@ public final class MatMul {
     }
 
     /**
-     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])}. A group of 16 x 16 lanes handles 64 rows i and 64 columns m;
-     * groups of the same columns follow one another, so that w is read from memory once.
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])}. A group of 16 x 16
+     * lanes handles 64 rows i and 64 columns m; groups of the same columns follow one another, so that w is read from
+     * memory once.
      */
-    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words, FloatArray factors,
-            FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride,
-            int factorStride, int capacity, int columns, int outputs, int epilogue) {
+    public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
+            FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias,
+            FloatArray residual, FloatArray out, int type, int stride, int factorStride, int capacity, int columns,
+            int outputs, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
@@ -238,7 +255,8 @@ public final class MatMul {
         int gates = (epilogue / GATED) & 1;
         // Those of up follow those of w.
         float[] ws = context.allocateFloatLocalArray(DEPTH * PITCH * (1 + gates));
-        // A block of surplus rows has nothing to add. It must not return: PoCL then loses stores to local memory before barriers.
+        // A block of surplus rows has nothing to add. It must not return: PoCL then loses stores to local memory before
+        // barriers.
         int end = firstRow < rows ? columns : 0;
         float[] sums = new float[16];
         float[] upSums = new float[16];
@@ -305,7 +323,8 @@ public final class MatMul {
                 int output = firstOut + tx + c;
                 if (row < rows && output < outputs) {
                     int index = row * outputs + output;
-                    out.set(outStart(layer, capacity, outputs, epilogue) + index, finish(sums[r * 4 + c], upSums[r * 4 + c], bias, residual,
+                    out.set(outStart(layer, capacity, outputs, epilogue) + index,
+                            finish(sums[r * 4 + c], upSums[r * 4 + c], bias, residual,
                             biasStart(layer, outputs, epilogue) + output, index, epilogue));
                 }
             }
@@ -313,12 +332,13 @@ public final class MatMul {
     }
 
     /**
-     * {@code out[m] = finish(sum over k of x[k] w[m, k], sum over k of x[k] up[m, k])}. A group handles 4 rows m of w, or 2 of each weight if gated: those of up
-     * are the last two. Consecutive lanes read consecutive words.
+     * {@code out[m] = finish(sum over k of x[k] w[m, k], sum over k of x[k] up[m, k])}. A group handles 4 rows m of w,
+     * or 2 of each weight if gated: those of up are the last two. Consecutive lanes read consecutive words.
      */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words, FloatArray factors,
-            FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias, FloatArray residual, FloatArray out, int type, int stride,
-            int factorStride, int columns, int outputs, int epilogue, int lanes) {
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
+            FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias,
+            FloatArray residual, FloatArray out, int type, int stride, int factorStride, int columns, int outputs,
+            int epilogue, int lanes) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int gates = (epilogue / GATED) & 1;
@@ -330,7 +350,8 @@ public final class MatMul {
         int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
         int w = layer * stride + first * columns;
         int scale = layer * factorStride + first * scalesPerRow;
-        // Loops over constants are unrolled. TornadoVM limits the size of a kernel with all that it calls, so each is called in one place.
+        // Loops over constants are unrolled. TornadoVM limits the size of a kernel with all that it calls, so each is
+        // called in one place.
         long[] row = new long[VECTOR_ROWS];
         float[] xs = new float[4];
         float[] sums = new float[VECTOR_ROWS];
@@ -395,7 +416,8 @@ public final class MatMul {
                         sums[r] += xk * Weight.at(type, f32, words, factors, w + k + d * columns, b + d * scalesPerRow);
                     } else {
                         int d = distance(first, r - each, outputs, each);
-                        sums[r] += xk * Weight.at(type, upF32, upWords, upFactors, w + k + d * columns, b + d * scalesPerRow);
+                        sums[r] += xk * Weight.at(type, upF32, upWords, upFactors, w + k + d * columns,
+                                b + d * scalesPerRow);
                     }
                 }
             }
@@ -414,14 +436,15 @@ public final class MatMul {
         context.localBarrier();
         int output = first + lane;
         if (lane < each && output < limit) {
-            out.set(outStart(layer, 1, outputs, epilogue) + output, finish(parts[lane * lanes], parts[(lane + gates * each) * lanes], bias, residual,
-                    biasStart(layer, outputs, epilogue) + output, output, epilogue));
+            out.set(outStart(layer, 1, outputs, epilogue) + output, finish(parts[lane * lanes],
+                    parts[(lane + gates * each) * lanes], bias, residual, biasStart(layer, outputs, epilogue) + output,
+                    output, epilogue));
         }
     }
 
     /**
-     * How many rows row {@code first + n} of a group of so many is from the first one. The last row stands in for those past it, which are never stored; where
-     * there are none, distances are constants of the code that reads.
+     * How many rows row {@code first + n} of a group of so many is from the first one. The last row stands in for those
+     * past it, which are never stored; where there are none, distances are constants of the code that reads.
      */
     static int distance(int first, int n, int outputs, int rows) {
         return outputs % rows == 0 ? n : TornadoMath.min(n, outputs - 1 - first);

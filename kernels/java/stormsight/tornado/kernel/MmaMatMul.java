@@ -16,17 +16,22 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * {@code out = residual + activation(x . transpose(w) + bias)} and {@code out = activation(x . transpose(gate)) * (x . transpose(up))} for many rows on tensor
- * cores of NVIDIA GPUs from compute capability 8.0; TornadoVM's CUDA backend only.
+ * {@code out = residual + activation(x . transpose(w) + bias)} and
+ * {@code out = activation(x . transpose(gate)) * (x . transpose(up))} for many rows on tensor cores of NVIDIA GPUs from
+ * compute capability 8.0; TornadoVM's CUDA backend only.
  *
- * <p>Tensor cores multiply bfloat16. So {@link #split} writes each x as the sum of two bfloat16 numbers, which together hold 17 of its 24 bits, and {@link
- * #product} multiplies both by w and adds all up in one float. A weight of another type becomes two bfloat16 planes as well ({@link #decode}).
+ * <p>Tensor cores multiply bfloat16. So {@link #split} writes each x as the sum of two bfloat16 numbers, which together
+ * hold 17 of its 24 bits, and {@link #product} multiplies both by w and adds all up in one float. A weight of another
+ * type becomes two bfloat16 planes as well ({@link #decode}).
  *
- * <p>Tensor cores cut what they add to a sum instead of rounding it, so a sum shrinks by about 4e-8 of itself with each 16 columns of it; {@link #splits}
- * bounds its length.
+ * <p>Tensor cores cut what they add to a sum instead of rounding it, so a sum shrinks by about 4e-8 of itself with each
+ * 16 columns of it; {@link #splits} bounds its length.
  */
 public final class MmaMatMul {
-    /** A bit of the constant {@code epilogue}, beside those of {@link MatMul}: a group does all parts of the columns of a unit, one after the other. */
+    /**
+     * A bit of the constant {@code epilogue}, beside those of {@link MatMul}: a group does all parts of the columns of
+     * a unit, one after the other.
+     */
     private static final int SERIAL = MatMul.SERIAL;
     private static final int GATED = MatMul.GATED;
 
@@ -39,7 +44,10 @@ public final class MmaMatMul {
     /** 2 x 2 warps, each with 32 rows of x and 128 rows of w: 2 x 16 sums of 16 x 8 numbers, 128 registers a lane. */
     private static final int LANES = 128;
 
-    /** Words of a block of {@link #TOKENS} x {@link #DEPTH} numbers of x, both parts, and of {@link #WIDTH} x {@link #DEPTH} numbers of w. */
+    /**
+     * Words of a block of {@link #TOKENS} x {@link #DEPTH} numbers of x, both parts, and of {@link #WIDTH} x
+     * {@link #DEPTH} numbers of w.
+     */
     private static final int X_WORDS = TOKENS * DEPTH;
     private static final int W_WORDS = WIDTH * DEPTH / 2;
     private static final int X_LONGS = X_WORDS / 2;
@@ -69,12 +77,15 @@ public final class MmaMatMul {
      * @param outputs rows of w, or of each of two weights
      * @param type of w
      * @param splits parts of the columns
-     * @param serial whether a group does all parts of a unit: where there are units for all groups, and parts are only to keep sums short
+     * @param serial whether a group does all parts of a unit: where there are units for all groups, and parts are only
+     *     to keep sums short
      * @param groups of {@link #product}
      */
-    private record Division(int capacity, int columns, int outputs, boolean gated, DType type, int splits, boolean serial, int groups) {
+    private record Division(int capacity, int columns, int outputs, boolean gated, DType type, int splits,
+            boolean serial, int groups) {
         static Division of(int capacity, Tensor w, boolean gated, int multiprocessors) {
-            int units = Math.multiplyExact(Math.ceilDiv(capacity, TOKENS), Math.ceilDiv(w.rows(), gated ? HALF : WIDTH));
+            int units = Math.multiplyExact(Math.ceilDiv(capacity, TOKENS),
+                    Math.ceilDiv(w.rows(), gated ? HALF : WIDTH));
             int blocks = planes(w.dtype()) * blocks(w.columns());
             int most = RESIDENT * multiprocessors;
             boolean serial = units >= most;
@@ -103,8 +114,8 @@ public final class MmaMatMul {
     }
 
     /**
-     * Whether tensor cores multiply so many rows by such a weight: they read four numbers of a row of it at a time, and make 8 columns. They do not where w
-     * has 32 bits: who keeps as many wants the precision.
+     * Whether tensor cores multiply so many rows by such a weight: they read four numbers of a row of it at a time, and
+     * make 8 columns. They do not where w has 32 bits: who keeps as many wants the precision.
      */
     static boolean fits(int capacity, Tensor w, boolean tensorCores) {
         return tensorCores && capacity > 1 && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
@@ -127,8 +138,8 @@ public final class MmaMatMul {
             return;
         }
         tasks.task("MmaMatMul.split", Geometry.items(division.parts(x) / 2, ITEM_LANES),
-                (graph, name) -> graph.task(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x), tasks.parts(), x.rows(),
-                        division.columns));
+                (graph, name) -> graph.task(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x),
+                        tasks.parts(), x.rows(), division.columns));
         tasks.setParts(x);
     }
 
@@ -138,27 +149,34 @@ public final class MmaMatMul {
             return w.words();
         }
         LongArray planes = tasks.planes(index);
-        tasks.task("MmaMatMul.decode" + Weight.suffix(division.type), Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
-                (graph, name) -> graph.task(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(), w.factors(), planes,
-                        w.type(), w.stride(), w.factorStride(), division.columns, division.outputs));
+        tasks.task("MmaMatMul.decode" + Weight.suffix(division.type),
+                Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
+                (graph, name) -> graph.task(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(),
+                        w.factors(), planes, w.type(), w.stride(), w.factorStride(), division.columns,
+                        division.outputs));
         return planes;
     }
 
-    private static void product(MatMul.Product op, Division division, LongArray first, LongArray second, int stride, Tasks tasks) {
+    private static void product(MatMul.Product op, Division division, LongArray first, LongArray second, int stride,
+            Tasks tasks) {
         int epilogue = op.epilogue(tasks) | (division.serial ? SERIAL : 0);
         int multiprocessors = tasks.device().computeUnits();
-        int columns = planes(division.type) == 1 ? division.columns : planes(division.type) * rowLongs(division.columns) * 4;
+        int columns = planes(division.type) == 1 ? division.columns : planes(division.type) * rowLongs(division.columns)
+                * 4;
         FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         FloatArray out = tasks.floats(op.out());
-        tasks.task("MmaMatMul.product" + Weight.suffix(division.type), Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
-                (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), tasks.parts(), first, second, bias, residual,
-                        tasks.scratch(), out, stride / 4, division.capacity, columns, planes(division.type), division.outputs, division.splits,
-                        division.groups, multiprocessors, epilogue));
+        tasks.task("MmaMatMul.product" + Weight.suffix(division.type),
+                Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
+                (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), tasks.parts(),
+                        first, second, bias, residual, tasks.scratch(), out, stride / 4, division.capacity, columns,
+                        planes(division.type), division.outputs, division.splits, division.groups, multiprocessors,
+                        epilogue));
         if (division.splits > 1 && !division.serial) {
-            tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs), ITEM_LANES),
-                    (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(), bias, residual, out,
-                            division.capacity, division.outputs, division.splits, epilogue));
+            tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs),
+                    ITEM_LANES),
+                    (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(),
+                            bias, residual, out, division.capacity, division.outputs, division.splits, epilogue));
         }
     }
 
@@ -178,9 +196,10 @@ public final class MmaMatMul {
     }
 
     /**
-     * Into how many parts the columns are divided: as many as make the busiest multiprocessor's work least, counted in blocks of columns. By estimate, a unit
-     * costs 8 blocks besides its own, the kernel {@link #sum} 12 and one for every 12 units, and a unit alone on a multiprocessor waits for its loads a third
-     * of the time. No GPU has been measured.
+     * Into how many parts the columns are divided: as many as make the busiest multiprocessor's work least, counted in
+     * blocks of columns. By estimate, a unit costs 8 blocks besides its own, the kernel {@link #sum} 12 and one for
+     * every 12 units, and a unit alone on a multiprocessor waits for its loads a third of the time. No GPU has been
+     * measured.
      *
      * @param units those of undivided columns
      * @param blocks blocks of columns of w, all its planes together
@@ -201,7 +220,10 @@ public final class MmaMatMul {
         return best;
     }
 
-    /** The bits of the nearest bfloat16. The cast makes them an int also in generated code, where a short that is shifted stays a short. */
+    /**
+     * The bits of the nearest bfloat16. The cast makes them an int also in generated code, where a short that is
+     * shifted stays a short.
+     */
     private static int bits(float value) {
         return (char) BFloat16.bf16FromFloat(value);
     }
@@ -217,11 +239,13 @@ public final class MmaMatMul {
     }
 
     /**
-     * {@code high[i, k] = bfloat16(x[i, k]), low[i, k] = bfloat16(x[i, k] - high[i, k])}, 0 beyond rows and columns, in the order in which {@link #product}
-     * copies them: blocks of 64 x 16 numbers, columns first, all high before all low; in them words of two columns, 8 a row, whose halves of 4 words change
-     * places in every second four rows; word w + 32 of 64 is the upper half of long w of 32. An item handles two such pairs of numbers, of rows i and i + 4.
+     * {@code high[i, k] = bfloat16(x[i, k]), low[i, k] = bfloat16(x[i, k] - high[i, k])}, 0 beyond rows and columns, in
+     * the order in which {@link #product} copies them: blocks of 64 x 16 numbers, columns first, all high before all
+     * low; in them words of two columns, 8 a row, whose halves of 4 words change places in every second four rows; word
+     * w + 32 of 64 is the upper half of long w of 32. An item handles two such pairs of numbers, of rows i and i + 4.
      */
-    public static void split(KernelContext context, IntArray step, FloatArray x, LongArray parts, int capacity, int columns) {
+    public static void split(KernelContext context, IntArray step, FloatArray x, LongArray parts, int capacity,
+            int columns) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int item = context.globalIdx;
         int blocks = (columns + DEPTH - 1) / DEPTH;
@@ -251,16 +275,18 @@ public final class MmaMatMul {
             int b3 = bits(x3);
             int at = block * X_LONGS + index;
             parts.set(at, pack(b0, b1, b2, b3));
-            parts.set(at + X_LONGS / 2, pack(bits(rest(x0, b0)), bits(rest(x1, b1)), bits(rest(x2, b2)), bits(rest(x3, b3))));
+            parts.set(at + X_LONGS / 2, pack(bits(rest(x0, b0)), bits(rest(x1, b1)), bits(rest(x2, b2)),
+                    bits(rest(x3, b3))));
         }
     }
 
     /**
-     * {@code planes[m, 0, k] = bfloat16(w[m, k]), planes[m, 1, k] = bfloat16(w[m, k] - planes[m, 0, k])}, rows filled up with 0 to a multiple of 16 columns: a
-     * weight in F16, exactly, or in Q8 with 16 bits of each number, as {@link #product} reads it. An item handles four columns of a row m.
+     * {@code planes[m, 0, k] = bfloat16(w[m, k]), planes[m, 1, k] = bfloat16(w[m, k] - planes[m, 0, k])}, rows filled
+     * up with 0 to a multiple of 16 columns: a weight in F16, exactly, or in Q8 with 16 bits of each number, as
+     * {@link #product} reads it. An item handles four columns of a row m.
      */
-    public static void decode(KernelContext context, IntArray step, LongArray words, FloatArray factors, LongArray planes,
-            int type, int stride, int factorStride, int columns, int outputs) {
+    public static void decode(KernelContext context, IntArray step, LongArray words, FloatArray factors,
+            LongArray planes, int type, int stride, int factorStride, int columns, int outputs) {
         int layer = step.get(StepBuffer.LAYER);
         int longs = (columns + DEPTH - 1) / DEPTH * (DEPTH / 4);
         int output = context.globalIdx / longs;
@@ -273,7 +299,8 @@ public final class MmaMatMul {
             float w3 = 0;
             if (k < columns) {
                 int index = layer * stride + output * columns + k;
-                int scale = layer * factorStride + output * ((columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK) + k / DType.Q8_BLOCK;
+                int scale = layer * factorStride + output * ((columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK)
+                        + k / DType.Q8_BLOCK;
                 w0 = Weight.scaled(type, Weight.packed(type, words, factors, index), factors, scale);
                 w1 = Weight.scaled(type, Weight.packed(type, words, factors, index + 1), factors, scale);
                 w2 = Weight.scaled(type, Weight.packed(type, words, factors, index + 2), factors, scale);
@@ -285,11 +312,15 @@ public final class MmaMatMul {
             int b3 = bits(w3);
             int at = output * 2 * longs + k / 4;
             planes.set(at, pack(b0, b1, b2, b3));
-            planes.set(at + longs, pack(bits(rest(w0, b0)), bits(rest(w1, b1)), bits(rest(w2, b2)), bits(rest(w3, b3))));
+            planes.set(at + longs, pack(bits(rest(w0, b0)), bits(rest(w1, b1)), bits(rest(w2, b2)),
+                    bits(rest(w3, b3))));
         }
     }
 
-    /** Four numbers of a row of w, 0 beyond its outputs and columns. The constant {@code whole} says that no unit reaches beyond. */
+    /**
+     * Four numbers of a row of w, 0 beyond its outputs and columns. The constant {@code whole} says that no unit
+     * reaches beyond.
+     */
     private static long four(LongArray w, int index, int row, int column, int outputs, int columns, boolean whole) {
         if (whole) {
             return w.get(index);
@@ -307,22 +338,25 @@ public final class MmaMatMul {
     }
 
     /**
-     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code activation(sum over k of x[i, k] first[m, k]) * (sum over k of x[i, k] second[m, k])} if
-     * gated; else second is first. A unit is 64 rows i, 256 rows m (128 of both weights if gated) and one part of the columns k; units of the same m follow one
-     * another, so that w is read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit, or all parts of every {@code groups}-th one if
-     * serial. Its sums pass through tiles of 64 x 256 floats, since a lane cannot get at the elements of a fragment; where groups share the parts of the
-     * columns, they stay there for {@link #sum}.
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code activation(sum over k of x[i, k] first[m,
+     * k]) * (sum over k of x[i, k] second[m, k])} if gated; else second is first. A unit is 64 rows i, 256 rows m (128
+     * of both weights if gated) and one part of the columns k; units of the same m follow one another, so that w is
+     * read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit, or all parts of every
+     * {@code groups}-th one if serial. Its sums pass through tiles of 64 x 256 floats, since a lane cannot get at the
+     * elements of a fragment; where groups share the parts of the columns, they stay there for {@link #sum}.
      *
-     * <p>x and w of the next 16 columns are on their way into registers while the present ones, in one of two buffers in local memory, are multiplied. No
-     * access has bank conflicts: x is in the order of {@link #split}; w is transposed to groups of 8 rows m, in which column k has 4 words of two m each
-     * at {@code k ^ k / 8 ^ 2 (group & 1)}. The byte offsets of mmaLoadA and mmaLoadB may differ between lanes, and do, to follow that order.
+     * <p>x and w of the next 16 columns are on their way into registers while the present ones, in one of two buffers
+     * in local memory, are multiplied. No access has bank conflicts: x is in the order of {@link #split}; w is
+     * transposed to groups of 8 rows m, in which column k has 4 words of two m each at
+     * {@code k ^ k / 8 ^ 2 (group & 1)}. The byte offsets of mmaLoadA and mmaLoadB may differ between lanes, and do, to
+     * follow that order.
      *
      * @param columns numbers in a row of w: those of x, or, of two planes, twice those rounded up to a multiple of 16
      * @param planes 1 for w in bfloat16, 2 for {@link #decode}'s
      */
-    public static void product(KernelContext context, IntArray step, LongArray x, LongArray first, LongArray second, FloatArray bias, FloatArray residual,
-            FloatArray tiles, FloatArray out, int stride, int capacity, int columns, int planes, int outputs, int splits,
-            int groups, int multiprocessors, int epilogue) {
+    public static void product(KernelContext context, IntArray step, LongArray x, LongArray first, LongArray second,
+            FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out, int stride, int capacity,
+            int columns, int planes, int outputs, int splits, int groups, int multiprocessors, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         boolean gated = (epilogue & GATED) != 0;
@@ -340,7 +374,8 @@ public final class MmaMatMul {
         float[] values = new float[BATCH];
         int lane = context.localIdx;
         int warp = lane / 32;
-        // A lane brings four columns of rows 2 pair and 2 pair + 1 of every eighth group of 8 rows of w, and four longs of x.
+        // A lane brings four columns of rows 2 pair and 2 pair + 1 of every eighth group of 8 rows of w, and four longs
+        // of x.
         int quad = lane & 3;
         int pair = (lane / 4) & 3;
         int odd8 = (lane / 16) & 1;
@@ -348,7 +383,8 @@ public final class MmaMatMul {
         int wTo = warp * 128 + odd8 * 64 + quad * 16 + pair;
         int turn = odd8 * 2 + quad / 2;
         int xTo = warp * 64 + (lane & 31);
-        // What to add to the byte offsets of a warp's first fragments, which count rows of 32 bytes of x and of 16 bytes of w in the order of lanes.
+        // What to add to the byte offsets of a warp's first fragments, which count rows of 32 bytes of x and of 16
+        // bytes of w in the order of lanes.
         int xFrom = (warp & 1) * 2 * ROWS_BYTES + ((lane / 4) & 1) * (16 - 2 * (lane & 16));
         int place = (lane & 15) ^ ((lane / 8) & 1);
         int wFrom = warp / 2 * 16 * GROUP_BYTES + (place - (lane & 15)) * 16;
@@ -356,10 +392,11 @@ public final class MmaMatMul {
         boolean serial = (epilogue & SERIAL) != 0;
         int passes = serial ? splits : 1;
         int units = rowBlocks * outBlocks * (splits / passes);
-        // Groups that are as far apart as there are multiprocessors mostly run on one. Where all have work, they take neighbouring units, whose w is
-        // then in its cache.
+        // Groups that are as far apart as there are multiprocessors mostly run on one. Where all have work, they take
+        // neighbouring units, whose w is then in its cache.
         int group = context.groupIdx;
-        int paired = groups == RESIDENT * multiprocessors ? group % multiprocessors * RESIDENT + group / multiprocessors : group;
+        int paired = groups == RESIDENT * multiprocessors ? group % multiprocessors * RESIDENT + group / multiprocessors
+                : group;
         for (int pass = 0; pass / passes * groups + group < units; pass++) {
             int done = pass / passes * groups;
             int unit = done + (done + groups <= units ? paired : group);
@@ -383,10 +420,14 @@ public final class MmaMatMul {
                 wNext[4 + i] = four(second, w1 + row * longs, row1 + row, column, outputs, columns, whole);
             }
             float[] zero = context.mmaFragment(0f);
-            float[] upper0 = zero, upper1 = zero, upper2 = zero, upper3 = zero, upper4 = zero, upper5 = zero, upper6 = zero, upper7 = zero;
-            float[] upper8 = zero, upper9 = zero, upper10 = zero, upper11 = zero, upper12 = zero, upper13 = zero, upper14 = zero, upper15 = zero;
-            float[] lower0 = zero, lower1 = zero, lower2 = zero, lower3 = zero, lower4 = zero, lower5 = zero, lower6 = zero, lower7 = zero;
-            float[] lower8 = zero, lower9 = zero, lower10 = zero, lower11 = zero, lower12 = zero, lower13 = zero, lower14 = zero, lower15 = zero;
+            float[] upper0 = zero, upper1 = zero, upper2 = zero, upper3 = zero, upper4 = zero, upper5 = zero,
+                    upper6 = zero, upper7 = zero;
+            float[] upper8 = zero, upper9 = zero, upper10 = zero, upper11 = zero, upper12 = zero, upper13 = zero,
+                    upper14 = zero, upper15 = zero;
+            float[] lower0 = zero, lower1 = zero, lower2 = zero, lower3 = zero, lower4 = zero, lower5 = zero,
+                    lower6 = zero, lower7 = zero;
+            float[] lower8 = zero, lower9 = zero, lower10 = zero, lower11 = zero, lower12 = zero, lower13 = zero,
+                    lower14 = zero, lower15 = zero;
             for (int k = begin; k < end; k++) {
                 int xBuffer = (k & 1) * X_WORDS;
                 int wBuffer = (k & 1) * W_WORDS;
@@ -405,7 +446,8 @@ public final class MmaMatMul {
                     ws[to + (turn ^ 2) * 4] = (a2 & 0xFFFF) | (b2 << 16);
                     ws[to + (turn ^ 3) * 4] = ((a2 >> 16) & 0xFFFF) | (b2 & 0xFFFF0000);
                 }
-                // The last step loads its own columns again. Loads are before the barrier, because compilers put off later ones until the sums leave registers.
+                // The last step loads its own columns again. Loads are before the barrier, because compilers put off
+                // later ones until the sums leave registers.
                 int ahead = TornadoMath.min(end - 1 - k, 1);
                 column += ahead * DEPTH;
                 w0 += ahead * (DEPTH / 4);
@@ -479,7 +521,8 @@ public final class MmaMatMul {
                 upper15 = both(context, upperHigh, upperLow, w, upper15);
                 lower15 = both(context, lowerHigh, lowerLow, w, lower15);
             }
-            // The group's own tile is its index, in a form that compilers cannot know before the loop: they would hold the addresses of all fragments.
+            // The group's own tile is its index, in a form that compilers cannot know before the loop: they would hold
+            // the addresses of all fragments.
             int own = (done + group) % groups * passes;
             int tile = passes == splits ? own + part : unit;
             int tileRow = tile * TOKENS + (warp & 1) * 32;
@@ -537,14 +580,16 @@ public final class MmaMatMul {
                                 up += tiles.get(at + HALF + p * TOKENS * WIDTH);
                             }
                         }
-                        values[j] = MatMul.finish(value, up, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output,
-                                outRow * outputs + output, epilogue);
+                        values[j] = MatMul.finish(value, up, bias, residual,
+                                MatMul.biasStart(layer, outputs, epilogue) + output, outRow * outputs + output,
+                                epilogue);
                     }
                     for (int j = 0; j < BATCH; j++) {
                         int row = firstRow + (i + j * LANES) / width;
                         int output = firstOut + (i + j * LANES) % width;
                         if (row < rows && output < outputs) {
-                            out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + row * outputs + output, values[j]);
+                            out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + row * outputs + output,
+                                    values[j]);
                         }
                     }
                 }
@@ -553,11 +598,11 @@ public final class MmaMatMul {
     }
 
     /**
-     * {@code out[i, m] = finish(sum over parts p of sums[p, i, m])}, gated likewise, for sums that {@link #product} left in its tiles. An item handles one
-     * element; parts are added in their order.
+     * {@code out[i, m] = finish(sum over parts p of sums[p, i, m])}, gated likewise, for sums that {@link #product}
+     * left in its tiles. An item handles one element; parts are added in their order.
      */
-    public static void sum(KernelContext context, IntArray step, FloatArray tiles, FloatArray bias, FloatArray residual, FloatArray out,
-            int capacity, int outputs, int splits, int epilogue) {
+    public static void sum(KernelContext context, IntArray step, FloatArray tiles, FloatArray bias, FloatArray residual,
+            FloatArray out, int capacity, int outputs, int splits, int epilogue) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         boolean gated = (epilogue & GATED) != 0;
@@ -579,7 +624,8 @@ public final class MmaMatMul {
                 }
             }
             out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + item,
-                    MatMul.finish(value, up, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output, item, epilogue));
+                    MatMul.finish(value, up, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output, item,
+                    epilogue));
         }
     }
 }

@@ -21,7 +21,8 @@ public final class Norm {
         tasks.task("layerNorm", Geometry.groups(op.out().rows(), GROUP, LOCAL_BYTES),
                 (graph, name) -> graph.task(name, Norm::layerNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.w()), tasks.floats(op.bias()), tasks.floats(op.out()), tasks.stride(op.x()),
-                        tasks.stride(op.w()), tasks.stride(op.bias()), tasks.stride(op.out()), op.out().columns(), op.epsilon()));
+                        tasks.stride(op.w()), tasks.stride(op.bias()), tasks.stride(op.out()), op.out().columns(),
+                        op.epsilon()));
     }
 
     public static void lower(Op.RmsNorm op, Tasks tasks) {
@@ -29,13 +30,14 @@ public final class Norm {
         int residualStride = op.residual().map(tasks::stride).orElse(0);
         tasks.task("rmsNorm", Geometry.groups(op.out().rows(), GROUP, LOCAL_BYTES),
                 (graph, name) -> graph.task(name, Norm::rmsNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
-                        tasks.floats(op.w()), residual, tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.w()),
-                        residualStride, tasks.stride(op.out()), op.out().columns(), op.epsilon(), op.residual().isPresent() ? 1 : 0));
+                        tasks.floats(op.w()), residual, tasks.floats(op.out()), tasks.stride(op.x()),
+                        tasks.stride(op.w()), residualStride, tasks.stride(op.out()), op.out().columns(), op.epsilon(),
+                        op.residual().isPresent() ? 1 : 0));
     }
 
     /** {@code out = (x - mean) / sqrt(variance + epsilon) * w + bias}; group g handles row g. */
-    public static void layerNorm(KernelContext context, IntArray step, FloatArray x, FloatArray w, FloatArray bias, FloatArray out,
-            int xStride, int wStride, int biasStride, int outStride, int columns, float epsilon) {
+    public static void layerNorm(KernelContext context, IntArray step, FloatArray x, FloatArray w, FloatArray bias,
+            FloatArray out, int xStride, int wStride, int biasStride, int outStride, int columns, float epsilon) {
         int row = context.groupIdx;
         int lane = context.localIdx;
         float[] sums = context.allocateFloatLocalArray(GROUP);
@@ -72,14 +74,16 @@ public final class Norm {
             float inverse = 1 / TornadoMath.sqrt(sums[0] / columns + epsilon);
             int to = layer * outStride + row * columns;
             for (int c = lane; c < columns; c += GROUP) {
-                out.set(to + c, (x.get(from + c) - mean) * inverse * w.get(layer * wStride + c) + bias.get(layer * biasStride + c));
+                out.set(to + c, (x.get(from + c) - mean) * inverse * w.get(layer * wStride + c)
+                        + bias.get(layer * biasStride + c));
             }
         }
     }
 
     /** {@code out = residual + x / sqrt(mean(x^2) + epsilon) * w}; group g handles row g. */
-    public static void rmsNorm(KernelContext context, IntArray step, FloatArray x, FloatArray w, FloatArray residual, FloatArray out,
-            int xStride, int wStride, int residualStride, int outStride, int columns, float epsilon, int hasResidual) {
+    public static void rmsNorm(KernelContext context, IntArray step, FloatArray x, FloatArray w, FloatArray residual,
+            FloatArray out, int xStride, int wStride, int residualStride, int outStride, int columns, float epsilon,
+            int hasResidual) {
         int row = context.groupIdx;
         int lane = context.localIdx;
         float[] sums = context.allocateFloatLocalArray(GROUP);

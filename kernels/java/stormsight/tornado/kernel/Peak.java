@@ -5,16 +5,21 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 
 /** Kernels that reach what a device does at most: none is an operation of a model. */
 public final class Peak {
-    /** Floating-point operations of one round of {@link #multiplyAdd}, a multiplication and an addition in each of its sums. */
+    /**
+     * Floating-point operations of one round of {@link #multiplyAdd}, a multiplication and an addition in each of its
+     * sums.
+     */
     public static final int ROUND_OPERATIONS = 2 * 8;
 
     private Peak() {}
 
     /**
-     * {@code out[item] = sum of x[item * itemStride + i * stride]} over i below {@code count}. An item reads every so many elements on a GPU, whose
-     * neighbouring items are to read neighbours, and elements that follow each other on a CPU.
+     * {@code out[item] = sum of x[item * itemStride + i * stride]} over i below {@code count}. An item reads every so
+     * many elements on a GPU, whose neighbouring items are to read neighbours, and elements that follow each other on a
+     * CPU.
      */
-    public static void read(KernelContext context, FloatArray x, FloatArray out, int count, int itemStride, int stride) {
+    public static void read(KernelContext context, FloatArray x, FloatArray out, int count, int itemStride,
+            int stride) {
         int item = context.globalIdx;
         int first = item * itemStride;
         float a = 0;
@@ -37,8 +42,8 @@ public final class Peak {
     }
 
     /**
-     * Eight sums of an item that do not wait for each other: {@code a = a * factor + addend}, as often as {@code rounds} says. A kernel has the name of
-     * its method, which must be none of OpenCL's functions.
+     * Eight sums of an item that do not wait for each other: {@code a = a * factor + addend}, as often as
+     * {@code rounds} says. A kernel has the name of its method, which must be none of OpenCL's functions.
      */
     public static void multiplyAdd(KernelContext context, FloatArray factors, FloatArray out, int rounds) {
         int item = context.globalIdx;

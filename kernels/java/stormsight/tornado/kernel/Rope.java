@@ -21,12 +21,16 @@ public final class Rope {
         int capacity = op.x().rows();
         tasks.task("rope", Geometry.items(Math.multiplyExact(capacity, pairs), GROUP),
                 (graph, name) -> graph.task(name, Rope::rope, tasks.context(), tasks.step(), tasks.floats(op.x()),
-                        tasks.floats(op.table()), tasks.stride(op.x()), tasks.stride(op.table()), capacity, pairs, pairOffset));
+                        tasks.floats(op.table()), tasks.stride(op.x()), tasks.stride(op.table()), capacity, pairs,
+                        pairOffset));
     }
 
-    /** Rotates the pair (c, c + headDim/2) of a head of row i by the angle of token {@code position + i}. An item handles one pair. */
-    public static void rope(KernelContext context, IntArray step, FloatArray x, FloatArray table, int xStride, int tableStride,
-            int capacity, int pairs, int pairOffset) {
+    /**
+     * Rotates the pair (c, c + headDim/2) of a head of row i by the angle of token {@code position + i}. An item
+     * handles one pair.
+     */
+    public static void rope(KernelContext context, IntArray step, FloatArray x, FloatArray table, int xStride,
+            int tableStride, int capacity, int pairs, int pairOffset) {
         int item = context.globalIdx;
         int row = item / pairs;
         if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {

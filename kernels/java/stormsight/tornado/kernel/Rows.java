@@ -28,19 +28,22 @@ public final class Rows {
     public static void lower(Op.Copy op, Tasks tasks) {
         tasks.task("copy", items(op.out()),
                 (graph, name) -> graph.task(name, Rows::copy, tasks.context(), tasks.step(), tasks.floats(op.x()),
-                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.rows(), op.out().columns()));
+                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.rows(),
+                        op.out().columns()));
     }
 
     public static void lower(Op.LastRow op, Tasks tasks) {
         tasks.task("lastRow", items(op.out()),
                 (graph, name) -> graph.task(name, Rows::lastRow, tasks.context(), tasks.step(), tasks.floats(op.x()),
-                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(), op.out().columns()));
+                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(),
+                        op.out().columns()));
     }
 
     public static void lower(Op.MeanRows op, Tasks tasks) {
         tasks.task("meanRows", items(op.out()),
                 (graph, name) -> graph.task(name, Rows::meanRows, tasks.context(), tasks.step(), tasks.floats(op.x()),
-                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(), op.out().columns()));
+                        tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(),
+                        op.out().columns()));
     }
 
     public static void lower(Op.SoftCap op, Tasks tasks) {
@@ -51,8 +54,9 @@ public final class Rows {
 
     public static void lower(Op.RowMax op, Tasks tasks) {
         tasks.task("rowMax", Geometry.items(op.x().rows(), GROUP),
-                (graph, name) -> graph.task(name, Rows::rowMax, tasks.context(), tasks.step(), tasks.floats(op.x()), tasks.floats(op.out()),
-                        tasks.constants(chosen(op)), tasks.stride(op.x()), op.x().rows(), op.x().columns()));
+                (graph, name) -> graph.task(name, Rows::rowMax, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        tasks.floats(op.out()), tasks.constants(chosen(op)), tasks.stride(op.x()), op.x().rows(),
+                        op.x().columns()));
     }
 
     /** The layers that a probe takes, as {@link Probed} reads them. */
@@ -65,18 +69,19 @@ public final class Rows {
     }
 
     /** {@code cache[position + i] = x[i]}. An item handles one element, as in all kernels here. */
-    public static void store(KernelContext context, IntArray step, FloatArray x, FloatArray cache, int xStride, int cacheStride,
-            int capacity, int columns) {
+    public static void store(KernelContext context, IntArray step, FloatArray x, FloatArray cache, int xStride,
+            int cacheStride, int capacity, int columns) {
         int item = context.globalIdx;
         if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
             int layer = step.get(StepBuffer.LAYER);
-            cache.set(layer * cacheStride + step.get(StepBuffer.POSITION) * columns + item, x.get(layer * xStride + item));
+            cache.set(layer * cacheStride + step.get(StepBuffer.POSITION) * columns + item,
+                    x.get(layer * xStride + item));
         }
     }
 
     /** {@code out[i] = x[i]}. */
-    public static void copy(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride, int outStride, int capacity,
-            int columns) {
+    public static void copy(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride,
+            int outStride, int capacity, int columns) {
         int item = context.globalIdx;
         if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
             int layer = step.get(StepBuffer.LAYER);
@@ -85,8 +90,8 @@ public final class Rows {
     }
 
     /** {@code out[0] = x[rows - 1]}. */
-    public static void lastRow(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride, int outStride,
-            int capacity, int columns) {
+    public static void lastRow(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride,
+            int outStride, int capacity, int columns) {
         int item = context.globalIdx;
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         if (item < columns && rows > 0) {
@@ -96,8 +101,8 @@ public final class Rows {
     }
 
     /** {@code out[0, c] = sum over i of x[i, c] / rows}. An item handles one column. */
-    public static void meanRows(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride, int outStride,
-            int capacity, int columns) {
+    public static void meanRows(KernelContext context, IntArray step, FloatArray x, FloatArray out, int xStride,
+            int outStride, int capacity, int columns) {
         int column = context.globalIdx;
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         if (column < columns && rows > 0) {
@@ -111,7 +116,8 @@ public final class Rows {
     }
 
     /** {@code x = cap tanh(x / cap)}. */
-    public static void softCap(KernelContext context, IntArray step, FloatArray x, int stride, int capacity, int columns, float cap) {
+    public static void softCap(KernelContext context, IntArray step, FloatArray x, int stride, int capacity,
+            int columns, float cap) {
         int item = context.globalIdx;
         if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
             int index = step.get(StepBuffer.LAYER) * stride + item;
@@ -120,8 +126,8 @@ public final class Rows {
     }
 
     /** {@code out[p, i] = max over c of x[i, c]} in the p-th of the chosen layers. An item handles one row. */
-    public static void rowMax(KernelContext context, IntArray step, FloatArray x, FloatArray out, IntArray chosen, int stride, int rows,
-            int columns) {
+    public static void rowMax(KernelContext context, IntArray step, FloatArray x, FloatArray out, IntArray chosen,
+            int stride, int rows, int columns) {
         int row = context.globalIdx;
         int place = Probed.place(chosen, step.get(StepBuffer.LAYER_NUMBER));
         if (place >= 0 && row < TornadoMath.min(step.get(StepBuffer.ROWS), rows)) {

@@ -10,7 +10,10 @@ import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 
-/** Draws the next token, so that one integer leaves the device: many groups look at a slice of the logits each, one group draws. */
+/**
+ * Draws the next token, so that one integer leaves the device: many groups look at a slice of the logits each, one
+ * group draws.
+ */
 public final class Sample {
     /** Lanes of a group of {@link #scan}; a power of two. */
     private static final int GROUP = 256;
@@ -18,7 +21,10 @@ public final class Sample {
     private static final int LARGE_GROUP = 1024;
     /** Logits that a group of {@link #scan} looks at. */
     private static final int SLICE = 4096;
-    /** Numbers that {@link #scan} leaves of a slice: its largest logit and that one's id, its lowest finite logit, a sum, and how many are not a number. */
+    /**
+     * Numbers that {@link #scan} leaves of a slice: its largest logit and that one's id, its lowest finite logit, a
+     * sum, and how many are not a number.
+     */
     private static final int FOUND = 5;
     private static final float LOWEST = -3.4028235e38f;
 
@@ -37,20 +43,21 @@ public final class Sample {
         int slices = slices(op);
         int lanes = Math.min(LARGE_GROUP, tasks.mostLanes());
         tasks.task("Sample.scan", Geometry.groups(slices, GROUP, 4 * GROUP * Float.BYTES),
-                (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(), tasks.floats(op.logits()), tasks.bytes(op.parts()),
-                        tasks.scratch(), op.logits().rows(), op.logits().columns()));
+                (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(),
+                        tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), op.logits().rows(),
+                        op.logits().columns()));
         tasks.task("Sample.draw", Geometry.groups(1, lanes, 4 * lanes * Float.BYTES),
-                (graph, name) -> graph.task(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(), tasks.floats(op.logits()),
-                        tasks.bytes(op.parts()), tasks.scratch(), tasks.ints(op.token()), tasks.floats(op.logProbability()), op.logits().rows(),
-                        op.logits().columns(), slices, lanes));
+                (graph, name) -> graph.task(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(),
+                        tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), tasks.ints(op.token()),
+                        tasks.floats(op.logProbability()), op.logits().rows(), op.logits().columns(), slices, lanes));
     }
 
     /**
-     * Of the last row z of the logits: largest and lowest finite value of a slice, the lowest id of the largest, {@code sum of exp(z - largest)}, and how many
-     * are not a number. A group handles a slice of 4096.
+     * Of the last row z of the logits: largest and lowest finite value of a slice, the lowest id of the largest,
+     * {@code sum of exp(z - largest)}, and how many are not a number. A group handles a slice of 4096.
      */
-    public static void scan(KernelContext context, IntArray step, FloatArray logits, ByteArray parts, FloatArray found, int capacity,
-            int vocabulary) {
+    public static void scan(KernelContext context, IntArray step, FloatArray logits, ByteArray parts, FloatArray found,
+            int capacity, int vocabulary) {
         int lane = context.localIdx;
         int slice = context.groupIdx;
         float[] floats = context.allocateFloatLocalArray(GROUP);
@@ -128,12 +135,14 @@ public final class Sample {
     /**
      * One group draws from the last row z of the logits, see {@link stormsight.program.Sampling}.
      *
-     * <p>There is no sort. Top-k and top-p each look for the lowest logit they keep: an interval [low, high) of logits is halved until no logit lies
-     * inside. What is kept are the logits above {@code cut} and the first {@code ties}, by id, of those equal to it; that is exact whatever the
-     * number of equal logits. Weights are {@code exp((z - max) / temperature)}.
+     * <p>There is no sort. Top-k and top-p each look for the lowest logit they keep: an interval [low, high) of logits
+     * is halved until no logit lies inside. What is kept are the logits above {@code cut} and the first {@code ties},
+     * by id, of those equal to it; that is exact whatever the number of equal logits. Weights are
+     * {@code exp((z - max) / temperature)}.
      */
-    public static void draw(KernelContext context, IntArray step, FloatArray sampling, FloatArray logits, ByteArray parts, FloatArray scanned,
-            IntArray token, FloatArray logProbability, int capacity, int vocabulary, int slices, int lanes) {
+    public static void draw(KernelContext context, IntArray step, FloatArray sampling, FloatArray logits,
+            ByteArray parts, FloatArray scanned, IntArray token, FloatArray logProbability, int capacity,
+            int vocabulary, int slices, int lanes) {
         int lane = context.localIdx;
         float[] floats = context.allocateFloatLocalArray(lanes);
         float[] sums = context.allocateFloatLocalArray(lanes);

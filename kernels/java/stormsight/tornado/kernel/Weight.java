@@ -9,12 +9,12 @@ import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * The arrays in which a kernel finds a weight matrix of any type, and the leaves that read elements of them. A kernel takes all three
- * and the type as a constant: TornadoVM compiles each task by itself, so only the branch of that type is left in the generated code, and the
- * arrays of other types are never read.
+ * The arrays in which a kernel finds a weight matrix of any type, and the leaves that read elements of them. A kernel
+ * takes all three and the type as a constant: TornadoVM compiles each task by itself, so only the branch of that type
+ * is left in the generated code, and the arrays of other types are never read.
  *
- * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits: TornadoVM has no wider load. An
- * element is found by its index in the whole array, so rows may begin inside of a word.
+ * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits: TornadoVM has no
+ * wider load. An element is found by its index in the whole array, so rows may begin inside of a word.
  *
  * @param type {@link #F32}, {@link #BF16}, {@link #F16}, {@link #Q8}, or how a device decodes two of them better
  * @param f32 elements of {@link #F32}
@@ -39,9 +39,12 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
         boolean shifts = tasks.language().equals("cuda");
         return switch (tensor.dtype()) {
             case F32 -> new Weight(F32, tasks.floats(tensor), tasks.noLongs(), none, stride, 0);
-            case BF16 -> new Weight(shifts ? BF16_SHIFTED : BF16, none, tasks.words(tensor), shifts ? none : tasks.bf16Table(), stride, 0);
-            case F16 -> new Weight(shifts ? F16_SHIFTED : F16, none, tasks.words(tensor), shifts ? none : tasks.f16Table(), stride, 0);
-            case Q8 -> new Weight(Q8, none, tasks.words(tensor), tasks.scales(tensor), stride, tasks.scaleStride(tensor));
+            case BF16 -> new Weight(shifts ? BF16_SHIFTED : BF16, none, tasks.words(tensor),
+                    shifts ? none : tasks.bf16Table(), stride, 0);
+            case F16 -> new Weight(shifts ? F16_SHIFTED : F16, none, tasks.words(tensor),
+                    shifts ? none : tasks.f16Table(), stride, 0);
+            case Q8 -> new Weight(Q8, none, tasks.words(tensor), tasks.scales(tensor), stride,
+                    tasks.scaleStride(tensor));
             case I32, U8 -> throw new IllegalArgumentException(tensor + " is not of a weight's type");
         };
     }
@@ -68,7 +71,8 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
     }
 
     /**
-     * Element {@code index}; for {@link #Q8} without its scale. Kernels multiply by the scale once for all elements that share it, where they can.
+     * Element {@code index}; for {@link #Q8} without its scale. Kernels multiply by the scale once for all elements
+     * that share it, where they can.
      */
     static float unscaled(int type, FloatArray f32, LongArray words, FloatArray factors, int index) {
         return type == F32 ? f32.get(index) : packed(type, words, factors, index);
@@ -116,7 +120,10 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
         return table.get((bits >> 7) & 0x1FF) * (128 + (bits & 0x7F));
     }
 
-    /** Subnormal numbers are below 6.2e-5, so they count: they have no implicit bit, and the factor of the smallest normal ones. */
+    /**
+     * Subnormal numbers are below 6.2e-5, so they count: they have no implicit bit, and the factor of the smallest
+     * normal ones.
+     */
     static float f16(int bits, FloatArray table) {
         int normal = TornadoMath.min((bits >> 10) & 0x1F, 1);
         return table.get(((bits >> 10) & 0x3F) + 1 - normal) * ((normal << 10) + (bits & 0x3FF));

@@ -4,15 +4,16 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Offers a backend to {@link Backends}; found through {@link java.util.ServiceLoader}. Creating a provider and asking for its name
- * must neither fail nor load a driver: a provider that cannot work here says so in {@link #unavailable}.
+ * Offers a backend to {@link Backends}; found through {@link java.util.ServiceLoader}. Creating a provider and asking
+ * for its name must neither fail nor load a driver: a provider that cannot work here says so in {@link #unavailable}.
  */
 public interface BackendProvider {
     /** As {@code --backend} takes it. */
     String name();
 
     /**
-     * Where {@code auto} places the devices of this backend: the highest among the available ones wins, a negative one is never taken.
+     * Where {@code auto} places the devices of this backend: the highest among the available ones wins, a negative one
+     * is never taken.
      */
     int priority();
 

@@ -29,8 +29,8 @@ public final class Backends {
     }
 
     /**
-     * The provider of that name, or for {@value #AUTO} the available one with the highest priority. A named backend is never replaced
-     * by another one.
+     * The provider of that name, or for {@value #AUTO} the available one with the highest priority. A named backend is
+     * never replaced by another one.
      *
      * @throws BackendException if there is none of that name, or it is not available
      */

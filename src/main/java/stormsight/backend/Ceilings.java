@@ -38,8 +38,8 @@ public record Ceilings(Rate read, Rate copy, Rate fma) {
     }
 
     /**
-     * Seconds that an operation takes at the ceiling if nothing comes from a cache: the longer of reading and computing. At the median rates, since what
-     * is held against it is a median, too.
+     * Seconds that an operation takes at the ceiling if nothing comes from a cache: the longer of reading and
+     * computing. At the median rates, since what is held against it is a median, too.
      */
     public double leastSeconds(OpCost cost) {
         return Math.max(cost.bytes() / read.median(), cost.operations() / fma.median());

@@ -4,7 +4,8 @@ import java.util.Set;
 import stormsight.program.DType;
 
 /**
- * What is known of a device before anything runs on it. Sizes are bytes; 0 stands for a limit that the device does not state.
+ * What is known of a device before anything runs on it. Sizes are bytes; 0 stands for a limit that the device does not
+ * state.
  *
  * @param id as {@code --device} takes it, unique within the backend: {@code 0:1}
  * @param backend name of the backend that offers it: {@code cpu}
@@ -15,9 +16,9 @@ import stormsight.program.DType;
  * @param computeUnits threads or compute units
  * @param nativeTypes element types that it computes with directly, beside F32
  */
-public record DeviceInfo(String id, String backend, String name, String vendor, String runtime, String driver, Kind kind,
-        long memoryBytes, long localMemoryBytes, long maxAllocationBytes, int maxWorkGroupSize, int computeUnits,
-        Set<DType> nativeTypes) {
+public record DeviceInfo(String id, String backend, String name, String vendor, String runtime, String driver,
+        Kind kind, long memoryBytes, long localMemoryBytes, long maxAllocationBytes, int maxWorkGroupSize,
+        int computeUnits, Set<DType> nativeTypes) {
     public enum Kind {
         CPU,
         GPU,

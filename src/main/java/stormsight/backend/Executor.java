@@ -7,8 +7,8 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * Prepared programs with their memory. Used by one thread at a time. A run allocates nothing on the heap. Tensors of kind CACHE keep their
- * values from run to run and program to program; they start as zeros.
+ * Prepared programs with their memory. Used by one thread at a time. A run allocates nothing on the heap. Tensors of
+ * kind CACHE keep their values from run to run and program to program; they start as zeros.
  */
 public interface Executor extends AutoCloseable {
     /**
@@ -20,10 +20,11 @@ public interface Executor extends AutoCloseable {
     void run(Program program, Step step);
 
     /**
-     * Runs a program as {@link #run} does and times each operation: with a clock around it on a processor; with the driver's clocks on a device, in a
-     * second run of the same. It may allocate.
+     * Runs a program as {@link #run} does and times each operation: with a clock around it on a processor; with the
+     * driver's clocks on a device, in a second run of the same. It may allocate.
      *
-     * @throws IllegalStateException if the executor is not from {@link Backend#prepareToProfile} and cannot time operations
+     * @throws IllegalStateException if the executor is not from {@link Backend#prepareToProfile} and cannot time
+     *     operations
      */
     RunProfile profile(Program program, Step step);
 

@@ -6,8 +6,10 @@ import stormsight.program.Op;
 /**
  * A kernel that a backend would launch.
  *
- * @param times how often a run of the program launches it: once a layer if one launch is made for all layers of its segment
+ * @param times how often a run of the program launches it: once a layer if one launch is made for all layers of its
+ *     segment
  * @param op operation that it is part of; empty for what a backend adds of its own
  * @param geometry shape of the launch, as the backend writes it
  */
-public record PlannedLaunch(String program, String segment, int times, Optional<Op> op, String kernel, String geometry) {}
+public record PlannedLaunch(String program, String segment, int times, Optional<Op> op, String kernel,
+        String geometry) {}

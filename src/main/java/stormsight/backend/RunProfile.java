@@ -10,7 +10,8 @@ import stormsight.program.Step;
  * Where the time of one run went.
  *
  * @param nanos from call to return, with what no entry accounts for: launches, transfers
- * @param entries in the order in which the program runs them, one for each operation of each segment, and those of the backend's own
+ * @param entries in the order in which the program runs them, one for each operation of each segment, and those of the
+ *     backend's own
  */
 public record RunProfile(Program program, Step step, long nanos, List<Entry> entries) {
     public RunProfile {

@@ -64,7 +64,8 @@ public record BenchCase(Op op, Step step, String fused, boolean small, boolean q
         }
         List<Tensor> sampled = setup.sample().outputs();
         for (int i = 0; i < sampled.size(); i++) {
-            check(setup, setup.full().outputs().get(i), actual.get(setup.full().outputs().get(i)), sampled.get(i), expected.get(sampled.get(i)));
+            check(setup, setup.full().outputs().get(i), actual.get(setup.full().outputs().get(i)), sampled.get(i),
+                    expected.get(sampled.get(i)));
         }
     }
 

@@ -71,9 +71,11 @@ class BenchCasesTest {
             MemorySegment data = outputs.get(output);
             long at = output.shape().elements() == 1 ? 0 : (long) row * output.columns() + column;
             if (output.dtype() == DType.I32) {
-                data.setAtIndex(ValueLayout.JAVA_INT_UNALIGNED, at, data.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, at) + 1);
+                data.setAtIndex(ValueLayout.JAVA_INT_UNALIGNED, at, data.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, at)
+                        + 1);
             } else {
-                data.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, at, data.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, at) + 1);
+                data.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, at, data.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED,
+                        at) + 1);
             }
             assertThrows(AssertionError.class, () -> each.check(setup, outputs));
         }

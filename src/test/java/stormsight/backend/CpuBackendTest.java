@@ -30,7 +30,8 @@ class CpuBackendTest {
 
     @TestFactory
     Stream<DynamicTest> agreesWithScalar() {
-        return OpCases.all().stream().map(opCase -> DynamicTest.dynamicTest(opCase.name(), () -> OpCases.check(cpu, opCase)));
+        return OpCases.all().stream().map(opCase -> DynamicTest.dynamicTest(opCase.name(),
+                () -> OpCases.check(cpu, opCase)));
     }
 
     /** Pieces of work do not depend on the number of threads, so neither do the results, bit for bit. */
@@ -42,7 +43,8 @@ class CpuBackendTest {
             OpCase.Setup setup = opCase.setup().get();
             Map<Tensor, MemorySegment> expected = OpCases.run(one, setup);
             for (Backend backend : List.of(cpu, three)) {
-                OpCases.run(backend, setup).forEach((output, actual) -> assertEquals(-1, actual.mismatch(expected.get(output)),
+                OpCases.run(backend, setup).forEach((output, actual) ->
+                        assertEquals(-1, actual.mismatch(expected.get(output)),
                         () -> output + " on " + backend.device().computeUnits() + " threads differs at this byte"));
             }
         })).onClose(() -> {

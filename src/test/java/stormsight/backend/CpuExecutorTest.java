@@ -53,19 +53,23 @@ class CpuExecutorTest {
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         Tensor logProbability = new Tensor("logProbability", DType.F32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         List<Op> layer = List.of(new Op.RmsNorm(x, norm, 1e-6f, Optional.empty(), normed),
-                product(normed, stack("wq", DType.BF16, HIDDEN, HIDDEN), q), product(normed, stack("wk", DType.F16, HIDDEN / 2, HIDDEN), kv),
-                new Op.Rope(q, rope, 4), new Op.Rope(kv, rope, 2), new Op.Store(kv, keys),
-                new Op.Attention(q, keys, keys, new Op.Heads(4, 2, HIDDEN / 4), 0.25f, 50, Optional.of(new Op.SlidingWindow(9, 2)), Op.Keys.TOKENS,
-                        attended),
-                new Op.MatMul(attended, stack("wo", DType.F32, HIDDEN, HIDDEN), Optional.empty(), Op.Activation.NONE, Optional.of(x), x),
-                new Op.GatedMatMul(x, stack("gate", DType.BF16, 4 * HIDDEN, HIDDEN), stack("up", DType.BF16, 4 * HIDDEN, HIDDEN),
-                        Op.Activation.GELU_TANH, wide),
-                new Op.MatMul(wide, stack("down", DType.Q8, HIDDEN, 4 * HIDDEN), Optional.of(norm), Op.Activation.GELU_TANH, Optional.of(x), x));
-        return new Program("decode", List.of(Segment.once("embed", List.of(new Op.Embed(ids, table, 8, Optional.empty(), Optional.empty(), x))),
-                new Segment("layers", 0, LAYERS, layer),
+                product(normed, stack("wq", DType.BF16, HIDDEN, HIDDEN), q),
+                product(normed, stack("wk", DType.F16, HIDDEN / 2, HIDDEN), kv), new Op.Rope(q, rope, 4),
+                new Op.Rope(kv, rope, 2), new Op.Store(kv, keys), new Op.Attention(q, keys, keys,
+                        new Op.Heads(4, 2, HIDDEN / 4), 0.25f, 50, Optional.of(new Op.SlidingWindow(9, 2)),
+                        Op.Keys.TOKENS, attended),
+                new Op.MatMul(attended, stack("wo", DType.F32, HIDDEN, HIDDEN), Optional.empty(), Op.Activation.NONE,
+                Optional.of(x), x), new Op.GatedMatMul(x, stack("gate", DType.BF16, 4 * HIDDEN, HIDDEN),
+                        stack("up", DType.BF16, 4 * HIDDEN, HIDDEN), Op.Activation.GELU_TANH, wide),
+                new Op.MatMul(wide, stack("down", DType.Q8, HIDDEN, 4 * HIDDEN), Optional.of(norm),
+                Op.Activation.GELU_TANH, Optional.of(x), x));
+        return new Program("decode", List.of(Segment.once("embed", List.of(new Op.Embed(ids, table, 8, Optional.empty(),
+                Optional.empty(), x))), new Segment("layers", 0, LAYERS, layer),
                 Segment.once("head", List.of(
-                        new Op.LayerNorm(x, Tensor.weight("last", DType.F32, Shape.of(HIDDEN)), Tensor.weight("lastBias", DType.F32, Shape.of(HIDDEN)), 1e-6f, normed),
-                        product(normed, table, logits), new Op.SoftCap(logits, 30), new Op.Sample(logits, parts, token, logProbability)))));
+                        new Op.LayerNorm(x, Tensor.weight("last", DType.F32, Shape.of(HIDDEN)),
+                        Tensor.weight("lastBias", DType.F32, Shape.of(HIDDEN)), 1e-6f, normed),
+                        product(normed, table, logits), new Op.SoftCap(logits, 30),
+                        new Op.Sample(logits, parts, token, logProbability)))));
     }
 
     private static Tensor stack(String name, DType dtype, int... shape) {
@@ -103,9 +107,11 @@ class CpuExecutorTest {
     @ValueSource(strings = {"cpu", "scalar"})
     void aRunAllocatesNothing(String name) {
         Program program = decoder();
-        try (Backend backend = open(name); Executor executor = backend.prepare(zeros(program), List.of(program), RunListener.NONE)) {
+        try (Backend backend = open(name); Executor executor = backend.prepare(zeros(program), List.of(program),
+                RunListener.NONE)) {
             Step[] steps = new Step[50];
-            Arrays.setAll(steps, i -> new Step(i, 1, 5, 0.5f, i % 2 == 0 ? Sampling.GREEDY : new Sampling(0.7f, 40, 0.9f)));
+            Arrays.setAll(steps, i -> new Step(i, 1, 5, 0.5f, i % 2 == 0 ? Sampling.GREEDY
+                    : new Sampling(0.7f, 40, 0.9f)));
             // The interpreter boxes vectors; the compilers must have seen all loops.
             long allocated = Long.MAX_VALUE;
             for (int round = 0; round < 200 && allocated > 0; round++) {
@@ -151,7 +157,8 @@ class CpuExecutorTest {
         }
     }
 
-    private static void assertRefused(Backend backend, Map<Tensor, HostTensor> weights, Program program, String message) {
+    private static void assertRefused(Backend backend, Map<Tensor, HostTensor> weights, Program program,
+            String message) {
         assertEquals(message, assertThrows(IllegalArgumentException.class,
                 () -> backend.prepare(weights, List.of(program), RunListener.NONE).close()).getMessage());
     }
@@ -159,15 +166,21 @@ class CpuExecutorTest {
     @Test
     void stepsPastTheEndAreRefused() {
         Program program = decoder();
-        try (Backend backend = open("cpu"); Executor executor = backend.prepare(zeros(program), List.of(program), RunListener.NONE)) {
+        try (Backend backend = open("cpu"); Executor executor = backend.prepare(zeros(program), List.of(program),
+                RunListener.NONE)) {
             executor.run(program, new Step(CAPACITY - 1, 1, 0));
             assertEquals("decode: position 128 and 1 rows, rope F32[128, 16] has 128",
-                    assertThrows(IllegalArgumentException.class, () -> executor.run(program, new Step(CAPACITY, 1, 0))).getMessage());
+                    assertThrows(IllegalArgumentException.class, () ->
+                    executor.run(program, new Step(CAPACITY, 1, 0))).getMessage());
             assertEquals("decode: 2 rows, x F32[1, 64] has 1",
-                    assertThrows(IllegalArgumentException.class, () -> executor.run(program, new Step(0, 2, 0))).getMessage());
-            assertThrows(IllegalArgumentException.class, () -> executor.run(new Program("other", List.of()), new Step(0, 1, 0)));
-            assertThrows(IllegalArgumentException.class, () -> executor.read(tensor(program, "x"), MemorySegment.ofArray(new byte[4])));
-            assertThrows(IllegalArgumentException.class, () -> executor.write(tensor(program, "ids"), MemorySegment.ofArray(new byte[8])));
+                    assertThrows(IllegalArgumentException.class, () ->
+                    executor.run(program, new Step(0, 2, 0))).getMessage());
+            assertThrows(IllegalArgumentException.class, () -> executor.run(new Program("other", List.of()),
+                    new Step(0, 1, 0)));
+            assertThrows(IllegalArgumentException.class, () -> executor.read(tensor(program, "x"),
+                    MemorySegment.ofArray(new byte[4])));
+            assertThrows(IllegalArgumentException.class, () -> executor.write(tensor(program, "ids"),
+                    MemorySegment.ofArray(new byte[8])));
         }
     }
 
@@ -175,7 +188,8 @@ class CpuExecutorTest {
     @ValueSource(strings = {"cpu", "scalar"})
     void anIdPastTheTableIsRefused(String name) {
         Program program = decoder();
-        try (Backend backend = open(name); Executor executor = backend.prepare(zeros(program), List.of(program), RunListener.NONE)) {
+        try (Backend backend = open(name); Executor executor = backend.prepare(zeros(program), List.of(program),
+                RunListener.NONE)) {
             for (int id : new int[] {VOCABULARY, -1}) {
                 executor.write(tensor(program, "ids"), MemorySegment.ofArray(new int[] {id}));
                 assertThrows(IllegalArgumentException.class, () -> executor.run(program, new Step(0, 1, 0)));
@@ -194,7 +208,8 @@ class CpuExecutorTest {
             String message = assertThrows(BackendException.class,
                     () -> backend.prepare(Map.of(), List.of(program), RunListener.NONE)).getMessage();
             long needed = 2 * ((4L * Integer.MAX_VALUE << 20) + 63 & -64L);
-            assertEquals("activations and caches need " + needed + " bytes, this machine has " + backend.device().memoryBytes(), message);
+            assertEquals("activations and caches need " + needed + " bytes, this machine has "
+                    + backend.device().memoryBytes(), message);
         }
     }
 
@@ -211,6 +226,7 @@ class CpuExecutorTest {
                 (which, done, total) -> heard.add(which.name() + " " + done + " of " + total))) {
             executor.run(program, new Step(0, 1, 0));
         }
-        assertEquals(List.of("decode 1 of 5", "decode 2 of 5", "decode 3 of 5", "decode 4 of 5", "decode 5 of 5"), heard);
+        assertEquals(List.of("decode 1 of 5", "decode 2 of 5", "decode 3 of 5", "decode 4 of 5", "decode 5 of 5"),
+                heard);
     }
 }

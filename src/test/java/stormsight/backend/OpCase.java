@@ -18,7 +18,8 @@ import stormsight.program.Tensor;
  */
 public record OpCase(String name, double tolerance, String reason, Supplier<Setup> setup) {
     /** @param inputs written before the first run; a tensor that is not named stays 0 */
-    public record Setup(Map<Tensor, HostTensor> weights, Map<Tensor, MemorySegment> inputs, List<Run> runs, List<Tensor> outputs) {
+    public record Setup(Map<Tensor, HostTensor> weights, Map<Tensor, MemorySegment> inputs, List<Run> runs,
+            List<Tensor> outputs) {
         public List<Program> programs() {
             return runs.stream().map(Run::program).distinct().toList();
         }

@@ -27,8 +27,9 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 
 /**
- * Recorded sets of tokens that top-p keeps, and their probabilities. A backend shows its set by what it draws for coins inside the interval of each
- * kept token, near both ends and in the middle: a token too many or too few moves those of the others.
+ * Recorded sets of tokens that top-p keeps, and their probabilities. A backend shows its set by what it draws for coins
+ * inside the interval of each kept token, near both ends and in the middle: a token too many or too few moves those of
+ * the others.
  */
 public final class SamplingGoldens {
     private static final String FOLDER = "/goldens/sampling/";
@@ -60,7 +61,8 @@ public final class SamplingGoldens {
                 sum += weights[token];
             }
             checkProbabilities(id, golden.get("cut_inside_ties").asBoolean(), tensors.get("probs." + id), weights, sum);
-            draw(backend, id, logits, new Sampling((float) temperature, 0, (float) golden.get("top_p").asDouble()), kept, weights, sum);
+            draw(backend, id, logits, new Sampling((float) temperature, 0, (float) golden.get("top_p").asDouble()),
+                    kept, weights, sum);
             checked++;
         }
         return checked;
@@ -87,13 +89,14 @@ public final class SamplingGoldens {
         }
         for (int i = 0; i < expected.length; i++) {
             if (Math.abs(expected[i] - actual[i]) > PROBABILITY_TOLERANCE) {
-                throw new AssertionError(id + ": probability " + actual[i] + " of token " + i + ", recorded " + expected[i]);
+                throw new AssertionError(id + ": probability " + actual[i] + " of token " + i + ", recorded "
+                        + expected[i]);
             }
         }
     }
 
-    private static void draw(Backend backend, String id, float[] logits, Sampling sampling, List<Integer> kept, double[] weights,
-            double sum) {
+    private static void draw(Backend backend, String id, float[] logits, Sampling sampling, List<Integer> kept,
+            double[] weights, double sum) {
         Tensor input = new Tensor("logits", DType.F32, Shape.of(1, logits.length), Tensor.Kind.INPUT, 1);
         Tensor parts = new Tensor("parts", DType.U8, Shape.of(logits.length), Tensor.Kind.INPUT, 1);
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
@@ -116,7 +119,8 @@ public final class SamplingGoldens {
                     executor.read(token, drawn);
                     int actual = drawn.getAtIndex(ValueLayout.JAVA_INT, 0);
                     if (actual != expected) {
-                        throw new AssertionError(id + ": coin " + coin + " drew token " + actual + ", expected " + expected);
+                        throw new AssertionError(id + ": coin " + coin + " drew token " + actual + ", expected "
+                                + expected);
                     }
                 }
                 start += length;

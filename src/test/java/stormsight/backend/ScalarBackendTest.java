@@ -28,7 +28,10 @@ import stormsight.program.Shape;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
-/** The oracle of all other backends, against values that were computed by hand, operation by operation. Goldens check it in whole models. */
+/**
+ * The oracle of all other backends, against values that were computed by hand, operation by operation. Goldens check it
+ * in whole models.
+ */
 class ScalarBackendTest {
     /** Results are rounded to F32. */
     private static final float ROUNDING = 2e-6f;
@@ -73,7 +76,8 @@ class ScalarBackendTest {
             switch (stored) {
                 case F32 -> data.setAtIndex(ValueLayout.JAVA_FLOAT, i, values[i]);
                 case F16 -> data.setAtIndex(ValueLayout.JAVA_SHORT, i, Float.floatToFloat16(values[i]));
-                case BF16 -> data.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits(values[i]) >> 16));
+                case BF16 -> data.setAtIndex(ValueLayout.JAVA_SHORT, i,
+                        (short) (Float.floatToRawIntBits(values[i]) >> 16));
                 case Q8, I32, U8 -> throw new IllegalArgumentException(stored.toString());
             }
         }
@@ -117,16 +121,18 @@ class ScalarBackendTest {
     @Test
     void embedScalesTheTableAndAddsPositions() {
         Tensor out = output("out", 2, 2);
-        Op embed = new Op.Embed(ids("ids", Shape.of(2), 1, -1), weight("table", DType.BF16, Shape.of(2, 2), 1, 2, 3, 4), 2,
-                Optional.of(input("features", 2, 5, 6)), Optional.of(weight("positions", DType.F32, Shape.of(3, 2), 10, 20, 30, 40, 50, 60)), out);
+        Op embed = new Op.Embed(ids("ids", Shape.of(2), 1, -1), weight("table", DType.BF16, Shape.of(2, 2), 1, 2, 3, 4),
+                2, Optional.of(input("features", 2, 5, 6)), Optional.of(weight("positions", DType.F32, Shape.of(3, 2),
+                10, 20, 30, 40, 50, 60)), out);
         assertValues(run(out, new Step(1, 2, 0), embed), 2 * 3 + 30, 2 * 4 + 40, 5 + 50, 6 + 60);
     }
 
     @Test
     void matMulAddsBiasActivatesThenAddsTheResidual() {
         Tensor out = output("out", 2, 3);
-        Op product = new Op.MatMul(input("x", 2, 1, 2, 3, 4), weight("w", DType.F32, Shape.of(3, 2), 1, 0, 0.5f, -1, 2, 2),
-                Optional.of(vector("bias", 1, 1, 2)), Op.Activation.RELU, Optional.of(input("residual", 3, 10, 20, 30, 40, 50, 60)), out);
+        Op product = new Op.MatMul(input("x", 2, 1, 2, 3, 4), weight("w", DType.F32, Shape.of(3, 2), 1, 0, 0.5f, -1, 2,
+                2), Optional.of(vector("bias", 1, 1, 2)), Op.Activation.RELU,
+                Optional.of(input("residual", 3, 10, 20, 30, 40, 50, 60)), out);
         assertValues(run(out, new Step(0, 2, 0), product), 1 + 1 + 10, 20, 6 + 2 + 30, 3 + 1 + 40, 50, 14 + 2 + 60);
     }
 
@@ -134,8 +140,8 @@ class ScalarBackendTest {
     @CsvSource({"F32, 1.5, -2, 0.25, 4", "F16, 1.5, -2, 0.25, 6e-8", "BF16, 1.5, -2, 0.25, 4", "Q8, 127, -64, 1, 0"})
     void weightsOfEveryTypeAreDecoded(DType dtype, float a, float b, float c, float d) {
         Tensor out = output("out", 1, 1);
-        Op product = new Op.MatMul(input("x", 4, 1, 2, 4, 8), weight("w", dtype, Shape.of(1, 4), a, b, c, d), Optional.empty(), Op.Activation.NONE,
-                Optional.empty(), out);
+        Op product = new Op.MatMul(input("x", 4, 1, 2, 4, 8), weight("w", dtype, Shape.of(1, 4), a, b, c, d),
+                Optional.empty(), Op.Activation.NONE, Optional.empty(), out);
         // The smallest binary16 number is 2^-24.
         assertValues(run(out, new Step(0, 1, 0), product), a + 2 * b + 4 * c + 8 * (d == 6e-8f ? 0x1p-24 : d));
     }
@@ -147,23 +153,25 @@ class ScalarBackendTest {
         Tensor out = output("out", 1, 2);
         Tensor x = input("x", 1, 1);
         Tensor w = weight("w", DType.F32, Shape.of(2, 1), 1, -1);
-        assertValues(run(out, new Step(0, 1, 0), new Op.MatMul(x, w, Optional.empty(), activation, Optional.empty(), out)), one, minusOne);
-        assertValues(run(out, new Step(0, 1, 0), new Op.GatedMatMul(x, w, weight("up", DType.F32, Shape.of(2, 1), 3, 5), activation, out)),
-                3 * one, 5 * minusOne);
+        assertValues(run(out, new Step(0, 1, 0), new Op.MatMul(x, w, Optional.empty(), activation, Optional.empty(),
+                out)), one, minusOne);
+        assertValues(run(out, new Step(0, 1, 0), new Op.GatedMatMul(x, w, weight("up", DType.F32, Shape.of(2, 1), 3, 5),
+                activation, out)), 3 * one, 5 * minusOne);
     }
 
     @Test
     void normsOverEachRow() {
         Tensor out = output("out", 1, 2);
-        assertValues(run(out, new Step(0, 1, 0), new Op.LayerNorm(input("x", 2, 1, 3), vector("w", 5, 7), vector("bias", 100, 200), 0, out)),
-                -5 + 100, 7 + 200);
-        assertValues(run(out, new Step(0, 1, 0), new Op.LayerNorm(input("x", 2, 1, 3), vector("w", 5, 7), vector("bias", 100, 200), 3, out)),
-                -2.5 + 100, 3.5 + 200);
-        assertValues(run(out, new Step(0, 1, 0), new Op.RmsNorm(input("x", 2, 1, 7), vector("w", 5, 10), 0, Optional.of(input("residual", 2, 100, 200)),
-                out)), 1 + 100, 14 + 200);
+        assertValues(run(out, new Step(0, 1, 0), new Op.LayerNorm(input("x", 2, 1, 3), vector("w", 5, 7),
+                vector("bias", 100, 200), 0, out)), -5 + 100, 7 + 200);
+        assertValues(run(out, new Step(0, 1, 0), new Op.LayerNorm(input("x", 2, 1, 3), vector("w", 5, 7),
+                vector("bias", 100, 200), 3, out)), -2.5 + 100, 3.5 + 200);
+        assertValues(run(out, new Step(0, 1, 0), new Op.RmsNorm(input("x", 2, 1, 7), vector("w", 5, 10), 0,
+                Optional.of(input("residual", 2, 100, 200)), out)), 1 + 100, 14 + 200);
         // With w = 1 / sqrt(columns), the norm of a row becomes 1.
         float each = (float) Math.sqrt(0.5);
-        assertValues(run(out, new Step(0, 1, 0), new Op.RmsNorm(input("x", 2, 3, 4), vector("w", each, each), 0, Optional.empty(), out)), 0.6, 0.8);
+        assertValues(run(out, new Step(0, 1, 0), new Op.RmsNorm(input("x", 2, 3, 4), vector("w", each, each), 0,
+                Optional.empty(), out)), 0.6, 0.8);
     }
 
     @Test
@@ -171,8 +179,8 @@ class ScalarBackendTest {
         Tensor out = output("out", 2, 4);
         // A quarter turn and none at position 1, then the other way round.
         Tensor table = weight("table", DType.F32, Shape.of(3, 4), 9, 9, 9, 9, 0, 1, 1, 0, 1, 0, 0, 1);
-        assertValues(run(out, new Step(1, 2, 0), new Op.Copy(input("x", 4, 1, 2, 3, 4, 5, 6, 7, 8), out), new Op.Rope(out, table, 1)),
-                -3, 2, 1, 4, 5, -8, 7, 6);
+        assertValues(run(out, new Step(1, 2, 0), new Op.Copy(input("x", 4, 1, 2, 3, 4, 5, 6, 7, 8), out),
+                new Op.Rope(out, table, 1)), -3, 2, 1, 4, 5, -8, 7, 6);
     }
 
     @Test
@@ -186,16 +194,19 @@ class ScalarBackendTest {
         assertValues(run(one, new Step(0, 3, 0), new Op.MeanRows(x, one)), 3);
         assertValues(run(one, new Step(0, 2, 0), new Op.MeanRows(x, one)), 1.5);
         Tensor max = output("max", 1, 3);
-        assertValues(run(max, new Step(0, 2, 0), new Op.RowMax(input("y", 2, 1, -2, -4, -3, 7, 7), List.of(0), max)), 1, -3, 0);
-        assertValues(run(one, new Step(0, 1, 0), new Op.Copy(input("z", 1, 30), one), new Op.SoftCap(one, 30)), 22.8478247);
+        assertValues(run(max, new Step(0, 2, 0), new Op.RowMax(input("y", 2, 1, -2, -4, -3, 7, 7), List.of(0), max)), 1,
+                -3, 0);
+        assertValues(run(one, new Step(0, 1, 0), new Op.Copy(input("z", 1, 30), one), new Op.SoftCap(one, 30)),
+                22.8478247);
     }
 
     /** Scores 0, ln 2, ln 4 .. make softmax weights in the ratio 1 : 2 : 4. */
-    private Op.Attention attention(int rows, float softCap, Optional<Op.SlidingWindow> window, Op.Keys keys, Tensor out) {
+    private Op.Attention attention(int rows, float softCap, Optional<Op.SlidingWindow> window, Op.Keys keys,
+            Tensor out) {
         float[] twos = new float[rows];
         Arrays.fill(twos, 2);
-        return new Op.Attention(input("q", 1, twos), input("k", 1, 0, LN_2, 2 * LN_2, 3 * LN_2), input("v", 1, 21, 42, 84, 168), new Op.Heads(1, 1, 1), 0.5f,
-                softCap, window, keys, out);
+        return new Op.Attention(input("q", 1, twos), input("k", 1, 0, LN_2, 2 * LN_2, 3 * LN_2),
+                input("v", 1, 21, 42, 84, 168), new Op.Heads(1, 1, 1), 0.5f, softCap, window, keys, out);
     }
 
     @Test
@@ -203,29 +214,35 @@ class ScalarBackendTest {
         Tensor out = output("out", 3, 1);
         double two = (21 + 2 * 42) / 3.0;
         double three = (21 + 2 * 42 + 4 * 84) / 7.0;
-        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), 21, two, three);
-        assertValues(run(out, new Step(0, 3, 2), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), two, two, three);
-        assertValues(run(out, new Step(0, 3, 3), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), three, three, three);
+        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), 21, two,
+                three);
+        assertValues(run(out, new Step(0, 3, 2), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), two, two,
+                three);
+        assertValues(run(out, new Step(0, 3, 3), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), three, three,
+                three);
         double four = (21 + 2 * 42 + 4 * 84 + 8 * 168) / 15.0;
         Tensor one = output("one", 1, 1);
         assertValues(run(one, new Step(3, 1, 0), attention(1, 0, Optional.empty(), Op.Keys.TOKENS, one)), four);
         Optional<Op.SlidingWindow> window = Optional.of(new Op.SlidingWindow(2, 1));
-        assertValues(run(one, new Step(3, 1, 0), attention(1, 0, window, Op.Keys.TOKENS, one)), (4 * 84 + 8 * 168) / 12.0);
+        assertValues(run(one, new Step(3, 1, 0), attention(1, 0, window, Op.Keys.TOKENS, one)),
+                (4 * 84 + 8 * 168) / 12.0);
         assertValues(run(one, new Step(3, 1, 4), attention(1, 0, window, Op.Keys.TOKENS, one)), four);
         // Keys that are no tokens, before and after the end of the run.
-        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Optional.empty(), Op.Keys.first(4), out)), four, four, four);
+        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Optional.empty(), Op.Keys.first(4), out)), four, four,
+                four);
         assertValues(run(one, new Step(3, 1, 0), attention(1, 0, Optional.empty(), Op.Keys.first(2), one)), two);
         // Scores are capped: 0 and c tanh(ln 2 / c).
         double weight = Math.exp(0.5 * Math.tanh(Math.log(2) / 0.5));
-        assertValues(run(one, new Step(1, 1, 0), attention(1, 0.5f, Optional.empty(), Op.Keys.TOKENS, one)), (21 + weight * 42) / (1 + weight));
+        assertValues(run(one, new Step(1, 1, 0), attention(1, 0.5f, Optional.empty(), Op.Keys.TOKENS, one)),
+                (21 + weight * 42) / (1 + weight));
     }
 
     @Test
     void headsShareKeys() {
         Tensor out = output("out", 1, 2);
         // The second head's query is 0, so that it weighs all keys alike.
-        Op attention = new Op.Attention(input("q", 2, 1, 0), input("k", 1, 0, LN_2), input("v", 1, 3, 6), new Op.Heads(2, 1, 1), 1, 0, Optional.empty(),
-                Op.Keys.TOKENS, out);
+        Op attention = new Op.Attention(input("q", 2, 1, 0), input("k", 1, 0, LN_2), input("v", 1, 3, 6),
+                new Op.Heads(2, 1, 1), 1, 0, Optional.empty(), Op.Keys.TOKENS, out);
         assertValues(run(out, new Step(1, 1, 0), attention), 5, 4.5);
     }
 
@@ -236,7 +253,8 @@ class ScalarBackendTest {
         inputs.put(blocked, MemorySegment.ofArray(new byte[] {1, 0, 0, 1, 0, 0, 0, 0, 1}));
         Tensor on = ids("on", Shape.of(1, 1), 1);
         Op.Attention attention = attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out);
-        assertValues(run(out, new Step(0, 3, 0), new Op.BlockedAttention(attention, blocked, on)), 0, 42, (21 + 2 * 42) / 3.0);
+        assertValues(run(out, new Step(0, 3, 0), new Op.BlockedAttention(attention, blocked, on)), 0, 42,
+                (21 + 2 * 42) / 3.0);
         Tensor off = ids("off", Shape.of(1, 1), 0);
         assertValues(run(out, new Step(0, 3, 0), new Op.BlockedAttention(attention, blocked, off)), 21, 35, 63);
     }
@@ -255,16 +273,18 @@ class ScalarBackendTest {
         // Two layers alike: their sum, and the mean of one head, which is the head.
         Tensor sum = output("sum", 1, 1, 2);
         Op.Part corner = new Op.Part(List.of(0, 1), List.of(0), 2, 1);
-        assertValues(run(sum, 2, new Step(0, 3, 0), new Op.AttentionWeights(attention, corner, true, Op.Kept.SUM, sum)), 4 / 7.0, 8 / 7.0);
+        assertValues(run(sum, 2, new Step(0, 3, 0), new Op.AttentionWeights(attention, corner, true, Op.Kept.SUM, sum)),
+                4 / 7.0, 8 / 7.0);
     }
 
     /** Probabilities 0.1, 0.3 and 0.6, and one id of padding. */
     @ParameterizedTest
-    @CsvSource({"0, 0, 1, 0.5, 2, 0.6", "1, 0, 1, 0.05, 0, 0.1", "1, 0, 1, 0.2, 1, 0.3", "1, 0, 1, 0.45, 2, 0.6", "1, 1, 1, 0, 2, 0.6",
-        "1, 0, 0.85, 0.3, 1, 0.3", "1, 0, 0.85, 0.4, 2, 0.6", "0.5, 0, 1, 0.2, 1, 0.3", "0.5, 0, 1, 0.25, 2, 0.6"})
+    @CsvSource({"0, 0, 1, 0.5, 2, 0.6", "1, 0, 1, 0.05, 0, 0.1", "1, 0, 1, 0.2, 1, 0.3", "1, 0, 1, 0.45, 2, 0.6",
+        "1, 1, 1, 0, 2, 0.6", "1, 0, 0.85, 0.3, 1, 0.3", "1, 0, 0.85, 0.4, 2, 0.6", "0.5, 0, 1, 0.2, 1, 0.3",
+                "0.5, 0, 1, 0.25, 2, 0.6"})
     void tokensAreDrawn(float temperature, int topK, float topP, float coin, int token, double probability) {
-        List<Number> drawn = draw(new float[] {0, 0, 0, 0, 0, (float) Math.log(3), (float) Math.log(6), 50}, new Step(0, 2, 0, coin,
-                new Sampling(temperature, topK, topP)), Op.Sample.DRAWN);
+        List<Number> drawn = draw(new float[] {0, 0, 0, 0, 0, (float) Math.log(3), (float) Math.log(6), 50},
+                new Step(0, 2, 0, coin, new Sampling(temperature, topK, topP)), Op.Sample.DRAWN);
         assertEquals(token, drawn.get(0));
         assertEquals(Math.log(probability), drawn.get(1).floatValue(), ROUNDING);
     }
@@ -272,14 +292,16 @@ class ScalarBackendTest {
     @Test
     void noTokenIsDrawnFromWhatIsNoNumber() {
         assertEquals(-1, draw(new float[] {0, 0, 0, 0, 0, Float.NaN, 1, 0}, new Step(0, 2, 0), Op.Sample.DRAWN).get(0));
-        assertEquals(-1, draw(new float[] {0, 0, 0, 0, 0, 1, Float.NaN, 0}, new Step(0, 2, 0), Op.Sample.COUNTED).get(0));
+        assertEquals(-1, draw(new float[] {0, 0, 0, 0, 0, 1, Float.NaN, 0}, new Step(0, 2, 0),
+                Op.Sample.COUNTED).get(0));
         assertEquals(0, draw(new float[] {0, 0, 0, 0, 1, 0, 0, Float.NaN}, new Step(0, 2, 0), Op.Sample.DRAWN).get(0));
     }
 
     /** An id that only counts takes its part of the probability. */
     @Test
     void countedIdsAreNotDrawn() {
-        List<Number> drawn = draw(new float[] {0, 0, 0, 0, 0, (float) Math.log(3), (float) Math.log(6), 50}, new Step(0, 2, 0), Op.Sample.COUNTED);
+        List<Number> drawn = draw(new float[] {0, 0, 0, 0, 0, (float) Math.log(3), (float) Math.log(6), 50},
+                new Step(0, 2, 0), Op.Sample.COUNTED);
         assertEquals(1, drawn.get(0));
         assertEquals(Math.log(0.3), drawn.get(1).floatValue(), ROUNDING);
     }
@@ -289,7 +311,8 @@ class ScalarBackendTest {
         Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
         Tensor logProbability = output("logProbability", 1);
         Tensor parts = new Tensor("parts", DType.U8, Shape.of(4), Tensor.Kind.INPUT, 1);
-        inputs.put(parts, MemorySegment.ofArray(new byte[] {Op.Sample.DRAWN, Op.Sample.DRAWN, third, Op.Sample.PADDING}));
+        inputs.put(parts, MemorySegment.ofArray(new byte[] {Op.Sample.DRAWN, Op.Sample.DRAWN, third,
+                Op.Sample.PADDING}));
         Op sample = new Op.Sample(input("logits", 4, logits), parts, token, logProbability);
         Program program = new Program("draw", List.of(Segment.once("draw", List.of(sample))));
         List<Number> drawn = new ArrayList<>();

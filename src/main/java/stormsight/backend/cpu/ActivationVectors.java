@@ -17,7 +17,10 @@ final class ActivationVectors {
     /** The factor of x in the exponent that makes tanh-GELU x / (1 + exp(..)). */
     private static final float TANH = (float) (-2 * Math.sqrt(2 / Math.PI));
 
-    /** Abramowitz and Stegun 7.1.26: {@code erfc(z) = (A1 t + .. + A5 t^5) exp(-z^2)}, t = 1 / (1 + P z), to 1.5e-7 for z from 0 on. */
+    /**
+     * Abramowitz and Stegun 7.1.26: {@code erfc(z) = (A1 t + .. + A5 t^5) exp(-z^2)}, t = 1 / (1 + P z), to 1.5e-7 for
+     * z from 0 on.
+     */
     private static final float P = 0.3275911f;
     private static final float A1 = 0.254829592f;
     private static final float A2 = -0.284496736f;
@@ -38,7 +41,10 @@ final class ActivationVectors {
         }
     }
 
-    /** {@code x = x / (1 + exp(linear x + cubic x^3))}: tanh-GELU is of that form, as 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)). */
+    /**
+     * {@code x = x / (1 + exp(linear x + cubic x^3))}: tanh-GELU is of that form, as 0.5 (1 + tanh(u)) = 1 / (1 +
+     * exp(-2 u)).
+     */
     private static void gated(long x, int count, float linear, float cubic) {
         for (int i = 0; i < count; i += LANES) {
             FloatVector y = FloatVector.fromMemorySegment(F, ALL, x + 4L * i, LE);
@@ -53,7 +59,8 @@ final class ActivationVectors {
             p = p.fma(r, FloatVector.broadcast(F, Exp.C1));
             p = p.fma(r, FloatVector.broadcast(F, Exp.C0));
             p = p.fma(r.mul(r), r.add(1f));
-            FloatVector e = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS).reinterpretAsFloats());
+            FloatVector e = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL,
+                    23).add(Exp.ONE_BITS).reinterpretAsFloats());
             y.div(e.add(1f)).intoMemorySegment(ALL, x + 4L * i, LE);
         }
     }
@@ -74,7 +81,8 @@ final class ActivationVectors {
             p = p.fma(r, FloatVector.broadcast(F, Exp.C1));
             p = p.fma(r, FloatVector.broadcast(F, Exp.C0));
             p = p.fma(r.mul(r), r.add(1f));
-            FloatVector e = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS).reinterpretAsFloats());
+            FloatVector e = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL,
+                    23).add(Exp.ONE_BITS).reinterpretAsFloats());
             FloatVector s = FloatVector.broadcast(F, 1f).div(size.mul(P * (float) Math.sqrt(0.5)).add(1f));
             FloatVector q = s.fma(FloatVector.broadcast(F, A5), FloatVector.broadcast(F, A4));
             q = q.fma(s, FloatVector.broadcast(F, A3));

@@ -4,8 +4,8 @@ import stormsight.program.Op;
 import stormsight.program.Step;
 
 /**
- * What {@link Op.Attention}, {@link Op.BlockedAttention} and the probes of their weights share. The keys that a row sees are an interval, from
- * {@link #from} to {@link #to}, less what is blocked.
+ * What {@link Op.Attention}, {@link Op.BlockedAttention} and the probes of their weights share. The keys that a row
+ * sees are an interval, from {@link #from} to {@link #to}, less what is blocked.
  *
  * @param out address
  * @param capacity rows of q that a run handles at most
@@ -26,25 +26,27 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
     }
 
     private Kernel kernel(Binding binding) {
-        return binding.choose(() -> new AttentionScalar(this, binding.scratch()), () -> new AttentionVectors(this, binding.scratch()));
+        return binding.choose(() -> new AttentionScalar(this, binding.scratch()),
+                () -> new AttentionVectors(this, binding.scratch()));
     }
 
     private static Attention of(Op.Attention op, Binding binding) {
-        return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()), binding.address(op.out()),
-                op.heads(), op.scale(), op.softCap(), window(op, binding.layer()), op.out().rows(), op.keys(), op.k().rows(), 0, 0, 0);
+        return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()),
+                binding.address(op.out()), op.heads(), op.scale(), op.softCap(), window(op, binding.layer()),
+                op.out().rows(), op.keys(), op.k().rows(), 0, 0, 0);
     }
 
     private static Attention of(Op.BlockedAttention op, Binding binding) {
         Attention plain = of(op.attention(), binding);
-        return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap, plain.window,
-                plain.capacity, plain.keys, plain.keyCapacity, binding.address(op.blocked()), op.blocked().columns(),
-                binding.address(op.flags()) + 4L * plain.heads.queryHeads() * binding.layer());
+        return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap,
+                plain.window, plain.capacity, plain.keys, plain.keyCapacity, binding.address(op.blocked()),
+                op.blocked().columns(), binding.address(op.flags()) + 4L * plain.heads.queryHeads() * binding.layer());
     }
 
     /** For a probe: the values and the output of the operation are not touched. */
     static Attention weightsOf(Op.Attention op, Binding binding) {
-        return new Attention(binding.address(op.q()), binding.address(op.k()), 0, 0, op.heads(), op.scale(), op.softCap(),
-                window(op, binding.layer()), op.q().rows(), op.keys(), op.k().rows(), 0, 0, 0);
+        return new Attention(binding.address(op.q()), binding.address(op.k()), 0, 0, op.heads(), op.scale(),
+                op.softCap(), window(op, binding.layer()), op.q().rows(), op.keys(), op.k().rows(), 0, 0, 0);
     }
 
     private static int window(Op.Attention op, int layer) {
@@ -77,6 +79,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
 
     /** Whether that edge is taken away, given that this layer and head have any. */
     boolean blocks(int token, int key) {
-        return token < blockedTokens && key < blockedTokens && Memory.i8(blocked + (long) token * blockedTokens + key) != 0;
+        return token < blockedTokens && key < blockedTokens && Memory.i8(blocked + (long) token * blockedTokens
+                + key) != 0;
     }
 }

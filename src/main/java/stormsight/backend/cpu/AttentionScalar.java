@@ -44,7 +44,8 @@ final class AttentionScalar implements Kernel {
     }
 
     private static long headOffset(Attention attention, int h) {
-        return 4L * (h / (attention.heads().queryHeads() / attention.heads().keyValueHeads())) * attention.heads().headDim();
+        return 4L * (h / (attention.heads().queryHeads() / attention.heads().keyValueHeads()))
+                * attention.heads().headDim();
     }
 
     /**

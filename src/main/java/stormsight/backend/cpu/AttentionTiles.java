@@ -10,9 +10,10 @@ import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.Step;
 
 /**
- * Softmax weights of tiles of rows, with lanes along rows. Query heads that stand side by side and read one key-value head may share a tile: row
- * r = i x share + g is row i of the g-th of them. The scores [key, row] of a tile stay in the thread's scratch, so that the softmax needs no sum
- * across lanes and both products of an attention are those of {@link Tile}.
+ * Softmax weights of tiles of rows, with lanes along rows. Query heads that stand side by side and read one key-value
+ * head may share a tile: row r = i x share + g is row i of the g-th of them. The scores [key, row] of a tile stay in
+ * the thread's scratch, so that the softmax needs no sum across lanes and both products of an attention are those of
+ * {@link Tile}.
  */
 final class AttentionTiles {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -68,7 +69,10 @@ final class AttentionTiles {
         return inverses(padded, worker) + 3 * 4L * padded;
     }
 
-    /** {@code exp(score - max)}, 0 where a key is not visible: [keys, padded rows], from the first key that the tile sees. */
+    /**
+     * {@code exp(score - max)}, 0 where a key is not visible: [keys, padded rows], from the first key that the tile
+     * sees.
+     */
     long scores(int padded, int worker) {
         return sums(padded, worker) + 4L * padded * (attention.heads().headDim() + Tile.ROWS);
     }
@@ -80,7 +84,8 @@ final class AttentionTiles {
     /** Offset into q and out of the row r of a tile that begins with that query head. */
     long rowOffset(int queryHead, int r) {
         long i = r / share;
-        return 4L * (i * attention.heads().queryColumns() + (long) (queryHead + r % share) * attention.heads().headDim());
+        return 4L * (i * attention.heads().queryColumns() + (long) (queryHead
+                + r % share) * attention.heads().headDim());
     }
 
     /** Offset into a row of k and v of the head that a query head reads. */
@@ -172,8 +177,12 @@ final class AttentionTiles {
         }
     }
 
-    /** Replaces scores by exp(score - max), 0 where a key is not visible, and writes one over each row's sum, 0 if it sees nothing. */
-    private static void softmax(int padded, int from, int keys, boolean same, long scores, long lows, long highs, long inverses) {
+    /**
+     * Replaces scores by exp(score - max), 0 where a key is not visible, and writes one over each row's sum, 0 if it
+     * sees nothing.
+     */
+    private static void softmax(int padded, int from, int keys, boolean same, long scores, long lows, long highs,
+            long inverses) {
         long line = 4L * padded;
         for (int v = 0; v < padded; v += LANES) {
             long column = scores + 4L * v;
@@ -187,7 +196,8 @@ final class AttentionTiles {
                 FloatVector high = FloatVector.fromMemorySegment(F, ALL, highs + 4L * v, LE);
                 for (int j = 0; j < keys; j++) {
                     float key = from + j;
-                    VectorMask<Float> hidden = low.compare(VectorOperators.GT, key).or(high.compare(VectorOperators.LE, key));
+                    VectorMask<Float> hidden = low.compare(VectorOperators.GT,
+                            key).or(high.compare(VectorOperators.LE, key));
                     FloatVector score = FloatVector.fromMemorySegment(F, ALL, column + j * line, LE)
                             .blend(Float.NEGATIVE_INFINITY, hidden);
                     score.intoMemorySegment(ALL, column + j * line, LE);
@@ -208,7 +218,8 @@ final class AttentionTiles {
                 p = p.fma(r, FloatVector.broadcast(F, Exp.C1));
                 p = p.fma(r, FloatVector.broadcast(F, Exp.C0));
                 p = p.fma(r.mul(r), r.add(1f));
-                p = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS).reinterpretAsFloats());
+                p = p.mul(t.reinterpretAsInts().lanewise(VectorOperators.LSHL,
+                        23).add(Exp.ONE_BITS).reinterpretAsFloats());
                 p = p.blend(0f, x.compare(VectorOperators.LT, Exp.LOWEST));
                 sum = sum.add(p);
                 p.intoMemorySegment(ALL, column + j * line, LE);

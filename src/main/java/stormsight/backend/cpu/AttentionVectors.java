@@ -54,7 +54,8 @@ final class AttentionVectors implements Kernel {
         Tile.clear(sums, (dim + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS * line);
         for (int j = 0; j < keys; j += KEYS) {
             int rows = Math.min(KEYS, keys - j);
-            AttentionTiles.gather(attention.v() + (from + j) * keyBytes + tiles.headOffset(queryHead), keyBytes, rows, dim, panel);
+            AttentionTiles.gather(attention.v() + (from + j) * keyBytes + tiles.headOffset(queryHead), keyBytes, rows,
+                    dim, panel);
             for (int d = 0; d < dim; d += Tile.ROWS) {
                 Tile.multiply(padded / LANES, panel, d, 1, dim, rows, scores + j * line, line,
                         sums + d * line, line);

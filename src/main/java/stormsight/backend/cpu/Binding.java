@@ -13,7 +13,8 @@ import stormsight.program.Tensor;
  * @param layer index into stacks
  * @param packs of the products before
  */
-record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer, Path path, Packs packs) {
+record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer, Path path,
+        Packs packs) {
     /** One of two kernels of an operation, by the path. */
     Kernel choose(Supplier<Kernel> scalar, Supplier<Kernel> vectors) {
         return (path == Path.VECTORS ? vectors : scalar).get();

@@ -71,12 +71,13 @@ record Cap(long x, float cap, int columns, int capacity) {
         }
 
         /**
-         * {@code x = cap * tanh(x / cap)} over whole vectors, by tanh(y) = e / (e + 2) with e = exp(2 y) - 1, which stays exact near 0. From
-         * |2 y| = {@value #SATURATED} on the result is 1.
+         * {@code x = cap * tanh(x / cap)} over whole vectors, by tanh(y) = e / (e + 2) with e = exp(2 y) - 1, which
+         * stays exact near 0. From |2 y| = {@value #SATURATED} on the result is 1.
          */
         static void apply(long x, int count, float cap) {
             for (int i = 0; i < count; i += LANES) {
-                FloatVector a = FloatVector.fromMemorySegment(F, ALL, x + 4L * i, LE).mul(2 / cap).max(-SATURATED).min(SATURATED);
+                FloatVector a = FloatVector.fromMemorySegment(F, ALL, x + 4L * i,
+                        LE).mul(2 / cap).max(-SATURATED).min(SATURATED);
                 FloatVector t = a.fma(FloatVector.broadcast(F, Exp.LOG2_E), FloatVector.broadcast(F, Exp.ROUND));
                 FloatVector n = t.sub(Exp.ROUND);
                 FloatVector r = n.fma(FloatVector.broadcast(F, -Exp.LN2_HIGH), a);
@@ -87,7 +88,8 @@ record Cap(long x, float cap, int columns, int capacity) {
                 p = p.fma(r, FloatVector.broadcast(F, Exp.C1));
                 p = p.fma(r, FloatVector.broadcast(F, Exp.C0));
                 p = p.mul(r).fma(r, r);
-                FloatVector power = t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23).add(Exp.ONE_BITS).reinterpretAsFloats();
+                FloatVector power = t.reinterpretAsInts().lanewise(VectorOperators.LSHL,
+                        23).add(Exp.ONE_BITS).reinterpretAsFloats();
                 FloatVector e = p.fma(power, power.sub(1f));
                 e.div(e.add(2f)).mul(cap).intoMemorySegment(ALL, x + 4L * i, LE);
             }

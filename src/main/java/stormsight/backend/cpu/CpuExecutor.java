@@ -24,7 +24,10 @@ import stormsight.program.Step;
 import stormsight.program.StepLimits;
 import stormsight.program.Tensor;
 
-/** Programs as flat lists of kernels, one list a layer, over one block of native memory. Weights are read where they are. */
+/**
+ * Programs as flat lists of kernels, one list a layer, over one block of native memory. Weights are read where they
+ * are.
+ */
 final class CpuExecutor implements Executor {
     private static final long ALIGNMENT = 64;
 
@@ -40,8 +43,8 @@ final class CpuExecutor implements Executor {
 
     private boolean closed;
 
-    private CpuExecutor(Arena arena, long allocatedBytes, Map<Tensor, Long> addresses, Prepared[] programs, RunListener listener,
-            Workers workers, Map<Tensor, HostTensor> weights) {
+    private CpuExecutor(Arena arena, long allocatedBytes, Map<Tensor, Long> addresses, Prepared[] programs,
+            RunListener listener, Workers workers, Map<Tensor, HostTensor> weights) {
         this.arena = arena;
         this.allocatedBytes = allocatedBytes;
         this.addresses = addresses;
@@ -72,8 +75,8 @@ final class CpuExecutor implements Executor {
         for (Tensor tensor : tensors) {
             Tensor other = names.put(tensor.name(), tensor);
             if (other != null) {
-                throw new IllegalArgumentException("two tensors of one name: " + tensor + " " + tensor.kind() + ", " + other + " "
-                        + other.kind());
+                throw new IllegalArgumentException("two tensors of one name: " + tensor + " " + tensor.kind() + ", "
+                        + other + " " + other.kind());
             }
             if (tensor.kind() == Tensor.Kind.WEIGHT) {
                 used.put(tensor, checkedWeight(tensor, weights.get(tensor)));
@@ -90,7 +93,8 @@ final class CpuExecutor implements Executor {
         long allocated = Math.addExact(bytes, wanted.nativeBytes());
         long total = Math.addExact(allocated, wanted.heapBytes());
         if (total > memoryBytes) {
-            throw new BackendException("activations and caches need " + total + " bytes, this machine has " + memoryBytes);
+            throw new BackendException("activations and caches need " + total + " bytes, this machine has "
+                    + memoryBytes);
         }
         Arena arena = Arena.ofShared();
         boolean done = false;
@@ -109,7 +113,8 @@ final class CpuExecutor implements Executor {
             done = true;
             return executor;
         } catch (OutOfMemoryError e) {
-            throw new BackendException("activations and caches need " + total + " bytes, which the system does not give", e);
+            throw new BackendException("activations and caches need " + total
+                    + " bytes, which the system does not give", e);
         } finally {
             if (!done) {
                 arena.close();
@@ -121,9 +126,10 @@ final class CpuExecutor implements Executor {
         if (value == null) {
             throw new IllegalArgumentException("no value for weight " + tensor);
         }
-        if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape()) || value.layers().size() != tensor.layers()) {
-            throw new IllegalArgumentException("weight " + tensor + " was given " + value.dtype() + value.shape() + " x "
-                    + value.layers().size());
+        if (value.dtype() != tensor.dtype() || !value.shape().equals(tensor.shape())
+                || value.layers().size() != tensor.layers()) {
+            throw new IllegalArgumentException("weight " + tensor + " was given " + value.dtype() + value.shape()
+                    + " x " + value.layers().size());
         }
         for (MemorySegment layer : value.layers()) {
             if (!layer.isNative()) {
@@ -133,8 +139,8 @@ final class CpuExecutor implements Executor {
         return value;
     }
 
-    private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch,
-            Path path) {
+    private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights,
+            Scratch scratch, Path path) {
         List<Layer> layers = new ArrayList<>();
         Packs packs = new Packs();
         int firstOp = 0;
@@ -154,7 +160,8 @@ final class CpuExecutor implements Executor {
                         ops.add(firstOp + i);
                     }
                 }
-                layers.add(new Layer(segment.name(), list.toArray(Kernel[]::new), ops.stream().mapToInt(Integer::intValue).toArray()));
+                layers.add(new Layer(segment.name(), list.toArray(Kernel[]::new),
+                        ops.stream().mapToInt(Integer::intValue).toArray()));
             }
             firstOp += segment.ops().size();
         }
@@ -174,7 +181,8 @@ final class CpuExecutor implements Executor {
             case Op.BlockedAttention attention -> List.of(Attention.kernel(attention, binding));
             case Op.AttentionWeights weights -> Tap.kernels(weights, binding);
             case Op.AttentionPeak peak -> Tap.kernels(peak, binding);
-            case Op.RowMax max -> max.layers().contains(binding.layer()) ? List.of(new Rows.Max(max, binding)) : List.of();
+            case Op.RowMax max -> max.layers().contains(binding.layer()) ? List.of(new Rows.Max(max, binding))
+                    : List.of();
             case Op.Copy copy -> List.of(new Rows.Copy(copy, binding));
             case Op.LastRow last -> List.of(new Rows.Last(last, binding));
             case Op.MeanRows mean -> List.of(new Rows.Mean(mean, binding));
@@ -200,8 +208,8 @@ final class CpuExecutor implements Executor {
         for (Segment segment : program.segments()) {
             for (Op op : segment.ops()) {
                 int index = entries.size();
-                entries.add(new RunProfile.Entry(segment.name(), Optional.of(op), kernelNames(prepared.layers[layer], index), segment.layers(),
-                        nanos[index]));
+                entries.add(new RunProfile.Entry(segment.name(), Optional.of(op),
+                        kernelNames(prepared.layers[layer], index), segment.layers(), nanos[index]));
             }
             layer += segment.layers();
         }
@@ -216,7 +224,10 @@ final class CpuExecutor implements Executor {
                 .collect(Collectors.joining(" + "));
     }
 
-    /** @param nanos where the time of each operation is added up, so that all of the run is on one account; null to run without a clock */
+    /**
+     * @param nanos where the time of each operation is added up, so that all of the run is on one account; null to run
+     * without a clock
+     */
     private void run(Prepared prepared, Program program, Step step, long[] nanos) {
         prepared.limits.check(program, step);
         Layer[] layers = prepared.layers;
@@ -228,7 +239,8 @@ final class CpuExecutor implements Executor {
                     workers.run(kernels[i], step);
                 } catch (InternalError e) {
                     // What the virtual machine throws when a mapped file was cut short under it.
-                    throw new BackendException(program.name() + ", segment " + layers[layer].segment + ": cannot read memory", e);
+                    throw new BackendException(program.name() + ", segment " + layers[layer].segment
+                            + ": cannot read memory", e);
                 }
                 if (nanos != null) {
                     long now = System.nanoTime();
@@ -271,7 +283,8 @@ final class CpuExecutor implements Executor {
         checkOpen();
         Long address = addresses.get(tensor);
         if (tensor.kind() != kind || address == null) {
-            throw new IllegalArgumentException(tensor + " " + tensor.kind() + " is no " + kind + " of a prepared program");
+            throw new IllegalArgumentException(tensor + " " + tensor.kind() + " is no " + kind
+                    + " of a prepared program");
         }
         if (bytes > tensor.bytes()) {
             throw new IllegalArgumentException(bytes + " bytes, " + tensor + " has " + tensor.bytes());

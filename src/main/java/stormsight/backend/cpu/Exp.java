@@ -1,8 +1,9 @@
 package stormsight.backend.cpu;
 
 /**
- * Constants of the exponential function, whose loop body is spelled out where vectors need it: with {@code t = x log2(e) + ROUND}, {@code n = t - ROUND} and
- * {@code r = x - n ln(2)}, exp(x) is {@code 2^n (1 + r + r^2 (C0 + C1 r + ..))}. The lowest bits of t are n. The relative error is below 2e-7.
+ * Constants of the exponential function, whose loop body is spelled out where vectors need it: with
+ * {@code t = x log2(e) + ROUND}, {@code n = t - ROUND} and {@code r = x - n ln(2)}, exp(x) is
+ * {@code 2^n (1 + r + r^2 (C0 + C1 r + ..))}. The lowest bits of t are n. The relative error is below 2e-7.
  *
  * @see <a href="https://www.netlib.org/cephes/">Cephes, expf</a>
  */

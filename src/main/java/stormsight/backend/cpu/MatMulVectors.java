@@ -13,9 +13,9 @@ import stormsight.program.DType;
 import stormsight.program.Step;
 
 /**
- * A {@link Product} whose x is packed. A piece is a block of weight rows and, with many tokens, a block of tokens. Few tokens go through {@link MatVec};
- * otherwise 8 rows x {@value #DEPTH} weights at a time are decoded once into a panel that stays in the first-level cache, and {@link Tile}
- * multiplies it with the tiles of tokens.
+ * A {@link Product} whose x is packed. A piece is a block of weight rows and, with many tokens, a block of tokens. Few
+ * tokens go through {@link MatVec}; otherwise 8 rows x {@value #DEPTH} weights at a time are decoded once into a panel
+ * that stays in the first-level cache, and {@link Tile} multiplies it with the tiles of tokens.
  */
 final class MatMulVectors implements Kernel {
     /** Weights of a row in a panel. */
@@ -59,7 +59,8 @@ final class MatMulVectors implements Kernel {
     }
 
     /**
-     * Sums of some tokens [token, row], twice, begin the own scratch; then come the sums of all tokens [row, token], twice; then a row of weights.
+     * Sums of some tokens [token, row], twice, begin the own scratch; then come the sums of all tokens [row, token],
+     * twice; then a row of weights.
      */
     private long blockOffset() {
         return 2 * TRANSPOSED * SUMS;
@@ -207,7 +208,8 @@ final class MatMulVectors implements Kernel {
             }
             decode(w, first + i, slot, slot / packing.block(), whole, panel, to);
             if (whole < depth) {
-                decode(w, first + i, packing.depth() - packing.block(), packing.fullBlocks(), packing.block(), panel, to + whole);
+                decode(w, first + i, packing.depth() - packing.block(), packing.fullBlocks(), packing.block(), panel,
+                        to + whole);
             }
         }
     }
@@ -261,12 +263,16 @@ final class MatMulVectors implements Kernel {
             if (Packing.QUADS) {
                 IntVector quads = IntVector.fromMemorySegment(I, ALL, from + s, LE);
                 float unit = scale * MatVec.UNDO;
-                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(unit).intoArray(panel, to + s);
-                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 16).and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit)
+                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
+                        0)).mul(unit).intoArray(panel, to + s);
+                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 16).and(MatVec.TOP).convert(VectorOperators.I2F,
+                        0)).mul(unit)
                         .intoArray(panel, to + s + LANES);
-                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 8).and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit)
+                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 8).and(MatVec.TOP).convert(VectorOperators.I2F,
+                        0)).mul(unit)
                         .intoArray(panel, to + s + 2 * LANES);
-                ((FloatVector) quads.and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit).intoArray(panel, to + s + 3 * LANES);
+                ((FloatVector) quads.and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit).intoArray(panel,
+                        to + s + 3 * LANES);
                 continue;
             }
             for (int i = s; i < s + DType.Q8_BLOCK; i += LANES) {

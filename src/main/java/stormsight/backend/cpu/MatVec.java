@@ -12,11 +12,12 @@ import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.DType;
 
 /**
- * Dot products of one packed row of x with rows of weights: memory bandwidth is the limit. Each loop reads several rows at once that lie far
- * apart, which suits hardware prefetchers better than neighbours do. Two 16-bit weights are read as one integer lane. The sums of the
- * lanes go through memory, to be added in a fixed order.
+ * Dot products of one packed row of x with rows of weights: memory bandwidth is the limit. Each loop reads several rows
+ * at once that lie far apart, which suits hardware prefetchers better than neighbours do. Two 16-bit weights are read
+ * as one integer lane. The sums of the lanes go through memory, to be added in a fixed order.
  *
- * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are boxed.
+ * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are
+ * boxed.
  */
 final class MatVec {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -62,7 +63,8 @@ final class MatVec {
                 case F32 -> f32(w.address(), rowBytes, row, distance, last, packing, x, lanes);
                 case Q8 -> {
                     if (Packing.QUADS) {
-                        q8Quads(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes, TOP);
+                        q8Quads(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes,
+                                TOP);
                     } else {
                         q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
                     }
@@ -162,9 +164,12 @@ final class MatVec {
                 IntVector high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
                 FloatVector even = low.reinterpretAsFloats().mul(Half.REBIAS);
                 FloatVector odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
+                        16).and(Half.SIGN)).reinterpretAsFloats();
                 odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
                 e0 = even.fma(xe, e0);
                 o0 = odd.fma(xo, o0);
@@ -173,9 +178,12 @@ final class MatVec {
                 high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
                 even = low.reinterpretAsFloats().mul(Half.REBIAS);
                 odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
+                        16).and(Half.SIGN)).reinterpretAsFloats();
                 odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
                 e1 = even.fma(xe, e1);
                 o1 = odd.fma(xo, o1);
@@ -184,9 +192,12 @@ final class MatVec {
                 high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
                 even = low.reinterpretAsFloats().mul(Half.REBIAS);
                 odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
+                        16).and(Half.SIGN)).reinterpretAsFloats();
                 odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
                 e2 = even.fma(xe, e2);
                 o2 = odd.fma(xo, o2);
@@ -195,9 +206,12 @@ final class MatVec {
                 high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
                 even = low.reinterpretAsFloats().mul(Half.REBIAS);
                 odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(), low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(), high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats();
+                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
+                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
+                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
+                        16).and(Half.SIGN)).reinterpretAsFloats();
                 odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
                 e3 = even.fma(xe, e3);
                 o3 = odd.fma(xo, o3);
@@ -250,8 +264,8 @@ final class MatVec {
         e3.add(o3).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
     }
 
-    private static void q8(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last, Packing packing,
-            long x, long lanes) {
+    private static void q8(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
+            Packing packing, long x, long lanes) {
         int r0 = Math.min(row, last);
         int r1 = Math.min(row + distance, last);
         int r2 = Math.min(row + 2 * distance, last);
@@ -278,26 +292,39 @@ final class MatVec {
             for (int b = from; b < to; b++) {
                 long at = b * (long) DType.Q8_BLOCK + shift;
                 long xs = x + 4L * b * DType.Q8_BLOCK;
-                // Where a byte vector has more lanes than a float vector, the lower half of it is converted. Two vectors are a whole block where
-                // vectors are widest: spelled out, they take half the time that they take in a loop.
+                // Where a byte vector has more lanes than a float vector, the lower half of it is converted. Two
+                // vectors are a whole block where vectors are widest: spelled out, they take half the time that they
+                // take in a loop.
                 FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at, LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at,
+                        LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at,
+                        LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at,
+                        LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
+                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at,
+                        LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
                 if (LANES < DType.Q8_BLOCK) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + LANES, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + LANES,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + LANES,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + LANES,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + LANES,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
                 for (int i = 2 * LANES; i < DType.Q8_BLOCK; i += LANES) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + i, LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + i,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + i,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + i,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + i,
+                            LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
                 a0 = p0.fma(FloatVector.broadcast(F, Memory.f32(s0 + 4L * b)), a0);
                 a1 = p1.fma(FloatVector.broadcast(F, Memory.f32(s1 + 4L * b)), a1);
@@ -312,13 +339,14 @@ final class MatVec {
     }
 
     /**
-     * {@link #q8} where a vector of integers is a block: four weights are read as one lane, each is moved to the top of it, and what is 2^24 times too much
-     * is taken from the sums. Turning bytes into integers, which {@link #q8} does, takes two instructions for every eight of them here.
+     * {@link #q8} where a vector of integers is a block: four weights are read as one lane, each is moved to the top of
+     * it, and what is 2^24 times too much is taken from the sums. Turning bytes into integers, which {@link #q8} does,
+     * takes two instructions for every eight of them here.
      *
      * @param mask {@link #TOP}: as a constant it would be read from memory each time
      */
-    private static void q8Quads(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last, Packing packing,
-            long x, long lanes, int mask) {
+    private static void q8Quads(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
+            Packing packing, long x, long lanes, int mask) {
         int r0 = Math.min(row, last);
         int r1 = Math.min(row + distance, last);
         int r2 = Math.min(row + 2 * distance, last);
@@ -357,20 +385,32 @@ final class MatVec {
                 IntVector v2 = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
                 IntVector v3 = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
                 FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-                FloatVector p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
-                FloatVector p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
-                FloatVector p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
-                FloatVector p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(xv);
+                FloatVector p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
+                        0)).mul(xv);
+                FloatVector p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
+                        0)).mul(xv);
+                FloatVector p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
+                        0)).mul(xv);
+                FloatVector p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
+                        0)).mul(xv);
                 xv = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p0);
-                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);
-                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p2);
-                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p3);
+                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p0);
+                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p1);
+                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p2);
+                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p3);
                 xv = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
-                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p0);
-                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);
-                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p2);
-                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0)).fma(xv, p3);
+                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p0);
+                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p1);
+                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p2);
+                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(xv, p3);
                 xv = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
                 p0 = ((FloatVector) v0.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p0);
                 p1 = ((FloatVector) v1.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);

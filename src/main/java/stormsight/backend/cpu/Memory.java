@@ -5,20 +5,22 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
 /**
- * Native memory by absolute address. One constant segment spans all of it, so that mapped files and allocated memory look alike to the
- * compiler and no access checks a scope; in return every address must have been checked when a program was prepared.
+ * Native memory by absolute address. One constant segment spans all of it, so that mapped files and allocated memory
+ * look alike to the compiler and no access checks a scope; in return every address must have been checked when a
+ * program was prepared.
  */
 final class Memory {
     static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
     /**
-     * All addresses are below. {@code address & ADDRESSES} is the address itself, and tells the compiler that what lies there and shortly after it is
-     * within {@link #ALL}: inner loops need no check for each access then.
+     * All addresses are below. {@code address & ADDRESSES} is the address itself, and tells the compiler that what lies
+     * there and shortly after it is within {@link #ALL}: inner loops need no check for each access then.
      */
     static final long ADDRESSES = Long.MAX_VALUE >>> 1;
 
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfDouble F64 = ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfDouble F64 =
+            ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);

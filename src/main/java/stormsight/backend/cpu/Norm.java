@@ -9,14 +9,15 @@ import stormsight.program.Op;
 import stormsight.program.Step;
 
 /**
- * Layer norm, and root mean square norm: {@code out = residual + (x - mean) / sqrt(variance + epsilon) * w + bias} over each row, where the latter
- * has mean 0 and no bias.
+ * Layer norm, and root mean square norm: {@code out = residual + (x - mean) / sqrt(variance + epsilon) * w + bias} over
+ * each row, where the latter has mean 0 and no bias.
  *
  * @param centred false for the root mean square
  * @param bias address, 0 for none
  * @param residual address, 0 for none
  */
-record Norm(long x, long w, long bias, long residual, long out, boolean centred, float epsilon, int columns, int capacity) {
+record Norm(long x, long w, long bias, long residual, long out, boolean centred, float epsilon, int columns,
+        int capacity) {
     /** Rows of one piece. */
     private static final int PIECE = 8;
 

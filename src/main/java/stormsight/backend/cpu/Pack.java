@@ -9,7 +9,10 @@ final class Pack implements Kernel {
     /** Slots of one piece. */
     private static final int PIECE = 512;
 
-    /** Slots that are packed for one token after the other. Rows of x may lie in the same sets of the cache, so a line of x is used up at once. */
+    /**
+     * Slots that are packed for one token after the other. Rows of x may lie in the same sets of the cache, so a line
+     * of x is used up at once.
+     */
     private static final int CHUNK = 32;
 
     /** Tokens of a full tile. */

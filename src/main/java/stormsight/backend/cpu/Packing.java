@@ -3,10 +3,11 @@ package stormsight.backend.cpu;
 import stormsight.program.DType;
 
 /**
- * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A row is cut into blocks. Where one
- * integer lane holds n weights, a block of n L values (L lanes) is first the first value of each lane, then the second one: two 16-bit weights are read as
- * one integer, and four 8-bit ones where a vector of integers is just a block of them. A last, partial block reads the last whole block of the row again,
- * with zeros for the values of x that were counted already.
+ * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A
+ * row is cut into blocks. Where one integer lane holds n weights, a block of n L values (L lanes) is first the first
+ * value of each lane, then the second one: two 16-bit weights are read as one integer, and four 8-bit ones where a
+ * vector of integers is just a block of them. A last, partial block reads the last whole block of the row again, with
+ * zeros for the values of x that were counted already.
  *
  * @param perLane weights that are read as one integer
  * @param depth columns of x

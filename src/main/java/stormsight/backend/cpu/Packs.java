@@ -6,7 +6,10 @@ import java.util.List;
 import java.util.Map;
 import stormsight.program.Tensor;
 
-/** What lies packed in the shared scratch, as the next product may find it: products of one x, one after the other, pack it once. */
+/**
+ * What lies packed in the shared scratch, as the next product may find it: products of one x, one after the other, pack
+ * it once.
+ */
 final class Packs {
     private Tensor packed;
     private Packing packing;
@@ -14,7 +17,10 @@ final class Packs {
     /** Layers of a model have few packings, and their orders are long. */
     private final Map<Packing, int[]> orders = new HashMap<>();
 
-    /** Called when the next kernel may find tensors and shared scratch changed by others: before a layer, after other operations. */
+    /**
+     * Called when the next kernel may find tensors and shared scratch changed by others: before a layer, after other
+     * operations.
+     */
     void forget() {
         packed = null;
     }

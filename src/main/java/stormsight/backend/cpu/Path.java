@@ -3,8 +3,8 @@ package stormsight.backend.cpu;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * How operations that do arithmetic are computed. Those that only move data, and sampling, are the same on both paths. Classes that need the module {@code
- * jdk.incubator.vector} load only on the path that has it.
+ * How operations that do arithmetic are computed. Those that only move data, and sampling, are the same on both paths.
+ * Classes that need the module {@code jdk.incubator.vector} load only on the path that has it.
  */
 enum Path {
     /** The oracle: plain loops, sums in double precision, on any Java. */

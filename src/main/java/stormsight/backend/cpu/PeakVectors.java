@@ -11,7 +11,10 @@ final class PeakVectors implements Peaks.Loops {
     private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
     private static final int VECTOR_BYTES = INTS.vectorByteSize();
-    /** Sums that do not wait for each other: the latency of an operation times how many a core starts at once, and some more. */
+    /**
+     * Sums that do not wait for each other: the latency of an operation times how many a core starts at once, and some
+     * more.
+     */
     private static final int SUMS = 12;
 
     @Override
@@ -27,10 +30,14 @@ final class PeakVectors implements Peaks.Loops {
         IntVector d = a;
         long at = address;
         for (int i = 0; i < times; i++, at += step) {
-            a = a.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at, ByteOrder.LITTLE_ENDIAN));
-            b = b.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + distance, ByteOrder.LITTLE_ENDIAN));
-            c = c.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + 2 * distance, ByteOrder.LITTLE_ENDIAN));
-            d = d.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + 3 * distance, ByteOrder.LITTLE_ENDIAN));
+            a = a.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at,
+                    ByteOrder.LITTLE_ENDIAN));
+            b = b.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + distance,
+                    ByteOrder.LITTLE_ENDIAN));
+            c = c.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + 2 * distance,
+                    ByteOrder.LITTLE_ENDIAN));
+            d = d.lanewise(VectorOperators.XOR, IntVector.fromMemorySegment(INTS, Memory.ALL, at + 3 * distance,
+                    ByteOrder.LITTLE_ENDIAN));
         }
         return a.lanewise(VectorOperators.XOR, b).lanewise(VectorOperators.XOR, c).lanewise(VectorOperators.XOR, d)
                 .reduceLanes(VectorOperators.XOR);
@@ -57,7 +64,8 @@ final class PeakVectors implements Peaks.Loops {
         FloatVector j = a.add(9);
         FloatVector k = a.add(10);
         FloatVector l = a.add(11);
-        // Into what is added, as the instruction does it and as products do: a constant there would have to be copied each time.
+        // Into what is added, as the instruction does it and as products do: a constant there would have to be copied
+        // each time.
         for (int round = 0; round < rounds; round++) {
             a = half.fma(one, a);
             b = half.fma(one, b);

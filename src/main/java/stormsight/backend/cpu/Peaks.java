@@ -12,7 +12,10 @@ import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
 import stormsight.program.Step;
 
-/** Measures what the processor does at most, with all threads of a backend and with loops of the kind that its kernels are made of. */
+/**
+ * Measures what the processor does at most, with all threads of a backend and with loops of the kind that its kernels
+ * are made of.
+ */
 final class Peaks {
     /** The two loops that depend on what kernels are made of. */
     interface Loops {
@@ -115,13 +118,16 @@ final class Peaks {
                 return 0;
             }, this));
             int parts = FMA_PIECES * workers.count();
-            List<Double> fma = rates(loops.operations() * FMA_ROUNDS * parts, new Loop(parts, _ -> loops.fma(FMA_ROUNDS), this));
+            List<Double> fma = rates(loops.operations() * FMA_ROUNDS * parts,
+                    new Loop(parts, _ -> loops.fma(FMA_ROUNDS), this));
             return new Ceilings(
                     stream.median() > streams.median() ? stream : streams,
-                    new Ceilings.Rate("copying one half of it to the other, reads and writes counted, " + threads, copy),
-                    new Ceilings.Rate("F32 multiply-adds in registers, " + threads + ", " + loops.description(), fma));
+                    new Ceilings.Rate("copying one half of it to the other, reads and writes counted, " + threads,
+                    copy), new Ceilings.Rate("F32 multiply-adds in registers, " + threads + ", " + loops.description(),
+                    fma));
         } catch (OutOfMemoryError e) {
-            throw new BackendException("measuring the memory's speed needs " + bytes + " bytes, which the system does not give", e);
+            throw new BackendException("measuring the memory's speed needs " + bytes
+                    + " bytes, which the system does not give", e);
         }
     }
 

@@ -7,7 +7,8 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * What {@link Op.MatMul} and {@link Op.GatedMatMul} share: {@code out = residual + activation(x . transpose(w) + bias)}, or with {@code up}
+ * What {@link Op.MatMul} and {@link Op.GatedMatMul} share:
+ * {@code out = residual + activation(x . transpose(w) + bias)}, or with {@code up}
  * {@code out = activation(x . transpose(w)) * (x . transpose(up))}.
  *
  * @param up null but for GatedMatMul
@@ -15,7 +16,8 @@ import stormsight.program.Tensor;
  * @param residual address, 0 for none
  * @param capacity of out, in rows
  */
-record Product(long x, Weight w, Weight up, long bias, Op.Activation activation, long residual, long out, int capacity) {
+record Product(long x, Weight w, Weight up, long bias, Op.Activation activation, long residual, long out,
+        int capacity) {
     static List<Kernel> kernels(Op.MatMul op, Binding binding) {
         return kernels(new Product(binding.address(op.x()), binding.weight(op.w()), null, binding.address(op.bias()),
                 op.activation(), binding.address(op.residual()), binding.address(op.out()),
@@ -23,8 +25,8 @@ record Product(long x, Weight w, Weight up, long bias, Op.Activation activation,
     }
 
     static List<Kernel> kernels(Op.GatedMatMul op, Binding binding) {
-        return kernels(new Product(binding.address(op.x()), binding.weight(op.gate()), binding.weight(op.up()), 0, op.activation(), 0,
-                binding.address(op.out()), op.out().rows()), op.x(), op.out(), binding);
+        return kernels(new Product(binding.address(op.x()), binding.weight(op.gate()), binding.weight(op.up()), 0,
+                op.activation(), 0, binding.address(op.out()), op.out().rows()), op.x(), op.out(), binding);
     }
 
     private static List<Kernel> kernels(Product product, Tensor x, Tensor out, Binding binding) {

@@ -18,7 +18,8 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
     private static final int PIECE = 8;
 
     static Kernel kernel(Op.Rope op, Binding binding) {
-        return kernel(new Rotation(binding.address(op.x()), binding.address(op.table()), op.heads(), op.headDim(), op.x().rows()), binding);
+        return kernel(new Rotation(binding.address(op.x()), binding.address(op.table()), op.heads(), op.headDim(),
+                op.x().rows()), binding);
     }
 
     private static Kernel kernel(Rotation rotation, Binding binding) {

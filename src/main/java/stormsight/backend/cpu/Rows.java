@@ -7,7 +7,10 @@ import stormsight.program.Step;
 final class Rows {
     private Rows() {}
 
-    /** {@code out[i] = scale * table[ids[i]]}, or a row of the image features for a negative id; then the row of its position is added. */
+    /**
+     * {@code out[i] = scale * table[ids[i]]}, or a row of the image features for a negative id; then the row of its
+     * position is added.
+     */
     static final class Embed implements Kernel {
         private final long ids;
         private final Weight table;

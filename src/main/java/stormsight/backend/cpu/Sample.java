@@ -7,11 +7,12 @@ import stormsight.program.Sampling;
 import stormsight.program.Step;
 
 /**
- * Draws a token: the same code for every path. Ranks are decided by the logits themselves, -0 counting as 0, which gives the order of the exact
- * probabilities. Weights {@code exp((z - max) / temperature)} are rounded to F32 and summed in double precision.
+ * Draws a token: the same code for every path. Ranks are decided by the logits themselves, -0 counting as 0, which
+ * gives the order of the exact probabilities. Weights {@code exp((z - max) / temperature)} are rounded to F32 and
+ * summed in double precision.
  *
- * <p>There is no sort: logits are mapped to integers of the same order, and the last one kept is found digit by digit in histograms of
- * {@value #DIGIT_BITS} bits, of counts for top-k and of weights for top-p.
+ * <p>There is no sort: logits are mapped to integers of the same order, and the last one kept is found digit by digit
+ * in histograms of {@value #DIGIT_BITS} bits, of counts for top-k and of weights for top-p.
  */
 final class Sample {
     /** Logits of one piece. */

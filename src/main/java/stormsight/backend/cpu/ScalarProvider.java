@@ -26,7 +26,8 @@ public final class ScalarProvider implements BackendProvider {
 
     @Override
     public List<DeviceInfo> devices() {
-        return List.of(CpuBackend.device(name(), Path.SCALAR.description(), Runtime.getRuntime().availableProcessors()));
+        return List.of(CpuBackend.device(name(), Path.SCALAR.description(),
+                Runtime.getRuntime().availableProcessors()));
     }
 
     @Override

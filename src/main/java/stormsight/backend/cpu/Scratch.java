@@ -1,8 +1,8 @@
 package stormsight.backend.cpu;
 
 /**
- * Working memory that kernels share, since only one of them runs at a time: one block for all threads together, and one block for each thread.
- * Kernels reserve while they are made; addresses are known from {@link #place} on.
+ * Working memory that kernels share, since only one of them runs at a time: one block for all threads together, and one
+ * block for each thread. Kernels reserve while they are made; addresses are known from {@link #place} on.
  */
 final class Scratch {
     private static final long ALIGNMENT = 64;

@@ -14,8 +14,8 @@ import stormsight.program.Step;
  * @param headMean whether the heads are averaged to one plane
  * @param add whether planes are added to what out holds
  */
-record Tap(Attention attention, int[] heads, int firstRow, int rows, int firstKey, int keys, boolean peak, boolean headMean, boolean add,
-        long out) {
+record Tap(Attention attention, int[] heads, int firstRow, int rows, int firstKey, int keys, boolean peak,
+        boolean headMean, boolean add, long out) {
     static List<Kernel> kernels(Op.AttentionWeights op, Binding binding) {
         return op.part().place(binding.layer()) < 0 ? List.of() : List.of(of(op, binding).kernel(binding));
     }
@@ -25,8 +25,9 @@ record Tap(Attention attention, int[] heads, int firstRow, int rows, int firstKe
         int planes = op.headMean() ? 1 : op.part().heads().size();
         int keys = op.out().columns();
         long offset = op.kept() == Op.Kept.EACH ? 4L * place * planes * op.rows() * keys : 0;
-        return new Tap(Attention.weightsOf(op.attention(), binding), heads(op.part()), op.part().firstRow(), op.rows(), op.part().firstKey(),
-                keys, false, op.headMean(), op.kept() == Op.Kept.SUM && place > 0, binding.address(op.out()) + offset);
+        return new Tap(Attention.weightsOf(op.attention(), binding), heads(op.part()), op.part().firstRow(), op.rows(),
+                op.part().firstKey(), keys, false, op.headMean(), op.kept() == Op.Kept.SUM && place > 0,
+                binding.address(op.out()) + offset);
     }
 
     static List<Kernel> kernels(Op.AttentionPeak op, Binding binding) {
@@ -36,12 +37,13 @@ record Tap(Attention attention, int[] heads, int firstRow, int rows, int firstKe
     private static Tap of(Op.AttentionPeak op, Binding binding) {
         int rows = op.out().columns();
         long offset = 4L * op.part().place(binding.layer()) * op.part().heads().size() * rows;
-        return new Tap(Attention.weightsOf(op.attention(), binding), heads(op.part()), op.part().firstRow(), rows, op.part().firstKey(),
-                op.keys(), true, false, false, binding.address(op.out()) + offset);
+        return new Tap(Attention.weightsOf(op.attention(), binding), heads(op.part()), op.part().firstRow(), rows,
+                op.part().firstKey(), op.keys(), true, false, false, binding.address(op.out()) + offset);
     }
 
     private Kernel kernel(Binding binding) {
-        return binding.choose(() -> new TapScalar(this, binding.scratch()), () -> new TapVectors(this, binding.scratch()));
+        return binding.choose(() -> new TapScalar(this, binding.scratch()),
+                () -> new TapVectors(this, binding.scratch()));
     }
 
     private static int[] heads(Op.Part part) {

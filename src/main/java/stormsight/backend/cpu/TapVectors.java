@@ -2,7 +2,10 @@ package stormsight.backend.cpu;
 
 import stormsight.program.Step;
 
-/** {@link Tap} over {@link AttentionTiles} of one head each. A piece is a tile of rows, of all heads if they are averaged, else of one of them. */
+/**
+ * {@link Tap} over {@link AttentionTiles} of one head each. A piece is a tile of rows, of all heads if they are
+ * averaged, else of one of them.
+ */
 final class TapVectors implements Kernel {
     private final Tap tap;
     private final AttentionTiles tiles;
@@ -38,7 +41,8 @@ final class TapVectors implements Kernel {
         }
     }
 
-    private void head(Step step, int queryHead, int plane, int first, int count, float factor, boolean add, int worker) {
+    private void head(Step step, int queryHead, int plane, int first, int count, float factor, boolean add,
+            int worker) {
         int firstRow = tap.firstRow() + first;
         tiles.weigh(step, queryHead, firstRow, count, worker);
         int padded = Packing.padded(count);

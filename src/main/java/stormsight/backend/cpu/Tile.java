@@ -8,17 +8,19 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * The inner loops of all products of many rows: {@code c[r, lane] += sum over s of w[r, s] * x[s, lane]} for {@value #ROWS} rows r. Lanes are tokens;
- * w is read as scalars at {@code w[at + r * rowStride + s * slotStride]}, so it may be transposed. Strides of x and c are bytes.
+ * The inner loops of all products of many rows: {@code c[r, lane] += sum over s of w[r, s] * x[s, lane]} for
+ * {@value #ROWS} rows r. Lanes are tokens; w is read as scalars at {@code w[at + r * rowStride + s * slotStride]}, so
+ * it may be transposed. Strides of x and c are bytes.
  *
- * <p>w is an array because a scalar from a memory segment costs as much as a dozen multiplications here: with an array, the loop reaches the
- * machine's peak. The checks of its indices also keep its scalars in their order: where there are none, the compiler reads all of them ahead, and
- * registers run out.
+ * <p>w is an array because a scalar from a memory segment costs as much as a dozen multiplications here: with an array,
+ * the loop reaches the machine's peak. The checks of its indices also keep its scalars in their order: where there are
+ * none, the compiler reads all of them ahead, and registers run out.
  *
- * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are boxed. For the same reason they
- * always add to c: a choice between zeros and loads made them too large for the compiler, and a hundred times slower. A choice by {@link #HALVES} costs
- * nothing, as it is a constant when they are compiled. Sums are written to addresses computed anew: those that they were read from would take registers
- * from the loop.
+ * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are
+ * boxed. For the same reason they always add to c: a choice between zeros and loads made them too large for the
+ * compiler, and a hundred times slower. A choice by {@link #HALVES} costs nothing, as it is a constant when they are
+ * compiled. Sums are written to addresses computed anew: those that they were read from would take registers from the
+ * loop.
  */
 final class Tile {
     static final int ROWS = 8;
@@ -30,8 +32,9 @@ final class Tile {
     static final int VECTORS = 3;
 
     /**
-     * Whether the rows are taken in two halves. Three vectors of {@value #ROWS} rows are 24 sums, for 32 registers; 256-bit vectors are taken as those of
-     * AVX2, which has 16: room for 12 sums, three vectors of x and one scalar of w.
+     * Whether the rows are taken in two halves. Three vectors of {@value #ROWS} rows are 24 sums, for 32 registers;
+     * 256-bit vectors are taken as those of AVX2, which has 16: room for 12 sums, three vectors of x and one scalar of
+     * w.
      */
     private static final boolean HALVES = LANES == 8;
 
@@ -55,12 +58,14 @@ final class Tile {
         int v = 0;
         for (; v + 3 <= vectors; v += 3) {
             for (int r = 0; r < ROWS; r += AT_ONCE) {
-                multiply3(w, at + r * rowStride, rowStride, slotStride, slots, x + v * BYTES, xStride, c + r * cStride + v * BYTES, cStride);
+                multiply3(w, at + r * rowStride, rowStride, slotStride, slots, x + v * BYTES, xStride,
+                        c + r * cStride + v * BYTES, cStride);
             }
         }
         if (v + 2 <= vectors) {
             for (int r = 0; r < ROWS; r += AT_ONCE) {
-                multiply2(w, at + r * rowStride, rowStride, slotStride, slots, x + v * BYTES, xStride, c + r * cStride + v * BYTES, cStride);
+                multiply2(w, at + r * rowStride, rowStride, slotStride, slots, x + v * BYTES, xStride,
+                        c + r * cStride + v * BYTES, cStride);
             }
             v += 2;
         }

@@ -6,8 +6,8 @@ import java.util.concurrent.locks.LockSupport;
 import stormsight.program.Step;
 
 /**
- * Daemon threads that share the pieces of a kernel with the calling thread. A thread that finds no work spins for a short while, then parks.
- * Running a kernel allocates nothing.
+ * Daemon threads that share the pieces of a kernel with the calling thread. A thread that finds no work spins for a
+ * short while, then parks. Running a kernel allocates nothing.
  */
 final class Workers implements AutoCloseable {
     /** Spins before parking, some ten microseconds: longer than the gap between two kernels of a run. */
@@ -16,8 +16,8 @@ final class Workers implements AutoCloseable {
     private static final long PIECES_MASK = 0xFFFFFFFFL;
 
     /**
-     * Upper half: number of the job; lower half: pieces that nobody has claimed yet. Both change together, so that a late thread cannot
-     * claim a piece of one job with the fields of another.
+     * Upper half: number of the job; lower half: pieces that nobody has claimed yet. Both change together, so that a
+     * late thread cannot claim a piece of one job with the fields of another.
      */
     private final AtomicLong claims = new AtomicLong();
 
