@@ -1,7 +1,6 @@
 package stormsight.bench;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -16,8 +15,8 @@ import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.stream.Collectors;
 import stormsight.report.Csv;
-import tools.jackson.core.JacksonException;
 import stormsight.report.TextTable;
+import stormsight.checkpoint.JsonRecord;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -131,28 +130,33 @@ public final class ResultFile {
     /**
      * Reads the rows of a JSON file.
      *
-     * @throws IllegalArgumentException naming the file, if it cannot be read or is no result file
+     * @throws IllegalArgumentException naming the file and the field, if it cannot be read or is no result file
      */
     public static List<JsonNode> read(Path file) {
-        JsonNode content;
+        JsonRecord content;
         try {
-            content = JsonMapper.shared().readTree(Files.readString(file));
+            content = JsonRecord.read(file);
         } catch (NoSuchFileException e) {
             throw new IllegalArgumentException(file + ": no such file", e);
-        } catch (IOException | JacksonException e) {
-            throw new IllegalArgumentException(file + ": cannot be read as JSON", e);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(file + ": cannot be read: " + e.getMessage(), e);
         }
-        if (!content.path("format").asString("").equals(FORMAT) || !content.path("rows").isArray()) {
-            throw new IllegalArgumentException(file + ": no result file (format " + FORMAT + " expected, as --format json writes it)");
+        if (!content.node().path("format").asString("").equals(FORMAT)) {
+            throw content.invalid("no result file (format " + FORMAT + " expected, as --format json writes it)");
         }
         List<JsonNode> rows = new ArrayList<>();
-        for (JsonNode row : content.get("rows")) {
-            JsonNode samples = row.path("samples");
-            if (!row.path("name").isString() || !samples.isArray() || samples.isEmpty()
-                    || samples.valueStream().anyMatch(sample -> !sample.isNumber() || !(sample.asDouble() >= 0))) {
-                throw new IllegalArgumentException(file + ": a row without name or samples");
+        for (JsonRecord row : content.get("rows").elements()) {
+            row.get("name").text();
+            JsonRecord samples = row.get("samples");
+            if (samples.elements().isEmpty()) {
+                throw samples.invalid("no samples");
             }
-            rows.add(row);
+            for (JsonRecord sample : samples.elements()) {
+                if (sample.number() < 0) {
+                    throw sample.invalid("a time below 0");
+                }
+            }
+            rows.add(row.node());
         }
         return rows;
     }

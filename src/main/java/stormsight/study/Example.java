@@ -1,21 +1,18 @@
 package stormsight.study;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import stormsight.checkpoint.JsonRecord;
 import stormsight.image.Box;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.ModelDirectory;
 import stormsight.probe.ObjectPatches;
-import tools.jackson.core.JacksonException;
-import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 /**
  * One question of a data set.
@@ -39,24 +36,18 @@ public record Example(int line, Path image, String name, String question, Option
 
     /**
      * Reads a data set: one object of JSON a line, {@code {"image": FILE, "question": TEXT, "answer": TEXT, "boxes": [[x, y, w, h], ..]}}, with files
-     * relative to the data set; {@code boxes}, {@code mask} (a file) and {@code category} may be absent. Empty lines are passed over.
+     * relative to the data set; {@code boxes}, {@code mask} (a file) and {@code category} may be absent. Empty lines and a byte order mark are passed over.
      *
-     * @throws IllegalArgumentException naming file and line if a line is not so
+     * @throws IllegalArgumentException naming file, line and field if a line is not so
      * @throws IOException if the file cannot be read
      */
     public static List<Example> read(Path file) throws IOException {
         List<Example> examples = new ArrayList<>();
         int line = 0;
-        for (String text : Files.readString(file, StandardCharsets.UTF_8).split("\n", -1)) {
+        for (String text : JsonRecord.textOf(file).split("\n", -1)) {
             line++;
             if (!text.isBlank()) {
-                try {
-                    examples.add(parse(file, line, JsonMapper.shared().readTree(text)));
-                } catch (JacksonException e) {
-                    throw new IllegalArgumentException(file + ", line " + line + ": not JSON", e);
-                } catch (IllegalArgumentException e) {
-                    throw new IllegalArgumentException(file + ", line " + line + ": " + e.getMessage(), e);
-                }
+                examples.add(parse(file, line, JsonRecord.parse(file + ", line " + line, text)));
             }
         }
         if (examples.isEmpty()) {
@@ -65,30 +56,36 @@ public record Example(int line, Path image, String name, String question, Option
         return examples;
     }
 
-    private static Example parse(Path file, int line, JsonNode object) {
-        String name = text(object, "image").orElseThrow(() -> new IllegalArgumentException("\"image\" is missing"));
+    private static Example parse(Path file, int line, JsonRecord example) {
+        String name = text(example.get("image"));
         List<Box> boxes = new ArrayList<>();
-        for (JsonNode box : object.path("boxes")) {
-            if (box.size() != 4 || !box.valueStream().allMatch(JsonNode::isNumber)) {
-                throw new IllegalArgumentException("a box is not [x, y, w, h]: " + box);
+        for (JsonRecord box : example.find("boxes").map(JsonRecord::elements).orElse(List.of())) {
+            List<JsonRecord> sides = box.elements(4);
+            try {
+                boxes.add(new Box(sides.get(0).number(), sides.get(1).number(), sides.get(2).number(), sides.get(3).number()));
+            } catch (JsonRecord.WrongShapeException e) {
+                throw e;
+            } catch (IllegalArgumentException e) {
+                throw box.invalid(e.getMessage());
             }
-            boxes.add(new Box(box.get(0).asDouble(), box.get(1).asDouble(), box.get(2).asDouble(), box.get(3).asDouble()));
         }
-        return new Example(line, file.resolveSibling(name), name,
-                text(object, "question").orElseThrow(() -> new IllegalArgumentException("\"question\" is missing")),
-                Optional.of(text(object, "answer").orElseThrow(() -> new IllegalArgumentException("\"answer\" is missing"))),
-                boxes, text(object, "mask").map(file::resolveSibling), text(object, "category"));
+        return new Example(line, beside(file, example.get("image")), name, text(example.get("question")), Optional.of(text(example.get("answer"))), boxes,
+                example.find("mask").map(mask -> beside(file, mask)), example.find("category").map(Example::text));
     }
 
-    private static Optional<String> text(JsonNode object, String key) {
-        JsonNode value = object.get(key);
-        if (value == null || value.isNull()) {
-            return Optional.empty();
+    private static Path beside(Path file, JsonRecord name) {
+        try {
+            return file.resolveSibling(text(name));
+        } catch (InvalidPathException e) {
+            throw name.invalid("not the name of a file: " + e.getReason());
         }
-        if (!value.isString() || value.asString().isBlank()) {
-            throw new IllegalArgumentException("\"" + key + "\" is not a text");
+    }
+
+    private static String text(JsonRecord value) {
+        if (value.text().isBlank()) {
+            throw value.invalid("the text is empty");
         }
-        return Optional.of(value.asString());
+        return value.text();
     }
 
     /**

@@ -12,7 +12,9 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.type.TypeReference;
 import tools.jackson.databind.PropertyNamingStrategies;
@@ -115,7 +117,9 @@ public final class ResultLog<R> implements AutoCloseable {
     }
 
     private static IllegalArgumentException foreign(Path file, int line, JacksonException cause) {
-        return new IllegalArgumentException(file + ", line " + line + ": no result of such an experiment", cause);
+        String field = cause == null ? "" : cause.getPath().stream().map(JacksonException.Reference::getPropertyName).filter(Objects::nonNull)
+                .collect(Collectors.joining("."));
+        return new IllegalArgumentException(file + ", line " + line + ": " + (field.isEmpty() ? "" : field + ": ") + "no result of such an experiment", cause);
     }
 
     private void begin(Map<String, String> settings) throws IOException {

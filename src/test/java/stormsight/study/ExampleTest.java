@@ -56,14 +56,33 @@ class ExampleTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"{\"image\": \"a\", | not JSON", "{\"image\": \"a\", \"answer\": \"b\"} | \"question\" is missing",
         "{\"question\": \"a\", \"answer\": \"b\"} | \"image\" is missing", "{\"image\": \"a\", \"question\": \"b\"} | \"answer\" is missing",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": 1} | \"answer\" is not a text",
-        "{\"image\": \"a\", \"question\": \" \", \"answer\": \"c\"} | \"question\" is not a text",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [1, 2, 3, 4]} | a box is not [x, y, w, h]",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3, 0]]} | a box at"})
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": 1} | answer: 1 found, a text expected",
+        "{\"image\": \"a\", \"question\": \" \", \"answer\": \"c\"} | question: the text is empty",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [1, 2, 3, 4]} | boxes[0]: 1 found, an array expected",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [{\"x\": 1, \"y\": 2, \"w\": 3, \"h\": 4}]} | boxes[0]: an object found, an array expected",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": {\"x\": 1}} | boxes: an object found, an array expected",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3]]} | boxes[0]: 3 values found, 4 expected",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, \"3\", 4]]} | boxes[0][2]: \"3\" found, a finite number expected",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 1e999, 4]]} | boxes[0][2]: ",
+        "{\"image\": \"a\\u0000\", \"question\": \"b\", \"answer\": \"c\"} | image: not the name of a file",
+        "{\"image\": {\"path\": \"a\"}, \"question\": \"b\", \"answer\": \"c\"} | image: an object found, a text expected",
+        "[\"a\"] | an array found, an object expected", "null | null found, an object expected", "{} {} | not JSON",
+        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3, 0]]} | boxes[0]: a box at"})
     void errorsNameFileAndLine(String line, String said) {
         String good = "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\"}\n";
         String message = assertThrows(IllegalArgumentException.class, () -> read(good + line)).getMessage();
         assertTrue(message.contains("set.jsonl, line 2: " + said), message);
+    }
+
+    @Test
+    void aByteOrderMarkIsDropped() throws IOException {
+        assertEquals("b", read("\uFEFF{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\"}\r\n").getFirst().question());
+    }
+
+    @Test
+    void otherEncodingsAreAnError() throws IOException {
+        Path file = Files.write(folder.resolve("set.jsonl"), new byte[] {(byte) 0xff, (byte) 0xfe, '{', 0});
+        assertEquals(file + ": not UTF-8", assertThrows(IllegalArgumentException.class, () -> Example.read(file)).getMessage());
     }
 
     @Test

@@ -120,7 +120,7 @@ class ResultLogTest {
     void aFileThatIsNoLogIsRefusedAndKept(String text) throws IOException {
         Files.writeString(file, text);
         String message = assertThrows(IllegalArgumentException.class, () -> open(SETTINGS)).getMessage();
-        assertTrue(message.contains("results.jsonl, line 1: no result"), message);
+        assertTrue(message.contains("results.jsonl, line 1: ") && message.endsWith("no result of such an experiment"), message);
         assertEquals(text, Files.readString(file));
     }
 
