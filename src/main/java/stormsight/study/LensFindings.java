@@ -58,7 +58,7 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
         for (boolean normed : new boolean[] {true, false}) {
             Map<String, MeanBand> bands = bands(normed);
             if (bands.isEmpty()) {
-                return;
+                continue;
             }
             boolean banded = bands.values().stream().anyMatch(band -> band.examples() > 1);
             out.println("probability in percent, " + norm(normed) + (banded ? "; " + MeanBand.METHOD : ""));
@@ -74,6 +74,32 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
             }
             out.print(table.plain());
         }
+        if (!many) {
+            printTop(out, outcome.results().getFirst().top());
+        }
+    }
+
+    /** The most probable tokens of each layer, for a single example. */
+    private static void printTop(PrintWriter out, List<List<LensResult.Top>> top) {
+        if (top.isEmpty() || top.getFirst().isEmpty()) {
+            return;
+        }
+        List<String> header = new ArrayList<>(List.of(">layer"));
+        for (int rank = 1; rank <= top.getFirst().size(); rank++) {
+            header.add("token " + rank);
+            header.add(">percent");
+        }
+        TextTable table = new TextTable(header);
+        for (int layer = 0; layer < top.size(); layer++) {
+            List<String> row = new ArrayList<>(List.of(String.valueOf(layer)));
+            for (LensResult.Top each : top.get(layer)) {
+                row.add("'" + each.token() + "'");
+                row.add(TextTable.fixed(100 * each.probability(), 3));
+            }
+            table.row(row);
+        }
+        out.println("most probable tokens of each layer, " + norm(true));
+        out.print(table.plain());
     }
 
     private static String norm(boolean normed) {
@@ -155,6 +181,9 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
             curve.put("probability_normed", result.normed().get(name));
             curves.put(name, curve);
         });
-        return Map.of("curves", curves);
+        Map<String, Object> measured = new LinkedHashMap<>();
+        measured.put("curves", curves);
+        measured.put("top", result.top());
+        return measured;
     }
 }

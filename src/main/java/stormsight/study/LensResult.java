@@ -1,5 +1,7 @@
 package stormsight.study;
 
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -16,9 +18,13 @@ import stormsight.tokenizer.Tokenizer;
  * @param tokens by name of the curve, the token whose probability it is
  * @param raw by name of the curve, the probability without the final norm, [layers + 1]; the last one is behind it
  * @param normed the same with the final norm
+ * @param top the most probable tokens with the final norm, [layers + 1]
  */
 public record LensResult(int line, String image, String question, Optional<String> dropped, Optional<String> detail, Optional<String> prediction,
-        Map<String, String> tokens, Map<String, double[]> raw, Map<String, double[]> normed) implements ExampleResult {
+        Map<String, String> tokens, Map<String, double[]> raw, Map<String, double[]> normed, List<List<Top>> top) implements ExampleResult {
+    /** A token that the head finds probable. */
+    public record Top(String token, double probability) {}
+
     /** Names of the curves that every example has. */
     public static final String LOWER_CASE = "answer in lower case";
     public static final String CAPITALISED = "answer capitalised";
@@ -27,9 +33,11 @@ public record LensResult(int line, String image, String question, Optional<Strin
      * Reads the probabilities of tokens on one example. It is kept if the model's whole answer is the right one.
      *
      * @param prompt what the model is asked
+     * @param most how many of the most probable tokens are kept for each depth
      * @param texts texts of which the first token is followed, each a curve, beside the answer in lower case and capitalised
      */
-    public static LensResult of(LensSession session, ModelDirectory directory, Example example, String prompt, int maxTokens, List<String> texts) {
+    public static LensResult of(LensSession session, ModelDirectory directory, Example example, String prompt, int maxTokens, int most,
+            List<String> texts) {
         LensSession.States states;
         try {
             states = session.ask(new Inquiry(new ImageDecoder().decode(example.image()), prompt, example.question(), Optional.empty(), maxTokens));
@@ -56,8 +64,13 @@ public record LensResult(int line, String image, String question, Optional<Strin
             raw.put(name, states.probability(id, false));
             normed.put(name, states.probability(id, true));
         });
+        List<List<Top>> top = new ArrayList<>();
+        for (int[] best : states.top(most)) {
+            int depth = top.size();
+            top.add(Arrays.stream(best).mapToObj(id -> new Top(directory.tokenizer().token(id), states.probability(id, depth))).toList());
+        }
         return new LensResult(example.line(), example.name(), example.question(), Optional.empty(), Optional.empty(),
-                Optional.of(states.answer()), tokens, raw, normed);
+                Optional.of(states.answer()), tokens, raw, normed, top);
     }
 
     private static int firstToken(Tokenizer tokenizer, String text) {
@@ -69,6 +82,7 @@ public record LensResult(int line, String image, String question, Optional<Strin
     }
 
     private static LensResult dropped(Example example, String reason, Optional<String> detail, Optional<String> prediction) {
-        return new LensResult(example.line(), example.name(), example.question(), Optional.of(reason), detail, prediction, Map.of(), Map.of(), Map.of());
+        return new LensResult(example.line(), example.name(), example.question(), Optional.of(reason), detail, prediction, Map.of(), Map.of(), Map.of(),
+                List.of());
     }
 }

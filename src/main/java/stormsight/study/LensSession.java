@@ -1,5 +1,6 @@
 package stormsight.study;
 
+import java.util.ArrayList;
 import java.util.List;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
@@ -85,6 +86,33 @@ public final class LensSession implements AutoCloseable {
                 probabilities[depth] = Probability.of(logits, depth * vocabulary, vocabulary, token);
             }
             return probabilities;
+        }
+
+        /** Probability of a token at a depth, with the final norm. */
+        double probability(int token, int depth) {
+            return Probability.of(normed, depth * vocabulary, vocabulary, token);
+        }
+
+        /** The most probable tokens at every depth with the final norm, the first of them first, [layers + 1][most]. */
+        public List<int[]> top(int most) {
+            List<int[]> top = new ArrayList<>();
+            for (int from = 0; from < normed.length; from += vocabulary) {
+                int[] best = new int[Math.min(most, vocabulary)];
+                int kept = 0;
+                for (int id = 0; id < vocabulary; id++) {
+                    int at = kept;
+                    while (at > 0 && normed[from + id] > normed[from + best[at - 1]]) {
+                        at--;
+                    }
+                    if (at < best.length) {
+                        kept = Math.min(kept + 1, best.length);
+                        System.arraycopy(best, at, best, at + 1, kept - at - 1);
+                        best[at] = id;
+                    }
+                }
+                top.add(best);
+            }
+            return top;
         }
     }
 

@@ -271,12 +271,26 @@ class KnockoutTest {
             assertEquals(5, raw.length);
             assertEquals(raw[4], normed[4]);
         }
+        JsonNode top = found.get("results").get(0).get("top");
+        assertEquals(5, top.size());
+        for (int depth = 0; depth < 5; depth++) {
+            double[] probabilities = top.get(depth).valueStream().mapToDouble(each -> each.get("probability").asDouble()).toArray();
+            assertEquals(3, probabilities.length);
+            assertTrue(probabilities[0] >= probabilities[1] && probabilities[1] >= probabilities[2], top.toString());
+            for (JsonNode curve : curves) {
+                boolean among = top.get(depth).valueStream().anyMatch(each -> each.get("token").equals(curve.get("token")));
+                assertTrue(among || numbers(curve.get("probability_normed"))[depth] <= probabilities[2], top.toString());
+            }
+        }
         for (String name : new String[] {"lens.png", "lens.svg", "lens-normed.png", "lens-normed.svg", "lens.csv", "curves.csv", "results.jsonl"}) {
             assertTrue(Files.size(out.resolve(name)) > 0, name);
         }
         Run table = golden("lens", "-i", IMAGE, "-p", PROMPT);
         assertTrue(table.out().contains("probability in percent, with the final norm"), table.out());
+        assertEquals(5, table.out().lines().dropWhile(line -> !line.startsWith("most probable tokens of each layer")).skip(2).count(), table.out());
+        assertFalse(golden("lens", "-i", IMAGE, "-p", PROMPT, "--top", "0").out().contains("most probable"));
         fails(2, "--token", "lens", "-i", IMAGE, "-p", PROMPT, "--token", "");
+        fails(2, "--top -1 is not in 0 .. 100", "lens", "-i", IMAGE, "-p", PROMPT, "--top", "-1");
     }
 
     @Test
