@@ -58,8 +58,8 @@ enum Template {
     /** @throws IllegalArgumentException if the template is not known */
     String apply(String text, int images) {
         if (this == UNKNOWN) {
-            throw new IllegalArgumentException("the chat template of this checkpoint is not known; give the whole prompt as it was trained, with "
-                    + "--raw-prompt");
+            throw new IllegalArgumentException("the chat template of this checkpoint is not known; supported are those of Vicuna "
+                    + "(USER: .. ASSISTANT:) and Mistral ([INST] .. [/INST])");
         }
         return before + (LlavaProcessor.IMAGE + "\n").repeat(images) + text + after;
     }

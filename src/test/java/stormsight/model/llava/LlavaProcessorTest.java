@@ -90,7 +90,7 @@ class LlavaProcessorTest {
         Files.writeString(folder.resolve("chat_template.jinja"), "{{ '<|im_start|>' }}");
         try (ModelDirectory directory = Families.open(folder, Optional.empty())) {
             IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> directory.processor().check("What is this?"));
-            assertTrue(e.getMessage().contains("--raw-prompt"), e.getMessage());
+            assertTrue(e.getMessage().contains("supported are those of Vicuna"), e.getMessage());
         }
     }
 }
