@@ -185,17 +185,29 @@ public final class Attention {
     static float score(float product, int i, int j, int first, int end, ByteArray blocked, int tokens, int blocks,
             float scale, float cap) {
         float s = capped(product * scale, cap);
-        if (j < first || j >= end) {
+        if (j < first) {
+            s = UNSEEN;
+        }
+        if (j >= end) {
             s = UNSEEN;
         }
         if (tokens > 0) {
-            if (blocks != 0 && i < tokens && j < tokens) {
-                if (blocked.get(i * tokens + j) != 0) {
+            if (blocks != 0) {
+                // Without conditions on i and j: where there is a fixed number of keys TornadoVM finds out late that one
+                // of them always holds, and then cannot generate it.
+                int inside = within(i, tokens) * within(j, tokens);
+                int row = TornadoMath.min(i, tokens - 1);
+                if (blocked.get(row * tokens + TornadoMath.min(j, tokens - 1)) * inside != 0) {
                     s = UNSEEN;
                 }
             }
         }
         return s;
+    }
+
+    /** 1 for an index below the size, else 0. */
+    static int within(int index, int size) {
+        return 1 - TornadoMath.min(TornadoMath.max(index - size + 1, 0), 1);
     }
 
     static float capped(float s, float cap) {

@@ -93,7 +93,7 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
         for (int layer = 0; layer < top.size(); layer++) {
             List<String> row = new ArrayList<>(List.of(String.valueOf(layer)));
             for (LensResult.Top each : top.get(layer)) {
-                row.add("'" + each.token() + "'");
+                row.add("'" + each.token().replace("\n", "\\n").replace("\t", "\\t") + "'");
                 row.add(TextTable.fixed(100 * each.probability(), 3));
             }
             table.row(row);
