@@ -15,6 +15,7 @@ import stormsight.backend.Backend;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.JsonRecord;
 import stormsight.generate.Generator;
 import stormsight.generate.Probability;
 import stormsight.image.ImageDecoder;
@@ -35,9 +36,6 @@ import stormsight.probe.Probes;
 import stormsight.probe.StageProbes;
 import stormsight.program.Op;
 import stormsight.program.Program;
-import tools.jackson.core.JacksonException;
-import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 /**
  * Compares a checkpoint's every recorded value with what a backend computes. A folder holds the checkpoint, {@code input.png} or {@code input_0.png} and so on,
@@ -118,17 +116,19 @@ public final class GoldenCheck {
     private void compare(String set, boolean slidingWindow) {
         Path json = folder.resolve(set + ".json");
         try (Checkpoint values = Checkpoint.openFile(folder.resolve(set + ".safetensors"))) {
-            JsonNode expected = JsonMapper.shared().readTree(Files.readString(json));
+            JsonRecord expected = JsonRecord.read(json);
             if (!(directory.anyModel() instanceof VisionLanguageModel)) {
                 new EncoderCheck(folder, directory, backend, expected, recorded(set, values, "")).run();
                 return;
             }
-            if (expected.path("prompts").isEmpty()) {
+            if (expected.find("prompts").map(JsonRecord::elements).orElse(List.of()).isEmpty()) {
                 throw new CheckpointException(json, "no prompts");
             }
             new Comparison(expected, recorded(set, values, slidingWindow ? "" : set + " "), slidingWindow).run();
-        } catch (IOException | JacksonException e) {
+        } catch (IOException e) {
             throw new CheckpointException(json, "cannot be read: " + e.getMessage(), e);
+        } catch (JsonRecord.WrongShapeException e) {
+            throw new CheckpointException(json, e.problem(), e);
         }
     }
 
@@ -167,7 +167,7 @@ public final class GoldenCheck {
 
     /** One set of values, computed with the options that they were recorded with. */
     private final class Comparison {
-        private final JsonNode expected;
+        private final JsonRecord expected;
         private final Recorded recorded;
         private final boolean slidingWindow;
         /** The images, cut into views. */
@@ -176,7 +176,7 @@ public final class GoldenCheck {
         /** The images of each prompt. */
         private final List<List<Integer>> imagesOf = new ArrayList<>();
 
-        Comparison(JsonNode expected, Recorded recorded, boolean slidingWindow) {
+        Comparison(JsonRecord expected, Recorded recorded, boolean slidingWindow) {
             this.expected = expected;
             this.recorded = recorded;
             this.slidingWindow = slidingWindow;
@@ -188,8 +188,12 @@ public final class GoldenCheck {
             int promptTokens = Math.max(images.stream().mapToInt(Views::length).max().orElseThrow(),
                     prompts.stream().mapToInt(Prompt::length).max().orElseThrow());
             int newTokens = 1;
-            for (JsonNode prompt : expected.get("prompts")) {
-                newTokens = Math.max(newTokens, prompt.get("greedy").size());
+            for (JsonRecord prompt : expected.get("prompts").elements()) {
+                int tokens = prompt.get("greedy").elements().size();
+                if (tokens == 0) {
+                    throw prompt.get("greedy").invalid("no tokens");
+                }
+                newTokens = Math.max(newTokens, tokens);
             }
             int views = Math.max(images.stream().mapToInt(Views::count).max().orElseThrow(),
                     imagesOf.stream().mapToInt(this::views).max().orElseThrow());
@@ -241,24 +245,39 @@ public final class GoldenCheck {
 
         private void promptIds() {
             int imageToken = directory.describe().imageToken();
-            for (JsonNode prompt : expected.get("prompts")) {
-                List<Integer> chosen = prompt.has("images") ? Arrays.stream(ints(prompt.get("images"))).boxed().toList() : List.of(0);
+            for (JsonRecord prompt : expected.get("prompts").elements()) {
+                List<Integer> chosen = prompt.find("images")
+                        .map(indices -> Arrays.stream(indices.indices(images.size())).boxed().toList())
+                        .orElse(List.of(0));
                 List<Views> about = chosen.stream().map(images::get).toList();
-                int[] ids = ints(prompt.get("ids"));
+                int[] ids = prompt.get("ids").indices(Integer.MAX_VALUE);
+                if (ids.length == 0) {
+                    throw prompt.get("ids").invalid("no tokens");
+                }
                 Prompt made;
-                if (prompt.has("text")) {
-                    made = directory.processor().rawPrompt(prompt.path("text").asString(""), about);
+                // A null text is an empty one; of ids alone there is none.
+                if (prompt.names().contains("text")) {
+                    made = rawPrompt(prompt, about);
                     recorded.exact("p" + prompts.size() + ".ids", made.plainIds(imageToken), ids);
                 } else {
-                    made = withRows(ids, about);
+                    made = withRows(prompt, ids, about);
                 }
                 prompts.add(made);
                 imagesOf.add(chosen);
             }
         }
 
+        private Prompt rawPrompt(JsonRecord prompt, List<Views> about) {
+            String text = prompt.find("text").map(JsonRecord::text).orElse("");
+            try {
+                return directory.processor().rawPrompt(text, about);
+            } catch (IllegalArgumentException e) {
+                throw prompt.invalid(e.getMessage());
+            }
+        }
+
         /** A prompt that is recorded as ids alone. */
-        private Prompt withRows(int[] ids, List<Views> about) {
+        private Prompt withRows(JsonRecord prompt, int[] ids, List<Views> about) {
             int[] rows = {};
             int first = 0;
             for (Views image : about) {
@@ -270,8 +289,7 @@ public final class GoldenCheck {
             for (int i = 0; i < all.length; i++) {
                 if (all[i] == directory.describe().imageToken()) {
                     if (row == rows.length) {
-                        throw new CheckpointException(recorded.file(), "a prompt has more places for images than the " + row
-                                + " of its images");
+                        throw prompt.invalid("more places for images than the " + row + " of its images");
                     }
                     all[i] = rows[row++];
                 }
@@ -512,7 +530,11 @@ public final class GoldenCheck {
                 if (!recorded.has(name + "lens_probs")) {
                     return;
                 }
-                int token = expected.get("knockout").get(0).get("base_token").asInt();
+                JsonRecord experiments = expected.get("knockout");
+                if (experiments.elements().isEmpty()) {
+                    throw experiments.invalid("no experiments, whose token the recorded lens_probs follow");
+                }
+                int token = experiments.elements().getFirst().get("base_token").index(vocabulary);
                 float[] raw = lensProbabilities(taps.lensFirst, taps.lens, token);
                 float[] normed = lensProbabilities(taps.lensFirstNormed, taps.lensNormed, token);
                 // The reference's last state is behind the final norm in any case.
@@ -532,7 +554,7 @@ public final class GoldenCheck {
             }
 
             private void greedy(int p, Prompt prompt, float[] prefillLogits) {
-                int[] wanted = ints(expected.get("prompts").get(p).get("greedy"));
+                int[] wanted = expected.get("prompts").elements().get(p).get("greedy").indices(vocabulary);
                 int[] found = new int[wanted.length];
                 float[] logits = new float[wanted.length * vocabulary];
                 System.arraycopy(prefillLogits, 0, logits, 0, vocabulary);
@@ -547,43 +569,50 @@ public final class GoldenCheck {
             }
 
             void knockout() {
-                JsonNode experiments = expected.get("knockout");
-                if (experiments == null) {
+                List<JsonRecord> experiments = expected.find("knockout").map(JsonRecord::elements).orElse(List.of());
+                if (experiments.isEmpty()) {
                     return;
                 }
-                int p = expected.path("knockout_positions").path("prompt").asInt(0);
+                int p = expected.find("knockout_positions")
+                        .flatMap(positions -> positions.find("prompt"))
+                        .map(prompt -> prompt.index(prompts.size()))
+                        .orElse(0);
                 encode(generator, p);
-                for (JsonNode experiment : experiments) {
-                    int token = experiment.get("base_token").asInt();
-                    double base = experiment.get("p_base").asDouble();
-                    for (String edge : experiment.get("edges").propertyNames()) {
-                        JsonNode blocking = experiment.get("edges").get(edge);
+                for (JsonRecord experiment : experiments) {
+                    int token = experiment.get("base_token").index(vocabulary);
+                    double base = experiment.get("p_base").number();
+                    List<JsonRecord> windows = experiment.get("windows").elements(layers);
+                    int width = experiment.get("k").index(Integer.MAX_VALUE);
+                    for (String edge : experiment.get("edges").names()) {
+                        JsonRecord blocking = experiment.get("edges").get(edge);
+                        List<JsonRecord> probabilities = blocking.get("p_ko").elements(layers);
+                        List<JsonRecord> changes = blocking.get("percent_change").elements(layers);
                         double worst = 0;
                         double worstPercent = 0;
                         for (int window = 0; window < layers; window++) {
-                            double probability = knockedOut(prompts.get(p), blocking.get("blocked"), experiment.get("windows").get(window), token);
-                            worst = Math.max(worst, Math.abs(probability - blocking.get("p_ko").get(window).asDouble()));
+                            double probability = knockedOut(prompts.get(p), blocking.get("blocked"), windows.get(window), token);
+                            worst = Math.max(worst, Math.abs(probability - probabilities.get(window).number()));
                             worstPercent = Math.max(worstPercent, Math.abs(100 * (probability - base) / base
-                                    - blocking.get("percent_change").get(window).asDouble()));
+                                    - changes.get(window).number()));
                         }
-                        String name = "p" + p + ".knockout k=" + experiment.get("k").asInt() + " " + edge;
+                        String name = "p" + p + ".knockout k=" + width + " " + edge;
                         recorded.report(name, worst, PROBABILITIES);
                         recorded.report(name + " percent", worstPercent, PERCENT_CHANGE);
                     }
                 }
             }
 
-            private double knockedOut(Prompt prompt, JsonNode blocked, JsonNode window, int token) {
+            private double knockedOut(Prompt prompt, JsonRecord blocked, JsonRecord window, int token) {
                 byte[] mask = new byte[capacity * capacity];
-                for (JsonNode block : blocked) {
-                    for (int row : ints(block.get("query_rows"))) {
-                        for (int column : ints(block.get("key_columns"))) {
+                for (JsonRecord block : blocked.elements()) {
+                    for (int row : block.get("query_rows").indices(capacity)) {
+                        for (int column : block.get("key_columns").indices(capacity)) {
                             mask[row * capacity + column] = 1;
                         }
                     }
                 }
                 int[] flags = new int[layers * heads];
-                for (int layer : ints(window)) {
+                for (int layer : window.indices(layers)) {
                     Arrays.fill(flags, layer * heads, (layer + 1) * heads, 1);
                 }
                 generator.write(knockout.blocked(), mask);
@@ -650,14 +679,6 @@ public final class GoldenCheck {
             means[i / plane / heads * plane + i % plane] += weights[i] / heads;
         }
         return means;
-    }
-
-    static int[] ints(JsonNode array) {
-        int[] values = new int[array.size()];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = array.get(i).asInt();
-        }
-        return values;
     }
 
     /** The used corner of each plane of [planes, rows, columns]. */

@@ -226,6 +226,23 @@ class MainTest {
         Path json = temporary.resolve("expected.json");
         Files.writeString(json, "{}");
         fails(3, "expected.json: no prompts", "verify", "--golden", temporary.toString());
+        String recorded = Files.readString(Goldens.folder("paligemma-mqa").resolve("expected.json"));
+        String[][] changes = {{"\"ids\":", "\"other\":", "prompts[0]: \"ids\" is missing"},
+            {"\"greedy\":", "\"other\":", "prompts[0]: \"greedy\" is missing"},
+            {"\"greedy\":", "\"greedy\": [], \"other\":", "prompts[0].greedy: no tokens"},
+            {"\"greedy\":", "\"greedy\": [1e9], \"other\":", "prompts[0].greedy[0]: "},
+            {"\"text\":", "\"text\": 7, \"other\":", "prompts[0].text: 7 found, a text expected"},
+            {"\"text\":", "\"images\": [1], \"text\":", "prompts[0].images[0]: 1 found, an integer from 0 to 0 expected"},
+            {"\"base_token\":", "\"base_token\": -1, \"other\":", "knockout[0].base_token: -1 found, an integer from 0 to 671 expected"},
+            {"\"windows\":", "\"windows\": [[0]], \"other\":", "knockout[0].windows: 1 values found, 4 expected"},
+            {"\"prompts\":", "\"prompts\": 3, \"other\":", "prompts: 3 found, an array expected"}};
+        for (String[] change : changes) {
+            Files.writeString(json, recorded.replaceFirst(change[0], change[1]));
+            Run run = run("verify", "--golden", temporary.toString(), "--backend", "cpu");
+            assertEquals(3, run.exitCode(), change[2] + " in " + run.err());
+            assertTrue(run.err().contains("expected.json: " + change[2]), run.err());
+            assertEquals(1, run.err().lines().count(), run.err());
+        }
     }
 
     @Test

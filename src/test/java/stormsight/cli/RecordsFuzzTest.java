@@ -12,6 +12,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
 import stormsight.Mutator;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
 import stormsight.bench.ResultFile;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.model.Limits;
@@ -19,12 +22,15 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
 import stormsight.model.family.Families;
 import stormsight.study.Example;
+import stormsight.verify.GoldenCheck;
 
 /** Records from outside, in any state, end in a value or in one line that names the file. */
 class RecordsFuzzTest {
     private static final int CASES = 1000;
     /** Each opens a model. */
     private static final int MODELS = 200;
+    /** Each runs one. */
+    private static final int GOLDENS = 6;
 
     @TempDir
     private Path folder;
@@ -107,5 +113,18 @@ class RecordsFuzzTest {
             }
         });
         assertSomeOf(cases);
+    }
+
+    @Test
+    void recordedValues() throws IOException {
+        Goldens.copy("paligemma-bf16", folder);
+        Path file = folder.resolve("expected.json");
+        String json = Files.readString(file);
+        try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            Mutator.fuzz(14_000_000, GOLDENS, mutator -> {
+                Files.write(file, mutated(mutator, json));
+                check(file, () -> GoldenCheck.run(folder, backend, true, result -> {}));
+            });
+        }
     }
 }
