@@ -46,16 +46,29 @@ import stormsight.report.FigureException;
 import stormsight.report.OutputFile;
 
 /** Chooses cases and backends, runs JMH for each, prints times and rates. */
-@Command(name = "bench/run", mixinStandardHelpOptions = true, sortOptions = false, description =
-        "Times single operations with JMH, at the shapes of PaliGemma 3B and at small ones. Every result is first compared "
-                + "with the formulas, computed in double precision; of a large product some rows and columns are compared, of attention the last rows. "
-                + "One that is wrong is not timed, and the exit code is 7.",
+@Command(
+        name = "bench/run",
+        mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description =
+                "Times single operations with JMH, at the shapes of PaliGemma 3B and at small ones. Every result is first compared "
+                        + "with the formulas, computed in double precision; of a large product some rows and columns are compared, of attention the last rows. "
+                        + "One that is wrong is not timed, and the exit code is 7.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done", "1:a benchmark did not run", "2:wrong options or arguments", "5:no such backend or device", "7:a result was wrong"})
+        exitCodeList = {
+            "0:done",
+            "1:a benchmark did not run",
+            "2:wrong options or arguments",
+            "5:no such backend or device",
+            "7:a result was wrong"
+        })
 public final class KernelBenchmarks implements Callable<Integer> {
     /** How long everything takes. */
     private enum Profile {
-        /** Every operation at a few shapes; a slow reference or device at the small ones alone. One JVM runs all, as it does in a model. */
+        /**
+         * Every operation at a few shapes; a slow reference or device at the small ones alone. One JVM runs all, as it
+         * does in a model.
+         */
         QUICK(0, "one JVM for all", 1, 100, 4, 100),
         /** Every shape in every type of weights, each in a JVM of its own. */
         FULL(1, "a JVM for each", 3, 500, 8, 500);
@@ -88,17 +101,28 @@ public final class KernelBenchmarks implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Parameters(index = "0", paramLabel = "PROFILE", arity = "0..1", defaultValue = "quick",
-            description = "quick takes some minutes on two cores and runs all in one JVM, as a model does; full takes much longer and runs each operation in a "
-                    + "JVM of its own. Default: ${DEFAULT-VALUE}.")
+    @Parameters(
+            index = "0",
+            paramLabel = "PROFILE",
+            arity = "0..1",
+            defaultValue = "quick",
+            description =
+                    "quick takes some minutes on two cores and runs all in one JVM, as a model does; full takes much longer and runs each operation in a "
+                            + "JVM of its own. Default: ${DEFAULT-VALUE}.")
     private Profile profile;
 
-    @Parameters(index = "1..*", paramLabel = "PATTERN", description = "Only cases whose name has a part that matches one of these regular expressions.")
+    @Parameters(
+            index = "1..*",
+            paramLabel = "PATTERN",
+            description = "Only cases whose name has a part that matches one of these regular expressions.")
     private List<String> patterns = new ArrayList<>();
 
-    @Option(names = "--backend", paramLabel = "NAME",
-            description = "Only this backend, with all cases of the profile; several may be given. Default: all that are present, scalar with the "
-                    + "small cases alone, and in the quick profile devices, too.")
+    @Option(
+            names = "--backend",
+            paramLabel = "NAME",
+            description =
+                    "Only this backend, with all cases of the profile; several may be given. Default: all that are present, scalar with the "
+                            + "small cases alone, and in the quick profile devices, too.")
     private List<String> backends = new ArrayList<>();
 
     @Option(names = "--device", paramLabel = "ID", description = "Only this device, as 'stormsight devices' lists it.")
@@ -109,7 +133,8 @@ public final class KernelBenchmarks implements Callable<Integer> {
     @Option(names = "--threads", paramLabel = "N", description = "Threads of a CPU backend. Default: one a core.")
     private void threads(int count) {
         if (count < 1 || count > BackendOptions.MOST_THREADS) {
-            throw new ParameterException(spec.commandLine(), "--threads " + count + " is not in 1 .. " + BackendOptions.MOST_THREADS);
+            throw new ParameterException(
+                    spec.commandLine(), "--threads " + count + " is not in 1 .. " + BackendOptions.MOST_THREADS);
         }
         threads = count;
     }
@@ -117,14 +142,20 @@ public final class KernelBenchmarks implements Callable<Integer> {
     @Option(names = "--list", description = "Print the cases instead of running them.")
     private boolean list;
 
-    @Option(names = "--json", paramLabel = "FILE", description = "Also write the results there, as bench/results/schema.json says.")
+    @Option(
+            names = "--json",
+            paramLabel = "FILE",
+            description = "Also write the results there, as bench/results/schema.json says.")
     private Optional<Path> json = Optional.empty();
 
     private KernelBenchmarks() {}
 
     public static void main(String[] arguments) {
         System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "warn");
-        System.exit(new CommandLine(new KernelBenchmarks()).setCaseInsensitiveEnumValuesAllowed(true).setUsageHelpAutoWidth(true).execute(arguments));
+        System.exit(new CommandLine(new KernelBenchmarks())
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .setUsageHelpAutoWidth(true)
+                .execute(arguments));
     }
 
     @Override
@@ -134,14 +165,18 @@ public final class KernelBenchmarks implements Callable<Integer> {
         List<Pattern> filters = patterns.stream().map(this::pattern).toList();
         List<BenchCase> cases = BenchCases.all().stream()
                 .filter(each -> profile == Profile.FULL || each.quick())
-                .filter(each -> filters.isEmpty() || filters.stream().anyMatch(filter -> filter.matcher(each.name()).find()))
+                .filter(each -> filters.isEmpty()
+                        || filters.stream()
+                                .anyMatch(filter -> filter.matcher(each.name()).find()))
                 .toList();
         if (list) {
-            cases.forEach(each -> out.println(String.format(Locale.ROOT, "%-42s %-32s compared: %s", each.name(), each.fused(), each.checked())));
+            cases.forEach(each -> out.println(
+                    String.format(Locale.ROOT, "%-42s %-32s compared: %s", each.name(), each.fused(), each.checked())));
             return 0;
         }
         json.flatMap(OutputFile::obstacle).ifPresent(obstacle -> {
-            throw new ParameterException(spec.commandLine(), "--json " + json.get() + " cannot be written: " + obstacle);
+            throw new ParameterException(
+                    spec.commandLine(), "--json " + json.get() + " cannot be written: " + obstacle);
         });
         List<DeviceInfo> devices = new ArrayList<>();
         for (BackendProvider provider : Backends.providers()) {
@@ -153,7 +188,9 @@ public final class KernelBenchmarks implements Callable<Integer> {
                 err.println(provider.name() + " is left out: " + provider.unavailable().get());
                 continue;
             }
-            provider.devices().stream().filter(info -> device.isEmpty() || device.get().equals(info.id())).forEach(devices::add);
+            provider.devices().stream()
+                    .filter(info -> device.isEmpty() || device.get().equals(info.id()))
+                    .forEach(devices::add);
         }
         if (devices.isEmpty()) {
             err.println("bench/run: no such backend or device");
@@ -161,8 +198,12 @@ public final class KernelBenchmarks implements Callable<Integer> {
         }
         List<Planned> planned = new ArrayList<>();
         for (DeviceInfo info : devices) {
-            boolean smallOnly = backends.isEmpty() && (info.backend().equals(SCALAR) || profile == Profile.QUICK && !info.backend().equals("cpu"));
-            cases.stream().filter(each -> each.small() || !smallOnly).forEach(each -> planned.add(new Planned(each, withThreads(info))));
+            boolean smallOnly = backends.isEmpty()
+                    && (info.backend().equals(SCALAR)
+                            || profile == Profile.QUICK && !info.backend().equals("cpu"));
+            cases.stream()
+                    .filter(each -> each.small() || !smallOnly)
+                    .forEach(each -> planned.add(new Planned(each, withThreads(info))));
         }
         return run(planned, out, err);
     }
@@ -209,9 +250,12 @@ public final class KernelBenchmarks implements Callable<Integer> {
         print(out, rows, failures);
         if (json.isPresent() && !rows.isEmpty()) {
             try {
-                OutputFile.write(json.get(),
-                        ResultFile.ops(rows, "JMH, profile " + profile.name().toLowerCase(Locale.ROOT) + ", " + profile.processes
-                                + ", which waits for its compilers; samples are iterations"));
+                OutputFile.write(
+                        json.get(),
+                        ResultFile.ops(
+                                rows,
+                                "JMH, profile " + profile.name().toLowerCase(Locale.ROOT) + ", " + profile.processes
+                                        + ", which waits for its compilers; samples are iterations"));
             } catch (FigureException e) {
                 err.println("bench/run: " + e.getMessage());
                 return FAILED;
@@ -248,7 +292,8 @@ public final class KernelBenchmarks implements Callable<Integer> {
     private static String reason(Path log) throws IOException {
         return Files.readAllLines(log, StandardCharsets.UTF_8).stream()
                 .map(String::strip)
-                .filter(line -> line.matches("(Caused by: )?[\\w.$]+(Error|Exception): .*") && !line.contains("BenchmarkException"))
+                .filter(line -> line.matches("(Caused by: )?[\\w.$]+(Error|Exception): .*")
+                        && !line.contains("BenchmarkException"))
                 .findFirst()
                 .orElse("no result");
     }
@@ -262,15 +307,28 @@ public final class KernelBenchmarks implements Callable<Integer> {
             }
         }
         BenchCase benchCase = each.benchCase;
-        return new OpRow(machine, each.device, benchCase.name(), OpName.of(benchCase.op(), benchCase.step()), Optional.empty(), micros,
-                benchCase.cost(), Optional.empty(), 1,
-                "the formulas in double precision, " + benchCase.checked() + ", error up to " + benchCase.tolerance() + " of 1 + the largest value");
+        return new OpRow(
+                machine,
+                each.device,
+                benchCase.name(),
+                OpName.of(benchCase.op(), benchCase.step()),
+                Optional.empty(),
+                micros,
+                benchCase.cost(),
+                Optional.empty(),
+                1,
+                "the formulas in double precision, " + benchCase.checked() + ", error up to " + benchCase.tolerance()
+                        + " of 1 + the largest value");
     }
 
     private static Machine machine() {
         String architecture = System.getProperty("os.arch");
-        String version = Optional.ofNullable(Machine.class.getPackage().getImplementationVersion()).orElse("development");
-        return Machine.here(version, System.getProperty("os.name") + " " + System.getProperty("os.version") + ", " + architecture, architecture,
+        String version = Optional.ofNullable(Machine.class.getPackage().getImplementationVersion())
+                .orElse("development");
+        return Machine.here(
+                version,
+                System.getProperty("os.name") + " " + System.getProperty("os.version") + ", " + architecture,
+                architecture,
                 built());
     }
 
@@ -288,15 +346,22 @@ public final class KernelBenchmarks implements Callable<Integer> {
         for (OpRow row : rows) {
             if (!row.device().equals(last)) {
                 last = row.device();
-                out.println((row == rows.getFirst() ? "" : "\n") + last.backend() + " " + last.id() + ": " + last.name() + ", " + last.runtime()
-                        + (last.driver().isEmpty() ? "" : ", " + last.driver()) + ", " + last.computeUnits() + " units\n");
+                out.println((row == rows.getFirst() ? "" : "\n") + last.backend() + " " + last.id() + ": " + last.name()
+                        + ", " + last.runtime() + (last.driver().isEmpty() ? "" : ", " + last.driver()) + ", "
+                        + last.computeUnits() + " units\n");
                 out.println("| operation | us | +- | GB/s | GFLOP/s |");
                 out.println("|---|--:|--:|--:|--:|");
             }
-            out.println(String.format(Locale.ROOT, "| %s | %.2f | %.2f | %.2f | %.2f |", row.name(), row.mean(), row.deviation().orElse(0),
-                    row.bandwidth(), row.rate()));
+            out.println(String.format(
+                    Locale.ROOT,
+                    "| %s | %.2f | %.2f | %.2f | %.2f |",
+                    row.name(),
+                    row.mean(),
+                    row.deviation().orElse(0),
+                    row.bandwidth(),
+                    row.rate()));
         }
-        failures.forEach((each, reason) -> out.println((rows.isEmpty() ? "" : "\n") + "FAILED " + each.benchCase.name() + " on "
-                + each.device.backend() + ": " + reason));
+        failures.forEach((each, reason) -> out.println((rows.isEmpty() ? "" : "\n") + "FAILED " + each.benchCase.name()
+                + " on " + each.device.backend() + ": " + reason));
     }
 }

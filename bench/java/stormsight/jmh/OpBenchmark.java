@@ -91,7 +91,10 @@ public class OpBenchmark {
         step = benchCase.step();
     }
 
-    /** Runs until the JVM's compilers have no more to do, for some seconds at most. With -Xbatch, as the launcher has it, they work within the runs. */
+    /**
+     * Runs until the JVM's compilers have no more to do, for some seconds at most. With -Xbatch, as the launcher has
+     * it, they work within the runs.
+     */
     private void settle() {
         CompilationMXBean compilers = ManagementFactory.getCompilationMXBean();
         long start = System.nanoTime();

@@ -181,9 +181,13 @@ final class Residency implements AutoCloseable {
         if (device.memoryBytes() > 0 && needed > device.memoryBytes()) {
             long weightBytes = tensors.stream().filter(t ->
                     t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
-            throw new BackendException(String.format(Locale.ROOT,
+            throw new BackendException(String.format(
+                    Locale.ROOT,
                     "the model needs %.2f GB on the device (%.2f GB of weights, %.2f GB of caches and activations), %s has %.2f GB",
-                    needed / 1e9, weightBytes / 1e9, (needed - weightBytes) / 1e9, device.name(),
+                    needed / 1e9,
+                    weightBytes / 1e9,
+                    (needed - weightBytes) / 1e9,
+                    device.name(),
                     device.memoryBytes() / 1e9));
         }
         deviceBytes = needed;

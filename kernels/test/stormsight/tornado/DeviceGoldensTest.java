@@ -15,17 +15,18 @@ import stormsight.verify.GoldenCheck;
 class DeviceGoldensTest {
     @TestFactory
     Stream<DynamicTest> reproducesGoldens() {
-        return Devices.all().stream().flatMap(device -> Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream()).map(
-                golden -> DynamicTest.dynamicTest(device.id() + " " + golden, () -> {
-                    List<GoldenCheck.Result> failures = new ArrayList<>();
-                    try (Backend backend = Devices.open(device)) {
-                        GoldenCheck.run(Goldens.folder(golden), backend, false, result -> {
-                            if (!result.passed()) {
-                                failures.add(result);
+        return Devices.all().stream()
+                .flatMap(device -> Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream())
+                        .map(golden -> DynamicTest.dynamicTest(device.id() + " " + golden, () -> {
+                            List<GoldenCheck.Result> failures = new ArrayList<>();
+                            try (Backend backend = Devices.open(device)) {
+                                GoldenCheck.run(Goldens.folder(golden), backend, false, result -> {
+                                    if (!result.passed()) {
+                                        failures.add(result);
+                                    }
+                                });
                             }
-                        });
-                    }
-                    assertEquals(List.of(), failures);
-                })));
+                            assertEquals(List.of(), failures);
+                        })));
     }
 }

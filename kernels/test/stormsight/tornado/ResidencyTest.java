@@ -200,7 +200,8 @@ class ResidencyTest {
                 new Op.Copy(Tensor.activation("x", 50_000, 20_000), out)))));
         BackendException e = assertThrows(BackendException.class, () ->
                 Residency.of(device, Map.of(), List.of(program)));
-        assertEquals("the model needs 8.00 GB on the device (0.00 GB of weights, 8.00 GB of caches and activations), Small has 2.00 GB",
+        assertEquals(
+                "the model needs 8.00 GB on the device (0.00 GB of weights, 8.00 GB of caches and activations), Small has 2.00 GB",
                 e.getMessage());
     }
 }

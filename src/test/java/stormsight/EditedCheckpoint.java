@@ -16,7 +16,10 @@ import stormsight.checkpoint.StoredType;
 import stormsight.checkpoint.TensorInfo;
 import stormsight.program.Shape;
 
-/** The files of a golden checkpoint in another folder, with its tensors and texts changed as converters and trainers change them. */
+/**
+ * The files of a golden checkpoint in another folder, with its tensors and texts changed as converters and trainers
+ * change them.
+ */
 public final class EditedCheckpoint {
     /** The embedding table, in which the goldens have their head, too. */
     public static final String TABLE = "language_model.model.embed_tokens.weight";
@@ -70,7 +73,10 @@ public final class EditedCheckpoint {
         try (Checkpoint checkpoint = Checkpoint.openFile(Goldens.folder(golden).resolve("model.safetensors"))) {
             for (String name : checkpoint.names()) {
                 TensorInfo info = checkpoint.info(name);
-                tensors.put(name, new Stored(info.type(), info.shape(), checkpoint.data(name).toArray(ValueLayout.JAVA_BYTE)));
+                tensors.put(
+                        name,
+                        new Stored(
+                                info.type(), info.shape(), checkpoint.data(name).toArray(ValueLayout.JAVA_BYTE)));
             }
         }
         return tensors;
@@ -95,9 +101,21 @@ public final class EditedCheckpoint {
     /** Writes the tensors to shards of at most so many bytes with an index, or to one file. */
     public void write(long maxFileBytes) throws IOException {
         Files.delete(folder.resolve("model.safetensors"));
-        SafetensorsWriter.write(folder, tensors.entrySet().stream()
-                .map(entry -> new SafetensorsWriter.Entry(entry.getKey(), entry.getValue().type(), entry.getValue().shape())).toList(), maxFileBytes,
-                (entry, first, piece) -> MemorySegment.copy(tensors.get(entry.name()).bytes(),
-                        Math.toIntExact(first), piece, ValueLayout.JAVA_BYTE, 0, Math.toIntExact(piece.byteSize())));
+        SafetensorsWriter.write(
+                folder,
+                tensors.entrySet().stream()
+                        .map(entry -> new SafetensorsWriter.Entry(
+                                entry.getKey(),
+                                entry.getValue().type(),
+                                entry.getValue().shape()))
+                        .toList(),
+                maxFileBytes,
+                (entry, first, piece) -> MemorySegment.copy(
+                        tensors.get(entry.name()).bytes(),
+                        Math.toIntExact(first),
+                        piece,
+                        ValueLayout.JAVA_BYTE,
+                        0,
+                        Math.toIntExact(piece.byteSize())));
     }
 }

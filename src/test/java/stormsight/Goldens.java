@@ -16,11 +16,22 @@ import stormsight.checkpoint.Checkpoint;
 /** Folders of values that transformers computed; see their expected.json. */
 public final class Goldens {
     /** The checkpoints of models that answer. */
-    public static final List<String> MODELS = List.of("paligemma-mqa", "paligemma-gqa", "paligemma-bf16", "paligemma-sharded",
-            "paligemma2", "paligemma2-window", "llava", "llava-chat", "llava-chat-gqa", "llava-next", "llava-next-mistral");
+    public static final List<String> MODELS = List.of(
+            "paligemma-mqa",
+            "paligemma-gqa",
+            "paligemma-bf16",
+            "paligemma-sharded",
+            "paligemma2",
+            "paligemma2-window",
+            "llava",
+            "llava-chat",
+            "llava-chat-gqa",
+            "llava-next",
+            "llava-next-mistral");
 
     /** The checkpoints of models that compare images with texts, or name what is on them. */
-    public static final List<String> ENCODERS = List.of("siglip", "siglip2", "clip", "clip-eos", "vit", "zeroshot-clip", "zeroshot-siglip");
+    public static final List<String> ENCODERS =
+            List.of("siglip", "siglip2", "clip", "clip-eos", "vit", "zeroshot-clip", "zeroshot-siglip");
 
     private Goldens() {}
 

@@ -19,7 +19,8 @@ import org.junit.jupiter.api.Test;
 /** Dependencies point one way: what a package may import of ours. */
 class ImportRulesTest {
     private static final Pattern PACKAGE = Pattern.compile("^package (stormsight[\\w.]*);", Pattern.MULTILINE);
-    private static final Pattern IMPORT = Pattern.compile("^import (?:static )?(stormsight(?:\\.[a-z]\\w*)*)\\.[A-Z]", Pattern.MULTILINE);
+    private static final Pattern IMPORT =
+            Pattern.compile("^import (?:static )?(stormsight(?:\\.[a-z]\\w*)*)\\.[A-Z]", Pattern.MULTILINE);
     private static final String TORNADOVM = "uk.ac.manchester.tornado";
 
     private static final String PROGRAM = "stormsight.program";
@@ -126,8 +127,10 @@ class ImportRulesTest {
     void backendsSeeOnlyTheHostTensor() throws IOException {
         List<String> wrong = new ArrayList<>();
         for (Path file : sources("src/main/java/stormsight/backend", "kernels/java")) {
-            Files.readString(file).lines()
-                    .filter(line -> line.startsWith("import " + CHECKPOINT) && !line.equals("import " + CHECKPOINT + ".HostTensor;"))
+            Files.readString(file)
+                    .lines()
+                    .filter(line -> line.startsWith("import " + CHECKPOINT)
+                            && !line.equals("import " + CHECKPOINT + ".HostTensor;"))
                     .forEach(line -> wrong.add(file + ": " + line));
         }
         assertEquals(List.of(), wrong);

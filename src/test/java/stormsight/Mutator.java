@@ -12,12 +12,12 @@ import java.util.Random;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Changes good files the way failing disks and hostile hands do, for the fuzz targets. All choices come from one seed, so that a case
- * can be run again.
+ * Changes good files the way failing disks and hostile hands do, for the fuzz targets. All choices come from one seed,
+ * so that a case can be run again.
  *
  * <p>A target runs a fixed number of cases, which are the same in each build. {@code mvn test -Dtest='*FuzzTest'
- * -Dstormsight.fuzz.minutes=60} lets each of them run for that time on fresh cases instead; {@code -Dstormsight.fuzz.seed=N} starts
- * with the seed that a failure names.
+ * -Dstormsight.fuzz.minutes=60} lets each of them run for that time on fresh cases instead; {@code
+ * -Dstormsight.fuzz.seed=N} starts with the seed that a failure names.
  */
 public final class Mutator {
     private static final long MINUTES = Long.getLong("stormsight.fuzz.minutes", 0);
@@ -29,11 +29,43 @@ public final class Mutator {
 
     /** Values that parsers of JSON stumble over. */
     private static final List<String> HOSTILE_JSON = List.of(
-            "-1", "-0", "0", "1", "1.5", "1e3", "1e999999999", "2147483647", "2147483648", "4294967296", "9223372036854775807",
-            "9223372036854775808", "18446744073709551615", "18446744073709551616", "9".repeat(300), "9".repeat(5000), "null", "true", "NaN",
-            "Infinity", "\"\"", "\"\\u0000\"", "\"\\ud800\"", "\"../x\"", "{}", "[]", "[[]]", "[0,0]", "[0,9223372036854775807]",
-            "[9223372036854775807,9223372036854775807]", "[-1,-1]", "[2147483647,2147483647,4]", "[0,2147483648]",
-            "[".repeat(1000) + "]".repeat(1000), "[".repeat(50_000), "{\"a\":".repeat(1000), "\"" + "x".repeat(20_000) + "\"",
+            "-1",
+            "-0",
+            "0",
+            "1",
+            "1.5",
+            "1e3",
+            "1e999999999",
+            "2147483647",
+            "2147483648",
+            "4294967296",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
+            "18446744073709551616",
+            "9".repeat(300),
+            "9".repeat(5000),
+            "null",
+            "true",
+            "NaN",
+            "Infinity",
+            "\"\"",
+            "\"\\u0000\"",
+            "\"\\ud800\"",
+            "\"../x\"",
+            "{}",
+            "[]",
+            "[[]]",
+            "[0,0]",
+            "[0,9223372036854775807]",
+            "[9223372036854775807,9223372036854775807]",
+            "[-1,-1]",
+            "[2147483647,2147483647,4]",
+            "[0,2147483648]",
+            "[".repeat(1000) + "]".repeat(1000),
+            "[".repeat(50_000),
+            "{\"a\":".repeat(1000),
+            "\"" + "x".repeat(20_000) + "\"",
             "{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}");
 
     private final Random random;
@@ -113,7 +145,8 @@ public final class Mutator {
         if (original.length < size) {
             return original;
         }
-        ByteBuffer number = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(0, hostileNumber(original.length));
+        ByteBuffer number =
+                ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(0, hostileNumber(original.length));
         byte[] mutated = original.clone();
         boolean bigEndian = random.nextBoolean();
         int at = random.nextInt(original.length - size + 1);

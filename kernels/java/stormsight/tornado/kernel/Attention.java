@@ -193,8 +193,8 @@ public final class Attention {
         }
         if (tokens > 0) {
             if (blocks != 0) {
-                // Without conditions on i and j: where there is a fixed number of keys TornadoVM finds out late that one
-                // of them always holds, and then cannot generate it.
+                // Without conditions on i and j: where there is a fixed number of keys TornadoVM finds out late that
+                // one of them always holds, and then cannot generate it.
                 int inside = within(i, tokens) * within(j, tokens);
                 int row = TornadoMath.min(i, tokens - 1);
                 if (blocked.get(row * tokens + TornadoMath.min(j, tokens - 1)) * inside != 0) {

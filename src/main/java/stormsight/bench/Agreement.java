@@ -18,9 +18,10 @@ import stormsight.model.Prompt;
 import stormsight.model.family.EmbeddedModel;
 
 /**
- * How close a configuration's answers are to the baseline's. Fixed questions about the example images are answered greedily by the baseline; others are
- * fed the baseline's tokens, so that one choice between near equals does not make all later ones differ, and each choice is compared. Then all
- * are fed the right captions of the images, which gives the captions' perplexity. The logits of every step are compared.
+ * How close a configuration's answers are to the baseline's. Fixed questions about the example images are answered
+ * greedily by the baseline; others are fed the baseline's tokens, so that one choice between near equals does not make
+ * all later ones differ, and each choice is compared. Then all are fed the right captions of the images, which gives
+ * the captions' perplexity. The logits of every step are compared.
  */
 final class Agreement {
     /** Tokens of an answer that are compared. */
@@ -49,7 +50,14 @@ final class Agreement {
      * @param perplexity of the captions, over the tokens that may be answered
      * @param textTokens of the captions
      */
-    record Result(List<List<Integer>> answers, int compared, int equal, double largestError, double scale, double perplexity, int textTokens) {}
+    record Result(
+            List<List<Integer>> answers,
+            int compared,
+            int equal,
+            double largestError,
+            double scale,
+            double perplexity,
+            int textTokens) {}
 
     private final MeasuredModel model;
     private final Optional<DataOutputStream> written;
@@ -85,12 +93,14 @@ final class Agreement {
         Path file = Path.of(request.logits());
         try {
             if (request.answers().isEmpty()) {
-                try (DataOutputStream out = new DataOutputStream(new BufferedOutputStream(Files.newOutputStream(file), 1 << 20))) {
+                try (DataOutputStream out =
+                        new DataOutputStream(new BufferedOutputStream(Files.newOutputStream(file), 1 << 20))) {
                     out.writeInt(model.description().decoder().vocabularySize());
                     return new Agreement(model, Optional.of(out), Optional.empty()).run(request);
                 }
             }
-            try (DataInputStream in = new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 20))) {
+            try (DataInputStream in =
+                    new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 20))) {
                 int vocabulary = in.readInt();
                 if (vocabulary != model.description().decoder().vocabularySize()) {
                     throw new CheckFailedException(model.configuration().label() + " has a vocabulary of "
@@ -99,7 +109,8 @@ final class Agreement {
                 return new Agreement(model, Optional.empty(), Optional.of(in)).run(request);
             }
         } catch (EOFException e) {
-            throw new CheckFailedException(model.configuration().label() + " ran more steps than the baseline: it has another tokenizer");
+            throw new CheckFailedException(
+                    model.configuration().label() + " ran more steps than the baseline: it has another tokenizer");
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": " + e.getMessage(), e);
         }
@@ -109,7 +120,11 @@ final class Agreement {
         List<List<Integer>> answers = new ArrayList<>();
         List<EmbeddedModel.Example> questions = questions(request.questions());
         for (int i = 0; i < questions.size(); i++) {
-            answers.add(answer(questions.get(i), request.answers().isEmpty() ? Optional.empty() : Optional.of(request.answers().get(i))));
+            answers.add(answer(
+                    questions.get(i),
+                    request.answers().isEmpty()
+                            ? Optional.empty()
+                            : Optional.of(request.answers().get(i))));
         }
         double sum = 0;
         int textTokens = 0;
@@ -133,7 +148,8 @@ final class Agreement {
     /** @param forced the baseline's tokens */
     private List<Integer> answer(EmbeddedModel.Example question, Optional<List<Integer>> forced) throws IOException {
         Set<Integer> ends = model.description().endIds();
-        Prompt prompt = model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
+        Prompt prompt =
+                model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
         int chosen = model.prefill(prompt);
         compare(model.promptLogits());
         List<Integer> tokens = new ArrayList<>();
@@ -153,7 +169,8 @@ final class Agreement {
 
     /** The natural logarithm of the probability of a text as the answer to a question. */
     private double logProbability(EmbeddedModel.Example question, int[] text) throws IOException {
-        Prompt prompt = model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
+        Prompt prompt =
+                model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
         model.prefill(prompt);
         float[] logits = model.promptLogits();
         double sum = 0;

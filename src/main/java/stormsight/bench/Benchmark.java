@@ -12,7 +12,10 @@ import java.util.stream.Stream;
 import stormsight.backend.StartUp;
 import stormsight.model.ModelDirectory;
 
-/** Times the parts of answers, in processes of their own: one for all that is measured warm, and one for each cold start. */
+/**
+ * Times the parts of answers, in processes of their own: one for all that is measured warm, and one for each cold
+ * start.
+ */
 public final class Benchmark {
     /** Text and newline of a real question, beside the image. */
     private static final int DEFAULT_WORDS = 16;
@@ -24,16 +27,25 @@ public final class Benchmark {
      * Which sizes are measured; empty lists take the defaults, zeros are left out.
      *
      * @param prefills tokens of a prefill, the image's included
-     * @param prompts tokens of a prefill beside the image's. Default, where there are no prefills either: {@value #DEFAULT_WORDS}
+     * @param prompts tokens of a prefill beside the image's. Default, where there are no prefills either: {@value
+     *     #DEFAULT_WORDS}
      * @param answers tokens decoded. Default: {@value #DEFAULT_NEW_TOKENS}
      * @param depths tokens in the cache before. Default: as many as the first prefill has
      * @param both a prefill and the tokens after it, pair by pair
      */
-    public record Sizes(List<Integer> prefills, List<Integer> prompts, List<Integer> answers, List<Integer> depths, List<List<Integer>> both) {
+    public record Sizes(
+            List<Integer> prefills,
+            List<Integer> prompts,
+            List<Integer> answers,
+            List<Integer> depths,
+            List<List<Integer>> both) {
         /** Beginning with what no size changes. */
         private List<Trial> trials(int imageTokens, boolean images) {
             List<Integer> beside = prefills.isEmpty() && prompts.isEmpty() ? List.of(DEFAULT_WORDS) : prompts;
-            List<Integer> tokensOfPrefills = Stream.concat(prefills.stream(), beside.stream().map(tokens -> imageTokens + tokens)).distinct().toList();
+            List<Integer> tokensOfPrefills = Stream.concat(
+                            prefills.stream(), beside.stream().map(tokens -> imageTokens + tokens))
+                    .distinct()
+                    .toList();
             List<Integer> before = depths.isEmpty() ? List.of(tokensOfPrefills.getFirst()) : depths;
             List<Trial> trials = new ArrayList<>();
             if (images) {
@@ -81,7 +93,8 @@ public final class Benchmark {
      * @param listener hears each row as it is measured
      * @param steps hears what is done next
      */
-    public Benchmark(List<String> command, Machine machine, PrintWriter log, Consumer<Row> listener, Consumer<String> steps) {
+    public Benchmark(
+            List<String> command, Machine machine, PrintWriter log, Consumer<Row> listener, Consumer<String> steps) {
         this.command = List.copyOf(command);
         this.machine = machine;
         this.log = log;
@@ -105,8 +118,15 @@ public final class Benchmark {
                     promptTokens = Math.max(promptTokens, Math.max(trial.promptTokens(), trial.depth()));
                     positions = Math.max(positions, trial.positions());
                 }
-                return new Task(configuration, trials,
-                        new MeasuringService.Open(configuration, promptTokens, Math.max(1, positions - promptTokens), directory.processor().mostViews(), plan.image()));
+                return new Task(
+                        configuration,
+                        trials,
+                        new MeasuringService.Open(
+                                configuration,
+                                promptTokens,
+                                Math.max(1, positions - promptTokens),
+                                directory.processor().mostViews(),
+                                plan.image()));
             }
         }
     }
@@ -139,8 +159,16 @@ public final class Benchmark {
             }
         }
         if (plan.cold() > 0) {
-            cold(task, plan.cold(), firstToken).forEach((name, samples) -> add(rows,
-                    new Row(machine, setting, "cold " + name, Optional.empty(), samples, "the warm process's first token: equal")));
+            cold(task, plan.cold(), firstToken)
+                    .forEach((name, samples) -> add(
+                            rows,
+                            new Row(
+                                    machine,
+                                    setting,
+                                    "cold " + name,
+                                    Optional.empty(),
+                                    samples,
+                                    "the warm process's first token: equal")));
         }
         return rows;
     }
@@ -164,21 +192,29 @@ public final class Benchmark {
             try (MeasuringProcess process = MeasuringProcess.start(command, log)) {
                 MeasuredModel.Cold cold = process.cold(task.open());
                 if (cold.token() != firstToken) {
-                    throw new CheckFailedException("a cold start's first token is " + cold.token() + ", the warm process's " + firstToken);
+                    throw new CheckFailedException(
+                            "a cold start's first token is " + cold.token() + ", the warm process's " + firstToken);
                 }
-                parts(process.startNanos(), cold).forEach((name, nanos) -> samples.computeIfAbsent(name, _ -> new ArrayList<>()).add(nanos / 1e6));
+                parts(process.startNanos(), cold)
+                        .forEach((name, nanos) -> samples.computeIfAbsent(name, _ -> new ArrayList<>())
+                                .add(nanos / 1e6));
             }
         }
         return samples;
     }
 
-    /** Parts of a first answer, in their order; those before the first token add up to it, those after it lie within them or beside them. */
+    /**
+     * Parts of a first answer, in their order; those before the first token add up to it, those after it lie within
+     * them or beside them.
+     */
     private static Map<String, Long> parts(long jvm, MeasuredModel.Cold cold) {
         Map<String, Long> parts = new LinkedHashMap<>();
         parts.put("jvm", jvm);
         if (cold.startUp().isPresent()) {
             StartUp startUp = cold.startUp().get();
-            parts.put("load", cold.open() - startUp.runtime() - startUp.lowering() - startUp.upload() - startUp.compile());
+            parts.put(
+                    "load",
+                    cold.open() - startUp.runtime() - startUp.lowering() - startUp.upload() - startUp.compile());
             parts.put("runtime", startUp.runtime());
             parts.put("lowering", startUp.lowering());
             parts.put("upload", startUp.upload());

@@ -24,7 +24,10 @@ final class Check implements AutoCloseable {
         AUTO,
         SCALAR,
         CPU,
-        /** The same backend on another way to the same values; what a backend that would be compared with itself gets, too. */
+        /**
+         * The same backend on another way to the same values; what a backend that would be compared with itself gets,
+         * too.
+         */
         SELF
     }
 
@@ -47,18 +50,27 @@ final class Check implements AutoCloseable {
 
     static Check of(MeasuredModel subject, Against against, List<Trial> trials) {
         String own = subject.backend().device().backend();
-        Optional<String> backend = switch (against) {
-            case SCALAR -> Optional.of("scalar");
-            case CPU -> Optional.of("cpu");
-            case SELF -> Optional.empty();
-            case AUTO -> {
-                boolean cheap = trials.stream().mapToDouble(trial -> operations(subject.passes(), trial)).sum() <= SCALAR_OPERATIONS;
-                yield Optional.of(cheap && !own.equals("scalar") ? "scalar" : "cpu");
-            }
-        };
+        Optional<String> backend =
+                switch (against) {
+                    case SCALAR -> Optional.of("scalar");
+                    case CPU -> Optional.of("cpu");
+                    case SELF -> Optional.empty();
+                    case AUTO -> {
+                        boolean cheap = trials.stream()
+                                        .mapToDouble(trial -> operations(subject.passes(), trial))
+                                        .sum()
+                                <= SCALAR_OPERATIONS;
+                        yield Optional.of(cheap && !own.equals("scalar") ? "scalar" : "cpu");
+                    }
+                };
         // A second run of the same code would repeat its errors.
-        return new Check(subject, backend.filter(name -> !name.equals(own))
-                .map(name -> MeasuredModel.open(subject.configuration().on(name), subject.passes().limits(), subject.picture())));
+        return new Check(
+                subject,
+                backend.filter(name -> !name.equals(own))
+                        .map(name -> MeasuredModel.open(
+                                subject.configuration().on(name),
+                                subject.passes().limits(),
+                                subject.picture())));
     }
 
     private static double operations(Passes passes, Trial trial) {
@@ -77,7 +89,10 @@ final class Check implements AutoCloseable {
     private static double operations(Program program, Step step) {
         double operations = 0;
         for (Segment segment : program.segments()) {
-            operations += segment.layers() * segment.ops().stream().mapToDouble(op -> OpCost.of(op, step).operations()).sum();
+            operations += segment.layers()
+                    * segment.ops().stream()
+                            .mapToDouble(op -> OpCost.of(op, step).operations())
+                            .sum();
         }
         return operations;
     }
@@ -114,13 +129,20 @@ final class Check implements AutoCloseable {
             worst = Math.max(worst, Math.abs(before[channel] - after[channel]));
         }
         if (!(worst <= MEAN_TOLERANCE)) {
-            throw new CheckFailedException(String.format(Locale.ROOT, "resize: the mean colour moved by %.2f of 255", worst));
+            throw new CheckFailedException(
+                    String.format(Locale.ROOT, "resize: the mean colour moved by %.2f of 255", worst));
         }
         checkPatches();
-        return String.format(Locale.ROOT, "the image's mean colour: %.2f of 255 apart; its pixels, rescaled one by one: equal", worst);
+        return String.format(
+                Locale.ROOT,
+                "the image's mean colour: %.2f of 255 apart; its pixels, rescaled one by one: equal",
+                worst);
     }
 
-    /** Each value of each patch against the pixel that it is of: patches row by row, values of each ordered channel, y, x. */
+    /**
+     * Each value of each patch against the pixel that it is of: patches row by row, values of each ordered channel, y,
+     * x.
+     */
     private void checkPatches() {
         Views views = subject.views();
         float[] patches = subject.patches();
@@ -133,8 +155,16 @@ final class Check implements AutoCloseable {
                     for (int x = square.x(); x < square.x() + square.size(); x++) {
                         double expected = pixels[(channel * resized.height() + y) * resized.width() + x];
                         if (!(Math.abs(patches[at] - expected) <= PATCH_TOLERANCE * (1 + Math.abs(expected)))) {
-                            throw new CheckFailedException(String.format(Locale.ROOT, "resize: value %d of the patches is %g, of channel %d, row %d, "
-                                    + "column %d expected %g", at, patches[at], channel, y, x, expected));
+                            throw new CheckFailedException(String.format(
+                                    Locale.ROOT,
+                                    "resize: value %d of the patches is %g, of channel %d, row %d, "
+                                            + "column %d expected %g",
+                                    at,
+                                    patches[at],
+                                    channel,
+                                    y,
+                                    x,
+                                    expected));
                         }
                         at++;
                     }
@@ -186,7 +216,10 @@ final class Check implements AutoCloseable {
         throw new IllegalStateException();
     }
 
-    /** Products over many rows and over one are different kernels: a prompt's last tokens, run as a prompt or fed one by one, must give the same logits. */
+    /**
+     * Products over many rows and over one are different kernels: a prompt's last tokens, run as a prompt or fed one by
+     * one, must give the same logits.
+     */
     private String self(Trial trial) {
         if (trial.part() == Trial.Part.ENCODE || trial.part() == Trial.Part.PROJECTOR) {
             float[] first = subject.projected();
@@ -197,13 +230,18 @@ final class Check implements AutoCloseable {
                 allZero &= value == 0;
             }
             if (!usable || allZero || !Arrays.equals(first, subject.projected())) {
-                throw new CheckFailedException(trial.name() + ": " + (usable && !allZero ? "a second run gave other values" : "no usable values"));
+                throw new CheckFailedException(trial.name() + ": "
+                        + (usable && !allZero ? "a second run gave other values" : "no usable values"));
             }
             return "a second run: equal, finite";
         }
         subject.encode(subject.pixels());
         Prompt prompt = trial.part() == Trial.Part.FIRST_TOKEN
-                ? subject.directory().prompt(MeasuredModel.PROMPT, List.of(subject.views())) : subject.prompt(Math.clamp(Math.max(trial.depth(), trial.promptTokens()) + 1, 2, subject.passes().limits().promptTokens()));
+                ? subject.directory().prompt(MeasuredModel.PROMPT, List.of(subject.views()))
+                : subject.prompt(Math.clamp(
+                        Math.max(trial.depth(), trial.promptTokens()) + 1,
+                        2,
+                        subject.passes().limits().promptTokens()));
         // Image tokens are no words that could be fed.
         int words = (int) prompt.textPlaces().size();
         int fed = Math.clamp(trial.newTokens(), 1, Math.min(words, CHECKED_TOKENS));
@@ -222,9 +260,11 @@ final class Check implements AutoCloseable {
 
     private String compared(Trial trial, String with, float[] expected, float[] found) {
         BackendComparison.Stage stage = BackendComparison.Stage.of(trial.name(), expected, found);
-        String closeness = String.format(Locale.ROOT, "cosine %.8f, error %.2g of %.3g", stage.cosine(), stage.error(), stage.scale());
+        String closeness = String.format(
+                Locale.ROOT, "cosine %.8f, error %.2g of %.3g", stage.cosine(), stage.error(), stage.scale());
         if (!stage.agrees()) {
-            throw new CheckFailedException(trial.name() + " on " + subject.backend().device().backend() + " differs from " + with + ": " + closeness);
+            throw new CheckFailedException(trial.name() + " on "
+                    + subject.backend().device().backend() + " differs from " + with + ": " + closeness);
         }
         if (trial.part() != Trial.Part.ENCODE && trial.part() != Trial.Part.PROJECTOR) {
             checkToken(trial, with, stage, expected);
@@ -238,7 +278,8 @@ final class Check implements AutoCloseable {
         double largest = ids.stream().mapToDouble(id -> expected[id]).max().orElseThrow();
         int token = subject.lastToken();
         if (token < 0 || !ids.get(token) || expected[token] < largest - 2 * stage.error()) {
-            throw new CheckFailedException(trial.name() + ": token " + token + " was chosen, which is not the most probable one by " + with);
+            throw new CheckFailedException(
+                    trial.name() + ": token " + token + " was chosen, which is not the most probable one by " + with);
         }
     }
 

@@ -32,7 +32,8 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
      * @param baseline milliseconds, pair by pair
      * @param samples milliseconds, pair by pair
      */
-    public record Speed(String label, String name, List<Double> baseline, List<Double> samples, Statistics.Ratio ratio) {}
+    public record Speed(
+            String label, String name, List<Double> baseline, List<Double> samples, Statistics.Ratio ratio) {}
 
     /** A configuration's answers beside the baseline's, which agrees with itself. */
     record Agreed(String label, Agreement.Result result) {
@@ -42,7 +43,8 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
     }
 
     /**
-     * Compares configurations with the first of them. A process for each, all at once: what they hold must fit into the machine together.
+     * Compares configurations with the first of them. A process for each, all at once: what they hold must fit into the
+     * machine together.
      *
      * @param configurations at least two
      * @param questions how many fixed questions are answered
@@ -50,8 +52,14 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
      * @throws CheckFailedException if a result is wrong or the configurations' vocabularies differ
      * @throws MeasuringException if a process ends with an error
      */
-    public static Comparison run(List<String> command, Machine machine, PrintWriter log, List<Configuration> configurations, Benchmark.Plan plan,
-            int questions, Consumer<String> listener) {
+    public static Comparison run(
+            List<String> command,
+            Machine machine,
+            PrintWriter log,
+            List<Configuration> configurations,
+            Benchmark.Plan plan,
+            int questions,
+            Consumer<String> listener) {
         List<MeasuringProcess> processes = new ArrayList<>();
         try {
             Path logits = TemporaryFolder.create().resolve("logits.f32");
@@ -62,8 +70,9 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
             List<Trial> trials = tasks.getFirst().trials();
             for (int i = 1; i < tasks.size(); i++) {
                 if (!tasks.get(i).trials().equals(trials)) {
-                    throw new IllegalArgumentException(tasks.get(i).configuration().label() + " has images of another number of tokens than "
-                            + tasks.getFirst().configuration().label() + ": name the sizes with -p, -n and -d");
+                    throw new IllegalArgumentException(
+                            tasks.get(i).configuration().label() + " has images of another number of tokens than "
+                                    + tasks.getFirst().configuration().label() + ": name the sizes with -p, -n and -d");
                 }
             }
             List<Setting> settings = new ArrayList<>();
@@ -104,25 +113,34 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
     static List<String> labels(List<Configuration> configurations) {
         Set<String> shared = new HashSet<>(configurations.getFirst().keys());
         configurations.forEach(configuration -> shared.retainAll(configuration.keys()));
-        return Labels.distinct(configurations.stream().map(configuration -> {
-            String own = configuration.keys().stream().filter(key -> !shared.contains(key)).collect(Collectors.joining(" "));
-            return own.isEmpty() ? configuration.label() : own;
-        }).toList());
+        return Labels.distinct(configurations.stream()
+                .map(configuration -> {
+                    String own = configuration.keys().stream()
+                            .filter(key -> !shared.contains(key))
+                            .collect(Collectors.joining(" "));
+                    return own.isEmpty() ? configuration.label() : own;
+                })
+                .toList());
     }
 
     private static Benchmark.Task task(Configuration configuration, Benchmark.Plan plan, int questions) {
         int prompt;
         try (ModelDirectory directory = configuration.openModel()) {
-            prompt = Agreement.questions(questions).stream().mapToInt(question -> directory.promptTokensAtMost(question.prompt())).max().orElse(2);
+            prompt = Agreement.questions(questions).stream()
+                    .mapToInt(question -> directory.promptTokensAtMost(question.prompt()))
+                    .max()
+                    .orElse(2);
         }
         return Benchmark.Task.of(configuration, plan, false, prompt, Agreement.CAPTION_TOKENS);
     }
 
-    private static List<Agreed> agreements(List<MeasuringProcess> processes, List<String> labels, int questions, Path logits) {
+    private static List<Agreed> agreements(
+            List<MeasuringProcess> processes, List<String> labels, int questions, Path logits) {
         List<Agreed> agreements = new ArrayList<>();
         List<List<Integer>> answers = List.of();
         for (int i = 0; i < processes.size(); i++) {
-            Agreement.Result result = processes.get(i).agree(new Agreement.Request(questions, answers, logits.toString()));
+            Agreement.Result result =
+                    processes.get(i).agree(new Agreement.Request(questions, answers, logits.toString()));
             agreements.add(new Agreed(labels.get(i), result));
             answers = agreements.getFirst().result().answers();
         }
@@ -186,23 +204,44 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
         StringBuilder text = new StringBuilder();
         text.append(ResultFile.machine(rows.getFirst().machine())).append('\n');
         for (int i = 0; i < labels.size(); i++) {
-            text.append(i == 0 ? "baseline " : "").append(labels.get(i)).append(": ").append(ResultFile.setting(rows.get(i).setting())).append('\n');
+            text.append(i == 0 ? "baseline " : "")
+                    .append(labels.get(i))
+                    .append(": ")
+                    .append(ResultFile.setting(rows.get(i).setting()))
+                    .append('\n');
         }
         Agreement.Result own = agreements.getFirst().result();
-        text.append(String.format(Locale.ROOT, "the baseline's perplexity of the captions: %.4f over %d tokens\n\n", own.perplexity(),
+        text.append(String.format(
+                Locale.ROOT,
+                "the baseline's perplexity of the captions: %.4f over %d tokens\n\n",
+                own.perplexity(),
                 own.textTokens()));
         TextTable table = new TextTable("configuration", "row", ">baseline", ">here", "verdict");
         for (int i = 1; i < labels.size(); i++) {
             String label = labels.get(i);
             for (Speed speed : speeds) {
                 if (speed.label().equals(label)) {
-                    table.row(label, speed.name(), millis(speed.baseline()), millis(speed.samples()), speed.ratio().verdict());
+                    table.row(
+                            label,
+                            speed.name(),
+                            millis(speed.baseline()),
+                            millis(speed.samples()),
+                            speed.ratio().verdict());
                 }
             }
             Agreement.Result result = agreements.get(i).result();
-            table.row(label, "agreement", result.compared() + " tokens", result.equal() + " equal", String.format(Locale.ROOT,
-                    "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity of the captions %.4f", 100 * agreements.get(i).share(),
-                    result.largestError(), result.scale(), result.perplexity()));
+            table.row(
+                    label,
+                    "agreement",
+                    result.compared() + " tokens",
+                    result.equal() + " equal",
+                    String.format(
+                            Locale.ROOT,
+                            "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity of the captions %.4f",
+                            100 * agreements.get(i).share(),
+                            result.largestError(),
+                            result.scale(),
+                            result.perplexity()));
         }
         return text.append(table.markdown()).toString();
     }

@@ -23,10 +23,18 @@ import stormsight.model.family.Families;
  * @param quantized whether weights are turned into Q8 when they are loaded
  * @param resampling empty for what the checkpoint says
  */
-public record Configuration(Optional<String> model, String backend, Optional<String> device, int threads, boolean quantized,
-        Optional<Resampling> resampling, boolean slidingWindow, boolean finalSoftCap) {
+public record Configuration(
+        Optional<String> model,
+        String backend,
+        Optional<String> device,
+        int threads,
+        boolean quantized,
+        Optional<Resampling> resampling,
+        boolean slidingWindow,
+        boolean finalSoftCap) {
     public Configuration withModel(String directory) {
-        return new Configuration(Optional.of(directory), backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+        return new Configuration(
+                Optional.of(directory), backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     public Configuration withBackend(String name) {
@@ -34,7 +42,8 @@ public record Configuration(Optional<String> model, String backend, Optional<Str
     }
 
     public Configuration withDevice(String id) {
-        return new Configuration(model, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap);
+        return new Configuration(
+                model, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     public Configuration withThreads(int count) {
@@ -46,7 +55,8 @@ public record Configuration(Optional<String> model, String backend, Optional<Str
     }
 
     ModelDirectory openModel() {
-        return model.map(directory -> Families.open(Path.of(directory), resampling)).orElseGet(() -> EmbeddedModel.open(resampling));
+        return model.map(directory -> Families.open(Path.of(directory), resampling))
+                .orElseGet(() -> EmbeddedModel.open(resampling));
     }
 
     Backend openBackend() {
@@ -59,10 +69,18 @@ public record Configuration(Optional<String> model, String backend, Optional<Str
 
     /** The model's name, without the directories that lead to it. */
     String modelName() {
-        return model.map(directory -> Path.of(directory).toAbsolutePath().normalize().getFileName().toString()).orElse(EmbeddedModel.NAME);
+        return model.map(directory -> Path.of(directory)
+                        .toAbsolutePath()
+                        .normalize()
+                        .getFileName()
+                        .toString())
+                .orElse(EmbeddedModel.NAME);
     }
 
-    /** With the model's directory as the file system knows it, so that two are equal however it was written; as it is if there is no such directory. */
+    /**
+     * With the model's directory as the file system knows it, so that two are equal however it was written; as it is if
+     * there is no such directory.
+     */
     public Configuration located() {
         try {
             return model.isEmpty() ? this : withModel(Path.of(model.get()).toRealPath().toString());
@@ -74,7 +92,8 @@ public record Configuration(Optional<String> model, String backend, Optional<Str
 
     /** The same model on another backend, with its default device and a thread a core. */
     Configuration on(String otherBackend) {
-        return new Configuration(model, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap);
+        return new Configuration(
+                model, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     /** How users would write it: {@code backend=cpu}, {@code threads=2}, {@code weights=q8} and so on. */

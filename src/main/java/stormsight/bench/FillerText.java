@@ -5,7 +5,10 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 
-/** The text that prompts are filled with and that is fed where tokens are decoded; part of the program, so that results compare. */
+/**
+ * The text that prompts are filled with and that is fed where tokens are decoded; part of the program, so that results
+ * compare.
+ */
 final class FillerText {
     private static final String RESOURCE = "/bench/text.txt";
 

@@ -60,9 +60,16 @@ public record Machine(String version, Optional<String> commit, String jdk, Strin
     private static Optional<String> commit(Path built) {
         Path folder = Files.isDirectory(built) ? built : built.toAbsolutePath().getParent();
         // A jar may lie in a checkout of something else.
-        Optional<Path> top = git(folder, "rev-parse", "--show-toplevel").map(Path::of).filter(path -> Files.exists(path.resolve("stormsight")));
+        Optional<Path> top = git(folder, "rev-parse", "--show-toplevel")
+                .map(Path::of)
+                .filter(path -> Files.exists(path.resolve("stormsight")));
         return top.flatMap(path -> git(path, "rev-parse", "--short=12", "HEAD"))
-                .map(commit -> commit + (git(folder, "status", "--porcelain", "--untracked-files=no").filter(String::isEmpty).isPresent() ? "" : "+"));
+                .map(commit -> commit
+                        + (git(folder, "status", "--porcelain", "--untracked-files=no")
+                                        .filter(String::isEmpty)
+                                        .isPresent()
+                                ? ""
+                                : "+"));
     }
 
     /** What Git prints, or empty if it is not there or fails. */
@@ -70,7 +77,10 @@ public record Machine(String version, Optional<String> commit, String jdk, Strin
         List<String> command = new ArrayList<>(List.of("git"));
         command.addAll(List.of(arguments));
         try {
-            Process process = new ProcessBuilder(command).directory(folder.toFile()).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+            Process process = new ProcessBuilder(command)
+                    .directory(folder.toFile())
+                    .redirectError(ProcessBuilder.Redirect.DISCARD)
+                    .start();
             try (InputStream out = process.getInputStream()) {
                 String printed = new String(out.readAllBytes(), StandardCharsets.UTF_8).strip();
                 boolean done = process.waitFor(10, TimeUnit.SECONDS) && process.exitValue() == 0;

@@ -26,8 +26,8 @@ import stormsight.program.Segment;
 import stormsight.program.Tensor;
 
 /**
- * A model on a backend whose parts run one at a time and are timed from outside the backend: until the result is where the host can read it.
- * Everything that a part needs beside its own input is made before its clock starts.
+ * A model on a backend whose parts run one at a time and are timed from outside the backend: until the result is where
+ * the host can read it. Everything that a part needs beside its own input is made before its clock starts.
  */
 final class MeasuredModel implements AutoCloseable {
     /** The prompt of {@link Trial.Part#FIRST_TOKEN}. */
@@ -47,8 +47,15 @@ final class MeasuredModel implements AutoCloseable {
     /** Tokens of {@link #prompt(int)} that the cache begins with, or -1 if it holds something else. */
     private int cached = -1;
 
-    private MeasuredModel(Configuration configuration, ModelDirectory directory, Backend backend, Generator generator, Picture picture,
-            Program projector, Tensor projected, long openNanos) {
+    private MeasuredModel(
+            Configuration configuration,
+            ModelDirectory directory,
+            Backend backend,
+            Generator generator,
+            Picture picture,
+            Program projector,
+            Tensor projected,
+            long openNanos) {
         this.configuration = configuration;
         this.directory = directory;
         this.backend = backend;
@@ -79,10 +86,27 @@ final class MeasuredModel implements AutoCloseable {
             Stage last = passes.encodeStages().getLast();
             // Features stay on the device; a product of its own can be read and so be checked.
             Tensor projected = last.result().as("bench.projected", Tensor.Kind.OUTPUT, 1);
-            Program projector = new Program("projector", List.of(Segment.once("bench.projector", projector(passes.encode().program(), last, projected))));
-            Generator generator = Generator.open(directory, backend, limits, configuration.options(), RunListener.NONE, List.of(),
+            Program projector = new Program(
+                    "projector",
+                    List.of(Segment.once(
+                            "bench.projector", projector(passes.encode().program(), last, projected))));
+            Generator generator = Generator.open(
+                    directory,
+                    backend,
+                    limits,
+                    configuration.options(),
+                    RunListener.NONE,
+                    List.of(),
                     _ -> List.of(projector));
-            return new MeasuredModel(configuration, directory, backend, generator, picture, projector, projected, System.nanoTime() - start);
+            return new MeasuredModel(
+                    configuration,
+                    directory,
+                    backend,
+                    generator,
+                    picture,
+                    projector,
+                    projected,
+                    System.nanoTime() - start);
         } catch (RuntimeException | Error e) {
             close(null, backend, directory);
             throw e;
@@ -96,7 +120,14 @@ final class MeasuredModel implements AutoCloseable {
                 .flatMap(segment -> segment.ops().stream())
                 .filter(op -> !(op instanceof Op.Store))
                 .map(op -> op instanceof Op.MatMul product && product.out().equals(stage.result())
-                        ? new Op.MatMul(product.x(), product.w(), product.bias(), product.activation(), product.residual(), projected) : op)
+                        ? new Op.MatMul(
+                                product.x(),
+                                product.w(),
+                                product.bias(),
+                                product.activation(),
+                                product.residual(),
+                                projected)
+                        : op)
                 .toList();
     }
 
@@ -252,7 +283,10 @@ final class MeasuredModel implements AutoCloseable {
         return cut;
     }
 
-    /** The projected features of the picture's last view, [rows, hiddenSize], by the program that is timed as the projector. */
+    /**
+     * The projected features of the picture's last view, [rows, hiddenSize], by the program that is timed as the
+     * projector.
+     */
     float[] projected() {
         encode(pixels());
         generator.run(projector, passes().encodeStep(0));
@@ -275,7 +309,14 @@ final class MeasuredModel implements AutoCloseable {
         int token = prefill(directory.prompt(PROMPT, List.of(cut)));
         long prefillDone = System.nanoTime();
         long compilers = ManagementFactory.getCompilationMXBean().getTotalCompilationTime() * 1_000_000;
-        return new Cold(openNanos, startUp(), imageDone - start, encodeDone - imageDone, prefillDone - encodeDone, compilers, token);
+        return new Cold(
+                openNanos,
+                startUp(),
+                imageDone - start,
+                encodeDone - imageDone,
+                prefillDone - encodeDone,
+                compilers,
+                token);
     }
 
     /**
@@ -287,10 +328,12 @@ final class MeasuredModel implements AutoCloseable {
      * @param compilers time that the JVM's compilers took until then, beside the rest and in threads of their own
      * @param token id of the first token
      */
-    record Cold(long open, Optional<StartUp> startUp, long image, long encode, long prefill, long compilers, int token) {}
+    record Cold(
+            long open, Optional<StartUp> startUp, long image, long encode, long prefill, long compilers, int token) {}
 
     /**
-     * A prompt of so many tokens: the picture's, then the fixed text. One that is too short for the picture has none of it.
+     * A prompt of so many tokens: the picture's, then the fixed text. One that is too short for the picture has none of
+     * it.
      *
      * @param tokens at least 1
      */

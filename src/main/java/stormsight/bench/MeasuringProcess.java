@@ -76,7 +76,8 @@ final class MeasuringProcess implements AutoCloseable {
 
     /** Compares what each trial computes with what it should, see {@link Check}. */
     MeasuringService.Checked check(List<Trial> trials, Check.Against against) {
-        return call(MeasuringService.CHECK, new MeasuringService.Checks(trials, against), MeasuringService.Checked.class);
+        return call(
+                MeasuringService.CHECK, new MeasuringService.Checks(trials, against), MeasuringService.Checked.class);
     }
 
     /** @return milliseconds of one run */
@@ -106,7 +107,9 @@ final class MeasuringProcess implements AutoCloseable {
             }
             int code = process.waitFor();
             errors.join();
-            throw new MeasuringException(code == 0 ? 1 : code, lastError.isEmpty() ? "a measuring process ended with exit code " + code : lastError);
+            throw new MeasuringException(
+                    code == 0 ? 1 : code,
+                    lastError.isEmpty() ? "a measuring process ended with exit code " + code : lastError);
         } catch (IOException e) {
             throw new UncheckedIOException("a measuring process cannot be heard: " + e.getMessage(), e);
         } catch (InterruptedException e) {

@@ -13,8 +13,9 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * The measuring side of the line protocol between {@link MeasuringProcess} and the process that it starts. A line {@code {"do": NAME, "with": {...}}}
- * is answered by a line {@code {"done": ...}}; before the first one the process says {@code {"done": "ready"}}. It ends with its input.
+ * The measuring side of the line protocol between {@link MeasuringProcess} and the process that it starts. A line
+ * {@code {"do": NAME, "with": {...}}} is answered by a line {@code {"done": ...}}; before the first one the process
+ * says {@code {"done": "ready"}}. It ends with its input.
  */
 public final class MeasuringService {
     /**
@@ -59,7 +60,8 @@ public final class MeasuringService {
     /**
      * Serves until the input ends.
      *
-     * @throws RuntimeException whatever a request throws: the process is over then, and its exit code and last line say why
+     * @throws RuntimeException whatever a request throws: the process is over then, and its exit code and last line say
+     *     why
      */
     public static void serve(BufferedReader in, PrintWriter out) {
         MeasuringService service = new MeasuringService(out);

@@ -22,8 +22,17 @@ import stormsight.program.OpName;
  * @param calls how often it ran in a sample
  * @param checkedAgainst what the result was compared with before it was timed
  */
-public record OpRow(Machine machine, DeviceInfo device, String name, OpName op, Optional<Model> model, List<Double> samples, OpCost cost,
-        Optional<Ceilings> ceilings, int calls, String checkedAgainst) {
+public record OpRow(
+        Machine machine,
+        DeviceInfo device,
+        String name,
+        OpName op,
+        Optional<Model> model,
+        List<Double> samples,
+        OpCost cost,
+        Optional<Ceilings> ceilings,
+        int calls,
+        String checkedAgainst) {
     private static final double GIGA = 1e9;
     private static final double MICROS = 1e6;
 
@@ -83,7 +92,9 @@ public record OpRow(Machine machine, DeviceInfo device, String name, OpName op, 
         fields.put("samples", samples);
         // Without ceilings, the rate of what an operation is known for: products compute, all others move.
         boolean memory = ceilings.map(known -> known.memoryBound(cost)).orElse(cost.operations() < cost.bytes());
-        List<Double> rates = samples.stream().map(sample -> (memory ? cost.bytes() : cost.operations()) / sample * MICROS / GIGA).toList();
+        List<Double> rates = samples.stream()
+                .map(sample -> (memory ? cost.bytes() : cost.operations()) / sample * MICROS / GIGA)
+                .toList();
         OptionalDouble deviation = Statistics.deviation(rates);
         fields.put("rate_unit", memory ? "GB/s" : "GFLOP/s");
         fields.put("rate_mean", Statistics.mean(rates));

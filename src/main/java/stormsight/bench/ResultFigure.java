@@ -13,7 +13,8 @@ public final class ResultFigure {
     private ResultFigure() {}
 
     /**
-     * Draws the warm rows; cold ones, which would dwarf them, go into a file of their own whose name has {@code -cold} before its ending.
+     * Draws the warm rows; cold ones, which would dwarf them, go into a file of their own whose name has {@code -cold}
+     * before its ending.
      *
      * @param file ends in .svg or .png
      * @throws stormsight.report.FigureException if a file cannot be written
@@ -24,14 +25,21 @@ public final class ResultFigure {
         if (!cold.isEmpty()) {
             String name = file.getFileName().toString();
             int dot = name.lastIndexOf('.');
-            write(file.resolveSibling(name.substring(0, dot) + "-cold" + name.substring(dot)), "Parts of a cold start", "s", 1e-3, cold);
+            write(
+                    file.resolveSibling(name.substring(0, dot) + "-cold" + name.substring(dot)),
+                    "Parts of a cold start",
+                    "s",
+                    1e-3,
+                    cold);
         }
     }
 
     private static void write(Path file, String title, String unit, double perMillisecond, List<Row> rows) {
         List<String> groups = rows.stream().map(Row::name).distinct().toList();
         List<List<Row>> configurations = configurations(rows);
-        List<String> labels = Labels.distinct(configurations.stream().map(own -> label(own.getFirst().setting())).toList());
+        List<String> labels = Labels.distinct(configurations.stream()
+                .map(own -> label(own.getFirst().setting()))
+                .toList());
         Map<String, double[]> series = new LinkedHashMap<>();
         Map<String, double[]> deviations = new LinkedHashMap<>();
         for (int i = 0; i < labels.size(); i++) {
@@ -46,12 +54,21 @@ public final class ResultFigure {
             series.put(labels.get(i), bars);
             deviations.put(labels.get(i), lines);
         }
-        boolean several = deviations.values().stream().flatMapToDouble(Arrays::stream).anyMatch(deviation -> deviation > 0);
-        BarFigure.write(file, title + ", " + rows.getFirst().machine().cpu(), unit + (several ? ", mean and standard deviation" : ""), groups,
-                series, deviations);
+        boolean several =
+                deviations.values().stream().flatMapToDouble(Arrays::stream).anyMatch(deviation -> deviation > 0);
+        BarFigure.write(
+                file,
+                title + ", " + rows.getFirst().machine().cpu(),
+                unit + (several ? ", mean and standard deviation" : ""),
+                groups,
+                series,
+                deviations);
     }
 
-    /** Rows of one after the other; models of the same name in different directories have the same setting, but begin again. */
+    /**
+     * Rows of one after the other; models of the same name in different directories have the same setting, but begin
+     * again.
+     */
     private static List<List<Row>> configurations(List<Row> rows) {
         List<List<Row>> configurations = new ArrayList<>();
         String first = rows.getFirst().name();

@@ -47,7 +47,10 @@ public final class ResultFile {
             case MD -> markdown(rows);
             case CSV -> csv(rows);
             case JSON -> json(rows, Map.of());
-            case JSONL -> rows.stream().map(row -> JsonMapper.shared().writeValueAsString(row.fields()) + "\n").collect(Collectors.joining());
+            case JSONL ->
+                rows.stream()
+                        .map(row -> JsonMapper.shared().writeValueAsString(row.fields()) + "\n")
+                        .collect(Collectors.joining());
         };
     }
 
@@ -85,17 +88,26 @@ public final class ResultFile {
     private static String markdown(List<Row> rows) {
         StringBuilder text = new StringBuilder();
         rows.stream().map(Row::setting).distinct().forEach(setting -> {
-            List<Row> own = rows.stream().filter(row -> row.setting().equals(setting)).toList();
+            List<Row> own =
+                    rows.stream().filter(row -> row.setting().equals(setting)).toList();
             if (!text.isEmpty()) {
                 text.append('\n');
             }
             heading(text, own.getFirst());
-            TextTable table = new TextTable("model", "dtype", "backend", ">threads", "row", ">ms", ">tok/s", ">samples", "checked against");
+            TextTable table = new TextTable(
+                    "model", "dtype", "backend", ">threads", "row", ">ms", ">tok/s", ">samples", "checked against");
             for (Row row : own) {
                 List<Double> rates = row.rates();
-                table.row(setting.model(), setting.dtype(), setting.backend(), setting.threads().map(String::valueOf).orElse(""), row.name(),
-                        plusMinus(row.mean(), row.deviation()), rates.isEmpty() ? "" : plusMinus(Statistics.mean(rates), Statistics.deviation(rates)),
-                        row.samples().size(), row.checkedAgainst());
+                table.row(
+                        setting.model(),
+                        setting.dtype(),
+                        setting.backend(),
+                        setting.threads().map(String::valueOf).orElse(""),
+                        row.name(),
+                        plusMinus(row.mean(), row.deviation()),
+                        rates.isEmpty() ? "" : plusMinus(Statistics.mean(rates), Statistics.deviation(rates)),
+                        row.samples().size(),
+                        row.checkedAgainst());
             }
             text.append(table.markdown());
         });
@@ -108,15 +120,22 @@ public final class ResultFile {
 
     /** What all rows of one run share, in one line. */
     static String machine(Machine machine) {
-        return "stormsight " + machine.version() + machine.commit().map(commit -> ", commit " + commit).orElse("") + ", JDK " + machine.jdk() + "; "
-                + machine.os() + "; " + machine.cpu() + ", " + machine.cores() + (machine.cores() == 1 ? " core" : " cores");
+        return "stormsight " + machine.version()
+                + machine.commit().map(commit -> ", commit " + commit).orElse("") + ", JDK " + machine.jdk() + "; "
+                + machine.os() + "; " + machine.cpu() + ", " + machine.cores()
+                + (machine.cores() == 1 ? " core" : " cores");
     }
 
     /** Device and model in one line. */
     static String setting(Setting setting) {
-        return setting.backend() + " " + setting.deviceId() + ": " + setting.device() + ", " + setting.runtime() + ", driver " + setting.driver()
-                + setting.threads().map(count -> ", " + count + (count == 1 ? " thread" : " threads")).orElse("") + "; " + setting.model() + ": "
-                + setting.family() + String.format(Locale.ROOT, ", %.1f million parameters in %s", setting.parameters() / 1e6, setting.dtype())
+        return setting.backend() + " " + setting.deviceId() + ": " + setting.device() + ", " + setting.runtime()
+                + ", driver " + setting.driver()
+                + setting.threads()
+                        .map(count -> ", " + count + (count == 1 ? " thread" : " threads"))
+                        .orElse("") + "; " + setting.model() + ": "
+                + setting.family()
+                + String.format(
+                        Locale.ROOT, ", %.1f million parameters in %s", setting.parameters() / 1e6, setting.dtype())
                 + "; image: " + setting.image();
     }
 

@@ -49,8 +49,8 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
     public record Plan(int promptTokens, int newTokens, double warmUpSeconds, int repetitions) {
         public Plan {
             if (promptTokens < 1 || newTokens < 1 || !(warmUpSeconds >= 0) || repetitions < 1) {
-                throw new IllegalArgumentException(promptTokens + " prompt tokens, " + newTokens + " new tokens, " + warmUpSeconds
-                        + " s of warm-up, " + repetitions + " repetitions");
+                throw new IllegalArgumentException(promptTokens + " prompt tokens, " + newTokens + " new tokens, "
+                        + warmUpSeconds + " s of warm-up, " + repetitions + " repetitions");
             }
         }
     }
@@ -86,7 +86,9 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         }
 
         public OpCost cost() {
-            return new OpCost(rows.stream().mapToLong(row -> row.cost.bytes()).sum(), rows.stream().mapToLong(row -> row.cost.operations()).sum());
+            return new OpCost(
+                    rows.stream().mapToLong(row -> row.cost.bytes()).sum(),
+                    rows.stream().mapToLong(row -> row.cost.operations()).sum());
         }
     }
 
@@ -98,7 +100,14 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
      * @param seconds of each pass
      * @param cost what all calls must move and compute
      */
-    public record Row(String segment, Optional<Op> op, Optional<OpName> name, String kernel, int calls, List<Double> seconds, OpCost cost) {
+    public record Row(
+            String segment,
+            Optional<Op> op,
+            Optional<OpName> name,
+            String kernel,
+            int calls,
+            List<Double> seconds,
+            OpCost cost) {
         public Row {
             seconds = List.copyOf(seconds);
         }
@@ -147,9 +156,11 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
      *
      * @param progress hears in words what comes next
      * @throws LimitException if the prompt has no room for the image, or prompt and answer pass what the model knows
-     * @throws BackendException if the device cannot hold or compile the model, computes what is not a number, or something else while it is timed
+     * @throws BackendException if the device cannot hold or compile the model, computes what is not a number, or
+     *     something else while it is timed
      */
-    public static Roofline measure(ModelDirectory directory, Backend backend, Options options, Plan plan, Consumer<String> progress) {
+    public static Roofline measure(
+            ModelDirectory directory, Backend backend, Options options, Plan plan, Consumer<String> progress) {
         int image = directory.processor().imageTokens();
         if (plan.promptTokens < image) {
             throw new LimitException("a prompt of " + plan.promptTokens + " tokens, the image alone has " + image);
@@ -166,8 +177,10 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
             check(generator, inputs);
             List<Collector> collectors = List.of(
                     new Collector(passes.encode().program(), List.of(passes.encodeStep(0))),
-                    new Collector(passes.prefill().program(),
-                            List.of(passes.prefillStep(plan.promptTokens, inputs.prompt.prefixLength(), 0, Sampling.GREEDY))),
+                    new Collector(
+                            passes.prefill().program(),
+                            List.of(passes.prefillStep(
+                                    plan.promptTokens, inputs.prompt.prefixLength(), 0, Sampling.GREEDY))),
                     new Collector(passes.decode().program(), decodeSteps(passes, plan, inputs.prompt)));
             progress.accept("warming up");
             long start = System.nanoTime();
@@ -182,7 +195,9 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         }
     }
 
-    /** A random image and a prompt about it, and one token more: what they are does not change how long anything takes. */
+    /**
+     * A random image and a prompt about it, and one token more: what they are does not change how long anything takes.
+     */
     private record Inputs(Views image, Prompt prompt, int next) {
         static Inputs random(ModelDirectory directory, int promptTokens) {
             SplittableRandom random = new SplittableRandom(SEED);
@@ -195,11 +210,16 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
             for (int i = rows.length; i < ids.length; i++) {
                 ids[i] = random.nextInt(vocabulary);
             }
-            return new Inputs(image, new Prompt(ids, List.of(), directory.describe().causal() ? 0 : promptTokens), random.nextInt(vocabulary));
+            return new Inputs(
+                    image,
+                    new Prompt(ids, List.of(), directory.describe().causal() ? 0 : promptTokens),
+                    random.nextInt(vocabulary));
         }
     }
 
-    /** @throws BackendException if the model's logits are not numbers, or not the same with operations timed as without */
+    /**
+     * @throws BackendException if the model's logits are not numbers, or not the same with operations timed as without
+     */
     private static void check(Generator generator, Inputs inputs) {
         Passes passes = generator.passes();
         generator.encodeViews(List.of(inputs.image));
@@ -215,7 +235,9 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                 passes.prefillStep(inputs.prompt.length(), inputs.prompt.prefixLength(), 0, Sampling.GREEDY));
         generator.token();
         requireSame(passes.prefill().program(), prefill, generator.read(passes.prefill().output()));
-        generator.profile(passes.decode().program(), passes.decodeStep(inputs.prompt.length(), inputs.prompt.prefixLength(), 0, Sampling.GREEDY));
+        generator.profile(
+                passes.decode().program(),
+                passes.decodeStep(inputs.prompt.length(), inputs.prompt.prefixLength(), 0, Sampling.GREEDY));
         generator.token();
         requireSame(passes.decode().program(), decode, generator.read(passes.decode().output()));
     }
@@ -223,7 +245,8 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
     private static void requireSame(Program program, float[] plain, float[] timed) {
         int differs = Arrays.mismatch(plain, timed);
         if (differs >= 0) {
-            throw new BackendException(program.name() + ": the logit of token " + differs + " differs where operations are timed");
+            throw new BackendException(
+                    program.name() + ": the logit of token " + differs + " differs where operations are timed");
         }
     }
 
@@ -266,10 +289,18 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                     bytes += cost.bytes() * entry.calls();
                     operations += cost.operations() * entry.calls();
                 }
-                rows.add(new Row(entry.segment(), entry.op(), entry.op().map(op -> OpName.of(op, steps.getFirst())), entry.kernel(),
-                        entry.calls() * steps.size(), seconds, new OpCost(bytes, operations)));
+                rows.add(new Row(
+                        entry.segment(),
+                        entry.op(),
+                        entry.op().map(op -> OpName.of(op, steps.getFirst())),
+                        entry.kernel(),
+                        entry.calls() * steps.size(),
+                        seconds,
+                        new OpCost(bytes, operations)));
             }
-            List<Double> seconds = passes.stream().map(pass -> pass.stream().mapToLong(RunProfile::nanos).sum() / 1e9).toList();
+            List<Double> seconds = passes.stream()
+                    .map(pass -> pass.stream().mapToLong(RunProfile::nanos).sum() / 1e9)
+                    .toList();
             return new Stage(program.name(), steps.getFirst(), steps.size(), seconds, rows);
         }
     }

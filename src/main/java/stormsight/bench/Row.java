@@ -14,7 +14,13 @@ import java.util.OptionalDouble;
  * @param samples milliseconds
  * @param checkedAgainst what the result was compared with before it was timed
  */
-public record Row(Machine machine, Setting setting, String name, Optional<Trial> trial, List<Double> samples, String checkedAgainst) {
+public record Row(
+        Machine machine,
+        Setting setting,
+        String name,
+        Optional<Trial> trial,
+        List<Double> samples,
+        String checkedAgainst) {
     public Row {
         samples = List.copyOf(samples);
     }
@@ -59,7 +65,8 @@ public record Row(Machine machine, Setting setting, String name, Optional<Trial>
         fields.put("parameters", setting.parameters());
         fields.put("dtype", setting.dtype());
         fields.put("threads", setting.threads().orElse(null));
-        trial.filter(timed -> timed.promptTokens() > 0).ifPresent(timed -> fields.put("prompt_tokens", timed.promptTokens()));
+        trial.filter(timed -> timed.promptTokens() > 0)
+                .ifPresent(timed -> fields.put("prompt_tokens", timed.promptTokens()));
         trial.filter(timed -> timed.newTokens() > 0).ifPresent(timed -> {
             fields.put("new_tokens", timed.newTokens());
             fields.put("depth", timed.depth());

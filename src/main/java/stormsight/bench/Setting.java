@@ -15,8 +15,18 @@ import stormsight.backend.DeviceInfo;
  * @param threads of a CPU backend; empty on a device
  * @param image format and size of the image that is measured with
  */
-public record Setting(String backend, String deviceId, String device, String runtime, String driver, String model, String family,
-        long parameters, String dtype, Optional<Integer> threads, String image) {
+public record Setting(
+        String backend,
+        String deviceId,
+        String device,
+        String runtime,
+        String driver,
+        String model,
+        String family,
+        long parameters,
+        String dtype,
+        Optional<Integer> threads,
+        String image) {
     /** Backends whose threads a user chooses. */
     private static final Set<String> THREADED = Set.of("cpu", "scalar");
 
@@ -27,8 +37,17 @@ public record Setting(String backend, String deviceId, String device, String run
 
     static Setting of(MeasuredModel measured) {
         DeviceInfo device = measured.backend().device();
-        return new Setting(device.backend(), device.id(), device.name(), device.runtime(), device.driver(), measured.configuration().modelName(),
-                measured.description().family(), measured.parameters(), measured.dtype().name().toLowerCase(Locale.ROOT),
-                threads(device), measured.picture().name());
+        return new Setting(
+                device.backend(),
+                device.id(),
+                device.name(),
+                device.runtime(),
+                device.driver(),
+                measured.configuration().modelName(),
+                measured.description().family(),
+                measured.parameters(),
+                measured.dtype().name().toLowerCase(Locale.ROOT),
+                threads(device),
+                measured.picture().name());
     }
 }

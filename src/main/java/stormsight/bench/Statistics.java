@@ -38,7 +38,10 @@ public final class Statistics {
      * @param high end of the interval
      */
     public record Ratio(double ratio, double low, double high) {
-        /** No more than the noise allows: {@code 1.62x faster (95%: 1.55 to 1.70)}, or that there is no difference beyond noise. */
+        /**
+         * No more than the noise allows: {@code 1.62x faster (95%: 1.55 to 1.70)}, or that there is no difference
+         * beyond noise.
+         */
         public String verdict() {
             if (low > 1) {
                 return text(ratio, low, high, "x faster");
@@ -46,23 +49,26 @@ public final class Statistics {
             if (high < 1) {
                 return text(1 / ratio, 1 / high, 1 / low, "x slower");
             }
-            return String.format(Locale.ROOT, "no difference beyond noise (%.0f%%: %.2f to %.2f)", 100 * CONFIDENCE, low, high);
+            return String.format(
+                    Locale.ROOT, "no difference beyond noise (%.0f%%: %.2f to %.2f)", 100 * CONFIDENCE, low, high);
         }
 
         private static String text(double ratio, double low, double high, String what) {
-            return String.format(Locale.ROOT, "%.2f%s (%.0f%%: %.2f to %.2f)", ratio, what, 100 * CONFIDENCE, low, high);
+            return String.format(
+                    Locale.ROOT, "%.2f%s (%.0f%%: %.2f to %.2f)", ratio, what, 100 * CONFIDENCE, low, high);
         }
     }
 
     /**
-     * Of samples that were taken in turn: whatever slows the machine for a while slows both of a pair. The geometric mean of the pairs' ratios,
-     * with Student's interval of the mean of their logarithms.
+     * Of samples that were taken in turn: whatever slows the machine for a while slows both of a pair. The geometric
+     * mean of the pairs' ratios, with Student's interval of the mean of their logarithms.
      *
      * @throws IllegalArgumentException if there are not the same number of both, or less than two
      */
     static Ratio paired(List<Double> baseline, List<Double> other) {
         if (baseline.size() != other.size() || baseline.size() < 2) {
-            throw new IllegalArgumentException(baseline.size() + " and " + other.size() + " samples are no pairs, or too few");
+            throw new IllegalArgumentException(
+                    baseline.size() + " and " + other.size() + " samples are no pairs, or too few");
         }
         List<Double> logarithms = new ArrayList<>();
         for (int i = 0; i < baseline.size(); i++) {
@@ -73,7 +79,8 @@ public final class Statistics {
     }
 
     /**
-     * Of samples that were taken apart. The ratio of the geometric means, with Welch's interval of the difference of the mean logarithms.
+     * Of samples that were taken apart. The ratio of the geometric means, with Welch's interval of the difference of
+     * the mean logarithms.
      *
      * @throws IllegalArgumentException if there are less than two of one
      */

@@ -36,7 +36,8 @@ public record Trial(Part part, int promptTokens, int newTokens, int depth) {
 
     public Trial {
         if (promptTokens < 0 || newTokens < 0 || depth < 0) {
-            throw new IllegalArgumentException(promptTokens + " prompt tokens, " + newTokens + " new tokens, depth " + depth);
+            throw new IllegalArgumentException(
+                    promptTokens + " prompt tokens, " + newTokens + " new tokens, depth " + depth);
         }
     }
 

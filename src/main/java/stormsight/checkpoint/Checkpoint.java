@@ -32,20 +32,24 @@ import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 
 /**
- * The weights of a model, memory-mapped from one safetensors file or from shards. Every header is checked before its data is mapped.
+ * The weights of a model, memory-mapped from one safetensors file or from shards. Every header is checked before its
+ * data is mapped.
  *
- * <p>Tensors go by the names of the published PaliGemma files ({@code language_model.model.*}, {@code language_model.lm_head.weight},
- * {@code vision_tower.vision_model.*}, {@code multi_modal_projector.*}), whichever layout of transformers the files have. All segments
- * handed out live until {@link #close}.
+ * <p>Tensors go by the names of the published PaliGemma files ({@code language_model.model.*}, {@code
+ * language_model.lm_head.weight}, {@code vision_tower.vision_model.*}, {@code multi_modal_projector.*}), whichever
+ * layout of transformers the files have. All segments handed out live until {@link #close}.
  */
 public final class Checkpoint implements AutoCloseable {
     static final String SINGLE_FILE = "model.safetensors";
     static final String INDEX_FILE = "model.safetensors.index.json";
 
     // The format does not promise alignment.
-    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfShort SHORT =
+            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfDouble DOUBLE =
+            ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     /** A cache line, so that decoded weights suit any vector load. */
     private static final int ALIGNMENT = 64;
     /** Elements that are decoded at a time. */
@@ -60,7 +64,12 @@ public final class Checkpoint implements AutoCloseable {
     private final Map<Path, FileTime> times;
     private final Arena arena;
 
-    private Checkpoint(Path source, Map<String, TensorInfo> tensors, Map<Path, MemorySegment> files, Map<Path, FileTime> times, Arena arena) {
+    private Checkpoint(
+            Path source,
+            Map<String, TensorInfo> tensors,
+            Map<Path, MemorySegment> files,
+            Map<Path, FileTime> times,
+            Arena arena) {
         this.source = source;
         this.tensors = tensors;
         this.files = files;
@@ -71,10 +80,10 @@ public final class Checkpoint implements AutoCloseable {
     /**
      * Opens {@code model.safetensors} or, if there is none, the shards that {@code model.safetensors.index.json} lists.
      *
-     * @param strictness what becomes of a weight that is stored under two names with the same values, and of an index that is wrong about the head alone:
-     *     a tied one comes and goes when checkpoints are converted
-     * @throws CheckpointException naming file and tensor, if a file is missing or invalid, the index and the shards disagree, or two
-     *     tensors of different values stand for the same weight
+     * @param strictness what becomes of a weight that is stored under two names with the same values, and of an index
+     *     that is wrong about the head alone: a tied one comes and goes when checkpoints are converted
+     * @throws CheckpointException naming file and tensor, if a file is missing or invalid, the index and the shards
+     *     disagree, or two tensors of different values stand for the same weight
      */
     public static Checkpoint open(Path directory, Strictness strictness) {
         StrictJson.requireDirectory(directory);
@@ -102,7 +111,11 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /** @param shards the file of each stored tensor; empty without an index */
-    private static Checkpoint open(Path source, Collection<Path> files, Map<String, Path> shards, UnaryOperator<String> naming,
+    private static Checkpoint open(
+            Path source,
+            Collection<Path> files,
+            Map<String, Path> shards,
+            UnaryOperator<String> naming,
             Strictness strictness) {
         Map<Path, FileTime> times = new HashMap<>();
         List<SafetensorsHeader> headers = files.stream().map(file -> {
@@ -135,11 +148,17 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
-    /** A weight under a second name, as some converters leave it, may only be there if nobody can tell which of the two is meant. */
+    /**
+     * A weight under a second name, as some converters leave it, may only be there if nobody can tell which of the two
+     * is meant.
+     */
     private void requireSame(TensorInfo tensor, Strictness strictness) {
         TensorInfo first = info(tensor.name());
-        String both = "tensors " + StrictJson.printable(tensor.storedName()) + " and " + StrictJson.printable(first.storedName())
-                + (first.file().equals(tensor.file()) ? "" : " of " + first.file().getFileName()) + " are both "
+        String both = "tensors " + StrictJson.printable(tensor.storedName()) + " and "
+                + StrictJson.printable(first.storedName())
+                + (first.file().equals(tensor.file())
+                        ? ""
+                        : " of " + first.file().getFileName()) + " are both "
                 + StrictJson.printable(tensor.name());
         if (!sameValues(first, tensor)) {
             throw new CheckpointException(tensor.file(), both + " and differ");
@@ -161,13 +180,21 @@ public final class Checkpoint implements AutoCloseable {
         return stored;
     }
 
-    private static void checkIndex(Path index, Map<String, Path> shards, Map<String, TensorInfo> stored, UnaryOperator<String> naming,
+    private static void checkIndex(
+            Path index,
+            Map<String, Path> shards,
+            Map<String, TensorInfo> stored,
+            UnaryOperator<String> naming,
             Strictness strictness) {
         shards.forEach((name, file) -> {
             TensorInfo tensor = stored.get(name);
             if (tensor == null || !tensor.file().equals(file)) {
-                disagrees(file, naming.apply(name), "tensor " + StrictJson.printable(name) + " is missing, although " + index.getFileName()
-                        + " lists it there", strictness);
+                disagrees(
+                        file,
+                        naming.apply(name),
+                        "tensor " + StrictJson.printable(name) + " is missing, although " + index.getFileName()
+                                + " lists it there",
+                        strictness);
             }
         });
         for (TensorInfo tensor : stored.values()) {
@@ -194,7 +221,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /**
-     * Looks whether the files still are what was opened. One that was deleted or is gone with its disk is as it was: what was mapped stays.
+     * Looks whether the files still are what was opened. One that was deleted or is gone with its disk is as it was:
+     * what was mapped stays.
      *
      * @throws CheckpointException if one has another size or was written since
      */
@@ -218,7 +246,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private static CheckpointException changed(Path file, String how) {
-        return new CheckpointException(file, "was changed while it was used (" + how + "): results may be wrong, run it again");
+        return new CheckpointException(
+                file, "was changed while it was used (" + how + "): results may be wrong, run it again");
     }
 
     private static MemorySegment map(SafetensorsHeader header, Arena arena) {
@@ -229,7 +258,10 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
-    /** Reads where an index says each stored tensor is. Its metadata is not used: total sizes stated there are wrong at times. */
+    /**
+     * Reads where an index says each stored tensor is. Its metadata is not used: total sizes stated there are wrong at
+     * times.
+     */
     private static Map<String, Path> shards(Path index) {
         Map<String, Path> shards = StrictJson.readFile(index, "the index", StrictJson.MAX_BYTES, parser -> {
             if (parser.nextToken() != JsonToken.START_OBJECT) {
@@ -265,7 +297,8 @@ public final class Checkpoint implements AutoCloseable {
         while (parser.nextToken() == JsonToken.PROPERTY_NAME) {
             String tensor = parser.currentName();
             if (parser.nextToken() != JsonToken.VALUE_STRING) {
-                throw new CheckpointException(index, "tensor " + StrictJson.printable(tensor) + ": its file is not a string");
+                throw new CheckpointException(
+                        index, "tensor " + StrictJson.printable(tensor) + ": its file is not a string");
             }
             map.put(tensor, paths.computeIfAbsent(parser.getString(), shard -> shard(index, tensor, shard)));
         }
@@ -275,15 +308,18 @@ public final class Checkpoint implements AutoCloseable {
     /** A shard lies beside the index and nowhere else. */
     private static Path shard(Path index, String tensor, String name) {
         try {
-            boolean plain = name.chars().noneMatch(c -> c == '/' || c == '\\') && !name.equals(".") && !name.equals("..");
+            boolean plain =
+                    name.chars().noneMatch(c -> c == '/' || c == '\\') && !name.equals(".") && !name.equals("..");
             if (plain && !name.isEmpty() && name.length() <= MAX_FILE_NAME) {
                 return index.resolveSibling(name);
             }
         } catch (InvalidPathException e) {
             // Refused with the others.
         }
-        throw new CheckpointException(index,
-                "tensor " + StrictJson.printable(tensor) + ": " + StrictJson.printable(name) + " is not a plain file name");
+        throw new CheckpointException(
+                index,
+                "tensor " + StrictJson.printable(tensor) + ": " + StrictJson.printable(name)
+                        + " is not a plain file name");
     }
 
     /** The directory of the files. */
@@ -347,7 +383,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /**
-     * Whether two weights are equal in shape and in every value, whatever their types. Reads both, as far as they are equal.
+     * Whether two weights are equal in shape and in every value, whatever their types. Reads both, as far as they are
+     * equal.
      *
      * @throws CheckpointException if one is missing
      */
@@ -382,7 +419,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /**
-     * The type in which weights can be read as one stack, or by one operation: theirs, or F32 where they differ in type or are F64.
+     * The type in which weights can be read as one stack, or by one operation: theirs, or F32 where they differ in type
+     * or are F64.
      *
      * @throws CheckpointException if one is missing or is not of weights
      */
@@ -462,9 +500,15 @@ public final class Checkpoint implements AutoCloseable {
         return new HostTensor(DType.F32, shape, layers);
     }
 
-    /** Into arrays, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes some hundred nanoseconds. */
+    /**
+     * Into arrays, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes
+     * some hundred nanoseconds.
+     */
     private float[] decode(TensorInfo tensor, long first, int count) {
-        MemorySegment stored = MemorySegment.ofArray(bytes(tensor, first * tensor.type().bits() / 8, Math.toIntExact((long) count * tensor.type().bits() / 8)));
+        MemorySegment stored = MemorySegment.ofArray(bytes(
+                tensor,
+                first * tensor.type().bits() / 8,
+                Math.toIntExact((long) count * tensor.type().bits() / 8)));
         float[] values = new float[count];
         switch (tensor.type()) {
             case F32 -> MemorySegment.copy(stored, FLOAT, 0, values, 0, count);
@@ -479,7 +523,9 @@ public final class Checkpoint implements AutoCloseable {
                 short[] halves = new short[count];
                 MemorySegment.copy(stored, SHORT, 0, halves, 0, count);
                 for (int i = 0; i < count; i++) {
-                    values[i] = tensor.type() == StoredType.BF16 ? Float.intBitsToFloat(halves[i] << Short.SIZE) : Float.float16ToFloat(halves[i]);
+                    values[i] = tensor.type() == StoredType.BF16
+                            ? Float.intBitsToFloat(halves[i] << Short.SIZE)
+                            : Float.float16ToFloat(halves[i]);
                 }
             }
         }
@@ -487,8 +533,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /**
-     * A copy of a part of a tensor's bytes. Nothing else reads a mapping here: native code of the JDK that is given one ends the whole process where the file
-     * was cut short meanwhile.
+     * A copy of a part of a tensor's bytes. Nothing else reads a mapping here: native code of the JDK that is given one
+     * ends the whole process where the file was cut short meanwhile.
      *
      * @throws CheckpointException if there is no such tensor, or the file was cut short or its disk failed
      */
@@ -507,8 +553,11 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private static CheckpointException cut(TensorInfo tensor, InternalError fault) {
-        return new CheckpointException(tensor.file(),
-                "tensor " + tensor.label() + " cannot be read: the file was cut short while it was used, or its disk failed", fault);
+        return new CheckpointException(
+                tensor.file(),
+                "tensor " + tensor.label()
+                        + " cannot be read: the file was cut short while it was used, or its disk failed",
+                fault);
     }
 
     private void requireEqualShapes(List<String> names) {
@@ -522,8 +571,10 @@ public final class Checkpoint implements AutoCloseable {
                 throw notOfWeights(info);
             }
             if (!info.shape().equals(first.shape())) {
-                throw new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + " " + info.shape()
-                        + ", " + first.type() + " " + first.shape() + " as in " + first.label() + " expected");
+                throw new CheckpointException(
+                        info.file(),
+                        "tensor " + info.label() + " is " + info.type() + " " + info.shape() + ", " + first.type() + " "
+                                + first.shape() + " as in " + first.label() + " expected");
             }
         }
     }
@@ -533,7 +584,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private static CheckpointException notOfWeights(TensorInfo info) {
-        return new CheckpointException(info.file(), "tensor " + info.label() + " is " + info.type() + ": F32, F16, BF16 or F64 expected");
+        return new CheckpointException(
+                info.file(), "tensor " + info.label() + " is " + info.type() + ": F32, F16, BF16 or F64 expected");
     }
 
     /** Unmaps the files. No segment of this checkpoint may be used afterwards. */

@@ -3,8 +3,8 @@ package stormsight.checkpoint;
 import java.nio.file.Path;
 
 /**
- * A file of a checkpoint is missing, broken or not what the model needs. The message names the file and, if there is one, the tensor; of a long one, which
- * quotes what a file holds, the middle is left out.
+ * A file of a checkpoint is missing, broken or not what the model needs. The message names the file and, if there is
+ * one, the tensor; of a long one, which quotes what a file holds, the middle is left out.
  */
 public final class CheckpointException extends RuntimeException {
     private static final long serialVersionUID = 1;
@@ -22,6 +22,8 @@ public final class CheckpointException extends RuntimeException {
     }
 
     private static String cut(String problem) {
-        return problem.length() <= LONGEST ? problem : problem.substring(0, BEGINNING) + " ... " + problem.substring(problem.length() - END);
+        return problem.length() <= LONGEST
+                ? problem
+                : problem.substring(0, BEGINNING) + " ... " + problem.substring(problem.length() - END);
     }
 }

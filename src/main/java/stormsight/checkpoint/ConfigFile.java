@@ -8,8 +8,8 @@ import java.util.Optional;
 
 /**
  * A JSON file of settings, such as config.json, or an object within it. A key with dots leads into nested objects:
- * {@code text_config.head_dim}. A null value counts as absent. Each getter throws {@link CheckpointException}, naming file and key, if
- * the value is of another type and, unless it takes a default, if there is none.
+ * {@code text_config.head_dim}. A null value counts as absent. Each getter throws {@link CheckpointException}, naming
+ * file and key, if the value is of another type and, unless it takes a default, if there is none.
  */
 public final class ConfigFile {
     /** Real ones take a few thousand bytes. */
@@ -141,7 +141,9 @@ public final class ConfigFile {
         for (String name : key.split("\\.")) {
             value = value instanceof Map<?, ?> map ? map.get(name) : null;
         }
-        return value instanceof Map || value instanceof List ? Optional.empty() : Optional.ofNullable(value).map(String::valueOf);
+        return value instanceof Map || value instanceof List
+                ? Optional.empty()
+                : Optional.ofNullable(value).map(String::valueOf);
     }
 
     boolean isTrue(String key) {

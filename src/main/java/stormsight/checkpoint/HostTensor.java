@@ -6,7 +6,8 @@ import stormsight.program.DType;
 import stormsight.program.Shape;
 
 /**
- * The value of a weight in host memory, mapped from a file or made at load time; little-endian, row-major, of any alignment.
+ * The value of a weight in host memory, mapped from a file or made at load time; little-endian, row-major, of any
+ * alignment.
  *
  * @param shape of one layer
  * @param layers one native segment a layer, each of {@code dtype.bytes(shape)} bytes
@@ -17,7 +18,8 @@ public record HostTensor(DType dtype, Shape shape, List<MemorySegment> layers) {
         long bytes = dtype.bytes(shape);
         for (MemorySegment layer : layers) {
             if (layer.byteSize() != bytes) {
-                throw new IllegalArgumentException(layer.byteSize() + " bytes for " + dtype + shape + ", which takes " + bytes);
+                throw new IllegalArgumentException(
+                        layer.byteSize() + " bytes for " + dtype + shape + ", which takes " + bytes);
             }
         }
     }

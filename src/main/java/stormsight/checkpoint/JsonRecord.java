@@ -13,8 +13,9 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * A value in a file that comes from outside: a data set, results, recorded values. Whoever asks it for something of another shape gets one line with the file,
- * the line if the file has one record in each, and the place within: {@code set.jsonl, line 3: boxes[0]: an object found, an array expected}.
+ * A value in a file that comes from outside: a data set, results, recorded values. Whoever asks it for something of
+ * another shape gets one line with the file, the line if the file has one record in each, and the place within: {@code
+ * set.jsonl, line 3: boxes[0]: an object found, an array expected}.
  */
 public final class JsonRecord {
     /** The value is not what was asked for. The message names file and place. */
@@ -54,7 +55,8 @@ public final class JsonRecord {
         try {
             return new JsonRecord(file, "", JsonMapper.shared().readTree(text));
         } catch (JacksonException e) {
-            throw new WrongShapeException(file, "not JSON: " + StrictJson.printable(String.valueOf(e.getOriginalMessage())), e);
+            throw new WrongShapeException(
+                    file, "not JSON: " + StrictJson.printable(String.valueOf(e.getOriginalMessage())), e);
         }
     }
 
@@ -113,7 +115,9 @@ public final class JsonRecord {
     /** A field of an object, if it is there and is not null. */
     public Optional<JsonRecord> find(String key) {
         JsonNode value = object().node.get(key);
-        return value == null || value.isNull() ? Optional.empty() : Optional.of(inner((path.isEmpty() ? "" : ".") + StrictJson.printable(key), value));
+        return value == null || value.isNull()
+                ? Optional.empty()
+                : Optional.of(inner((path.isEmpty() ? "" : ".") + StrictJson.printable(key), value));
     }
 
     /** A field of an object. */

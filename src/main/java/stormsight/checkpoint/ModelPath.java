@@ -15,8 +15,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a user named as a model, recognised by its name and its first bytes before anything is parsed: a message then says what the user has and what to do
- * next, and not what a parser stumbled over.
+ * What a user named as a model, recognised by its name and its first bytes before anything is parsed: a message then
+ * says what the user has and what to do next, and not what a parser stumbled over.
  */
 public final class ModelPath {
     private static final String CONFIG = "config.json";
@@ -24,8 +24,9 @@ public final class ModelPath {
     private static final String TOKENIZER = "tokenizer.json";
 
     /** A repository, as people copy its name or its address. */
-    private static final Pattern REPOSITORY =
-            Pattern.compile("(?:(?:https?:/+)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/|hf:/+)?([A-Za-z0-9][\\w.-]*/[A-Za-z0-9][\\w.-]*?)(?:/(?:tree|blob|resolve)/.*|/)?");
+    private static final Pattern REPOSITORY = Pattern.compile(
+            "(?:(?:https?:/+)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/|hf:/+)?([A-Za-z0-9][\\w.-]*/[A-Za-z0-9][\\w.-]*?)(?:/(?:tree|blob|resolve)/.*|/)?");
+
     private static final Pattern URL = Pattern.compile("[A-Za-z][A-Za-z0-9+.-]+:/.*", Pattern.DOTALL);
 
     /** Of a Git LFS pointer, which stands in place of a large file. */
@@ -34,8 +35,10 @@ public final class ModelPath {
     private static final int LFS_BYTES = 1024;
 
     private static final String CONVERTED = "download the model as transformers has it, with model.safetensors";
-    private static final String CONVERT = CONVERTED + ", or convert it with transformers: from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)";
-    private static final String GGUF = "weights in llama.cpp's format GGUF, which is not read here; " + CONVERTED + " (--weights q8 makes them as small)";
+    private static final String CONVERT =
+            CONVERTED + ", or convert it with transformers: from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)";
+    private static final String GGUF = "weights in llama.cpp's format GGUF, which is not read here; " + CONVERTED
+            + " (--weights q8 makes them as small)";
 
     private static final int SHOWN = 200;
     /** Names of files that a message lists. */
@@ -44,9 +47,11 @@ public final class ModelPath {
     private ModelPath() {}
 
     /**
-     * The folder of the checkpoint that was named: the folder itself, the snapshot in a folder of Hugging Face's cache, or that of a {@code file:} URL.
+     * The folder of the checkpoint that was named: the folder itself, the snapshot in a folder of Hugging Face's cache,
+     * or that of a {@code file:} URL.
      *
-     * @throws CheckpointException if there is none, or it holds what cannot be run; the message says what it is and what to do
+     * @throws CheckpointException if there is none, or it holds what cannot be run; the message says what it is and
+     *     what to do
      */
     public static Path resolve(Path named) {
         Path path = local(named);
@@ -65,7 +70,8 @@ public final class ModelPath {
 
     private static CheckpointException refused(Path path, String problem) {
         String shown = path.toString();
-        return new CheckpointException(shown.length() <= SHOWN ? path : Path.of(shown.substring(0, SHOWN) + "..."), problem);
+        return new CheckpointException(
+                shown.length() <= SHOWN ? path : Path.of(shown.substring(0, SHOWN) + "..."), problem);
     }
 
     private static String download(String repository) {
@@ -78,14 +84,18 @@ public final class ModelPath {
             try {
                 return Path.of(URI.create(text.replaceFirst("^file:/+", "file:///")));
             } catch (IllegalArgumentException e) {
-                throw refused(named, "is not a URL of a folder on this machine: " + StrictJson.printable(e.getMessage()));
+                throw refused(
+                        named, "is not a URL of a folder on this machine: " + StrictJson.printable(e.getMessage()));
             }
         }
         if (URL.matcher(text).matches()) {
             Matcher repository = REPOSITORY.matcher(text);
-            throw refused(named, "is a URL, and nothing is downloaded here: "
-                    + (repository.matches() ? "run `" + download(repository.group(1)) + "` and name the folder that it makes"
-                            : "download the model's files into a folder and name that"));
+            throw refused(
+                    named,
+                    "is a URL, and nothing is downloaded here: "
+                            + (repository.matches()
+                                    ? "run `" + download(repository.group(1)) + "` and name the folder that it makes"
+                                    : "download the model's files into a folder and name that"));
         }
         return named;
     }
@@ -93,8 +103,10 @@ public final class ModelPath {
     private static CheckpointException absent(Path path) {
         Matcher repository = REPOSITORY.matcher(path.toString());
         if (repository.matches() && !path.isAbsolute()) {
-            return refused(path, "no such directory; if that is a repository of Hugging Face, download it first: run `" + download(repository.group(1))
-                    + "` and name the folder that it makes");
+            return refused(
+                    path,
+                    "no such directory; if that is a repository of Hugging Face, download it first: run `"
+                            + download(repository.group(1)) + "` and name the folder that it makes");
         }
         return refused(path, "no such directory");
     }
@@ -103,7 +115,10 @@ public final class ModelPath {
     private static String file(Path file) {
         String name = name(file);
         String start = start(file);
-        String folder = "name the folder of the model" + (file.toAbsolutePath().getParent() == null ? "" : ", " + file.toAbsolutePath().getParent());
+        String folder = "name the folder of the model"
+                + (file.toAbsolutePath().getParent() == null
+                        ? ""
+                        : ", " + file.toAbsolutePath().getParent());
         if (start.startsWith("GGUF") || name.endsWith(".gguf")) {
             return GGUF;
         }
@@ -116,7 +131,9 @@ public final class ModelPath {
         if (name.endsWith(".bin") || name.endsWith(".pt") || name.endsWith(".pth") || name.endsWith(".ckpt")) {
             return "weights of PyTorch, which are programs and not read; " + CONVERT;
         }
-        return name.endsWith(".npz") ? "weights of big_vision; " + CONVERTED : "a model is a folder with config.json, weights and tokenizer.json";
+        return name.endsWith(".npz")
+                ? "weights of big_vision; " + CONVERTED
+                : "a model is a folder with config.json, weights and tokenizer.json";
     }
 
     /** The snapshot of a model in Hugging Face's cache; the folder itself if it is no such cache. */
@@ -126,16 +143,23 @@ public final class ModelPath {
         }
         Path snapshots = folder.resolve("snapshots");
         if (Files.isDirectory(snapshots)) {
-            Optional<Path> main = reference(folder.resolve("refs").resolve("main")).map(snapshots::resolve).filter(Files::isDirectory);
+            Optional<Path> main = reference(folder.resolve("refs").resolve("main"))
+                    .map(snapshots::resolve)
+                    .filter(Files::isDirectory);
             List<Path> all = list(snapshots, Files::isDirectory);
             if (main.isEmpty() && all.size() != 1) {
-                throw refused(folder, "is a model in the cache of Hugging Face with " + all.size() + " snapshots"
-                        + (all.isEmpty() ? ": its download did not end, start it anew" : ": name one of them, such as " + all.getFirst()));
+                throw refused(
+                        folder,
+                        "is a model in the cache of Hugging Face with " + all.size() + " snapshots"
+                                + (all.isEmpty()
+                                        ? ": its download did not end, start it anew"
+                                        : ": name one of them, such as " + all.getFirst()));
             }
             return main.orElseGet(all::getFirst);
         }
         Path hub = Files.isDirectory(folder.resolve("hub")) ? folder.resolve("hub") : folder;
-        List<Path> models = list(hub, path -> name(path).startsWith("models--") && Files.isDirectory(path.resolve("snapshots")));
+        List<Path> models =
+                list(hub, path -> name(path).startsWith("models--") && Files.isDirectory(path.resolve("snapshots")));
         if (models.size() == 1) {
             return snapshot(models.getFirst());
         }
@@ -151,7 +175,11 @@ public final class ModelPath {
     }
 
     private static void refusePointers(Path folder) {
-        List<Path> pointers = list(folder, path -> Files.isRegularFile(path) && size(path) <= LFS_BYTES && start(path).startsWith(LFS));
+        List<Path> pointers = list(
+                folder,
+                path -> Files.isRegularFile(path)
+                        && size(path) <= LFS_BYTES
+                        && start(path).startsWith(LFS));
         if (!pointers.isEmpty()) {
             throw refused(pointers.getFirst(), "is a pointer of Git LFS, not the file itself"
                     + (pointers.size() == 1 ? "" : " (as are " + (pointers.size() - 1) + " more)")
@@ -166,8 +194,11 @@ public final class ModelPath {
         Path adapter = folder.resolve(ADAPTER);
         if (Files.exists(adapter)) {
             String base = text(adapter, "base_model_name_or_path").map(name -> " for " + name).orElse("");
-            throw refused(folder, "is an adapter (PEFT, such as LoRA)" + base + " without the model that it adapts; merge the two with peft: "
-                    + "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(NEW_FOLDER)");
+            throw refused(
+                    folder,
+                    "is an adapter (PEFT, such as LoRA)" + base
+                            + " without the model that it adapts; merge the two with peft: "
+                            + "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(NEW_FOLDER)");
         }
         Optional<CheckpointException> other = otherWeights(folder);
         if (other.isPresent()) {
@@ -180,7 +211,9 @@ public final class ModelPath {
         if (!inner.isEmpty()) {
             throw refused(folder, "no config.json in this directory, but in " + names(inner) + ": name that folder");
         }
-        throw refused(folder, "no config.json in this directory; a model is a folder with config.json, weights and tokenizer.json");
+        throw refused(
+                folder,
+                "no config.json in this directory; a model is a folder with config.json, weights and tokenizer.json");
     }
 
     /** Weights in a format that is not read. */
@@ -189,9 +222,14 @@ public final class ModelPath {
         if (!gguf.isEmpty()) {
             return Optional.of(refused(folder, "holds " + names(gguf) + ": " + GGUF));
         }
-        List<Path> pickled = list(folder, path -> name(path).matches(".*\\.(bin|bin\\.index\\.json|pt|pth|ckpt)") && !name(path).startsWith("training_args"));
+        List<Path> pickled = list(
+                folder,
+                path -> name(path).matches(".*\\.(bin|bin\\.index\\.json|pt|pth|ckpt)")
+                        && !name(path).startsWith("training_args"));
         if (!pickled.isEmpty()) {
-            return Optional.of(refused(folder, "holds " + names(pickled) + ": weights of PyTorch, which are programs and not read; " + CONVERT));
+            return Optional.of(refused(
+                    folder,
+                    "holds " + names(pickled) + ": weights of PyTorch, which are programs and not read; " + CONVERT));
         }
         List<Path> others = list(folder, path -> name(path).matches(".*\\.(h5|msgpack|npz|onnx|mlmodel|tflite)"));
         if (!others.isEmpty()) {
@@ -204,8 +242,11 @@ public final class ModelPath {
         ConfigFile config = ConfigFile.read(folder.resolve(CONFIG));
         for (String key : List.of("quantization_config", "text_config.quantization_config")) {
             if (config.has(key)) {
-                throw refused(folder.resolve(CONFIG), "the weights are quantized with " + method(config, key) + ", which is not read here; download the model as "
-                        + "it was before (--weights q8 makes it as small)");
+                throw refused(
+                        folder.resolve(CONFIG),
+                        "the weights are quantized with " + method(config, key)
+                                + ", which is not read here; download the model as "
+                                + "it was before (--weights q8 makes it as small)");
             }
         }
     }
@@ -220,29 +261,45 @@ public final class ModelPath {
     /** Why there are no weights to open in a folder. */
     static CheckpointException withoutWeights(Path folder) {
         List<Path> safetensors = list(folder, path -> name(path).endsWith(".safetensors"));
-        List<Path> variants = safetensors.stream().filter(path -> name(path).matches("(model|diffusion_pytorch_model)[.-].*")).toList();
+        List<Path> variants = safetensors.stream()
+                .filter(path -> name(path).matches("(model|diffusion_pytorch_model)[.-].*"))
+                .toList();
         if (variants.size() == 1 && !name(variants.getFirst()).matches(".*-\\d+-of-\\d+.*")) {
-            return refused(folder, "holds " + names(variants) + ", weights of a variant; rename it to " + Checkpoint.SINGLE_FILE
-                    + ", or download the model without a variant");
+            return refused(
+                    folder,
+                    "holds " + names(variants) + ", weights of a variant; rename it to " + Checkpoint.SINGLE_FILE
+                            + ", or download the model without a variant");
         }
         if (!variants.isEmpty()) {
-            return refused(folder, "holds " + names(variants) + " and no " + Checkpoint.INDEX_FILE + ", which tells the shards of a model; download that, too"
-                    + " (the one of a variant is to be renamed)");
+            return refused(
+                    folder,
+                    "holds " + names(variants) + " and no " + Checkpoint.INDEX_FILE
+                            + ", which tells the shards of a model; download that, too"
+                            + " (the one of a variant is to be renamed)");
         }
         if (safetensors.stream().anyMatch(path -> name(path).startsWith("adapter_"))) {
-            return refused(folder, "holds an adapter (PEFT, such as LoRA), but not the weights of the model that it adapts; download those, too, and merge the two");
+            return refused(
+                    folder,
+                    "holds an adapter (PEFT, such as LoRA), but not the weights of the model that it adapts; download those, too, and merge the two");
         }
         Optional<CheckpointException> other = otherWeights(folder);
         if (other.isPresent()) {
             return other.get();
         }
         if (!safetensors.isEmpty()) {
-            return refused(folder, "holds " + names(safetensors) + ", but neither " + Checkpoint.SINGLE_FILE + " nor " + Checkpoint.INDEX_FILE
-                    + "; rename the weights or download the model anew");
+            return refused(
+                    folder,
+                    "holds " + names(safetensors) + ", but neither " + Checkpoint.SINGLE_FILE + " nor "
+                            + Checkpoint.INDEX_FILE + "; rename the weights or download the model anew");
         }
-        List<Path> half = list(folder, path -> name(path).matches(".*\\.(incomplete|part|partial|crdownload|aria2|download)"));
-        return refused(folder, "neither " + Checkpoint.SINGLE_FILE + " nor " + Checkpoint.INDEX_FILE + " is there"
-                + (half.isEmpty() ? "; download the weights, too" : ": the download of " + names(half) + " did not end, start it anew"));
+        List<Path> half =
+                list(folder, path -> name(path).matches(".*\\.(incomplete|part|partial|crdownload|aria2|download)"));
+        return refused(
+                folder,
+                "neither " + Checkpoint.SINGLE_FILE + " nor " + Checkpoint.INDEX_FILE + " is there"
+                        + (half.isEmpty()
+                                ? "; download the weights, too"
+                                : ": the download of " + names(half) + " did not end, start it anew"));
     }
 
     /** @throws CheckpointException if the folder has no tokenizer that can be read */
@@ -250,10 +307,15 @@ public final class ModelPath {
         if (Files.exists(folder.resolve(TOKENIZER))) {
             return;
         }
-        List<Path> other = list(folder, path -> name(path).matches("tokenizer\\.model|spiece\\.model|sentencepiece.*\\.model|vocab\\.(json|txt)|merges\\.txt"));
-        throw refused(folder.resolve(TOKENIZER), "no such file" + (other.isEmpty() ? "; download the tokenizer's files, too"
-                : ", only " + names(other) + ", which is not read here; download " + TOKENIZER
-                        + ", too, or make it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"));
+        List<Path> other = list(folder, path -> name(path)
+                .matches("tokenizer\\.model|spiece\\.model|sentencepiece.*\\.model|vocab\\.(json|txt)|merges\\.txt"));
+        throw refused(
+                folder.resolve(TOKENIZER),
+                "no such file"
+                        + (other.isEmpty()
+                                ? "; download the tokenizer's files, too"
+                                : ", only " + names(other) + ", which is not read here; download " + TOKENIZER
+                                        + ", too, or make it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"));
     }
 
     private static Optional<String> text(Path file, String key) {

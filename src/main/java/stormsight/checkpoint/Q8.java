@@ -10,7 +10,10 @@ import java.util.stream.IntStream;
 import stormsight.program.DType;
 import stormsight.program.Shape;
 
-/** Makes {@link DType#Q8} weights: {@code q = round(w / scale)}, half to even, with {@code scale = max |w| / 127} over each block of a row. */
+/**
+ * Makes {@link DType#Q8} weights: {@code q = round(w / scale)}, half to even, with {@code scale = max |w| / 127} over
+ * each block of a row.
+ */
 public final class Q8 {
     private static final int LARGEST = 127;
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
@@ -19,7 +22,8 @@ public final class Q8 {
     private Q8() {}
 
     /**
-     * The tensor in Q8, rows shared among the machine's cores. A block that holds a NaN or an infinity becomes NaN as a whole.
+     * The tensor in Q8, rows shared among the machine's cores. A block that holds a NaN or an infinity becomes NaN as a
+     * whole.
      *
      * @param tensor F32, F16 or BF16, of any number of layers
      * @param arena where the result is allocated; it must allow access by other threads
@@ -33,7 +37,9 @@ public final class Q8 {
         List<MemorySegment> layers = new ArrayList<>();
         for (MemorySegment from : tensor.layers()) {
             MemorySegment to = arena.allocate(DType.Q8.bytes(shape), Float.BYTES);
-            IntStream.range(0, Math.toIntExact(shape.rows())).parallel().forEach(row -> row(tensor.dtype(), shape, row, from, to));
+            IntStream.range(0, Math.toIntExact(shape.rows()))
+                    .parallel()
+                    .forEach(row -> row(tensor.dtype(), shape, row, from, to));
             layers.add(to);
         }
         return new HostTensor(DType.Q8, shape, layers);
@@ -50,7 +56,10 @@ public final class Q8 {
                 largest = Math.max(largest, Math.abs(value(dtype, from, first + c)));
             }
             float scale = largest / LARGEST;
-            to.set(F32, scales + (long) start / DType.Q8_BLOCK * Float.BYTES, Float.isInfinite(scale) ? Float.NaN : scale);
+            to.set(
+                    F32,
+                    scales + (long) start / DType.Q8_BLOCK * Float.BYTES,
+                    Float.isInfinite(scale) ? Float.NaN : scale);
             for (int c = start; c < end; c++) {
                 // A scale of 0 divides to NaN, which becomes 0; one that is subnormal may round up past the largest.
                 double q = Math.rint(value(dtype, from, first + c) / (double) scale);

@@ -9,8 +9,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 
 /**
- * Normally distributed values for F32, F16 and BF16 tensors. An element depends on the seed, the tensor's name and its place in the
- * tensor alone, so the same seed gives the same checkpoint however it is split and written.
+ * Normally distributed values for F32, F16 and BF16 tensors. An element depends on the seed, the tensor's name and its
+ * place in the tensor alone, so the same seed gives the same checkpoint however it is split and written.
  *
  * <p>16 random bits choose one of 65536 values drawn beforehand: fast enough to keep a disk busy from one core.
  */
@@ -28,7 +28,8 @@ public final class RandomWeights implements SafetensorsWriter.Content {
 
     private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfShort SHORT =
+            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** Values that one 64-bit draw yields. */
     private static final int GROUP = 4;
@@ -52,7 +53,8 @@ public final class RandomWeights implements SafetensorsWriter.Content {
     /** @throws IllegalArgumentException if the tensor is not F32, F16 or BF16 */
     @Override
     public void fill(SafetensorsWriter.Entry tensor, long firstByte, MemorySegment piece) {
-        int[] table = tables.computeIfAbsent(new TableKey(tensor.type(), distributions.apply(tensor)), RandomWeights::table);
+        int[] table =
+                tables.computeIfAbsent(new TableKey(tensor.type(), distributions.apply(tensor)), RandomWeights::table);
         long stream = mix(seed);
         for (int i = 0; i < tensor.name().length(); i++) {
             stream = mix(stream ^ tensor.name().charAt(i));
@@ -98,7 +100,8 @@ public final class RandomWeights implements SafetensorsWriter.Content {
     /**
      * The output function of SplitMix64.
      *
-     * @see <a href="https://doi.org/10.1145/2660193.2660195">Steele, Lea, Flood: Fast splittable pseudorandom number generators</a>
+     * @see <a href="https://doi.org/10.1145/2660193.2660195">Steele, Lea, Flood: Fast splittable pseudorandom number
+     * generators</a>
      */
     private static long mix(long z) {
         z = (z ^ (z >>> 30)) * 0xbf58476d1ce4e5b9L;
@@ -127,7 +130,10 @@ public final class RandomWeights implements SafetensorsWriter.Content {
         return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
     }
 
-    /** 65536 values of mean 0 and deviation 1. {@link Random} is specified to the bit, so they are the same on every JVM. */
+    /**
+     * 65536 values of mean 0 and deviation 1. {@link Random} is specified to the bit, so they are the same on every
+     * JVM.
+     */
     private static float[] normal() {
         Random random = new Random(0);
         double[] half = new double[(MASK + 1) / 2];

@@ -14,7 +14,8 @@ import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 
 /**
- * The header of a safetensors file: 8 bytes of little-endian length n, n bytes of JSON, then the data of all tensors without a gap.
+ * The header of a safetensors file: 8 bytes of little-endian length n, n bytes of JSON, then the data of all tensors
+ * without a gap.
  *
  * @param fileBytes size of the file
  * @param tensors under their stored names, in the order of their data
@@ -59,8 +60,8 @@ record SafetensorsHeader(Path file, long fileBytes, List<TensorInfo> tensors) {
                 throw broken("the header does not begin with {");
             }
             long dataStart = LENGTH_BYTES + length;
-            List<TensorInfo> tensors =
-                    StrictJson.read(file, "the header", new ByteArrayInputStream(header), parser -> tensors(parser, dataStart));
+            List<TensorInfo> tensors = StrictJson.read(
+                    file, "the header", new ByteArrayInputStream(header), parser -> tensors(parser, dataStart));
             checkLayout(tensors, dataStart, size);
             return new SafetensorsHeader(file, size, List.copyOf(tensors));
         }
@@ -137,7 +138,8 @@ record SafetensorsHeader(Path file, long fileBytes, List<TensorInfo> tensors) {
                 throw broken(name, type + " " + dimensions + " has no valid size in bytes: " + e.getMessage());
             }
             if (bytes != expected) {
-                throw broken(name, "data_offsets span " + bytes + " bytes, " + type + " " + shape + " takes " + expected);
+                throw broken(
+                        name, "data_offsets span " + bytes + " bytes, " + type + " " + shape + " takes " + expected);
             }
             try {
                 return new TensorInfo(name, name, file, type, shape, Math.addExact(dataStart, offsets.get(0)), bytes);
@@ -176,7 +178,8 @@ record SafetensorsHeader(Path file, long fileBytes, List<TensorInfo> tensors) {
 
         private int dimension(String tensor, long dimension) {
             if (dimension > Integer.MAX_VALUE) {
-                throw broken(tensor, "a dimension of " + dimension + ", at most " + Integer.MAX_VALUE + " is supported");
+                throw broken(
+                        tensor, "a dimension of " + dimension + ", at most " + Integer.MAX_VALUE + " is supported");
             }
             return (int) dimension;
         }
@@ -185,9 +188,13 @@ record SafetensorsHeader(Path file, long fileBytes, List<TensorInfo> tensors) {
             long end = dataStart;
             for (TensorInfo tensor : tensors) {
                 if (tensor.offset() != end) {
-                    throw broken(tensor.name(), "its data begins at byte " + (tensor.offset() - dataStart) + ", "
-                            + (tensor.offset() < end ? "overlapping data that ends" : "leaving a hole behind data that ends")
-                            + " at " + (end - dataStart));
+                    throw broken(
+                            tensor.name(),
+                            "its data begins at byte " + (tensor.offset() - dataStart) + ", "
+                                    + (tensor.offset() < end
+                                            ? "overlapping data that ends"
+                                            : "leaving a hole behind data that ends")
+                                    + " at " + (end - dataStart));
                 }
                 try {
                     end = Math.addExact(end, tensor.bytes());
@@ -197,8 +204,10 @@ record SafetensorsHeader(Path file, long fileBytes, List<TensorInfo> tensors) {
             }
             if (end > size) {
                 TensorInfo cut = tensors.stream().filter(t -> t.offset() + t.bytes() > size).findFirst().orElseThrow();
-                throw broken(cut.name(), "its data ends at byte " + (cut.offset() + cut.bytes()) + ", the file at " + size
-                        + ": the file is truncated");
+                throw broken(
+                        cut.name(),
+                        "its data ends at byte " + (cut.offset() + cut.bytes()) + ", the file at " + size
+                                + ": the file is truncated");
             }
             if (end < size) {
                 throw broken(size - end + " bytes follow the last tensor");

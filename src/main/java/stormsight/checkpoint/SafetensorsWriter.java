@@ -30,8 +30,8 @@ import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 
 /**
- * Writes safetensors files, with a fixed small amount of memory whatever their size. Existing files are never overwritten: they might be
- * mapped by a running model.
+ * Writes safetensors files, with a fixed small amount of memory whatever their size. Existing files are never
+ * overwritten: they might be mapped by a running model.
  *
  * @see <a href="https://github.com/huggingface/safetensors">safetensors</a>
  */
@@ -60,7 +60,8 @@ public final class SafetensorsWriter {
     @FunctionalInterface
     public interface Content {
         /**
-         * Fills a piece of a tensor, little-endian. Called from several threads at once, for the pieces of a tensor in any order.
+         * Fills a piece of a tensor, little-endian. Called from several threads at once, for the pieces of a tensor in
+         * any order.
          *
          * @param firstByte offset of the piece in the tensor, a multiple of 4 MiB
          * @param piece native, aligned to 64 bytes, a whole number of elements
@@ -69,8 +70,8 @@ public final class SafetensorsWriter {
     }
 
     /**
-     * Writes a checkpoint: {@code model.safetensors} or, where that would hold more than {@code maxFileBytes} of data, shards of at most
-     * that size (unless one tensor alone is larger) and {@code model.safetensors.index.json}.
+     * Writes a checkpoint: {@code model.safetensors} or, where that would hold more than {@code maxFileBytes} of data,
+     * shards of at most that size (unless one tensor alone is larger) and {@code model.safetensors.index.json}.
      *
      * @param directory exists
      * @param tensors with the names to store, in the order in which they are spread over shards
@@ -88,7 +89,8 @@ public final class SafetensorsWriter {
         Map<String, String> weightMap = new LinkedHashMap<>();
         try {
             for (List<Entry> shard : shards) {
-                Path file = directory.resolve("model-%05d-of-%05d.safetensors".formatted(files.size() + 1, shards.size()));
+                Path file =
+                        directory.resolve("model-%05d-of-%05d.safetensors".formatted(files.size() + 1, shards.size()));
                 writeFile(file, shard, content);
                 files.add(file);
                 shard.forEach(tensor -> weightMap.put(tensor.name(), file.getFileName().toString()));
@@ -125,11 +127,14 @@ public final class SafetensorsWriter {
      */
     public static void writeFile(Path file, List<Entry> tensors, Content content) {
         List<Entry> sorted = tensors.stream()
-                .sorted(Comparator.comparingInt((Entry tensor) -> tensor.type().bits()).reversed().thenComparing(Entry::name))
+                .sorted(Comparator.comparingInt((Entry tensor) -> tensor.type().bits())
+                        .reversed()
+                        .thenComparing(Entry::name))
                 .toList();
         byte[] header = header(sorted);
         create(file, channel -> {
-            ByteBuffer start = ByteBuffer.allocate(SafetensorsHeader.LENGTH_BYTES + header.length).order(ByteOrder.LITTLE_ENDIAN);
+            ByteBuffer start = ByteBuffer.allocate(SafetensorsHeader.LENGTH_BYTES + header.length)
+                    .order(ByteOrder.LITTLE_ENDIAN);
             start.putLong(header.length).put(header).flip();
             long position = start.limit();
             writeFully(channel, start, 0);
@@ -200,7 +205,8 @@ public final class SafetensorsWriter {
             long offset = 0;
             for (Entry tensor : tensors) {
                 if (!names.add(tensor.name()) || tensor.name().equals("__metadata__")) {
-                    throw new IllegalArgumentException("tensor " + tensor.name() + " occurs twice or has a reserved name");
+                    throw new IllegalArgumentException(
+                            "tensor " + tensor.name() + " occurs twice or has a reserved name");
                 }
                 json.writeObjectPropertyStart(tensor.name());
                 json.writeStringProperty("dtype", tensor.type().name());

@@ -81,7 +81,10 @@ public enum StoredType {
         };
     }
 
-    /** The type that a weight of this stored type has in a program: F32, F16 and BF16 are used as they are stored, F64 is rounded to F32, no other is used. */
+    /**
+     * The type that a weight of this stored type has in a program: F32, F16 and BF16 are used as they are stored, F64
+     * is rounded to F32, no other is used.
+     */
     public Optional<DType> weightType() {
         return switch (this) {
             case F32, F64 -> Optional.of(DType.F32);

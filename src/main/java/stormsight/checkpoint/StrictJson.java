@@ -25,14 +25,17 @@ import tools.jackson.core.TokenStreamFactory;
 import tools.jackson.core.json.JsonFactory;
 
 /**
- * How all JSON of a checkpoint is read: only UTF-8, no duplicate keys, and no more depth, names or tokens than real files have. A byte order mark, which
- * some editors put in front, is passed over.
+ * How all JSON of a checkpoint is read: only UTF-8, no duplicate keys, and no more depth, names or tokens than real
+ * files have. A byte order mark, which some editors put in front, is passed over.
  */
 public final class StrictJson {
     /** Of a header or an index: what the reference implementation of safetensors accepts. */
     static final long MAX_BYTES = 100_000_000;
 
-    /** A header takes about 18 tokens a tensor: this allows 200 000 tensors in a file and bounds the memory for a hostile one. */
+    /**
+     * A header takes about 18 tokens a tensor: this allows 200 000 tensors in a file and bounds the memory for a
+     * hostile one.
+     */
     private static final long MAX_TOKENS = 4_000_000;
     private static final int MAX_DEPTH = 64;
     private static final int MAX_NAME = 4_096;
@@ -84,7 +87,8 @@ public final class StrictJson {
             }
             long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
             String place = at < 0 ? "" : " at character " + at;
-            throw new CheckpointException(file, what + " is not valid JSON" + place + ": " + oneLine(e.getOriginalMessage()), e);
+            throw new CheckpointException(
+                    file, what + " is not valid JSON" + place + ": " + oneLine(e.getOriginalMessage()), e);
         }
     }
 
@@ -102,8 +106,9 @@ public final class StrictJson {
     }
 
     /**
-     * Reads the next value with all in it: a Map, a List, a String, a Boolean, an Integer or, where that is too small, a Long or a BigInteger, a Double, or
-     * null. Jackson's own trees would do; starting what makes them takes a third of a second.
+     * Reads the next value with all in it: a Map, a List, a String, a Boolean, an Integer or, where that is too small,
+     * a Long or a BigInteger, a Double, or null. Jackson's own trees would do; starting what makes them takes a third
+     * of a second.
      */
     public static Object value(JsonParser parser) {
         return parser.nextToken() == null ? null : current(parser);
@@ -160,7 +165,8 @@ public final class StrictJson {
     }
 
     static CheckpointException unreadable(Path file, IOException e) {
-        String reason = e instanceof AccessDeniedException ? "permission denied" : oneLine(String.valueOf(e.getMessage()));
+        String reason =
+                e instanceof AccessDeniedException ? "permission denied" : oneLine(String.valueOf(e.getMessage()));
         return new CheckpointException(file, "cannot be read: " + reason, e);
     }
 

@@ -15,8 +15,9 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * The temporary folder of this process, deleted when it ends. A process that is killed deletes nothing, so that the next one that makes a folder deletes
- * what is left. A lock tells folders that are in use: the system frees it, whatever a process dies of.
+ * The temporary folder of this process, deleted when it ends. A process that is killed deletes nothing, so that the
+ * next one that makes a folder deletes what is left. A lock tells folders that are in use: the system frees it,
+ * whatever a process dies of.
  */
 public final class TemporaryFolder {
     private static final String PREFIX = "stormsight-";
@@ -40,7 +41,8 @@ public final class TemporaryFolder {
         if (folder == null) {
             Path made = Files.createTempDirectory(PREFIX);
             Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(made), "stormsight-temporary-folder"));
-            held = FileChannel.open(made.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE).tryLock();
+            held = FileChannel.open(made.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
+                    .tryLock();
             folder = made;
             sweep(made);
         }

@@ -11,7 +11,8 @@ import stormsight.program.Shape;
  * @param offset of its first byte in the file
  * @param bytes that it takes there
  */
-public record TensorInfo(String name, String storedName, Path file, StoredType type, Shape shape, long offset, long bytes) {
+public record TensorInfo(
+        String name, String storedName, Path file, StoredType type, Shape shape, long offset, long bytes) {
     TensorInfo as(String otherName) {
         return new TensorInfo(otherName, storedName, file, type, shape, offset, bytes);
     }

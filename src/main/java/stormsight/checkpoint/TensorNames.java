@@ -4,8 +4,8 @@ import java.util.Comparator;
 import java.util.List;
 
 /**
- * Brings the names under which different versions of transformers store a model to one form: that of the published PaliGemma
- * and LLaVA files. Names of other models stay as they are.
+ * Brings the names under which different versions of transformers store a model to one form: that of the published
+ * PaliGemma and LLaVA files. Names of other models stay as they are.
  *
  * <pre>
  * part       published                    4.52 to 4.57                      5.x in memory         5.18 saved     bare model

@@ -12,8 +12,8 @@ final class Arguments {
     private Arguments() {}
 
     /**
-     * Values may begin with a dash, as a prompt does that is a list. But a word that is an option's name, behind an option that lacks its value, is that
-     * option and not the value.
+     * Values may begin with a dash, as a prompt does that is a list. But a word that is an option's name, behind an
+     * option that lacks its value, is that option and not the value.
      *
      * @throws ParameterException naming the option that lacks its value
      */
@@ -29,8 +29,10 @@ final class Arguments {
                 }
                 String value = rest.next();
                 if (value.startsWith("-") && command.findOption(value.split("=", 2)[0]) != null) {
-                    throw new ParameterException(current, word + " needs a value before " + value + "; a value that is the name of an option is written "
-                            + word + "=" + value);
+                    throw new ParameterException(
+                            current,
+                            word + " needs a value before " + value
+                                    + "; a value that is the name of an option is written " + word + "=" + value);
                 }
             } else if (current.getSubcommands().containsKey(word)) {
                 current = current.getSubcommands().get(word);

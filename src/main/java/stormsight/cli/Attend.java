@@ -37,11 +37,14 @@ import stormsight.study.AttentionPage;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Shows what a model attends to while it answers. */
-@Command(name = "attend", description = {
-    "Answers prompts about images and writes what the model attended to: pictures, and the numbers behind them.",
-    "Word to image is what a word reads of each patch. Image to word is what each patch reads of a word of the prompt; the image never sees "
-            + "generated words. 'a \u2192 b' marks what a read when the model chose b; generated words have a plus.",
-    "Several images and prompts are compared. maps.json in the output directory names every file."})
+@Command(
+        name = "attend",
+        description = {
+            "Answers prompts about images and writes what the model attended to: pictures, and the numbers behind them.",
+            "Word to image is what a word reads of each patch. Image to word is what each patch reads of a word of the prompt; the image never sees "
+                    + "generated words. 'a \u2192 b' marks what a read when the model chose b; generated words have a plus.",
+            "Several images and prompts are compared. maps.json in the output directory names every file."
+        })
 final class Attend implements Runnable {
     /** Groups of maps as users name them. */
     enum Group {
@@ -96,34 +99,60 @@ final class Attend implements Runnable {
     @Option(names = "--ignore-orientation", description = "Do not turn the images as their EXIF data says.")
     private boolean ignoreOrientation;
 
-    @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "What to do with the image; may be repeated.")
+    @Option(
+            names = {"-p", "--prompt"},
+            paramLabel = "TEXT",
+            description = "What to do with the image; may be repeated.")
     private List<String> prompts = List.of();
 
-    @Option(names = "--compare-objects", paramLabel = "A,B",
-            description = "Six prompts that name two objects, such as cat,dog: as a question in both orders, one by one, and as statements. "
-                    + "The embedded model is asked in its own tasks.")
+    @Option(
+            names = "--compare-objects",
+            paramLabel = "A,B",
+            description =
+                    "Six prompts that name two objects, such as cat,dog: as a question in both orders, one by one, and as statements. "
+                            + "The embedded model is asked in its own tasks.")
     private Optional<String> objects = Optional.empty();
 
-    @Option(names = {"-o", "--out"}, paramLabel = "DIR", required = true,
-            description = "Where to write; made if it does not exist. Files of the same name are replaced, others stay.")
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "DIR",
+            required = true,
+            description =
+                    "Where to write; made if it does not exist. Files of the same name are replaced, others stay.")
     private Path out;
 
-    @Option(names = "--maps", paramLabel = "GROUP", split = ",", defaultValue = "vision,words",
-            description = "vision: how strongly each patch attends to another in the vision tower. words: between words and image in the decoder. "
-                    + "quadrants: all of the decoder, summed over layers. whole: all of the decoder in each layer, as numbers, and "
-                    + "for a report from word to word and patch to patch. "
-                    + "Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--maps",
+            paramLabel = "GROUP",
+            split = ",",
+            defaultValue = "vision,words",
+            description =
+                    "vision: how strongly each patch attends to another in the vision tower. words: between words and image in the decoder. "
+                            + "quadrants: all of the decoder, summed over layers. whole: all of the decoder in each layer, as numbers, and "
+                            + "for a report from word to word and patch to patch. "
+                            + "Default: ${DEFAULT-VALUE}.")
     private List<Group> groups;
 
-    @Option(names = "--direction", paramLabel = "WAY", defaultValue = "both", description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--direction",
+            paramLabel = "WAY",
+            defaultValue = "both",
+            description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
     private Way way;
 
-    @Option(names = "--layers", paramLabel = "LIST", description = "Layers to look at, such as 0,3-5, in the tower and the decoder. Default: all.")
+    @Option(
+            names = "--layers",
+            paramLabel = "LIST",
+            description = "Layers to look at, such as 0,3-5, in the tower and the decoder. Default: all.")
     private Optional<String> layers = Optional.empty();
 
-    @Option(names = "--heads", paramLabel = "LIST", defaultValue = "mean",
-            description = "Heads to show one by one, such as 0,2 or all; means are then of these. mean: only the mean of all. "
-                    + "Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--heads",
+            paramLabel = "LIST",
+            defaultValue = "mean",
+            description =
+                    "Heads to show one by one, such as 0,2 or all; means are then of these. mean: only the mean of all. "
+                            + "Default: ${DEFAULT-VALUE}.")
     private String heads;
 
     @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "32",
@@ -150,7 +179,8 @@ final class Attend implements Runnable {
         if (report.isWanted() && groups.equals(List.of(Group.QUADRANTS))) {
             throw new UsageException("--html shows the maps of vision, words and whole, which --maps leaves out");
         }
-        ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
+        ImageDecoder decoder =
+                new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         List<RgbImage> pixels = images.stream().map(ImageArgument::file).map(decoder::decode).toList();
         PrintWriter err = spec.commandLine().getErr();
         Progress progress = new Progress();
@@ -167,7 +197,8 @@ final class Attend implements Runnable {
             Limits limits = new Limits(all.stream().mapToInt(Prompt::length).max().orElseThrow(), maxTokens,
                     asked.stream().mapToInt(about -> about.views().count()).max().orElseThrow());
             AttentionMaps maps = new AttentionMaps(request, directory.describe(), all);
-            try (Generator generator = Generator.open(directory, backend, limits, model.options(), progress, List.of(maps))) {
+            try (Generator generator =
+                    Generator.open(directory, backend, limits, model.options(), progress, List.of(maps))) {
                 attend(generator, maps, pixels, texts, asked, backend);
                 PromptText.warnOfUnknownTask(err, model, directory, texts.getFirst());
             }
@@ -181,16 +212,26 @@ final class Attend implements Runnable {
         List<String> names = objectNames(pair);
         String a = withArticle(names.getFirst());
         String b = withArticle(names.getLast());
-        return List.of("Is this an image of " + a + " or " + b + "?", "Is this an image of " + b + " or " + a + "?", "Is this " + a + "?",
-                "Is this " + b + "?", "This is " + b + ".", "This is " + a + ".");
+        return List.of(
+                "Is this an image of " + a + " or " + b + "?",
+                "Is this an image of " + b + " or " + a + "?",
+                "Is this " + a + "?",
+                "Is this " + b + "?",
+                "This is " + b + ".",
+                "This is " + a + ".");
     }
 
     /** The same for the embedded model, in the words that it knows. */
     static List<String> embeddedObjectPrompts(String pair) {
         String a = objectNames(pair).getFirst();
         String b = objectNames(pair).getLast();
-        return List.of("answer en is the " + a + " left or right of the " + b + "?", "answer en is the " + b + " left or right of the " + a + "?",
-                "answer en is there " + withArticle(a) + "?", "answer en is there " + withArticle(b) + "?", "detect " + b, "detect " + a);
+        return List.of(
+                "answer en is the " + a + " left or right of the " + b + "?",
+                "answer en is the " + b + " left or right of the " + a + "?",
+                "answer en is there " + withArticle(a) + "?",
+                "answer en is there " + withArticle(b) + "?",
+                "detect " + b,
+                "detect " + a);
     }
 
     private static List<String> objectNames(String pair) {
@@ -238,8 +279,15 @@ final class Attend implements Runnable {
         }
     }
 
-    private void attend(Generator generator, AttentionMaps maps, List<RgbImage> pixels, List<String> texts, List<Asked> asked, Backend backend) {
-        AttentionFiles files = new AttentionFiles(out, generator.directory().describe().vision().gridColumns(), style.style(), model.name());
+    private void attend(
+            Generator generator,
+            AttentionMaps maps,
+            List<RgbImage> pixels,
+            List<String> texts,
+            List<Asked> asked,
+            Backend backend) {
+        AttentionFiles files = new AttentionFiles(
+                out, generator.directory().describe().vision().gridColumns(), style.style(), model.name());
         boolean several = images.size() * texts.size() > 1;
         List<Map<String, Object>> imageEntries = new ArrayList<>();
         List<AttentionComparison.Run> runs = new ArrayList<>();
@@ -258,8 +306,14 @@ final class Attend implements Runnable {
             imageEntries.add(imageEntry);
             for (int p = 0; p < texts.size(); p++) {
                 List<Integer> ids = generator.greedy(asked.get(i).prompts().get(p), maxTokens);
-                String answer = generator.directory().tokenizer().decode(ids.stream().mapToInt(Integer::intValue).toArray(), true);
-                AttentionReading reading = maps.decoder(generator.directory().tokenizer(), asked.get(i).prompts().get(p), ids);
+                String answer = generator
+                        .directory()
+                        .tokenizer()
+                        .decode(ids.stream().mapToInt(Integer::intValue).toArray(), true);
+                AttentionReading reading = maps.decoder(
+                        generator.directory().tokenizer(),
+                        asked.get(i).prompts().get(p),
+                        ids);
                 String folder = several ? imageFolder + "prompt" + (p + 1) + "/" : "";
                 Map<String, Object> entry = new LinkedHashMap<>();
                 entry.put("image", images.get(i).toString());
@@ -308,8 +362,14 @@ final class Attend implements Runnable {
 
     /** A comparison needs no more of a reading, which may be large. */
     private static AttentionReading sums(AttentionReading reading) {
-        return new AttentionReading(reading.words(), reading.layers(), reading.side(), reading.maps().stream()
-                .filter(map -> map.name().equals(AttentionMap.WORD_TO_IMAGE_SUM) || map.name().equals(AttentionMap.IMAGE_TO_WORD_SUM)).toList());
+        return new AttentionReading(
+                reading.words(),
+                reading.layers(),
+                reading.side(),
+                reading.maps().stream()
+                        .filter(map -> map.name().equals(AttentionMap.WORD_TO_IMAGE_SUM)
+                                || map.name().equals(AttentionMap.IMAGE_TO_WORD_SUM))
+                        .toList());
     }
 
     private static List<Map<String, Object>> words(AttentionReading reading) {
@@ -352,12 +412,17 @@ final class Attend implements Runnable {
         if (!shown.isEmpty()) {
             stdout.println(heading.toString().stripTrailing());
             for (Word word : reading.words()) {
-                StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "%-18s", reading.label(Direction.WORD_TO_IMAGE, word)));
+                StringBuilder line = new StringBuilder(
+                        String.format(Locale.ROOT, "%-18s", reading.label(Direction.WORD_TO_IMAGE, word)));
                 for (Direction direction : shown) {
                     String cell = "";
                     if (reading.words(direction).contains(word)) {
                         AttentionReading.Patch peak = reading.peak(direction, word);
-                        cell = String.format(Locale.ROOT, "%6.2f%%  row %2d, column %2d", 100 * reading.share(direction, word), peak.row(),
+                        cell = String.format(
+                                Locale.ROOT,
+                                "%6.2f%%  row %2d, column %2d",
+                                100 * reading.share(direction, word),
+                                peak.row(),
                                 peak.column());
                     }
                     line.append(String.format(Locale.ROOT, "  %-28s", cell));

@@ -19,7 +19,10 @@ final class BackendMixin {
     static final class Names implements Iterable<String> {
         @Override
         public Iterator<String> iterator() {
-            return Stream.concat(Stream.of(Backends.AUTO), Backends.providers().stream().map(BackendProvider::name)).iterator();
+            return Stream.concat(
+                            Stream.of(Backends.AUTO),
+                            Backends.providers().stream().map(BackendProvider::name))
+                    .iterator();
         }
     }
 
@@ -32,12 +35,21 @@ final class BackendMixin {
         }
     }
 
-    @Option(names = "--backend", paramLabel = "NAME", defaultValue = Backends.AUTO, completionCandidates = Names.class,
-            description = "Where to run: cpu, scalar (the slow reference), tornado (see 'devices'), or auto: a GPU if there is one, else cpu. "
-                    + "Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--backend",
+            paramLabel = "NAME",
+            defaultValue = Backends.AUTO,
+            completionCandidates = Names.class,
+            description =
+                    "Where to run: cpu, scalar (the slow reference), tornado (see 'devices'), or auto: a GPU if there is one, else cpu. "
+                            + "Default: ${DEFAULT-VALUE}.")
     private String name;
 
-    @Option(names = "--device", paramLabel = "ID", completionCandidates = Devices.class, description = "A device of the backend, as 'devices' lists it.")
+    @Option(
+            names = "--device",
+            paramLabel = "ID",
+            completionCandidates = Devices.class,
+            description = "A device of the backend, as 'devices' lists it.")
     private Optional<String> device = Optional.empty();
 
     @Spec(Spec.Target.MIXEE)
@@ -45,7 +57,10 @@ final class BackendMixin {
 
     private int threads;
 
-    @Option(names = {"-t", "--threads"}, paramLabel = "N", description = "Threads of a CPU backend. Default: one per core.")
+    @Option(
+            names = {"-t", "--threads"},
+            paramLabel = "N",
+            description = "Threads of a CPU backend. Default: one per core.")
     private void threads(int count) {
         checkThreads(count, spec);
         threads = count;
@@ -54,7 +69,8 @@ final class BackendMixin {
     /** @throws ParameterException if so many threads cannot be wanted */
     static void checkThreads(int count, CommandSpec command) {
         if (count < 1 || count > BackendOptions.MOST_THREADS) {
-            throw new ParameterException(command.commandLine(), "--threads " + count + " is not in 1 .. " + BackendOptions.MOST_THREADS);
+            throw new ParameterException(
+                    command.commandLine(), "--threads " + count + " is not in 1 .. " + BackendOptions.MOST_THREADS);
         }
     }
 

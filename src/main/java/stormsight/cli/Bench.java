@@ -21,16 +21,19 @@ import stormsight.report.OutputFile;
 import tools.jackson.databind.JsonNode;
 
 /** Times the parts of an answer. */
-@Command(name = "bench", description = {
-    "Times the parts of an answer. Numbers may be lists and ranges: 64,128 or 16-64*2 or 1-4+1.",
-    "Warm rows, each timed after its result has been checked: image decode (file to pixels), resize (pixels to patches), encode (patches to features), "
-        + "projector (a part of encode), ppN (prefill of N tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' "
-        + "to the first token).",
-    "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: jvm (until main runs), load (model and "
-        + "buffers), on a device runtime, lowering, upload and compile, then image, encode, prefill, and their sum as first token, which is compared "
-        + "with the warm one afterwards. JVM JIT is what the JVM's compilers took beside that in threads of their own; device JIT and device driver, "
-        + "the device's compilers, are parts of compile and upload.",
-    "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above 1 and the ratio above --tolerance."})
+@Command(
+        name = "bench",
+        description = {
+            "Times the parts of an answer. Numbers may be lists and ranges: 64,128 or 16-64*2 or 1-4+1.",
+            "Warm rows, each timed after its result has been checked: image decode (file to pixels), resize (pixels to patches), encode (patches to features), "
+                    + "projector (a part of encode), ppN (prefill of N tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' "
+                    + "to the first token).",
+            "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: jvm (until main runs), load (model and "
+                    + "buffers), on a device runtime, lowering, upload and compile, then image, encode, prefill, and their sum as first token, which is compared "
+                    + "with the warm one afterwards. JVM JIT is what the JVM's compilers took beside that in threads of their own; device JIT and device driver, "
+                    + "the device's compilers, are parts of compile and upload.",
+            "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above 1 and the ratio above --tolerance."
+        })
 final class Bench implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
@@ -38,17 +41,30 @@ final class Bench implements Callable<Integer> {
     @Mixin
     private MeasuringMixin measuring;
 
-    @Option(names = "--cold", paramLabel = "N", defaultValue = "3", description = "Cold starts to measure; 0 for none. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--cold",
+            paramLabel = "N",
+            defaultValue = "3",
+            description = "Cold starts to measure; 0 for none. Default: ${DEFAULT-VALUE}.")
     private int cold;
 
-    @Option(names = "--format", paramLabel = "FORMAT", description = "${COMPLETION-CANDIDATES}. Default: md, or as the ending of --out says.")
+    @Option(
+            names = "--format",
+            paramLabel = "FORMAT",
+            description = "${COMPLETION-CANDIDATES}. Default: md, or as the ending of --out says.")
     private ResultFile.Format format;
 
-    @Option(names = "--plot", paramLabel = "FILE",
-            description = "Draw the warm rows as bars, .svg or .png; cold rows go into a file beside it, with -cold before the ending.")
+    @Option(
+            names = "--plot",
+            paramLabel = "FILE",
+            description =
+                    "Draw the warm rows as bars, .svg or .png; cold rows go into a file beside it, with -cold before the ending.")
     private Path plot;
 
-    @Option(names = "--against", paramLabel = "FILE", description = "Compare with the rows of a result file (json); exit code 8 if one is slower.")
+    @Option(
+            names = "--against",
+            paramLabel = "FILE",
+            description = "Compare with the rows of a result file (json); exit code 8 if one is slower.")
     private Path against;
 
     @Option(names = "--tolerance", paramLabel = "SHARE", defaultValue = "0.05",
@@ -70,7 +86,12 @@ final class Bench implements Callable<Integer> {
             OutputOption.requirePlot("--plot", plot);
         }
         PrintWriter out = spec.commandLine().getOut();
-        Benchmark benchmark = new Benchmark(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), measuring::progress, measuring::step);
+        Benchmark benchmark = new Benchmark(
+                Environment.javaCommand(Measure.NAME),
+                Environment.machine(),
+                measuring.log(),
+                measuring::progress,
+                measuring::step);
         List<Row> rows = new ArrayList<>();
         for (Configuration configuration : measuring.configurations()) {
             rows.addAll(benchmark.run(configuration, plan));
@@ -83,7 +104,12 @@ final class Bench implements Callable<Integer> {
         ResultFile.Format shown = format == null || measuring.out().isPresent() ? ResultFile.Format.MD : format;
         out.print(ResultFile.text(rows, shown));
         out.flush();
-        return against != null ? compare(rows, recorded, shown == ResultFile.Format.MD ? out : spec.commandLine().getErr()) : 0;
+        return against != null
+                ? compare(
+                        rows,
+                        recorded,
+                        shown == ResultFile.Format.MD ? out : spec.commandLine().getErr())
+                : 0;
     }
 
     private List<JsonNode> recorded() {

@@ -30,9 +30,12 @@ import stormsight.report.Matrix;
 import stormsight.report.MatrixFigure;
 
 /** Names what is on images. */
-@Command(name = "classify", description = {
-    "Says which of some labels fits an image: labels of your own with a model such as SigLIP or CLIP, or those that a ViT was trained with.",
-    "With --folders, a folder of images for each label is a test: how often the most probable label is the right one."})
+@Command(
+        name = "classify",
+        description = {
+            "Says which of some labels fits an image: labels of your own with a model such as SigLIP or CLIP, or those that a ViT was trained with.",
+            "With --folders, a folder of images for each label is a test: how often the most probable label is the right one."
+        })
 final class Classify implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -47,20 +50,37 @@ final class Classify implements Runnable {
             description = "An image, or - for standard input. May be repeated.")
     private List<Path> images = new ArrayList<>();
 
-    @Option(names = "--folders", paramLabel = "DIR", description = "A folder with a folder of images for each label, which is named like the label.")
+    @Option(
+            names = "--folders",
+            paramLabel = "DIR",
+            description = "A folder with a folder of images for each label, which is named like the label.")
     private Path folders;
 
-    @Option(names = "--labels", paramLabel = "A,B,..", split = ",", description = "The labels to choose from. Default with --folders: their names.")
+    @Option(
+            names = "--labels",
+            paramLabel = "A,B,..",
+            split = ",",
+            description = "The labels to choose from. Default with --folders: their names.")
     private List<String> labels = new ArrayList<>();
 
-    @Option(names = "--template", paramLabel = "TEXT",
-            description = "A text with {} for the label; of several, the embeddings are averaged. Default: '" + ZeroShot.TEMPLATE + "'")
+    @Option(
+            names = "--template",
+            paramLabel = "TEXT",
+            description = "A text with {} for the label; of several, the embeddings are averaged. Default: '"
+                    + ZeroShot.TEMPLATE + "'")
     private List<String> templates = new ArrayList<>();
 
-    @Option(names = "--best", paramLabel = "N", defaultValue = "5", description = "How many labels to show of each image. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--best",
+            paramLabel = "N",
+            defaultValue = "5",
+            description = "How many labels to show of each image. Default: ${DEFAULT-VALUE}.")
     private int best;
 
-    @Option(names = "--figure", paramLabel = "FILE", description = "With --folders: write which label was given where another is right, .png.")
+    @Option(
+            names = "--figure",
+            paramLabel = "FILE",
+            description = "With --folders: write which label was given where another is right, .png.")
     private Path figure;
 
     @Mixin
@@ -78,22 +98,43 @@ final class Classify implements Runnable {
         try (ModelDirectory directory = model.openEncoder(); Backend backend = backendOptions.open()) {
             if (directory.anyModel() instanceof Classifier classifier) {
                 if (!labels.isEmpty() || !templates.isEmpty()) {
-                    throw new UsageException("--labels and --template are for models such as SigLIP and CLIP; " + classifier.title() + " has labels of its own");
+                    throw new UsageException("--labels and --template are for models such as SigLIP and CLIP; "
+                            + classifier.title() + " has labels of its own");
                 }
                 ImageDecoder decoder = new ImageDecoder();
                 try (Labeller labeller = Labeller.open(directory, backend, model.options().quantized(), progress)) {
-                    tell(out, classifier.title(), items, classifier.labels(), progress, file -> labeller.probabilities(decoder.decode(file)));
+                    tell(
+                            out,
+                            classifier.title(),
+                            items,
+                            classifier.labels(),
+                            progress,
+                            file -> labeller.probabilities(decoder.decode(file)));
                 }
                 return;
             }
-            List<String> chosen = labels.isEmpty() ? items.stream().map(Item::label).filter(label -> !label.isEmpty()).distinct().toList() : labels;
+            List<String> chosen = labels.isEmpty()
+                    ? items.stream()
+                            .map(Item::label)
+                            .filter(label -> !label.isEmpty())
+                            .distinct()
+                            .toList()
+                    : labels;
             if (chosen.isEmpty()) {
-                throw new UsageException("--labels is missing: " + directory.dualEncoder().title() + " has no labels of its own");
+                throw new UsageException(
+                        "--labels is missing: " + directory.dualEncoder().title() + " has no labels of its own");
             }
             try (Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
-                ZeroShot zeroShot = new ZeroShot(embedder, chosen, templates.isEmpty() ? List.of(ZeroShot.TEMPLATE) : templates);
+                ZeroShot zeroShot =
+                        new ZeroShot(embedder, chosen, templates.isEmpty() ? List.of(ZeroShot.TEMPLATE) : templates);
                 FileEmbedder files = new FileEmbedder(embedder, true);
-                tell(out, embedder.model().title(), items, chosen, progress, file -> zeroShot.probabilities(files.image(file)));
+                tell(
+                        out,
+                        embedder.model().title(),
+                        items,
+                        chosen,
+                        progress,
+                        file -> zeroShot.probabilities(files.image(file)));
             }
         } finally {
             interruption.over();
@@ -102,7 +143,8 @@ final class Classify implements Runnable {
 
     private List<Item> items() {
         if (images.isEmpty() == (folders == null)) {
-            throw new UsageException(folders == null ? "--image or --folders is missing" : "--image and --folders exclude each other");
+            throw new UsageException(
+                    folders == null ? "--image or --folders is missing" : "--image and --folders exclude each other");
         }
         if (best < 1) {
             throw new UsageException("--best " + best + " is not positive");
@@ -118,7 +160,8 @@ final class Classify implements Runnable {
         }
         if (figure != null) {
             if (folders == null || !figure.toString().toLowerCase(Locale.ROOT).endsWith(".png")) {
-                throw new UsageException("--figure " + figure + (folders == null ? " needs --folders" : " does not end in .png"));
+                throw new UsageException(
+                        "--figure " + figure + (folders == null ? " needs --folders" : " does not end in .png"));
             }
             OutputOption.requireWritable("--figure", figure);
         }
@@ -127,8 +170,9 @@ final class Classify implements Runnable {
         }
         List<Item> items = new ArrayList<>();
         try (Stream<Path> each = Files.list(folders)) {
-            each.filter(Files::isDirectory).sorted()
-                    .forEach(folder -> ItemsMixin.folder(folder).forEach(file -> items.add(new Item(file, folder.getFileName().toString()))));
+            each.filter(Files::isDirectory).sorted().forEach(folder -> ItemsMixin.folder(folder)
+                    .forEach(file ->
+                            items.add(new Item(file, folder.getFileName().toString()))));
         } catch (IOException e) {
             throw new UsageException("--folders " + folders + " cannot be read: " + e.getMessage());
         }
@@ -138,7 +182,13 @@ final class Classify implements Runnable {
         return items;
     }
 
-    private void tell(PrintWriter out, String title, List<Item> items, List<String> names, Progress progress, Function<Path, double[]> probabilities) {
+    private void tell(
+            PrintWriter out,
+            String title,
+            List<Item> items,
+            List<String> names,
+            Progress progress,
+            Function<Path, double[]> probabilities) {
         int[] right = items.stream().mapToInt(item -> place(item.label(), names)).toArray();
         int[] given = new int[items.size()];
         List<Map<String, Object>> answers = new ArrayList<>();
@@ -168,7 +218,12 @@ final class Classify implements Runnable {
         if (folders == null) {
             answers.forEach(answer -> print(out, answer));
         } else {
-            out.println(String.format(Locale.ROOT, "%d of %d images get the right label: %.1f%%", matching(right, given), given.length, 100 * accuracy));
+            out.println(String.format(
+                    Locale.ROOT,
+                    "%d of %d images get the right label: %.1f%%",
+                    matching(right, given),
+                    given.length,
+                    100 * accuracy));
         }
         out.flush();
     }
@@ -179,7 +234,9 @@ final class Classify implements Runnable {
             return -1;
         }
         for (int i = 0; i < names.size(); i++) {
-            if (names.get(i).equalsIgnoreCase(label) || Arrays.stream(names.get(i).split(",")).anyMatch(name -> name.strip().equalsIgnoreCase(label))) {
+            if (names.get(i).equalsIgnoreCase(label)
+                    || Arrays.stream(names.get(i).split(","))
+                            .anyMatch(name -> name.strip().equalsIgnoreCase(label))) {
                 return i;
             }
         }
@@ -218,13 +275,29 @@ final class Classify implements Runnable {
 
     /** Of the labels that are right or given somewhere. */
     private void confusion(String title, List<String> names, int[] right, int[] given, double accuracy) {
-        List<Integer> used = Stream.concat(Arrays.stream(right).boxed(), Arrays.stream(given).boxed()).distinct().sorted().toList();
+        List<Integer> used = Stream.concat(
+                        Arrays.stream(right).boxed(), Arrays.stream(given).boxed())
+                .distinct()
+                .sorted()
+                .toList();
         float[] counts = new float[used.size() * used.size()];
         for (int i = 0; i < right.length; i++) {
             counts[used.indexOf(right[i]) * used.size() + used.indexOf(given[i])]++;
         }
         List<String> shown = used.stream().map(names::get).toList();
-        new MatrixFigure(ColorMap.VIRIDIS, String.format(Locale.ROOT, "%s, %s; %.1f%% of %d images right", title, model.name(), 100 * accuracy, right.length))
-                .write(figure, "Right and given labels", List.of(new Matrix("images", "right", shown, "given", shown, counts)), 1);
+        new MatrixFigure(
+                        ColorMap.VIRIDIS,
+                        String.format(
+                                Locale.ROOT,
+                                "%s, %s; %.1f%% of %d images right",
+                                title,
+                                model.name(),
+                                100 * accuracy,
+                                right.length))
+                .write(
+                        figure,
+                        "Right and given labels",
+                        List.of(new Matrix("images", "right", shown, "given", shown, counts)),
+                        1);
     }
 }

@@ -13,13 +13,16 @@ import stormsight.bench.Configuration;
 import stormsight.report.OutputFile;
 
 /** Sets configurations side by side: speed and agreement. */
-@Command(name = "compare", description = {
-    "Compares configurations with the first one: how fast, and how far their answers agree. Each runs in a process of its own, all at once, and "
-        + "repetitions take turns, so that what slows the machine for a while slows all of them.",
-    "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95%% interval (Student, on logarithms).",
-    "Agreement: fixed questions about the example images are answered greedily by the first one; the others are fed its tokens, and each of their own "
-        + "choices is compared. Then all are fed the images' right captions, whose perplexity is given. The largest error is over all logits of both.",
-    "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for each --config."})
+@Command(
+        name = "compare",
+        description = {
+            "Compares configurations with the first one: how fast, and how far their answers agree. Each runs in a process of its own, all at once, and "
+                    + "repetitions take turns, so that what slows the machine for a while slows all of them.",
+            "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95%% interval (Student, on logarithms).",
+            "Agreement: fixed questions about the example images are answered greedily by the first one; the others are fed its tokens, and each of their own "
+                    + "choices is compared. Then all are fed the images' right captions, whose perplexity is given. The largest error is over all logits of both.",
+            "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for each --config."
+        })
 final class Compare implements Runnable {
     private static final int MOST_CONFIGURATIONS = 16;
 
@@ -29,16 +32,26 @@ final class Compare implements Runnable {
     @Mixin
     private MeasuringMixin measuring;
 
-    @Option(names = "--config", paramLabel = "KEYS",
-            description = "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: model, backend, device, threads, weights. "
-                    + "What is left out is as the other options say.")
+    @Option(
+            names = "--config",
+            paramLabel = "KEYS",
+            description =
+                    "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: model, backend, device, threads, weights. "
+                            + "What is left out is as the other options say.")
     private List<String> configs = List.of();
 
-    @Option(names = "--questions", paramLabel = "N", defaultValue = "8",
-            description = "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--questions",
+            paramLabel = "N",
+            defaultValue = "8",
+            description =
+                    "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: ${DEFAULT-VALUE}.")
     private int questions;
 
-    @Option(names = "--format", paramLabel = "FORMAT", description = "${COMPLETION-CANDIDATES}. Default: md, or as the ending of --out says.")
+    @Option(
+            names = "--format",
+            paramLabel = "FORMAT",
+            description = "${COMPLETION-CANDIDATES}. Default: md, or as the ending of --out says.")
     private OutputOption.Format format;
 
     @Override
@@ -48,15 +61,21 @@ final class Compare implements Runnable {
         }
         List<Configuration> configurations = configurations();
         if (configurations.size() < 2 || configurations.size() > MOST_CONFIGURATIONS) {
-            throw new UsageException(configurations.size() + " configuration" + (configurations.size() == 1 ? "" : "s") + ": 2 to "
-                    + MOST_CONFIGURATIONS + " can be compared, such as --weights stored,q8");
+            throw new UsageException(configurations.size() + " configuration" + (configurations.size() == 1 ? "" : "s")
+                    + ": 2 to " + MOST_CONFIGURATIONS + " can be compared, such as --weights stored,q8");
         }
         if (configurations.stream().map(Configuration::located).distinct().count() < configurations.size()) {
             throw new UsageException("two configurations are the same");
         }
         measuring.out().ifPresent(file -> OutputOption.requireWritable("--out", file));
-        Comparison comparison = Comparison.run(Environment.javaCommand(Measure.NAME), Environment.machine(), measuring.log(), configurations,
-                measuring.plan(0, 2), questions, measuring::step);
+        Comparison comparison = Comparison.run(
+                Environment.javaCommand(Measure.NAME),
+                Environment.machine(),
+                measuring.log(),
+                configurations,
+                measuring.plan(0, 2),
+                questions,
+                measuring::step);
         measuring.stepsDone();
         measuring.out().ifPresent(file -> OutputFile.write(file, text(comparison, OutputOption.format(file, format))));
         PrintWriter out = spec.commandLine().getOut();
@@ -77,7 +96,8 @@ final class Compare implements Runnable {
             return combined;
         }
         if (combined.size() > 1) {
-            throw new UsageException("--config does not go with lists of models, backends, devices, weights or threads");
+            throw new UsageException(
+                    "--config does not go with lists of models, backends, devices, weights or threads");
         }
         List<Configuration> configurations = new ArrayList<>();
         for (String keys : configs) {

@@ -23,7 +23,9 @@ import stormsight.model.family.EmbeddedModel;
 import stormsight.program.Sampling;
 
 /** Asks the embedded model everything that it can do. */
-@Command(name = "demo", description = "Asks the small embedded model about the example images: every task that it knows.")
+@Command(
+        name = "demo",
+        description = "Asks the small embedded model about the example images: every task that it knows.")
 final class Demo implements Runnable {
     /** Longer than any answer to the examples. */
     private static final int MAX_TOKENS = 64;
@@ -43,11 +45,19 @@ final class Demo implements Runnable {
         List<EmbeddedModel.Example> examples = EmbeddedModel.examples();
         Progress progress = new Progress();
         try (ModelDirectory directory = EmbeddedModel.open(Optional.empty()); Backend backend = backendOptions.open()) {
-            int promptTokens = examples.stream().mapToInt(example -> directory.promptTokensAtMost(example.prompt())).max().orElseThrow();
+            int promptTokens = examples.stream()
+                    .mapToInt(example -> directory.promptTokensAtMost(example.prompt()))
+                    .max()
+                    .orElseThrow();
             int width = examples.stream().mapToInt(example -> example.prompt().length()).max().orElseThrow();
             String row = "%-14s %-" + width + "s  %7s  %s";
-            try (Generator generator = Generator.open(directory, backend, directory.processor().limits(promptTokens, MAX_TOKENS),
-                    Options.DEFAULT, progress, List.of())) {
+            try (Generator generator = Generator.open(
+                    directory,
+                    backend,
+                    directory.processor().limits(promptTokens, MAX_TOKENS),
+                    Options.DEFAULT,
+                    progress,
+                    List.of())) {
                 List<Map<String, Object>> objects = new ArrayList<>();
                 if (!json.isWanted()) {
                     out.println(String.format(Locale.ROOT, row, "image", "question", "time", "answer"));
@@ -55,7 +65,8 @@ final class Demo implements Runnable {
                 for (EmbeddedModel.Example example : examples) {
                     long start = System.nanoTime();
                     Answer answer = generator.answer(
-                            new Request(example.decode(), example.prompt(), MAX_TOKENS, Sampling.GREEDY, 0), AnswerListener.NONE);
+                            new Request(example.decode(), example.prompt(), MAX_TOKENS, Sampling.GREEDY, 0),
+                            AnswerListener.NONE);
                     double taken = (System.nanoTime() - start) / 1e9;
                     if (json.isWanted()) {
                         objects.add(json(example, answer, taken));
@@ -63,8 +74,15 @@ final class Demo implements Runnable {
                     }
                     String seconds = String.format(Locale.ROOT, "%.2f s", taken);
                     String shown = answer.text().isEmpty() ? "(nothing)" : answer.text();
-                    out.println(String.format(Locale.ROOT, row, example.image(), example.prompt(), seconds,
-                            answer.text().equals(example.expected()) ? shown : shown + "   (expected: " + example.expected() + ")"));
+                    out.println(String.format(
+                            Locale.ROOT,
+                            row,
+                            example.image(),
+                            example.prompt(),
+                            seconds,
+                            answer.text().equals(example.expected())
+                                    ? shown
+                                    : shown + "   (expected: " + example.expected() + ")"));
                     out.flush();
                 }
                 if (json.isWanted()) {

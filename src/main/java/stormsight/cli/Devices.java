@@ -15,7 +15,9 @@ import stormsight.backend.Backends;
 import stormsight.backend.DeviceInfo;
 
 /** Lists backends and their devices. */
-@Command(name = "devices", description = "Lists the backends and their devices. A star marks what --backend auto takes.")
+@Command(
+        name = "devices",
+        description = "Lists the backends and their devices. A star marks what --backend auto takes.")
 final class Devices implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -28,7 +30,13 @@ final class Devices implements Runnable {
         PrintWriter out = spec.commandLine().getOut();
         String automatic = Backends.provider(Backends.AUTO).name();
         if (json.isWanted()) {
-            JsonMixin.print(out, Map.of("backends", Backends.providers().stream().map(provider -> json(provider, automatic)).toList()));
+            JsonMixin.print(
+                    out,
+                    Map.of(
+                            "backends",
+                            Backends.providers().stream()
+                                    .map(provider -> json(provider, automatic))
+                                    .toList()));
             return;
         }
         for (BackendProvider provider : Backends.providers()) {
@@ -63,7 +71,11 @@ final class Devices implements Runnable {
         if (!device.driver().isEmpty()) {
             line.append(", driver ").append(device.driver());
         }
-        line.append(", ").append(Memory.text(device.memoryBytes())).append(" of memory, ").append(device.computeUnits()).append(device.computeUnits() == 1 ? " compute unit" : " compute units");
+        line.append(", ")
+                .append(Memory.text(device.memoryBytes()))
+                .append(" of memory, ")
+                .append(device.computeUnits())
+                .append(device.computeUnits() == 1 ? " compute unit" : " compute units");
         if (device.localMemoryBytes() > 0) {
             line.append(", ").append(Memory.text(device.localMemoryBytes())).append(" of local memory");
         }
@@ -74,7 +86,11 @@ final class Devices implements Runnable {
             line.append(", work groups of up to ").append(device.maxWorkGroupSize());
         }
         if (!device.nativeTypes().isEmpty()) {
-            line.append(", computes in ").append(device.nativeTypes().stream().map(Enum::name).sorted().collect(Collectors.joining(" ")));
+            line.append(", computes in ")
+                    .append(device.nativeTypes().stream()
+                            .map(Enum::name)
+                            .sorted()
+                            .collect(Collectors.joining(" ")));
         }
         return line.toString();
     }

@@ -32,9 +32,12 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Writes embeddings of images and texts. */
-@Command(name = "embed", description = {
-    "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images first, each in the order of the options.",
-    "A .jsonl file grows row by row; one that is there already, of the same model, is continued. An image or text that comes twice is computed once."})
+@Command(
+        name = "embed",
+        description = {
+            "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images first, each in the order of the options.",
+            "A .jsonl file grows row by row; one that is there already, of the same model, is continued. An image or text that comes twice is computed once."
+        })
 final class Embed implements Runnable {
     private static final long SECOND = 1_000_000_000;
 
@@ -50,8 +53,12 @@ final class Embed implements Runnable {
     @Mixin
     private ItemsMixin items;
 
-    @Option(names = {"-o", "--out"}, paramLabel = "FILE", required = true,
-            description = "The file to write: .npy of [rows, numbers], .jsonl with a line, or .csv with a row for each.")
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "FILE",
+            required = true,
+            description =
+                    "The file to write: .npy of [rows, numbers], .jsonl with a line, or .csv with a row for each.")
     private Path file;
 
     @Option(names = "--raw", description = "Leave the embeddings as long as the model makes them.")
@@ -81,17 +88,30 @@ final class Embed implements Runnable {
             String made = directory.fingerprint() + (raw ? " raw" : "") + " " + model.options().quantized();
             Map<String, Row> done = form == Form.JSONL ? done(made) : Map.of();
             try (Backend backend = backendOptions.open();
-                    Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), RunListener.NONE)) {
+                    Embedder embedder =
+                            Embedder.open(directory, backend, model.options().quantized(), RunListener.NONE)) {
                 long start = System.nanoTime();
-                List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, form == Form.JSONL ? Optional.of(made) : Optional.empty());
+                List<Row> rows = rows(
+                        named,
+                        new FileEmbedder(embedder, !raw),
+                        done,
+                        progress,
+                        form == Form.JSONL ? Optional.of(made) : Optional.empty());
                 progress.clear();
                 if (form != Form.JSONL) {
                     write(form, rows, embedder.model().columns());
                 }
                 long computed = rows.stream().filter(row -> !done.containsValue(row)).count();
                 double seconds = (double) (System.nanoTime() - start) / SECOND;
-                err.println(String.format(Locale.ROOT, "%d embeddings of %d numbers in %s; %d made in %.1f s, %.1f a second", rows.size(),
-                        embedder.model().columns(), file, computed, seconds, computed / seconds));
+                err.println(String.format(
+                        Locale.ROOT,
+                        "%d embeddings of %d numbers in %s; %d made in %.1f s, %.1f a second",
+                        rows.size(),
+                        embedder.model().columns(),
+                        file,
+                        computed,
+                        seconds,
+                        computed / seconds));
                 err.flush();
             }
         } finally {
@@ -109,7 +129,12 @@ final class Embed implements Runnable {
         throw new UsageException("--out " + file + " ends in none of .npy, .jsonl and .csv");
     }
 
-    private List<Row> rows(ItemsMixin.Items named, FileEmbedder embedder, Map<String, Row> done, Progress progress, Optional<String> appended) {
+    private List<Row> rows(
+            ItemsMixin.Items named,
+            FileEmbedder embedder,
+            Map<String, Row> done,
+            Progress progress,
+            Optional<String> appended) {
         List<Row> rows = new ArrayList<>();
         int all = named.images().size() + named.texts().size();
         int images = named.images().size();
@@ -135,7 +160,11 @@ final class Embed implements Runnable {
         object.put("model", made);
         object.put("embedding", row.embedding());
         try {
-            Files.writeString(file, JsonMapper.shared().writeValueAsString(object) + "\n", StandardCharsets.UTF_8, StandardOpenOption.CREATE,
+            Files.writeString(
+                    file,
+                    JsonMapper.shared().writeValueAsString(object) + "\n",
+                    StandardCharsets.UTF_8,
+                    StandardOpenOption.CREATE,
                     StandardOpenOption.APPEND);
         } catch (IOException e) {
             throw new UncheckedIOException(file + " cannot be written: " + e.getMessage(), e);
@@ -158,7 +187,8 @@ final class Embed implements Runnable {
             for (String line : whole.lines().toList()) {
                 JsonNode row = JsonMapper.shared().readTree(line);
                 if (!row.path("model").asString("").equals(made)) {
-                    throw new UsageException("--out " + file + " holds embeddings of another model or other options; name another file");
+                    throw new UsageException(
+                            "--out " + file + " holds embeddings of another model or other options; name another file");
                 }
                 String kind = row.has("image") ? "image" : "text";
                 float[] embedding = new float[row.get("embedding").size()];

@@ -17,8 +17,13 @@ final class Environment {
     /** A command that runs {@link Main} with the flags and the class path of this JVM, and so with its backends. */
     static List<String> javaCommand(String... arguments) {
         List<String> command = new ArrayList<>();
-        command.add(ProcessHandle.current().info().command().orElse(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(flag -> !flag.startsWith(DEBUGGER)).forEach(command::add);
+        command.add(ProcessHandle.current()
+                .info()
+                .command()
+                .orElse(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
+                .filter(flag -> !flag.startsWith(DEBUGGER))
+                .forEach(command::add);
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
         command.addAll(List.of(arguments));
         return command;
@@ -33,8 +38,11 @@ final class Environment {
             throw new IllegalStateException(e);
         }
         String architecture = System.getProperty("os.arch");
-        return Machine.here(Version.text(), System.getProperty("os.name") + " " + System.getProperty("os.version") + ", " + architecture,
-                architecture, built);
+        return Machine.here(
+                Version.text(),
+                System.getProperty("os.name") + " " + System.getProperty("os.version") + ", " + architecture,
+                architecture,
+                built);
     }
 
     /** Whether standard error is a terminal. */
@@ -47,7 +55,9 @@ final class Environment {
         return terminals().contains("output");
     }
 
-    /** The launcher says which streams are terminals; Java alone can only tell whether both input and output are one. */
+    /**
+     * The launcher says which streams are terminals; Java alone can only tell whether both input and output are one.
+     */
     private static String terminals() {
         String told = System.getProperty("stormsight.terminals");
         return told != null ? told : System.console() != null && System.console().isTerminal() ? "output,error" : "";

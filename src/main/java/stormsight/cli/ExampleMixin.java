@@ -37,27 +37,46 @@ final class ExampleMixin {
     /** An example with the prompt that asks for it. */
     record Asking(Example example, String prompt) {}
 
-    @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class, description = "An image to ask about.")
+    @Option(
+            names = {"-i", "--image"},
+            paramLabel = "FILE",
+            converter = ImageArgument.class,
+            description = "An image to ask about.")
     private Path image;
 
     @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "What to ask about the image.")
     private String prompt;
 
-    @Option(names = "--question", paramLabel = "TEXT",
-            description = "The part of the prompt that is the question. Default: what follows 'answer en', else the whole prompt.")
+    @Option(
+            names = "--question",
+            paramLabel = "TEXT",
+            description =
+                    "The part of the prompt that is the question. Default: what follows 'answer en', else the whole prompt.")
     private String question;
 
-    @Option(names = "--dataset", paramLabel = "FILE", description = {"Many questions instead of one: a line of JSON each,",
-        "{\"image\": FILE, \"question\": TEXT, \"answer\": TEXT, \"boxes\": [[x, y, w, h], ..], \"category\": TEXT},",
-        "files relative to the data set, boxes in pixels of the image; boxes and category may be absent. "
-            + "A question counts if the model's whole answer is the right one."})
+    @Option(
+            names = "--dataset",
+            paramLabel = "FILE",
+            description = {
+                "Many questions instead of one: a line of JSON each,",
+                "{\"image\": FILE, \"question\": TEXT, \"answer\": TEXT, \"boxes\": [[x, y, w, h], ..], \"category\": TEXT},",
+                "files relative to the data set, boxes in pixels of the image; boxes and category may be absent. "
+                        + "A question counts if the model's whole answer is the right one."
+            })
     private Path dataset;
 
-    @Option(names = "--template", paramLabel = "TEXT",
-            description = "How a question of the data set becomes a prompt. Default: as the model was trained, for PaliGemma 'answer en " + PLACE + "'.")
+    @Option(
+            names = "--template",
+            paramLabel = "TEXT",
+            description =
+                    "How a question of the data set becomes a prompt. Default: as the model was trained, for PaliGemma 'answer en "
+                            + PLACE + "'.")
     private Optional<String> template = Optional.empty();
 
-    @Option(names = "--category", paramLabel = "NAME", description = "Only questions of this category; may be repeated.")
+    @Option(
+            names = "--category",
+            paramLabel = "NAME",
+            description = "Only questions of this category; may be repeated.")
     private List<String> categories = new ArrayList<>();
 
     @Option(names = "--limit", paramLabel = "N", description = "Only the first N questions.")
@@ -104,7 +123,9 @@ final class ExampleMixin {
             }
         }
         return examples.stream()
-                .filter(example -> categories.isEmpty() || example.category().isPresent() && categories.contains(example.category().get()))
+                .filter(example -> categories.isEmpty()
+                        || example.category().isPresent()
+                                && categories.contains(example.category().get()))
                 .limit(limit == null ? Integer.MAX_VALUE : limit)
                 .toList();
     }
@@ -112,10 +133,14 @@ final class ExampleMixin {
     /** The examples with their prompts. */
     List<Asking> ask(ModelMixin model, ModelDirectory directory, List<Example> examples) {
         List<Asking> askings = examples.stream()
-                .map(example -> new Asking(example, dataset == null ? prompt : template(directory).replace(PLACE, example.question())))
+                .map(example -> new Asking(
+                        example, dataset == null ? prompt : template(directory).replace(PLACE, example.question())))
                 .toList();
         for (Asking asking : askings) {
-            model.requirePrompt(directory, asking.prompt, dataset == null ? "--prompt" : dataset + ", line " + asking.example.line());
+            model.requirePrompt(
+                    directory,
+                    asking.prompt,
+                    dataset == null ? "--prompt" : dataset + ", line " + asking.example.line());
         }
         return askings;
     }
@@ -162,10 +187,12 @@ final class ExampleMixin {
         Processor processor = directory.processor();
         // What an image takes may depend on its size, so any image stands for the one with the most places.
         Views any = processor.views(new RgbImage(1, 1, new byte[3]));
-        int longest = new HashSet<>(askings.stream().map(Asking::prompt).toList()).stream()
-                .mapToInt(text -> directory.prompt(text, List.of(any)).length() - any.length() + processor.imageTokens())
-                .max()
-                .orElseThrow();
+        int longest = new HashSet<>(askings.stream().map(Asking::prompt).toList())
+                .stream()
+                        .mapToInt(text ->
+                                directory.prompt(text, List.of(any)).length() - any.length() + processor.imageTokens())
+                        .max()
+                        .orElseThrow();
         return processor.limits(longest, maxTokens);
     }
 

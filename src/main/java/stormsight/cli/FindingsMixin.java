@@ -20,8 +20,11 @@ final class FindingsMixin {
     @Mixin
     private ReportMixin html;
 
-    @Option(names = {"-o", "--out"}, paramLabel = "DIR", description = "Where curves (SVG, PNG), numbers (CSV, JSON) and the result of every example go. "
-            + "The same command goes on where it was stopped.")
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "DIR",
+            description = "Where curves (SVG, PNG), numbers (CSV, JSON) and the result of every example go. "
+                    + "The same command goes on where it was stopped.")
     private Path out;
 
     @Option(names = "--json", description = "Print one JSON object instead of a table.")
@@ -41,11 +44,14 @@ final class FindingsMixin {
         return Optional.ofNullable(out);
     }
 
-    /** Tells failures on standard error, writes the files and the page, and tells JSON or a table on standard output. */
+    /**
+     * Tells failures on standard error, writes the files and the page, and tells JSON or a table on standard output.
+     */
     <R extends ExampleResult> void tell(ExampleMixin examples, Findings<R> findings) {
         Outcome<R> outcome = findings.outcome();
         outcome.failures().forEach(spec.commandLine().getErr()::println);
-        String object = JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(findings.json(Version.text()));
+        String object =
+                JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(findings.json(Version.text()));
         folder().ifPresent(folder -> findings.write(folder, object));
         if (html.isWanted()) {
             html.write(findings.page(examples.image()), outcome.model(), outcome.device());

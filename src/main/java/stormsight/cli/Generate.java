@@ -31,9 +31,12 @@ import stormsight.model.family.EmbeddedModel;
 import stormsight.program.Sampling;
 
 /** Answers one prompt about one image. */
-@Command(name = "generate", description = {
-    "Answers a prompt about an image. The answer goes to standard output, everything else to standard error.",
-    "Prompts that PaliGemma knows: 'caption en', 'answer en QUESTION', 'detect THING ; THING', 'segment THING', 'ocr'."})
+@Command(
+        name = "generate",
+        description = {
+            "Answers a prompt about an image. The answer goes to standard output, everything else to standard error.",
+            "Prompts that PaliGemma knows: 'caption en', 'answer en QUESTION', 'detect THING ; THING', 'segment THING', 'ocr'."
+        })
 final class Generate implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -51,8 +54,12 @@ final class Generate implements Runnable {
     @Option(names = "--ignore-orientation", description = "Do not turn the image as its EXIF data says.")
     private boolean ignoreOrientation;
 
-    @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", required = true,
-            description = "What to do with the image; - reads standard input. A text that begins with a dash is written --prompt=TEXT.")
+    @Option(
+            names = {"-p", "--prompt"},
+            paramLabel = "TEXT",
+            required = true,
+            description =
+                    "What to do with the image; - reads standard input. A text that begins with a dash is written --prompt=TEXT.")
     private String prompt;
 
     @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
@@ -99,25 +106,40 @@ final class Generate implements Runnable {
             model.requirePrompt(directory, text, "--prompt");
             Decoded decoded = decoded(decoding);
             try (Backend backend = backendOptions.open();
-                    Generator generator = Generator.open(directory, backend, limits(directory, decoded.image(), text), model.options(), progress, List.of())) {
+                    Generator generator = Generator.open(
+                            directory,
+                            backend,
+                            limits(directory, decoded.image(), text),
+                            model.options(),
+                            progress,
+                            List.of())) {
                 long loaded = System.nanoTime();
                 PrintWriter out = spec.commandLine().getOut();
-                Answer answer = generator.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
-                    if (!json) {
-                        interruption.streaming();
-                        out.print(piece);
-                        // Nobody reads on: the rest of the answer need not be computed.
-                        if (out.checkError()) {
-                            throw new OutputException();
-                        }
-                    }
-                });
+                Answer answer =
+                        generator.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
+                            if (!json) {
+                                interruption.streaming();
+                                out.print(piece);
+                                // Nobody reads on: the rest of the answer need not be computed.
+                                if (out.checkError()) {
+                                    throw new OutputException();
+                                }
+                            }
+                        });
                 PromptText.warnOfUnknownTask(err, model, directory, text);
                 if (answer.text().isBlank()) {
-                    err.println("The answer is empty: the model ended it " + (answer.tokens().size() <= 1 ? "at once." : "without a visible character."));
+                    err.println("The answer is empty: the model ended it "
+                            + (answer.tokens().size() <= 1 ? "at once." : "without a visible character."));
                 }
-                Report report = new Report(model.name(), directory.describe().family(), backend.device(), answer, loaded - opening, decoded.nanos(),
-                        loaded - start, generator.allocatedBytes());
+                Report report = new Report(
+                        model.name(),
+                        directory.describe().family(),
+                        backend.device(),
+                        answer,
+                        loaded - opening,
+                        decoded.nanos(),
+                        loaded - start,
+                        generator.allocatedBytes());
                 if (json) {
                     JsonMixin.print(out, report.json(inputs(text)));
                 } else {
@@ -157,9 +179,16 @@ final class Generate implements Runnable {
         StartUp parts = startUp.get();
         Report.line(err, "runtime", Report.seconds(parts.runtime()));
         Report.line(err, "lowering", Report.seconds(parts.lowering()));
-        Report.line(err, "upload", Report.seconds(parts.upload()) + ", beside compiling " + Report.seconds(parts.read()) + " of reading weights");
-        Report.line(err, "compile", Report.seconds(parts.compile()) + ", of it and the upload JIT " + Report.seconds(parts.jit()) + ", driver "
-                + Report.seconds(parts.driver()) + ", " + parts.kernels() + " kernels");
+        Report.line(
+                err,
+                "upload",
+                Report.seconds(parts.upload()) + ", beside compiling " + Report.seconds(parts.read())
+                        + " of reading weights");
+        Report.line(
+                err,
+                "compile",
+                Report.seconds(parts.compile()) + ", of it and the upload JIT " + Report.seconds(parts.jit())
+                        + ", driver " + Report.seconds(parts.driver()) + ", " + parts.kernels() + " kernels");
         Report.line(err, "first encode", Report.seconds(firstEncode));
     }
 
@@ -182,7 +211,10 @@ final class Generate implements Runnable {
         }
     }
 
-    /** What the prompt can need at most, so that reading the tokenizer need not be waited for; exactly that where it would not fit. */
+    /**
+     * What the prompt can need at most, so that reading the tokenizer need not be waited for; exactly that where it
+     * would not fit.
+     */
     private Limits limits(ModelDirectory directory, RgbImage pixels, String text) {
         int atMost = directory.promptTokensAtMost(text);
         if ((long) atMost + maxTokens > directory.describe().decoder().positions()) {
@@ -196,7 +228,8 @@ final class Generate implements Runnable {
 
     private Decoded decodeImage() {
         long start = System.nanoTime();
-        ImageDecoder decoder = new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
+        ImageDecoder decoder =
+                new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         return new Decoded(decoder.decode(ImageArgument.file(image)), System.nanoTime() - start);
     }
 
@@ -222,14 +255,22 @@ final class Generate implements Runnable {
             throw new UsageException("--prompt -: standard input cannot be read: " + e.getMessage());
         }
         if (text.isBlank()) {
-            throw new UsageException("--prompt -: standard input is empty; write the prompt into it, such as: echo 'caption en' | stormsight ...");
+            throw new UsageException(
+                    "--prompt -: standard input is empty; write the prompt into it, such as: echo 'caption en' | stormsight ...");
         }
         return text.replace("\r\n", "\n");
     }
 
     /** What is told about an answer. */
-    private record Report(String model, String family, DeviceInfo device, Answer answer, long loadNanos, long imageNanos,
-            long beforeAnswerNanos, long allocatedBytes) {
+    private record Report(
+            String model,
+            String family,
+            DeviceInfo device,
+            Answer answer,
+            long loadNanos,
+            long imageNanos,
+            long beforeAnswerNanos,
+            long allocatedBytes) {
         /** Tokens that decode ran for: all but the first. */
         private int decoded() {
             return answer.tokens().size() - 1;
@@ -246,7 +287,11 @@ final class Generate implements Runnable {
 
         void print(PrintWriter err) {
             Answer.Timings timings = answer.timings();
-            line(err, "model", model + ", " + family + (model.equals(EmbeddedModel.NAME) ? ", which knows drawn shapes only" : ""));
+            line(
+                    err,
+                    "model",
+                    model + ", " + family
+                            + (model.equals(EmbeddedModel.NAME) ? ", which knows drawn shapes only" : ""));
             line(err, "device", device.backend() + " " + device.id() + ", " + device.title());
             line(err, "load", seconds(loadNanos));
             line(err, "image", seconds(imageTotal()));
@@ -255,8 +300,13 @@ final class Generate implements Runnable {
             line(err, "first token", seconds(firstToken()));
             line(err, "decode", seconds(timings.decode()) + rate(decoded(), timings.decode()));
             OptionalLong resident = Memory.peakResident();
-            line(err, "peak memory", "heap " + Memory.text(Memory.peakHeap()) + ", buffers " + Memory.text(allocatedBytes)
-                    + (resident.isPresent() ? ", resident " + Memory.text(resident.getAsLong()) + " with mapped weights" : ""));
+            line(
+                    err,
+                    "peak memory",
+                    "heap " + Memory.text(Memory.peakHeap()) + ", buffers " + Memory.text(allocatedBytes)
+                            + (resident.isPresent()
+                                    ? ", resident " + Memory.text(resident.getAsLong()) + " with mapped weights"
+                                    : ""));
             if (answer.stop() == Answer.Stop.LENGTH) {
                 line(err, "stopped", "after " + answer.tokens().size() + " tokens (--max-tokens)");
             }
@@ -272,7 +322,9 @@ final class Generate implements Runnable {
         }
 
         private static String rate(int tokens, long nanos) {
-            return tokens == 0 ? "" : String.format(Locale.ROOT, "  %d tokens, %.1f tok/s", tokens, tokens * 1e9 / nanos);
+            return tokens == 0
+                    ? ""
+                    : String.format(Locale.ROOT, "  %d tokens, %.1f tok/s", tokens, tokens * 1e9 / nanos);
         }
 
         private static Map<String, Object> json(Answer.Token token) {

@@ -15,8 +15,8 @@ import stormsight.checkpoint.TemporaryFolder;
 import stormsight.image.ImageException;
 
 /**
- * What people write for an image: a file, a {@code file:} URL, a {@code data:} URL as web pages hold pictures, or {@code -} for standard input. The last two
- * become files of a temporary folder, so that every command takes them.
+ * What people write for an image: a file, a {@code file:} URL, a {@code data:} URL as web pages hold pictures, or
+ * {@code -} for standard input. The last two become files of a temporary folder, so that every command takes them.
  */
 final class ImageArgument implements ITypeConverter<Path> {
     static final String STANDARD_INPUT = "-";
@@ -36,18 +36,22 @@ final class ImageArgument implements ITypeConverter<Path> {
                 return Path.of(URI.create(text));
             }
         } catch (IOException e) {
-            throw new UncheckedIOException("the image " + shown(text) + " cannot be kept in a temporary folder: " + e.getMessage(), e);
+            throw new UncheckedIOException(
+                    "the image " + shown(text) + " cannot be kept in a temporary folder: " + e.getMessage(), e);
         } catch (FileSystemNotFoundException | IllegalArgumentException e) {
             throw new ImageException(shown(text), "is not a URL of a file on this machine: " + e.getMessage(), e);
         }
         if (lower.matches("(?s)[a-z][a-z0-9+.-]+://.*")) {
-            throw new ImageException(shown(text), "is a URL, and nothing is downloaded here: download it first, as with curl -LO, and name the local file");
+            throw new ImageException(
+                    shown(text),
+                    "is a URL, and nothing is downloaded here: download it first, as with curl -LO, and name the local file");
         }
         return Path.of(text);
     }
 
     /**
-     * The file of an image, read from standard input where that was asked for. Once for each command: standard input can be read once.
+     * The file of an image, read from standard input where that was asked for. Once for each command: standard input
+     * can be read once.
      *
      * @throws UncheckedIOException if it cannot be read or kept
      */
@@ -60,7 +64,8 @@ final class ImageArgument implements ITypeConverter<Path> {
             Files.copy(System.in, file);
             return file;
         } catch (IOException e) {
-            throw new UncheckedIOException("the image from standard input cannot be kept in a temporary folder: " + e.getMessage(), e);
+            throw new UncheckedIOException(
+                    "the image from standard input cannot be kept in a temporary folder: " + e.getMessage(), e);
         }
     }
 

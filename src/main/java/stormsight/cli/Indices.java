@@ -21,7 +21,8 @@ final class Indices {
         for (String part : text.split(",", -1)) {
             Matcher range = RANGE.matcher(part.strip());
             if (!range.matches()) {
-                throw new UsageException(option + " " + text + ": '" + part + "' is neither an index nor a range such as 3-5");
+                throw new UsageException(
+                        option + " " + text + ": '" + part + "' is neither an index nor a range such as 3-5");
             }
             int from = Integer.parseInt(range.group(1));
             int to = range.group(2) == null ? from : Integer.parseInt(range.group(2));

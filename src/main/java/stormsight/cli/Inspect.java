@@ -36,7 +36,10 @@ import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /** Shows what a checkpoint is and what running it takes. */
-@Command(name = "inspect", description = "Shows what a checkpoint holds, how much memory it takes to run, and whether it fits this machine.")
+@Command(
+        name = "inspect",
+        description =
+                "Shows what a checkpoint holds, how much memory it takes to run, and whether it fits this machine.")
 final class Inspect implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -76,7 +79,9 @@ final class Inspect implements Runnable {
             throw new UsageException("DIR and --model are both given");
         }
         Path chosen = path != null ? path : model;
-        try (ModelDirectory directory = chosen == null ? EmbeddedModel.open(Optional.empty()) : Families.open(chosen, Optional.empty(), strict.strictness())) {
+        try (ModelDirectory directory = chosen == null
+                ? EmbeddedModel.open(Optional.empty())
+                : Families.open(chosen, Optional.empty(), strict.strictness())) {
             String name = chosen == null ? EmbeddedModel.NAME : chosen.toString();
             if (directory.anyModel() instanceof ImageEncoder encoder) {
                 tell(spec.commandLine().getOut(), name, directory, encoder);
@@ -84,8 +89,9 @@ final class Inspect implements Runnable {
             }
             long capacity = (long) directory.processor().imageTokens() + length.promptTokens() + length.maxTokens();
             if (capacity > directory.describe().decoder().positions()) {
-                throw new LimitException(capacity + " tokens of image, prompt and answer need as many positions, but the model has "
-                        + directory.describe().decoder().positions());
+                throw new LimitException(
+                        capacity + " tokens of image, prompt and answer need as many positions, but the model has "
+                                + directory.describe().decoder().positions());
             }
             PrintWriter out = spec.commandLine().getOut();
             Sizes sizes = sizes(directory);
@@ -126,7 +132,8 @@ final class Inspect implements Runnable {
         }
         try (Model configured = Families.configured(directory.path())) {
             boolean tied = configured instanceof VisionLanguageModel model && model.describe().decoder().tied();
-            return "a head of its own" + (tied ? ", which differs from the embeddings although config.json ties the two" : "");
+            return "a head of its own"
+                    + (tied ? ", which differs from the embeddings although config.json ties the two" : "");
         }
     }
 
@@ -134,25 +141,44 @@ final class Inspect implements Runnable {
         Description described = directory.describe();
         line(out, "model", name + ", " + described.family());
         directory.model().parts().forEach((part, text) -> line(out, part, text));
-        line(out, "vocabulary", "%d rows, %d tokens, %d of which can be answered, %s".formatted(described.decoder().vocabularySize(),
-                directory.tokenizer().size(), directory.answerable().cardinality(), head(directory)));
+        line(
+                out,
+                "vocabulary",
+                "%d rows, %d tokens, %d of which can be answered, %s"
+                        .formatted(
+                                described.decoder().vocabularySize(),
+                                directory.tokenizer().size(),
+                                directory.answerable().cardinality(),
+                                head(directory)));
         held(out, directory, sizes);
         line(out, "cache", Memory.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in " + DType.F32);
-        line(out, "activations", Memory.text(sizes.activations) + " for a prompt of up to " + sizes.limits.promptTokens() + " tokens");
+        line(
+                out,
+                "activations",
+                Memory.text(sizes.activations) + " for a prompt of up to " + sizes.limits.promptTokens() + " tokens");
         line(out, "this machine", Memory.text(sizes.memory) + " of memory: " + sizes.verdict());
     }
 
     /** Lines about the files. */
     private static void held(PrintWriter out, ModelDirectory directory, Sizes sizes) {
         line(out, "parameters", String.format(Locale.ROOT, "%,d", directory.parameters()));
-        line(out, "tensors", types(directory.checkpoint()).entrySet().stream().map(entry -> entry.getValue() + " " + entry.getKey())
-                .collect(Collectors.joining(", ")) + ", " + Memory.text(directory.checkpoint().fileBytes()) + " in files");
+        line(
+                out,
+                "tensors",
+                types(directory.checkpoint()).entrySet().stream()
+                                .map(entry -> entry.getValue() + " " + entry.getKey())
+                                .collect(Collectors.joining(", "))
+                        + ", " + Memory.text(directory.checkpoint().fileBytes()) + " in files");
         line(out, "weights", Memory.text(sizes.weights) + ", used in place from the files, except for small ones");
     }
 
     /** A model that does not answer has no cache and no prompt. */
     private void tell(PrintWriter out, String name, ModelDirectory directory, ImageEncoder encoder) {
-        Sizes sizes = sizes(new Limits(2, 1), encoder.encodings(Weights.of(directory.checkpoint(), false)).stream().map(Encoding::program).toList());
+        Sizes sizes = sizes(
+                new Limits(2, 1),
+                encoder.encodings(Weights.of(directory.checkpoint(), false)).stream()
+                        .map(Encoding::program)
+                        .toList());
         if (json.isWanted()) {
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("model", name);
@@ -160,8 +186,17 @@ final class Inspect implements Runnable {
             object.put("parts", encoder.parts());
             object.put("parameters", directory.parameters());
             object.put("tensors", types(directory.checkpoint()));
-            object.put("bytes", Map.of("files", directory.checkpoint().fileBytes(), "weights", sizes.weights, "activations", sizes.activations,
-                    "machine", sizes.memory));
+            object.put(
+                    "bytes",
+                    Map.of(
+                            "files",
+                            directory.checkpoint().fileBytes(),
+                            "weights",
+                            sizes.weights,
+                            "activations",
+                            sizes.activations,
+                            "machine",
+                            sizes.memory));
             object.put("verdict", sizes.verdict());
             object.put("version", Version.text());
             JsonMixin.print(out, object);

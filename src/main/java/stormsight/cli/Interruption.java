@@ -2,7 +2,9 @@ package stormsight.cli;
 
 import java.io.PrintWriter;
 
-/** Leaves the terminal sane when the process is interrupted: no half-drawn bar, no shell prompt behind half an answer. */
+/**
+ * Leaves the terminal sane when the process is interrupted: no half-drawn bar, no shell prompt behind half an answer.
+ */
 final class Interruption {
     private final Thread hook;
     private volatile boolean streaming;

@@ -17,8 +17,12 @@ import tools.jackson.databind.json.JsonMapper;
 final class ItemsMixin {
     private static final List<String> ENDINGS = List.of(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp");
 
-    @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class,
-            description = "An image, a folder of images, or a pattern such as 'photos/*.jpg'; - reads an image from standard input. May be repeated.")
+    @Option(
+            names = {"-i", "--image"},
+            paramLabel = "FILE",
+            converter = ImageArgument.class,
+            description =
+                    "An image, a folder of images, or a pattern such as 'photos/*.jpg'; - reads an image from standard input. May be repeated.")
     private List<Path> images = new ArrayList<>();
 
     @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "A text. May be repeated.")
@@ -64,7 +68,9 @@ final class ItemsMixin {
             }
             return found;
         }
-        if (!Files.exists(image) && image.getFileName() != null && image.getFileName().toString().matches(".*[*?\\[{].*")) {
+        if (!Files.exists(image)
+                && image.getFileName() != null
+                && image.getFileName().toString().matches(".*[*?\\[{].*")) {
             Path parent = image.getParent() == null ? Path.of("") : image.getParent();
             List<Path> found = new ArrayList<>();
             try (DirectoryStream<Path> files = Files.newDirectoryStream(parent, image.getFileName().toString())) {
@@ -95,7 +101,8 @@ final class ItemsMixin {
             try {
                 JsonNode pair = JsonMapper.shared().readTree(line);
                 if (!pair.path("image").isString() && !pair.path("text").isString()) {
-                    throw new UsageException("--pairs " + pairs + ", line " + (i + 1) + ": neither \"image\" nor \"text\"");
+                    throw new UsageException(
+                            "--pairs " + pairs + ", line " + (i + 1) + ": neither \"image\" nor \"text\"");
                 }
                 if (pair.path("image").isString()) {
                     allImages.add(pairs.toAbsolutePath().getParent().resolve(pair.get("image").asString()));
@@ -104,7 +111,8 @@ final class ItemsMixin {
                     allTexts.add(pair.get("text").asString());
                 }
             } catch (JacksonException e) {
-                throw new UsageException("--pairs " + pairs + ", line " + (i + 1) + " is no JSON: " + e.getOriginalMessage());
+                throw new UsageException(
+                        "--pairs " + pairs + ", line " + (i + 1) + " is no JSON: " + e.getOriginalMessage());
             }
         }
     }

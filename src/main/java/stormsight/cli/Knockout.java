@@ -28,13 +28,16 @@ import stormsight.study.KnockoutResult;
 import stormsight.study.KnockoutSession;
 
 /** Takes flows of information away and measures what that does to an answer. */
-@Command(name = "knockout", description = {
-    "Attention knockout: in a window of layers around each layer, chosen tokens cannot read others. Shows by how much the probability of the "
-        + "model's own answer changes, in percent of what it was.",
-    "A->B means that queries in B do not read keys in A. Spans: image, question, last (the prompt's last token), generated, object (patches that --box "
-        + "or --mask marks), other (all other patches), and tokens such as 12-15. Everything else stays as in the model.",
-    "Flows with a name: image-to-last, question-to-last, last-to-last, image-to-question, object-to-question, other-to-question, question-to-image, "
-        + "both-ways (image->question,question->image)."})
+@Command(
+        name = "knockout",
+        description = {
+            "Attention knockout: in a window of layers around each layer, chosen tokens cannot read others. Shows by how much the probability of the "
+                    + "model's own answer changes, in percent of what it was.",
+            "A->B means that queries in B do not read keys in A. Spans: image, question, last (the prompt's last token), generated, object (patches that --box "
+                    + "or --mask marks), other (all other patches), and tokens such as 12-15. Everything else stays as in the model.",
+            "Flows with a name: image-to-last, question-to-last, last-to-last, image-to-question, object-to-question, other-to-question, question-to-image, "
+                    + "both-ways (image->question,question->image)."
+        })
 final class Knockout implements Runnable {
     private static final String ALL = "all";
     private static final String CHOSEN = "flows";
@@ -70,7 +73,11 @@ final class Knockout implements Runnable {
     @Mixin
     private FindingsMixin findings;
 
-    @Option(names = "--flow", paramLabel = "NAME", completionCandidates = Flows.class, description = "A flow by its name; may be repeated.")
+    @Option(
+            names = "--flow",
+            paramLabel = "NAME",
+            completionCandidates = Flows.class,
+            description = "A flow by its name; may be repeated.")
     private List<String> flows = new ArrayList<>();
 
     @Option(names = "--edges", paramLabel = "EDGES",
@@ -82,20 +89,32 @@ final class Knockout implements Runnable {
             + "Default: all, without patches where nothing has a box.")
     private List<String> presets = new ArrayList<>();
 
-    @Option(names = "--box", paramLabel = "X,Y,W,H", description = "Where the object is, in pixels of the image; may be repeated.")
+    @Option(
+            names = "--box",
+            paramLabel = "X,Y,W,H",
+            description = "Where the object is, in pixels of the image; may be repeated.")
     private List<String> boxes = new ArrayList<>();
 
-    @Option(names = "--mask", paramLabel = "FILE", description = "An image in the size of the image, not black where the object is.")
+    @Option(
+            names = "--mask",
+            paramLabel = "FILE",
+            description = "An image in the size of the image, not black where the object is.")
     private Path mask;
 
     @Option(names = "--window", paramLabel = "K", defaultValue = "" + KnockoutSession.DEFAULT_WINDOW,
             description = "How many layers around each layer. Default: ${DEFAULT-VALUE}.")
     private int window;
 
-    @Option(names = "--heads", paramLabel = "H,..", split = ",", description = "Query heads in which edges are blocked. Default: all.")
+    @Option(
+            names = "--heads",
+            paramLabel = "H,..",
+            split = ",",
+            description = "Query heads in which edges are blocked. Default: all.")
     private Set<Integer> heads = Set.of();
 
-    @Option(names = "--whole-answer", description = "Measure the probability of the whole answer, its end included, instead of its first token.")
+    @Option(
+            names = "--whole-answer",
+            description = "Measure the probability of the whole answer, its end included, instead of its first token.")
     private boolean wholeAnswer;
 
     @Override
@@ -105,8 +124,13 @@ final class Knockout implements Runnable {
         List<Example> asked = examples.read(boxes(), Optional.ofNullable(mask));
         findings.check(examples);
         boolean objects = asked.stream().anyMatch(Example::hasObject);
-        List<FlowGroup> groups = chosen.isEmpty() ? FlowGroup.PRESETS.stream().filter(group -> objects || !needsObject(group)).toList() : chosen;
-        List<Flow> all = List.copyOf(new LinkedHashSet<>(groups.stream().flatMap(group -> group.flows().stream()).toList()));
+        List<FlowGroup> groups = chosen.isEmpty()
+                ? FlowGroup.PRESETS.stream()
+                        .filter(group -> objects || !needsObject(group))
+                        .toList()
+                : chosen;
+        List<Flow> all = List.copyOf(new LinkedHashSet<>(
+                groups.stream().flatMap(group -> group.flows().stream()).toList()));
         PrintWriter err = spec.commandLine().getErr();
         Progress progress = new Progress();
         Interruption interruption = new Interruption(progress, err);
@@ -121,13 +145,17 @@ final class Knockout implements Runnable {
             try (Study<KnockoutResult> study = Study.open(findings.folder(), recorded, KnockoutResult.class)) {
                 List<ExampleMixin.Asking> remaining = study.remaining(askings);
                 if (!remaining.isEmpty()) {
-                    try (KnockoutSession session = KnockoutSession.open(directory, backend, examples.limits(directory, askings), model.options(), progress)) {
+                    try (KnockoutSession session = KnockoutSession.open(
+                            directory, backend, examples.limits(directory, askings), model.options(), progress)) {
                         study.run(remaining, progress, asking -> measure(session, directory, asking, all, settings));
                     }
                 }
                 int layers = directory.describe().decoder().layers();
-                if (layers > 1 && LayerWindow.around(0, window, layers).equals(LayerWindow.around(layers - 1, window, layers))) {
-                    err.println("a window of " + window + " covers all " + layers + " layers wherever it stands: a smaller --window tells layers apart");
+                if (layers > 1
+                        && LayerWindow.around(0, window, layers)
+                                .equals(LayerWindow.around(layers - 1, window, layers))) {
+                    err.println("a window of " + window + " covers all " + layers
+                            + " layers wherever it stands: a smaller --window tells layers apart");
                 }
                 findings.tell(examples, new KnockoutFindings(groups, all,
                         examples.outcome(askings, recorded, model.name(), backend.device(), study.results(askings))));
@@ -137,9 +165,14 @@ final class Knockout implements Runnable {
         }
     }
 
-    private KnockoutResult measure(KnockoutSession session, ModelDirectory directory, ExampleMixin.Asking asking, List<Flow> all,
+    private KnockoutResult measure(
+            KnockoutSession session,
+            ModelDirectory directory,
+            ExampleMixin.Asking asking,
+            List<Flow> all,
             KnockoutSession.Settings settings) {
-        KnockoutResult result = KnockoutResult.of(session, directory, asking.example(), asking.prompt(), examples.maxTokens(), all, settings);
+        KnockoutResult result = KnockoutResult.of(
+                session, directory, asking.example(), asking.prompt(), examples.maxTokens(), all, settings);
         if (!examples.isDataset()) {
             result.dropped().ifPresent(reason -> {
                 throw new UsageException(result.detail().orElse(reason));

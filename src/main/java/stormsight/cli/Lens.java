@@ -19,10 +19,13 @@ import stormsight.study.LensResult;
 import stormsight.study.LensSession;
 
 /** Reads the answer's probability after every layer. */
-@Command(name = "lens", description = {
-    "How an answer forms: the state of the prompt's last token after each layer, read through the model's own head as if that layer were the last. Shows the "
-        + "probability of chosen tokens, by default the first token of the answer in lower case and capitalised, and the most probable tokens.",
-    "Layer 0 is the embeddings. Without the final norm the last point is behind it, as in the published curves."})
+@Command(
+        name = "lens",
+        description = {
+            "How an answer forms: the state of the prompt's last token after each layer, read through the model's own head as if that layer were the last. Shows the "
+                    + "probability of chosen tokens, by default the first token of the answer in lower case and capitalised, and the most probable tokens.",
+            "Layer 0 is the embeddings. Without the final norm the last point is behind it, as in the published curves."
+        })
 final class Lens implements Runnable {
     private static final int MOST_TOP = 100;
 
@@ -41,7 +44,10 @@ final class Lens implements Runnable {
     @Mixin
     private FindingsMixin findings;
 
-    @Option(names = "--token", paramLabel = "TEXT", description = "A text whose first token to follow as well; may be repeated.")
+    @Option(
+            names = "--token",
+            paramLabel = "TEXT",
+            description = "A text whose first token to follow as well; may be repeated.")
     private List<String> tokens = new ArrayList<>();
 
     @Option(names = "--top", paramLabel = "K", defaultValue = "3",
@@ -71,9 +77,19 @@ final class Lens implements Runnable {
             try (Study<LensResult> study = Study.open(findings.folder(), recorded, LensResult.class)) {
                 List<ExampleMixin.Asking> remaining = study.remaining(askings);
                 if (!remaining.isEmpty()) {
-                    try (LensSession session = LensSession.open(directory, backend, examples.limits(directory, askings), model.options(), progress)) {
-                        study.run(remaining, progress, asking ->
-                                LensResult.of(session, directory, asking.example(), asking.prompt(), examples.maxTokens(), top, texts));
+                    try (LensSession session = LensSession.open(
+                            directory, backend, examples.limits(directory, askings), model.options(), progress)) {
+                        study.run(
+                                remaining,
+                                progress,
+                                asking -> LensResult.of(
+                                        session,
+                                        directory,
+                                        asking.example(),
+                                        asking.prompt(),
+                                        examples.maxTokens(),
+                                        top,
+                                        texts));
                     }
                 }
                 findings.tell(examples, new LensFindings(

@@ -29,7 +29,11 @@ import stormsight.image.ImageException;
 import stormsight.report.FigureException;
 
 /** The command line. Exceptions become one line and an exit code here and nowhere else. */
-@Command(name = "stormsight", mixinStandardHelpOptions = true, scope = ScopeType.INHERIT, versionProvider = Version.class,
+@Command(
+        name = "stormsight",
+        mixinStandardHelpOptions = true,
+        scope = ScopeType.INHERIT,
+        versionProvider = Version.class,
         description = "Asks a vision-language model about an image.",
         synopsisSubcommandLabel = "COMMAND",
         exitCodeListHeading = "%nExit codes:%n",
@@ -43,7 +47,8 @@ import stormsight.report.FigureException;
             "6:prompt and answer do not fit the model",
             "7:a verification found a difference, or a result was wrong before it was to be timed",
             "8:a row is slower than in the result file it was compared with",
-            "130:interrupted"})
+            "130:interrupted"
+        })
 public final class Main implements Runnable {
     private static final String INTERNAL_ERROR = "internal error: ";
 
@@ -57,13 +62,32 @@ public final class Main implements Runnable {
     static final int SLOWER = 8;
 
     /** In the order of the help. */
-    static final List<String> COMMANDS = List.of("generate", "demo", "match", "classify", "embed", "attend", "knockout", "lens", "inspect", "plan", "verify", "bench", "compare",
-            Measure.NAME, "roofline", "synthesize", "devices");
+    static final List<String> COMMANDS = List.of(
+            "generate",
+            "demo",
+            "match",
+            "classify",
+            "embed",
+            "attend",
+            "knockout",
+            "lens",
+            "inspect",
+            "plan",
+            "verify",
+            "bench",
+            "compare",
+            Measure.NAME,
+            "roofline",
+            "synthesize",
+            "devices");
 
     @Spec
     private CommandSpec spec;
 
-    @Option(names = {"-v", "--verbose"}, scope = ScopeType.INHERIT, description = "Log more, and show the trace of an error.")
+    @Option(
+            names = {"-v", "--verbose"},
+            scope = ScopeType.INHERIT,
+            description = "Log more, and show the trace of an error.")
     private boolean verbose;
 
     private Main() {}
@@ -96,8 +120,8 @@ public final class Main implements Runnable {
         OutputStream out = new FileOutputStream(FileDescriptor.out);
         System.setOut(utf8(Environment.outputTerminal() ? new VisibleOutput(out) : out));
         System.setErr(utf8(new VisibleOutput(new FileOutputStream(FileDescriptor.err))));
-        Thread.setDefaultUncaughtExceptionHandler((thread, e) ->
-                System.err.println("stormsight: " + oneLine("internal error in the thread " + thread.getName() + ": " + e)));
+        Thread.setDefaultUncaughtExceptionHandler((thread, e) -> System.err.println(
+                "stormsight: " + oneLine("internal error in the thread " + thread.getName() + ": " + e)));
         System.exit(execute(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments));
     }
 
@@ -108,7 +132,8 @@ public final class Main implements Runnable {
 
     /** Parses and runs with other streams. */
     static int execute(PrintWriter out, PrintWriter err, String... arguments) {
-        Environment.configureLogging(Arrays.asList(arguments).contains("--verbose") || Arrays.asList(arguments).contains("-v"));
+        Environment.configureLogging(Arrays.asList(arguments).contains("--verbose")
+                || Arrays.asList(arguments).contains("-v"));
         Main main = new Main();
         CommandLine line = new CommandLine(main);
         if (arguments.length > 0 && COMMANDS.contains(arguments[0])) {
@@ -178,15 +203,18 @@ public final class Main implements Runnable {
             case InternalError lost when String.valueOf(lost.getMessage()).contains("memory access") -> CHECKPOINT;
             default -> INTERNAL;
         };
-        String message = switch (e) {
-            case OutOfMemoryError full -> "not enough memory: " + full.getMessage();
-            case InternalError _ when code == CHECKPOINT -> "a file of the model was cut short, or its disk failed, while it was used";
-            case StackOverflowError _ -> INTERNAL_ERROR + "the stack is full";
-            case LinkageError _ -> "a part of Stormsight or of a library cannot be loaded: " + root(e);
-            case UncheckedIOException io -> reason(io);
-            case OutputException _, MeasuringException _, FigureException _ -> e.getMessage();
-            default -> code == INTERNAL ? INTERNAL_ERROR + e : e.getMessage();
-        };
+        String message =
+                switch (e) {
+                    case OutOfMemoryError full -> "not enough memory: " + full.getMessage();
+                    case InternalError _
+                    when code == CHECKPOINT ->
+                        "a file of the model was cut short, or its disk failed, while it was used";
+                    case StackOverflowError _ -> INTERNAL_ERROR + "the stack is full";
+                    case LinkageError _ -> "a part of Stormsight or of a library cannot be loaded: " + root(e);
+                    case UncheckedIOException io -> reason(io);
+                    case OutputException _, MeasuringException _, FigureException _ -> e.getMessage();
+                    default -> code == INTERNAL ? INTERNAL_ERROR + e : e.getMessage();
+                };
         err.println("stormsight: " + oneLine(message));
         if (verbose) {
             e.printStackTrace(err);

@@ -10,7 +10,9 @@ final class MapStyleMixin {
             description = "Colours of the maps: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
     private ColorMap colors;
 
-    @Option(names = "--patches", description = "Give each patch one colour instead of blending the colours of neighbouring patches.")
+    @Option(
+            names = "--patches",
+            description = "Give each patch one colour instead of blending the colours of neighbouring patches.")
     private boolean patches;
 
     MapStyle style() {

@@ -24,9 +24,12 @@ import stormsight.report.Matrix;
 import stormsight.report.MatrixFigure;
 
 /** Compares images with texts. */
-@Command(name = "match", description = {
-    "Shows how well images and texts go together, with a model such as SigLIP or CLIP: for each image the probability of each text.",
-    "SigLIP judges each pair by itself. CLIP asks which of the texts it is, so that an image's probabilities sum to 1."})
+@Command(
+        name = "match",
+        description = {
+            "Shows how well images and texts go together, with a model such as SigLIP or CLIP: for each image the probability of each text.",
+            "SigLIP judges each pair by itself. CLIP asks which of the texts it is, so that an image's probabilities sum to 1."
+        })
 final class Match implements Runnable {
     /** What a cell of the matrix is. */
     enum Shown {
@@ -55,11 +58,17 @@ final class Match implements Runnable {
     @Mixin
     private JsonMixin json;
 
-    @Option(names = "--show", paramLabel = "WHAT", defaultValue = "probability", description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--show",
+            paramLabel = "WHAT",
+            defaultValue = "probability",
+            description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
     private Shown shown;
 
-    @Option(names = "--loss",
-            description = "Instead of the matrix, the loss that the model was trained with: the first image belongs to the first text, and so on.")
+    @Option(
+            names = "--loss",
+            description =
+                    "Instead of the matrix, the loss that the model was trained with: the first image belongs to the first text, and so on.")
     private boolean loss;
 
     @Option(names = "--figure", paramLabel = "FILE", description = "Write the matrix as a heat map, .png.")
@@ -99,10 +108,12 @@ final class Match implements Runnable {
 
     private void check(ItemsMixin.Items named) {
         if (named.images().isEmpty() || named.texts().isEmpty()) {
-            throw new UsageException((named.images().isEmpty() ? "no image" : "no text") + " to compare: give --image and --prompt, or --pairs");
+            throw new UsageException((named.images().isEmpty() ? "no image" : "no text")
+                    + " to compare: give --image and --prompt, or --pairs");
         }
         if (loss && named.images().size() != named.texts().size()) {
-            throw new UsageException("--loss takes pairs, but there are " + named.images().size() + " images and " + named.texts().size() + " texts");
+            throw new UsageException("--loss takes pairs, but there are "
+                    + named.images().size() + " images and " + named.texts().size() + " texts");
         }
         if (loss && figure != null) {
             throw new UsageException("--figure shows the matrix, which --loss takes the place of");
@@ -136,19 +147,37 @@ final class Match implements Runnable {
             return;
         }
         for (int i = 0; i < losses.perPair().length; i++) {
-            out.println(String.format(Locale.ROOT, "%10.6f  %s  %s", losses.perPair()[i], named.images().get(i), named.texts().get(i)));
+            out.println(String.format(
+                    Locale.ROOT,
+                    "%10.6f  %s  %s",
+                    losses.perPair()[i],
+                    named.images().get(i),
+                    named.texts().get(i)));
         }
-        out.println(String.format(Locale.ROOT, "%10.6f  %s of %d pairs", losses.total(),
-                embedder.model().objective() == DualEncoder.Objective.SIGMOID ? "sigmoid loss" : "symmetric cross-entropy", losses.perPair().length));
+        out.println(String.format(
+                Locale.ROOT,
+                "%10.6f  %s of %d pairs",
+                losses.total(),
+                embedder.model().objective() == DualEncoder.Objective.SIGMOID
+                        ? "sigmoid loss"
+                        : "symmetric cross-entropy",
+                losses.perPair().length));
         out.flush();
     }
 
-    private void printMatrix(PrintWriter out, ItemsMixin.Items named, Embedder embedder, float[][] images, float[][] texts) {
+    private void printMatrix(
+            PrintWriter out, ItemsMixin.Items named, Embedder embedder, float[][] images, float[][] texts) {
         Similarity similarity = embedder.similarity();
         double[][] cosines = Arrays.stream(images)
-                .map(image -> Arrays.stream(texts).mapToDouble(text -> Similarity.cosine(image, text)).toArray()).toArray(double[][]::new);
+                .map(image -> Arrays.stream(texts)
+                        .mapToDouble(text -> Similarity.cosine(image, text))
+                        .toArray())
+                .toArray(double[][]::new);
         double[][] logits = Arrays.stream(images)
-                .map(image -> Arrays.stream(texts).mapToDouble(text -> similarity.logit(image, text)).toArray()).toArray(double[][]::new);
+                .map(image -> Arrays.stream(texts)
+                        .mapToDouble(text -> similarity.logit(image, text))
+                        .toArray())
+                .toArray(double[][]::new);
         double[][] probabilities = Arrays.stream(logits).map(similarity::probabilities).toArray(double[][]::new);
         double[][] cells = switch (shown) {
             case PROBABILITY -> probabilities;
@@ -176,7 +205,8 @@ final class Match implements Runnable {
         }
         out.println(header);
         for (int image = 0; image < images.length; image++) {
-            StringBuilder row = new StringBuilder(String.format(Locale.ROOT, "%-" + widest + "s", named.images().get(image)));
+            StringBuilder row = new StringBuilder(String.format(
+                    Locale.ROOT, "%-" + widest + "s", named.images().get(image)));
             for (double cell : cells[image]) {
                 row.append(String.format(Locale.ROOT, " %9.4f", cell));
             }
@@ -192,6 +222,10 @@ final class Match implements Runnable {
         }
         List<String> rows = named.images().stream().map(image -> image.getFileName().toString()).toList();
         new MatrixFigure(ColorMap.VIRIDIS, embedder.model().title() + ", " + model.name())
-                .write(figure, "Images and texts", List.of(new Matrix(shown.toString(), "image", rows, "text", named.texts(), values)), 1);
+                .write(
+                        figure,
+                        "Images and texts",
+                        List.of(new Matrix(shown.toString(), "image", rows, "text", named.texts(), values)),
+                        1);
     }
 }

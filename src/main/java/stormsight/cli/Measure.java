@@ -18,6 +18,8 @@ final class Measure implements Runnable {
 
     @Override
     public void run() {
-        MeasuringService.serve(new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)), spec.commandLine().getOut());
+        MeasuringService.serve(
+                new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)),
+                spec.commandLine().getOut());
     }
 }

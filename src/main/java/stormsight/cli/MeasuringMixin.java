@@ -35,25 +35,40 @@ final class MeasuringMixin {
         }
     }
 
-    @Option(names = {"-m", "--model"}, paramLabel = "DIR", description = "A checkpoint directory; may be repeated. Default: the small embedded model.")
+    @Option(
+            names = {"-m", "--model"},
+            paramLabel = "DIR",
+            description = "A checkpoint directory; may be repeated. Default: the small embedded model.")
     private List<Path> models = List.of();
 
-    @Option(names = "--backend", paramLabel = "NAMES", split = ",", defaultValue = Backends.AUTO, completionCandidates = BackendMixin.Names.class,
-            description = "Backends: cpu, scalar, tornado or auto, as a list such as cpu,tornado. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--backend",
+            paramLabel = "NAMES",
+            split = ",",
+            defaultValue = Backends.AUTO,
+            completionCandidates = BackendMixin.Names.class,
+            description =
+                    "Backends: cpu, scalar, tornado or auto, as a list such as cpu,tornado. Default: ${DEFAULT-VALUE}.")
     private List<String> backends;
 
     @Option(names = "--device", paramLabel = "IDS", split = ",", completionCandidates = BackendMixin.Devices.class,
             description = "Devices of the backend, as 'devices' lists them, such as 0:0,0:1.")
     private List<String> devices = List.of();
 
-    @Option(names = {"-t", "--threads"}, paramLabel = "LIST", description = "Threads of a CPU backend. Default: one per core.")
+    @Option(
+            names = {"-t", "--threads"},
+            paramLabel = "LIST",
+            description = "Threads of a CPU backend. Default: one per core.")
     private String threads;
 
     @Option(names = "--weights", paramLabel = "FORMS", split = ",", defaultValue = "stored",
             description = "stored, q8 or both as a list. Default: ${DEFAULT-VALUE}.")
     private List<ModelMixin.WeightForm> weights;
 
-    @Option(names = "--resize", paramLabel = "HOW", description = "bicubic or bilinear. Default: as the checkpoint says.")
+    @Option(
+            names = "--resize",
+            paramLabel = "HOW",
+            description = "bicubic or bilinear. Default: as the checkpoint says.")
     private ModelMixin.Resize resize;
 
     @Option(names = "--sliding-window", description = "PaliGemma 2: as for generate.")
@@ -66,26 +81,45 @@ final class MeasuringMixin {
             description = "The image to measure with. Default: a drawn PNG of 1024x768.")
     private Path image;
 
-    @Option(names = "--prompt-tokens", paramLabel = "LIST",
-            description = "Tokens of a prompt without the image's: a prefill of the image and N tokens more. Default: 16, unless -p is given.")
+    @Option(
+            names = "--prompt-tokens",
+            paramLabel = "LIST",
+            description =
+                    "Tokens of a prompt without the image's: a prefill of the image and N tokens more. Default: 16, unless -p is given.")
     private String prompts;
 
-    @Option(names = {"-p", "--prefill"}, paramLabel = "LIST",
-            description = "Tokens of a prefill, the image's included: ppN is the image, <bos>, text and a newline, N rows in all, as llama-bench counts "
-                    + "them. A prefill that is too short for the image is of text alone. 0 for none.")
+    @Option(
+            names = {"-p", "--prefill"},
+            paramLabel = "LIST",
+            description =
+                    "Tokens of a prefill, the image's included: ppN is the image, <bos>, text and a newline, N rows in all, as llama-bench counts "
+                            + "them. A prefill that is too short for the image is of text alone. 0 for none.")
     private String prefills;
 
-    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "LIST", description = "Tokens to decode, one by one: tgN. 0 for none. Default: 32.")
+    @Option(
+            names = {"-n", "--max-new-tokens", "--max-tokens"},
+            paramLabel = "LIST",
+            description = "Tokens to decode, one by one: tgN. 0 for none. Default: 32.")
     private String answers;
 
-    @Option(names = "-pg", paramLabel = "P,N", description = "A prefill of P tokens and N tokens after it, timed as one; may be repeated.")
+    @Option(
+            names = "-pg",
+            paramLabel = "P,N",
+            description = "A prefill of P tokens and N tokens after it, timed as one; may be repeated.")
     private List<String> both = List.of();
 
-    @Option(names = {"-d", "--depth"}, paramLabel = "LIST",
-            description = "Tokens in the cache before the first that is decoded: tgN@D. Default: those of the first prefill.")
+    @Option(
+            names = {"-d", "--depth"},
+            paramLabel = "LIST",
+            description =
+                    "Tokens in the cache before the first that is decoded: tgN@D. Default: those of the first prefill.")
     private String depths;
 
-    @Option(names = {"-r", "--repetitions"}, paramLabel = "N", defaultValue = "5", description = "Samples of each row. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = {"-r", "--repetitions"},
+            paramLabel = "N",
+            defaultValue = "5",
+            description = "Samples of each row. Default: ${DEFAULT-VALUE}.")
     private int repetitions;
 
     @Option(names = "--warm-up", paramLabel = "SECONDS", defaultValue = "1",
@@ -95,13 +129,21 @@ final class MeasuringMixin {
     @Option(names = "--no-warmup", description = "Take the first run as a sample.")
     private boolean noWarmUp;
 
-    @Option(names = "--check", paramLabel = "WITH", defaultValue = "auto", completionCandidates = Checks.class,
-            description = "What every result is compared with before it is timed: scalar or cpu, the backends; self, the same values on another "
-                    + "way, also for a backend that would be compared with itself; auto, scalar for small models, else cpu. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--check",
+            paramLabel = "WITH",
+            defaultValue = "auto",
+            completionCandidates = Checks.class,
+            description =
+                    "What every result is compared with before it is timed: scalar or cpu, the backends; self, the same values on another "
+                            + "way, also for a backend that would be compared with itself; auto, scalar for small models, else cpu. Default: ${DEFAULT-VALUE}.")
     private String check;
 
-    @Option(names = {"-o", "--out"}, paramLabel = "FILE",
-            description = "Write the results into a file as well, in the format that its ending says unless --format is given.")
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "FILE",
+            description =
+                    "Write the results into a file as well, in the format that its ending says unless --format is given.")
     private Path out;
 
     @Spec(Spec.Target.MIXEE)
@@ -117,8 +159,15 @@ final class MeasuringMixin {
                 for (Optional<String> device : orNone(devices, Function.identity())) {
                     for (ModelMixin.WeightForm form : weights) {
                         for (int count : THREADED.contains(backend) ? threads() : List.of(0)) {
-                            configurations.add(new Configuration(model, backend, device, count, form == ModelMixin.WeightForm.Q8,
-                                    Optional.ofNullable(resize).map(ModelMixin.Resize::resampling), slidingWindow, finalSoftCap));
+                            configurations.add(new Configuration(
+                                    model,
+                                    backend,
+                                    device,
+                                    count,
+                                    form == ModelMixin.WeightForm.Q8,
+                                    Optional.ofNullable(resize).map(ModelMixin.Resize::resampling),
+                                    slidingWindow,
+                                    finalSoftCap));
                         }
                     }
                 }
@@ -128,7 +177,9 @@ final class MeasuringMixin {
     }
 
     private static <T> List<Optional<String>> orNone(List<T> values, Function<T, String> text) {
-        return values.isEmpty() ? List.of(Optional.empty()) : values.stream().map(value -> Optional.of(text.apply(value))).toList();
+        return values.isEmpty()
+                ? List.of(Optional.empty())
+                : values.stream().map(value -> Optional.of(text.apply(value))).toList();
     }
 
     private List<Integer> threads() {
@@ -154,7 +205,8 @@ final class MeasuringMixin {
     /** @param cold how many cold starts are measured */
     Benchmark.Plan plan(int cold, int fewestRepetitions) {
         if (repetitions < fewestRepetitions) {
-            throw new UsageException("--repetitions " + repetitions + ": at least " + fewestRepetitions + " are needed");
+            throw new UsageException(
+                    "--repetitions " + repetitions + ": at least " + fewestRepetitions + " are needed");
         }
         if (!(warmUp >= 0 && warmUp <= 3600)) {
             throw new UsageException("--warm-up " + warmUp + " is not in 0 .. 3600 seconds");
@@ -165,7 +217,8 @@ final class MeasuringMixin {
         List<List<Integer>> pairs = new ArrayList<>();
         for (String pair : both) {
             List<Integer> numbers = pair.matches("\\d{1,9},\\d{1,9}")
-                    ? List.of(Integer.parseInt(pair.split(",")[0]), Integer.parseInt(pair.split(",")[1])) : List.of(0, 0);
+                    ? List.of(Integer.parseInt(pair.split(",")[0]), Integer.parseInt(pair.split(",")[1]))
+                    : List.of(0, 0);
             if (numbers.contains(0)) {
                 throw new UsageException("-pg '" + pair + "' is not two positive numbers such as 272,32");
             }
@@ -176,13 +229,25 @@ final class MeasuringMixin {
             image = ImageArgument.file(image);
             new ImageDecoder().decode(image);
         }
-        return new Benchmark.Plan(new Benchmark.Sizes(list("-p", prefills), list("--prompt-tokens", prompts), list("-n", answers), list("-d", depths), pairs), repetitions,
-                noWarmUp ? 0 : (long) (warmUp * 1e9), cold, check, Optional.ofNullable(image).map(Path::toString));
+        return new Benchmark.Plan(
+                new Benchmark.Sizes(
+                        list("-p", prefills),
+                        list("--prompt-tokens", prompts),
+                        list("-n", answers),
+                        list("-d", depths),
+                        pairs),
+                repetitions,
+                noWarmUp ? 0 : (long) (warmUp * 1e9),
+                cold,
+                check,
+                Optional.ofNullable(image).map(Path::toString));
     }
 
     /** What measuring processes say beside results; shown with {@code --verbose}. */
     PrintWriter log() {
-        return spec.findOption("--verbose").<Boolean>getValue() ? spec.commandLine().getErr() : new PrintWriter(Writer.nullWriter());
+        return spec.findOption("--verbose").<Boolean>getValue()
+                ? spec.commandLine().getErr()
+                : new PrintWriter(Writer.nullWriter());
     }
 
     /** Says what is done next: on one line of the terminal, which the next step replaces. Silent elsewhere. */

@@ -47,17 +47,27 @@ final class ModelMixin {
         }
     }
 
-    @Option(names = {"-m", "--model"}, paramLabel = "DIR",
-            description = "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model, which knows drawn shapes.")
+    @Option(
+            names = {"-m", "--model"},
+            paramLabel = "DIR",
+            description =
+                    "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model, which knows drawn shapes.")
     private Path model;
 
-    @Option(names = "--resize", paramLabel = "HOW",
-            description = "bicubic as transformers resizes, or bilinear as big_vision does. Default: as the checkpoint says.")
+    @Option(
+            names = "--resize",
+            paramLabel = "HOW",
+            description =
+                    "bicubic as transformers resizes, or bilinear as big_vision does. Default: as the checkpoint says.")
     private Resize resize;
 
-    @Option(names = "--weights", paramLabel = "FORM", defaultValue = "stored",
-            description = "stored: as in the files. q8: in 8 bits, with a scale for every 32 weights, converted when the model is loaded. Default: "
-                    + "${DEFAULT-VALUE}.")
+    @Option(
+            names = "--weights",
+            paramLabel = "FORM",
+            defaultValue = "stored",
+            description =
+                    "stored: as in the files. q8: in 8 bits, with a scale for every 32 weights, converted when the model is loaded. Default: "
+                            + "${DEFAULT-VALUE}.")
     private WeightForm weights;
 
     @Option(names = "--sliding-window",
@@ -82,7 +92,8 @@ final class ModelMixin {
     /** Opens a model that compares images with texts or names them; the embedded one answers. */
     ModelDirectory openEncoder() {
         if (model == null) {
-            throw new UsageException("--model is missing: the embedded model answers questions; name the directory of a model such as SigLIP or CLIP");
+            throw new UsageException(
+                    "--model is missing: the embedded model answers questions; name the directory of a model such as SigLIP or CLIP");
         }
         return open();
     }

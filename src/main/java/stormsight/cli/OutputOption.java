@@ -21,7 +21,9 @@ final class OutputOption {
 
     /** The format of a file: the chosen one, if any, else as its name says, JSON where that says nothing. */
     static Format format(Path file, Format chosen) {
-        return chosen != null ? chosen : file.toString().toLowerCase(Locale.ROOT).endsWith(".md") ? Format.MD : Format.JSON;
+        return chosen != null
+                ? chosen
+                : file.toString().toLowerCase(Locale.ROOT).endsWith(".md") ? Format.MD : Format.JSON;
     }
 
     /** @throws UsageException naming option and file, if there is no place for it */

@@ -27,9 +27,12 @@ import stormsight.program.Tensor;
 import stormsight.report.TextTable;
 
 /** Prints what a backend makes of a model's programs. */
-@Command(name = "plan", description = {
-    "Prints the programs of a model and what a backend makes of them: for each operation its weights, its kernel, how the kernel is launched and how often, "
-        + "and the bytes and floating-point operations that it needs at least, summed over the layers. Nothing is run."})
+@Command(
+        name = "plan",
+        description = {
+            "Prints the programs of a model and what a backend makes of them: for each operation its weights, its kernel, how the kernel is launched and how often, "
+                    + "and the bytes and floating-point operations that it needs at least, summed over the layers. Nothing is run."
+        })
 final class Plan implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -58,7 +61,11 @@ final class Plan implements Runnable {
         }
 
         List<Tensor> weights() {
-            return planned.op().map(op -> op.reads().stream().filter(tensor -> tensor.kind() == Tensor.Kind.WEIGHT).toList()).orElse(List.of());
+            return planned.op()
+                    .map(op -> op.reads().stream()
+                            .filter(tensor -> tensor.kind() == Tensor.Kind.WEIGHT)
+                            .toList())
+                    .orElse(List.of());
         }
 
         String weightNames() {
@@ -67,7 +74,12 @@ final class Plan implements Runnable {
 
         /** Of the first weight, or of the result where there is none. */
         String shape() {
-            return planned.op().map(op -> shape(weights().isEmpty() ? op.writes().getFirst() : weights().getFirst())).orElse("");
+            return planned.op()
+                    .map(op -> shape(
+                            weights().isEmpty()
+                                    ? op.writes().getFirst()
+                                    : weights().getFirst()))
+                    .orElse("");
         }
 
         private static String shape(Tensor tensor) {
@@ -78,8 +90,13 @@ final class Plan implements Runnable {
     /** The launches of a program in one step. */
     private record Planned(Program program, Step step, List<Launch> launches) {
         static Planned of(Program program, Step step, List<PlannedLaunch> launches) {
-            return new Planned(program, step, launches.stream().filter(launch -> launch.program().equals(program.name()))
-                    .map(launch -> Launch.of(launch, step)).toList());
+            return new Planned(
+                    program,
+                    step,
+                    launches.stream()
+                            .filter(launch -> launch.program().equals(program.name()))
+                            .map(launch -> Launch.of(launch, step))
+                            .toList());
         }
 
         int count() {
@@ -97,7 +114,8 @@ final class Plan implements Runnable {
         length.check();
         PrintWriter out = spec.commandLine().getOut();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            List<Planned> planned = directory.anyModel() instanceof ImageEncoder encoder ? planned(backend, directory, encoder)
+            List<Planned> planned = directory.anyModel() instanceof ImageEncoder encoder
+                    ? planned(backend, directory, encoder)
                     : planned(backend, directory);
             if (json.isWanted()) {
                 Map<String, Object> object = new LinkedHashMap<>();
@@ -119,8 +137,10 @@ final class Plan implements Runnable {
         int prefix = directory.describe().causal() ? 0 : prompt;
         Passes passes = directory.unbound(limits, model.options());
         List<PlannedLaunch> launches = backend.plan(passes.programs());
-        return List.of(Planned.of(passes.encode().program(), passes.encodeStep(0), launches),
-                Planned.of(passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches),
+        return List.of(
+                Planned.of(passes.encode().program(), passes.encodeStep(0), launches),
+                Planned.of(
+                        passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches),
                 Planned.of(passes.decode().program(), passes.decodeStep(prompt, prefix, 0, Sampling.GREEDY), launches));
     }
 
@@ -128,17 +148,30 @@ final class Plan implements Runnable {
     private List<Planned> planned(Backend backend, ModelDirectory directory, ImageEncoder encoder) {
         List<Encoding> encodings = encoder.encodings(Weights.of(directory.checkpoint(), model.options().quantized()));
         List<PlannedLaunch> launches = backend.plan(encodings.stream().map(Encoding::program).toList());
-        return encodings.stream().map(encoding -> Planned.of(encoding.program(), Encoding.step(encoding.rows()), launches)).toList();
+        return encodings.stream()
+                .map(encoding -> Planned.of(encoding.program(), Encoding.step(encoding.rows()), launches))
+                .toList();
     }
 
     private static String text(Planned planned) {
-        TextTable table = new TextTable("segment", ">times", "operation", "weights", "shape", "kernel", "launch", ">bytes", ">GFLOP");
+        TextTable table = new TextTable(
+                "segment", ">times", "operation", "weights", "shape", "kernel", "launch", ">bytes", ">GFLOP");
         for (Launch launch : planned.launches()) {
-            table.row(launch.planned().segment(), launch.planned().times(), launch.operation(), launch.weightNames(), launch.shape(),
-                    launch.planned().kernel(), launch.planned().geometry(), Memory.text(launch.cost().bytes()), giga(launch.cost().operations()));
+            table.row(
+                    launch.planned().segment(),
+                    launch.planned().times(),
+                    launch.operation(),
+                    launch.weightNames(),
+                    launch.shape(),
+                    launch.planned().kernel(),
+                    launch.planned().geometry(),
+                    Memory.text(launch.cost().bytes()),
+                    giga(launch.cost().operations()));
         }
-        return planned.program().name() + ", " + planned.step().rows() + (planned.step().rows() == 1 ? " row" : " rows") + " from position "
-                + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches, " + Memory.text(planned.cost().bytes()) + ", "
+        return planned.program().name() + ", " + planned.step().rows()
+                + (planned.step().rows() == 1 ? " row" : " rows") + " from position "
+                + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches, "
+                + Memory.text(planned.cost().bytes()) + ", "
                 + giga(planned.cost().operations()) + " GFLOP\n";
     }
 

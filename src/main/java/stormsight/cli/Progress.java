@@ -70,7 +70,10 @@ final class Progress implements RunListener {
         clear();
     }
 
-    /** A count of items on the line of the bar, with their rate and the time that is left. The clock starts with the first one that is told. */
+    /**
+     * A count of items on the line of the bar, with their rate and the time that is left. The clock starts with the
+     * first one that is told.
+     */
     void item(int number, int all) {
         if (!visible || all == 1) {
             return;
@@ -82,8 +85,10 @@ final class Progress implements RunListener {
         }
         double seconds = (now - start) / 1e9;
         double rate = (number - firstItem) / seconds;
-        err.print(CLEAR_LINE + number + " of " + all + (number == firstItem ? "" : String.format(Locale.ROOT, ", %.1f a second, %.0f s left", rate,
-                (all - number + 1) / rate)));
+        err.print(CLEAR_LINE + number + " of " + all
+                + (number == firstItem
+                        ? ""
+                        : String.format(Locale.ROOT, ", %.1f a second, %.0f s left", rate, (all - number + 1) / rate)));
         err.flush();
         shown = true;
     }

@@ -18,8 +18,11 @@ final class ReportMixin {
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
 
-    @Option(names = "--html", paramLabel = "FILE",
-            description = "Write a report as well: one page with sliders, maps, curves and the numbers behind them, which needs no network.")
+    @Option(
+            names = "--html",
+            paramLabel = "FILE",
+            description =
+                    "Write a report as well: one page with sliders, maps, curves and the numbers behind them, which needs no network.")
     private Path file;
 
     boolean isWanted() {
@@ -49,7 +52,9 @@ final class ReportMixin {
         facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
                 .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
         facts.add(new Fact("Version", "stormsight " + Version.text()));
-        HtmlReport.write(file, new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(), page.tables()),
+        HtmlReport.write(
+                file,
+                new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(), page.tables()),
                 style);
     }
 

@@ -33,10 +33,12 @@ import stormsight.report.RooflineFigure;
 import stormsight.report.TextTable;
 
 /** Shows how close each operation of a model comes to what its device can do. */
-@Command(name = "roofline", description =
-        "Measures what a device does at most, reading memory and multiplying, then times each operation of a model's encode, prefill and decode and "
-                + "shows it as a share of its ceiling: the longer of moving its bytes and computing its operations. A share above 100%% means that "
-                + "data came from a cache. Image and prompt are random: how long operations take does not depend on them.")
+@Command(
+        name = "roofline",
+        description =
+                "Measures what a device does at most, reading memory and multiplying, then times each operation of a model's encode, prefill and decode and "
+                        + "shows it as a share of its ceiling: the longer of moving its bytes and computing its operations. A share above 100%% means that "
+                        + "data came from a cache. Image and prompt are random: how long operations take does not depend on them.")
 final class RooflineCommand implements Runnable {
     private static final double GIGA = 1e9;
 
@@ -57,24 +59,37 @@ final class RooflineCommand implements Runnable {
             description = "Tokens decoded one after the other in a pass. Default: ${DEFAULT-VALUE}.")
     private int newTokens;
 
-    @Option(names = {"-r", "--repetitions"}, paramLabel = "N", defaultValue = "5",
-            description = "Passes that are timed, and measurements of each ceiling; medians count. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = {"-r", "--repetitions"},
+            paramLabel = "N",
+            defaultValue = "5",
+            description =
+                    "Passes that are timed, and measurements of each ceiling; medians count. Default: ${DEFAULT-VALUE}.")
     private int repetitions;
 
     @Option(names = "--warm-up", paramLabel = "SECONDS", defaultValue = "5",
             description = "How long passes run before they are timed; at least one does. Default: ${DEFAULT-VALUE}.")
     private double warmUp;
 
-    @Option(names = "--format", paramLabel = "FORMAT",
-            description = "md: tables; json: as bench/results/schema.json describes. Default: md, or as the ending of --out says.")
+    @Option(
+            names = "--format",
+            paramLabel = "FORMAT",
+            description =
+                    "md: tables; json: as bench/results/schema.json describes. Default: md, or as the ending of --out says.")
     private OutputOption.Format format;
 
-    @Option(names = {"-o", "--out"}, paramLabel = "FILE",
-            description = "Write the results into a file as well, in the format that its ending says unless --format is given.")
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "FILE",
+            description =
+                    "Write the results into a file as well, in the format that its ending says unless --format is given.")
     private Path out;
 
-    @Option(names = "--plot", paramLabel = "FILE",
-            description = "Also draw rates over operations per byte, below the ceiling, as .svg or .png. Operations that only move are left out.")
+    @Option(
+            names = "--plot",
+            paramLabel = "FILE",
+            description =
+                    "Also draw rates over operations per byte, below the ceiling, as .svg or .png. Operations that only move are left out.")
     private Path plot;
 
     @Override
@@ -94,13 +109,22 @@ final class RooflineCommand implements Runnable {
         PrintWriter err = spec.commandLine().getErr();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             int prompt = Math.addExact(directory.processor().imageTokens(), promptTokens);
-            Roofline roofline = Roofline.measure(directory, backend, model.options(),
-                    new Roofline.Plan(prompt, newTokens, warmUp, repetitions), what -> err.println("roofline: " + what));
+            Roofline roofline = Roofline.measure(
+                    directory,
+                    backend,
+                    model.options(),
+                    new Roofline.Plan(prompt, newTokens, warmUp, repetitions),
+                    what -> err.println("roofline: " + what));
             if (out != null) {
                 OutputFile.write(out, text(OutputOption.format(out, format), directory, backend.device(), roofline));
             }
-            spec.commandLine().getOut().print(
-                    text(out != null || format == null ? OutputOption.Format.MD : format, directory, backend.device(), roofline));
+            spec.commandLine()
+                    .getOut()
+                    .print(text(
+                            out != null || format == null ? OutputOption.Format.MD : format,
+                            directory,
+                            backend.device(),
+                            roofline));
             if (plot != null) {
                 draw(plot, name(directory), backend.device(), roofline);
             }
@@ -115,9 +139,16 @@ final class RooflineCommand implements Runnable {
     }
 
     private static String note(Ceilings ceilings) {
-        return String.format(Locale.ROOT, "Ceilings, medians of %d: read %.2f GB/s (%s), copy %.2f GB/s (%s), multiply-add %.2f GFLOP/s (%s)."
-                + " Samples are the time of all calls of a pass.", ceilings.read().samples().size(), ceilings.read().median() / GIGA,
-                ceilings.read().method(), ceilings.copy().median() / GIGA, ceilings.copy().method(), ceilings.fma().median() / GIGA,
+        return String.format(
+                Locale.ROOT,
+                "Ceilings, medians of %d: read %.2f GB/s (%s), copy %.2f GB/s (%s), multiply-add %.2f GFLOP/s (%s)."
+                        + " Samples are the time of all calls of a pass.",
+                ceilings.read().samples().size(),
+                ceilings.read().median() / GIGA,
+                ceilings.read().method(),
+                ceilings.copy().median() / GIGA,
+                ceilings.copy().method(),
+                ceilings.fma().median() / GIGA,
                 ceilings.fma().method());
     }
 
@@ -130,9 +161,17 @@ final class RooflineCommand implements Runnable {
             for (Roofline.Row row : stage.rows()) {
                 if (row.op().isPresent()) {
                     OpName name = row.name().orElseThrow();
-                    rows.add(new OpRow(machine, device, stage.name() + " " + name + " " + which(row.op().get()), name, Optional.of(named),
-                            row.seconds().stream().map(seconds -> seconds * 1e6).toList(), row.cost(), Optional.of(roofline.ceilings()),
-                            row.calls(), "the same passes without timers: equal logits"));
+                    rows.add(new OpRow(
+                            machine,
+                            device,
+                            stage.name() + " " + name + " " + which(row.op().get()),
+                            name,
+                            Optional.of(named),
+                            row.seconds().stream().map(seconds -> seconds * 1e6).toList(),
+                            row.cost(),
+                            Optional.of(roofline.ceilings()),
+                            row.calls(),
+                            "the same passes without timers: equal logits"));
                 }
             }
         }
@@ -162,14 +201,19 @@ final class RooflineCommand implements Runnable {
         ceiling(table, "read", "GB/s", ceilings.read());
         ceiling(table, "copy", "GB/s", ceilings.copy());
         ceiling(table, "multiply-add", "GFLOP/s", ceilings.fma());
-        StringBuilder text = new StringBuilder(model.name() + " on " + device.backend() + " " + device.id() + ": " + device.title() + ", "
-                + device.driver() + "\n\n" + table.markdown());
+        StringBuilder text = new StringBuilder(model.name() + " on " + device.backend() + " " + device.id() + ": "
+                + device.title() + ", " + device.driver() + "\n\n" + table.markdown());
         roofline.stages().forEach(stage -> text.append('\n').append(markdown(stage, ceilings)));
         return text.toString();
     }
 
     private static void ceiling(TextTable table, String name, String unit, Ceilings.Rate rate) {
-        table.row(name, fixed(1, rate.median() / GIGA) + " " + unit, fixed(1, rate.best() / GIGA) + " " + unit, rate.samples().size(), rate.method());
+        table.row(
+                name,
+                fixed(1, rate.median() / GIGA) + " " + unit,
+                fixed(1, rate.best() / GIGA) + " " + unit,
+                rate.samples().size(),
+                rate.method());
     }
 
     private static String fixed(int digits, double value) {
@@ -179,20 +223,62 @@ final class RooflineCommand implements Runnable {
     private static String markdown(Roofline.Stage stage, Ceilings ceilings) {
         double seconds = stage.rowSeconds() / stage.runs();
         String of = stage.runs() == 1 ? "" : ", mean of " + stage.runs() + " steps";
-        TextTable table = new TextTable("op", "of", "kernel", "shape", "dtype", ">calls", ">ms", ">time", ">GB/s", ">GFLOP/s", "bound by", ">of ceiling");
+        TextTable table = new TextTable(
+                "op",
+                "of",
+                "kernel",
+                "shape",
+                "dtype",
+                ">calls",
+                ">ms",
+                ">time",
+                ">GB/s",
+                ">GFLOP/s",
+                "bound by",
+                ">of ceiling");
         for (Roofline.Row row : stage.rows()) {
-            table.row(row.name().map(OpName::op).orElse("(backend)"), row.op().map(RooflineCommand::which).orElse(""), row.kernel(),
-                    row.name().map(OpName::shape).orElse(""), row.name().map(name -> name.dtype().name().toLowerCase(Locale.ROOT)).orElse(""),
-                    row.calls() / stage.runs(), fixed(3, row.median() / stage.runs() * 1e3), fixed(1, 100 * row.median() / stage.rowSeconds()) + "%",
-                    fixed(2, row.bandwidth() / GIGA), fixed(2, row.rate() / GIGA),
-                    row.op().map(_ -> ceilings.memoryBound(row.cost()) ? "memory" : "compute").orElse(""),
+            table.row(
+                    row.name().map(OpName::op).orElse("(backend)"),
+                    row.op().map(RooflineCommand::which).orElse(""),
+                    row.kernel(),
+                    row.name().map(OpName::shape).orElse(""),
+                    row.name()
+                            .map(name -> name.dtype().name().toLowerCase(Locale.ROOT))
+                            .orElse(""),
+                    row.calls() / stage.runs(),
+                    fixed(3, row.median() / stage.runs() * 1e3),
+                    fixed(1, 100 * row.median() / stage.rowSeconds()) + "%",
+                    fixed(2, row.bandwidth() / GIGA),
+                    fixed(2, row.rate() / GIGA),
+                    row.op()
+                            .map(_ -> ceilings.memoryBound(row.cost()) ? "memory" : "compute")
+                            .orElse(""),
                     row.op().map(_ -> percent(row.share(ceilings))).orElse(""));
         }
         OpCost cost = stage.cost();
-        table.row("all", "", "", "", "", "", fixed(3, seconds * 1e3), "100%", fixed(2, cost.bytes() / stage.rowSeconds() / GIGA),
-                fixed(2, cost.operations() / stage.rowSeconds() / GIGA), "", percent(stage.leastSeconds(ceilings) / stage.rowSeconds()));
-        return String.format(Locale.ROOT, "%s, %d rows from position %d%s: %.2f ms in operations, %.2f ms with all around them\n\n", stage.name(),
-                stage.step().rows(), stage.step().position(), of, seconds * 1e3, stage.medianSeconds() / stage.runs() * 1e3) + table.markdown();
+        table.row(
+                "all",
+                "",
+                "",
+                "",
+                "",
+                "",
+                fixed(3, seconds * 1e3),
+                "100%",
+                fixed(2, cost.bytes() / stage.rowSeconds() / GIGA),
+                fixed(2, cost.operations() / stage.rowSeconds() / GIGA),
+                "",
+                percent(stage.leastSeconds(ceilings) / stage.rowSeconds()));
+        return String.format(
+                        Locale.ROOT,
+                        "%s, %d rows from position %d%s: %.2f ms in operations, %.2f ms with all around them\n\n",
+                        stage.name(),
+                        stage.step().rows(),
+                        stage.step().position(),
+                        of,
+                        seconds * 1e3,
+                        stage.medianSeconds() / stage.runs() * 1e3)
+                + table.markdown();
     }
 
     private static String percent(double share) {
@@ -207,7 +293,10 @@ final class RooflineCommand implements Runnable {
         }).orElse("");
     }
 
-    /** Of several operations of one kind, which one it is: the last part of its weight's name, or the tensor that it changes. */
+    /**
+     * Of several operations of one kind, which one it is: the last part of its weight's name, or the tensor that it
+     * changes.
+     */
     private static String which(Op op) {
         String name = switch (op) {
             case Op.MatMul matMul -> matMul.w().name();

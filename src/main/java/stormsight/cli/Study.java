@@ -52,7 +52,8 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
     }
 
     /** What all experiments depend on. */
-    static Map<String, String> settings(String experiment, ModelMixin model, ModelDirectory directory, Backend backend) {
+    static Map<String, String> settings(
+            String experiment, ModelMixin model, ModelDirectory directory, Backend backend) {
         Map<String, String> settings = new LinkedHashMap<>();
         settings.put("experiment", experiment);
         settings.put("model", model.name());
@@ -69,8 +70,8 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
     }
 
     /**
-     * Runs the experiment for examples. Each result is in the folder as soon as it is there, unless the example's files could not be used: that example is
-     * asked again when the experiment goes on.
+     * Runs the experiment for examples. Each result is in the folder as soon as it is there, unless the example's files
+     * could not be used: that example is asked again when the experiment goes on.
      */
     void run(List<ExampleMixin.Asking> askings, Progress progress, Function<ExampleMixin.Asking, R> experiment) {
         for (int i = 0; i < askings.size(); i++) {
@@ -80,7 +81,10 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
             try {
                 result = experiment.apply(asking);
             } catch (IllegalArgumentException e) {
-                throw new UsageException((asking.example().line() > 0 ? "line " + asking.example().line() + " of the data set: " : "") + e.getMessage());
+                throw new UsageException((asking.example().line() > 0
+                                ? "line " + asking.example().line() + " of the data set: "
+                                : "")
+                        + e.getMessage());
             }
             if (log.isPresent() && !result.unread()) {
                 try {

@@ -27,8 +27,11 @@ import stormsight.program.DType;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Writes a checkpoint of random weights. */
-@Command(name = "synthesize", description = {
-    "Writes a checkpoint of random weights in the original layout, to measure full-size speed without a download. Its answers mean nothing."})
+@Command(
+        name = "synthesize",
+        description = {
+            "Writes a checkpoint of random weights in the original layout, to measure full-size speed without a download. Its answers mean nothing."
+        })
 final class Synthesize implements Runnable {
     /** Names of the presets, for --help and completion. */
     static final class Presets implements Iterable<String> {
@@ -64,10 +67,18 @@ final class Synthesize implements Runnable {
             description = "The model to imitate: ${COMPLETION-CANDIDATES}.")
     private String like;
 
-    @Option(names = "--dtype", paramLabel = "TYPE", defaultValue = "BF16", description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--dtype",
+            paramLabel = "TYPE",
+            defaultValue = "BF16",
+            description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
     private Type type;
 
-    @Option(names = "--seed", paramLabel = "N", defaultValue = "0", description = "The same seed writes the same files. Default: ${DEFAULT-VALUE}.")
+    @Option(
+            names = "--seed",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "The same seed writes the same files. Default: ${DEFAULT-VALUE}.")
     private long seed;
 
     @Parameters(paramLabel = "DIR", description = "A directory that is empty or does not exist yet.")
@@ -112,14 +123,16 @@ final class Synthesize implements Runnable {
     private void write(List<Path> written, String name, Map<String, Object> content) throws IOException {
         Path file = target.resolve(name);
         written.add(file);
-        Files.writeString(file, JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(content) + "\n");
+        Files.writeString(
+                file, JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(content) + "\n");
     }
 
     private void requireSpace(List<Weights.Stored> weights) throws IOException {
         long needed = weights.stream().mapToLong(Weights.Stored::parameters).sum() * type.dtype().elementBytes();
         long free = Files.getFileStore(target).getUsableSpace();
         if (needed > free) {
-            throw new CheckpointException(target, "needs " + Memory.text(needed) + ", the disk has " + Memory.text(free));
+            throw new CheckpointException(
+                    target, "needs " + Memory.text(needed) + ", the disk has " + Memory.text(free));
         }
     }
 
@@ -136,12 +149,20 @@ final class Synthesize implements Runnable {
                 new RandomWeights(seed, entry -> distributions.get(entry.name())));
     }
 
-    /** Products keep the size of what they multiply, norms are near one: activations stay as large as in a trained model. */
+    /**
+     * Products keep the size of what they multiply, norms are near one: activations stay as large as in a trained
+     * model.
+     */
     private static Distribution distribution(Weights.Stored weight) {
         return switch (weight.use()) {
-            case MATRIX -> new Distribution(0, (float) (1 / Math.sqrt((double) weight.shape().elements() / weight.shape().dimension(0))));
-            case VECTOR -> weight.name().contains("norm") && weight.name().endsWith(".weight")
-                    ? new Distribution(1, 0.1f) : new Distribution(0, 0.02f);
+            case MATRIX ->
+                new Distribution(0, (float) (1
+                        / Math.sqrt((double) weight.shape().elements()
+                                / weight.shape().dimension(0))));
+            case VECTOR ->
+                weight.name().contains("norm") && weight.name().endsWith(".weight")
+                        ? new Distribution(1, 0.1f)
+                        : new Distribution(0, 0.02f);
             case ONE_PLUS -> new Distribution(0, 0.1f);
         };
     }

@@ -25,9 +25,12 @@ import stormsight.verify.BackendComparison;
 import stormsight.verify.GoldenCheck;
 
 /** Compares a backend with recorded values, or with another backend. */
-@Command(name = "verify", description = {
-    "Checks what a backend computes, and stops at the first stage that differs.",
-    "With --golden: every value that a reference run recorded. Otherwise: a model's stages on the same input, against another backend."})
+@Command(
+        name = "verify",
+        description = {
+            "Checks what a backend computes, and stops at the first stage that differs.",
+            "With --golden: every value that a reference run recorded. Otherwise: a model's stages on the same input, against another backend."
+        })
 final class Verify implements Callable<Integer> {
     private static final String CPU = "cpu";
     private static final String SCALAR = "scalar";
@@ -52,7 +55,11 @@ final class Verify implements Callable<Integer> {
             description = "The backend to compare with. Default: cpu for a device, scalar for cpu.")
     private String oracle;
 
-    @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class, description = "The image to compare with.")
+    @Option(
+            names = {"-i", "--image"},
+            paramLabel = "FILE",
+            converter = ImageArgument.class,
+            description = "The image to compare with.")
     private Path image;
 
     @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", defaultValue = "caption en",
@@ -119,35 +126,101 @@ final class Verify implements Callable<Integer> {
 
     private boolean againstRecord(Backend backend) {
         Told told = new Told();
-        boolean passed = GoldenCheck.run(golden, backend, true, result -> told.value(
-                map("name", result.name(), "error", result.error(), "tolerance", result.tolerance(), "agrees", result.passed()),
-                String.format(Locale.ROOT, "%-55s error %9.3g  tolerance %7.1g  %s", result.name(), result.error(), result.tolerance(),
-                        result.passed() ? "ok" : "DIFFERS")));
+        boolean passed = GoldenCheck.run(
+                golden,
+                backend,
+                true,
+                result -> told.value(
+                        map(
+                                "name",
+                                result.name(),
+                                "error",
+                                result.error(),
+                                "tolerance",
+                                result.tolerance(),
+                                "agrees",
+                                result.passed()),
+                        String.format(
+                                Locale.ROOT,
+                                "%-55s error %9.3g  tolerance %7.1g  %s",
+                                result.name(),
+                                result.error(),
+                                result.tolerance(),
+                                result.passed() ? "ok" : "DIFFERS")));
         String name = name(backend.device());
-        told.end(map("golden", golden.toString(), "backend", backend.device().backend(), "device", backend.device().title()), passed,
+        told.end(
+                map(
+                        "golden",
+                        golden.toString(),
+                        "backend",
+                        backend.device().backend(),
+                        "device",
+                        backend.device().title()),
+                passed,
                 passed ? "all values agree on " + name : "the last value above differs on " + name);
         return passed;
     }
 
     private boolean againstOracle(Backend backend) {
-        String with = oracle != null ? oracle : backend.device().backend().equals(CPU) || backend.device().backend().equals(SCALAR) ? SCALAR : CPU;
+        String with = oracle != null
+                ? oracle
+                : backend.device().backend().equals(CPU)
+                                || backend.device().backend().equals(SCALAR)
+                        ? SCALAR
+                        : CPU;
         if (with.equals(backend.device().backend())) {
-            throw new UsageException("--oracle: " + with + " would be compared with itself; " + (with.equals(SCALAR)
-                    ? "choose another --backend, such as cpu" : "choose another --oracle, such as " + (with.equals(CPU) ? SCALAR : CPU)));
+            throw new UsageException("--oracle: " + with + " would be compared with itself; "
+                    + (with.equals(SCALAR)
+                            ? "choose another --backend, such as cpu"
+                            : "choose another --oracle, such as " + (with.equals(CPU) ? SCALAR : CPU)));
         }
         Told told = new Told();
         RgbImage pixels = new ImageDecoder().decode(ImageArgument.file(image));
         try (ModelDirectory directory = model.open(); Backend reference = Backends.open(with, BackendOptions.DEFAULT)) {
-            Optional<String> differs = BackendComparison.run(new BackendComparison.Side(directory, reference),
-                    new BackendComparison.Side(directory, backend), model.options(), pixels, prompt, maxTokens, stage -> told.value(
-                            map("name", stage.name(), "cosine", stage.cosine(), "error", stage.error(), "scale", stage.scale(), "agrees", stage.agrees()),
-                            String.format(Locale.ROOT, "%-25s cosine %.8f  error %9.3g of %9.3g  %s", stage.name(), stage.cosine(), stage.error(),
-                                    stage.scale(), stage.agrees() ? "ok" : "DIFFERS")));
+            Optional<String> differs = BackendComparison.run(
+                    new BackendComparison.Side(directory, reference),
+                    new BackendComparison.Side(directory, backend),
+                    model.options(),
+                    pixels,
+                    prompt,
+                    maxTokens,
+                    stage -> told.value(
+                            map(
+                                    "name",
+                                    stage.name(),
+                                    "cosine",
+                                    stage.cosine(),
+                                    "error",
+                                    stage.error(),
+                                    "scale",
+                                    stage.scale(),
+                                    "agrees",
+                                    stage.agrees()),
+                            String.format(
+                                    Locale.ROOT,
+                                    "%-25s cosine %.8f  error %9.3g of %9.3g  %s",
+                                    stage.name(),
+                                    stage.cosine(),
+                                    stage.error(),
+                                    stage.scale(),
+                                    stage.agrees() ? "ok" : "DIFFERS")));
             String names = name(backend.device()) + " and " + name(reference.device());
-            Map<String, Object> heading = map("model", model.name(), "prompt", prompt, "backend", backend.device().backend(), "device",
-                    backend.device().title(), "oracle", reference.device().backend());
+            Map<String, Object> heading = map(
+                    "model",
+                    model.name(),
+                    "prompt",
+                    prompt,
+                    "backend",
+                    backend.device().backend(),
+                    "device",
+                    backend.device().title(),
+                    "oracle",
+                    reference.device().backend());
             differs.ifPresent(stage -> heading.put("differs_first_at", stage));
-            told.end(heading, differs.isEmpty(), differs.map(stage -> names + " differ first at " + stage).orElse(names + " agree"));
+            told.end(
+                    heading,
+                    differs.isEmpty(),
+                    differs.map(stage -> names + " differ first at " + stage).orElse(names + " agree"));
             return differs.isEmpty();
         }
     }

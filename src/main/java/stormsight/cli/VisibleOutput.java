@@ -9,12 +9,14 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * UTF-8 text in which control characters are shown instead of sent, the escape as {@code \}{@code u001b}: what a model answers, and the names of files and
- * tensors, may hold sequences that move a terminal's cursor, change its title or hide text. Line breaks and tabs pass; what reverses the direction of writing
- * does not. Each call to write must hold whole characters, as those of print streams and writers do.
+ * UTF-8 text in which control characters are shown instead of sent, the escape as {@code \}{@code u001b}: what a model
+ * answers, and the names of files and tensors, may hold sequences that move a terminal's cursor, change its title or
+ * hide text. Line breaks and tabs pass; what reverses the direction of writing does not. Each call to write must hold
+ * whole characters, as those of print streams and writers do.
  */
 final class VisibleOutput extends FilterOutputStream {
-    private static final Pattern CONTROL = Pattern.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]|\\r(?!\\n)");
+    private static final Pattern CONTROL =
+            Pattern.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]|\\r(?!\\n)");
 
     VisibleOutput(OutputStream out) {
         super(out);

@@ -10,7 +10,9 @@ import java.util.List;
  * @param promptTokens image tokens included
  */
 public record Answer(String text, List<Token> tokens, Stop stop, int promptTokens, Timings timings) {
-    /** @param logProbability natural logarithm of the token's probability under softmax(logits), whatever the sampling */
+    /**
+     * @param logProbability natural logarithm of the token's probability under softmax(logits), whatever the sampling
+     */
     public record Token(int id, String text, double logProbability) {}
 
     public enum Stop {

@@ -34,9 +34,10 @@ import stormsight.program.Tensor;
 import stormsight.tokenizer.StreamingDetokenizer;
 
 /**
- * A model prepared on a backend: the only loop of encode, prefill and decode. Whole answers, and the same steps one by one for those who look into a model or
- * time it. Probes, if there are some, read what each step made. Requests come one at a time; each starts with an empty cache. Used by one thread. Closing it
- * frees the executor, not the model's files and not the backend.
+ * A model prepared on a backend: the only loop of encode, prefill and decode. Whole answers, and the same steps one by
+ * one for those who look into a model or time it. Probes, if there are some, read what each step made. Requests come
+ * one at a time; each starts with an empty cache. Used by one thread. Closing it frees the executor, not the model's
+ * files and not the backend.
  */
 public final class Generator implements Probe.Outputs, AutoCloseable {
     private final ModelDirectory directory;
@@ -54,7 +55,13 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     /** Whether the executor knows which ids may be answered. */
     private boolean answerPartsWritten;
 
-    private Generator(ModelDirectory directory, ModelDirectory.Bound bound, Passes passes, Executor executor, Arena arena, List<Probe> probes) {
+    private Generator(
+            ModelDirectory directory,
+            ModelDirectory.Bound bound,
+            Passes passes,
+            Executor executor,
+            Arena arena,
+            List<Probe> probes) {
         this.directory = directory;
         this.passes = passes;
         this.executor = executor;
@@ -83,7 +90,12 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if the device cannot hold or compile the model with its probes
      * @throws IllegalArgumentException if a probe asks for what the model does not have
      */
-    public static Generator open(ModelDirectory directory, Backend backend, Limits limits, Options options, RunListener listener,
+    public static Generator open(
+            ModelDirectory directory,
+            Backend backend,
+            Limits limits,
+            Options options,
+            RunListener listener,
             List<? extends Probe> probes) {
         return open(directory, backend, limits, options, listener, probes, _ -> List.of());
     }
@@ -93,8 +105,14 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      *
      * @param more makes them of the passes as the probes left them
      */
-    public static Generator open(ModelDirectory directory, Backend backend, Limits limits, Options options, RunListener listener,
-            List<? extends Probe> probes, Function<Passes, List<Program>> more) {
+    public static Generator open(
+            ModelDirectory directory,
+            Backend backend,
+            Limits limits,
+            Options options,
+            RunListener listener,
+            List<? extends Probe> probes,
+            Function<Passes, List<Program>> more) {
         return open(directory, backend, limits, options, List.copyOf(probes), more,
                 (weights, programs) -> backend.prepare(weights, programs, listener));
     }
@@ -104,8 +122,14 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         return open(directory, backend, limits, options, List.of(), _ -> List.of(), backend::prepareToProfile);
     }
 
-    private static Generator open(ModelDirectory directory, Backend backend, Limits limits, Options options, List<Probe> probes,
-            Function<Passes, List<Program>> more, Preparing preparing) {
+    private static Generator open(
+            ModelDirectory directory,
+            Backend backend,
+            Limits limits,
+            Options options,
+            List<Probe> probes,
+            Function<Passes, List<Program>> more,
+            Preparing preparing) {
         requireFits(directory, backend, limits, options);
         Arena arena = Arena.ofShared();
         try {
@@ -126,7 +150,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     }
 
     /**
-     * Whether model and device have room, before anything is computed; the backend looks again, at what it really allocates.
+     * Whether model and device have room, before anything is computed; the backend looks again, at what it really
+     * allocates.
      *
      * @throws LimitException if the limits pass the positions that the model knows
      * @throws BackendException if the device has too little memory
@@ -135,8 +160,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         int positions = directory.describe().decoder().positions();
         long tokens = (long) limits.promptTokens() + limits.newTokens();
         if (tokens > positions) {
-            throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to " + limits.newTokens()
-                    + " need " + tokens + " positions, the model has " + positions);
+            throw new LimitException("a prompt of " + limits.promptTokens() + " tokens and an answer of up to "
+                    + limits.newTokens() + " need " + tokens + " positions, the model has " + positions);
         }
         // Weights that are used in place need not be in memory all at once.
         long needed = directory.unbound(limits, options).programs().stream()
@@ -148,7 +173,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         long memory = backend.device().memoryBytes();
         if (needed > memory) {
             throw new BackendException("the model needs " + needed + " bytes for " + limits.capacity() + " tokens"
-                    + (options.quantized() ? " and weights in " + DType.Q8 : "") + ", " + backend.device().name() + " has " + memory);
+                    + (options.quantized() ? " and weights in " + DType.Q8 : "") + ", "
+                    + backend.device().name() + " has " + memory);
         }
     }
 
@@ -204,18 +230,29 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         sequence.take();
         long prefillDone = System.nanoTime();
         while (sequence.goesOn()) {
-            decode(passes.decode().program(), sequence.lastId(), sequence.position(), prompt.prefixLength(), sequence.coin(), request.sampling());
+            decode(
+                    passes.decode().program(),
+                    sequence.lastId(),
+                    sequence.position(),
+                    prompt.prefixLength(),
+                    sequence.coin(),
+                    request.sampling());
             sequence.take();
         }
         long done = System.nanoTime();
-        return sequence.answer(new Answer.Timings(imageDone - start, encodeDone - imageDone, prefillDone - encodeDone, prefillDone - start,
+        return sequence.answer(new Answer.Timings(
+                imageDone - start,
+                encodeDone - imageDone,
+                prefillDone - encodeDone,
+                prefillDone - start,
                 done - prefillDone));
     }
 
     private void requireViews(List<Views> images) {
         int views = images.stream().mapToInt(Views::count).sum();
         if (views > passes.limits().views()) {
-            throw new LimitException("the images have " + views + " views, the session takes " + passes.limits().views());
+            throw new LimitException("the images have " + views + " views, the session takes "
+                    + passes.limits().views());
         }
     }
 
@@ -331,11 +368,12 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     }
 
     /**
-     * Draws the most probable token after each other, about the images that were encoded last. Every token is read by decode, the last one too, so that probes
-     * see all of them.
+     * Draws the most probable token after each other, about the images that were encoded last. Every token is read by
+     * decode, the last one too, so that probes see all of them.
      *
      * @param maxTokens most tokens of the answer
-     * @param listener hears each token as it is drawn, the one that ended the answer too, with the logits it was drawn from, which can be read then
+     * @param listener hears each token as it is drawn, the one that ended the answer too, with the logits it was drawn
+     *     from, which can be read then
      * @throws BackendException if logits are not numbers
      */
     public void draw(Prompt prompt, int maxTokens, BiConsumer<Tensor, Integer> listener) {
@@ -371,7 +409,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     public int token() {
         int id = drawn();
         if (id < 0) {
-            throw new BackendException(drawnBy + " made logits that are not numbers: the weights are damaged or the device computes wrongly");
+            throw new BackendException(drawnBy
+                    + " made logits that are not numbers: the weights are damaged or the device computes wrongly");
         }
         return id;
     }

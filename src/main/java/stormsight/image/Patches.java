@@ -6,11 +6,12 @@ import java.nio.ByteOrder;
 import java.util.List;
 
 /**
- * Turns an image into the rows that a patch embedding multiplies: pixel = (sample * rescale - mean) / std in F32, as transformers
- * computes it.
+ * Turns an image into the rows that a patch embedding multiplies: pixel = (sample * rescale - mean) / std in F32, as
+ * transformers computes it.
  */
 public final class Patches {
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** [3, 256]: the pixel of every sample of every channel. */
     private final float[][] pixel = new float[3][256];
@@ -40,8 +41,8 @@ public final class Patches {
     }
 
     /**
-     * Writes the patches row by row. Within a patch the order is that of a convolution weight [out, 3, patchSize, patchSize]:
-     * channel, y, x.
+     * Writes the patches row by row. Within a patch the order is that of a convolution weight [out, 3, patchSize,
+     * patchSize]: channel, y, x.
      *
      * @param out [count, 3 * patchSize * patchSize] F32, little-endian, of any alignment
      * @throws IllegalArgumentException if the image is smaller than a patch or out is not of that size

@@ -11,7 +11,8 @@ import java.util.List;
  * @param mean of red, green and blue after rescaling
  * @param std of red, green and blue after rescaling
  */
-public record Preprocessing(int size, Fit fit, Resampling resampling, double rescale, List<Double> mean, List<Double> std) {
+public record Preprocessing(
+        int size, Fit fit, Resampling resampling, double rescale, List<Double> mean, List<Double> std) {
     /** How an image that is not square becomes one. */
     public enum Fit {
         /** Each side is resized by itself: PaliGemma, SigLIP, ViT. */
@@ -36,7 +37,12 @@ public record Preprocessing(int size, Fit fit, Resampling resampling, double res
 
     /** CLIP's and LLaVA's: the middle, by bicubic, with the mean and deviation of CLIP's training data. */
     public static Preprocessing clip(int size) {
-        return new Preprocessing(size, Fit.CENTRE_CROP, Resampling.BICUBIC, 1.0 / 255, List.of(0.48145466, 0.4578275, 0.40821073),
+        return new Preprocessing(
+                size,
+                Fit.CENTRE_CROP,
+                Resampling.BICUBIC,
+                1.0 / 255,
+                List.of(0.48145466, 0.4578275, 0.40821073),
                 List.of(0.26862954, 0.26130258, 0.27577711));
     }
 

@@ -13,15 +13,16 @@ public final class Resize {
      * Resizes to {@code width x height} without regard to the aspect ratio.
      *
      * @return the image itself if it has that size already
-     * @throws IllegalArgumentException if a side is not positive, or the result or what lies between the passes takes 2^31 bytes
+     * @throws IllegalArgumentException if a side is not positive, or the result or what lies between the passes takes
+     *     2^31 bytes
      */
     public static RgbImage resize(RgbImage image, int width, int height, Resampling resampling) {
         if (width < 1 || height < 1) {
             throw new IllegalArgumentException("a resize to " + width + " x " + height);
         }
         if ((long) width * Math.max(height, image.height()) > (Integer.MAX_VALUE - 8) / 3) {
-            throw new IllegalArgumentException(
-                    "a resize from " + image.width() + " x " + image.height() + " to " + width + " x " + height + " is too large");
+            throw new IllegalArgumentException("a resize from " + image.width() + " x " + image.height() + " to "
+                    + width + " x " + height + " is too large");
         }
         if (width == image.width() && height == image.height()) {
             return image;
@@ -34,8 +35,8 @@ public final class Resize {
     }
 
     /**
-     * Resizes so that the shorter side becomes size; the longer one becomes {@code (int) (size * longer / shorter)}, as CLIP's
-     * preprocessing has it.
+     * Resizes so that the shorter side becomes size; the longer one becomes {@code (int) (size * longer / shorter)}, as
+     * CLIP's preprocessing has it.
      *
      * @throws IllegalArgumentException as {@link #resize}
      */
@@ -68,8 +69,8 @@ public final class Resize {
     }
 
     /**
-     * The weights of one output sample after another, as Pillow's Resample.c computes them: in double precision, normalised,
-     * rounded to fixed point.
+     * The weights of one output sample after another, as Pillow's Resample.c computes them: in double precision,
+     * normalised, rounded to fixed point.
      */
     private static final class PillowWeights {
         private final int inputs;
@@ -109,7 +110,10 @@ public final class Resize {
         }
     }
 
-    /** Rows first; since Pillow 12.2 an image over 100 times as tall as wide that becomes shorter is resized along columns first. */
+    /**
+     * Rows first; since Pillow 12.2 an image over 100 times as tall as wide that becomes shorter is resized along
+     * columns first.
+     */
     private static RgbImage pillow(RgbImage image, int width, int height, double radius, Filter filter) {
         if (image.height() > 100L * image.width() && height < image.height()) {
             RgbImage low = pillowColumns(image, height, radius, filter);
@@ -175,7 +179,10 @@ public final class Resize {
         return (byte) Math.clamp(fixed >> PRECISION_BITS, 0, 255);
     }
 
-    /** The weights of one output sample after another, as TensorFlow's ScaleAndTranslate computes them, in F32 throughout. */
+    /**
+     * The weights of one output sample after another, as TensorFlow's ScaleAndTranslate computes them, in F32
+     * throughout.
+     */
     private static final class TensorFlowWeights {
         private final int inputs;
         private final float inverseScale;

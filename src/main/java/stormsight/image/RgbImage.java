@@ -14,7 +14,8 @@ public record RgbImage(int width, int height, byte[] rgb) {
             throw new IllegalArgumentException("an image of " + width + " x " + height);
         }
         if (rgb.length != 3L * width * height) {
-            throw new IllegalArgumentException(rgb.length + " bytes for an image of " + width + " x " + height + " x 3");
+            throw new IllegalArgumentException(
+                    rgb.length + " bytes for an image of " + width + " x " + height + " x 3");
         }
     }
 

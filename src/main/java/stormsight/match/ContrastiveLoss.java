@@ -5,8 +5,9 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * The losses that dual encoders are trained with, over pairs of which image i belongs to text i. Logits are asked for when they are needed, in blocks of rows, so
- * that the matrix never is in memory; sums are in double precision and right for logits of any size.
+ * The losses that dual encoders are trained with, over pairs of which image i belongs to text i. Logits are asked for
+ * when they are needed, in blocks of rows, so that the matrix never is in memory; sums are in double precision and
+ * right for logits of any size.
  */
 public final class ContrastiveLoss {
     /** Rows of a block: enough for all processors, and few enough that what blocks keep of the columns is small. */
@@ -54,15 +55,19 @@ public final class ContrastiveLoss {
     }
 
     /**
-     * CLIP's: the mean of two cross-entropies, of the right text among all for an image and of the right image among all for a text.
+     * CLIP's: the mean of two cross-entropies, of the right text among all for an image and of the right image among
+     * all for a text.
      *
-     * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language Supervision</a>
+     * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language
+     * Supervision</a>
      */
     public static Losses softmax(int pairs, Logits logits) {
         requirePairs(pairs);
         double[] perPair = new double[pairs];
-        List<LogSums> blocks = IntStream.range(0, (pairs + BLOCK - 1) / BLOCK).parallel()
-                .mapToObj(block -> block(block * BLOCK, Math.min(pairs, (block + 1) * BLOCK), pairs, logits, perPair)).toList();
+        List<LogSums> blocks = IntStream.range(0, (pairs + BLOCK - 1) / BLOCK)
+                .parallel()
+                .mapToObj(block -> block(block * BLOCK, Math.min(pairs, (block + 1) * BLOCK), pairs, logits, perPair))
+                .toList();
         LogSums columns = new LogSums(pairs);
         blocks.forEach(columns::add);
         for (int i = 0; i < pairs; i++) {

@@ -11,7 +11,10 @@ import stormsight.model.DualEncoder;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Weights;
 
-/** A dual encoder prepared on a backend. Used by one thread. Closing it closes neither the model's files nor the backend. */
+/**
+ * A dual encoder prepared on a backend. Used by one thread. Closing it closes neither the model's files nor the
+ * backend.
+ */
 public final class Embedder implements AutoCloseable {
     private final DualEncoder model;
     private final DualEncoder.Encoders encoders;
@@ -19,7 +22,8 @@ public final class Embedder implements AutoCloseable {
     private final Arena arena;
     private final Similarity similarity;
 
-    private Embedder(DualEncoder model, DualEncoder.Encoders encoders, Towers towers, Arena arena, Similarity similarity) {
+    private Embedder(
+            DualEncoder model, DualEncoder.Encoders encoders, Towers towers, Arena arena, Similarity similarity) {
         this.model = model;
         this.encoders = encoders;
         this.towers = towers;
@@ -42,9 +46,14 @@ public final class Embedder implements AutoCloseable {
             DualEncoder.Encoders encoders = model.build(weights);
             Similarity similarity = Similarity.of(model, encoders, weights);
             if (!Double.isFinite(similarity.scale()) || !Double.isFinite(similarity.bias())) {
-                throw new CheckpointException(directory.checkpoint().source(), "the scale or bias of the logits is not a finite number");
+                throw new CheckpointException(
+                        directory.checkpoint().source(), "the scale or bias of the logits is not a finite number");
             }
-            return new Embedder(model, encoders, new Towers(weights, List.of(encoders.image(), encoders.text()), backend, listener), arena,
+            return new Embedder(
+                    model,
+                    encoders,
+                    new Towers(weights, List.of(encoders.image(), encoders.text()), backend, listener),
+                    arena,
                     similarity);
         } catch (RuntimeException | Error e) {
             arena.close();
@@ -78,7 +87,8 @@ public final class Embedder implements AutoCloseable {
     private static float[] checked(float[] embedding) {
         for (float value : embedding) {
             if (!Float.isFinite(value)) {
-                throw new BackendException("an embedding is not a number: the weights are damaged or the device computes wrongly");
+                throw new BackendException(
+                        "an embedding is not a number: the weights are damaged or the device computes wrongly");
             }
         }
         return embedding;

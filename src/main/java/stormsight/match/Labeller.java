@@ -11,7 +11,9 @@ import stormsight.model.Encoding;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Weights;
 
-/** A classifier prepared on a backend. Used by one thread. Closing it closes neither the model's files nor the backend. */
+/**
+ * A classifier prepared on a backend. Used by one thread. Closing it closes neither the model's files nor the backend.
+ */
 public final class Labeller implements AutoCloseable {
     private final Classifier model;
     private final Encoding encoding;
@@ -55,7 +57,8 @@ public final class Labeller implements AutoCloseable {
         double[] wide = new double[logits.length];
         for (int i = 0; i < logits.length; i++) {
             if (!Float.isFinite(logits[i])) {
-                throw new BackendException("a logit is not a number: the weights are damaged or the device computes wrongly");
+                throw new BackendException(
+                        "a logit is not a number: the weights are damaged or the device computes wrongly");
             }
             wide[i] = logits[i];
         }

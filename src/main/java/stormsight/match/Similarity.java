@@ -14,7 +14,8 @@ import stormsight.program.Tensor;
  * @param bias 0 if the model has none
  */
 public record Similarity(DualEncoder.Objective objective, double scale, double bias) {
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** A model's, whose weights are bound. */
     public static Similarity of(DualEncoder model, DualEncoder.Encoders encoders, Weights weights) {

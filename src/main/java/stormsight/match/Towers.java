@@ -18,7 +18,10 @@ import stormsight.model.Weights;
 import stormsight.program.Program;
 import stormsight.program.Tensor;
 
-/** Encodings prepared on a backend, run one image or text at a time. Used by one thread. Closing it does not close the backend. */
+/**
+ * Encodings prepared on a backend, run one image or text at a time. Used by one thread. Closing it does not close the
+ * backend.
+ */
 public final class Towers implements AutoCloseable {
     private final Executor executor;
 

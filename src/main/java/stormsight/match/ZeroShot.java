@@ -4,9 +4,11 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Labels as texts that images are compared with. Several templates make an ensemble: the mean of a label's embeddings, brought to length 1 again.
+ * Labels as texts that images are compared with. Several templates make an ensemble: the mean of a label's embeddings,
+ * brought to length 1 again.
  *
- * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language Supervision</a>, 3.1.4
+ * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language
+ * Supervision</a>, 3.1.4
  */
 public final class ZeroShot {
     /** Where a template holds the label. */
@@ -21,7 +23,11 @@ public final class ZeroShot {
     public ZeroShot(Embedder embedder, List<String> labels, List<String> templates) {
         similarity = embedder.similarity();
         FileEmbedder texts = new FileEmbedder(embedder, true);
-        this.labels = labels.stream().map(label -> mean(templates.stream().map(template -> texts.text(template.replace(PLACE, label))).toList())).toList();
+        this.labels = labels.stream()
+                .map(label -> mean(templates.stream()
+                        .map(template -> texts.text(template.replace(PLACE, label)))
+                        .toList()))
+                .toList();
     }
 
     private static float[] mean(List<float[]> embeddings) {

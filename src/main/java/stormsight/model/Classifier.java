@@ -7,7 +7,10 @@ public non-sealed interface Classifier extends ImageEncoder {
     /** One a column of the logits. */
     List<String> labels();
 
-    /** Writes the model's program. Every weight is asked of {@code weights} where it is used, whether they hold values or not. */
+    /**
+     * Writes the model's program. Every weight is asked of {@code weights} where it is used, whether they hold values
+     * or not.
+     */
     Encoding build(Weights weights);
 
     @Override

@@ -32,16 +32,24 @@ public non-sealed interface DualEncoder extends ImageEncoder {
     int columns();
 
     /**
-     * The ids of a text as its encoder takes them: cut off, padded and with special tokens as the model was trained. Waits for the tokenizer.
+     * The ids of a text as its encoder takes them: cut off, padded and with special tokens as the model was trained.
+     * Waits for the tokenizer.
      *
-     * @throws stormsight.checkpoint.CheckpointException if the text holds a token that has no row in the embedding table
+     * @throws stormsight.checkpoint.CheckpointException if the text holds a token that has no row in the embedding
+     *     table
      */
     int[] ids(String text);
 
-    /** The ids that a run needs of ids that are padded already: without those behind the one that stands for the text, if none sees them. */
+    /**
+     * The ids that a run needs of ids that are padded already: without those behind the one that stands for the text,
+     * if none sees them.
+     */
     int[] needed(int[] padded);
 
-    /** Writes the model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values or not. */
+    /**
+     * Writes the model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values
+     * or not.
+     */
     Encoders build(Weights weights);
 
     @Override

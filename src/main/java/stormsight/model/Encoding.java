@@ -8,7 +8,8 @@ import stormsight.program.Tensor;
 /**
  * A program that makes one row of an image or a text.
  *
- * @param pass its input is patches of a view, [rows, channels x patchSize x patchSize] F32, or ids, [positions] I32; its output [1, columns]
+ * @param pass its input is patches of a view, [rows, channels x patchSize x patchSize] F32, or ids, [positions] I32;
+ *     its output [1, columns]
  * @param stages where probes can be put, in order
  */
 public record Encoding(Pass pass, List<Stage> stages) {

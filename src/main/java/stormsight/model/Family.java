@@ -23,7 +23,8 @@ public record Family(String modelType, String title, Opening opening, List<Prese
          * @param config config.json
          * @param resize how images are resized, if not as the directory says
          * @param strictness what becomes of what is odd about the files and changes no answer
-         * @throws stormsight.checkpoint.CheckpointException naming the file that is broken or describes something that is not supported
+         * @throws stormsight.checkpoint.CheckpointException naming the file that is broken or describes something that
+         *     is not supported
          */
         Model open(Path directory, ConfigFile config, Optional<Resampling> resize, Strictness strictness);
     }

@@ -15,7 +15,9 @@ public sealed interface ImageEncoder extends Model permits DualEncoder, Classifi
     /** An image as the model takes it. */
     Views views(RgbImage image);
 
-    /** The model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values or not. */
+    /**
+     * The model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values or not.
+     */
     List<Encoding> encodings(Weights weights);
 
     @Override

@@ -11,7 +11,10 @@ import stormsight.checkpoint.ModelPath;
 import stormsight.checkpoint.Strictness;
 import stormsight.tokenizer.Tokenizer;
 
-/** A tokenizer.json that is read when somebody needs it, or will soon: that takes longer than opening all the rest of a model. */
+/**
+ * A tokenizer.json that is read when somebody needs it, or will soon: that takes longer than opening all the rest of a
+ * model.
+ */
 public final class LazyTokenizer implements AutoCloseable {
     private final Path file;
     private final Consumer<Tokenizer> check;
@@ -37,14 +40,19 @@ public final class LazyTokenizer implements AutoCloseable {
      */
     public static LazyTokenizer of(Path directory, int rows, String image, int imageId, Strictness strictness) {
         return new LazyTokenizer(directory, tokenizer -> {
-            long beyond = IntStream.range(rows, tokenizer.size()).filter(id -> id != imageId && !tokenizer.token(id).isEmpty()).count();
+            long beyond = IntStream.range(rows, tokenizer.size())
+                    .filter(id -> id != imageId && !tokenizer.token(id).isEmpty())
+                    .count();
             if (beyond > 0) {
-                strictness.odd(tokenizer.file(), beyond + (beyond == 1 ? " token has" : " tokens have") + " no row in the embedding table of " + rows
-                        + ": they are not answered, and prompts that hold one are refused");
+                strictness.odd(
+                        tokenizer.file(),
+                        beyond + (beyond == 1 ? " token has" : " tokens have") + " no row in the embedding table of "
+                                + rows + ": they are not answered, and prompts that hold one are refused");
             }
             int found = tokenizer.require(image);
             if (found != imageId) {
-                throw new CheckpointException(tokenizer.file(), image + " is token " + found + ", but config.json says " + imageId);
+                throw new CheckpointException(
+                        tokenizer.file(), image + " is token " + found + ", but config.json says " + imageId);
             }
         });
     }

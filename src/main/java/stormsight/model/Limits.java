@@ -10,7 +10,8 @@ package stormsight.model;
 public record Limits(int promptTokens, int newTokens, int views) {
     public Limits {
         if (promptTokens < 2 || newTokens < 1 || views < 1) {
-            throw new IllegalArgumentException(promptTokens + " prompt tokens, " + newTokens + " new tokens, " + views + " views");
+            throw new IllegalArgumentException(
+                    promptTokens + " prompt tokens, " + newTokens + " new tokens, " + views + " views");
         }
     }
 

@@ -125,8 +125,9 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * The model with its weights, for a backend to prepare. Begins to read the tokenizer: that takes longer than all the rest, and neither a backend that
-     * prepares nor encode needs it. Begun earlier, it would take processors from opening the model.
+     * The model with its weights, for a backend to prepare. Begins to read the tokenizer: that takes longer than all
+     * the rest, and neither a backend that prepares nor encode needs it. Begun earlier, it would take processors from
+     * opening the model.
      *
      * @param arena shared; owns what is computed from weights
      */
@@ -147,17 +148,20 @@ public final class ModelDirectory implements AutoCloseable {
         int rows = describe().decoder().vocabularySize();
         for (int id : prompt.ids()) {
             if (id >= rows) {
-                throw new CheckpointException(tokenizer().file(), "the prompt holds token " + id + ", \"" + tokenizer().token(id)
-                        + "\", but the embedding table has " + rows + " rows; ask without it");
+                throw new CheckpointException(
+                        tokenizer().file(),
+                        "the prompt holds token " + id + ", \"" + tokenizer().token(id)
+                                + "\", but the embedding table has " + rows + " rows; ask without it");
             }
         }
         return prompt;
     }
 
     /**
-     * Ids that may be answered: those with a row in the embedding table that the tokenizer names, except for the image token and padding. Where the
-     * tokenizer names more than the table has rows, the table was not made larger for tokens that were added: its rows behind the image token still are
-     * the padding of the first conversion. Where there is no tokenizer, all of them.
+     * Ids that may be answered: those with a row in the embedding table that the tokenizer names, except for the image
+     * token and padding. Where the tokenizer names more than the table has rows, the table was not made larger for
+     * tokens that were added: its rows behind the image token still are the padding of the first conversion. Where
+     * there is no tokenizer, all of them.
      */
     public BitSet answerable() {
         Description model = describe();
@@ -165,7 +169,9 @@ public final class ModelDirectory implements AutoCloseable {
         BitSet ids = new BitSet();
         if (processor().hasTokenizer()) {
             Tokenizer names = tokenizer();
-            int named = names.size() > Math.max(rows, model.imageToken() + 1) ? Math.min(rows, model.imageToken()) : Math.min(rows, names.size());
+            int named = names.size() > Math.max(rows, model.imageToken() + 1)
+                    ? Math.min(rows, model.imageToken())
+                    : Math.min(rows, names.size());
             IntStream.range(0, named).filter(id -> !names.token(id).isEmpty()).forEach(ids::set);
         } else {
             ids.set(0, rows);
@@ -179,8 +185,9 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * Ids whose logits count for the probabilities of tokens: those below the image token, or all where some behind it may be answered. The rows from there
-     * on are random where no training used them; where one did, transformers' softmax is over the whole table.
+     * Ids whose logits count for the probabilities of tokens: those below the image token, or all where some behind it
+     * may be answered. The rows from there on are random where no training used them; where one did, transformers'
+     * softmax is over the whole table.
      */
     public int counted() {
         int rows = describe().decoder().vocabularySize();
@@ -202,8 +209,8 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * Tells checkpoints apart without reading all of them: a checksum of config.json, of the names, shapes and places of all tensors, and of the first
-     * 64 KiB of each one's values.
+     * Tells checkpoints apart without reading all of them: a checksum of config.json, of the names, shapes and places
+     * of all tensors, and of the first 64 KiB of each one's values.
      */
     public String fingerprint() {
         CRC32 sum = new CRC32();
@@ -223,7 +230,8 @@ public final class ModelDirectory implements AutoCloseable {
     /**
      * Ends the use of the model.
      *
-     * @throws CheckpointException if its weights were changed since they were opened, so that nobody knows what was computed with
+     * @throws CheckpointException if its weights were changed since they were opened, so that nobody knows what was
+     *     computed with
      */
     @Override
     public void close() {

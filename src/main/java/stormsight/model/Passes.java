@@ -9,19 +9,29 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * The programs of a model that answers: encode turns a view of an image into rows of features, prefill answers the first token of a prompt that rows of
- * features are merged into, decode answers one more token.
+ * The programs of a model that answers: encode turns a view of an image into rows of features, prefill answers the
+ * first token of a prompt that rows of features are merged into, decode answers one more token.
  *
  * @param limits what they were built for
- * @param answerParts input of prefill and decode: [vocabularySize] U8, the part of each id in an answer as {@link Op.Sample} takes it
+ * @param answerParts input of prefill and decode: [vocabularySize] U8, the part of each id in an answer as {@link
+ *     Op.Sample} takes it
  * @param token output of prefill and decode: [1] I32
  * @param logProbability output of prefill and decode: [1] F32
  * @param encodeStages where probes can be put in encode, in order
  * @param prefillStages where probes can be put in prefill, in order; decode's segments have the same names
  * @param readOut reads a state of the decoder as logits
  */
-public record Passes(Limits limits, Pass encode, Pass prefill, Pass decode, Tensor answerParts, Tensor token, Tensor logProbability, List<Stage> encodeStages,
-        List<Stage> prefillStages, ReadOut readOut) {
+public record Passes(
+        Limits limits,
+        Pass encode,
+        Pass prefill,
+        Pass decode,
+        Tensor answerParts,
+        Tensor token,
+        Tensor logProbability,
+        List<Stage> encodeStages,
+        List<Stage> prefillStages,
+        ReadOut readOut) {
     /** Operations that read a state of the residual stream as logits. */
     @FunctionalInterface
     public interface ReadOut {
@@ -40,8 +50,17 @@ public record Passes(Limits limits, Pass encode, Pass prefill, Pass decode, Tens
 
     /** The same with rewritten programs. */
     public Passes with(Program newEncode, Program newPrefill, Program newDecode) {
-        return new Passes(limits, encode.with(newEncode), prefill.with(newPrefill), decode.with(newDecode), answerParts, token, logProbability, encodeStages,
-                prefillStages, readOut);
+        return new Passes(
+                limits,
+                encode.with(newEncode),
+                prefill.with(newPrefill),
+                decode.with(newDecode),
+                answerParts,
+                token,
+                logProbability,
+                encodeStages,
+                prefillStages,
+                readOut);
     }
 
     public List<Program> programs() {

@@ -13,7 +13,8 @@ public final class PreprocessorConfig {
     private PreprocessorConfig() {}
 
     /**
-     * How a model's files say that images are prepared: preprocessor_config.json, or processor_config.json as transformers 5 writes it.
+     * How a model's files say that images are prepared: preprocessor_config.json, or processor_config.json as
+     * transformers 5 writes it.
      *
      * @param published what holds where they say nothing; its size is that of the vision tower
      */
@@ -50,7 +51,9 @@ public final class PreprocessorConfig {
 
     /** Old files have one number in place of the object. */
     private static void requireSize(ConfigFile file, String key, List<String> sides, int size) {
-                for (String side : file.isObject(key) ? sides.stream().map(each -> key + "." + each).toList() : List.of(key)) {
+        for (String side : file.isObject(key)
+                ? sides.stream().map(each -> key + "." + each).toList()
+                : List.of(key)) {
             int found = file.integer(side, size);
             if (found != size) {
                 throw file.invalid(side, found + " pixels, but the vision tower takes " + size);

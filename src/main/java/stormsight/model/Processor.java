@@ -6,8 +6,8 @@ import stormsight.image.RgbImage;
 import stormsight.tokenizer.Tokenizer;
 
 /**
- * What a family does to images and texts before its programs see them. Nobody else knows sizes of images and patches, templates or special tokens.
- * Safe for use by several threads.
+ * What a family does to images and texts before its programs see them. Nobody else knows sizes of images and patches,
+ * templates or special tokens. Safe for use by several threads.
  */
 public interface Processor extends AutoCloseable {
     /** Cuts an image into what the vision tower takes. Needs no tokenizer. */
@@ -31,7 +31,8 @@ public interface Processor extends AutoCloseable {
     int textTokensAtMost(String text);
 
     /**
-     * A prompt about images, with everything around the text that the family's models were trained with. Waits for the tokenizer.
+     * A prompt about images, with everything around the text that the family's models were trained with. Waits for the
+     * tokenizer.
      *
      * @param images in the order in which they are encoded
      * @throws IllegalArgumentException as {@link #check}, or if the text wants another number of images

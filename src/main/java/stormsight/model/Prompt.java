@@ -9,8 +9,8 @@ import java.util.stream.IntStream;
 /**
  * What a model is asked, as tokens and rows of image features.
  *
- * @param ids as {@link stormsight.program.Op.Embed} takes them: a token's id, or {@code -1 - n} for row n of the features. Rows stand wherever
- *     the family puts them, in any order. Not copied and not to be changed
+ * @param ids as {@link stormsight.program.Op.Embed} takes them: a token's id, or {@code -1 - n} for row n of the
+ *     features. Rows stand wherever the family puts them, in any order. Not copied and not to be changed
  * @param spans parts that others need to find again, none overlapping, in order
  * @param prefixLength places that every place sees: all of them in a prefix model, 0 in a causal one
  */
@@ -18,7 +18,8 @@ public record Prompt(int[] ids, List<Span> spans, int prefixLength) {
     public Prompt {
         spans = List.copyOf(spans);
         if (ids.length == 0 || prefixLength < 0 || prefixLength > ids.length) {
-            throw new IllegalArgumentException("a prompt of " + ids.length + " places with a prefix of " + prefixLength);
+            throw new IllegalArgumentException(
+                    "a prompt of " + ids.length + " places with a prefix of " + prefixLength);
         }
     }
 
@@ -58,8 +59,8 @@ public record Prompt(int[] ids, List<Span> spans, int prefixLength) {
     }
 
     /**
-     * Places of the tokens that spell a part of the text, where the part occurs last. A token that spells more than the part, the space before it say,
-     * counts.
+     * Places of the tokens that spell a part of the text, where the part occurs last. A token that spells more than the
+     * part, the space before it say, counts.
      *
      * @throws IllegalArgumentException if the part is empty or no text of the prompt holds it
      */
@@ -71,8 +72,8 @@ public record Prompt(int[] ids, List<Span> spans, int prefixLength) {
                 return places(text, text.text().codePointCount(0, at), part.codePointCount(0, part.length()));
             }
         }
-        throw new IllegalArgumentException("the prompt \"" + String.join("", texts.stream().map(Span.Text::text).toList())
-                + "\" does not hold \"" + part + "\"");
+        throw new IllegalArgumentException("the prompt \""
+                + String.join("", texts.stream().map(Span.Text::text).toList()) + "\" does not hold \"" + part + "\"");
     }
 
     private static List<Integer> places(Span.Text text, int from, int count) {

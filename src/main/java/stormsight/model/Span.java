@@ -19,15 +19,19 @@ public sealed interface Span {
     /**
      * Rows of an image's features.
      *
-     * @param name what users call this part: {@code image}, or {@code base} and {@code tiles} where an image has several
+     * @param name what users call this part: {@code image}, or {@code base} and {@code tiles} where an image has
+     *     several
      * @param image which of the prompt's images, from 0
      * @param count how many places
      * @param grid how the rows lie on the image; absent if they belong to no place of it
      */
     record Image(String name, int image, int from, int count, Optional<Grid> grid) implements Span {
         public Image {
-            if (from < 0 || count < 1 || grid.isPresent() && grid.get().rows() * grid.get().stride() > count + grid.get().stride()
-                    - grid.get().columns()) {
+            if (from < 0
+                    || count < 1
+                    || grid.isPresent()
+                            && grid.get().rows() * grid.get().stride()
+                                    > count + grid.get().stride() - grid.get().columns()) {
                 throw new IllegalArgumentException(name + ": " + count + " places from " + from + " for " + grid);
             }
         }

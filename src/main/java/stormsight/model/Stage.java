@@ -7,7 +7,8 @@ import stormsight.program.Tensor;
  *
  * @param name as golden folders name it: {@code vision.layers}; those of prefill begin with {@code dec.}
  * @param title as people name it
- * @param segment name of the program's segment, or the beginning of the names of several, see {@link stormsight.program.Segment}
+ * @param segment name of the program's segment, or the beginning of the names of several, see {@link
+ *     stormsight.program.Segment}
  * @param result tensor that shows the stage's result at the end of the segment, of each layer if it has some
  */
 public record Stage(String name, String title, String segment, Tensor result) {

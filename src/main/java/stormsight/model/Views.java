@@ -14,9 +14,11 @@ import stormsight.image.Patches;
 import stormsight.image.RgbImage;
 
 /**
- * An image as a vision tower takes it: one view or several, each of the tower's size, and which rows of features stand for it in a prompt.
+ * An image as a vision tower takes it: one view or several, each of the tower's size, and which rows of features stand
+ * for it in a prompt.
  *
- * <p>Encode runs once a view and makes as many rows of features each time; row r of view v is row {@code v * rowsPerView + r} of the image.
+ * <p>Encode runs once a view and makes as many rows of features each time; row r of view v is row {@code v *
+ * rowsPerView + r} of the image.
  */
 public final class Views {
     private final List<RgbImage> views;
@@ -94,7 +96,8 @@ public final class Views {
     /**
      * Writes a view as encode takes it.
      *
-     * @param out [firstPatch + patches, 3 x patchSize x patchSize] F32, patches row by row, values of each ordered channel, y, x
+     * @param out [firstPatch + patches, 3 x patchSize x patchSize] F32, patches row by row, values of each ordered
+     *     channel, y, x
      */
     public void write(int view, MemorySegment out) {
         long before = (long) Float.BYTES * patchColumns() * firstPatch();

@@ -12,7 +12,8 @@ public interface VisionLanguageModel extends Model {
     Processor processor();
 
     /**
-     * Writes the model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values or not.
+     * Writes the model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values
+     * or not.
      *
      * @throws IllegalArgumentException naming the option that the model does not have
      */

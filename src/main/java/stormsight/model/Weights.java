@@ -31,13 +31,16 @@ import stormsight.program.Shape;
 import stormsight.program.Tensor;
 
 /**
- * The weights of a model. A weight is declared, held against the checkpoint and bound where a program uses it, by one call; a second call for the same weight
- * gives the same tensor. What is missing or wrong is collected, for {@link #check} to tell of all of it.
+ * The weights of a model. A weight is declared, held against the checkpoint and bound where a program uses it, by one
+ * call; a second call for the same weight gives the same tensor. What is missing or wrong is collected, for {@link
+ * #check} to tell of all of it.
  *
- * <p>A model asks for the same weights whether they have values or not. {@link #declared} knows no checkpoint: it tells what a checkpoint would have to hold.
- * {@link #of} takes types from a checkpoint and holds it against what is asked for, reading no values. {@link #bound} gives the values, too.
+ * <p>A model asks for the same weights whether they have values or not. {@link #declared} knows no checkpoint: it tells
+ * what a checkpoint would have to hold. {@link #of} takes types from a checkpoint and holds it against what is asked
+ * for, reading no values. {@link #bound} gives the values, too.
  *
- * <p>Names are the checkpoint's. {@link #in} and {@link #layers} give the same weights under a prefix, the latter as stacks of one tensor a layer.
+ * <p>Names are the checkpoint's. {@link #in} and {@link #layers} give the same weights under a prefix, the latter as
+ * stacks of one tensor a layer.
  */
 public final class Weights {
     /** Stands for the index of a layer in a name. */
@@ -46,7 +49,8 @@ public final class Weights {
     /** Problems of each kind that a message spells out; the rest is counted. */
     private static final int NAMED = 2;
 
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** How a program reads a stored weight. */
     public enum Use {
@@ -180,7 +184,9 @@ public final class Weights {
 
     /** Matrices that one operation reads, which needs them in one type. */
     public List<Tensor> matrices(List<String> names, int rows, int columns) {
-        List<Stored> together = names.stream().map(name -> new Stored(prefix + name, Math.max(layers, 1), Shape.of(rows, columns), Use.MATRIX)).toList();
+        List<Stored> together = names.stream()
+                .map(name -> new Stored(prefix + name, Math.max(layers, 1), Shape.of(rows, columns), Use.MATRIX))
+                .toList();
         return together.stream().map(weight -> stored(weight, together)).toList();
     }
 
@@ -209,7 +215,9 @@ public final class Weights {
         state.stored.add(weight);
         boolean sound = state.checkpoint.isEmpty() || compare(weight, state.checkpoint.get());
         // Of several, all are sound or none is used: whoever is missing is told of when its turn comes.
-        sound &= together.stream().allMatch(other -> state.checkpoint.isEmpty() || other.equals(weight) || stores(other, state.checkpoint.get()));
+        sound &= together.stream()
+                .allMatch(other ->
+                        state.checkpoint.isEmpty() || other.equals(weight) || stores(other, state.checkpoint.get()));
         DType type = weight.use() == Use.MATRIX && sound ? state.matrixType.apply(together) : DType.F32;
         Tensor tensor = new Tensor(weight.name(), type, seen(weight), Tensor.Kind.WEIGHT, weight.layers());
         state.tensors.put(weight.name(), tensor);
@@ -235,8 +243,10 @@ public final class Weights {
     }
 
     private static boolean stores(Stored weight, Checkpoint checkpoint) {
-        return weight.layers() <= checkpoint.names().size() && weight.names().stream().allMatch(name -> checkpoint.names().contains(name)
-                && checkpoint.info(name).type().weightType().isPresent());
+        return weight.layers() <= checkpoint.names().size()
+                && weight.names().stream()
+                        .allMatch(name -> checkpoint.names().contains(name)
+                                && checkpoint.info(name).type().weightType().isPresent());
     }
 
     private static List<String> names(List<Stored> weights) {
@@ -287,7 +297,12 @@ public final class Weights {
             HostTensor whole = stored(weight, List.of(weight), state.checkpoint.orElseThrow());
             long bytes = whole.layers().getFirst().byteSize() / parts;
             for (int i = 0; i < parts; i++) {
-                state.values.put(tensors.get(i), held(tensors.get(i), whole.dtype(), List.of(whole.layers().getFirst().asSlice(i * bytes, bytes))));
+                state.values.put(
+                        tensors.get(i),
+                        held(
+                                tensors.get(i),
+                                whole.dtype(),
+                                List.of(whole.layers().getFirst().asSlice(i * bytes, bytes))));
             }
         }
         return tensors;
@@ -327,7 +342,9 @@ public final class Weights {
      * @param pattern a name in which {@code *} stands for any characters
      */
     public void ignore(String pattern) {
-        String regex = Arrays.stream((prefix + pattern).split("\\*", -1)).map(Pattern::quote).collect(Collectors.joining(".*"));
+        String regex = Arrays.stream((prefix + pattern).split("\\*", -1))
+                .map(Pattern::quote)
+                .collect(Collectors.joining(".*"));
         state.unused.add(Pattern.compile(regex, Pattern.DOTALL).asMatchPredicate());
     }
 
@@ -365,21 +382,30 @@ public final class Weights {
         infos.stream().filter(info -> info.type() == StoredType.F64)
                 .forEach(info -> state.doubles.add(new Problem(info.file(), "tensor " + info.label() + " is F64")));
         List<TensorInfo> others = infos.stream().filter(info -> info.type() != StoredType.F64).toList();
-        others.stream().filter(info -> info.type() != others.getFirst().type()).findFirst().ifPresent(info -> state.mixed.add(new Problem(info.file(),
-                "tensor " + info.label() + " is " + info.type() + ", in other layers " + others.getFirst().type())));
+        others.stream()
+                .filter(info -> info.type() != others.getFirst().type())
+                .findFirst()
+                .ifPresent(info -> state.mixed.add(new Problem(
+                        info.file(),
+                        "tensor " + info.label() + " is " + info.type() + ", in other layers "
+                                + others.getFirst().type())));
     }
 
     private boolean compare(Stored weight, String name, Checkpoint checkpoint) {
         if (!checkpoint.names().contains(name)) {
-            state.missing.add(new Problem(checkpoint.source(), "tensor " + name + " " + weight.shape() + " is missing"));
+            state.missing.add(
+                    new Problem(checkpoint.source(), "tensor " + name + " " + weight.shape() + " is missing"));
             return false;
         }
         state.known.add(name);
         TensorInfo info = checkpoint.info(name);
         if (!info.shape().equals(weight.shape())) {
-            state.wrong.add(new Problem(info.file(), "tensor " + info.label() + " is " + info.shape() + ", " + weight.shape() + " expected"));
+            state.wrong.add(new Problem(
+                    info.file(),
+                    "tensor " + info.label() + " is " + info.shape() + ", " + weight.shape() + " expected"));
         } else if (info.type().weightType().isEmpty()) {
-            state.wrong.add(new Problem(info.file(), "tensor " + info.label() + " is " + info.type() + ", F32, F16, BF16 or F64 expected"));
+            state.wrong.add(new Problem(
+                    info.file(), "tensor " + info.label() + " is " + info.type() + ", F32, F16, BF16 or F64 expected"));
         } else {
             return true;
         }
@@ -390,8 +416,8 @@ public final class Weights {
      * Holds everything that was asked for against the checkpoint, to be called when the model's programs are written.
      *
      * @param strictness what becomes of tensors that are not part of the model, and of weights that must be converted
-     * @throws CheckpointException in one line, naming the first tensors that are missing or of another shape or type, and then of those that are not part of
-     *     the model, with their files, and counting the others
+     * @throws CheckpointException in one line, naming the first tensors that are missing or of another shape or type,
+     *     and then of those that are not part of the model, with their files, and counting the others
      */
     public void check(Strictness strictness) {
         if (state.checkpoint.isEmpty()) {
@@ -399,9 +425,11 @@ public final class Weights {
         }
         Checkpoint checkpoint = state.checkpoint.get();
         List<Problem> extra = checkpoint.names().stream()
-                .filter(name -> !state.known.contains(name) && state.unused.stream().noneMatch(pattern -> pattern.test(name)))
+                .filter(name ->
+                        !state.known.contains(name) && state.unused.stream().noneMatch(pattern -> pattern.test(name)))
                 .map(checkpoint::info)
-                .map(info -> new Problem(info.file(), "tensor " + info.label() + " " + info.shape() + " is not part of this model"))
+                .map(info -> new Problem(
+                        info.file(), "tensor " + info.label() + " " + info.shape() + " is not part of this model"))
                 .toList();
         if (!state.missing.isEmpty() || !state.wrong.isEmpty()) {
             List<List<Problem>> kinds = List.of(state.missing, state.wrong, extra);
@@ -426,7 +454,10 @@ public final class Weights {
         List<Problem> first = kinds.stream().flatMap(kind -> kind.stream().limit(NAMED)).toList();
         Path file = file(kinds);
         String problems = first.stream()
-                .map(problem -> problem.text() + (problem.file().equals(file) ? "" : " (in " + problem.file().getFileName() + ")"))
+                .map(problem -> problem.text()
+                        + (problem.file().equals(file)
+                                ? ""
+                                : " (in " + problem.file().getFileName() + ")"))
                 .collect(Collectors.joining("; "));
         long more = kinds.stream().mapToLong(List::size).sum() - first.size() + unnamed;
         return problems + (more == 0 ? "" : "; and " + more + " more");

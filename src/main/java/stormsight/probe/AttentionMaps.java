@@ -16,8 +16,8 @@ import stormsight.program.Program;
 import stormsight.tokenizer.Tokenizer;
 
 /**
- * A probe that keeps what an {@link AttentionRequest} asks for, reduced while the model runs: nothing else is computed, and of a vision tower at
- * most one plane of [tokens, tokens] stands in memory for its layers and one for their sum.
+ * A probe that keeps what an {@link AttentionRequest} asks for, reduced while the model runs: nothing else is computed,
+ * and of a vision tower at most one plane of [tokens, tokens] stands in memory for its layers and one for their sum.
  */
 public final class AttentionMaps implements Probe {
     private static final String NAME = "attention.";
@@ -54,14 +54,23 @@ public final class AttentionMaps implements Probe {
 
     /**
      * @param prompts all that will be answered: they say where images and words are
-     * @throws IllegalArgumentException if the model does not have a layer or head that was asked for, or a prompt has no image
+     * @throws IllegalArgumentException if the model does not have a layer or head that was asked for, or a prompt has
+     *     no image
      */
     public AttentionMaps(AttentionRequest request, Description model, List<Prompt> prompts) {
         request.check(model);
         this.request = request;
         this.model = model;
-        vision = new Op.Part(request.layers(model.vision().layers()), request.heads(model.vision().heads()), 0, model.vision().firstPatch());
-        decoder = new Op.Part(request.layers(model.decoder().layers()), request.heads(model.decoder().heads().queryHeads()), 0, 0);
+        vision = new Op.Part(
+                request.layers(model.vision().layers()),
+                request.heads(model.vision().heads()),
+                0,
+                model.vision().firstPatch());
+        decoder = new Op.Part(
+                request.layers(model.decoder().layers()),
+                request.heads(model.decoder().heads().queryHeads()),
+                0,
+                0);
         int image = Integer.MAX_VALUE;
         int imageEnd = 0;
         int word = Integer.MAX_VALUE;
@@ -93,8 +102,13 @@ public final class AttentionMaps implements Probe {
         capacity = passes.limits().promptTokens();
         return switch (pass) {
             case ENCODE -> addVision(program, passes.stage(Stage.VISION_LAYERS).segment());
-            case PREFILL -> addPrompt(program, passes.stage(Stage.DECODER_LAYERS).segment());
-            case DECODE -> addGenerated(program, passes.stage(Stage.DECODER_LAYERS).segment(), passes.limits().capacity());
+            case PREFILL ->
+                addPrompt(program, passes.stage(Stage.DECODER_LAYERS).segment());
+            case DECODE ->
+                addGenerated(
+                        program,
+                        passes.stage(Stage.DECODER_LAYERS).segment(),
+                        passes.limits().capacity());
         };
     }
 
@@ -103,8 +117,10 @@ public final class AttentionMaps implements Probe {
             return program;
         }
         int patches = model.vision().rows() - model.vision().firstPatch();
-        Probes.Probed layers = Probes.headMeanPeaks(program, segment, vision, Op.Kept.EACH, patches, NAME + AttentionMap.VISION_LAYERS);
-        Probes.Probed sum = Probes.headMeanPeaks(layers.program(), segment, vision, Op.Kept.SUM, patches, NAME + AttentionMap.VISION_SUM);
+        Probes.Probed layers = Probes.headMeanPeaks(
+                program, segment, vision, Op.Kept.EACH, patches, NAME + AttentionMap.VISION_LAYERS);
+        Probes.Probed sum = Probes.headMeanPeaks(
+                layers.program(), segment, vision, Op.Kept.SUM, patches, NAME + AttentionMap.VISION_SUM);
         visionLayers = Optional.of(layers);
         visionSum = Optional.of(sum);
         visionHeads = request.headMean() ? Optional.empty()
@@ -138,13 +154,18 @@ public final class AttentionMaps implements Probe {
     private Program addGenerated(Program program, String segment, int keys) {
         Program rewritten = program;
         if (request.wants(Kind.WORD_TO_IMAGE)) {
-            generatedToImage = Optional.of(weights(rewritten, segment, new Window(0, 1, reading.key(), reading.keys()), Op.Kept.EACH,
+            generatedToImage = Optional.of(weights(
+                    rewritten,
+                    segment,
+                    new Window(0, 1, reading.key(), reading.keys()),
+                    Op.Kept.EACH,
                     "generated_to_image"));
             rewritten = generatedToImage.get().program();
         }
         if (request.wants(Kind.WHOLE)) {
             generatedKeys = keys;
-            generatedToAll = Optional.of(weights(rewritten, segment, new Window(0, 1, 0, keys), Op.Kept.EACH, "generated_to_all"));
+            generatedToAll = Optional.of(
+                    weights(rewritten, segment, new Window(0, 1, 0, keys), Op.Kept.EACH, "generated_to_all"));
             rewritten = generatedToAll.get().program();
         }
         return rewritten;
@@ -153,7 +174,14 @@ public final class AttentionMaps implements Probe {
     /** Heads stay apart only where each layer does. */
     private Probes.Probed weights(Program program, String segment, Window window, Op.Kept kept, String name) {
         Op.Part part = new Op.Part(decoder.layers(), decoder.heads(), window.row(), window.key());
-        return Probes.attentionWeights(program, segment, part, request.headMean() || kept == Op.Kept.SUM, kept, window.rows(), window.keys(),
+        return Probes.attentionWeights(
+                program,
+                segment,
+                part,
+                request.headMean() || kept == Op.Kept.SUM,
+                kept,
+                window.rows(),
+                window.keys(),
                 NAME + name);
     }
 
@@ -176,9 +204,13 @@ public final class AttentionMaps implements Probe {
     /** Maps of the image that was encoded last, [rows, columns] of patches each; empty if they were not asked for. */
     public List<AttentionMap> vision() {
         List<AttentionMap> maps = new ArrayList<>();
-        String reduced = heads(vision.heads()) + ", of which each patch keeps the largest weight that it gives to a patch";
-        visionLayers.ifPresent(probed -> maps.add(new AttentionMap(AttentionMap.VISION_LAYERS, "vision tower: " + reduced,
-                axes(Axis.of("layer", vision.layers())), patches(probed))));
+        String reduced =
+                heads(vision.heads()) + ", of which each patch keeps the largest weight that it gives to a patch";
+        visionLayers.ifPresent(probed -> maps.add(new AttentionMap(
+                AttentionMap.VISION_LAYERS,
+                "vision tower: " + reduced,
+                axes(Axis.of("layer", vision.layers())),
+                patches(probed))));
         visionHeads.ifPresent(probed -> maps.add(new AttentionMap(AttentionMap.VISION_HEADS,
                 "vision tower: for each head, the largest weight that each patch gives to a patch",
                 axes(Axis.of("layer", vision.layers()), Axis.of("head", vision.heads())), patches(probed))));
@@ -218,14 +250,26 @@ public final class AttentionMaps implements Probe {
         List<AttentionMap> maps = new ArrayList<>();
         wordToImage.ifPresent(probed -> {
             float[] values = wordToImage(run.read(probed.output()), places, grid);
-            add(maps, AttentionMap.WORD_TO_IMAGE, AttentionMap.WORD_TO_IMAGE_SUM, "weight that a word gives to a patch", words, values);
+            add(
+                    maps,
+                    AttentionMap.WORD_TO_IMAGE,
+                    AttentionMap.WORD_TO_IMAGE_SUM,
+                    "weight that a word gives to a patch",
+                    words,
+                    values);
         });
         imageToWord.ifPresent(probed -> {
             float[] values = imageToWord(run.read(probed.output()), places, grid);
-            add(maps, AttentionMap.IMAGE_TO_WORD, AttentionMap.IMAGE_TO_WORD_SUM, "weight that a patch gives to a word of the prompt",
-                    words.subList(0, prompted), values);
+            add(
+                    maps,
+                    AttentionMap.IMAGE_TO_WORD,
+                    AttentionMap.IMAGE_TO_WORD_SUM,
+                    "weight that a patch gives to a word of the prompt",
+                    words.subList(0, prompted),
+                    values);
         });
-        quadrants.ifPresent(probed -> addQuadrants(maps, run.read(probed.output()), prompt, words.subList(0, prompted)));
+        quadrants.ifPresent(
+                probed -> addQuadrants(maps, run.read(probed.output()), prompt, words.subList(0, prompted)));
         whole.ifPresent(probed -> {
             float[] all = run.read(probed.output());
             maps.add(whole(all, prompt, words.subList(0, prompted)));
@@ -263,7 +307,10 @@ public final class AttentionMaps implements Probe {
         return "mean over heads " + heads;
     }
 
-    /** What words of the prompt and generated ones give to the cells of a grid, [layers x heads, words, cells]; 0 for what they cannot see. */
+    /**
+     * What words of the prompt and generated ones give to the cells of a grid, [layers x heads, words, cells]; 0 for
+     * what they cannot see.
+     */
     private float[] wordToImage(float[] prompt, List<Integer> places, Span.Image grid) {
         int cells = grid.grid().orElseThrow().cells();
         int words = places.size() + generated.size();
@@ -275,14 +322,17 @@ public final class AttentionMaps implements Probe {
                 float[] from = prompted ? prompt : generated.get(word - places.size());
                 int rows = prompted ? reading.rows() : 1;
                 for (int cell = 0; cell < cells && row >= 0; cell++) {
-                    values[(plane * words + word) * cells + cell] = from[(plane * rows + row) * reading.keys() + grid.place(cell) - reading.key()];
+                    values[(plane * words + word) * cells + cell] =
+                            from[(plane * rows + row) * reading.keys() + grid.place(cell) - reading.key()];
                 }
             }
         }
         return values;
     }
 
-    /** What the cells of a grid give to words of the prompt, [layers x heads, words, cells]; 0 for what they cannot see. */
+    /**
+     * What the cells of a grid give to words of the prompt, [layers x heads, words, cells]; 0 for what they cannot see.
+     */
     private float[] imageToWord(float[] prompt, List<Integer> places, Span.Image grid) {
         int cells = grid.grid().orElseThrow().cells();
         float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), places.size()), cells)];
@@ -299,10 +349,14 @@ public final class AttentionMaps implements Probe {
     }
 
     /** A map of each layer and head, and their mean over heads summed over layers. */
-    private void add(List<AttentionMap> maps, String name, String sumName, String meaning, List<Word> words, float[] values) {
+    private void add(
+            List<AttentionMap> maps, String name, String sumName, String meaning, List<Word> words, float[] values) {
         Axis wordAxis = wordAxis(words);
-        maps.add(new AttentionMap(name, "decoder: " + meaning + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
-                axes(Axis.of("layer", decoder.layers()), headAxis(), wordAxis), values));
+        maps.add(new AttentionMap(
+                name,
+                "decoder: " + meaning + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
+                axes(Axis.of("layer", decoder.layers()), headAxis(), wordAxis),
+                values));
         double[] sums = new double[words.size() * side() * side()];
         for (int i = 0; i < values.length; i++) {
             sums[i % sums.length] += values[i];
@@ -311,8 +365,11 @@ public final class AttentionMaps implements Probe {
         for (int i = 0; i < sum.length; i++) {
             sum[i] = (float) (sums[i] * decoder.layers().size() / planes());
         }
-        maps.add(new AttentionMap(sumName, "decoder: " + meaning + ", " + heads(decoder.heads()) + ", sum over layers " + decoder.layers(),
-                axes(wordAxis), sum));
+        maps.add(new AttentionMap(
+                sumName,
+                "decoder: " + meaning + ", " + heads(decoder.heads()) + ", sum over layers " + decoder.layers(),
+                axes(wordAxis),
+                sum));
     }
 
     private static Axis wordAxis(List<Word> words) {
@@ -330,11 +387,18 @@ public final class AttentionMaps implements Probe {
                         values[row * keys.size() + key] = sum[rows.get(row) * capacity + keys.get(key)];
                     }
                 }
-                maps.add(new AttentionMap(AttentionMap.QUADRANT + (imageRows ? "image_" : "text_") + (imageKeys ? "image" : "text"),
-                        "decoder: weight that a token of the row gives to the token of the column, " + heads(decoder.heads()) + ", sum over layers "
-                                + decoder.layers(),
-                        List.of(imageRows ? Axis.counted("query_patch", rows.size()) : new Axis("query_word", wordAxis(words).labels()),
-                                imageKeys ? Axis.counted("key_patch", keys.size()) : new Axis("key_word", wordAxis(words).labels())), values));
+                maps.add(new AttentionMap(
+                        AttentionMap.QUADRANT + (imageRows ? "image_" : "text_") + (imageKeys ? "image" : "text"),
+                        "decoder: weight that a token of the row gives to the token of the column, "
+                                + heads(decoder.heads()) + ", sum over layers " + decoder.layers(),
+                        List.of(
+                                imageRows
+                                        ? Axis.counted("query_patch", rows.size())
+                                        : new Axis("query_word", wordAxis(words).labels()),
+                                imageKeys
+                                        ? Axis.counted("key_patch", keys.size())
+                                        : new Axis("key_word", wordAxis(words).labels())),
+                        values));
             }
         }
     }
@@ -344,7 +408,8 @@ public final class AttentionMaps implements Probe {
         float[] values = new float[Math.multiplyExact(planes(), Math.multiplyExact(tokens, tokens))];
         for (int plane = 0; plane < planes(); plane++) {
             for (int row = 0; row < tokens; row++) {
-                System.arraycopy(all, (plane * capacity + row) * capacity, values, (plane * tokens + row) * tokens, tokens);
+                System.arraycopy(
+                        all, (plane * capacity + row) * capacity, values, (plane * tokens + row) * tokens, tokens);
             }
         }
         List<String> labels = new ArrayList<>();
@@ -353,9 +418,16 @@ public final class AttentionMaps implements Probe {
         for (int place = 0; place < tokens; place++) {
             labels.add(prompt.isImage(place) ? String.valueOf(patch++) : words.get(word++).text());
         }
-        return new AttentionMap(AttentionMap.WHOLE, "decoder: weight that a token of the row gives to the token of the column"
-                + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
-                List.of(Axis.of("layer", decoder.layers()), headAxis(), new Axis("query", labels), new Axis("key", labels)), values);
+        return new AttentionMap(
+                AttentionMap.WHOLE,
+                "decoder: weight that a token of the row gives to the token of the column"
+                        + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
+                List.of(
+                        Axis.of("layer", decoder.layers()),
+                        headAxis(),
+                        new Axis("query", labels),
+                        new Axis("key", labels)),
+                values);
     }
 
     /** What words give to words, [layers x heads, words, words]; 0 for what comes later. */
@@ -377,8 +449,15 @@ public final class AttentionMaps implements Probe {
             }
         }
         List<String> labels = wordAxis(words).labels();
-        return new AttentionMap(AttentionMap.WORD_TO_WORD, "decoder: weight that the word of the row gives to the word of the column"
-                + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
-                List.of(Axis.of("layer", decoder.layers()), headAxis(), new Axis("query_word", labels), new Axis("key_word", labels)), values);
+        return new AttentionMap(
+                AttentionMap.WORD_TO_WORD,
+                "decoder: weight that the word of the row gives to the word of the column"
+                        + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
+                List.of(
+                        Axis.of("layer", decoder.layers()),
+                        headAxis(),
+                        new Axis("query_word", labels),
+                        new Axis("key_word", labels)),
+                values);
     }
 }

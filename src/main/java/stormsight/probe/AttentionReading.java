@@ -45,8 +45,8 @@ public record AttentionReading(List<Word> words, List<Integer> layers, int side,
     }
 
     /**
-     * A word as a map is titled: generated ones with a plus, and what a word reads with the word that the answer went on with. That one was chosen
-     * by what its predecessor read.
+     * A word as a map is titled: generated ones with a plus, and what a word reads with the word that the answer went
+     * on with. That one was chosen by what its predecessor read.
      */
     public String label(Direction direction, Word word) {
         String label = word.generated() ? "+ " + word.text() : word.text();
@@ -57,12 +57,15 @@ public record AttentionReading(List<Word> words, List<Integer> layers, int side,
 
     /** The map of a word, summed over the layers, [side, side]. */
     public float[] map(Direction direction, Word word) {
-        return map(direction.map).orElseThrow(() -> new IllegalArgumentException(direction + " was not asked for")).at(word.index());
+        return map(direction.map)
+                .orElseThrow(() -> new IllegalArgumentException(direction + " was not asked for"))
+                .at(word.index());
     }
 
     /**
-     * How much attention goes between a word and the image, as a mean over the layers. {@code WORD_TO_IMAGE}: the share of the word's attention
-     * that is on the image. {@code IMAGE_TO_WORD}: the share of a patch's attention that is on the word, as a mean over the patches.
+     * How much attention goes between a word and the image, as a mean over the layers. {@code WORD_TO_IMAGE}: the share
+     * of the word's attention that is on the image. {@code IMAGE_TO_WORD}: the share of a patch's attention that is on
+     * the word, as a mean over the patches.
      */
     public double share(Direction direction, Word word) {
         double sum = 0;

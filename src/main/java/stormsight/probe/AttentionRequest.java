@@ -47,7 +47,10 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
         return !kinds.equals(Set.of(Kind.VISION)) && !kinds.isEmpty();
     }
 
-    /** @throws IllegalArgumentException naming the layer or head that a part of the model which is looked at does not have */
+    /**
+     * @throws IllegalArgumentException naming the layer or head that a part of the model which is looked at does not
+     * have
+     */
     public void check(Description model) {
         if (wants(Kind.VISION)) {
             check("the vision tower", model.vision().layers(), model.vision().heads());
@@ -65,7 +68,8 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
     private static void check(String what, List<Integer> chosen, String part, int count) {
         for (int index : chosen) {
             if (index < 0 || index >= count) {
-                throw new IllegalArgumentException("there is no " + what + " " + index + " in " + part + ", only 0 to " + (count - 1));
+                throw new IllegalArgumentException(
+                        "there is no " + what + " " + index + " in " + part + ", only 0 to " + (count - 1));
             }
         }
     }
@@ -76,7 +80,9 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
 
     /** Heads that maps are made of, averaged or not. */
     List<Integer> heads(int count) {
-        return heads.map(Heads::chosen).filter(chosen -> !chosen.isEmpty()).orElseGet(() -> IntStream.range(0, count).boxed().toList());
+        return heads.map(Heads::chosen)
+                .filter(chosen -> !chosen.isEmpty())
+                .orElseGet(() -> IntStream.range(0, count).boxed().toList());
     }
 
     /** Whether only the mean of the heads is kept. */

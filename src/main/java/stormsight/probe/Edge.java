@@ -3,11 +3,13 @@ package stormsight.probe;
 import java.util.regex.Pattern;
 
 /**
- * A flow of information that can be blocked: queries in {@code target} read keys in {@code source}. Written {@code source->target}.
+ * A flow of information that can be blocked: queries in {@code target} read keys in {@code source}. Written {@code
+ * source->target}.
  *
  * @param source name of a span of {@link TokenLayout}
  * @param target name of a span
- * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>, whose notation this is
+ * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>,
+ * whose notation this is
  */
 public record Edge(String source, String target) {
     private static final Pattern ARROW = Pattern.compile("\\s*->\\s*");

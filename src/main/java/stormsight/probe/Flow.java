@@ -20,12 +20,21 @@ public record Flow(String name, List<Edge> edges) {
     public static final Flow OTHER_TO_QUESTION = named("other-to-question", "other->question");
     /** Only a model whose prompt sees itself has this flow: image tokens that read the question. */
     public static final Flow QUESTION_TO_IMAGE = named("question-to-image", "question->image");
-    /** In a prefix model the image tells the last token what it read of the question, so both routes have to be closed. */
+    /**
+     * In a prefix model the image tells the last token what it read of the question, so both routes have to be closed.
+     */
     public static final Flow BOTH_WAYS = named("both-ways", "image->question,question->image");
 
     /** All flows with a name. */
-    public static final List<Flow> PRESETS = List.of(IMAGE_TO_LAST, QUESTION_TO_LAST, LAST_TO_LAST, IMAGE_TO_QUESTION, OBJECT_TO_QUESTION,
-            OTHER_TO_QUESTION, QUESTION_TO_IMAGE, BOTH_WAYS);
+    public static final List<Flow> PRESETS = List.of(
+            IMAGE_TO_LAST,
+            QUESTION_TO_LAST,
+            LAST_TO_LAST,
+            IMAGE_TO_QUESTION,
+            OBJECT_TO_QUESTION,
+            OTHER_TO_QUESTION,
+            QUESTION_TO_IMAGE,
+            BOTH_WAYS);
 
     public Flow {
         edges = List.copyOf(edges);
@@ -47,7 +56,9 @@ public record Flow(String name, List<Edge> edges) {
      */
     public static Flow ofEdges(String edges) {
         List<Edge> parsed = edges(edges);
-        return new Flow(parsed.isEmpty() ? "none" : parsed.stream().map(Edge::toString).collect(Collectors.joining(",")), parsed);
+        return new Flow(
+                parsed.isEmpty() ? "none" : parsed.stream().map(Edge::toString).collect(Collectors.joining(",")),
+                parsed);
     }
 
     /** @throws IllegalArgumentException if no published flow has that name */

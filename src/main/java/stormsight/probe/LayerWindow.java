@@ -8,7 +8,8 @@ package stormsight.probe;
  */
 public record LayerWindow(int from, int to) {
     /**
-     * The {@code size} layers around a layer, truncated at both ends: from {@code layer - floor(size / 2)} to {@code layer + ceil(size / 2) - 1}.
+     * The {@code size} layers around a layer, truncated at both ends: from {@code layer - floor(size / 2)} to {@code
+     * layer + ceil(size / 2) - 1}.
      *
      * @throws IllegalArgumentException if the size is not positive
      */

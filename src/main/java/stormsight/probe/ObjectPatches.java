@@ -7,8 +7,9 @@ import stormsight.model.Processor;
 import stormsight.model.Views;
 
 /**
- * Which patches show an object. The object is painted red on green in the size of the image and goes through the image's own preprocessing; a patch shows it if one
- * of its pixels is exactly red then. A pixel that is only partly the object's does not count.
+ * Which patches show an object. The object is painted red on green in the size of the image and goes through the
+ * image's own preprocessing; a patch shows it if one of its pixels is exactly red then. A pixel that is only partly the
+ * object's does not count.
  */
 public final class ObjectPatches {
     private static final int RED = 255;
@@ -30,8 +31,9 @@ public final class ObjectPatches {
             int right = (int) Math.min(image.width(), Math.ceil(box.x() + box.width()));
             int bottom = (int) Math.min(image.height(), Math.ceil(box.y() + box.height()));
             if (left >= right || top >= bottom) {
-                throw new IllegalArgumentException("the box at " + box.x() + "," + box.y() + " of " + box.width() + " x " + box.height()
-                        + " lies outside of the image of " + image.width() + " x " + image.height());
+                throw new IllegalArgumentException(
+                        "the box at " + box.x() + "," + box.y() + " of " + box.width() + " x " + box.height()
+                                + " lies outside of the image of " + image.width() + " x " + image.height());
             }
             for (int y = top; y < bottom; y++) {
                 for (int x = left; x < right; x++) {
@@ -50,8 +52,8 @@ public final class ObjectPatches {
      */
     public static List<Integer> of(Processor processor, RgbImage image, RgbImage mask) {
         if (mask.width() != image.width() || mask.height() != image.height()) {
-            throw new IllegalArgumentException("a mask of " + mask.width() + " x " + mask.height() + " for an image of " + image.width()
-                    + " x " + image.height());
+            throw new IllegalArgumentException("a mask of " + mask.width() + " x " + mask.height() + " for an image of "
+                    + image.width() + " x " + image.height());
         }
         boolean[] marked = new boolean[Math.multiplyExact(image.width(), image.height())];
         for (int i = 0; i < marked.length; i++) {

@@ -5,9 +5,9 @@ import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /**
- * Something that looks into a model while it answers. A probe rewrites the model's programs before they are prepared, mostly with
- * {@link Probes}, and reads what it added after each run. Several work together: each gets the programs as the one before it
- * left them.
+ * Something that looks into a model while it answers. A probe rewrites the model's programs before they are prepared,
+ * mostly with {@link Probes}, and reads what it added after each run. Several work together: each gets the programs as
+ * the one before it left them.
  */
 public interface Probe {
     /** The programs of a model. */

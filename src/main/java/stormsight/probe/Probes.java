@@ -15,8 +15,8 @@ import stormsight.program.Shape;
 import stormsight.program.Tensor;
 
 /**
- * Rewrites that add probes to a program. An ordinary program contains none of them; a probed one is prepared separately. Probes compose: each takes a
- * program and gives one.
+ * Rewrites that add probes to a program. An ordinary program contains none of them; a probed one is prepared
+ * separately. Probes compose: each takes a program and gives one.
  */
 public final class Probes {
     private Probes() {}
@@ -66,21 +66,35 @@ public final class Probes {
      */
     public static Probed attentionWeights(Program program, String segment, int keys, String name) {
         Op.Attention attention = attention(program, segment);
-        return attentionWeights(program, segment, new Op.Part(layers(program, segment), heads(program, segment), 0, 0), false, Op.Kept.EACH,
-                attention.q().rows(), keys, name);
+        return attentionWeights(
+                program,
+                segment,
+                new Op.Part(layers(program, segment), heads(program, segment), 0, 0),
+                false,
+                Op.Kept.EACH,
+                attention.q().rows(),
+                keys,
+                name);
     }
 
     /**
-     * Keeps a part of the attention weights, [layers x heads, rows, keys], with one in place of what is summed or averaged. Only the part is
-     * computed and kept.
+     * Keeps a part of the attention weights, [layers x heads, rows, keys], with one in place of what is summed or
+     * averaged. Only the part is computed and kept.
      *
      * @param headMean whether the heads are averaged
      * @param kept whether the layers are summed, or each kept
      * @param rows how many of the run's rows at most, from {@code part.firstRow()} on
      * @param keys how many keys at most, from {@code part.firstKey()} on
      */
-    public static Probed attentionWeights(Program program, String segment, Op.Part part, boolean headMean, Op.Kept kept, int rows,
-            int keys, String name) {
+    public static Probed attentionWeights(
+            Program program,
+            String segment,
+            Op.Part part,
+            boolean headMean,
+            Op.Kept kept,
+            int rows,
+            int keys,
+            String name) {
         int planes = (kept == Op.Kept.EACH ? part.layers().size() : 1) * (headMean ? 1 : part.heads().size());
         Tensor output = output(name, planes, rows, keys);
         return new Probed(afterAttention(program, segment, part,
@@ -93,39 +107,56 @@ public final class Probes {
      * @param rows how many of the run's rows at most, from {@code part.firstRow()} on
      * @param keys how many keys are looked at, from {@code part.firstKey()} on
      */
-    public static Probed attentionPeaks(Program program, String segment, Op.Part part, int rows, int keys, String name) {
+    public static Probed attentionPeaks(
+            Program program, String segment, Op.Part part, int rows, int keys, String name) {
         Tensor output = output(name, part.layers().size() * part.heads().size(), rows);
-        return new Probed(afterAttention(program, segment, part, attention -> List.of(new Op.AttentionPeak(attention, part, keys, output))),
+        return new Probed(
+                afterAttention(
+                        program,
+                        segment,
+                        part,
+                        attention -> List.of(new Op.AttentionPeak(attention, part, keys, output))),
                 output);
     }
 
     /**
-     * Keeps for every row the largest weight of a key after averaging the chosen heads, [layers, rows] in each chosen layer, or [1, rows] of the
-     * sum over them. On the way stands one plane of [rows, keys] for all layers together.
+     * Keeps for every row the largest weight of a key after averaging the chosen heads, [layers, rows] in each chosen
+     * layer, or [1, rows] of the sum over them. On the way stands one plane of [rows, keys] for all layers together.
      *
      * @param kept {@link Op.Kept#EACH} or {@link Op.Kept#SUM}
      * @param keys of a run; each run must have as many
      */
-    public static Probed headMeanPeaks(Program program, String segment, Op.Part part, Op.Kept kept, int keys, String name) {
+    public static Probed headMeanPeaks(
+            Program program, String segment, Op.Part part, Op.Kept kept, int keys, String name) {
         int rows = attention(program, segment).q().rows();
         Tensor plane = new Tensor(name + ".plane", DType.F32, Shape.of(1, rows, keys), Tensor.Kind.ACTIVATION, 1);
         Tensor output = output(name, kept == Op.Kept.EACH ? part.layers().size() : 1, rows);
         if (kept == Op.Kept.EACH) {
-            return new Probed(afterAttention(program, segment, part, attention -> List.of(
-                    new Op.AttentionWeights(attention, part, true, Op.Kept.LAST, plane), new Op.RowMax(plane, part.layers(), output))), output);
+            return new Probed(
+                    afterAttention(
+                            program,
+                            segment,
+                            part,
+                            attention -> List.of(
+                                    new Op.AttentionWeights(attention, part, true, Op.Kept.LAST, plane),
+                                    new Op.RowMax(plane, part.layers(), output))),
+                    output);
         }
         Program summed = afterAttention(program, segment, part,
                 attention -> List.of(new Op.AttentionWeights(attention, part, true, Op.Kept.SUM, plane)));
         Segment peak = Segment.once(name, List.of(new Op.RowMax(plane, List.of(0), output)));
         Segment last = find(program, segment).getLast();
-        return new Probed(summed.rewrite(each -> each.name().equals(last.name()) ? List.of(each, peak) : List.of(each)), output);
+        return new Probed(
+                summed.rewrite(each -> each.name().equals(last.name()) ? List.of(each, peak) : List.of(each)), output);
     }
 
     /**
-     * Attention knockout: chosen queries cannot read chosen keys in chosen layers and heads. Programs of one model may share the inputs.
+     * Attention knockout: chosen queries cannot read chosen keys in chosen layers and heads. Programs of one model may
+     * share the inputs.
      *
      * @param tokens size of the mask; edges of later tokens are never taken away
-     * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>
+     * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language
+     * Models</a>
      */
     public static Knockout knockout(Program program, String segment, int tokens) {
         int heads = attention(program, segment).heads().queryHeads();
@@ -148,7 +179,8 @@ public final class Probes {
     public static Probed lens(Program program, String segment, Tensor stream, BiFunction<Tensor, Tensor, List<Op>> head,
             int vocabulary, String name) {
         Tensor state = Tensor.activation(name + ".state", 1, stream.columns());
-        Tensor output = new Tensor(name, DType.F32, Shape.of(1, vocabulary), Tensor.Kind.OUTPUT, stack(program, segment));
+        Tensor output =
+                new Tensor(name, DType.F32, Shape.of(1, vocabulary), Tensor.Kind.OUTPUT, stack(program, segment));
         return new Probed(inSegment(program, segment, ops -> {
             List<Op> rewritten = new ArrayList<>(ops);
             rewritten.add(new Op.LastRow(stream, state));
@@ -173,9 +205,11 @@ public final class Probes {
         return new Tensor(name, DType.F32, Shape.of(shape), Tensor.Kind.OUTPUT, 1);
     }
 
-    private static Program afterAttention(Program program, String segment, Op.Part part, Function<Op.Attention, List<Op>> added) {
+    private static Program afterAttention(
+            Program program, String segment, Op.Part part, Function<Op.Attention, List<Op>> added) {
         if (!layers(program, segment).containsAll(part.layers())) {
-            throw new IllegalArgumentException(segment + " has layers " + layers(program, segment) + ", asked for " + part.layers());
+            throw new IllegalArgumentException(
+                    segment + " has layers " + layers(program, segment) + ", asked for " + part.layers());
         }
         return inSegment(program, segment, ops -> ops.stream()
                 .flatMap(op -> op instanceof Op.Attention attention

@@ -15,10 +15,10 @@ import stormsight.program.Op;
 /**
  * What the tokens of a sequence are: those of a prompt, then what was generated and is read again.
  *
- * <p>Parts of it have names: {@code image}, all rows of images; {@code base}, {@code tiles} and {@code newlines}, parts of them where an image has several;
- * {@code question}, the tokens of the question and nothing else of the prompt; {@code last}, the prompt's last token, which predicts the answer;
- * {@code generated}; {@code object}, the patches that show an object, and {@code other}, all other patches; and any tokens {@code a-b}, both included, or
- * {@code a}.
+ * <p>Parts of it have names: {@code image}, all rows of images; {@code base}, {@code tiles} and {@code newlines}, parts
+ * of them where an image has several; {@code question}, the tokens of the question and nothing else of the prompt;
+ * {@code last}, the prompt's last token, which predicts the answer; {@code generated}; {@code object}, the patches that
+ * show an object, and {@code other}, all other patches; and any tokens {@code a-b}, both included, or {@code a}.
  *
  * @param question places of the question's tokens
  * @param object places of patches that show the object, absent if nothing says which
@@ -35,7 +35,8 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
     public static final String OBJECT = "object";
     public static final String OTHER = "other";
 
-    private static final Set<String> NAMES = Set.of(IMAGE, BASE, TILES, NEWLINES, QUESTION, LAST, GENERATED, OBJECT, OTHER);
+    private static final Set<String> NAMES =
+            Set.of(IMAGE, BASE, TILES, NEWLINES, QUESTION, LAST, GENERATED, OBJECT, OTHER);
     private static final Pattern RANGE = Pattern.compile("(\\d{1,9})(?:-(\\d{1,9}))?");
 
     public TokenLayout {
@@ -50,10 +51,13 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
     static void requireName(String name) {
         Matcher range = RANGE.matcher(name);
         if (!NAMES.contains(name) && !range.matches()) {
-            throw new IllegalArgumentException("'" + name + "' is no span: there are image, question, last, generated, object, other, base, tiles, newlines, and tokens such "
+            throw new IllegalArgumentException("'" + name
+                    + "' is no span: there are image, question, last, generated, object, other, base, tiles, newlines, and tokens such "
                     + "as 12-15");
         }
-        if (range.matches() && range.group(2) != null && Integer.parseInt(range.group(1)) > Integer.parseInt(range.group(2))) {
+        if (range.matches()
+                && range.group(2) != null
+                && Integer.parseInt(range.group(1)) > Integer.parseInt(range.group(2))) {
             throw new IllegalArgumentException("span '" + name + "' ends before it begins");
         }
     }
@@ -71,8 +75,12 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
             case QUESTION -> because(question.isEmpty(), "the prompt has no question");
             case LAST -> Optional.empty();
             case GENERATED -> because(generated == 0, "nothing is generated before the token that counts");
-            case OBJECT, OTHER -> object.isEmpty() ? Optional.of("no box or mask says where the object is")
-                    : because(span(name).isEmpty(), name.equals(OBJECT) ? "no patch shows the object" : "the object is on every patch");
+            case OBJECT, OTHER ->
+                object.isEmpty()
+                        ? Optional.of("no box or mask says where the object is")
+                        : because(
+                                span(name).isEmpty(),
+                                name.equals(OBJECT) ? "no patch shows the object" : "the object is on every patch");
             default -> because(range(name, 2) >= tokens(), "the last token is " + (tokens() - 1));
         };
     }
@@ -102,7 +110,9 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
     private List<Integer> cells(Predicate<Span.Image> part) {
         return prompt.images().stream()
                 .filter(part)
-                .flatMap(span -> span.grid().stream().flatMapToInt(grid -> IntStream.range(0, grid.cells()).map(span::place)).boxed())
+                .flatMap(span -> span.grid().stream()
+                        .flatMapToInt(grid -> IntStream.range(0, grid.cells()).map(span::place))
+                        .boxed())
                 .toList();
     }
 
@@ -131,7 +141,8 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
     }
 
     /**
-     * The mask of a flow's edges, as {@link Op.BlockedAttention} takes it. What the model's own mask hides stays hidden; this only adds to it.
+     * The mask of a flow's edges, as {@link Op.BlockedAttention} takes it. What the model's own mask hides stays
+     * hidden; this only adds to it.
      *
      * @param capacity rows and columns of the mask, at least {@link #tokens()}
      * @return [capacity, capacity], 1 where a query (row) must not see a key (column)
@@ -160,10 +171,15 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
      * @param window what limits generated tokens
      */
     public OptionalInt blind(byte[] mask, int capacity, Optional<Op.SlidingWindow> window) {
-        return IntStream.range(0, tokens()).filter(query -> {
-            int prefixTokens = prompt.prefixLength();
-            int from = window.isEmpty() || query < prefixTokens ? 0 : Math.max(0, query - window.get().size() + 1);
-            return IntStream.range(from, Math.max(prefixTokens, query + 1)).allMatch(key -> mask[query * capacity + key] != 0);
-        }).findFirst();
+        return IntStream.range(0, tokens())
+                .filter(query -> {
+                    int prefixTokens = prompt.prefixLength();
+                    int from = window.isEmpty() || query < prefixTokens
+                            ? 0
+                            : Math.max(0, query - window.get().size() + 1);
+                    return IntStream.range(from, Math.max(prefixTokens, query + 1))
+                            .allMatch(key -> mask[query * capacity + key] != 0);
+                })
+                .findFirst();
     }
 }

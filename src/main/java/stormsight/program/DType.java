@@ -9,8 +9,8 @@ public enum DType {
     /** The upper half of a binary32. */
     BF16(2),
     /**
-     * Eight-bit integers with one F32 scale for every {@value #Q8_BLOCK} elements of a row. A matrix [rows, columns] holds
-     * rows x columns bytes, then, from the next multiple of 4, rows x ceil(columns / {@value #Q8_BLOCK}) scales.
+     * Eight-bit integers with one F32 scale for every {@value #Q8_BLOCK} elements of a row. A matrix [rows, columns]
+     * holds rows x columns bytes, then, from the next multiple of 4, rows x ceil(columns / {@value #Q8_BLOCK}) scales.
      */
     Q8(1),
     /** Token ids. */

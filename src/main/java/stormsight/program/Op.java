@@ -11,13 +11,13 @@ import java.util.Optional;
 import stormsight.program.Operand.Extent;
 
 /**
- * A coarse, already fused operation. The set is closed: an executor switches over it, and one that forgets an operation does
- * not compile.
+ * A coarse, already fused operation. The set is closed: an executor switches over it, and one that forgets an operation
+ * does not compile.
  *
- * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them: an out of one row takes the first row alone,
- * where a model pools at its class token. Activations, norms and caches are F32; only the {@code w}, {@code gate}, {@code up} of a product and the
- * {@code table} of {@link Embed} may be F16, BF16 or Q8. A product with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face stores linear
- * layers.
+ * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them: an out of
+ * one row takes the first row alone, where a model pools at its class token. Activations, norms and caches are F32;
+ * only the {@code w}, {@code gate}, {@code up} of a product and the {@code table} of {@link Embed} may be F16, BF16 or
+ * Q8. A product with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face stores linear layers.
  */
 public sealed interface Op {
     /** Every tensor of the operation and what becomes of it, in order of declaration. */
@@ -80,8 +80,8 @@ public sealed interface Op {
     }
 
     /**
-     * Limits what generated tokens see: token i past the prefix sees token j only if {@code i - j < size}. Tokens of the prefix see the
-     * whole prefix, as in transformers 5.
+     * Limits what generated tokens see: token i past the prefix sees token j only if {@code i - j < size}. Tokens of
+     * the prefix see the whole prefix, as in transformers 5.
      *
      * @param period slides in layers whose index is a multiple of it: 1 all, 2 every other from the first
      */
@@ -96,10 +96,14 @@ public sealed interface Op {
     /**
      * The keys of an attention: rows of its k and v.
      *
-     * @param fixed 0 for {@link #TOKENS}; else the first so many rows, whatever the step, all of them visible to every row
+     * @param fixed 0 for {@link #TOKENS}; else the first so many rows, whatever the step, all of them visible to every
+     *     row
      */
     record Keys(int fixed) {
-        /** Tokens 0 .. position + rows - 1, of which a row sees those that {@link Step} says. Padding is no token: a run has as many rows as there are others. */
+        /**
+         * Tokens 0 .. position + rows - 1, of which a row sees those that {@link Step} says. Padding is no token: a run
+         * has as many rows as there are others.
+         */
         public static final Keys TOKENS = new Keys(0);
 
         public Keys {
@@ -132,8 +136,9 @@ public sealed interface Op {
     }
 
     /**
-     * {@code out[i] = scale * table[ids[i]]} for an id from 0 on; {@code out[i] = features[-1 - ids[i]]}, unscaled, for a negative
-     * one: row 0 of the image is -1, row 1 is -2. Then {@code out[i] += positions[position + i]}, whatever the id.
+     * {@code out[i] = scale * table[ids[i]]} for an id from 0 on; {@code out[i] = features[-1 - ids[i]]}, unscaled, for
+     * a negative one: row 0 of the image is -1, row 1 is -2. Then {@code out[i] += positions[position + i]}, whatever
+     * the id.
      *
      * @param ids [R] I32; a run must not have more rows
      * @param table [V, D]
@@ -141,7 +146,9 @@ public sealed interface Op {
      * @param positions [P, D] F32 if positions are learned; the first one is that of token 0
      * @param out [R, D]
      */
-    record Embed(Tensor ids, Tensor table, float scale, Optional<Tensor> features, Optional<Tensor> positions, Tensor out) implements Op {
+    record Embed(
+            Tensor ids, Tensor table, float scale, Optional<Tensor> features, Optional<Tensor> positions, Tensor out)
+            implements Op {
         public Embed {
             requireColumns(out, table.columns());
             features.ifPresent(f -> requireColumns(f, table.columns()));
@@ -151,7 +158,8 @@ public sealed interface Op {
         @Override
         public List<Operand> operands() {
             List<Operand> operands = new ArrayList<>(List.of(
-                    read(ids, Extent.run(Integer.MAX_VALUE)).as(Operand.Type.I32), read(table, Extent.gathered(out.rows())).as(Operand.Type.WEIGHT)));
+                    read(ids, Extent.run(Integer.MAX_VALUE)).as(Operand.Type.I32),
+                    read(table, Extent.gathered(out.rows())).as(Operand.Type.WEIGHT)));
             // A row is of the table or of the features; it is counted once.
             features.ifPresent(tensor -> operands.add(read(tensor, Extent.gathered(0))));
             positions.ifPresent(tensor -> operands.add(read(tensor, Extent.atPosition(out.rows()))));
@@ -179,7 +187,8 @@ public sealed interface Op {
      * @param residual [R, M], may be {@code out} itself
      * @param out [R, M], not {@code x}
      */
-    record MatMul(Tensor x, Tensor w, Optional<Tensor> bias, Activation activation, Optional<Tensor> residual, Tensor out)
+    record MatMul(
+            Tensor x, Tensor w, Optional<Tensor> bias, Activation activation, Optional<Tensor> residual, Tensor out)
             implements Op {
         public MatMul {
             requireColumns(x, w.columns());
@@ -229,7 +238,11 @@ public sealed interface Op {
 
         @Override
         public List<Operand> operands() {
-            return List.of(read(x, Extent.run(out.rows())), Operand.matrix(gate), Operand.matrix(up), write(out, Extent.run(out.rows())));
+            return List.of(
+                    read(x, Extent.run(out.rows())),
+                    Operand.matrix(gate),
+                    Operand.matrix(up),
+                    write(out, Extent.run(out.rows())));
         }
 
         @Override
@@ -260,7 +273,8 @@ public sealed interface Op {
 
         @Override
         public List<Operand> operands() {
-            return List.of(read(x, Extent.run(out.rows())), vector(w), vector(bias), write(out, Extent.run(out.rows())));
+            return List.of(
+                    read(x, Extent.run(out.rows())), vector(w), vector(bias), write(out, Extent.run(out.rows())));
         }
 
         @Override
@@ -342,7 +356,8 @@ public sealed interface Op {
     }
 
     /**
-     * {@code cache[position + i] = x[i]} for the run's rows, or for all of x where it has fewer: those of a tower that pools.
+     * {@code cache[position + i] = x[i]} for the run's rows, or for all of x where it has fewer: those of a tower that
+     * pools.
      *
      * @param x [R, C]
      * @param cache [capacity, C] of kind CACHE
@@ -370,8 +385,9 @@ public sealed interface Op {
 
     /**
      * For every row i and query head h: {@code out = sum over visible j of softmax_j(s_j) v_j}, with
-     * {@code s_j = scale * (q . k_j)}, then {@code s = softCap * tanh(s / softCap)} if softCap is not 0. Which keys are visible, see
-     * {@link Keys} and {@link SlidingWindow}. Cross attention is one whose k and v are of something else than q.
+     * {@code s_j = scale * (q . k_j)}, then {@code s = softCap * tanh(s / softCap)} if softCap is not 0. Which keys are
+     * visible, see {@link Keys} and {@link SlidingWindow}. Cross attention is one whose k and v are of something else
+     * than q.
      *
      * @param q [R, queryHeads x headDim]
      * @param k [at least as many rows as there are keys, keyValueHeads x headDim], an activation or a cache
@@ -396,11 +412,16 @@ public sealed interface Op {
 
         @Override
         public List<Operand> operands() {
-            return List.of(read(q, Extent.run(out.rows())), read(k, keys.extent()), read(v, keys.extent()), write(out, Extent.run(out.rows())));
+            return List.of(
+                    read(q, Extent.run(out.rows())),
+                    read(k, keys.extent()),
+                    read(v, keys.extent()),
+                    write(out, Extent.run(out.rows())));
         }
 
         private String shape(Step step, int capacity) {
-            return Math.min(step.rows(), capacity) + "x" + heads.queryHeads() + "of" + heads.keyValueHeads() + "x" + heads.headDim()
+            return Math.min(step.rows(), capacity) + "x" + heads.queryHeads() + "of" + heads.keyValueHeads() + "x"
+                    + heads.headDim()
                     + (keys.fixed() > 0 ? "to" + keys.fixed() : step.position() == 0 ? "" : "at" + step.position());
         }
 
@@ -420,8 +441,8 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: {@link Attention} with edges taken away. In layer l and query head h with {@code flags[l, h] != 0}, row i does not see token j
-     * where {@code blocked[position + i, j] != 0}. A row that sees nothing becomes 0.
+     * A probe: {@link Attention} with edges taken away. In layer l and query head h with {@code flags[l, h] != 0}, row
+     * i does not see token j where {@code blocked[position + i, j] != 0}. A row that sees nothing becomes 0.
      *
      * @param blocked [tokens, tokens] U8, an input; tokens beyond it are not blocked
      * @param flags [layers, queryHeads] I32, an input
@@ -452,8 +473,8 @@ public sealed interface Op {
     }
 
     /**
-     * What a probe takes of the weights of an attention: some layers, some query heads, and the corner from which rows and keys count. It does
-     * nothing in other layers.
+     * What a probe takes of the weights of an attention: some layers, some query heads, and the corner from which rows
+     * and keys count. It does nothing in other layers.
      *
      * @param layers indices of layers, rising
      * @param heads indices of query heads, rising
@@ -488,8 +509,8 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: the softmax weights that {@code attention} uses, 0 where a key is not visible. Only rows and keys that out has a place for are
-     * written, and of them those of the run: the rest is left as it is.
+     * A probe: the softmax weights that {@code attention} uses, 0 where a key is not visible. Only rows and keys that
+     * out has a place for are written, and of them those of the run: the rest is left as it is.
      *
      * @param headMean whether the chosen heads are averaged to one plane; else each has its own
      * @param out [L x H, R, keys], no stack, with L = 1 if not each layer is kept, H = 1 if heads are averaged
@@ -529,8 +550,8 @@ public sealed interface Op {
     }
 
     /**
-     * A probe: for each row the largest of the weights that {@code attention} gives to {@code keys} tokens from {@code part.firstKey()} on, 0 if it
-     * sees none of them. Nothing as large as a plane of weights is kept.
+     * A probe: for each row the largest of the weights that {@code attention} gives to {@code keys} tokens from {@code
+     * part.firstKey()} on, 0 if it sees none of them. Nothing as large as a plane of weights is kept.
      *
      * @param out [L x H, R], no stack, for each chosen layer and head
      */
@@ -570,7 +591,10 @@ public sealed interface Op {
         public RowMax {
             layers = List.copyOf(layers);
             requireRising("layers", layers);
-            require(out.layers() == 1 && out.rows() == layers.size(), "%s does not have " + layers.size() + " rows", out);
+            require(
+                    out.layers() == 1 && out.rows() == layers.size(),
+                    "%s does not have " + layers.size() + " rows",
+                    out);
             requireColumns(out, x.rows());
         }
 
@@ -706,13 +730,14 @@ public sealed interface Op {
     }
 
     /**
-     * Draws the next token from the last of the run's rows of logits, by the step's {@link Sampling} and coin. The token is -1 if any logit that
-     * counts is not a number.
+     * Draws the next token from the last of the run's rows of logits, by the step's {@link Sampling} and coin. The
+     * token is -1 if any logit that counts is not a number.
      *
      * @param logits [R, V]
      * @param parts [V] U8: which part each id has, {@link #DRAWN}, {@link #COUNTED} or {@link #PADDING}
      * @param token [1] I32
-     * @param logProbability [1] F32: natural logarithm of the token's probability under the softmax of all logits but those of padding, whatever the sampling
+     * @param logProbability [1] F32: natural logarithm of the token's probability under the softmax of all logits but
+     *     those of padding, whatever the sampling
      */
     record Sample(Tensor logits, Tensor parts, Tensor token, Tensor logProbability) implements Op {
         /** The id may be drawn. */
@@ -768,13 +793,17 @@ public sealed interface Op {
 
     private static void requireColumns(Tensor tensor, int columns) {
         if (tensor.columns() != columns) {
-            throw new IllegalArgumentException(tensor.name() + " has " + tensor.columns() + " columns, " + columns + " expected");
+            throw new IllegalArgumentException(
+                    tensor.name() + " has " + tensor.columns() + " columns, " + columns + " expected");
         }
     }
 
     /** What a probe of the weights does: it looks at all rows, in the chosen layers. */
     private static List<Operand> tapped(Attention attention, Operand out) {
-        return List.of(read(attention.q(), Extent.run(attention.q().rows())), read(attention.k(), attention.keys().extent()), out);
+        return List.of(
+                read(attention.q(), Extent.run(attention.q().rows())),
+                read(attention.k(), attention.keys().extent()),
+                out);
     }
 
     /** Scores of the chosen heads in the chosen rows, without the values; every row counts as if it saw every key. */

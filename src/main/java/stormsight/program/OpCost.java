@@ -1,8 +1,8 @@
 package stormsight.program;
 
 /**
- * What an operation must at least move and compute in one layer, whatever the backend: every operand once, and two operations for each product that is
- * summed. Functions count as one operation an element.
+ * What an operation must at least move and compute in one layer, whatever the backend: every operand once, and two
+ * operations for each product that is summed. Functions count as one operation an element.
  *
  * @param bytes read from and written to memory
  * @param operations floating-point operations

@@ -3,8 +3,8 @@ package stormsight.program;
 import java.util.Set;
 
 /**
- * What an operation does with one of its tensors. All that follows from that is derived: what is read and written, how many bytes it takes, which steps
- * fit, which types are allowed.
+ * What an operation does with one of its tensors. All that follows from that is derived: what is read and written, how
+ * many bytes it takes, which steps fit, which types are allowed.
  */
 public record Operand(Tensor tensor, Access access, Extent extent, Type type) {
     public enum Access {

@@ -3,10 +3,10 @@ package stormsight.program;
 /**
  * How the next token is drawn from the logits z.
  *
- * <p>Temperature 0 is greedy: the lowest id among the largest logits. Otherwise p = softmax(z / temperature), and tokens are ranked by
- * probability, equal ones by id. {@code topK} keeps the first k of that order; {@code topP} then keeps the shortest beginning
- * whose probabilities, renormalised after topK, sum to at least topP. The token drawn is the first one, in order of ids, at which the cumulated
- * probability of the kept tokens exceeds coin x their sum.
+ * <p>Temperature 0 is greedy: the lowest id among the largest logits. Otherwise p = softmax(z / temperature), and
+ * tokens are ranked by probability, equal ones by id. {@code topK} keeps the first k of that order; {@code topP} then
+ * keeps the shortest beginning whose probabilities, renormalised after topK, sum to at least topP. The token drawn is
+ * the first one, in order of ids, at which the cumulated probability of the kept tokens exceeds coin x their sum.
  *
  * @param temperature 0 for greedy, else positive
  * @param topK 0 keeps all

@@ -3,8 +3,8 @@ package stormsight.program;
 import java.util.List;
 
 /**
- * Operations that run once for each of some identical layers. The layer {@code firstLayer + i} picks its tensors from the stacks
- * (those with {@code layers > 1}) that the operations name.
+ * Operations that run once for each of some identical layers. The layer {@code firstLayer + i} picks its tensors from
+ * the stacks (those with {@code layers > 1}) that the operations name.
  *
  * @param firstLayer index of the first layer into the stacks
  * @param layers how many layers run, at least 1
@@ -21,8 +21,8 @@ public record Segment(String name, int firstLayer, int layers, List<Op> ops) {
                 Tensor tensor = operand.tensor();
                 int has = operand.extent().kind() == Operand.Extent.Kind.LAYERS ? tensor.rows() : tensor.layers();
                 if ((has > 1 || operand.extent().kind() == Operand.Extent.Kind.LAYERS) && has < firstLayer + layers) {
-                    throw new IllegalArgumentException(name + " runs layers " + firstLayer + ".." + (firstLayer + layers - 1)
-                            + ", " + tensor.name() + " has " + has);
+                    throw new IllegalArgumentException(name + " runs layers " + firstLayer + ".."
+                            + (firstLayer + layers - 1) + ", " + tensor.name() + " has " + has);
                 }
             }
         }

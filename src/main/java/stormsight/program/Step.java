@@ -5,8 +5,8 @@ import java.util.Objects;
 /**
  * All that changes between two runs of a program.
  *
- * <p>Row i of this run is token {@code position + i}; it sees token j iff {@code j < prefixLength || j <= position + i}. A
- * bidirectional pass has {@code prefixLength = rows}, a causal one 0.
+ * <p>Row i of this run is token {@code position + i}; it sees token j iff {@code j < prefixLength || j <= position +
+ * i}. A bidirectional pass has {@code prefixLength = rows}, a causal one 0.
  *
  * @param position tokens already in the cache
  * @param rows tokens of this run, at most the capacity of the program's activations; an operation handles

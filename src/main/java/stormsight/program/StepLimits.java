@@ -7,7 +7,8 @@ import java.util.List;
 /**
  * Which steps a program can run without passing the end of a tensor.
  *
- * @param rows largest number of rows: at most those of the largest tensor that an operation handles row by row, and of all that it reads with it
+ * @param rows largest number of rows: at most those of the largest tensor that an operation handles row by row, and of
+ *     all that it reads with it
  * @param rowsOf the tensor that says so
  * @param positions limits of {@code position + rows}
  */
@@ -44,19 +45,21 @@ public record StepLimits(int rows, Tensor rowsOf, Position[] positions) {
             }
         }
         boolean limited = limit != null && (largest == null || limitRows < largestRows);
-        return new StepLimits(limited ? limitRows : largestRows, limited ? limit : largest, positions.toArray(Position[]::new));
+        return new StepLimits(
+                limited ? limitRows : largestRows, limited ? limit : largest, positions.toArray(Position[]::new));
     }
 
     /** @throws IllegalArgumentException if the step passes the end of a tensor */
     public void check(Program program, Step step) {
         if (step.rows() > rows) {
-            throw new IllegalArgumentException(program.name() + ": " + step.rows() + " rows, " + rowsOf + " has " + rows);
+            throw new IllegalArgumentException(
+                    program.name() + ": " + step.rows() + " rows, " + rowsOf + " has " + rows);
         }
         for (Position position : positions) {
             long tokens = (long) step.position() + Math.min(step.rows(), position.capacity);
             if (tokens > position.tokens) {
-                throw new IllegalArgumentException(program.name() + ": position " + step.position() + " and " + step.rows()
-                        + " rows, " + position.of + " has " + position.tokens);
+                throw new IllegalArgumentException(program.name() + ": position " + step.position() + " and "
+                        + step.rows() + " rows, " + position.of + " has " + position.tokens);
             }
         }
     }

@@ -8,8 +8,8 @@ import java.util.Objects;
  * @param name unique within the programs that are prepared together; a weight carries the checkpoint's name, with
  *     {@code {i}} for the layer in a stack
  * @param shape of one layer; the first dimension of an activation is a capacity, of which a run uses the first rows
- * @param layers 1, or the number of layers in a stack: one tensor of this shape for each layer, picked by the layer that
- *     {@link Segment} is running
+ * @param layers 1, or the number of layers in a stack: one tensor of this shape for each layer, picked by the layer
+ *     that {@link Segment} is running
  */
 public record Tensor(String name, DType dtype, Shape shape, Kind kind, int layers) {
     /** Who writes a tensor, and how long its value lives. */
@@ -63,7 +63,10 @@ public record Tensor(String name, DType dtype, Shape shape, Kind kind, int layer
         return Math.multiplyExact(dtype.bytes(shape), layers);
     }
 
-    /** Of the name alone, which tells tensors of a model apart: tensors are keys of many maps, and a hash of all fields is dear. */
+    /**
+     * Of the name alone, which tells tensors of a model apart: tensors are keys of many maps, and a hash of all fields
+     * is dear.
+     */
     @Override
     public int hashCode() {
         return name.hashCode();

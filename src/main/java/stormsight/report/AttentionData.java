@@ -14,11 +14,15 @@ import stormsight.image.RgbImage;
  * @param directions at least one kind of map
  */
 public record AttentionData(String title, RgbImage image, int columns, int rows, List<Direction> directions) {
-    /** @throws IllegalArgumentException if there are no directions, no patches, or arrays of another size than layers, heads and words say */
+    /**
+     * @throws IllegalArgumentException if there are no directions, no patches, or arrays of another size than layers,
+     * heads and words say
+     */
     public AttentionData {
         directions = List.copyOf(directions);
         if (directions.isEmpty() || columns < 1 || rows < 1) {
-            throw new IllegalArgumentException(directions.size() + " directions of " + columns + " x " + rows + " patches");
+            throw new IllegalArgumentException(
+                    directions.size() + " directions of " + columns + " x " + rows + " patches");
         }
         for (Direction direction : directions) {
             direction.check(Math.multiplyExact(columns, rows));
@@ -49,8 +53,17 @@ public record AttentionData(String title, RgbImage image, int columns, int rows,
      * @param values [layers, heads, sources, map]
      * @param sum [sources, map], over layers, of the mean over heads
      */
-    public record Direction(Kind kind, String name, String meaning, List<String> layers, List<String> heads, List<String> words, int prompted, float[] mean,
-            Optional<float[]> values, Optional<float[]> sum) {
+    public record Direction(
+            Kind kind,
+            String name,
+            String meaning,
+            List<String> layers,
+            List<String> heads,
+            List<String> words,
+            int prompted,
+            float[] mean,
+            Optional<float[]> values,
+            Optional<float[]> sum) {
         public Direction {
             layers = List.copyOf(layers);
             heads = List.copyOf(heads);
@@ -62,8 +75,8 @@ public record AttentionData(String title, RgbImage image, int columns, int rows,
                 throw new IllegalArgumentException(name + " has no layers");
             }
             if (heads.isEmpty() == values.isPresent()) {
-                throw new IllegalArgumentException(
-                        name + " has " + heads.size() + " heads and " + (values.isPresent() ? "" : "no ") + "values of them");
+                throw new IllegalArgumentException(name + " has " + heads.size() + " heads and "
+                        + (values.isPresent() ? "" : "no ") + "values of them");
             }
         }
 
@@ -86,7 +99,8 @@ public record AttentionData(String title, RgbImage image, int columns, int rows,
 
         private void requireLength(String what, float[] array, long length) {
             if (array.length != length) {
-                throw new IllegalArgumentException(name + ": " + array.length + " numbers of " + what + ", expected " + length);
+                throw new IllegalArgumentException(
+                        name + ": " + array.length + " numbers of " + what + ", expected " + length);
             }
             for (float value : array) {
                 if (!Float.isFinite(value)) {

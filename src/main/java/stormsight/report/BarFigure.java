@@ -24,7 +24,8 @@ public final class BarFigure {
      * @param file ends in .svg or .png, in any case
      * @param groups names below the bars
      * @param series by name, in the order of the map: a number for every group, NaN where there is none
-     * @param errors by name of the series, how far a line goes up and down from the end of each bar, NaN for none; may lack series
+     * @param errors by name of the series, how far a line goes up and down from the end of each bar, NaN for none; may
+     *     lack series
      * @throws IllegalArgumentException for another ending, or if a series has not as many numbers as there are groups
      * @throws FigureException if the file cannot be written or no font is found
      */
@@ -32,14 +33,16 @@ public final class BarFigure {
             Map<String, double[]> errors) {
         ChartFile.requireEnding(file);
         if (groups.isEmpty() || series.isEmpty()) {
-            throw new IllegalArgumentException("a figure of " + groups.size() + " groups and " + series.size() + " series");
+            throw new IllegalArgumentException(
+                    "a figure of " + groups.size() + " groups and " + series.size() + " series");
         }
         CategoryChart chart = new CategoryChart(ChartFile.WIDTH, ChartFile.height(series.keySet()));
         CategoryStyler styler = chart.getStyler();
         ChartFile.style(chart, styler, title, series.keySet());
         chart.setYAxisTitle(yLabel);
         styler.setAvailableSpaceFill(0.8);
-        boolean gaps = series.values().stream().flatMapToDouble(Arrays::stream).anyMatch(value -> !Double.isFinite(value));
+        boolean gaps =
+                series.values().stream().flatMapToDouble(Arrays::stream).anyMatch(value -> !Double.isFinite(value));
         // XChart cannot write numbers where some are missing beside lines.
         styler.setLabelsVisible(tallEnough(series) && (errors.isEmpty() || !gaps));
         styler.setLabelsFont(Fonts.plain(13));
@@ -50,17 +53,25 @@ public final class BarFigure {
         }
         series.forEach((name, values) -> {
             if (values.length != groups.size()) {
-                throw new IllegalArgumentException("series \"" + name + "\": " + values.length + " numbers for " + groups.size() + " groups");
+                throw new IllegalArgumentException(
+                        "series \"" + name + "\": " + values.length + " numbers for " + groups.size() + " groups");
             }
-            List<Double> heights = Arrays.stream(values).mapToObj(value -> Double.isFinite(value) ? (Double) value : null).toList();
+            List<Double> heights = Arrays.stream(values)
+                    .mapToObj(value -> Double.isFinite(value) ? (Double) value : null)
+                    .toList();
             double[] error = errors.getOrDefault(name, new double[groups.size()]);
             if (error.length != groups.size()) {
-                throw new IllegalArgumentException("series \"" + name + "\": " + error.length + " errors for " + groups.size() + " groups");
+                throw new IllegalArgumentException(
+                        "series \"" + name + "\": " + error.length + " errors for " + groups.size() + " groups");
             }
-            List<Double> lines = Arrays.stream(error).mapToObj(value -> Double.isFinite(value) ? value : 0).toList();
+            List<Double> lines = Arrays.stream(error)
+                    .mapToObj(value -> Double.isFinite(value) ? value : 0)
+                    .toList();
             // Where there are lines, NaN stands for what is missing, which XChart does not draw.
-            CategorySeries bars = lines.stream().allMatch(value -> value == 0) ? chart.addSeries(name, groups, heights)
-                    : chart.addSeries(name, groups, Arrays.stream(values).boxed().toList(), lines);
+            CategorySeries bars = lines.stream().allMatch(value -> value == 0)
+                    ? chart.addSeries(name, groups, heights)
+                    : chart.addSeries(
+                            name, groups, Arrays.stream(values).boxed().toList(), lines);
             bars.setLineColor(bars.getFillColor());
         });
         String description = yLabel + " of " + String.join("; ", groups) + ": " + String.join("; ", series.keySet());

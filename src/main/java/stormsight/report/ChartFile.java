@@ -21,9 +21,19 @@ final class ChartFile {
     static final int WIDTH = 960;
     static final int HEIGHT = 600;
 
-    /** Okabe and Ito's colours, which people with any colour vision tell apart, without their yellow, too light for a line on white. */
-    static final Color[] COLORS = {new Color(0x0072B2), new Color(0xD55E00), new Color(0x009E73), new Color(0xCC79A7), new Color(0xE69F00),
-        new Color(0x56B4E9), new Color(0x000000)};
+    /**
+     * Okabe and Ito's colours, which people with any colour vision tell apart, without their yellow, too light for a
+     * line on white.
+     */
+    static final Color[] COLORS = {
+        new Color(0x0072B2),
+        new Color(0xD55E00),
+        new Color(0x009E73),
+        new Color(0xCC79A7),
+        new Color(0xE69F00),
+        new Color(0x56B4E9),
+        new Color(0x000000)
+    };
 
     private static final Color GRID = new Color(0xdadce0);
     /** A title is centred over the plot, which begins right of the axis. */
@@ -43,8 +53,8 @@ final class ChartFile {
         String name = file.getFileName().toString().toLowerCase(Locale.ROOT);
         String ending = name.contains(".") ? name.substring(name.lastIndexOf('.')) : "";
         if (!ending.equals(".svg") && !ending.equals(".png")) {
-            throw new IllegalArgumentException(
-                    file + ": a chart is written as .svg or .png, not " + (ending.isEmpty() ? "without an ending" : "as " + ending));
+            throw new IllegalArgumentException(file + ": a chart is written as .svg or .png, not "
+                    + (ending.isEmpty() ? "without an ending" : "as " + ending));
         }
         return ending;
     }
@@ -101,14 +111,19 @@ final class ChartFile {
             ByteArrayOutputStream bytes = new ByteArrayOutputStream();
             VectorGraphicsEncoder.saveVectorGraphic(chart, bytes, VectorGraphicsFormat.SVG);
             String svg = bytes.toString(StandardCharsets.UTF_8);
-            // Text is drawn as outlines, which no fonts change and no program reads: what the chart says goes beside it.
+            // Text is drawn as outlines, which no fonts change and no program reads: what the chart says goes beside
+            // it.
             int inside = svg.indexOf('>', svg.indexOf("<svg")) + 1;
-            out.write((svg.substring(0, inside) + "\n  <title>" + escape(title) + "</title>\n  <desc>" + escape(description) + "</desc>"
-                    + svg.substring(inside)).getBytes(StandardCharsets.UTF_8));
+            out.write((svg.substring(0, inside) + "\n  <title>" + escape(title) + "</title>\n  <desc>"
+                            + escape(description) + "</desc>" + svg.substring(inside))
+                    .getBytes(StandardCharsets.UTF_8));
         });
     }
 
     private static String escape(String text) {
-        return text.replaceAll("[\\p{Cntrl}&&[^\n\t]]", "?").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;");
+        return text.replaceAll("[\\p{Cntrl}&&[^\n\t]]", "?")
+                .replace("&", "&amp;")
+                .replace("<", "&lt;")
+                .replace(">", "&gt;");
     }
 }

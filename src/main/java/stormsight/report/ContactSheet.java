@@ -22,7 +22,8 @@ public final class ContactSheet {
     public record Item(RgbImage image, String caption) {}
 
     /**
-     * Draws the images in their order, in rows from left to right. Each is drawn as large as its cell lets it, its sides in proportion.
+     * Draws the images in their order, in rows from left to right. Each is drawn as large as its cell lets it, its
+     * sides in proportion.
      *
      * @param heading above all of them, may be empty
      * @param columns images a row at most
@@ -36,7 +37,15 @@ public final class ContactSheet {
         int cell = Math.clamp((int) Math.sqrt(PIXELS / items.size()), SMALLEST_CELL, CELL);
         List<Sheet.Panel> panels = items.stream().map(item -> Sheet.Panel.of(item.caption(), item.image())).toList();
         int highest = items.stream().mapToInt(item -> height(item.image(), cell)).max().orElseThrow();
-        new Sheet(new Sheet.Words(heading, "", ""), panels, columns, cell, highest, Math.min(EM, cell / 12.0), false, MapStyle.DEFAULT)
+        new Sheet(
+                        new Sheet.Words(heading, "", ""),
+                        panels,
+                        columns,
+                        cell,
+                        highest,
+                        Math.min(EM, cell / 12.0),
+                        false,
+                        MapStyle.DEFAULT)
                 .write(png);
     }
 

@@ -8,8 +8,9 @@ import java.util.stream.Collectors;
 /**
  * Rows of comma-separated values as RFC 4180 has them, but each ends with a newline alone.
  *
- * <p>A spreadsheet computes cells that begin like formulas, and what a model answered or a file is called may begin like one. Such cells get a single
- * quote in front, which spreadsheets take as the mark of a text. Numbers stay as they are, negative ones too.
+ * <p>A spreadsheet computes cells that begin like formulas, and what a model answered or a file is called may begin
+ * like one. Such cells get a single quote in front, which spreadsheets take as the mark of a text. Numbers stay as they
+ * are, negative ones too.
  *
  * @see <a href="https://owasp.org/www-community/attacks/CSV_Injection">CSV injection</a>
  */
@@ -25,7 +26,10 @@ public final class Csv {
         row((Object[]) header);
     }
 
-    /** Adds a row. Numbers are written as Java writes them, the elements of a list with spaces between them, and null as an empty cell. */
+    /**
+     * Adds a row. Numbers are written as Java writes them, the elements of a list with spaces between them, and null as
+     * an empty cell.
+     */
     public void row(Object... values) {
         text.append(Arrays.stream(values).map(Csv::cell).collect(Collectors.joining(","))).append('\n');
     }

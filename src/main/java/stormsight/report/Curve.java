@@ -12,7 +12,10 @@ import java.util.Optional;
  * @param high upper end; present where low is
  */
 public record Curve(String name, double[] x, double[] y, Optional<double[]> low, Optional<double[]> high) {
-    /** @throws IllegalArgumentException if there are no points, arrays differ in length, only one end of a band is given, or x is not finite */
+    /**
+     * @throws IllegalArgumentException if there are no points, arrays differ in length, only one end of a band is
+     * given, or x is not finite
+     */
     public Curve {
         if (x.length == 0 || x.length != y.length) {
             throw new IllegalArgumentException("curve \"" + name + "\": " + x.length + " x, " + y.length + " y");
@@ -21,8 +24,8 @@ public record Curve(String name, double[] x, double[] y, Optional<double[]> low,
             throw new IllegalArgumentException("curve \"" + name + "\" has one end of a band");
         }
         if (low.isPresent() && (low.get().length != y.length || high.get().length != y.length)) {
-            throw new IllegalArgumentException("curve \"" + name + "\": " + y.length + " y, a band of " + low.get().length + " and "
-                    + high.get().length);
+            throw new IllegalArgumentException("curve \"" + name + "\": " + y.length + " y, a band of "
+                    + low.get().length + " and " + high.get().length);
         }
         for (double value : x) {
             if (!Double.isFinite(value)) {

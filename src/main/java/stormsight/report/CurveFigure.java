@@ -44,8 +44,8 @@ public final class CurveFigure {
      * Draws curves with their bands, named in a legend.
      *
      * @param file ends in .svg or .png, in any case
-     * @throws IllegalArgumentException for another ending, if there are no curves, if two have one name, or if a number is not positive
-     *     where an axis is logarithmic
+     * @throws IllegalArgumentException for another ending, if there are no curves, if two have one name, or if a number
+     *     is not positive where an axis is logarithmic
      * @throws FigureException if the file cannot be written or no font is found
      */
     public static void write(Path file, String title, String xLabel, String yLabel, List<Curve> curves, Axes axes) {
@@ -150,7 +150,8 @@ public final class CurveFigure {
     private static void requirePositive(Curve curve, String what, double[] values) {
         for (double value : values) {
             if (value <= 0) {
-                throw new IllegalArgumentException("curve \"" + curve.name() + "\": " + what + " = " + value + " on a logarithmic axis");
+                throw new IllegalArgumentException(
+                        "curve \"" + curve.name() + "\": " + what + " = " + value + " on a logarithmic axis");
             }
         }
     }

@@ -23,7 +23,8 @@ final class Drawing {
 
     /** A white sheet; fractions of a pixel make it larger. */
     static BufferedImage sheet(double width, double height) {
-        BufferedImage sheet = new BufferedImage((int) Math.ceil(width), (int) Math.ceil(height), BufferedImage.TYPE_INT_RGB);
+        BufferedImage sheet =
+                new BufferedImage((int) Math.ceil(width), (int) Math.ceil(height), BufferedImage.TYPE_INT_RGB);
         Graphics2D g = sheet.createGraphics();
         g.setColor(Color.WHITE);
         g.fillRect(0, 0, sheet.getWidth(), sheet.getHeight());
@@ -61,8 +62,10 @@ final class Drawing {
     /** Black or white, whichever is read more easily on a colour {@code 0xRRGGBB}. */
     static Color inkOn(int rgb) {
         // Relative luminance of WCAG 2; at 0.179 black and white have the same contrast.
-        return 0.2126 * linear(rgb >> 16 & 0xff) + 0.7152 * linear(rgb >> 8 & 0xff) + 0.0722 * linear(rgb & 0xff) > 0.179
-                ? Color.BLACK : Color.WHITE;
+        return 0.2126 * linear(rgb >> 16 & 0xff) + 0.7152 * linear(rgb >> 8 & 0xff) + 0.0722 * linear(rgb & 0xff)
+                        > 0.179
+                ? Color.BLACK
+                : Color.WHITE;
     }
 
     private static double linear(int channel) {
@@ -76,7 +79,9 @@ final class Drawing {
         return both.isEmpty() ? 0 : both.getWidth() * both.getHeight();
     }
 
-    /** Lines no wider than that, broken at spaces where possible; what does not fit into three lines ends in three dots. */
+    /**
+     * Lines no wider than that, broken at spaces where possible; what does not fit into three lines ends in three dots.
+     */
     static List<String> wrap(String text, Font font, double width) {
         String rest = printable(text).strip();
         List<String> lines = new ArrayList<>();
@@ -105,7 +110,9 @@ final class Drawing {
         return text.substring(0, fits(text, font, width - Fonts.width(font, "..."))).strip() + "...";
     }
 
-    /** One line no wider than that: of what does not fit, beginning and end are left, as file names differ at the end. */
+    /**
+     * One line no wider than that: of what does not fit, beginning and end are left, as file names differ at the end.
+     */
     static String cutMiddle(String text, Font font, double width) {
         if (fits(text, font, width) == text.length()) {
             return text;
@@ -120,7 +127,10 @@ final class Drawing {
         return new StringBuilder(text).reverse().toString();
     }
 
-    /** The length of the longest beginning of a text that fits into a width, at least one character of a text that has any. */
+    /**
+     * The length of the longest beginning of a text that fits into a width, at least one character of a text that has
+     * any.
+     */
     private static int fits(String text, Font font, double width) {
         int low = Math.min(1, text.length());
         int high = text.codePointCount(0, text.length());

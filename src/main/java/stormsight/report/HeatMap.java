@@ -7,7 +7,10 @@ package stormsight.report;
  * @param values [rows, columns], not copied and not to be changed
  */
 public record HeatMap(String title, int columns, int rows, float[] values) {
-    /** @throws IllegalArgumentException if a side is not positive, the values are not rows x columns, or one is not finite */
+    /**
+     * @throws IllegalArgumentException if a side is not positive, the values are not rows x columns, or one is not
+     * finite
+     */
     public HeatMap {
         if (columns < 1 || rows < 1 || (long) columns * rows != values.length) {
             throw new IllegalArgumentException(values.length + " values for a map of " + columns + " x " + rows);

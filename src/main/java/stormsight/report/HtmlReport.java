@@ -40,7 +40,10 @@ public final class HtmlReport {
     private static final int LARGEST_PNG = 1 << 20;
     private static final float JPEG_QUALITY = 0.92f;
 
-    /** Numbers of a report that are kept as they are. Of more, each map has 65536 steps from its least to its largest number. */
+    /**
+     * Numbers of a report that are kept as they are. Of more, each map has 65536 steps from its least to its largest
+     * number.
+     */
     private static final long MOST_EXACT = 1_000_000;
 
     private static final Pattern PLACE = Pattern.compile("@(TITLE|DATA)@");
@@ -90,21 +93,35 @@ public final class HtmlReport {
         object.put("smooth", style.smooth());
         Map<String, String> colorMaps = new LinkedHashMap<>();
         for (ColorMap colors : ColorMap.values()) {
-            colorMaps.put(colors.toString(), IntStream.range(0, ColorMap.STEPS)
-                    .mapToObj(i -> "%06x".formatted(colors.rgb((i + 0.5) / ColorMap.STEPS))).collect(Collectors.joining()));
+            colorMaps.put(
+                    colors.toString(),
+                    IntStream.range(0, ColorMap.STEPS)
+                            .mapToObj(i -> "%06x".formatted(colors.rgb((i + 0.5) / ColorMap.STEPS)))
+                            .collect(Collectors.joining()));
         }
         object.put("colorMaps", colorMaps);
         object.put("opacities", IntStream.range(0, ColorMap.STEPS)
                 .map(i -> (int) Math.round(255 * MapStyle.opacity(i / (ColorMap.STEPS - 1.0)))).toArray());
         // On a dark page black would be lost: null takes the colour of the text.
-        object.put("colors", Arrays.stream(ChartFile.COLORS)
-                .map(color -> color.equals(Color.BLACK) ? null : "#%06x".formatted(color.getRGB() & 0xffffff)).toList());
+        object.put(
+                "colors",
+                Arrays.stream(ChartFile.COLORS)
+                        .map(color -> color.equals(Color.BLACK) ? null : "#%06x".formatted(color.getRGB() & 0xffffff))
+                        .toList());
         data.image().ifPresent(image -> object.put("image", json(image)));
-        boolean exact = data.attention().stream().flatMap(example -> example.directions().stream())
-                .filter(direction -> direction.kind() != AttentionData.Kind.PATCHES).mapToLong(HtmlReport::size).sum() <= MOST_EXACT;
+        boolean exact = data.attention().stream()
+                        .flatMap(example -> example.directions().stream())
+                        .filter(direction -> direction.kind() != AttentionData.Kind.PATCHES)
+                        .mapToLong(HtmlReport::size)
+                        .sum()
+                <= MOST_EXACT;
         // Several prompts about one image share it.
         List<RgbImage> images = new ArrayList<>();
-        object.put("attention", data.attention().stream().map(example -> json(example, place(example.image(), images), exact)).toList());
+        object.put(
+                "attention",
+                data.attention().stream()
+                        .map(example -> json(example, place(example.image(), images), exact))
+                        .toList());
         object.put("images", images.stream().map(HtmlReport::json).toList());
         object.put("curves", data.curves().stream().map(HtmlReport::json).toList());
         object.put("tables", data.tables());
@@ -142,7 +159,8 @@ public final class HtmlReport {
             object.put("prompted", direction.prompted());
             int size = direction.size(patches);
             // There are as many maps of patches as patches: a byte a number keeps the page small.
-            Stored stored = direction.kind() == AttentionData.Kind.PATCHES ? Stored.U8 : exact ? Stored.F32 : Stored.U16;
+            Stored stored =
+                    direction.kind() == AttentionData.Kind.PATCHES ? Stored.U8 : exact ? Stored.F32 : Stored.U16;
             object.put("mean", numbers(direction.mean(), size, stored));
             direction.values().ifPresent(values -> object.put("values", numbers(values, size, stored)));
             direction.sum().ifPresent(sum -> object.put("sum", numbers(sum, size, stored)));
@@ -207,7 +225,8 @@ public final class HtmlReport {
         float[] low = new float[planes];
         float[] high = new float[planes];
         int bytesEach = stored == Stored.U8 ? Byte.BYTES : Short.BYTES;
-        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(bytesEach, values.length)).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(bytesEach, values.length))
+                .order(ByteOrder.LITTLE_ENDIAN);
         for (int plane = 0; plane < planes; plane++) {
             low[plane] = Float.POSITIVE_INFINITY;
             high[plane] = Float.NEGATIVE_INFINITY;
@@ -232,7 +251,8 @@ public final class HtmlReport {
     }
 
     private static String base64(float[] values) {
-        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(Float.BYTES, values.length)).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(Float.BYTES, values.length))
+                .order(ByteOrder.LITTLE_ENDIAN);
         bytes.asFloatBuffer().put(values);
         return Base64.getEncoder().encodeToString(bytes.array());
     }

@@ -6,8 +6,8 @@ import java.util.List;
 import stormsight.image.RgbImage;
 
 /**
- * Pictures of maps over images, as PNG. Over an image a map covers the more of it, the larger its numbers are. All methods throw a
- * {@link FigureException} if the file cannot be written or no font is found.
+ * Pictures of maps over images, as PNG. Over an image a map covers the more of it, the larger its numbers are. All
+ * methods throw a {@link FigureException} if the file cannot be written or no font is found.
  *
  * @param style how maps are coloured
  * @param caption below every picture, such as model, prompt and answer; may be empty
@@ -57,7 +57,8 @@ public record MapFigure(MapStyle style, String caption) {
 
     /** Three panels: the image, the map, the map over the image. */
     public void panels(Path png, RgbImage image, HeatMap map) {
-        double scale = boxScale(image, Math.clamp(Math.max(image.width(), image.height()), SMALLEST_PANEL, LARGEST_PANEL));
+        double scale =
+                boxScale(image, Math.clamp(Math.max(image.width(), image.height()), SMALLEST_PANEL, LARGEST_PANEL));
         int width = scaled(image.width(), scale);
         int height = scaled(image.height(), scale);
         Range range = Range.of(List.of(map));
@@ -69,14 +70,17 @@ public record MapFigure(MapStyle style, String caption) {
     }
 
     /**
-     * The map over the image, every pixel of which is one of the picture. Images below 500 pixels of width are drawn two, three ... times as
-     * large, those beyond 8192 pixels smaller.
+     * The map over the image, every pixel of which is one of the picture. Images below 500 pixels of width are drawn
+     * two, three ... times as large, those beyond 8192 pixels smaller.
      */
     public void overlay(Path png, RgbImage image, HeatMap map) {
         int longest = Math.max(image.width(), image.height());
         double scale = longest > LARGEST_OVERLAY
                 ? (double) LARGEST_OVERLAY / longest
-                : Math.clamp((SMALLEST_OVERLAY - 1) / image.width() + 1, 1, Math.max(1, 3 * SMALLEST_OVERLAY / image.height()));
+                : Math.clamp(
+                        (SMALLEST_OVERLAY - 1) / image.width() + 1,
+                        1,
+                        Math.max(1, 3 * SMALLEST_OVERLAY / image.height()));
         int width = scaled(image.width(), scale);
         int height = scaled(image.height(), scale);
         List<Sheet.Panel> panel = List.of(Sheet.Panel.over(map.title(), image, map, Range.of(List.of(map))));
@@ -89,8 +93,8 @@ public record MapFigure(MapStyle style, String caption) {
     }
 
     /**
-     * A grid of maps, in rows from left to right, each with its title and colour bar; alone, with axes that count patches, or over its
-     * image. The figure says which scale its colours have.
+     * A grid of maps, in rows from left to right, each with its title and colour bar; alone, with axes that count
+     * patches, or over its image. The figure says which scale its colours have.
      *
      * @param columns cells a row
      * @throws IllegalArgumentException if there are no cells or no columns
@@ -109,15 +113,18 @@ public record MapFigure(MapStyle style, String caption) {
             width = Math.max(width, scaled(image.width(), boxScale(image, cell)));
             height = Math.max(height, scaled(image.height(), boxScale(image, cell)));
             Range range = scale == Scale.COMMON ? common : Range.of(List.of(one.map()));
-            panels.add(over ? Sheet.Panel.over(one.map().title(), image, one.map(), range) : Sheet.Panel.of(image, one.map(), range));
+            panels.add(
+                    over
+                            ? Sheet.Panel.over(one.map().title(), image, one.map(), range)
+                            : Sheet.Panel.of(image, one.map(), range));
         }
         String note = cells.size() == 1 ? "" : scale.note;
         write(png, title, note, panels, columns, width, height, Math.min(EM, cell / 12.0), !over);
     }
 
     /**
-     * Rows of maps to compare, each beginning with its image; a row may have fewer maps than others. Of more than six maps the seventh and those
-     * behind it stand below the first. The figure says which scale its colours have.
+     * Rows of maps to compare, each beginning with its image; a row may have fewer maps than others. Of more than six
+     * maps the seventh and those behind it stand below the first. The figure says which scale its colours have.
      *
      * @throws IllegalArgumentException if there are no maps
      */
@@ -142,7 +149,8 @@ public record MapFigure(MapStyle style, String caption) {
                     panels.add(Sheet.Panel.blank());
                 }
                 HeatMap map = row.maps().get(i);
-                panels.add(Sheet.Panel.over(map.title(), image, map, scale == Scale.COMMON ? common : Range.of(List.of(map))));
+                panels.add(Sheet.Panel.over(
+                        map.title(), image, map, scale == Scale.COMMON ? common : Range.of(List.of(map))));
             }
             while (panels.size() % (1 + across) != 0) {
                 panels.add(Sheet.Panel.blank());
@@ -151,9 +159,18 @@ public record MapFigure(MapStyle style, String caption) {
         write(png, title, scale.note, panels, 1 + across, width, height, Math.min(EM, cell / 12.0), false);
     }
 
-    private void write(Path png, String heading, String note, List<Sheet.Panel> panels, int columns, int width, int height, double em,
+    private void write(
+            Path png,
+            String heading,
+            String note,
+            List<Sheet.Panel> panels,
+            int columns,
+            int width,
+            int height,
+            double em,
             boolean patchAxes) {
-        new Sheet(new Sheet.Words(heading, note, caption), panels, columns, width, height, em, patchAxes, style).write(png);
+        new Sheet(new Sheet.Words(heading, note, caption), panels, columns, width, height, em, patchAxes, style)
+                .write(png);
     }
 
     private static double boxScale(RgbImage image, int box) {

@@ -4,7 +4,8 @@ package stormsight.report;
  * How maps are coloured.
  *
  * @param colors from the smallest number to the largest
- * @param smooth whether colours change smoothly from the middle of a patch to the middle of the next; otherwise each patch has one colour
+ * @param smooth whether colours change smoothly from the middle of a patch to the middle of the next; otherwise each
+ *     patch has one colour
  */
 public record MapStyle(ColorMap colors, boolean smooth) {
     /** Viridis, smooth. */
@@ -16,7 +17,8 @@ public record MapStyle(ColorMap colors, boolean smooth) {
     private static final double OPACITY_POWER = 0.75;
 
     /**
-     * How much of the image a number covers: nothing at the low end, so that the image keeps its colours where there is nothing to see.
+     * How much of the image a number covers: nothing at the low end, so that the image keeps its colours where there is
+     * nothing to see.
      *
      * @param position 0 at the low end of the colours, 1 at the high one
      */

@@ -3,7 +3,8 @@ package stormsight.report;
 import java.util.List;
 
 /**
- * A table of numbers with names for its rows and columns, such as which answer is given how often where another is right.
+ * A table of numbers with names for its rows and columns, such as which answer is given how often where another is
+ * right.
  *
  * @param title above it, may be empty
  * @param rowAxis what the rows are, may be empty
@@ -12,8 +13,12 @@ import java.util.List;
  * @param columns names
  * @param values [rows, columns], not copied and not to be changed
  */
-public record Matrix(String title, String rowAxis, List<String> rows, String columnAxis, List<String> columns, float[] values) {
-    /** @throws IllegalArgumentException if there are no rows or columns, the values are not rows x columns, or one is not finite */
+public record Matrix(
+        String title, String rowAxis, List<String> rows, String columnAxis, List<String> columns, float[] values) {
+    /**
+     * @throws IllegalArgumentException if there are no rows or columns, the values are not rows x columns, or one is
+     * not finite
+     */
     public Matrix {
         rows = List.copyOf(rows);
         columns = List.copyOf(columns);

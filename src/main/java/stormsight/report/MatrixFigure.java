@@ -15,8 +15,8 @@ import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
 /**
- * Matrices as cells of colour, as PNG, with names beside rows and columns, and the numbers in the cells where they fit. Each matrix has a colour
- * scale of its own.
+ * Matrices as cells of colour, as PNG, with names beside rows and columns, and the numbers in the cells where they fit.
+ * Each matrix has a colour scale of its own.
  *
  * @param colors from the smallest number to the largest
  * @param caption below the picture, may be empty
@@ -43,7 +43,8 @@ public record MatrixFigure(ColorMap colors, String caption) {
      */
     public void write(Path png, String heading, List<Matrix> matrices, int across) {
         if (matrices.isEmpty() || across < 1) {
-            throw new IllegalArgumentException("a figure of " + matrices.size() + " matrices, " + across + " beside each other");
+            throw new IllegalArgumentException(
+                    "a figure of " + matrices.size() + " matrices, " + across + " beside each other");
         }
         Drawing.write(png, draw(heading, matrices, across));
     }
@@ -77,7 +78,8 @@ public record MatrixFigure(ColorMap colors, String caption) {
             double x = GAP;
             for (int column = 0; column < columns && row * columns + column < plots.size(); column++) {
                 // On whole pixels, so that no edge is smeared.
-                plots.get(row * columns + column).draw(g, (int) Math.round(x + left[column]), (int) Math.round(y + above[row]));
+                plots.get(row * columns + column)
+                        .draw(g, (int) Math.round(x + left[column]), (int) Math.round(y + above[row]));
                 x += left[column] + right[column] + GAP;
             }
             y += above[row] + below[row] + GAP;
@@ -137,11 +139,23 @@ public record MatrixFigure(ColorMap colors, String caption) {
             height = prints ? rows * cellHeight : side(rows);
             namedRows = named(matrix.rows(), (double) height / rows, 1.15 * EM);
             double room = (double) width / columns;
-            double widestName = matrix.columns().stream().mapToDouble(name -> Fonts.width(small, shown(name))).max().orElseThrow();
+            double widestName = matrix.columns().stream()
+                    .mapToDouble(name -> Fonts.width(small, shown(name)))
+                    .max()
+                    .orElseThrow();
             turned = room >= 0.8 * EM && widestName > room - 0.4 * EM && !counted(matrix.columns());
-            namedColumns = named(matrix.columns(), room, turned ? 1.15 * EM : widestName + (counted(matrix.columns()) ? EM : 0.4 * EM));
-            double rowNames = namedRows.stream().mapToDouble(row -> Fonts.width(small, shown(matrix.rows().get(row)))).max().orElse(0);
-            double columnNames = namedColumns.stream().mapToDouble(c -> Fonts.width(small, shown(matrix.columns().get(c)))).max().orElse(0);
+            namedColumns = named(
+                    matrix.columns(),
+                    room,
+                    turned ? 1.15 * EM : widestName + (counted(matrix.columns()) ? EM : 0.4 * EM));
+            double rowNames = namedRows.stream()
+                    .mapToDouble(row -> Fonts.width(small, shown(matrix.rows().get(row))))
+                    .max()
+                    .orElse(0);
+            double columnNames = namedColumns.stream()
+                    .mapToDouble(c -> Fonts.width(small, shown(matrix.columns().get(c))))
+                    .max()
+                    .orElse(0);
             double axis = matrix.rowAxis().isEmpty() ? 0 : 1.5 * EM;
             double slope = turned ? columnNames * Math.cos(TURN) - room / 2 : 0;
             left = Math.max(TICK + 0.3 * EM + rowNames + axis, slope);
@@ -216,7 +230,8 @@ public record MatrixFigure(ColorMap colors, String caption) {
                 AffineTransform upright = g.getTransform();
                 g.translate(x - TICK - 0.8 * EM - widest, y + height / 2.0);
                 g.rotate(-Math.PI / 2);
-                Drawing.centred(g, small, Drawing.cut(matrix.rowAxis(), small, height + 2 * Math.min(above, below)), 0, 0);
+                Drawing.centred(
+                        g, small, Drawing.cut(matrix.rowAxis(), small, height + 2 * Math.min(above, below)), 0, 0);
                 g.setTransform(upright);
             }
         }
@@ -271,7 +286,9 @@ public record MatrixFigure(ColorMap colors, String caption) {
         }
     }
 
-    /** All numbers with the same decimals: none where all are whole, otherwise enough for three digits of the largest. */
+    /**
+     * All numbers with the same decimals: none where all are whole, otherwise enough for three digits of the largest.
+     */
     private static List<String> numbers(Matrix matrix) {
         boolean whole = true;
         double largest = 0;

@@ -14,7 +14,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * An array in a file of NumPy's format 1.0, as {@code numpy.load} reads it: 32-bit floating point, little-endian, in C order.
+ * An array in a file of NumPy's format 1.0, as {@code numpy.load} reads it: 32-bit floating point, little-endian, in C
+ * order.
  *
  * @param shape its dimensions, none for a single number
  * @param values row-major
@@ -43,7 +44,8 @@ public record Npy(int[] shape, float[] values) {
             elements = Math.multiplyExact(elements, (long) dimension);
         }
         if (elements != values.length) {
-            throw new IllegalArgumentException(values.length + " values, shape " + Arrays.toString(shape) + " has " + elements);
+            throw new IllegalArgumentException(
+                    values.length + " values, shape " + Arrays.toString(shape) + " has " + elements);
         }
     }
 
@@ -80,8 +82,8 @@ public record Npy(int[] shape, float[] values) {
     /**
      * Reads what {@link #write} or NumPy wrote.
      *
-     * @throws FigureException naming the file if it cannot be read or is anything but such an array: another version, another type of
-     *     numbers, Fortran order, too short or too long
+     * @throws FigureException naming the file if it cannot be read or is anything but such an array: another version,
+     *     another type of numbers, Fortran order, too short or too long
      */
     public static Npy read(Path file) {
         try (FileChannel channel = FileChannel.open(file)) {
@@ -95,7 +97,8 @@ public record Npy(int[] shape, float[] values) {
             String header = StandardCharsets.ISO_8859_1.decode(read(file, channel, length)).toString();
             Matcher matcher = HEADER.matcher(header);
             if (!matcher.matches()) {
-                throw new FigureException(file, "not an array of 32-bit floats in C order: its header is " + header.strip(), null);
+                throw new FigureException(
+                        file, "not an array of 32-bit floats in C order: its header is " + header.strip(), null);
             }
             int[] shape = Arrays.stream(matcher.group(1).split(", ?")).filter(dimension -> !dimension.isEmpty())
                     .mapToInt(Integer::parseInt).toArray();
@@ -105,12 +108,18 @@ public record Npy(int[] shape, float[] values) {
             }
             long bytes = channel.size() - channel.position();
             if (bytes / Float.BYTES != elements || bytes % Float.BYTES != 0) {
-                throw new FigureException(file, bytes + " bytes of data, shape " + Arrays.toString(shape) + " needs 4 x " + elements, null);
+                throw new FigureException(
+                        file,
+                        bytes + " bytes of data, shape " + Arrays.toString(shape) + " needs 4 x " + elements,
+                        null);
             }
             float[] values = new float[Math.toIntExact(elements)];
             for (int from = 0; from < values.length; from += CHUNK_FLOATS) {
                 int count = Math.min(CHUNK_FLOATS, values.length - from);
-                read(file, channel, Float.BYTES * count).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values, from, count);
+                read(file, channel, Float.BYTES * count)
+                        .order(ByteOrder.LITTLE_ENDIAN)
+                        .asFloatBuffer()
+                        .get(values, from, count);
             }
             return new Npy(shape, values);
         } catch (NoSuchFileException e) {
@@ -126,7 +135,8 @@ public record Npy(int[] shape, float[] values) {
         ByteBuffer buffer = ByteBuffer.allocate(bytes);
         while (buffer.hasRemaining()) {
             if (channel.read(buffer) < 0) {
-                throw new FigureException(file, "not a NumPy array of format 1.0: it ends after " + channel.size() + " bytes", null);
+                throw new FigureException(
+                        file, "not a NumPy array of format 1.0: it ends after " + channel.size() + " bytes", null);
             }
         }
         return buffer.flip();

@@ -20,8 +20,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * How files are written here: beside their place under another name, and moved there when they are whole. A failure on the way leaves an
- * older file as it was.
+ * How files are written here: beside their place under another name, and moved there when they are whole. A failure on
+ * the way leaves an older file as it was.
  */
 public final class OutputFile {
     private static final String UNWRITABLE = "cannot be written: ";
@@ -32,7 +32,9 @@ public final class OutputFile {
 
     static {
         // Ctrl-C runs no finally.
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> BEGUN.forEach(file -> file.toFile().delete()), "stormsight-output-files"));
+        Runtime.getRuntime()
+                .addShutdownHook(
+                        new Thread(() -> BEGUN.forEach(file -> file.toFile().delete()), "stormsight-output-files"));
     }
 
     private OutputFile() {}
@@ -75,10 +77,11 @@ public final class OutputFile {
     }
 
     /**
-     * Writes a file or replaces one, and makes the folders that it needs. What is no regular file, such as a pipe, is written in place.
+     * Writes a file or replaces one, and makes the folders that it needs. What is no regular file, such as a pipe, is
+     * written in place.
      *
-     * @throws FigureException naming the file if it cannot be written; whatever {@code content} throws otherwise. In both cases an older file is left as it
-     *     was.
+     * @throws FigureException naming the file if it cannot be written; whatever {@code content} throws otherwise. In
+     *     both cases an older file is left as it was.
      */
     public static void write(Path file, Content content) {
         try {
@@ -93,7 +96,8 @@ public final class OutputFile {
             Path target = Files.exists(file) ? file.toRealPath() : file.toAbsolutePath();
             Files.createDirectories(target.getParent());
             deleteLeft(target);
-            Path begun = target.resolveSibling(begunPrefix(target) + ProcessHandle.current().pid() + "." + System.nanoTime());
+            Path begun = target.resolveSibling(
+                    begunPrefix(target) + ProcessHandle.current().pid() + "." + System.nanoTime());
             BEGUN.add(begun);
             try {
                 fill(begun, content, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);

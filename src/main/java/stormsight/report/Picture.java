@@ -21,7 +21,10 @@ final class Picture {
 
     static BufferedImage over(RgbImage image, HeatMap map, Range range, MapStyle style, int width, int height) {
         RgbImage sized = sized(image, width, height);
-        return paint(width, height, (x, y) -> style.over(rgb(sized, x, y), position(map, range, style, x, y, width, height)));
+        return paint(
+                width,
+                height,
+                (x, y) -> style.over(rgb(sized, x, y), position(map, range, style, x, y, width, height)));
     }
 
     private interface Pixels {
@@ -41,7 +44,9 @@ final class Picture {
     }
 
     private static RgbImage sized(RgbImage image, int width, int height) {
-        return image.width() == width && image.height() == height ? image : Resize.resize(image, width, height, Resampling.BILINEAR);
+        return image.width() == width && image.height() == height
+                ? image
+                : Resize.resize(image, width, height, Resampling.BILINEAR);
     }
 
     private static int rgb(RgbImage image, int x, int y) {
@@ -51,6 +56,7 @@ final class Picture {
     private static double position(HeatMap map, Range range, MapStyle style, int x, int y, int width, int height) {
         double column = (x + 0.5) / width * map.columns();
         double row = (y + 0.5) / height * map.rows();
-        return range.position(style.smooth() ? map.at(column, row) : map.values()[(int) row * map.columns() + (int) column]);
+        return range.position(
+                style.smooth() ? map.at(column, row) : map.values()[(int) row * map.columns() + (int) column]);
     }
 }

@@ -14,8 +14,8 @@ import stormsight.image.Box;
 import stormsight.image.RgbImage;
 
 /**
- * Boxes and masks drawn on an image, as PNG in the image's own size. A line lies between two white ones, and a label on a plate of its own, so that
- * both show on any background.
+ * Boxes and masks drawn on an image, as PNG in the image's own size. A line lies between two white ones, and a label on
+ * a plate of its own, so that both show on any background.
  */
 public final class RegionFigure {
     private static final double MASK_OPACITY = 0.45;
@@ -67,7 +67,8 @@ public final class RegionFigure {
         for (Region region : regions) {
             region.mask().ifPresent(mask -> {
                 if (mask.width() != width || mask.height() != height) {
-                    throw new IllegalArgumentException("a mask of " + mask.width() + " x " + mask.height() + " for an image of " + width + " x " + height);
+                    throw new IllegalArgumentException("a mask of " + mask.width() + " x " + mask.height()
+                            + " for an image of " + width + " x " + height);
                 }
             });
         }
@@ -84,7 +85,8 @@ public final class RegionFigure {
         for (int i = 0; i < regions.size(); i++) {
             Rectangle2D box = inside(regions.get(i).box(), width, height, line);
             g.setColor(Color.WHITE);
-            g.setStroke(new BasicStroke(line + 2 * Math.max(1, Math.round(line * 0.4f)), BasicStroke.CAP_SQUARE, BasicStroke.JOIN_MITER));
+            g.setStroke(new BasicStroke(
+                    line + 2 * Math.max(1, Math.round(line * 0.4f)), BasicStroke.CAP_SQUARE, BasicStroke.JOIN_MITER));
             g.draw(box);
             g.setColor(colors.get(i));
             g.setStroke(new BasicStroke(line, BasicStroke.CAP_SQUARE, BasicStroke.JOIN_MITER));
@@ -122,7 +124,10 @@ public final class RegionFigure {
                 boolean in = mask.at(x, y);
                 boolean near = false;
                 for (int d = 1; d <= reach && !near; d++) {
-                    near = mask.at(x - d, y) != in || mask.at(x + d, y) != in || mask.at(x, y - d) != in || mask.at(x, y + d) != in;
+                    near = mask.at(x - d, y) != in
+                            || mask.at(x + d, y) != in
+                            || mask.at(x, y - d) != in
+                            || mask.at(x, y + d) != in;
                 }
                 if (in) {
                     drawn.setRGB(x, y, near ? color.getRGB() : tint(drawn.getRGB(x, y), color.getRGB()));
@@ -136,20 +141,38 @@ public final class RegionFigure {
     private static int tint(int below, int above) {
         int mixed = 0;
         for (int shift = 16; shift >= 0; shift -= 8) {
-            mixed |= (int) Math.round((1 - MASK_OPACITY) * (below >> shift & 0xff) + MASK_OPACITY * (above >> shift & 0xff)) << shift;
+            mixed |= (int) Math.round(
+                            (1 - MASK_OPACITY) * (below >> shift & 0xff) + MASK_OPACITY * (above >> shift & 0xff))
+                    << shift;
         }
         return mixed;
     }
 
-    /** Draws a label where it is on the image and covers the fewest others: above the box, in it or below it, at the left or right. */
-    private static Rectangle2D label(Graphics2D g, String label, Rectangle2D box, Color color, double em, double line, List<Rectangle2D> taken,
-            int width, int height) {
+    /**
+     * Draws a label where it is on the image and covers the fewest others: above the box, in it or below it, at the
+     * left or right.
+     */
+    private static Rectangle2D label(
+            Graphics2D g,
+            String label,
+            Rectangle2D box,
+            Color color,
+            double em,
+            double line,
+            List<Rectangle2D> taken,
+            int width,
+            int height) {
         Font font = Fonts.bold(em);
         String text = Drawing.cut(Drawing.printable(label).strip(), font, Math.max(em, width - em));
         double across = Fonts.width(font, text) + 0.7 * em;
         double down = 1.35 * em;
         double[] lefts = {box.getX() - line / 2, box.getMaxX() + line / 2 - across};
-        double[] tops = {box.getY() - line / 2 - down, box.getY() + line / 2, box.getMaxY() + line / 2, box.getMaxY() - line / 2 - down};
+        double[] tops = {
+            box.getY() - line / 2 - down,
+            box.getY() + line / 2,
+            box.getMaxY() + line / 2,
+            box.getMaxY() - line / 2 - down
+        };
         Rectangle2D best = null;
         double least = Double.POSITIVE_INFINITY;
         for (double top : tops) {
@@ -158,7 +181,10 @@ public final class RegionFigure {
                 double y = Math.clamp(top, 0, Math.max(0, height - down));
                 Rectangle2D plate = new Rectangle2D.Double(x, y, across, down);
                 // A place that had to move onto the image counts as a little worse than one that is there already.
-                double cost = taken.stream().mapToDouble(other -> Drawing.common(plate, other)).sum() + 0.1 * em * (Math.abs(x - left) + Math.abs(y - top));
+                double cost = taken.stream()
+                                .mapToDouble(other -> Drawing.common(plate, other))
+                                .sum()
+                        + 0.1 * em * (Math.abs(x - left) + Math.abs(y - top));
                 if (cost < least) {
                     least = cost;
                     best = plate;

@@ -11,7 +11,12 @@ import stormsight.image.RgbImage;
  * @param image shown alone; images of maps are shown with them
  * @param attention to choose from where there are several
  */
-public record ReportData(String title, List<Fact> facts, Optional<RgbImage> image, List<AttentionData> attention, List<CurveSet> curves,
+public record ReportData(
+        String title,
+        List<Fact> facts,
+        Optional<RgbImage> image,
+        List<AttentionData> attention,
+        List<CurveSet> curves,
         List<Table> tables) {
     public ReportData {
         facts = List.copyOf(facts);
@@ -53,7 +58,8 @@ public record ReportData(String title, List<Fact> facts, Optional<RgbImage> imag
             rows = rows.stream().map(List::copyOf).toList();
             for (List<String> row : rows) {
                 if (row.size() != columns.size()) {
-                    throw new IllegalArgumentException("\"" + title + "\": a row of " + row.size() + " cells for " + columns.size() + " columns");
+                    throw new IllegalArgumentException(
+                            "\"" + title + "\": a row of " + row.size() + " cells for " + columns.size() + " columns");
                 }
             }
         }

@@ -18,13 +18,16 @@ import org.knowm.xchart.style.markers.Marker;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
- * Points below a roof, as SVG or PNG: rates over intensity, both logarithmic, with the line that no point passes unless its data come from a cache.
+ * Points below a roof, as SVG or PNG: rates over intensity, both logarithmic, with the line that no point passes unless
+ * its data come from a cache.
  *
  * @see <a href="https://doi.org/10.1145/1498765.1498785">Williams, Waterman, Patterson: Roofline</a>
  */
 public final class RooflineFigure {
     private static final int MARKER = 9;
-    private static final Marker[] MARKERS = {SeriesMarkers.CIRCLE, SeriesMarkers.SQUARE, SeriesMarkers.DIAMOND, SeriesMarkers.TRIANGLE_UP};
+    private static final Marker[] MARKERS = {
+        SeriesMarkers.CIRCLE, SeriesMarkers.SQUARE, SeriesMarkers.DIAMOND, SeriesMarkers.TRIANGLE_UP
+    };
     /** Room beyond the outermost points. */
     private static final double MARGIN = 2;
     private static final double HEAD_ROOM = 3;
@@ -62,7 +65,8 @@ public final class RooflineFigure {
      * @param bandwidth GB/s
      * @param peak GFLOP/s
      * @param points by the name of their group, in the order of the map
-     * @throws IllegalArgumentException for another ending, if there are no points, or if bandwidth or peak is not positive
+     * @throws IllegalArgumentException for another ending, if there are no points, or if bandwidth or peak is not
+     *     positive
      * @throws FigureException if the file cannot be written or no font is found
      */
     public static void write(Path file, String title, double bandwidth, double peak, Map<String, List<Point>> points) {
@@ -90,7 +94,8 @@ public final class RooflineFigure {
         styler.setMarkerSize(MARKER);
         // Room for names above the ceiling.
         styler.setYAxisMax(HEAD_ROOM * Math.max(peak, all.stream().mapToDouble(Point::rate).max().orElseThrow()));
-        XYSeries line = chart.addSeries(roof, new double[] {low, ridge, high}, new double[] {low * bandwidth, peak, peak});
+        XYSeries line =
+                chart.addSeries(roof, new double[] {low, ridge, high}, new double[] {low * bandwidth, peak, peak});
         line.setMarker(SeriesMarkers.NONE);
         line.setLineColor(Color.DARK_GRAY);
         line.setLineWidth(2.2f);
@@ -99,7 +104,9 @@ public final class RooflineFigure {
             if (entry.getValue().isEmpty()) {
                 continue;
             }
-            XYSeries series = chart.addSeries(entry.getKey(), entry.getValue().stream().mapToDouble(Point::intensity).toArray(),
+            XYSeries series = chart.addSeries(
+                    entry.getKey(),
+                    entry.getValue().stream().mapToDouble(Point::intensity).toArray(),
                     entry.getValue().stream().mapToDouble(Point::rate).toArray());
             series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter);
             series.setMarker(MARKERS[group % MARKERS.length]);
@@ -136,7 +143,8 @@ public final class RooflineFigure {
             Rectangle2D place = place(named, Fonts.width(font, named.name), taken);
             taken.add(place);
             // Counted from the lower edge.
-            chart.addAnnotation(new AnnotationText(named.name, place.getCenterX(), chart.getHeight() - place.getCenterY(), true));
+            chart.addAnnotation(
+                    new AnnotationText(named.name, place.getCenterX(), chart.getHeight() - place.getCenterY(), true));
         }
     }
 
@@ -145,7 +153,9 @@ public final class RooflineFigure {
         for (Point point : group) {
             double x = chart.getScreenXFromChart(point.intensity);
             double y = chart.getScreenYFromChart(point.rate);
-            int near = IntStream.range(0, found.size()).filter(i -> Math.hypot(found.get(i).x - x, found.get(i).y - y) < NEAR).findFirst()
+            int near = IntStream.range(0, found.size())
+                    .filter(i -> Math.hypot(found.get(i).x - x, found.get(i).y - y) < NEAR)
+                    .findFirst()
                     .orElse(-1);
             if (near < 0) {
                 found.add(new Named(point.name, x, y));
@@ -170,9 +180,14 @@ public final class RooflineFigure {
             for (int[] side : new int[][] {{1, 0}, {-1, 0}, {1, -1}, {-1, -1}, {1, 1}, {-1, 1}, {0, -1}, {0, 1}}) {
                 Rectangle2D place = around(named.x + side[0] * (width / 2 + (side[1] == 0 ? away : 2)),
                         named.y + side[1] * away, width, NAME_SIZE);
-                double beyond = Math.max(0, LEFT_EDGE - place.getMinX()) + Math.max(0, place.getMaxX() - (ChartFile.WIDTH - RIGHT_EDGE))
+                double beyond = Math.max(0, LEFT_EDGE - place.getMinX())
+                        + Math.max(0, place.getMaxX() - (ChartFile.WIDTH - RIGHT_EDGE))
                         + Math.max(0, UPPER_EDGE - place.getMinY());
-                double cost = taken.stream().mapToDouble(other -> Drawing.common(place, other)).sum() + 15 * ring + 100 * beyond;
+                double cost = taken.stream()
+                                .mapToDouble(other -> Drawing.common(place, other))
+                                .sum()
+                        + 15 * ring
+                        + 100 * beyond;
                 if (cost < least) {
                     least = cost;
                     best = place;

@@ -23,7 +23,15 @@ import stormsight.image.RgbImage;
  * @param em size of the text in pixels; all distances follow it
  * @param patchAxes whether pictures have axes that count patches
  */
-record Sheet(Words words, List<Panel> panels, int columns, int boxWidth, int boxHeight, double em, boolean patchAxes, MapStyle style) {
+record Sheet(
+        Words words,
+        List<Panel> panels,
+        int columns,
+        int boxWidth,
+        int boxHeight,
+        double em,
+        boolean patchAxes,
+        MapStyle style) {
     /** Intervals of the axes at most. */
     private static final int MOST_PATCH_STEPS = 8;
     /** Inside the edge of images, so that white ones end somewhere. */
@@ -44,17 +52,26 @@ record Sheet(Words words, List<Panel> panels, int columns, int boxWidth, int box
      * @param image alone, or below the map
      * @param range what the colours of the map span; an image alone has neither, and a blank panel nothing at all
      */
-    record Panel(String title, int width, int height, Optional<RgbImage> image, Optional<HeatMap> map, Optional<Range> range) {
+    record Panel(
+            String title,
+            int width,
+            int height,
+            Optional<RgbImage> image,
+            Optional<HeatMap> map,
+            Optional<Range> range) {
         static Panel of(String title, RgbImage image) {
-            return new Panel(title, image.width(), image.height(), Optional.of(image), Optional.empty(), Optional.empty());
+            return new Panel(
+                    title, image.width(), image.height(), Optional.of(image), Optional.empty(), Optional.empty());
         }
 
         static Panel of(RgbImage shape, HeatMap map, Range range) {
-            return new Panel(map.title(), shape.width(), shape.height(), Optional.empty(), Optional.of(map), Optional.of(range));
+            return new Panel(
+                    map.title(), shape.width(), shape.height(), Optional.empty(), Optional.of(map), Optional.of(range));
         }
 
         static Panel over(String title, RgbImage image, HeatMap map, Range range) {
-            return new Panel(title, image.width(), image.height(), Optional.of(image), Optional.of(map), Optional.of(range));
+            return new Panel(
+                    title, image.width(), image.height(), Optional.of(image), Optional.of(map), Optional.of(range));
         }
 
         /** Leaves its place free. */
@@ -85,7 +102,8 @@ record Sheet(Words words, List<Panel> panels, int columns, int boxWidth, int box
         Font titleFont = Fonts.bold(em);
         Font headingFont = Fonts.bold(1.25 * em);
         Font small = Fonts.plain(0.85 * em);
-        double barRoom = new ColorBar(style, false, em).room(panels.stream().flatMap(panel -> panel.range().stream()).toList());
+        double barRoom = new ColorBar(style, false, em)
+                .room(panels.stream().flatMap(panel -> panel.range().stream()).toList());
         double left = patchAxes ? 3.4 * em : 0;
         double below = patchAxes ? 2.9 * em : 0;
         double cellWidth = left + boxWidth + barRoom;
@@ -104,12 +122,15 @@ record Sheet(Words words, List<Panel> panels, int columns, int boxWidth, int box
             titles.add(Drawing.wrap(panel.title(), titleFont, boxWidth + barRoom));
         }
         // A factor stands above its colour bar, between title and picture.
-        boolean factors = panels.stream().flatMap(panel -> panel.range().stream()).anyMatch(range -> !range.ticks().factor().isEmpty());
+        boolean factors = panels.stream()
+                .flatMap(panel -> panel.range().stream())
+                .anyMatch(range -> !range.ticks().factor().isEmpty());
         double titleGap = factors ? 1.5 * em : 0.6 * em;
         double[] titleRoom = new double[rows];
         int[] pictureRoom = new int[rows];
         for (int i = 0; i < titles.size(); i++) {
-            titleRoom[i / columns] = Math.max(titleRoom[i / columns], titles.get(i).size() * em * Drawing.LINE + titleGap - 0.2 * em);
+            titleRoom[i / columns] =
+                    Math.max(titleRoom[i / columns], titles.get(i).size() * em * Drawing.LINE + titleGap - 0.2 * em);
             pictureRoom[i / columns] = Math.max(pictureRoom[i / columns], height(panels.get(i)));
         }
         double height = top + gap;
@@ -182,7 +203,8 @@ record Sheet(Words words, List<Panel> panels, int columns, int boxWidth, int box
             patchAxes(g, panel.map().get(), pictureX, pictureY, width, height);
         }
         if (panel.range().isPresent()) {
-            new ColorBar(style, panel.image().isPresent(), em).draw(g, panel.range().get(), pictureX + width, pictureY, height);
+            new ColorBar(style, panel.image().isPresent(), em)
+                    .draw(g, panel.range().get(), pictureX + width, pictureY, height);
         }
     }
 

@@ -41,11 +41,16 @@ public final class TextTable {
 
     /** As GitHub's Markdown has it. A pipe in a cell is escaped. */
     public String markdown() {
-        List<List<String>> escaped = rows.stream().map(row -> row.stream().map(cell -> cell.replace("|", "\\|")).toList()).toList();
+        List<List<String>> escaped = rows.stream()
+                .map(row -> row.stream().map(cell -> cell.replace("|", "\\|")).toList())
+                .toList();
         List<Integer> widths = widths(escaped);
         StringBuilder line = new StringBuilder("|");
         for (int column = 0; column < right.size(); column++) {
-            line.append(right.get(column) ? "-".repeat(widths.get(column) + 1) + ":|" : "-".repeat(widths.get(column) + 2) + "|");
+            line.append(
+                    right.get(column)
+                            ? "-".repeat(widths.get(column) + 1) + ":|"
+                            : "-".repeat(widths.get(column) + 2) + "|");
         }
         String all = text(escaped, "| ", " | ", " |");
         int header = all.indexOf('\n') + 1;

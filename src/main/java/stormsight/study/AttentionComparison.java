@@ -48,9 +48,15 @@ public final class AttentionComparison {
         this.pixels = pixels;
         this.prompts = prompts;
         this.runs = runs;
-        changes = IntStream.range(0, images.size()).boxed()
-                .flatMap(image -> PromptComparison.of(runs.stream().filter(run -> run.image() == image).map(Run::reading).toList()).stream()
-                        .map(change -> new ImageChange(image, change)))
+        changes = IntStream.range(0, images.size())
+                .boxed()
+                .flatMap(image ->
+                        PromptComparison.of(runs.stream()
+                                        .filter(run -> run.image() == image)
+                                        .map(Run::reading)
+                                        .toList())
+                                .stream()
+                                .map(change -> new ImageChange(image, change)))
                 .toList();
     }
 
@@ -80,8 +86,13 @@ public final class AttentionComparison {
     private MapFigure.Row row(Direction direction, Run run) {
         AttentionReading reading = run.reading();
         List<HeatMap> maps = reading.words(direction).stream()
-                .map(word -> new HeatMap(reading.label(direction, word), reading.side(), reading.side(), reading.map(direction, word))).toList();
-        return new MapFigure.Row(prompts.get(run.prompt()) + (run.answer().isEmpty() ? "" : " : " + run.answer()), pixels.get(run.image()), maps);
+                .map(word -> new HeatMap(
+                        reading.label(direction, word), reading.side(), reading.side(), reading.map(direction, word)))
+                .toList();
+        return new MapFigure.Row(
+                prompts.get(run.prompt()) + (run.answer().isEmpty() ? "" : " : " + run.answer()),
+                pixels.get(run.image()),
+                maps);
     }
 
     private static String name(Direction direction) {
@@ -89,13 +100,34 @@ public final class AttentionComparison {
     }
 
     private String words() {
-        Csv csv = new Csv("image", "prompt", "answer", "index", "token_id", "word", "generated", "direction", "share", "peak_row", "peak_column");
+        Csv csv = new Csv(
+                "image",
+                "prompt",
+                "answer",
+                "index",
+                "token_id",
+                "word",
+                "generated",
+                "direction",
+                "share",
+                "peak_row",
+                "peak_column");
         for (Run run : runs) {
             for (Direction direction : Direction.values()) {
                 for (Word word : run.reading().words(direction)) {
                     AttentionReading.Patch peak = run.reading().peak(direction, word);
-                    csv.row(images.get(run.image()), prompts.get(run.prompt()), run.answer(), word.index(), word.tokenId(), word.text(),
-                            word.generated(), name(direction), run.reading().share(direction, word), peak.row(), peak.column());
+                    csv.row(
+                            images.get(run.image()),
+                            prompts.get(run.prompt()),
+                            run.answer(),
+                            word.index(),
+                            word.tokenId(),
+                            word.text(),
+                            word.generated(),
+                            name(direction),
+                            run.reading().share(direction, word),
+                            peak.row(),
+                            peak.column());
                 }
             }
         }
@@ -103,13 +135,32 @@ public final class AttentionComparison {
     }
 
     private String changes() {
-        Csv csv = new Csv("image", "direction", "word", "token_id", "occurrence", "first_prompt", "second_prompt", "cosine_distance", "total_variation",
-                "first_share", "second_share");
+        Csv csv = new Csv(
+                "image",
+                "direction",
+                "word",
+                "token_id",
+                "occurrence",
+                "first_prompt",
+                "second_prompt",
+                "cosine_distance",
+                "total_variation",
+                "first_share",
+                "second_share");
         for (ImageChange each : changes) {
             Change change = each.change();
-            csv.row(images.get(each.image()), name(change.direction()), change.word(), change.tokenId(), change.occurrence(),
-                    prompts.get(change.firstPrompt()), prompts.get(change.secondPrompt()), change.cosineDistance(), change.totalVariation(),
-                    change.firstShare(), change.secondShare());
+            csv.row(
+                    images.get(each.image()),
+                    name(change.direction()),
+                    change.word(),
+                    change.tokenId(),
+                    change.occurrence(),
+                    prompts.get(change.firstPrompt()),
+                    prompts.get(change.secondPrompt()),
+                    change.cosineDistance(),
+                    change.totalVariation(),
+                    change.firstShare(),
+                    change.secondShare());
         }
         return csv.toString();
     }
@@ -118,8 +169,11 @@ public final class AttentionComparison {
         Map<String, Object> definitions = new LinkedHashMap<>();
         definitions.put("cosine_distance", PromptComparison.COSINE_DISTANCE);
         definitions.put("total_variation", PromptComparison.TOTAL_VARIATION);
-        definitions.put("share of word_to_image", "part of the word's attention that is on the image, mean over layers");
-        definitions.put("share of image_to_word", "part of a patch's attention that is on the word, mean over patches and layers");
+        definitions.put(
+                "share of word_to_image", "part of the word's attention that is on the image, mean over layers");
+        definitions.put(
+                "share of image_to_word",
+                "part of a patch's attention that is on the word, mean over patches and layers");
         List<Map<String, Object>> entries = new ArrayList<>();
         for (ImageChange each : changes) {
             Change change = each.change();
@@ -147,17 +201,28 @@ public final class AttentionComparison {
         if (changes.isEmpty()) {
             return;
         }
-        out.println("How much the map of a shared word changes from prompt to prompt, mean over " + prompts.size() + " prompts in pairs and "
-                + images.size() + (images.size() == 1 ? " image:" : " images:"));
-        out.println(String.format(Locale.ROOT, "%-18s  %-14s  %15s  %15s  %18s", "word", "direction", "cosine distance", "total variation",
+        out.println("How much the map of a shared word changes from prompt to prompt, mean over " + prompts.size()
+                + " prompts in pairs and " + images.size() + (images.size() == 1 ? " image:" : " images:"));
+        out.println(String.format(
+                Locale.ROOT,
+                "%-18s  %-14s  %15s  %15s  %18s",
+                "word",
+                "direction",
+                "cosine distance",
+                "total variation",
                 "share, from .. to"));
         sharedWords().forEach(same -> {
             Change first = same.getFirst();
             List<Double> shares = shares(same);
-            out.println(String.format(Locale.ROOT, "%-18s  %-14s  %15.4f  %15.4f  %7.2f%% .. %5.2f%%",
-                    first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""), name(first.direction()).replace('_', ' '),
+            out.println(String.format(
+                    Locale.ROOT,
+                    "%-18s  %-14s  %15.4f  %15.4f  %7.2f%% .. %5.2f%%",
+                    first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
+                    name(first.direction()).replace('_', ' '),
                     same.stream().mapToDouble(Change::cosineDistance).average().orElseThrow(),
-                    same.stream().mapToDouble(Change::totalVariation).average().orElseThrow(), 100 * shares.getFirst(), 100 * shares.getLast()));
+                    same.stream().mapToDouble(Change::totalVariation).average().orElseThrow(),
+                    100 * shares.getFirst(),
+                    100 * shares.getLast()));
         });
         out.println();
     }
@@ -170,23 +235,46 @@ public final class AttentionComparison {
         List<List<String>> rows = new ArrayList<>();
         sharedWords().forEach(same -> {
             Change first = same.getFirst();
-            rows.add(List.of(first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
+            rows.add(List.of(
+                    first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
                     name(first.direction()).replace('_', ' '),
-                    String.format(Locale.ROOT, "%.4f", same.stream().mapToDouble(Change::cosineDistance).average().orElseThrow()),
-                    String.format(Locale.ROOT, "%.4f", same.stream().mapToDouble(Change::totalVariation).average().orElseThrow()),
+                    String.format(
+                            Locale.ROOT,
+                            "%.4f",
+                            same.stream()
+                                    .mapToDouble(Change::cosineDistance)
+                                    .average()
+                                    .orElseThrow()),
+                    String.format(
+                            Locale.ROOT,
+                            "%.4f",
+                            same.stream()
+                                    .mapToDouble(Change::totalVariation)
+                                    .average()
+                                    .orElseThrow()),
                     String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getFirst()),
                     String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getLast())));
         });
-        return Optional.of(new ReportData.Table("How much the map of a shared word changes from prompt to prompt",
-                List.of("Word", "Direction", "Cosine distance", "Total variation", "Least share", "Largest share"), rows));
+        return Optional.of(new ReportData.Table(
+                "How much the map of a shared word changes from prompt to prompt",
+                List.of("Word", "Direction", "Cosine distance", "Total variation", "Least share", "Largest share"),
+                rows));
     }
 
     private Collection<List<Change>> sharedWords() {
-        return changes.stream().map(ImageChange::change).collect(Collectors.groupingBy(
-                change -> List.of(change.direction(), change.tokenId(), change.occurrence()), LinkedHashMap::new, Collectors.toList())).values();
+        return changes.stream()
+                .map(ImageChange::change)
+                .collect(Collectors.groupingBy(
+                        change -> List.of(change.direction(), change.tokenId(), change.occurrence()),
+                        LinkedHashMap::new,
+                        Collectors.toList()))
+                .values();
     }
 
     private static List<Double> shares(List<Change> changes) {
-        return changes.stream().flatMap(change -> Stream.of(change.firstShare(), change.secondShare())).sorted().toList();
+        return changes.stream()
+                .flatMap(change -> Stream.of(change.firstShare(), change.secondShare()))
+                .sorted()
+                .toList();
     }
 }

@@ -65,7 +65,8 @@ public final class AttentionFiles {
 
     /** Writes an object as JSON, indented. */
     public void json(String name, Object object) {
-        OutputFile.write(path(name), JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object) + "\n");
+        OutputFile.write(
+                path(name), JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(object) + "\n");
     }
 
     void text(String name, String text) {
@@ -109,7 +110,8 @@ public final class AttentionFiles {
     }
 
     private String caption(String prompt, String answer) {
-        return "Model: " + model + "  \u00b7  Prompt: " + prompt + "  \u00b7  Answer: " + (answer.isEmpty() ? "(empty)" : answer);
+        return "Model: " + model + "  \u00b7  Prompt: " + prompt + "  \u00b7  Answer: "
+                + (answer.isEmpty() ? "(empty)" : answer);
     }
 
     private HeatMap patches(String title, float[] values) {
@@ -131,7 +133,8 @@ public final class AttentionFiles {
                     List<String> layers = map.axes().getFirst().labels();
                     for (int l = 0; l < layers.size(); l++) {
                         String file = folder + "vision_layer_" + layers.get(l) + ".png";
-                        pictures().overlay(path(file), image, patches("Vision tower, layer " + layers.get(l), map.at(l)));
+                        pictures()
+                                .overlay(path(file), image, patches("Vision tower, layer " + layers.get(l), map.at(l)));
                         entries.add(picture(file, map, "layer " + layers.get(l)));
                     }
                 }
@@ -143,7 +146,14 @@ public final class AttentionFiles {
                         String file = folder + "vision_heads_layer_" + layers.get(l) + ".png";
                         List<HeatMap> each = IntStream.range(0, heads.size())
                                 .mapToObj(h -> patches("head " + heads.get(h), map.at(layer, h))).toList();
-                        pictures().grid(path(file), "Vision tower, layer " + layers.get(l), image, each, Math.min(4, each.size()), true);
+                        pictures()
+                                .grid(
+                                        path(file),
+                                        "Vision tower, layer " + layers.get(l),
+                                        image,
+                                        each,
+                                        Math.min(4, each.size()),
+                                        true);
                         entries.add(picture(file, map, "layer " + layers.get(l)));
                     }
                 }
@@ -153,7 +163,8 @@ public final class AttentionFiles {
     }
 
     /** Decoder maps: numbers, a grid of words in each direction, an overlay for each word, the quadrants. */
-    public List<Map<String, Object>> decoder(String folder, RgbImage image, String prompt, String answer, AttentionReading reading) {
+    public List<Map<String, Object>> decoder(
+            String folder, RgbImage image, String prompt, String answer, AttentionReading reading) {
         MapFigure pictures = new MapFigure(style, caption(prompt, answer));
         List<Map<String, Object>> entries = new ArrayList<>();
         reading.maps().forEach(map -> numbers(folder, map, entries));
@@ -165,12 +176,15 @@ public final class AttentionFiles {
             }
             String name = direction.name().toLowerCase(Locale.ROOT);
             AttentionMap sum = reading.map(name + "_sum").orElseThrow();
-            List<HeatMap> maps = words.stream().map(word -> patches(reading.label(direction, word), reading.map(direction, word))).toList();
+            List<HeatMap> maps = words.stream()
+                    .map(word -> patches(reading.label(direction, word), reading.map(direction, word)))
+                    .toList();
             String grid = folder + name + ".png";
             pictures.grid(path(grid), title(direction) + ", " + layers, image, maps, GRID_COLUMNS, true);
             entries.add(picture(grid, sum, "all words"));
             for (Word word : words) {
-                String file = folder + name + "/" + String.format(Locale.ROOT, "%02d", word.index()) + slug(word) + ".png";
+                String file =
+                        folder + name + "/" + String.format(Locale.ROOT, "%02d", word.index()) + slug(word) + ".png";
                 String title = title(direction, reading.label(direction, word)) + ", " + layers;
                 pictures.overlay(path(file), image, patches(title, reading.map(direction, word)));
                 entries.add(picture(file, sum, "word " + word.index()));
@@ -178,15 +192,18 @@ public final class AttentionFiles {
         }
         reading.map(AttentionMap.WORD_TO_WORD).ifPresent(map -> {
             String file = folder + map.name() + ".png";
-            new MatrixFigure(style.colors(), pictures.caption()).write(path(file), "What each word reads of each word, " + layers,
-                    List.of(wordToWord(map)), 1);
+            new MatrixFigure(style.colors(), pictures.caption())
+                    .write(path(file), "What each word reads of each word, " + layers, List.of(wordToWord(map)), 1);
             entries.add(picture(file, map, "sum over layers of the mean over heads"));
         });
-        List<AttentionMap> quadrants = reading.maps().stream().filter(map -> map.name().startsWith(AttentionMap.QUADRANT)).toList();
+        List<AttentionMap> quadrants = reading.maps().stream()
+                .filter(map -> map.name().startsWith(AttentionMap.QUADRANT))
+                .toList();
         if (!quadrants.isEmpty()) {
             String file = folder + "quadrants.png";
             List<Matrix> matrices = quadrants.stream().map(AttentionFiles::quadrant).toList();
-            new MatrixFigure(style.colors(), pictures.caption()).write(path(file), "What each token attends to, " + layers, matrices, 2);
+            new MatrixFigure(style.colors(), pictures.caption())
+                    .write(path(file), "What each token attends to, " + layers, matrices, 2);
             for (AttentionMap map : quadrants) {
                 entries.add(picture(file, map, "all"));
             }
@@ -200,7 +217,8 @@ public final class AttentionFiles {
         int from = 0;
         for (int i = 1; i <= rising.size(); i++) {
             if (i == rising.size() || rising.get(i) != rising.get(i - 1) + 1) {
-                parts.add(i - 1 == from ? String.valueOf(rising.get(from)) : rising.get(from) + "-" + rising.get(i - 1));
+                parts.add(
+                        i - 1 == from ? String.valueOf(rising.get(from)) : rising.get(from) + "-" + rising.get(i - 1));
                 from = i;
             }
         }
@@ -230,7 +248,13 @@ public final class AttentionFiles {
         AttentionMap.Axis rows = map.axes().get(0);
         AttentionMap.Axis columns = map.axes().get(1);
         String title = map.name().substring(AttentionMap.QUADRANT.length()).replace("_", " to ");
-        return new Matrix(title, "attending: " + tokens(rows), rows.labels(), "attended to: " + tokens(columns), columns.labels(), map.values());
+        return new Matrix(
+                title,
+                "attending: " + tokens(rows),
+                rows.labels(),
+                "attended to: " + tokens(columns),
+                columns.labels(),
+                map.values());
     }
 
     private static Matrix wordToWord(AttentionMap map) {
@@ -240,7 +264,13 @@ public final class AttentionFiles {
         for (int i = 0; i < map.values().length; i++) {
             sum[i % size] += map.values()[i] / heads;
         }
-        return new Matrix("", "reading word", map.axes().get(2).labels(), "word that is read", map.axes().get(3).labels(), sum);
+        return new Matrix(
+                "",
+                "reading word",
+                map.axes().get(2).labels(),
+                "word that is read",
+                map.axes().get(3).labels(),
+                sum);
     }
 
     private static String tokens(AttentionMap.Axis axis) {

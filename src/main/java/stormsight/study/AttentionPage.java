@@ -30,31 +30,48 @@ public final class AttentionPage {
      * @param vision maps of the image alone
      * @param patchPlaces as {@link stormsight.probe.AttentionMaps#patchPlaces} gives them
      */
-    public void add(Path file, RgbImage image, List<AttentionMap> vision, String prompt, String answer, AttentionReading reading,
+    public void add(
+            Path file,
+            RgbImage image,
+            List<AttentionMap> vision,
+            String prompt,
+            String answer,
+            AttentionReading reading,
             List<Integer> patchPlaces) {
         List<Direction> directions = new ArrayList<>();
-        words("Word to image", AttentionMap.WORD_TO_IMAGE, AttentionReading.Direction.WORD_TO_IMAGE, reading).ifPresent(directions::add);
-        words("Image to word", AttentionMap.IMAGE_TO_WORD, AttentionReading.Direction.IMAGE_TO_WORD, reading).ifPresent(directions::add);
+        words("Word to image", AttentionMap.WORD_TO_IMAGE, AttentionReading.Direction.WORD_TO_IMAGE, reading)
+                .ifPresent(directions::add);
+        words("Image to word", AttentionMap.IMAGE_TO_WORD, AttentionReading.Direction.IMAGE_TO_WORD, reading)
+                .ifPresent(directions::add);
         reading.map(AttentionMap.WORD_TO_WORD).ifPresent(map -> directions.add(wordToWord(map, reading)));
         reading.map(AttentionMap.WHOLE).flatMap(whole -> patchToPatch(whole, patchPlaces)).ifPresent(directions::add);
         vision(vision).ifPresent(directions::add);
         runs.add(List.of(file.toString(), prompt, answer));
         if (!directions.isEmpty()) {
-            attention.add(new AttentionData(file.getFileName() + ": " + prompt, image, reading.side(), reading.side(), directions));
+            attention.add(new AttentionData(
+                    file.getFileName() + ": " + prompt, image, reading.side(), reading.side(), directions));
         }
     }
 
-    private static Optional<Direction> words(String name, String map, AttentionReading.Direction direction, AttentionReading reading) {
+    private static Optional<Direction> words(
+            String name, String map, AttentionReading.Direction direction, AttentionReading reading) {
         return reading.map(map).map(each -> {
             List<Word> words = reading.words(direction);
             List<String> layers = each.axes().getFirst().labels();
             List<String> heads = each.axes().get(1).labels();
             boolean meanOnly = heads.equals(List.of(MEAN));
             float[] mean = meanOnly ? each.values() : meanOverHeads(each.values(), layers.size(), heads.size());
-            return new Direction(Kind.IMAGE, name, each.meaning(), layers, meanOnly ? List.of() : heads,
+            return new Direction(
+                    Kind.IMAGE,
+                    name,
+                    each.meaning(),
+                    layers,
+                    meanOnly ? List.of() : heads,
                     words.stream().map(word -> reading.label(direction, word)).toList(),
-                    (int) words.stream().filter(word -> !word.generated()).count(), mean,
-                    meanOnly ? Optional.empty() : Optional.of(each.values()), reading.map(map + "_sum").map(AttentionMap::values));
+                    (int) words.stream().filter(word -> !word.generated()).count(),
+                    mean,
+                    meanOnly ? Optional.empty() : Optional.of(each.values()),
+                    reading.map(map + "_sum").map(AttentionMap::values));
         });
     }
 
@@ -83,14 +100,42 @@ public final class AttentionPage {
         float[] sum = sum(means, layers.size());
         String meaning = "decoder: weight that the chosen patch gives to each patch";
         if (each * (layers.size() + 1) > MOST_PATCH_NUMBERS) {
-            return Optional.of(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads, sum over layers; whole.npy has each layer",
-                    List.of("sum of all"), List.of(), List.of(), 0, sum, Optional.empty(), Optional.empty()));
+            return Optional.of(new Direction(
+                    Kind.PATCHES,
+                    PATCHES,
+                    meaning + ", mean over heads, sum over layers; whole.npy has each layer",
+                    List.of("sum of all"),
+                    List.of(),
+                    List.of(),
+                    0,
+                    sum,
+                    Optional.empty(),
+                    Optional.empty()));
         }
         if (meanOnly || each * (layers.size() * (heads.size() + 1L) + 1) > MOST_PATCH_NUMBERS) {
-            return Optional.of(new Direction(Kind.PATCHES, PATCHES, meaning + ", mean over heads" + (meanOnly ? "" : "; whole.npy has each head"),
-                    layers, List.of(), List.of(), 0, means, Optional.empty(), Optional.of(sum)));
+            return Optional.of(new Direction(
+                    Kind.PATCHES,
+                    PATCHES,
+                    meaning + ", mean over heads" + (meanOnly ? "" : "; whole.npy has each head"),
+                    layers,
+                    List.of(),
+                    List.of(),
+                    0,
+                    means,
+                    Optional.empty(),
+                    Optional.of(sum)));
         }
-        return Optional.of(new Direction(Kind.PATCHES, PATCHES, meaning, layers, heads, List.of(), 0, means, Optional.of(image), Optional.of(sum)));
+        return Optional.of(new Direction(
+                Kind.PATCHES,
+                PATCHES,
+                meaning,
+                layers,
+                heads,
+                List.of(),
+                0,
+                means,
+                Optional.of(image),
+                Optional.of(sum)));
     }
 
     /** Of planes of tokens x tokens, the rows and columns of some tokens. */

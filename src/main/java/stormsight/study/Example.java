@@ -26,7 +26,14 @@ import stormsight.probe.ObjectPatches;
  * @param mask image that marks the object, in the size of the image
  * @param category kind of question, if the data set says so
  */
-public record Example(int line, Path image, String name, String question, Optional<String> answer, List<Box> boxes, Optional<Path> mask,
+public record Example(
+        int line,
+        Path image,
+        String name,
+        String question,
+        Optional<String> answer,
+        List<Box> boxes,
+        Optional<Path> mask,
         Optional<String> category) {
     public Example {
         // A prompt drops newlines at its end, and then holds no question that ends in one.
@@ -35,8 +42,9 @@ public record Example(int line, Path image, String name, String question, Option
     }
 
     /**
-     * Reads a data set: one object of JSON a line, {@code {"image": FILE, "question": TEXT, "answer": TEXT, "boxes": [[x, y, w, h], ..]}}, with files
-     * relative to the data set; {@code boxes}, {@code mask} (a file) and {@code category} may be absent. Empty lines and a byte order mark are passed over.
+     * Reads a data set: one object of JSON a line, {@code {"image": FILE, "question": TEXT, "answer": TEXT, "boxes":
+     * [[x, y, w, h], ..]}}, with files relative to the data set; {@code boxes}, {@code mask} (a file) and {@code
+     * category} may be absent. Empty lines and a byte order mark are passed over.
      *
      * @throws IllegalArgumentException naming file, line and field if a line is not so
      * @throws IOException if the file cannot be read
@@ -62,15 +70,26 @@ public record Example(int line, Path image, String name, String question, Option
         for (JsonRecord box : example.find("boxes").map(JsonRecord::elements).orElse(List.of())) {
             List<JsonRecord> sides = box.elements(4);
             try {
-                boxes.add(new Box(sides.get(0).number(), sides.get(1).number(), sides.get(2).number(), sides.get(3).number()));
+                boxes.add(new Box(
+                        sides.get(0).number(),
+                        sides.get(1).number(),
+                        sides.get(2).number(),
+                        sides.get(3).number()));
             } catch (JsonRecord.WrongShapeException e) {
                 throw e;
             } catch (IllegalArgumentException e) {
                 throw box.invalid(e.getMessage());
             }
         }
-        return new Example(line, beside(file, example.get("image")), name, text(example.get("question")), Optional.of(text(example.get("answer"))), boxes,
-                example.find("mask").map(mask -> beside(file, mask)), example.find("category").map(Example::text));
+        return new Example(
+                line,
+                beside(file, example.get("image")),
+                name,
+                text(example.get("question")),
+                Optional.of(text(example.get("answer"))),
+                boxes,
+                example.find("mask").map(mask -> beside(file, mask)),
+                example.find("category").map(Example::text));
     }
 
     private static Path beside(Path file, JsonRecord name) {
@@ -113,7 +132,10 @@ public record Example(int line, Path image, String name, String question, Option
         return !boxes.isEmpty() || mask.isPresent();
     }
 
-    /** Whether a prediction is the right answer: lower-cased and stripped, the texts are the same. Anything is right where none is known. */
+    /**
+     * Whether a prediction is the right answer: lower-cased and stripped, the texts are the same. Anything is right
+     * where none is known.
+     */
     public boolean isRight(String prediction) {
         return answer.isEmpty() || fold(prediction).equals(fold(answer.get()));
     }

@@ -17,7 +17,8 @@ import stormsight.report.ReportData;
 import stormsight.report.TextTable;
 
 /** How the flows change the answers' probabilities. */
-public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome<KnockoutResult> outcome) implements Findings<KnockoutResult> {
+public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome<KnockoutResult> outcome)
+        implements Findings<KnockoutResult> {
     @Override
     public String name() {
         return "knockout";
@@ -49,17 +50,23 @@ public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome
         if (many) {
             out.println(outcome.summary());
             for (Flow flow : flows) {
-                leftOut(flow).forEach((reason, count) -> out.println(flow.name() + " left out of " + count + ": " + reason));
+                leftOut(flow)
+                        .forEach((reason, count) -> out.println(flow.name() + " left out of " + count + ": " + reason));
             }
         } else {
             KnockoutResult only = outcome.results().getFirst();
-            out.println(String.format(Locale.ROOT, "answer '%s', base token '%s', probability %.4f", only.prediction().orElse(""),
-                    only.baseToken().orElse(""), only.pBase()));
+            out.println(String.format(
+                    Locale.ROOT,
+                    "answer '%s', base token '%s', probability %.4f",
+                    only.prediction().orElse(""),
+                    only.baseToken().orElse(""),
+                    only.pBase()));
         }
         Map<Flow, MeanBand> bands = new LinkedHashMap<>();
         flows.forEach(flow -> band(flow).ifPresent(band -> bands.put(flow, band)));
         boolean banded = bands.values().stream().anyMatch(band -> band.examples() > 1);
-        out.println("change in probability of the " + outcome.settings().get("measure") + ", percent" + (banded ? "; " + MeanBand.METHOD : ""));
+        out.println("change in probability of the " + outcome.settings().get("measure") + ", percent"
+                + (banded ? "; " + MeanBand.METHOD : ""));
         if (bands.isEmpty()) {
             return;
         }
@@ -99,8 +106,14 @@ public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome
                 most = Math.max(most, band.get().examples());
             }
         }
-        return curves.isEmpty() ? Optional.empty() : Optional.of(new ReportData.CurveSet(group.title() + (most > 1 ? " (n = " + most + ")" : ""),
-                most > 1 ? MeanBand.METHOD : "", "Layer", "Change in probability (%)", curves));
+        return curves.isEmpty()
+                ? Optional.empty()
+                : Optional.of(new ReportData.CurveSet(
+                        group.title() + (most > 1 ? " (n = " + most + ")" : ""),
+                        most > 1 ? MeanBand.METHOD : "",
+                        "Layer",
+                        "Change in probability (%)",
+                        curves));
     }
 
     @Override
@@ -108,11 +121,19 @@ public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome
         Map<String, String> settings = outcome.settings();
         List<Fact> facts = new ArrayList<>();
         if (!outcome.many()) {
-            facts.add(new Fact("Probability", String.format(Locale.ROOT, "%.4f", outcome.results().getFirst().pBase()) + " of "
-                    + settings.get("measure") + ", nothing blocked"));
+            facts.add(new Fact(
+                    "Probability",
+                    String.format(
+                                    Locale.ROOT,
+                                    "%.4f",
+                                    outcome.results().getFirst().pBase()) + " of " + settings.get("measure")
+                            + ", nothing blocked"));
         }
-        facts.add(new Fact("Window", settings.get("window") + (settings.get("window").equals("1") ? " layer, " : " layers, ")
-                + (settings.get("heads").equals("all") ? "all heads" : "heads " + settings.get("heads"))));
+        facts.add(new Fact(
+                "Window",
+                settings.get("window")
+                        + (settings.get("window").equals("1") ? " layer, " : " layers, ")
+                        + (settings.get("heads").equals("all") ? "all heads" : "heads " + settings.get("heads"))));
         return facts;
     }
 
@@ -123,13 +144,32 @@ public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome
     /** One row a flow, layer and example. */
     @Override
     public String examplesCsv() {
-        Csv csv = new Csv("line", "image", "question", "prediction", "base_token", "p_base", "flow", "layer", "p_ko", "percent_change");
+        Csv csv = new Csv(
+                "line",
+                "image",
+                "question",
+                "prediction",
+                "base_token",
+                "p_base",
+                "flow",
+                "layer",
+                "p_ko",
+                "percent_change");
         for (KnockoutResult result : outcome.kept()) {
             result.pKo().forEach((flow, probabilities) -> {
                 double[] percent = result.percent(flow);
                 for (int layer = 0; layer < percent.length; layer++) {
-                    csv.row(result.line(), result.image(), result.question(), result.prediction().orElse(""), result.baseToken().orElse(""),
-                            result.pBase(), flow, layer, probabilities[layer], percent[layer]);
+                    csv.row(
+                            result.line(),
+                            result.image(),
+                            result.question(),
+                            result.prediction().orElse(""),
+                            result.baseToken().orElse(""),
+                            result.pBase(),
+                            flow,
+                            layer,
+                            probabilities[layer],
+                            percent[layer]);
                 }
             });
         }

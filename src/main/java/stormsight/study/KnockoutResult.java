@@ -16,24 +16,41 @@ import stormsight.probe.Flow;
  * @param pKo by name of the flow, its probability with the flow's edges taken away around each layer, [layers]
  * @param leftOut by name of the flow, why it cannot be had of this example
  */
-public record KnockoutResult(int line, String image, String question, Optional<String> dropped, Optional<String> detail,
-        Optional<String> prediction, Optional<String> baseToken, double pBase, Map<String, double[]> pKo, Map<String, String> leftOut)
+public record KnockoutResult(
+        int line,
+        String image,
+        String question,
+        Optional<String> dropped,
+        Optional<String> detail,
+        Optional<String> prediction,
+        Optional<String> baseToken,
+        double pBase,
+        Map<String, double[]> pKo,
+        Map<String, String> leftOut)
         implements ExampleResult {
     /**
      * Measures flows on one example. It is kept if the model's whole answer is the right one.
      *
      * @param prompt holds the example's question
-     * @throws IllegalArgumentException if the settings name a head that there is not, or the prompt does not hold the question
+     * @throws IllegalArgumentException if the settings name a head that there is not, or the prompt does not hold the
+     *     question
      */
-    public static KnockoutResult of(KnockoutSession session, ModelDirectory directory, Example example, String prompt, int maxTokens,
-            List<Flow> flows, KnockoutSession.Settings settings) {
+    public static KnockoutResult of(
+            KnockoutSession session,
+            ModelDirectory directory,
+            Example example,
+            String prompt,
+            int maxTokens,
+            List<Flow> flows,
+            KnockoutSession.Settings settings) {
         Inquiry inquiry;
         try {
             inquiry = example.inquiry(directory, prompt, maxTokens);
         } catch (ImageException e) {
             return dropped(example, "image cannot be read", Optional.of(e.getMessage()), Optional.empty());
         } catch (IllegalArgumentException e) {
-            return dropped(example, "box or mask does not fit the image", Optional.of(e.getMessage()), Optional.empty());
+            return dropped(
+                    example, "box or mask does not fit the image", Optional.of(e.getMessage()), Optional.empty());
         }
         KnockoutSession.Asked asked = session.ask(inquiry);
         if (!example.isRight(asked.answer())) {
@@ -49,13 +66,32 @@ public record KnockoutResult(int line, String image, String question, Optional<S
                 measured.put(flow.name(), asked.knockOut(flow, settings));
             }
         }
-        return new KnockoutResult(example.line(), example.name(), example.question(), Optional.empty(), Optional.empty(),
-                Optional.of(asked.answer()), Optional.of(asked.baseToken()), asked.baseProbability(settings.wholeAnswer()), measured, leftOut);
+        return new KnockoutResult(
+                example.line(),
+                example.name(),
+                example.question(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.of(asked.answer()),
+                Optional.of(asked.baseToken()),
+                asked.baseProbability(settings.wholeAnswer()),
+                measured,
+                leftOut);
     }
 
-    private static KnockoutResult dropped(Example example, String reason, Optional<String> detail, Optional<String> prediction) {
-        return new KnockoutResult(example.line(), example.name(), example.question(), Optional.of(reason), detail, prediction, Optional.empty(), 0,
-                Map.of(), Map.of());
+    private static KnockoutResult dropped(
+            Example example, String reason, Optional<String> detail, Optional<String> prediction) {
+        return new KnockoutResult(
+                example.line(),
+                example.name(),
+                example.question(),
+                Optional.of(reason),
+                detail,
+                prediction,
+                Optional.empty(),
+                0,
+                Map.of(),
+                Map.of());
     }
 
     /** Change of the probability in percent of what it was, [layers]; at least -100. */

@@ -31,8 +31,9 @@ import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /**
- * A model prepared for attention knockout: what happens to the probability of its own answer when chosen tokens cannot read others in a window of layers.
- * Prepared once for any number of questions; the image is encoded once a question, every window is one prefill.
+ * A model prepared for attention knockout: what happens to the probability of its own answer when chosen tokens cannot
+ * read others in a window of layers. Prepared once for any number of questions; the image is encoded once a question,
+ * every window is one prefill.
  *
  * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>
  */
@@ -105,7 +106,8 @@ public final class KnockoutSession implements AutoCloseable {
             RunListener listener) {
         Blocks blocks = new Blocks();
         // Probabilities are read from the only row of the prompt's logits.
-        Generator generator = Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(blocks));
+        Generator generator =
+                Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(blocks));
         return new KnockoutSession(generator, blocks.prefill);
     }
 
@@ -179,7 +181,10 @@ public final class KnockoutSession implements AutoCloseable {
             return new TokenLayout(prompt, question, object, wholeAnswer ? answer.ids().size() - 1 : 0);
         }
 
-        /** Why a flow cannot be had of this example: a span has no tokens here, or a token would see nothing; empty if it can. */
+        /**
+         * Why a flow cannot be had of this example: a span has no tokens here, or a token would see nothing; empty if
+         * it can.
+         */
         public Optional<String> lacks(Flow flow, Settings settings) {
             TokenLayout layout = layout(settings.wholeAnswer());
             return flow.spans()
@@ -191,9 +196,14 @@ public final class KnockoutSession implements AutoCloseable {
         private Optional<String> blind(TokenLayout layout, Flow flow, Settings settings) {
             int capacity = passes.limits().capacity();
             OptionalInt blind = layout.blind(layout.mask(flow, capacity), capacity, window());
-            return blind.isEmpty() ? Optional.empty() : Optional.of("leaves token " + blind.getAsInt() + " (" + spelled(blind.getAsInt())
-                    + ") nothing to see in " + LayerWindow.around(0, settings.window(), layers())
-                    + (settings.heads().isEmpty() ? "" : ", " + (settings.heads().size() == 1 ? "head " : "heads ") + listed(settings.heads())));
+            return blind.isEmpty()
+                    ? Optional.empty()
+                    : Optional.of("leaves token " + blind.getAsInt() + " (" + spelled(blind.getAsInt())
+                            + ") nothing to see in " + LayerWindow.around(0, settings.window(), layers())
+                            + (settings.heads().isEmpty()
+                                    ? ""
+                                    : ", " + (settings.heads().size() == 1 ? "head " : "heads ")
+                                            + listed(settings.heads())));
         }
 
         /**

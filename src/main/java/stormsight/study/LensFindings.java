@@ -120,19 +120,43 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
         List<Curve> curves = new ArrayList<>();
         bands(normed).forEach((name, band) -> curves.add(Findings.curve(name, band)));
         boolean several = outcome.kept().size() > 1;
-        return curves.isEmpty() ? Optional.empty() : Optional.of(new ReportData.CurveSet("How the answer forms, " + norm(normed)
-                + (several ? " (n = " + outcome.kept().size() + ")" : ""), several ? MeanBand.METHOD : "", "Layer", "Probability (%)", curves));
+        return curves.isEmpty()
+                ? Optional.empty()
+                : Optional.of(new ReportData.CurveSet(
+                        "How the answer forms, " + norm(normed)
+                                + (several ? " (n = " + outcome.kept().size() + ")" : ""),
+                        several ? MeanBand.METHOD : "",
+                        "Layer",
+                        "Probability (%)",
+                        curves));
     }
 
     /** One row a curve, layer and example. */
     @Override
     public String examplesCsv() {
-        Csv csv = new Csv("line", "image", "question", "prediction", "curve", "token", "layer", "probability", "probability_normed");
+        Csv csv = new Csv(
+                "line",
+                "image",
+                "question",
+                "prediction",
+                "curve",
+                "token",
+                "layer",
+                "probability",
+                "probability_normed");
         for (LensResult result : outcome.kept()) {
             result.raw().forEach((name, raw) -> {
                 for (int layer = 0; layer < raw.length; layer++) {
-                    csv.row(result.line(), result.image(), result.question(), result.prediction().orElse(""), name, result.tokens().get(name), layer,
-                            raw[layer], result.normed().get(name)[layer]);
+                    csv.row(
+                            result.line(),
+                            result.image(),
+                            result.question(),
+                            result.prediction().orElse(""),
+                            name,
+                            result.tokens().get(name),
+                            layer,
+                            raw[layer],
+                            result.normed().get(name)[layer]);
                 }
             });
         }
@@ -146,7 +170,14 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
         for (boolean normed : new boolean[] {true, false}) {
             bands(normed).forEach((name, band) -> {
                 for (int layer = 0; layer < band.mean().length; layer++) {
-                    csv.row(name, normed, layer, band.examples(), band.mean()[layer], band.low()[layer], band.high()[layer]);
+                    csv.row(
+                            name,
+                            normed,
+                            layer,
+                            band.examples(),
+                            band.mean()[layer],
+                            band.low()[layer],
+                            band.high()[layer]);
                 }
             });
         }

@@ -20,8 +20,18 @@ import stormsight.tokenizer.Tokenizer;
  * @param normed the same with the final norm
  * @param top the most probable tokens with the final norm, [layers + 1]
  */
-public record LensResult(int line, String image, String question, Optional<String> dropped, Optional<String> detail, Optional<String> prediction,
-        Map<String, String> tokens, Map<String, double[]> raw, Map<String, double[]> normed, List<List<Top>> top) implements ExampleResult {
+public record LensResult(
+        int line,
+        String image,
+        String question,
+        Optional<String> dropped,
+        Optional<String> detail,
+        Optional<String> prediction,
+        Map<String, String> tokens,
+        Map<String, double[]> raw,
+        Map<String, double[]> normed,
+        List<List<Top>> top)
+        implements ExampleResult {
     /** A token that the head finds probable. */
     public record Top(String token, double probability) {}
 
@@ -34,13 +44,25 @@ public record LensResult(int line, String image, String question, Optional<Strin
      *
      * @param prompt what the model is asked
      * @param most how many of the most probable tokens are kept for each depth
-     * @param texts texts of which the first token is followed, each a curve, beside the answer in lower case and capitalised
+     * @param texts texts of which the first token is followed, each a curve, beside the answer in lower case and
+     *     capitalised
      */
-    public static LensResult of(LensSession session, ModelDirectory directory, Example example, String prompt, int maxTokens, int most,
+    public static LensResult of(
+            LensSession session,
+            ModelDirectory directory,
+            Example example,
+            String prompt,
+            int maxTokens,
+            int most,
             List<String> texts) {
         LensSession.States states;
         try {
-            states = session.ask(new Inquiry(new ImageDecoder().decode(example.image()), prompt, example.question(), Optional.empty(), maxTokens));
+            states = session.ask(new Inquiry(
+                    new ImageDecoder().decode(example.image()),
+                    prompt,
+                    example.question(),
+                    Optional.empty(),
+                    maxTokens));
         } catch (ImageException e) {
             return dropped(example, "image cannot be read", Optional.of(e.getMessage()), Optional.empty());
         }
@@ -53,7 +75,11 @@ public record LensResult(int line, String image, String question, Optional<Strin
             String lower = answer.toLowerCase(Locale.ROOT);
             int first = lower.offsetByCodePoints(0, 1);
             ids.put(LOWER_CASE, firstToken(directory.tokenizer(), lower));
-            ids.put(CAPITALISED, firstToken(directory.tokenizer(), lower.substring(0, first).toUpperCase(Locale.ROOT) + lower.substring(first)));
+            ids.put(
+                    CAPITALISED,
+                    firstToken(
+                            directory.tokenizer(),
+                            lower.substring(0, first).toUpperCase(Locale.ROOT) + lower.substring(first)));
         }
         texts.forEach(text -> ids.put(text, firstToken(directory.tokenizer(), text)));
         Map<String, String> tokens = new LinkedHashMap<>();
@@ -67,7 +93,9 @@ public record LensResult(int line, String image, String question, Optional<Strin
         List<List<Top>> top = new ArrayList<>();
         for (int[] best : states.top(most)) {
             int depth = top.size();
-            top.add(Arrays.stream(best).mapToObj(id -> new Top(directory.tokenizer().token(id), states.probability(id, depth))).toList());
+            top.add(Arrays.stream(best)
+                    .mapToObj(id -> new Top(directory.tokenizer().token(id), states.probability(id, depth)))
+                    .toList());
         }
         return new LensResult(example.line(), example.name(), example.question(), Optional.empty(), Optional.empty(),
                 Optional.of(states.answer()), tokens, raw, normed, top);
@@ -81,8 +109,18 @@ public record LensResult(int line, String image, String question, Optional<Strin
         return ids[0];
     }
 
-    private static LensResult dropped(Example example, String reason, Optional<String> detail, Optional<String> prediction) {
-        return new LensResult(example.line(), example.name(), example.question(), Optional.of(reason), detail, prediction, Map.of(), Map.of(), Map.of(),
+    private static LensResult dropped(
+            Example example, String reason, Optional<String> detail, Optional<String> prediction) {
+        return new LensResult(
+                example.line(),
+                example.name(),
+                example.question(),
+                Optional.of(reason),
+                detail,
+                prediction,
+                Map.of(),
+                Map.of(),
+                Map.of(),
                 List.of());
     }
 }

@@ -21,8 +21,8 @@ import stormsight.probe.Probes;
 import stormsight.program.Program;
 
 /**
- * A model prepared to show how an answer forms: the residual stream of the prompt's last token, read after every layer through the model's own head.
- * Prepared once for any number of questions.
+ * A model prepared to show how an answer forms: the residual stream of the prompt's last token, read after every layer
+ * through the model's own head. Prepared once for any number of questions.
  */
 public final class LensSession implements AutoCloseable {
     /** Reads the last row of a prompt at every depth. */
@@ -38,15 +38,22 @@ public final class LensSession implements AutoCloseable {
                 return program;
             }
             first = lens(program, passes, passes.stage(Stage.DECODER_EMBEDDINGS), false, "lens.first");
-            firstNormed = lens(first.program(), passes, passes.stage(Stage.DECODER_EMBEDDINGS), true, "lens.first_normed");
+            firstNormed =
+                    lens(first.program(), passes, passes.stage(Stage.DECODER_EMBEDDINGS), true, "lens.first_normed");
             layers = lens(firstNormed.program(), passes, passes.stage(Stage.DECODER_LAYERS), false, "lens.layers");
-            layersNormed = lens(layers.program(), passes, passes.stage(Stage.DECODER_LAYERS), true, "lens.layers_normed");
+            layersNormed =
+                    lens(layers.program(), passes, passes.stage(Stage.DECODER_LAYERS), true, "lens.layers_normed");
             return layersNormed.program();
         }
 
         private static Probes.Probed lens(Program program, Passes passes, Stage stage, boolean normed, String name) {
-            return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> passes.readOut().ops(state, logits, normed),
-                    passes.prefill().output().columns(), name);
+            return Probes.lens(
+                    program,
+                    stage.segment(),
+                    stage.result(),
+                    (state, logits) -> passes.readOut().ops(state, logits, normed),
+                    passes.prefill().output().columns(),
+                    name);
         }
 
         @Override
@@ -66,15 +73,17 @@ public final class LensSession implements AutoCloseable {
             RunListener listener) {
         Depths depths = new Depths();
         // Probabilities are read from the only row of the prompt's logits.
-        return new LensSession(Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(depths)), depths);
+        return new LensSession(
+                Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(depths)),
+                depths);
     }
 
     /**
      * What the head makes of the last token's state at every depth.
      *
      * @param answer the model's own answer
-     * @param raw logits without the final norm, [layers + 1, vocabulary]: the embeddings, then every layer. The last row is behind the final norm, as in
-     *     the published curves, whose last state is
+     * @param raw logits without the final norm, [layers + 1, vocabulary]: the embeddings, then every layer. The last
+     *     row is behind the final norm, as in the published curves, whose last state is
      * @param normed the same with the final norm on every row
      */
     public record States(String answer, float[] raw, float[] normed, int vocabulary) {
@@ -130,7 +139,8 @@ public final class LensSession implements AutoCloseable {
         generator.encodeViews(images);
         GreedyAnswer answer = GreedyAnswer.of(generator, prompt, inquiry.maxTokens());
         int vocabulary = generator.passes().prefill().output().columns();
-        float[] normed = joined(generator.read(depths.firstNormed.output()), generator.read(depths.layersNormed.output()));
+        float[] normed =
+                joined(generator.read(depths.firstNormed.output()), generator.read(depths.layersNormed.output()));
         float[] raw = joined(generator.read(depths.first.output()), generator.read(depths.layers.output()));
         System.arraycopy(normed, normed.length - vocabulary, raw, raw.length - vocabulary, vocabulary);
         return new States(answer.text(), raw, normed, vocabulary);

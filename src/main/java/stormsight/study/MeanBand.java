@@ -6,8 +6,8 @@ import java.util.Random;
 import stormsight.report.TextTable;
 
 /**
- * Means of several quantities over examples, each with its 95% band: the percentile bootstrap of the mean, examples drawn with replacement. One example
- * has no band: it is the mean.
+ * Means of several quantities over examples, each with its 95% band: the percentile bootstrap of the mean, examples
+ * drawn with replacement. One example has no band: it is the mean.
  *
  * @param examples how many examples there are
  * @param mean of every quantity
@@ -18,7 +18,8 @@ public record MeanBand(int examples, double[] mean, double[] low, double[] high)
     /** As seaborn draws its bands by default. */
     public static final int RESAMPLES = 1000;
     /** How the band is made, for those who read a figure. */
-    public static final String METHOD = "95% band: percentile bootstrap of the mean, " + RESAMPLES + " resamples, seed 0";
+    public static final String METHOD =
+            "95% band: percentile bootstrap of the mean, " + RESAMPLES + " resamples, seed 0";
 
     /**
      * The same rows give the same band each time.
@@ -59,7 +60,10 @@ public record MeanBand(int examples, double[] mean, double[] low, double[] high)
     /** A mean with its band, or alone where a single example has none. */
     public String text(int column, int digits) {
         String text = TextTable.fixed(mean[column], digits);
-        return examples == 1 ? text : text + " [" + TextTable.fixed(low[column], digits) + ", " + TextTable.fixed(high[column], digits) + "]";
+        return examples == 1
+                ? text
+                : text + " [" + TextTable.fixed(low[column], digits) + ", " + TextTable.fixed(high[column], digits)
+                        + "]";
     }
 
     private static double[] mean(List<double[]> rows, int[] chosen) {

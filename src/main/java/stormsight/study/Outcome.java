@@ -18,7 +18,12 @@ import stormsight.report.ReportData;
  * @param model as users call it
  * @param results in the order of the examples
  */
-public record Outcome<R extends ExampleResult>(boolean many, List<Fact> asked, Map<String, String> settings, String model, DeviceInfo device,
+public record Outcome<R extends ExampleResult>(
+        boolean many,
+        List<Fact> asked,
+        Map<String, String> settings,
+        String model,
+        DeviceInfo device,
         List<R> results) {
     public Outcome {
         asked = List.copyOf(asked);
@@ -38,7 +43,8 @@ public record Outcome<R extends ExampleResult>(boolean many, List<Fact> asked, M
     public String summary() {
         List<String> parts = new ArrayList<>();
         dropped().forEach((reason, count) -> parts.add(count + " " + reason));
-        return "kept " + kept().size() + " of " + results.size() + (parts.isEmpty() ? "" : ": " + String.join(", ", parts));
+        return "kept " + kept().size() + " of " + results.size()
+                + (parts.isEmpty() ? "" : ": " + String.join(", ", parts));
     }
 
     /** How often each reason occurs. */
@@ -52,22 +58,36 @@ public record Outcome<R extends ExampleResult>(boolean many, List<Fact> asked, M
     public List<String> failures() {
         return results.stream()
                 .filter(result -> result.detail().isPresent())
-                .map(result -> "line " + result.line() + ": " + result.dropped().orElse("") + ": " + result.detail().get())
+                .map(result -> "line " + result.line() + ": " + result.dropped().orElse("") + ": "
+                        + result.detail().get())
                 .toList();
     }
 
     /** What was asked and what came of it. */
     List<Fact> facts() {
         List<Fact> facts = new ArrayList<>(asked);
-        facts.add(many ? new Fact("Examples", summary()) : new Fact("Answer", results.getFirst().prediction().orElse("")));
+        facts.add(
+                many
+                        ? new Fact("Examples", summary())
+                        : new Fact("Answer", results.getFirst().prediction().orElse("")));
         return facts;
     }
 
     /** What became of every example of a data set. */
     List<ReportData.Table> tables() {
-        return !many ? List.of() : List.of(new ReportData.Table("Examples", List.of("Line", "Image", "Question", "The model's answer", "Kept"),
-                results.stream().map(result -> List.of(String.valueOf(result.line()), result.image(), result.question(),
-                        result.prediction().orElse(""), result.dropped().orElse("yes"))).toList()));
+        return !many
+                ? List.of()
+                : List.of(new ReportData.Table(
+                        "Examples",
+                        List.of("Line", "Image", "Question", "The model's answer", "Kept"),
+                        results.stream()
+                                .map(result -> List.of(
+                                        String.valueOf(result.line()),
+                                        result.image(),
+                                        result.question(),
+                                        result.prediction().orElse(""),
+                                        result.dropped().orElse("yes")))
+                                .toList()));
     }
 
     Map<String, Object> counts() {

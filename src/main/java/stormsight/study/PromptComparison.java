@@ -11,7 +11,9 @@ import stormsight.probe.Word;
 /** How much the maps of words change from one prompt about an image to another. */
 public final class PromptComparison {
     /** What {@link Change#cosineDistance} and {@link Change#totalVariation} are, for those who read the numbers. */
-    public static final String COSINE_DISTANCE = "1 - cosine of the two maps: 0 for the same pattern, 1 for patterns without a common patch";
+    public static final String COSINE_DISTANCE =
+            "1 - cosine of the two maps: 0 for the same pattern, 1 for patterns without a common patch";
+
     public static final String TOTAL_VARIATION =
             "half the sum of absolute differences of the two maps, each divided by its sum: the share of the word's map that has moved";
 
@@ -23,13 +25,23 @@ public final class PromptComparison {
      * @param secondPrompt index of a later one
      * @param firstShare {@link AttentionReading#share} under the first prompt
      */
-    public record Change(Direction direction, String word, int tokenId, int occurrence, int firstPrompt, int secondPrompt, double cosineDistance,
-            double totalVariation, double firstShare, double secondShare) {}
+    public record Change(
+            Direction direction,
+            String word,
+            int tokenId,
+            int occurrence,
+            int firstPrompt,
+            int secondPrompt,
+            double cosineDistance,
+            double totalVariation,
+            double firstShare,
+            double secondShare) {}
 
     private PromptComparison() {}
 
     /**
-     * Compares all pairs of prompts. Generated words are left out: they depend on the prompt in more than their attention.
+     * Compares all pairs of prompts. Generated words are left out: they depend on the prompt in more than their
+     * attention.
      *
      * @param readings of prompts about one image
      */
@@ -61,7 +73,8 @@ public final class PromptComparison {
         return occurrences;
     }
 
-    private static void compare(Direction direction, List<AttentionReading> readings, int first, int second, List<Change> changes) {
+    private static void compare(
+            Direction direction, List<AttentionReading> readings, int first, int second, List<Change> changes) {
         AttentionReading a = readings.get(first);
         AttentionReading b = readings.get(second);
         Map<Occurrence, Word> others = occurrences(b, direction);
@@ -73,8 +86,17 @@ public final class PromptComparison {
             if (other != null) {
                 float[] p = a.map(direction, word);
                 float[] q = b.map(direction, other);
-                changes.add(new Change(direction, word.text(), word.tokenId(), occurrence.number(), first, second, cosineDistance(p, q),
-                        totalVariation(p, q), a.share(direction, word), b.share(direction, other)));
+                changes.add(new Change(
+                        direction,
+                        word.text(),
+                        word.tokenId(),
+                        occurrence.number(),
+                        first,
+                        second,
+                        cosineDistance(p, q),
+                        totalVariation(p, q),
+                        a.share(direction, word),
+                        b.share(direction, other)));
             }
         }
     }
@@ -90,7 +112,9 @@ public final class PromptComparison {
             squaresQ += (double) q[i] * q[i];
         }
         // One root of both, so that equal maps have a distance of exactly 0.
-        return squaresP == 0 || squaresQ == 0 ? squaresP == squaresQ ? 0 : 1 : Math.max(0, 1 - product / Math.sqrt(squaresP * squaresQ));
+        return squaresP == 0 || squaresQ == 0
+                ? squaresP == squaresQ ? 0 : 1
+                : Math.max(0, 1 - product / Math.sqrt(squaresP * squaresQ));
     }
 
     /** @see #TOTAL_VARIATION */

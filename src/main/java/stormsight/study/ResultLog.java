@@ -21,15 +21,17 @@ import tools.jackson.databind.PropertyNamingStrategies;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Results of a long experiment in a file, one JSON object a line, written as they come: what is interrupted goes on from there. The first line holds the
- * settings that all results were made with. A last line that was cut off by a crash is dropped.
+ * Results of a long experiment in a file, one JSON object a line, written as they come: what is interrupted goes on
+ * from there. The first line holds the settings that all results were made with. A last line that was cut off by a
+ * crash is dropped.
  *
  * @param <R> a record that Jackson can write and read
  */
 public final class ResultLog<R> implements AutoCloseable {
     private static final JsonMapper MAPPER = JsonMapper.builder()
             .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
-            .changeDefaultPropertyInclusion(_ -> JsonInclude.Value.construct(JsonInclude.Include.NON_ABSENT, JsonInclude.Include.ALWAYS))
+            .changeDefaultPropertyInclusion(
+                    _ -> JsonInclude.Value.construct(JsonInclude.Include.NON_ABSENT, JsonInclude.Include.ALWAYS))
             .build();
 
     private static final String SETTINGS = "settings";
@@ -49,7 +51,8 @@ public final class ResultLog<R> implements AutoCloseable {
      * @throws IOException if it cannot be read or written
      */
     public static <R> ResultLog<R> open(Path file, Map<String, String> settings, Class<R> type) throws IOException {
-        FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        FileChannel channel =
+                FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
         try {
             FileLock lock = lock(channel);
             if (lock == null) {
@@ -117,9 +120,16 @@ public final class ResultLog<R> implements AutoCloseable {
     }
 
     private static IllegalArgumentException foreign(Path file, int line, JacksonException cause) {
-        String field = cause == null ? "" : cause.getPath().stream().map(JacksonException.Reference::getPropertyName).filter(Objects::nonNull)
-                .collect(Collectors.joining("."));
-        return new IllegalArgumentException(file + ", line " + line + ": " + (field.isEmpty() ? "" : field + ": ") + "no result of such an experiment", cause);
+        String field = cause == null
+                ? ""
+                : cause.getPath().stream()
+                        .map(JacksonException.Reference::getPropertyName)
+                        .filter(Objects::nonNull)
+                        .collect(Collectors.joining("."));
+        return new IllegalArgumentException(
+                file + ", line " + line + ": " + (field.isEmpty() ? "" : field + ": ")
+                        + "no result of such an experiment",
+                cause);
     }
 
     private void begin(Map<String, String> settings) throws IOException {
@@ -135,8 +145,8 @@ public final class ResultLog<R> implements AutoCloseable {
             String before = recorded.getOrDefault(name, "not set");
             String now = wanted.getOrDefault(name, "not set");
             if (!now.equals(before)) {
-                throw new IllegalArgumentException(file + " holds results of other settings: " + name + " was " + before + " and is " + now
-                        + "; take another folder or delete the file");
+                throw new IllegalArgumentException(file + " holds results of other settings: " + name + " was " + before
+                        + " and is " + now + "; take another folder or delete the file");
             }
         }
     }

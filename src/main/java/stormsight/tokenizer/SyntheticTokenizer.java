@@ -7,8 +7,8 @@ import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * tokenizer.json for checkpoints of random weights, of Gemma's and of Llama's kind: special tokens and bytes have the ids of the published ones; the words are
- * printable characters and numbered fillers, without merges.
+ * tokenizer.json for checkpoints of random weights, of Gemma's and of Llama's kind: special tokens and bytes have the
+ * ids of the published ones; the words are printable characters and numbered fillers, without merges.
  */
 public final class SyntheticTokenizer {
     private static final List<String> SPECIAL = List.of("<pad>", "<eos>", "<bos>", "<unk>", "<mask>");
@@ -74,7 +74,8 @@ public final class SyntheticTokenizer {
     }
 
     /**
-     * The content of a tokenizer.json of Llama's kind, with the tokens that LLaVA adds: {@code <image>} and {@code <pad>}.
+     * The content of a tokenizer.json of Llama's kind, with the tokens that LLaVA adds: {@code <image>} and {@code
+     * <pad>}.
      *
      * @param textVocabulary ids before {@code <image>}, at least 512
      */
@@ -101,10 +102,21 @@ public final class SyntheticTokenizer {
         json.put("normalizer", Map.of("type", "Sequence", "normalizers", List.of(
                 Map.of("type", "Prepend", "prepend", SPACE),
                 Map.of("type", "Replace", "pattern", Map.of("String", " "), "content", SPACE))));
-        json.put("post_processor", Map.of("type", "TemplateProcessing",
-                "single", List.of(Map.of("SpecialToken", Map.of("id", "<s>", "type_id", 0)), Map.of("Sequence", Map.of("id", "A", "type_id", 0))),
-                "pair", List.of(Map.of("Sequence", Map.of("id", "A", "type_id", 0)), Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
-                "special_tokens", Map.of("<s>", Map.of("id", "<s>", "ids", List.of(1), "tokens", List.of("<s>")))));
+        json.put(
+                "post_processor",
+                Map.of(
+                        "type",
+                        "TemplateProcessing",
+                        "single",
+                        List.of(
+                                Map.of("SpecialToken", Map.of("id", "<s>", "type_id", 0)),
+                                Map.of("Sequence", Map.of("id", "A", "type_id", 0))),
+                        "pair",
+                        List.of(
+                                Map.of("Sequence", Map.of("id", "A", "type_id", 0)),
+                                Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
+                        "special_tokens",
+                        Map.of("<s>", Map.of("id", "<s>", "ids", List.of(1), "tokens", List.of("<s>")))));
         json.put("decoder", Map.of("type", "Sequence", "decoders", List.of(
                 Map.of("type", "Replace", "pattern", Map.of("String", SPACE), "content", " "),
                 Map.of("type", "ByteFallback"),
@@ -115,7 +127,8 @@ public final class SyntheticTokenizer {
     }
 
     /**
-     * The content of a tokenizer.json of CLIP's kind: a text in lower case between {@code <|startoftext|>} and {@code <|endoftext|>}, the last two ids.
+     * The content of a tokenizer.json of CLIP's kind: a text in lower case between {@code <|startoftext|>} and {@code
+     * <|endoftext|>}, the last two ids.
      *
      * @param vocabulary at least 514
      */
@@ -144,16 +157,52 @@ public final class SyntheticTokenizer {
                 Map.of("type", "NFC"),
                 Map.of("type", "Replace", "pattern", Map.of("Regex", "\\s+"), "content", " "),
                 Map.of("type", "Lowercase"))));
-        json.put("pre_tokenizer", Map.of("type", "Sequence", "pretokenizers", List.of(
-                Map.of("type", "Split", "pattern", Map.of("Regex",
-                        "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"),
-                        "behavior", "Removed", "invert", true),
-                Map.of("type", "ByteLevel", "add_prefix_space", false, "trim_offsets", true, "use_regex", true))));
-        json.put("post_processor", Map.of("type", "TemplateProcessing",
-                "single", List.of(special(special.getFirst()), Map.of("Sequence", Map.of("id", "A", "type_id", 0)), special(special.getLast())),
-                "pair", List.of(Map.of("Sequence", Map.of("id", "A", "type_id", 0)), Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
-                "special_tokens", ids));
-        json.put("decoder", Map.of("type", "ByteLevel", "add_prefix_space", true, "trim_offsets", true, "use_regex", true));
+        json.put(
+                "pre_tokenizer",
+                Map.of(
+                        "type",
+                        "Sequence",
+                        "pretokenizers",
+                        List.of(
+                                Map.of(
+                                        "type",
+                                        "Split",
+                                        "pattern",
+                                        Map.of(
+                                                "Regex",
+                                                "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"),
+                                        "behavior",
+                                        "Removed",
+                                        "invert",
+                                        true),
+                                Map.of(
+                                        "type",
+                                        "ByteLevel",
+                                        "add_prefix_space",
+                                        false,
+                                        "trim_offsets",
+                                        true,
+                                        "use_regex",
+                                        true))));
+        json.put(
+                "post_processor",
+                Map.of(
+                        "type",
+                        "TemplateProcessing",
+                        "single",
+                        List.of(
+                                special(special.getFirst()),
+                                Map.of("Sequence", Map.of("id", "A", "type_id", 0)),
+                                special(special.getLast())),
+                        "pair",
+                        List.of(
+                                Map.of("Sequence", Map.of("id", "A", "type_id", 0)),
+                                Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
+                        "special_tokens",
+                        ids));
+        json.put(
+                "decoder",
+                Map.of("type", "ByteLevel", "add_prefix_space", true, "trim_offsets", true, "use_regex", true));
         Map<String, Object> model = model(tokens);
         model.put("unk_token", special.getLast());
         model.put("end_of_word_suffix", "</w>");

@@ -19,9 +19,9 @@ import stormsight.probe.StageProbes;
 import stormsight.program.Tensor;
 
 /**
- * Compares two backends stage by stage on the same input, each stage with all its values: where a backend computes wrongly, the first stage
- * that diverges says where to look. Both decode the tokens of the first one, so that one choice between near equals does
- * not make all later logits differ.
+ * Compares two backends stage by stage on the same input, each stage with all its values: where a backend computes
+ * wrongly, the first stage that diverges says where to look. Both decode the tokens of the first one, so that one
+ * choice between near equals does not make all later logits differ.
  */
 public final class BackendComparison {
     /** F32 sums in another order, through all layers of a model, keep well below; a wrong kernel does not. */
@@ -79,7 +79,13 @@ public final class BackendComparison {
      * @param listener hears each stage as it is compared
      * @return the name of the stage that diverges, or empty if all agree
      */
-    public static Optional<String> run(Side oracle, Side subject, Options options, RgbImage image, String prompt, int tokens,
+    public static Optional<String> run(
+            Side oracle,
+            Side subject,
+            Options options,
+            RgbImage image,
+            String prompt,
+            int tokens,
             Consumer<Stage> listener) {
         Values wanted = values(oracle, options, image, prompt, tokens, List.of());
         Values found = values(subject, options, image, prompt, tokens, wanted.tokens());
@@ -102,8 +108,13 @@ public final class BackendComparison {
         List<Views> images = List.of(side.directory().processor().views(image));
         Prompt asked = side.directory().prompt(prompt, images);
         StageProbes stages = new StageProbes();
-        try (Generator generator = Generator.open(side.directory(), side.backend(),
-                new Limits(asked.length(), tokens, images.getFirst().count()), options, RunListener.NONE, List.of(stages))) {
+        try (Generator generator = Generator.open(
+                side.directory(),
+                side.backend(),
+                new Limits(asked.length(), tokens, images.getFirst().count()),
+                options,
+                RunListener.NONE,
+                List.of(stages))) {
             Values made = new Values(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
             generator.encodeViews(images);
             stages.encode().forEach((stage, output) -> add(made, generator, stage.title(), output));

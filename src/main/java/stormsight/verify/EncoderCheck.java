@@ -30,8 +30,8 @@ import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /**
- * Compares what a dual encoder or a classifier makes of the images and texts of a golden folder with what was recorded. Texts are ids, or templates with labels
- * as in the zero-shot pipeline of transformers.
+ * Compares what a dual encoder or a classifier makes of the images and texts of a golden folder with what was recorded.
+ * Texts are ids, or templates with labels as in the zero-shot pipeline of transformers.
  */
 final class EncoderCheck {
     private static final double LOGITS = 1e-4;
@@ -62,11 +62,20 @@ final class EncoderCheck {
             Map<Stage, Tensor> stages = new LinkedHashMap<>();
             Program program = StageProbes.add(encoding.program(), encoding.stages(), stages);
             Map<String, Tensor> weights = new LinkedHashMap<>();
-            for (Map.Entry<String, String> probed : Map.of(side + ".layers", side + ".attn", side + ".pooled", side + ".pool_attn").entrySet()) {
-                Optional<Stage> stage = encoding.stages().stream().filter(known -> known.name().equals(probed.getKey())).findFirst();
+            for (Map.Entry<String, String> probed : Map.of(
+                            side + ".layers", side + ".attn", side + ".pooled", side + ".pool_attn")
+                    .entrySet()) {
+                Optional<Stage> stage = encoding.stages().stream()
+                        .filter(known -> known.name().equals(probed.getKey()))
+                        .findFirst();
                 if (stage.isPresent() && attends(program, stage.get())) {
-                    Probes.Probed attention = Probes.attentionWeights(program, stage.get().segment(), encoding.pass().input().rows() > 1
-                            ? encoding.pass().input().rows() : encoding.pass().input().columns(), "golden." + probed.getValue());
+                    Probes.Probed attention = Probes.attentionWeights(
+                            program,
+                            stage.get().segment(),
+                            encoding.pass().input().rows() > 1
+                                    ? encoding.pass().input().rows()
+                                    : encoding.pass().input().columns(),
+                            "golden." + probed.getValue());
                     weights.put(probed.getValue(), attention.output());
                     program = attention.program();
                 }
@@ -96,8 +105,12 @@ final class EncoderCheck {
             Tapped image = Tapped.of(encoders.image(), "vision");
             Tapped text = Tapped.of(encoders.text(), "text");
             Similarity similarity = Similarity.of(model, encoders, weights);
-            try (Towers towers = new Towers(weights, List.of(image.encoding(), text.encoding()), backend, RunListener.NONE)) {
-                float[][] images = images(towers, image, GoldenCheck.inputs(folder).stream().map(model::views).toList());
+            try (Towers towers =
+                    new Towers(weights, List.of(image.encoding(), text.encoding()), backend, RunListener.NONE)) {
+                float[][] images = images(
+                        towers,
+                        image,
+                        GoldenCheck.inputs(folder).stream().map(model::views).toList());
                 float[][] unit = unit(images);
                 recorded.floats("image_embeds", GoldenCheck.joined(List.of(unit)), GoldenCheck.STATES);
                 if (expected.find("input_ids").isPresent()) {
@@ -116,7 +129,10 @@ final class EncoderCheck {
 
     /** Embeddings of images; compares what the stages leave of all of them. */
     private float[][] images(Towers towers, Tapped tapped, List<Views> views) {
-        recorded.floats("pixel_values", GoldenCheck.joined(views.stream().map(view -> view.pixels(0)).toList()), GoldenCheck.PIXELS);
+        recorded.floats(
+                "pixel_values",
+                GoldenCheck.joined(views.stream().map(view -> view.pixels(0)).toList()),
+                GoldenCheck.PIXELS);
         Map<String, List<float[]>> made = new LinkedHashMap<>();
         List<float[]> embeddings = new ArrayList<>();
         for (Views view : views) {
@@ -166,7 +182,14 @@ final class EncoderCheck {
                 name.endsWith("attn") ? GoldenCheck.PROBABILITIES : GoldenCheck.STATES));
     }
 
-    private void template(String name, JsonRecord template, DualEncoder model, Towers towers, Tapped tapped, Similarity similarity, float[][] images) {
+    private void template(
+            String name,
+            JsonRecord template,
+            DualEncoder model,
+            Towers towers,
+            Tapped tapped,
+            Similarity similarity,
+            float[][] images) {
         List<String> texts = template.get("texts").elements().stream().map(JsonRecord::text).toList();
         // Where a tokenizer leaves letters as they are although the model was trained on lower case, both are recorded.
         boolean lowered = template.find("input_ids_lower").isPresent();
@@ -194,7 +217,10 @@ final class EncoderCheck {
     /** @return probabilities of the texts for each image */
     private double[][] scores(String name, Similarity similarity, float[][] images, float[][] texts) {
         double[][] logits = Arrays.stream(images)
-                .map(image -> Arrays.stream(texts).mapToDouble(text -> similarity.logit(image, text)).toArray()).toArray(double[][]::new);
+                .map(image -> Arrays.stream(texts)
+                        .mapToDouble(text -> similarity.logit(image, text))
+                        .toArray())
+                .toArray(double[][]::new);
         double[][] probabilities = Arrays.stream(logits).map(similarity::probabilities).toArray(double[][]::new);
         recorded.floats(name + "logits_per_image", joined(logits), LOGITS);
         recorded.floats(name + "probabilities", joined(probabilities), GoldenCheck.PROBABILITIES);
@@ -203,7 +229,14 @@ final class EncoderCheck {
 
     private void losses(Similarity similarity, float[][] images, float[][] texts) {
         recorded.floats("loss", new float[] {(float) similarity.loss(images, texts).total()}, LOGITS);
-        recorded.floats("loss_b1", new float[] {(float) similarity.loss(Arrays.copyOf(images, 1), Arrays.copyOf(texts, 1)).total()}, LOGITS);
+        recorded.floats(
+                "loss_b1",
+                new float[] {
+                    (float) similarity
+                            .loss(Arrays.copyOf(images, 1), Arrays.copyOf(texts, 1))
+                            .total()
+                },
+                LOGITS);
     }
 
     private void classifier(Classifier model) {
@@ -211,14 +244,22 @@ final class EncoderCheck {
             Weights weights = Weights.bound(directory.checkpoint(), arena, false);
             Tapped tapped = Tapped.of(model.build(weights), "vision");
             try (Towers towers = new Towers(weights, List.of(tapped.encoding()), backend, RunListener.NONE)) {
-                float[][] logits = images(towers, tapped, GoldenCheck.inputs(folder).stream().map(model::views).toList());
+                float[][] logits = images(
+                        towers,
+                        tapped,
+                        GoldenCheck.inputs(folder).stream().map(model::views).toList());
                 double[][] probabilities = Arrays.stream(logits).map(row -> {
                     double[] wide = new double[row.length];
                     Arrays.setAll(wide, i -> row[i]);
                     return Similarity.softmax(wide);
                 }).toArray(double[][]::new);
                 recorded.floats("probabilities", joined(probabilities), GoldenCheck.PROBABILITIES);
-                recorded.exact("top1", Arrays.stream(probabilities).mapToInt(EncoderCheck::largest).toArray(), expected.get("top1").indices(Integer.MAX_VALUE));
+                recorded.exact(
+                        "top1",
+                        Arrays.stream(probabilities)
+                                .mapToInt(EncoderCheck::largest)
+                                .toArray(),
+                        expected.get("top1").indices(Integer.MAX_VALUE));
             }
         }
     }

@@ -38,9 +38,10 @@ import stormsight.program.Op;
 import stormsight.program.Program;
 
 /**
- * Compares a checkpoint's every recorded value with what a backend computes. A folder holds the checkpoint, {@code input.png} or {@code input_0.png} and so on,
- * and one or two sets of values: {@code expected.json} and {@code expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding
- * window. A prompt is a text, or ids alone where the folder has no tokenizer, about some of the images.
+ * Compares a checkpoint's every recorded value with what a backend computes. A folder holds the checkpoint, {@code
+ * input.png} or {@code input_0.png} and so on, and one or two sets of values: {@code expected.json} and {@code
+ * expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding window. A prompt is a
+ * text, or ids alone where the folder has no tokenizer, about some of the images.
  */
 public final class GoldenCheck {
     /**
@@ -87,7 +88,9 @@ public final class GoldenCheck {
         this.backend = backend;
         this.stopAtFailure = stopAtFailure;
         this.listener = listener;
-        logitsTolerance = directory.anyModel() instanceof VisionLanguageModel model ? model.describe().logitTolerance() : STATES;
+        logitsTolerance = directory.anyModel() instanceof VisionLanguageModel model
+                ? model.describe().logitTolerance()
+                : STATES;
     }
 
     /**
@@ -312,7 +315,8 @@ public final class GoldenCheck {
         }
 
         /**
-         * Compares with a recorded tensor of all layers, if it is there. Of a tower of which the last layers are not used, those are not compared.
+         * Compares with a recorded tensor of all layers, if it is there. Of a tower of which the last layers are not
+         * used, those are not compared.
          *
          * @param found [views, layers, ..]
          */
@@ -336,11 +340,15 @@ public final class GoldenCheck {
 
         /** The soft cap changes what prefill computes, so it is a model of its own. */
         private void capped(Limits limits) {
-            try (Generator generator = Generator.open(directory, backend, limits, options(true, false), RunListener.NONE, List.of())) {
+            try (Generator generator =
+                    Generator.open(directory, backend, limits, options(true, false), RunListener.NONE, List.of())) {
                 for (int p = 0; p < prompts.size(); p++) {
                     encode(generator, p);
                     generator.prefill(prompts.get(p));
-                    recorded.floats("p" + p + ".prefill_logits_capped", generator.read(generator.passes().prefill().output()), logitsTolerance);
+                    recorded.floats(
+                            "p" + p + ".prefill_logits_capped",
+                            generator.read(generator.passes().prefill().output()),
+                            logitsTolerance);
                 }
             }
         }
@@ -354,7 +362,10 @@ public final class GoldenCheck {
         }
 
         private Options options(boolean finalSoftCap, boolean everyRow) {
-            return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withEveryRow(everyRow);
+            return Options.DEFAULT
+                    .withSlidingWindow(slidingWindow)
+                    .withFinalSoftCap(finalSoftCap)
+                    .withEveryRow(everyRow);
         }
 
         /** Probes at every stage that may be recorded. */
@@ -383,8 +394,10 @@ public final class GoldenCheck {
                 int rows = model.vision().rows();
                 Op.Part part = new Op.Part(Probes.layers(program, layers), Probes.heads(program, layers), 0, 0);
                 visionAttention = Probes.attentionWeights(program, layers, rows, "golden.vision.attn");
-                visionPeaks = Probes.headMeanPeaks(visionAttention.program(), layers, part, Op.Kept.EACH, rows, "golden.vision.peaks");
-                visionSumPeaks = Probes.headMeanPeaks(visionPeaks.program(), layers, part, Op.Kept.SUM, rows, "golden.vision.sum_peaks");
+                visionPeaks = Probes.headMeanPeaks(
+                        visionAttention.program(), layers, part, Op.Kept.EACH, rows, "golden.vision.peaks");
+                visionSumPeaks = Probes.headMeanPeaks(
+                        visionPeaks.program(), layers, part, Op.Kept.SUM, rows, "golden.vision.sum_peaks");
                 return visionSumPeaks.program();
             }
 
@@ -392,9 +405,17 @@ public final class GoldenCheck {
                 int capacity = passes.limits().promptTokens();
                 Stage layers = passes.stage(Stage.DECODER_LAYERS);
                 Stage embeddings = passes.stage(Stage.DECODER_EMBEDDINGS);
-                Op.Part part = new Op.Part(Probes.layers(program, layers.segment()), Probes.heads(program, layers.segment()), 0, 0);
+                Op.Part part = new Op.Part(
+                        Probes.layers(program, layers.segment()), Probes.heads(program, layers.segment()), 0, 0);
                 attention = Probes.attentionWeights(program, layers.segment(), capacity, "golden.dec.attn");
-                attentionSum = Probes.attentionWeights(attention.program(), layers.segment(), part, true, Op.Kept.SUM, capacity, capacity,
+                attentionSum = Probes.attentionWeights(
+                        attention.program(),
+                        layers.segment(),
+                        part,
+                        true,
+                        Op.Kept.SUM,
+                        capacity,
+                        capacity,
                         "golden.dec.attn_sum");
                 lensFirst = lens(passes, attentionSum.program(), embeddings, false, "golden.lens_first");
                 lensFirstNormed = lens(passes, lensFirst.program(), embeddings, true, "golden.lens_first_normed");
@@ -404,8 +425,13 @@ public final class GoldenCheck {
             }
 
             private Probes.Probed lens(Passes passes, Program program, Stage stage, boolean normed, String name) {
-                return Probes.lens(program, stage.segment(), stage.result(), (state, logits) -> passes.readOut().ops(state, logits, normed),
-                        model.decoder().vocabularySize(), name);
+                return Probes.lens(
+                        program,
+                        stage.segment(),
+                        stage.result(),
+                        (state, logits) -> passes.readOut().ops(state, logits, normed),
+                        model.decoder().vocabularySize(),
+                        name);
             }
 
             @Override
@@ -431,10 +457,20 @@ public final class GoldenCheck {
                 vocabulary = decoder.vocabularySize();
                 capacity = limits.promptTokens();
                 Plain plain = new Plain();
-                generator = Generator.open(directory, backend, limits, options(false, true), RunListener.NONE, List.of(plain, stages, taps), made -> {
-                    knockout = Probes.knockout(new Program("knockout", plain.prefill.segments()), made.stage(Stage.DECODER_LAYERS).segment(), capacity);
-                    return List.of(knockout.program());
-                });
+                generator = Generator.open(
+                        directory,
+                        backend,
+                        limits,
+                        options(false, true),
+                        RunListener.NONE,
+                        List.of(plain, stages, taps),
+                        made -> {
+                            knockout = Probes.knockout(
+                                    new Program("knockout", plain.prefill.segments()),
+                                    made.stage(Stage.DECODER_LAYERS).segment(),
+                                    capacity);
+                            return List.of(knockout.program());
+                        });
                 passes = generator.passes();
             }
 
@@ -448,7 +484,8 @@ public final class GoldenCheck {
                 for (int view = 0; view < image.count(); view++) {
                     generator.load(image, view);
                     generator.encodeLoaded(view);
-                    stages.encode().forEach((stage, output) -> made.computeIfAbsent(stage, _ -> new ArrayList<>()).add(generator.read(output)));
+                    stages.encode().forEach((stage, output) -> made.computeIfAbsent(stage, _ -> new ArrayList<>())
+                            .add(generator.read(output)));
                     weights.add(generator.read(taps.visionAttention.output()));
                     if (view == 0) {
                         peaks = generator.read(taps.visionPeaks.output());
@@ -460,15 +497,27 @@ public final class GoldenCheck {
                     if (stage.name().equals(Stage.VISION_LAYERS)) {
                         layers(stage.name(), joined(found), image.count(), tower.layers(), STATES);
                         int width = stage.result().columns();
-                        recorded.floats("vision.selected",
-                                joined(found.stream().map(all -> patches(lastLayer(all, tower, width), tower, width)).toList()), STATES);
+                        recorded.floats(
+                                "vision.selected",
+                                joined(found.stream()
+                                        .map(all -> patches(lastLayer(all, tower, width), tower, width))
+                                        .toList()),
+                                STATES);
                     } else {
                         int width = stage.result().columns();
                         boolean withClass = !recorded.has(stage.name())
-                                || recorded.info(stage.name()).shape().elements() == (long) image.count() * tower.rows() * width
+                                || recorded.info(stage.name()).shape().elements()
+                                        == (long) image.count() * tower.rows() * width
                                 || stage.result().rows() != tower.rows();
-                        recorded.floats(stage.name(),
-                                joined(withClass ? found : found.stream().map(all -> patches(all, tower, width)).toList()), STATES);
+                        recorded.floats(
+                                stage.name(),
+                                joined(
+                                        withClass
+                                                ? found
+                                                : found.stream()
+                                                        .map(all -> patches(all, tower, width))
+                                                        .toList()),
+                                STATES);
                     }
                 });
                 if (recordedRank("vision.attn") == 5) {
@@ -487,19 +536,37 @@ public final class GoldenCheck {
                 encode(generator, p);
                 generator.prefill(prompt);
                 stages.prefill().forEach((stage, output) -> {
-                    float[] states = part(generator.read(output), output.layers(), capacity, output.columns(), tokens, output.columns());
+                    float[] states = part(
+                            generator.read(output),
+                            output.layers(),
+                            capacity,
+                            output.columns(),
+                            tokens,
+                            output.columns());
                     recorded.floats(name + stage.name(), states, STATES);
-                    if (stage.name().equals(Stage.DECODER_EMBEDDINGS) && imagesOf.get(p).size() == 1) {
-                        recorded.floats("features." + imagesOf.get(p).getFirst(), rows(states, prompt.imagePlaces(), output.columns()), STATES);
+                    if (stage.name().equals(Stage.DECODER_EMBEDDINGS)
+                            && imagesOf.get(p).size() == 1) {
+                        recorded.floats(
+                                "features." + imagesOf.get(p).getFirst(),
+                                rows(states, prompt.imagePlaces(), output.columns()),
+                                STATES);
                     }
                 });
-                float[] weights = part(generator.read(taps.attention.output()), layers * heads, capacity, capacity, tokens, tokens);
+                float[] weights = part(
+                        generator.read(taps.attention.output()), layers * heads, capacity, capacity, tokens, tokens);
                 recorded.floats(name + "dec.attn", weights, PROBABILITIES);
                 recorded.floats(name + "dec.attn_head_mean", headMean(weights, layers, heads), PROBABILITIES);
                 float[] map = part(generator.read(taps.attentionSum.output()), 1, capacity, capacity, tokens, tokens);
-                recorded.floats(name + "map.image_rows_text_cols", quadrant(map, tokens, prompt.imagePlaces(), prompt.textPlaces()), MAPS);
-                recorded.floats(name + "map.text_rows_image_cols", quadrant(map, tokens, prompt.textPlaces(), prompt.imagePlaces()), MAPS);
-                float[] logits = part(generator.read(passes.prefill().output()), 1, capacity, vocabulary, tokens, vocabulary);
+                recorded.floats(
+                        name + "map.image_rows_text_cols",
+                        quadrant(map, tokens, prompt.imagePlaces(), prompt.textPlaces()),
+                        MAPS);
+                recorded.floats(
+                        name + "map.text_rows_image_cols",
+                        quadrant(map, tokens, prompt.textPlaces(), prompt.imagePlaces()),
+                        MAPS);
+                float[] logits =
+                        part(generator.read(passes.prefill().output()), 1, capacity, vocabulary, tokens, vocabulary);
                 recorded.floats(name + "prefill_logits_all", logits, logitsTolerance);
                 float[] last = Arrays.copyOfRange(logits, (tokens - 1) * vocabulary, tokens * vocabulary);
                 recorded.floats(name + "prefill_logits", last, logitsTolerance);
@@ -517,8 +584,16 @@ public final class GoldenCheck {
                         generator.prefill(new Prompt(ids, List.of(), directory.describe().causal() ? 0 : ids.length));
                         stages.prefill().forEach((stage, output) -> {
                             if (stage.name().equals(Stage.DECODER_EMBEDDINGS)) {
-                                recorded.floats(name, part(generator.read(output), output.layers(), capacity, output.columns(), ids.length,
-                                        output.columns()), STATES);
+                                recorded.floats(
+                                        name,
+                                        part(
+                                                generator.read(output),
+                                                output.layers(),
+                                                capacity,
+                                                output.columns(),
+                                                ids.length,
+                                                output.columns()),
+                                        STATES);
                             }
                         });
                     }
@@ -590,7 +665,8 @@ public final class GoldenCheck {
                         double worst = 0;
                         double worstPercent = 0;
                         for (int window = 0; window < layers; window++) {
-                            double probability = knockedOut(prompts.get(p), blocking.get("blocked"), windows.get(window), token);
+                            double probability =
+                                    knockedOut(prompts.get(p), blocking.get("blocked"), windows.get(window), token);
                             worst = Math.max(worst, Math.abs(probability - probabilities.get(window).number()));
                             worstPercent = Math.max(worstPercent, Math.abs(100 * (probability - base) / base
                                     - changes.get(window).number()));
@@ -618,7 +694,11 @@ public final class GoldenCheck {
                 generator.write(knockout.blocked(), mask);
                 generator.write(knockout.flags(), flags);
                 generator.prefill(knockout.program(), prompt);
-                return Probability.of(generator.read(passes.prefill().output()), (prompt.length() - 1) * vocabulary, vocabulary, token);
+                return Probability.of(
+                        generator.read(passes.prefill().output()),
+                        (prompt.length() - 1) * vocabulary,
+                        vocabulary,
+                        token);
             }
 
             @Override
@@ -686,7 +766,8 @@ public final class GoldenCheck {
         float[] used = new float[planes * usedRows * usedColumns];
         for (int plane = 0; plane < planes; plane++) {
             for (int row = 0; row < usedRows; row++) {
-                System.arraycopy(all, (plane * rows + row) * columns, used, (plane * usedRows + row) * usedColumns, usedColumns);
+                System.arraycopy(
+                        all, (plane * rows + row) * columns, used, (plane * usedRows + row) * usedColumns, usedColumns);
             }
         }
         return used;

@@ -69,7 +69,8 @@ final class Recorded {
 
     void compare(String name, float[] found, float[] wanted, double tolerance) {
         if (found.length != wanted.length) {
-            throw new CheckpointException(file, name + " has " + wanted.length + " values, the model computes " + found.length);
+            throw new CheckpointException(
+                    file, name + " has " + wanted.length + " values, the model computes " + found.length);
         }
         report(name, largestError(found, wanted), tolerance);
     }

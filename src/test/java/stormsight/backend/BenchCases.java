@@ -24,11 +24,12 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * What the kernel benchmarks time: every operation at the shapes of PaliGemma 3B, at 224 and 448 pixels, and at small ones. The benchmarks themselves are
- * in bench/java; the list is here so that a test sees that no operation is missing.
+ * What the kernel benchmarks time: every operation at the shapes of PaliGemma 3B, at 224 and 448 pixels, and at small
+ * ones. The benchmarks themselves are in bench/java; the list is here so that a test sees that no operation is missing.
  *
- * <p>Shapes of PaliGemma 3B: 256 or 1024 image tokens of 1152, 16 heads of 72, an MLP of 4304; a decoder of 2048 with 8 query heads and 1 key-value
- * head of 256, an MLP of 16384 and 257216 logits; prompts have 16 tokens besides the image's.
+ * <p>Shapes of PaliGemma 3B: 256 or 1024 image tokens of 1152, 16 heads of 72, an MLP of 4304; a decoder of 2048 with 8
+ * query heads and 1 key-value head of 256, an MLP of 16384 and 257216 logits; prompts have 16 tokens besides the
+ * image's.
  */
 public final class BenchCases {
     private static final int VISION = 1152;
@@ -55,12 +56,21 @@ public final class BenchCases {
     private static final double ROUNDING = 1e-6;
     private static final double COPY = 0;
 
-    /** Of a product, so many rows and columns are compared, first and last ones among them: enough to meet every tile and tail of a kernel. */
+    /**
+     * Of a product, so many rows and columns are compared, first and last ones among them: enough to meet every tile
+     * and tail of a kernel.
+     */
     private static final int SAMPLED_ROWS = 5;
     private static final int SAMPLED_COLUMNS = 61;
-    /** Attention is compared in its last rows: their keys are all keys, and a run that holds them alone is the same one at a later position. */
+    /**
+     * Attention is compared in its last rows: their keys are all keys, and a run that holds them alone is the same one
+     * at a later position.
+     */
     private static final int SAMPLED_QUERIES = 7;
-    /** Bytes of random values that a large weight repeats; a prime number of elements, so that no two rows of a matrix are alike. */
+    /**
+     * Bytes of random values that a large weight repeats; a prime number of elements, so that no two rows of a matrix
+     * are alike.
+     */
     private static final int PATTERN = 1_000_003;
 
     private final List<BenchCase> cases = new ArrayList<>();
@@ -189,7 +199,15 @@ public final class BenchCases {
         BenchCase.Setup write(Data data);
     }
 
-    private void add(Op op, Step step, String fused, boolean small, boolean quick, double tolerance, String checked, Author author) {
+    private void add(
+            Op op,
+            Step step,
+            String fused,
+            boolean small,
+            boolean quick,
+            double tolerance,
+            String checked,
+            Author author) {
         cases.add(new BenchCase(op, step, fused, small, quick, tolerance, checked,
                 () -> author.write(new Data(OpName.of(op, step).toString().hashCode()))));
     }
@@ -230,7 +248,8 @@ public final class BenchCases {
                 switch (dtype) {
                     case F32 -> pattern.setAtIndex(ValueLayout.JAVA_FLOAT, i, value);
                     case F16 -> pattern.setAtIndex(ValueLayout.JAVA_SHORT, i, Float.floatToFloat16(value));
-                    case BF16 -> pattern.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits(value) >> 16));
+                    case BF16 ->
+                        pattern.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits(value) >> 16));
                     case Q8 -> pattern.setAtIndex(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(-127, 128));
                     case I32, U8 -> throw new IllegalStateException("weights of type " + dtype);
                 }
@@ -267,7 +286,9 @@ public final class BenchCases {
 
         /** The F32 input with some of the rows and columns of another one, or the F32 weight if that is one. */
         void part(Tensor tensor, Tensor whole, int[] rows, int[] columns) {
-            MemorySegment from = whole.kind() == Tensor.Kind.WEIGHT ? weights.get(whole).layers().getFirst() : inputs.get(whole);
+            MemorySegment from = whole.kind() == Tensor.Kind.WEIGHT
+                    ? weights.get(whole).layers().getFirst()
+                    : inputs.get(whole);
             MemorySegment to = arena.allocate(tensor.bytes(), 64);
             for (int i = 0; i < rows.length; i++) {
                 for (int j = 0; j < columns.length; j++) {
@@ -283,7 +304,10 @@ public final class BenchCases {
         }
 
         OpCase.Setup setup(List<Tensor> outputs, OpCase.Run... runs) {
-            List<Tensor> used = Arrays.stream(runs).flatMap(run -> run.program().tensors().stream()).distinct().toList();
+            List<Tensor> used = Arrays.stream(runs)
+                    .flatMap(run -> run.program().tensors().stream())
+                    .distinct()
+                    .toList();
             Map<Tensor, HostTensor> ownWeights = new LinkedHashMap<>(weights);
             ownWeights.keySet().retainAll(used);
             Map<Tensor, MemorySegment> ownInputs = new LinkedHashMap<>(inputs);
@@ -295,7 +319,9 @@ public final class BenchCases {
     /** First, last, and some between. */
     private static int[] spread(int count, int most) {
         int taken = Math.min(count, most);
-        return IntStream.range(0, taken).map(i -> taken == 1 ? 0 : (int) ((long) i * (count - 1) / (taken - 1))).toArray();
+        return IntStream.range(0, taken)
+                .map(i -> taken == 1 ? 0 : (int) ((long) i * (count - 1) / (taken - 1)))
+                .toArray();
     }
 
     private static int[] all(int count) {
@@ -305,8 +331,10 @@ public final class BenchCases {
     private void matMul(int rows, int depth, int width, DType dtype, String fused, boolean small, boolean quick) {
         Tensor x = input("x", rows, depth);
         Tensor w = weight("w", dtype, width, depth);
-        Optional<Tensor> bias = fused.contains("bias") ? Optional.of(weight("bias", DType.F32, width)) : Optional.empty();
-        Optional<Tensor> residual = fused.contains("residual") ? Optional.of(input("residual", rows, width)) : Optional.empty();
+        Optional<Tensor> bias =
+                fused.contains("bias") ? Optional.of(weight("bias", DType.F32, width)) : Optional.empty();
+        Optional<Tensor> residual =
+                fused.contains("residual") ? Optional.of(input("residual", rows, width)) : Optional.empty();
         Op.Activation activation = fused.contains("gelu") ? Op.Activation.GELU_TANH : Op.Activation.NONE;
         Op.MatMul op = new Op.MatMul(x, w, bias, activation, residual, output("out", rows, width));
         int[] tokens = spread(rows, SAMPLED_ROWS);
@@ -323,9 +351,16 @@ public final class BenchCases {
             data.rows(someW, w, columns);
             Optional<Tensor> someBias = bias.map(tensor -> weight("some bias", DType.F32, columns.length));
             someBias.ifPresent(tensor -> data.part(tensor, bias.orElseThrow(), new int[] {0}, columns));
-            Optional<Tensor> someResidual = residual.map(tensor -> input("some residual", tokens.length, columns.length));
+            Optional<Tensor> someResidual =
+                    residual.map(tensor -> input("some residual", tokens.length, columns.length));
             someResidual.ifPresent(tensor -> data.part(tensor, residual.orElseThrow(), tokens, columns));
-            Op.MatMul some = new Op.MatMul(someX, someW, someBias, activation, someResidual, output("some out", tokens.length, columns.length));
+            Op.MatMul some = new Op.MatMul(
+                    someX,
+                    someW,
+                    someBias,
+                    activation,
+                    someResidual,
+                    output("some out", tokens.length, columns.length));
             return sampled(data, op, step, some, new Step(0, tokens.length, tokens.length), tokens, columns);
         });
     }
@@ -354,7 +389,8 @@ public final class BenchCases {
         });
     }
 
-    private static BenchCase.Setup sampled(Data data, Op op, Step step, Op some, Step someStep, int[] rows, int[] columns) {
+    private static BenchCase.Setup sampled(
+            Data data, Op op, Step step, Op some, Step someStep, int[] rows, int[] columns) {
         return new BenchCase.Setup(data.setup(op.writes(), new OpCase.Run(program("timed", op), step)), 0,
                 data.setup(some.writes(), new OpCase.Run(program("sample", some), someStep)), rows, columns);
     }
@@ -369,10 +405,13 @@ public final class BenchCases {
         Tensor ids = new Tensor("ids", DType.I32, Shape.of(rows), Tensor.Kind.INPUT, 1);
         Tensor w = weight("table", dtype, table, columns);
         Optional<Tensor> features = image == 0 ? Optional.empty() : Optional.of(input("features", image, columns));
-        Op.Embed op = new Op.Embed(ids, w, (float) Math.sqrt(columns), features, Optional.empty(), output("out", rows, columns));
+        Op.Embed op = new Op.Embed(
+                ids, w, (float) Math.sqrt(columns), features, Optional.empty(), output("out", rows, columns));
         Step step = new Step(0, rows, rows);
         add(op, step, "", small, quick, ROUNDING, checked(all(rows), all(columns)), data -> {
-            int[] values = IntStream.range(0, rows).map(i -> i < image ? -1 - i : data.random.nextInt(table)).toArray();
+            int[] values = IntStream.range(0, rows)
+                    .map(i -> i < image ? -1 - i : data.random.nextInt(table))
+                    .toArray();
             data.ids(ids, values);
             data.weight(w, 1);
             features.ifPresent(tensor -> data.floats(tensor, 1));
@@ -381,8 +420,13 @@ public final class BenchCases {
             Tensor someTable = weight("some table", dtype, read.length, columns);
             data.rows(someTable, w, read);
             Tensor someIds = new Tensor("some ids", DType.I32, Shape.of(rows), Tensor.Kind.INPUT, 1);
-            data.ids(someIds, IntStream.range(0, rows).map(i -> i < image ? -1 - i : i - image).toArray());
-            Op.Embed some = new Op.Embed(someIds, someTable, op.scale(), features, Optional.empty(), output("some out", rows, columns));
+            data.ids(
+                    someIds,
+                    IntStream.range(0, rows)
+                            .map(i -> i < image ? -1 - i : i - image)
+                            .toArray());
+            Op.Embed some = new Op.Embed(
+                    someIds, someTable, op.scale(), features, Optional.empty(), output("some out", rows, columns));
             return sampled(data, op, step, some, step, all(rows), all(columns));
         });
     }
@@ -407,45 +451,79 @@ public final class BenchCases {
         Tensor x = input("x", rows, heads * headDim);
         Tensor out = output("out", rows, heads * headDim);
         Tensor table = weight("table", DType.F32, position + rows, headDim);
-        inPlace(new Op.Copy(x, out), new Op.Rope(out, table, heads), new Step(position, rows, position + rows), small, quick, ROUNDING, data -> {
-            data.floats(x, 1);
-            data.weight(table, 1);
-            MemorySegment angles = data.weights.get(table).layers().getFirst();
-            for (int i = 0; i < position + rows; i++) {
-                for (int c = 0; c < headDim / 2; c++) {
-                    double angle = i * Math.pow(10000, -2.0 * c / headDim);
-                    angles.setAtIndex(ValueLayout.JAVA_FLOAT, (long) i * headDim + c, (float) Math.cos(angle));
-                    angles.setAtIndex(ValueLayout.JAVA_FLOAT, (long) i * headDim + headDim / 2 + c, (float) Math.sin(angle));
-                }
-            }
-        });
+        inPlace(
+                new Op.Copy(x, out),
+                new Op.Rope(out, table, heads),
+                new Step(position, rows, position + rows),
+                small,
+                quick,
+                ROUNDING,
+                data -> {
+                    data.floats(x, 1);
+                    data.weight(table, 1);
+                    MemorySegment angles = data.weights.get(table).layers().getFirst();
+                    for (int i = 0; i < position + rows; i++) {
+                        for (int c = 0; c < headDim / 2; c++) {
+                            double angle = i * Math.pow(10000, -2.0 * c / headDim);
+                            angles.setAtIndex(ValueLayout.JAVA_FLOAT, (long) i * headDim + c, (float) Math.cos(angle));
+                            angles.setAtIndex(ValueLayout.JAVA_FLOAT, (long) i * headDim + headDim / 2 + c, (float)
+                                    Math.sin(angle));
+                        }
+                    }
+                });
     }
 
     private void softCap(int rows, int columns, boolean small, boolean quick) {
         Tensor x = input("x", rows, columns);
         Tensor out = output("out", rows, columns);
-        inPlace(new Op.Copy(x, out), new Op.SoftCap(out, 30), new Step(0, rows, rows), small, quick, FUNCTION, data -> data.floats(x, 50));
+        inPlace(
+                new Op.Copy(x, out),
+                new Op.SoftCap(out, 30),
+                new Step(0, rows, rows),
+                small,
+                quick,
+                FUNCTION,
+                data -> data.floats(x, 50));
     }
 
     private void copy(int rows, int columns, boolean small, boolean quick) {
         Tensor x = input("x", rows, columns);
-        whole(new Op.Copy(x, output("out", rows, columns)), new Step(0, rows, rows), small, quick, COPY, data -> data.floats(x, 1));
+        whole(
+                new Op.Copy(x, output("out", rows, columns)),
+                new Step(0, rows, rows),
+                small,
+                quick,
+                COPY,
+                data -> data.floats(x, 1));
     }
 
     private void lastRow(int rows, int columns, boolean small, boolean quick) {
         Tensor x = input("x", rows, columns);
-        whole(new Op.LastRow(x, output("out", 1, columns)), new Step(0, rows, rows), small, quick, COPY, data -> data.floats(x, 1));
+        whole(
+                new Op.LastRow(x, output("out", 1, columns)),
+                new Step(0, rows, rows),
+                small,
+                quick,
+                COPY,
+                data -> data.floats(x, 1));
     }
 
     private void meanRows(int rows, int columns, boolean small, boolean quick) {
         Tensor x = input("x", rows, columns);
-        whole(new Op.MeanRows(x, output("out", 1, columns)), new Step(0, rows, rows), small, quick, FUNCTION, data -> data.floats(x, 1));
+        whole(
+                new Op.MeanRows(x, output("out", 1, columns)),
+                new Step(0, rows, rows),
+                small,
+                quick,
+                FUNCTION,
+                data -> data.floats(x, 1));
     }
 
     /** The cache cannot be read, so a copy of it follows. */
     private void store(int rows, int columns, int position, boolean small, boolean quick) {
         Tensor x = input("x", rows, columns);
-        Tensor cache = new Tensor("cache", DType.F32, Shape.of(position + rows + ANSWER, columns), Tensor.Kind.CACHE, 1);
+        Tensor cache =
+                new Tensor("cache", DType.F32, Shape.of(position + rows + ANSWER, columns), Tensor.Kind.CACHE, 1);
         Tensor out = output("out", position + rows, columns);
         Op.Store op = new Op.Store(x, cache);
         Step step = new Step(position, rows, position + rows);
@@ -459,7 +537,13 @@ public final class BenchCases {
 
     private void rowMax(int rows, int columns, boolean small, boolean quick) {
         Tensor x = input("x", rows, columns);
-        whole(new Op.RowMax(x, List.of(0), output("out", 1, rows)), new Step(0, rows, rows), small, quick, COPY, data -> data.floats(x, 1));
+        whole(
+                new Op.RowMax(x, List.of(0), output("out", 1, rows)),
+                new Step(0, rows, rows),
+                small,
+                quick,
+                COPY,
+                data -> data.floats(x, 1));
     }
 
     private void sample(int vocabulary, Sampling sampling, boolean small, boolean quick) {
@@ -484,8 +568,16 @@ public final class BenchCases {
         Tensor q = input("q", rows, heads.queryColumns());
         Tensor k = input("k", tokens, heads.keyValueColumns());
         Tensor v = input("v", tokens, heads.keyValueColumns());
-        Op.Attention op = new Op.Attention(q, k, v, heads, (float) (1 / Math.sqrt(heads.headDim())), 0, Optional.empty(),
-                Op.Keys.TOKENS, output("out", rows, heads.queryColumns()));
+        Op.Attention op = new Op.Attention(
+                q,
+                k,
+                v,
+                heads,
+                (float) (1 / Math.sqrt(heads.headDim())),
+                0,
+                Optional.empty(),
+                Op.Keys.TOKENS,
+                output("out", rows, heads.queryColumns()));
         Step step = new Step(position, rows, tokens);
         int count = Math.min(rows, SAMPLED_QUERIES);
         int[] last = IntStream.range(rows - count, rows).toArray();
@@ -501,32 +593,62 @@ public final class BenchCases {
 
         Tensor mask = new Tensor("mask", DType.U8, Shape.of(tokens, tokens), Tensor.Kind.INPUT, 1);
         Tensor flags = new Tensor("flags", DType.I32, Shape.of(1, heads.queryHeads()), Tensor.Kind.INPUT, 1);
-        add(new Op.BlockedAttention(op, mask, flags), step, "every third edge blocked", small, quickProbes, SUM, checked, data -> {
-            attended(data, op, someQ, last);
-            byte[] edges = new byte[tokens * tokens];
-            for (int i = 0; i < edges.length; i++) {
-                edges[i] = (byte) (data.random.nextInt(3) == 0 ? 1 : 0);
-            }
-            data.inputs.put(mask, MemorySegment.ofArray(edges));
-            data.ids(flags, IntStream.generate(() -> 1).limit(heads.queryHeads()).toArray());
-            return sampled(data, new Op.BlockedAttention(op, mask, flags), step, new Op.BlockedAttention(some, mask, flags), someStep, last,
-                    all(heads.queryColumns()));
-        });
+        add(
+                new Op.BlockedAttention(op, mask, flags),
+                step,
+                "every third edge blocked",
+                small,
+                quickProbes,
+                SUM,
+                checked,
+                data -> {
+                    attended(data, op, someQ, last);
+                    byte[] edges = new byte[tokens * tokens];
+                    for (int i = 0; i < edges.length; i++) {
+                        edges[i] = (byte) (data.random.nextInt(3) == 0 ? 1 : 0);
+                    }
+                    data.inputs.put(mask, MemorySegment.ofArray(edges));
+                    data.ids(
+                            flags,
+                            IntStream.generate(() -> 1)
+                                    .limit(heads.queryHeads())
+                                    .toArray());
+                    return sampled(
+                            data,
+                            new Op.BlockedAttention(op, mask, flags),
+                            step,
+                            new Op.BlockedAttention(some, mask, flags),
+                            someStep,
+                            last,
+                            all(heads.queryColumns()));
+                });
 
         Op.Part part = new Op.Part(List.of(0), IntStream.range(0, heads.queryHeads()).boxed().toList(), 0, 0);
-        Op.AttentionWeights weights = new Op.AttentionWeights(op, part, false, Op.Kept.EACH, output("weights", heads.queryHeads(), rows, tokens));
-        add(weights, step, "", small, quickProbes, SUM, "the last " + count + " rows, " + tokens + " keys of each head", data -> {
-            attended(data, op, someQ, last);
-            int[] planes = IntStream.range(0, heads.queryHeads()).flatMap(head -> IntStream.of(last).map(row -> head * rows + row)).toArray();
-            Op.AttentionWeights someWeights = new Op.AttentionWeights(some, part, false, Op.Kept.EACH,
-                    output("some weights", heads.queryHeads(), count, tokens));
-            return sampled(data, weights, step, someWeights, someStep, planes, all(tokens));
-        });
+        Op.AttentionWeights weights = new Op.AttentionWeights(
+                op, part, false, Op.Kept.EACH, output("weights", heads.queryHeads(), rows, tokens));
+        add(
+                weights,
+                step,
+                "",
+                small,
+                quickProbes,
+                SUM,
+                "the last " + count + " rows, " + tokens + " keys of each head",
+                data -> {
+                    attended(data, op, someQ, last);
+                    int[] planes = IntStream.range(0, heads.queryHeads())
+                            .flatMap(head -> IntStream.of(last).map(row -> head * rows + row))
+                            .toArray();
+                    Op.AttentionWeights someWeights = new Op.AttentionWeights(
+                            some, part, false, Op.Kept.EACH, output("some weights", heads.queryHeads(), count, tokens));
+                    return sampled(data, weights, step, someWeights, someStep, planes, all(tokens));
+                });
 
         Op.AttentionPeak peak = new Op.AttentionPeak(op, part, tokens, output("peak", heads.queryHeads(), rows));
         add(peak, step, "", small, quickProbes, SUM, "the last " + count + " rows of each head", data -> {
             attended(data, op, someQ, last);
-            Op.AttentionPeak somePeak = new Op.AttentionPeak(some, part, tokens, output("some peak", heads.queryHeads(), count));
+            Op.AttentionPeak somePeak =
+                    new Op.AttentionPeak(some, part, tokens, output("some peak", heads.queryHeads(), count));
             return sampled(data, peak, step, somePeak, someStep, all(heads.queryHeads()), last);
         });
     }
@@ -554,7 +676,8 @@ public final class BenchCases {
     }
 
     /** A case that changes its values in place. */
-    private void inPlace(Op.Copy before, Op op, Step step, boolean small, boolean quick, double tolerance, Values values) {
+    private void inPlace(
+            Op.Copy before, Op op, Step step, boolean small, boolean quick, double tolerance, Values values) {
         Tensor out = op.writes().getFirst();
         add(op, step, "", small, quick, tolerance, checked(all(out.rows()), all(out.columns())), data -> {
             values.write(data);

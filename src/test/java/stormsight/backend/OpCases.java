@@ -22,8 +22,8 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * The cases that every backend must pass: each operation, each weight type, and shapes of 1, primes, tiles more or less one, and the widths of
- * real models. The expected values are those of the backend "scalar".
+ * The cases that every backend must pass: each operation, each weight type, and shapes of 1, primes, tiles more or less
+ * one, and the widths of real models. The expected values are those of the backend "scalar".
  */
 public final class OpCases {
     private static final DType[] WEIGHT_TYPES = {DType.F32, DType.F16, DType.BF16, DType.Q8};
@@ -31,7 +31,8 @@ public final class OpCases {
     /** Sums of up to 16384 products in F32, of terms about as large as the result. */
     private static final double SUM = 2e-5;
 
-    private static final String SUM_REASON = "F32 sums of up to 16384 products; tensor cores cut sums, of inputs with 17 bits";
+    private static final String SUM_REASON =
+            "F32 sums of up to 16384 products; tensor cores cut sums, of inputs with 17 bits";
 
     /** An exponential function or a reciprocal root of a few units in the last place, then short sums. */
     private static final double FUNCTION = 5e-6;
@@ -61,7 +62,10 @@ public final class OpCases {
         return all.cases;
     }
 
-    /** @throws AssertionError naming case, tensor and element if a backend's results differ from the reference's by more than the tolerance */
+    /**
+     * @throws AssertionError naming case, tensor and element if a backend's results differ from the reference's by more
+     * than the tolerance
+     */
     public static void check(Backend backend, OpCase opCase) {
         try (Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT)) {
             OpCase.Setup setup = opCase.setup().get();
@@ -101,15 +105,17 @@ public final class OpCases {
             for (int i = 0; i < count; i++) {
                 boolean equal;
                 if (output.dtype() == DType.I32) {
-                    equal = a.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, i) == e.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, i);
+                    equal = a.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, i)
+                            == e.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, i);
                 } else {
                     float x = a.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
                     float y = e.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
                     equal = Float.compare(x, y) == 0 || Math.abs((double) x - y) <= opCase.tolerance() * (1 + largest);
                 }
                 if (!equal) {
-                    throw new AssertionError(opCase.name() + ": " + output + " element " + i + " is " + text(output, a, i) + ", expected "
-                            + text(output, e, i) + ", tolerance " + opCase.tolerance() + " of 1 + " + largest);
+                    throw new AssertionError(opCase.name() + ": " + output + " element " + i + " is "
+                            + text(output, a, i) + ", expected " + text(output, e, i) + ", tolerance "
+                            + opCase.tolerance() + " of 1 + " + largest);
                 }
             }
         }
@@ -179,7 +185,9 @@ public final class OpCases {
                     // Every 31st value is subnormal.
                     case F16 -> data.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i,
                             Float.floatToFloat16(i % 31 == 0 ? value * 0x1p-15f : value));
-                    case BF16 -> data.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, (short) (Float.floatToRawIntBits(value) >> 16));
+                    case BF16 ->
+                        data.setAtIndex(
+                                ValueLayout.JAVA_SHORT_UNALIGNED, i, (short) (Float.floatToRawIntBits(value) >> 16));
                     case Q8, I32, U8 -> throw new IllegalStateException("weights of type " + stored);
                 }
             }
@@ -193,7 +201,8 @@ public final class OpCases {
         }
 
         void run(int layers, Step step, Op... ops) {
-            runs.add(new OpCase.Run(new Program("case", List.of(new Segment("layers", 0, layers, List.of(ops)))), step));
+            runs.add(
+                    new OpCase.Run(new Program("case", List.of(new Segment("layers", 0, layers, List.of(ops)))), step));
         }
 
         OpCase.Setup setup() {
@@ -219,30 +228,83 @@ public final class OpCases {
             for (int columns : new int[] {1, 7, 33, 1152}) {
                 add("embed_5x" + columns + "_" + dtype, 1e-6, "one product", data -> {
                     Tensor ids = data.ids("ids", 0, -3, 10, -1, 4, 4, -2);
-                    Op embed = new Op.Embed(ids, data.weight("table", dtype, 1, 11, columns), 3.5f,
-                            Optional.of(data.input("features", 1, 3, columns)), Optional.empty(), data.output("out", 1, 7, columns));
+                    Op embed = new Op.Embed(
+                            ids,
+                            data.weight("table", dtype, 1, 11, columns),
+                            3.5f,
+                            Optional.of(data.input("features", 1, 3, columns)),
+                            Optional.empty(),
+                            data.output("out", 1, 7, columns));
                     data.run(new Step(0, 5, 0), embed);
                 });
             }
         }
-        add("embed_withoutImages", 1e-6, "one product", data -> data.run(new Step(3, 2, 0), new Op.Embed(data.ids("ids", 1, 0),
-                data.weight("table", DType.BF16, 1, 2, 64), 1, Optional.empty(), Optional.empty(), data.output("out", 1, 2, 64))));
+        add(
+                "embed_withoutImages",
+                1e-6,
+                "one product",
+                data -> data.run(
+                        new Step(3, 2, 0),
+                        new Op.Embed(
+                                data.ids("ids", 1, 0),
+                                data.weight("table", DType.BF16, 1, 2, 64),
+                                1,
+                                Optional.empty(),
+                                Optional.empty(),
+                                data.output("out", 1, 2, 64))));
     }
 
     /** Embeddings with positions, at the beginning and in the middle. */
     private void positions() {
         for (int position : new int[] {0, 6}) {
-            add("embed_positionsAt" + position, 1e-6, "one product and a sum", data -> data.run(new Step(position, 3, 0),
-                    new Op.Embed(data.ids("ids", 4, -2, 0, 1), data.weight("table", DType.F16, 1, 5, 33), 2, Optional.of(data.input("features", 1, 2, 33)),
-                            Optional.of(data.weight("positions", DType.F32, 1, 9, 33)), data.output("out", 1, 4, 33))));
+            add(
+                    "embed_positionsAt" + position,
+                    1e-6,
+                    "one product and a sum",
+                    data -> data.run(
+                            new Step(position, 3, 0),
+                            new Op.Embed(
+                                    data.ids("ids", 4, -2, 0, 1),
+                                    data.weight("table", DType.F16, 1, 5, 33),
+                                    2,
+                                    Optional.of(data.input("features", 1, 2, 33)),
+                                    Optional.of(data.weight("positions", DType.F32, 1, 9, 33)),
+                                    data.output("out", 1, 4, 33))));
         }
     }
 
     /** Rows, depth and width of products. */
-    private static final int[][] PRODUCTS = {{1, 1, 1}, {1, 7, 13}, {1, 31, 8}, {1, 32, 9}, {1, 33, 65}, {1, 1152, 72}, {1, 2048, 33},
-        {1, 4304, 24}, {1, 16384, 16}, {1, 64, 4101}, {2, 97, 10}, {3, 2048, 17}, {4, 63, 64}, {5, 1, 3}, {5, 64, 1}, {7, 15, 23},
-        {15, 65, 47}, {16, 1152, 72}, {17, 257, 129}, {31, 31, 31}, {33, 4304, 40}, {47, 256, 8}, {48, 255, 7}, {49, 130, 67}, {6, 16384, 8},
-        {6, 48, 4100}, {97, 272, 65}, {272, 288, 80}, {491, 72, 20}};
+    private static final int[][] PRODUCTS = {
+        {1, 1, 1},
+        {1, 7, 13},
+        {1, 31, 8},
+        {1, 32, 9},
+        {1, 33, 65},
+        {1, 1152, 72},
+        {1, 2048, 33},
+        {1, 4304, 24},
+        {1, 16384, 16},
+        {1, 64, 4101},
+        {2, 97, 10},
+        {3, 2048, 17},
+        {4, 63, 64},
+        {5, 1, 3},
+        {5, 64, 1},
+        {7, 15, 23},
+        {15, 65, 47},
+        {16, 1152, 72},
+        {17, 257, 129},
+        {31, 31, 31},
+        {33, 4304, 40},
+        {47, 256, 8},
+        {48, 255, 7},
+        {49, 130, 67},
+        {6, 16384, 8},
+        {6, 48, 4100},
+        {97, 272, 65},
+        {272, 288, 80},
+        {491, 72, 20}
+    };
 
     private void matMul() {
         int variant = 0;
@@ -250,14 +312,22 @@ public final class OpCases {
             for (DType dtype : WEIGHT_TYPES) {
                 // Each shape meets all combinations over the types and its neighbours.
                 int options = variant++ * 3 % 8;
-                matMul(shape[0], shape[0], shape[1], shape[2], dtype, (options & 1) != 0,
-                        (options & 2) != 0 ? ACTIVATIONS[variant % ACTIVATIONS.length] : Op.Activation.NONE, (options & 4) != 0);
+                matMul(
+                        shape[0],
+                        shape[0],
+                        shape[1],
+                        shape[2],
+                        dtype,
+                        (options & 1) != 0,
+                        (options & 2) != 0 ? ACTIVATIONS[variant % ACTIVATIONS.length] : Op.Activation.NONE,
+                        (options & 4) != 0);
             }
         }
         matMul(9, 5, 64, 40, DType.BF16, true, Op.Activation.GELU_TANH, true);
         matMul(60, 49, 64, 40, DType.Q8, true, Op.Activation.QUICK_GELU, true);
         matMul(3, 1, 64, 40, DType.F16, false, Op.Activation.NONE, true);
-        // Several blocks of rows and of outputs, some of them whole, some without rows, more of them than a GPU works on at a time.
+        // Several blocks of rows and of outputs, some of them whole, some without rows, more of them than a GPU works
+        // on at a time.
         matMul(64, 64, 64, 256, DType.BF16, true, Op.Activation.NONE, true);
         matMul(65, 65, 64, 264, DType.Q8, false, Op.Activation.GELU_ERF, true);
         matMul(130, 40, 64, 520, DType.F16, true, Op.Activation.RELU, false);
@@ -266,10 +336,17 @@ public final class OpCases {
         matMul(130, 129, 2112, 264, DType.BF16, true, Op.Activation.SILU, true);
     }
 
-    private void matMul(int capacity, int rows, int depth, int width, DType dtype, boolean bias, Op.Activation activation,
+    private void matMul(
+            int capacity,
+            int rows,
+            int depth,
+            int width,
+            DType dtype,
+            boolean bias,
+            Op.Activation activation,
             boolean residual) {
-        String name = "matMul_" + rows + "x" + depth + "x" + width + "_" + dtype + (bias ? "_bias" : "") + suffix(activation)
-                + (residual ? "_residual" : "") + (capacity > rows ? "_of" + capacity : "");
+        String name = "matMul_" + rows + "x" + depth + "x" + width + "_" + dtype + (bias ? "_bias" : "")
+                + suffix(activation) + (residual ? "_residual" : "") + (capacity > rows ? "_of" + capacity : "");
         add(name, SUM, SUM_REASON, data -> {
             Tensor x = data.input("x", 1, capacity, depth);
             Tensor out = data.output("out", 1, capacity, width);
@@ -294,27 +371,66 @@ public final class OpCases {
     private void activations() {
         for (Op.Activation activation : ACTIVATIONS) {
             for (int rows : new int[] {1, 17}) {
-                add("matMul_activation_" + rows + suffix(activation), FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
-                        new Op.MatMul(data.input("x", 1, rows, 1), data.weight("w", DType.F32, 8, 40, 1), Optional.empty(), activation,
-                                Optional.empty(), data.output("out", 1, rows, 40))));
-                add("gatedMatMul_activation_" + rows + suffix(activation), FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
-                        new Op.GatedMatMul(data.input("x", 1, rows, 1), data.weight("gate", DType.F32, 8, 40, 1),
-                                data.weight("up", DType.F32, 1, 40, 1), activation, data.output("out", 1, rows, 40))));
+                add(
+                        "matMul_activation_" + rows + suffix(activation),
+                        FUNCTION,
+                        FUNCTION_REASON,
+                        data -> data.run(
+                                new Step(0, rows, 0),
+                                new Op.MatMul(
+                                        data.input("x", 1, rows, 1),
+                                        data.weight("w", DType.F32, 8, 40, 1),
+                                        Optional.empty(),
+                                        activation,
+                                        Optional.empty(),
+                                        data.output("out", 1, rows, 40))));
+                add(
+                        "gatedMatMul_activation_" + rows + suffix(activation),
+                        FUNCTION,
+                        FUNCTION_REASON,
+                        data -> data.run(
+                                new Step(0, rows, 0),
+                                new Op.GatedMatMul(
+                                        data.input("x", 1, rows, 1),
+                                        data.weight("gate", DType.F32, 8, 40, 1),
+                                        data.weight("up", DType.F32, 1, 40, 1),
+                                        activation,
+                                        data.output("out", 1, rows, 40))));
             }
         }
     }
 
     private void gatedMatMul() {
-        int[][] shapes = {{1, 1, 1}, {1, 33, 13}, {1, 2048, 136}, {1, 64, 4101}, {2, 96, 67}, {5, 31, 8}, {17, 300, 65}, {48, 2304, 16},
-            {481, 64, 9}, {65, 64, 136}, {130, 2112, 264}};
+        int[][] shapes = {
+            {1, 1, 1},
+            {1, 33, 13},
+            {1, 2048, 136},
+            {1, 64, 4101},
+            {2, 96, 67},
+            {5, 31, 8},
+            {17, 300, 65},
+            {48, 2304, 16},
+            {481, 64, 9},
+            {65, 64, 136},
+            {130, 2112, 264}
+        };
         for (int[] shape : shapes) {
             for (DType dtype : WEIGHT_TYPES) {
-                add("gatedMatMul_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype, SUM, SUM_REASON, data -> {
-                    double scale = 3 / Math.sqrt(shape[1]);
-                    data.run(new Step(0, shape[0], 0), new Op.GatedMatMul(data.input("x", 1, shape[0], shape[1]),
-                            data.weight("gate", dtype, scale, shape[2], shape[1]), data.weight("up", dtype, scale, shape[2], shape[1]),
-                            shape[0] % 2 == 0 ? Op.Activation.SILU : Op.Activation.GELU_TANH, data.output("out", 1, shape[0], shape[2])));
-                });
+                add(
+                        "gatedMatMul_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype,
+                        SUM,
+                        SUM_REASON,
+                        data -> {
+                            double scale = 3 / Math.sqrt(shape[1]);
+                            data.run(
+                                    new Step(0, shape[0], 0),
+                                    new Op.GatedMatMul(
+                                            data.input("x", 1, shape[0], shape[1]),
+                                            data.weight("gate", dtype, scale, shape[2], shape[1]),
+                                            data.weight("up", dtype, scale, shape[2], shape[1]),
+                                            shape[0] % 2 == 0 ? Op.Activation.SILU : Op.Activation.GELU_TANH,
+                                            data.output("out", 1, shape[0], shape[2])));
+                        });
             }
         }
         // Two products in a row read the same x, then one of them changes it.
@@ -324,7 +440,13 @@ public final class OpCases {
             Tensor b = data.output("b", 1, 6, 64);
             Tensor c = data.output("c", 1, 6, 64);
             Tensor w = data.weight("w", DType.BF16, 0.2, 64, 64);
-            data.run(new Step(0, 6, 0), product(x, w, a), product(x, w, b), product(a, w, b), product(b, w, a), product(a, w, c));
+            data.run(
+                    new Step(0, 6, 0),
+                    product(x, w, a),
+                    product(x, w, b),
+                    product(a, w, b),
+                    product(b, w, a),
+                    product(a, w, c));
         });
     }
 
@@ -335,17 +457,41 @@ public final class OpCases {
     private void norms() {
         for (int rows : new int[] {1, 9}) {
             for (int columns : new int[] {1, 7, 16, 17, 1152, 2048, 2305}) {
-                add("layerNorm_" + rows + "x" + columns, FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
-                        new Op.LayerNorm(data.input("x", 5, rows, columns), data.weight("w", DType.F32, 1, columns),
-                                data.weight("bias", DType.F32, 1, columns), 1e-6f, data.output("out", 1, rows, columns))));
-                add("rmsNorm_" + rows + "x" + columns, FUNCTION, FUNCTION_REASON, data -> data.run(new Step(0, rows, 0),
-                        new Op.RmsNorm(data.input("x", 5, rows, columns), data.weight("w", DType.F32, 1, columns), 1e-6f,
-                                Optional.empty(), data.output("out", 1, rows, columns))));
+                add(
+                        "layerNorm_" + rows + "x" + columns,
+                        FUNCTION,
+                        FUNCTION_REASON,
+                        data -> data.run(
+                                new Step(0, rows, 0),
+                                new Op.LayerNorm(
+                                        data.input("x", 5, rows, columns),
+                                        data.weight("w", DType.F32, 1, columns),
+                                        data.weight("bias", DType.F32, 1, columns),
+                                        1e-6f,
+                                        data.output("out", 1, rows, columns))));
+                add(
+                        "rmsNorm_" + rows + "x" + columns,
+                        FUNCTION,
+                        FUNCTION_REASON,
+                        data -> data.run(
+                                new Step(0, rows, 0),
+                                new Op.RmsNorm(
+                                        data.input("x", 5, rows, columns),
+                                        data.weight("w", DType.F32, 1, columns),
+                                        1e-6f,
+                                        Optional.empty(),
+                                        data.output("out", 1, rows, columns))));
                 add("rmsNorm_" + rows + "x" + columns + "_residual", FUNCTION, FUNCTION_REASON, data -> {
                     Tensor out = data.output("out", 1, rows + 1, columns);
-                    data.run(new Step(7, rows, 0), new Op.Copy(data.input("before", 1, rows + 1, columns), out),
-                            new Op.RmsNorm(data.input("x", 0.01, rows + 1, columns), data.weight("w", DType.F32, 1, columns), 1e-6f,
-                                    Optional.of(out), out));
+                    data.run(
+                            new Step(7, rows, 0),
+                            new Op.Copy(data.input("before", 1, rows + 1, columns), out),
+                            new Op.RmsNorm(
+                                    data.input("x", 0.01, rows + 1, columns),
+                                    data.weight("w", DType.F32, 1, columns),
+                                    1e-6f,
+                                    Optional.of(out),
+                                    out));
                 });
             }
         }
@@ -359,12 +505,18 @@ public final class OpCases {
     private void rope() {
         int[][] shapes = {{1, 1, 2, 0}, {1, 3, 6, 5}, {1, 8, 256, 30}, {9, 2, 64, 0}, {17, 3, 72, 11}, {5, 1, 128, 40}};
         for (int[] shape : shapes) {
-            add("rope_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_at" + shape[3], 1e-6, "two products and a sum", data -> {
-                Tensor out = data.output("out", 1, shape[0] + 1, shape[1] * shape[2]);
-                Tensor table = data.weight("table", DType.F32, 1, 64, shape[2]);
-                data.run(new Step(shape[3], shape[0], 0),
-                        new Op.Copy(data.input("x", 1, shape[0] + 1, shape[1] * shape[2]), out), new Op.Rope(out, table, shape[1]));
-            });
+            add(
+                    "rope_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_at" + shape[3],
+                    1e-6,
+                    "two products and a sum",
+                    data -> {
+                        Tensor out = data.output("out", 1, shape[0] + 1, shape[1] * shape[2]);
+                        Tensor table = data.weight("table", DType.F32, 1, 64, shape[2]);
+                        data.run(
+                                new Step(shape[3], shape[0], 0),
+                                new Op.Copy(data.input("x", 1, shape[0] + 1, shape[1] * shape[2]), out),
+                                new Op.Rope(out, table, shape[1]));
+                    });
         }
     }
 
@@ -381,22 +533,44 @@ public final class OpCases {
         add("lastRow", 0, "a copy", data -> data.run(new Step(2, 3, 0),
                 new Op.LastRow(data.input("x", 1, 5, 7), data.output("out", 1, 1, 7))));
         for (int[] shape : new int[][] {{1, 1, 1}, {5, 3, 7}, {9, 9, 65}, {257, 256, 768}}) {
-            add("meanRows_" + shape[1] + "of" + shape[0] + "x" + shape[2], FUNCTION, FUNCTION_REASON, data -> data.run(new Step(4, shape[1], 0),
-                    new Op.MeanRows(data.input("x", 1, shape[0], shape[2]), data.output("out", 1, 1, shape[2]))));
+            add(
+                    "meanRows_" + shape[1] + "of" + shape[0] + "x" + shape[2],
+                    FUNCTION,
+                    FUNCTION_REASON,
+                    data -> data.run(
+                            new Step(4, shape[1], 0),
+                            new Op.MeanRows(
+                                    data.input("x", 1, shape[0], shape[2]), data.output("out", 1, 1, shape[2]))));
         }
         // The first row alone, which is where a class token stands.
-        add("layerNorm_ofTheFirstRow", FUNCTION, FUNCTION_REASON, data -> data.run(new Step(2, 3, 0),
-                new Op.Copy(data.input("x", 5, 5, 72), data.output("all", 1, 5, 72)),
-                new Op.LayerNorm(data.input("x", 5, 5, 72), data.weight("w", DType.F32, 1, 72), data.weight("bias", DType.F32, 1, 72), 1e-6f,
-                        data.output("out", 1, 1, 72))));
+        add(
+                "layerNorm_ofTheFirstRow",
+                FUNCTION,
+                FUNCTION_REASON,
+                data -> data.run(
+                        new Step(2, 3, 0),
+                        new Op.Copy(data.input("x", 5, 5, 72), data.output("all", 1, 5, 72)),
+                        new Op.LayerNorm(
+                                data.input("x", 5, 5, 72),
+                                data.weight("w", DType.F32, 1, 72),
+                                data.weight("bias", DType.F32, 1, 72),
+                                1e-6f,
+                                data.output("out", 1, 1, 72))));
         // Features of several views, each stored behind the one before, then read by a prompt with text between them.
         add("store_views", 1e-6, "a copy", data -> {
             Tensor features = data.cache("features", 9, 5);
             for (int view = 0; view < 3; view++) {
                 data.run(new Step(3 * view, 3, 3), new Op.Store(data.input("view" + view, 1, 3, 5), features));
             }
-            data.run(new Step(0, 6, 6), new Op.Embed(data.ids("ids", -9, 1, -1, -4, 0, -6), data.weight("table", DType.F32, 1, 2, 5), 1,
-                    Optional.of(features), Optional.empty(), data.output("out", 1, 6, 5)));
+            data.run(
+                    new Step(0, 6, 6),
+                    new Op.Embed(
+                            data.ids("ids", -9, 1, -1, -4, 0, -6),
+                            data.weight("table", DType.F32, 1, 2, 5),
+                            1,
+                            Optional.of(features),
+                            Optional.empty(),
+                            data.output("out", 1, 6, 5)));
         });
         add("lastRow_ofOne", 0, "a copy", data -> data.run(new Step(9, 1, 0),
                 new Op.LastRow(data.input("x", 1, 1, 2048), data.output("out", 1, 1, 2048))));
@@ -408,7 +582,10 @@ public final class OpCases {
             for (double scale : new double[] {0.01, 50, 1000}) {
                 add("softCap_" + shape[0] + "x" + shape[1] + "_" + scale, FUNCTION, FUNCTION_REASON, data -> {
                     Tensor out = data.output("out", 1, shape);
-                    data.run(new Step(0, shape[0], 0), new Op.Copy(data.input("x", scale, shape), out), new Op.SoftCap(out, 30));
+                    data.run(
+                            new Step(0, shape[0], 0),
+                            new Op.Copy(data.input("x", scale, shape), out),
+                            new Op.SoftCap(out, 30));
                 });
             }
         }
@@ -420,9 +597,28 @@ public final class OpCases {
      * @param fixed 0, or how many keys there are whatever the step
      * @param pooled whether there is one query, while keys are those of all rows
      */
-    private record Attend(int heads, int keyValueHeads, int dim, int rows, int position, int prefix, float softCap, int window, int period,
-            int fixed, boolean pooled) {
-        Attend(int heads, int keyValueHeads, int dim, int rows, int position, int prefix, float softCap, int window, int period) {
+    private record Attend(
+            int heads,
+            int keyValueHeads,
+            int dim,
+            int rows,
+            int position,
+            int prefix,
+            float softCap,
+            int window,
+            int period,
+            int fixed,
+            boolean pooled) {
+        Attend(
+                int heads,
+                int keyValueHeads,
+                int dim,
+                int rows,
+                int position,
+                int prefix,
+                float softCap,
+                int window,
+                int period) {
             this(heads, keyValueHeads, dim, rows, position, prefix, softCap, window, period, 0, false);
         }
 
@@ -457,10 +653,16 @@ public final class OpCases {
 
         Op.Attention op(Data data, int layers) {
             int tokens = Math.max(position + rows, fixed) + 3;
-            return new Op.Attention(data.input("q", 2, capacity(), heads * dim), data.input("k", 2, tokens, keyValueHeads * dim),
-                    data.input("v", 1, tokens, keyValueHeads * dim), new Op.Heads(heads, keyValueHeads, dim), (float) (1 / Math.sqrt(dim)),
-                    softCap, window == 0 ? Optional.empty() : Optional.of(new Op.SlidingWindow(window, period)),
-                    fixed == 0 ? Op.Keys.TOKENS : Op.Keys.first(fixed), data.output("out", layers, capacity(), heads * dim));
+            return new Op.Attention(
+                    data.input("q", 2, capacity(), heads * dim),
+                    data.input("k", 2, tokens, keyValueHeads * dim),
+                    data.input("v", 1, tokens, keyValueHeads * dim),
+                    new Op.Heads(heads, keyValueHeads, dim),
+                    (float) (1 / Math.sqrt(dim)),
+                    softCap,
+                    window == 0 ? Optional.empty() : Optional.of(new Op.SlidingWindow(window, period)),
+                    fixed == 0 ? Op.Keys.TOKENS : Op.Keys.first(fixed),
+                    data.output("out", layers, capacity(), heads * dim));
         }
     }
 
@@ -480,7 +682,8 @@ public final class OpCases {
         new Attend(4, 2, 72, 1, 90, 20, 30, 16, 2),
         new Attend(2, 2, 8, 20, 6, 26, 0, 3, 1),
         new Attend(1, 1, 16, 300, 0, 0, 0, 64, 1),
-        // Where an extent differs from position + rows: a tower at a position past its tokens, text that looks at an image, one query for all rows.
+        // Where an extent differs from position + rows: a tower at a position past its tokens, text that looks at an
+        // image, one query for all rows.
         new Attend(2, 2, 64, 17, 34, 17, 0, 0, 1, 17, false),
         new Attend(3, 3, 16, 5, 0, 0, 0, 0, 1, 49, false),
         new Attend(3, 3, 16, 9, 2, 4, 30, 0, 1, 3, false),
@@ -534,12 +737,18 @@ public final class OpCases {
         }
     }
 
-    /** Some layers, heads, rows and keys, averaged and summed or not: layers 1 and 2 of three, every other head, from the last third on. */
+    /**
+     * Some layers, heads, rows and keys, averaged and summed or not: layers 1 and 2 of three, every other head, from
+     * the last third on.
+     */
     private static void parts(Data data, Attend attend) {
         Op.Attention attention = attend.op(data, 3);
         int tokens = attend.keys();
         List<Integer> layers = List.of(1, 2);
-        List<Integer> heads = IntStream.range(0, attend.heads).filter(h -> h % 2 == (attend.heads - 1) % 2).boxed().toList();
+        List<Integer> heads = IntStream.range(0, attend.heads)
+                .filter(h -> h % 2 == (attend.heads - 1) % 2)
+                .boxed()
+                .toList();
         Op.Part part = new Op.Part(layers, heads, attend.queries() * 2 / 3, tokens * 2 / 3);
         int rows = attend.queries() - part.firstRow() + 2;
         int keys = tokens - part.firstKey() + 2;
@@ -547,29 +756,55 @@ public final class OpCases {
         Tensor plane = new Tensor("plane", DType.F32, Shape.of(1, attend.queries(), tokens), Tensor.Kind.OUTPUT, 1);
         data.outputs.add(plane);
         // Twice, with something else in between: a sum over layers starts anew with every run.
-        Op[] ops = {attend.all(data), attention, new Op.AttentionWeights(attention, part, false, Op.Kept.EACH, data.output("each", 1, planes, rows, keys)),
-            new Op.AttentionWeights(attention, part, true, Op.Kept.EACH, data.output("mean", 1, layers.size(), rows, keys)),
-            new Op.AttentionWeights(attention, part, false, Op.Kept.SUM, data.output("sum", 1, heads.size(), rows, keys)),
+        Op[] ops = {
+            attend.all(data),
+            attention,
+            new Op.AttentionWeights(attention, part, false, Op.Kept.EACH, data.output("each", 1, planes, rows, keys)),
+            new Op.AttentionWeights(
+                    attention, part, true, Op.Kept.EACH, data.output("mean", 1, layers.size(), rows, keys)),
+            new Op.AttentionWeights(
+                    attention, part, false, Op.Kept.SUM, data.output("sum", 1, heads.size(), rows, keys)),
             new Op.AttentionWeights(attention, part, true, Op.Kept.SUM, data.output("meanSum", 1, 1, rows, keys)),
             new Op.AttentionPeak(attention, part, keys, data.output("peak", 1, planes, rows)),
             new Op.AttentionPeak(attention, part, 1, data.output("peakOfOne", 1, planes, Math.max(1, rows - 3))),
             new Op.AttentionWeights(attention, new Op.Part(layers, heads, 0, 0), true, Op.Kept.LAST, plane),
-            new Op.RowMax(plane, layers, data.output("max", 1, layers.size(), attend.queries()))};
+            new Op.RowMax(plane, layers, data.output("max", 1, layers.size(), attend.queries()))
+        };
         data.run(3, attend.step(), ops);
         data.run(3, attend.step(), ops);
     }
 
     private void rowMax() {
-        for (int[] size : new int[][] {{1, 1, 1}, {2, 3, 2}, {7, 1, 7}, {15, 17, 15}, {16, 16, 16}, {17, 257, 11}, {65, 31, 64}, {3, 4097, 3}}) {
-            add("rowMax_" + size[2] + "of" + size[0] + "x" + size[1], 0, "a comparison", data -> data.run(2, new Step(0, size[2], 0),
-                    new Op.RowMax(data.input("x", 1, size[0], size[1]), List.of(1), data.output("one", 1, 1, size[0])),
-                    new Op.RowMax(data.input("y", 1, 1, size[0], size[1]), List.of(0, 1), data.output("both", 1, 2, size[0]))));
+        for (int[] size : new int[][] {
+            {1, 1, 1}, {2, 3, 2}, {7, 1, 7}, {15, 17, 15}, {16, 16, 16}, {17, 257, 11}, {65, 31, 64}, {3, 4097, 3}
+        }) {
+            add(
+                    "rowMax_" + size[2] + "of" + size[0] + "x" + size[1],
+                    0,
+                    "a comparison",
+                    data -> data.run(
+                            2,
+                            new Step(0, size[2], 0),
+                            new Op.RowMax(
+                                    data.input("x", 1, size[0], size[1]),
+                                    List.of(1),
+                                    data.output("one", 1, 1, size[0])),
+                            new Op.RowMax(
+                                    data.input("y", 1, 1, size[0], size[1]),
+                                    List.of(0, 1),
+                                    data.output("both", 1, 2, size[0]))));
         }
     }
 
     private void sample() {
-        Sampling[] samplings = {Sampling.GREEDY, new Sampling(1, 0, 1), new Sampling(0.7f, 5, 1), new Sampling(1, 0, 0.9f),
-            new Sampling(1.8f, 40, 0.5f), new Sampling(0.25f, 1, 0.1f)};
+        Sampling[] samplings = {
+            Sampling.GREEDY,
+            new Sampling(1, 0, 1),
+            new Sampling(0.7f, 5, 1),
+            new Sampling(1, 0, 0.9f),
+            new Sampling(1.8f, 40, 0.5f),
+            new Sampling(0.25f, 1, 0.1f)
+        };
         int[][] sizes = {{1, 1}, {37, 37}, {8192, 8191}, {8200, 8193}, {257216, 257152}};
         for (int[] size : sizes) {
             for (int i = 0; i < samplings.length; i++) {
@@ -578,32 +813,73 @@ public final class OpCases {
                     if (size[0] > 10000 && i != 0 && i != 4) {
                         continue;
                     }
-                    add("sample_" + size[0] + "_T" + sampling.temperature() + "_k" + sampling.topK() + "_p" + sampling.topP()
-                            + (ties ? "_ties" : ""), FUNCTION, FUNCTION_REASON, data -> {
-                        float coin = (float) data.random.nextDouble();
-                        sample(data, size, new Step(0, 2, 0, Math.min(coin, 0.999f), sampling), ties, logits -> {});
-                    });
+                    add(
+                            "sample_" + size[0] + "_T" + sampling.temperature() + "_k" + sampling.topK() + "_p"
+                                    + sampling.topP() + (ties ? "_ties" : ""),
+                            FUNCTION,
+                            FUNCTION_REASON,
+                            data -> {
+                                float coin = (float) data.random.nextDouble();
+                                sample(
+                                        data,
+                                        size,
+                                        new Step(0, 2, 0, Math.min(coin, 0.999f), sampling),
+                                        ties,
+                                        logits -> {});
+                            });
                 }
             }
         }
         for (Sampling sampling : List.of(Sampling.GREEDY, new Sampling(1, 3, 0.9f))) {
             String name = sampling.greedy() ? "_greedy" : "_drawn";
-            add("sample_nan" + name, 0, "no number", data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false,
-                    row -> row[8998] = Float.NaN));
-            add("sample_nanInPadding" + name, FUNCTION, FUNCTION_REASON,
-                    data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false, row -> row[8999] = Float.NaN));
-            add("sample_nanCounted" + name, 0, "no number", data -> sample(data, new int[] {9000, 8999}, new Step(0, 2, 0, 0.5f, sampling), false,
-                    row -> row[3] = Float.NaN));
-            add("sample_largestCounted" + name, FUNCTION, FUNCTION_REASON,
-                    data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), true, row -> row[10] = 20));
+            add(
+                    "sample_nan" + name,
+                    0,
+                    "no number",
+                    data -> sample(
+                            data,
+                            new int[] {9000, 8999},
+                            new Step(0, 2, 0, 0.5f, sampling),
+                            false,
+                            row -> row[8998] = Float.NaN));
+            add(
+                    "sample_nanInPadding" + name,
+                    FUNCTION,
+                    FUNCTION_REASON,
+                    data -> sample(
+                            data,
+                            new int[] {9000, 8999},
+                            new Step(0, 2, 0, 0.5f, sampling),
+                            false,
+                            row -> row[8999] = Float.NaN));
+            add(
+                    "sample_nanCounted" + name,
+                    0,
+                    "no number",
+                    data -> sample(
+                            data,
+                            new int[] {9000, 8999},
+                            new Step(0, 2, 0, 0.5f, sampling),
+                            false,
+                            row -> row[3] = Float.NaN));
+            add(
+                    "sample_largestCounted" + name,
+                    FUNCTION,
+                    FUNCTION_REASON,
+                    data -> sample(
+                            data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), true, row -> row[10] = 20));
             add("sample_minusInfinity" + name, FUNCTION, FUNCTION_REASON,
                     data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), false, row -> {
                         for (int i = 0; i < 50; i++) {
                             row[i] = i % 3 == 1 ? row[i] : Float.NEGATIVE_INFINITY;
                         }
                     }));
-            add("sample_largestInPadding" + name, FUNCTION, FUNCTION_REASON,
-                    data -> sample(data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), true, row -> row[40] = 100));
+            add(
+                    "sample_largestInPadding" + name,
+                    FUNCTION,
+                    FUNCTION_REASON,
+                    data -> sample(
+                            data, new int[] {50, 40}, new Step(0, 2, 0, 0.5f, sampling), true, row -> row[40] = 100));
             add("sample_minusZero" + name, FUNCTION, FUNCTION_REASON,
                     data -> sample(data, new int[] {4, 4}, new Step(0, 2, 0, 0.1f, sampling), false, row -> {
                         row[0] = -5;
@@ -618,7 +894,10 @@ public final class OpCases {
         void change(float[] logits);
     }
 
-    /** Two rows of logits, of which the last counts. Ids from size[1] on are padding; where there are any, every seventh is counted alone. */
+    /**
+     * Two rows of logits, of which the last counts. Ids from size[1] on are padding; where there are any, every seventh
+     * is counted alone.
+     */
     private static void sample(Data data, int[] size, Step step, boolean ties, Row change) {
         Tensor logits = new Tensor("logits", DType.F32, Shape.of(2, size[0]), Tensor.Kind.INPUT, 1);
         float[] row = new float[size[0]];
@@ -634,7 +913,9 @@ public final class OpCases {
         Tensor parts = new Tensor("parts", DType.U8, Shape.of(size[0]), Tensor.Kind.INPUT, 1);
         byte[] each = new byte[size[0]];
         for (int i = 0; i < each.length; i++) {
-            each[i] = i >= size[1] ? Op.Sample.PADDING : size[1] < size[0] && i % 7 == 3 ? Op.Sample.COUNTED : Op.Sample.DRAWN;
+            each[i] = i >= size[1]
+                    ? Op.Sample.PADDING
+                    : size[1] < size[0] && i % 7 == 3 ? Op.Sample.COUNTED : Op.Sample.DRAWN;
         }
         data.inputs.put(parts, MemorySegment.ofArray(each));
         data.run(step, new Op.Sample(logits, parts, token, data.output("logProbability", 1, 1)));

@@ -13,19 +13,23 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** How configurations are told apart. */
 class ComparisonTest {
-    private static final Configuration PLAIN = new Configuration(Optional.of("/a/model"), "cpu", Optional.empty(), 0, false, Optional.empty(), false, false);
+    private static final Configuration PLAIN = new Configuration(
+            Optional.of("/a/model"), "cpu", Optional.empty(), 0, false, Optional.empty(), false, false);
 
     @TempDir
     private Path temporary;
 
     @Test
     void labelsAreWhatDiffers() {
-        assertEquals(List.of("weights=stored", "weights=q8"), Comparison.labels(List.of(PLAIN, PLAIN.withQuantized(true))));
+        assertEquals(
+                List.of("weights=stored", "weights=q8"), Comparison.labels(List.of(PLAIN, PLAIN.withQuantized(true))));
     }
 
     @Test
     void aLabelIsNeverEmpty() {
-        assertEquals(List.of("model=model backend=cpu weights=stored", "threads=2"), Comparison.labels(List.of(PLAIN, PLAIN.withThreads(2))));
+        assertEquals(
+                List.of("model=model backend=cpu weights=stored", "threads=2"),
+                Comparison.labels(List.of(PLAIN, PLAIN.withThreads(2))));
     }
 
     @Test
@@ -40,7 +44,9 @@ class ComparisonTest {
 
     @Test
     void aFigureHasBarsForEach() throws IOException {
-        List<Row> once = List.of(Rows.row(Trial.of(Trial.Part.ENCODE), "cpu", List.of(3.0)), Rows.row(Trial.prefill(16), "cpu", List.of(8.0)));
+        List<Row> once = List.of(
+                Rows.row(Trial.of(Trial.Part.ENCODE), "cpu", List.of(3.0)),
+                Rows.row(Trial.prefill(16), "cpu", List.of(8.0)));
         List<Row> twice = List.of(once.getFirst(), once.getLast(), once.getFirst(), once.getLast());
         Path one = temporary.resolve("one.svg");
         Path two = temporary.resolve("two.svg");

@@ -21,7 +21,8 @@ class RangesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "a", "1,", "-1", "4-1", "1-4+0", "1-4*1", "0-4*2", "1-4/2", "1.5", "1-100000", "9999999999"})
+    @ValueSource(
+            strings = {"", "a", "1,", "-1", "4-1", "1-4+0", "1-4*1", "0-4*2", "1-4/2", "1.5", "1-100000", "9999999999"})
     void otherTextsAreRefused(String text) {
         assertThrows(IllegalArgumentException.class, () -> Ranges.parse(text));
     }

@@ -19,7 +19,10 @@ class RegressionsTest {
     }
 
     private static Regressions against(List<Double> then, List<Double> now) {
-        return Regressions.of(List.of(Rows.row(Trial.prefill(16), "cpu", now)), recorded(Rows.row(Trial.prefill(16), "cpu", then)), TOLERATED);
+        return Regressions.of(
+                List.of(Rows.row(Trial.prefill(16), "cpu", now)),
+                recorded(Rows.row(Trial.prefill(16), "cpu", then)),
+                TOLERATED);
     }
 
     @Test
@@ -43,7 +46,8 @@ class RegressionsTest {
     @Test
     void whatTookNoTimeHasNoRatio() {
         List<Double> none = List.of(0.0, 0.0);
-        for (Regressions regressions : List.of(against(none, none), against(none, STEADY), against(STEADY, List.of(0.0, 10.0)))) {
+        for (Regressions regressions :
+                List.of(against(none, none), against(none, STEADY), against(STEADY, List.of(0.0, 10.0)))) {
             assertFalse(regressions.any());
             assertTrue(regressions.markdown().contains("no time: the noise is not known"), regressions.markdown());
         }
@@ -51,22 +55,30 @@ class RegressionsTest {
 
     @Test
     void theSameDeviceAndModelArePreferred() {
-        List<JsonNode> two = recorded(Rows.row(Trial.prefill(16), "cpu", List.of(1.0, 1.1)), Rows.row(Trial.prefill(16), "cpu", STEADY));
+        List<JsonNode> two = recorded(
+                Rows.row(Trial.prefill(16), "cpu", List.of(1.0, 1.1)), Rows.row(Trial.prefill(16), "cpu", STEADY));
         for (String field : List.of("device_id", "model")) {
             ((ObjectNode) two.getFirst()).put(field, "another");
-            Regressions regressions = Regressions.of(List.of(Rows.row(Trial.prefill(16), "cpu", STEADY)), two, TOLERATED);
+            Regressions regressions =
+                    Regressions.of(List.of(Rows.row(Trial.prefill(16), "cpu", STEADY)), two, TOLERATED);
             assertEquals(10, regressions.found().getFirst().then(), 1e-9, field);
         }
-        Regressions other = Regressions.of(List.of(Rows.row(Trial.prefill(16), "cpu", STEADY)), two.subList(0, 1), TOLERATED);
+        Regressions other =
+                Regressions.of(List.of(Rows.row(Trial.prefill(16), "cpu", STEADY)), two.subList(0, 1), TOLERATED);
         assertEquals(1, other.found().size(), "one of another name is compared, too");
     }
 
     @Test
     void whatCannotBeComparedIsListed() {
-        Regressions regressions = Regressions.of(List.of(Rows.row(Trial.prefill(16), "tornado", STEADY), Rows.row(Trial.decode(4, 16), "cpu", STEADY)),
-                recorded(Rows.row(Trial.prefill(16), "cpu", STEADY)), TOLERATED);
+        Regressions regressions = Regressions.of(
+                List.of(Rows.row(Trial.prefill(16), "tornado", STEADY), Rows.row(Trial.decode(4, 16), "cpu", STEADY)),
+                recorded(Rows.row(Trial.prefill(16), "cpu", STEADY)),
+                TOLERATED);
         assertEquals(List.of(), regressions.found());
-        assertEquals(List.of("pp16 on tornado: backend is tornado, in the file cpu", "tg4@16 on cpu: no such row in the file"),
+        assertEquals(
+                List.of(
+                        "pp16 on tornado: backend is tornado, in the file cpu",
+                        "tg4@16 on cpu: no such row in the file"),
                 regressions.incomparable());
     }
 }

@@ -25,7 +25,8 @@ class ResultFileTest {
     @Test
     void everyCommittedFileFitsTheSchema() throws IOException {
         try (Stream<Path> files = Files.list(Path.of("bench/results"))) {
-            for (Path file : files.filter(path -> path.toString().endsWith(".json") && !path.endsWith("schema.json")).toList()) {
+            for (Path file : files.filter(path -> path.toString().endsWith(".json") && !path.endsWith("schema.json"))
+                    .toList()) {
                 assertEquals(List.of(), ResultSchema.problems(Files.readString(file)), file.toString());
             }
         }
@@ -35,15 +36,19 @@ class ResultFileTest {
     void jsonFitsTheSchemaAndIsReadBack() throws IOException {
         String text = ResultFile.text(ROWS, ResultFile.Format.JSON);
         assertEquals(List.of(), ResultSchema.problems(text));
-        assertFalse(ResultSchema.problems(text.replace("\"dtype\"", "\"type\"")).isEmpty(), "the schema finds what is missing");
-        assertFalse(ResultSchema.problems(text.replace("[ 3.0 ]", "[ \"3\" ]")).isEmpty(), "the schema finds a wrong type");
+        assertFalse(
+                ResultSchema.problems(text.replace("\"dtype\"", "\"type\"")).isEmpty(),
+                "the schema finds what is missing");
+        assertFalse(
+                ResultSchema.problems(text.replace("[ 3.0 ]", "[ \"3\" ]")).isEmpty(), "the schema finds a wrong type");
         List<JsonNode> rows = ResultFile.read(Files.writeString(temporary.resolve("results.json"), text));
         assertEquals(List.of("pp16", "encode"), rows.stream().map(row -> row.get("name").asString()).toList());
     }
 
     @Test
     void whatTookNoTimeIsReadBack() throws IOException {
-        String text = ResultFile.text(List.of(Rows.row(Trial.of(Trial.Part.ENCODE), "cpu", List.of(0.0, 0.0))), ResultFile.Format.JSON);
+        String text = ResultFile.text(
+                List.of(Rows.row(Trial.of(Trial.Part.ENCODE), "cpu", List.of(0.0, 0.0))), ResultFile.Format.JSON);
         assertEquals(1, ResultFile.read(Files.writeString(temporary.resolve("results.json"), text)).size());
     }
 
@@ -79,9 +84,12 @@ class ResultFileTest {
 
     @Test
     void markdownHasATableForEachSetting() {
-        String text = ResultFile.text(List.of(ROWS.getFirst(), Rows.row(Trial.prefill(16), "tornado", List.of(1.0))), ResultFile.Format.MD);
+        String text = ResultFile.text(
+                List.of(ROWS.getFirst(), Rows.row(Trial.prefill(16), "tornado", List.of(1.0))), ResultFile.Format.MD);
         assertEquals(2, text.lines().filter(line -> line.matches("\\| model +\\| dtype .*")).count(), text);
-        assertTrue(text.replaceAll(" +", " ").contains("| pp16 | 12.00 ± 5.66 | 1500.0 ± 707.1 | 2 | scalar: equal |"), text);
+        assertTrue(
+                text.replaceAll(" +", " ").contains("| pp16 | 12.00 ± 5.66 | 1500.0 ± 707.1 | 2 | scalar: equal |"),
+                text);
     }
 
     @Test

@@ -49,7 +49,12 @@ class RooflineTest {
         directory = Families.open(Goldens.folder("paligemma2"), Optional.empty());
         prompt = directory.processor().imageTokens() + 5;
         try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            roofline = Roofline.measure(directory, backend, Options.DEFAULT, new Roofline.Plan(prompt, NEW_TOKENS, 0, REPETITIONS), _ -> {});
+            roofline = Roofline.measure(
+                    directory,
+                    backend,
+                    Options.DEFAULT,
+                    new Roofline.Plan(prompt, NEW_TOKENS, 0, REPETITIONS),
+                    _ -> {});
         }
     }
 
@@ -61,7 +66,9 @@ class RooflineTest {
     @Test
     void everyOperationIsThereOnceWithACallForEachLayerAndStep() {
         Passes model = directory.unbound(new Limits(prompt, NEW_TOKENS), Options.DEFAULT);
-        assertEquals(List.of("encode", "prefill", "decode"), roofline.stages().stream().map(Roofline.Stage::name).toList());
+        assertEquals(
+                List.of("encode", "prefill", "decode"),
+                roofline.stages().stream().map(Roofline.Stage::name).toList());
         for (int i = 0; i < model.programs().size(); i++) {
             Program program = model.programs().get(i);
             Roofline.Stage stage = roofline.stages().get(i);
@@ -72,7 +79,11 @@ class RooflineTest {
                     expected.add(segment.name() + " " + op + " " + segment.layers() * stage.runs());
                 }
             }
-            assertEquals(expected, stage.rows().stream().map(row -> row.segment() + " " + row.op().orElseThrow() + " " + row.calls()).toList());
+            assertEquals(
+                    expected,
+                    stage.rows().stream()
+                            .map(row -> row.segment() + " " + row.op().orElseThrow() + " " + row.calls())
+                            .toList());
         }
     }
 
@@ -94,7 +105,12 @@ class RooflineTest {
     @Test
     void rowsAccountForTheRun() {
         for (Roofline.Stage stage : roofline.stages()) {
-            assertEquals(1, stage.rows().stream().mapToDouble(row -> row.median() / stage.rowSeconds()).sum(), ROUNDING);
+            assertEquals(
+                    1,
+                    stage.rows().stream()
+                            .mapToDouble(row -> row.median() / stage.rowSeconds())
+                            .sum(),
+                    ROUNDING);
             for (int pass = 0; pass < REPETITIONS; pass++) {
                 int index = pass;
                 double rows = stage.rows().stream().mapToDouble(row -> row.seconds().get(index)).sum();
@@ -110,7 +126,9 @@ class RooflineTest {
             Ceilings ceilings = backend.ceilings(2);
             for (Ceilings.Rate rate : List.of(ceilings.read(), ceilings.copy(), ceilings.fma())) {
                 assertEquals(2, rate.samples().size());
-                assertTrue(rate.median() > 0 && rate.median() <= rate.best() && Double.isFinite(rate.best()), rate::toString);
+                assertTrue(
+                        rate.median() > 0 && rate.median() <= rate.best() && Double.isFinite(rate.best()),
+                        rate::toString);
             }
             assertThrows(IllegalArgumentException.class, () -> backend.ceilings(0));
         }
@@ -118,7 +136,9 @@ class RooflineTest {
 
     @Test
     void anOperationIsBoundByWhatTakesLonger() {
-        Ceilings ceilings = new Ceilings(new Ceilings.Rate("read", List.of(10.0, 30.0, 20.0)), new Ceilings.Rate("copy", List.of(1.0)),
+        Ceilings ceilings = new Ceilings(
+                new Ceilings.Rate("read", List.of(10.0, 30.0, 20.0)),
+                new Ceilings.Rate("copy", List.of(1.0)),
                 new Ceilings.Rate("fma", List.of(200.0, 100.0)));
         assertEquals(30, ceilings.read().best());
         assertEquals(20, ceilings.read().median());
@@ -135,7 +155,8 @@ class RooflineTest {
     void logitsThatAreNotNumbersAreNotTimed(@TempDir Path folder) throws IOException {
         Goldens.copy("paligemma-mqa", folder);
         Goldens.change(folder, "multi_modal_projector.linear.bias", Float.NaN);
-        try (ModelDirectory damaged = Families.open(folder, Optional.empty()); Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+        try (ModelDirectory damaged = Families.open(folder, Optional.empty());
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
             Roofline.Plan plan = new Roofline.Plan(damaged.processor().imageTokens() + 1, 1, 0, 1);
             BackendException e = assertThrows(BackendException.class,
                     () -> Roofline.measure(damaged, backend, Options.DEFAULT, plan, _ -> {}));
@@ -149,7 +170,9 @@ class RooflineTest {
         try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
             List<String> progress = new ArrayList<>();
             Roofline.Plan plan = new Roofline.Plan(positions, 1, 0, 1);
-            assertThrows(LimitException.class, () -> Roofline.measure(directory, backend, Options.DEFAULT, plan, progress::add));
+            assertThrows(
+                    LimitException.class,
+                    () -> Roofline.measure(directory, backend, Options.DEFAULT, plan, progress::add));
             assertEquals(List.of(), progress);
         }
     }
@@ -158,7 +181,8 @@ class RooflineTest {
     void aPromptWithoutRoomForTheImageIsRefused() {
         try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
             Roofline.Plan plan = new Roofline.Plan(directory.processor().imageTokens() - 1, 1, 0, 1);
-            assertThrows(LimitException.class, () -> Roofline.measure(directory, backend, Options.DEFAULT, plan, _ -> {}));
+            assertThrows(
+                    LimitException.class, () -> Roofline.measure(directory, backend, Options.DEFAULT, plan, _ -> {}));
         }
     }
 }

@@ -20,7 +20,9 @@ class StatisticsTest {
         assertEquals(1.88461875, ratio.low(), DIGITS);
         assertEquals(2.11469635, ratio.high(), DIGITS);
         assertEquals("2.00x faster (95%: 1.88 to 2.11)", ratio.verdict());
-        assertEquals("2.00x slower (95%: 1.88 to 2.11)", Statistics.paired(List.of(5.0, 5.8, 5.9, 5.1), TIMES).verdict());
+        assertEquals(
+                "2.00x slower (95%: 1.88 to 2.11)",
+                Statistics.paired(List.of(5.0, 5.8, 5.9, 5.1), TIMES).verdict());
     }
 
     @Test
@@ -51,6 +53,8 @@ class StatisticsTest {
 
     @Test
     void equalSamplesDoNotDiffer() {
-        assertEquals("no difference beyond noise (95%: 1.00 to 1.00)", Statistics.unpaired(List.of(2.0, 2.0), List.of(2.0, 2.0)).verdict());
+        assertEquals(
+                "no difference beyond noise (95%: 1.00 to 1.00)",
+                Statistics.unpaired(List.of(2.0, 2.0), List.of(2.0, 2.0)).verdict());
     }
 }

@@ -20,7 +20,10 @@ import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
-/** The cpu backend with an error of 1 in the first number of what a pass over several rows made, to see that it is found. */
+/**
+ * The cpu backend with an error of 1 in the first number of what a pass over several rows made, to see that it is
+ * found.
+ */
 public final class WrongBackend implements BackendProvider {
     static final String NAME = "wrong";
 
@@ -51,9 +54,20 @@ public final class WrongBackend implements BackendProvider {
             @Override
             public DeviceInfo device() {
                 DeviceInfo device = cpu.device();
-                return new DeviceInfo(device.id(), NAME, device.name(), device.vendor(), device.runtime(), device.driver(), device.kind(),
-                        device.memoryBytes(), device.localMemoryBytes(), device.maxAllocationBytes(), device.maxWorkGroupSize(),
-                        device.computeUnits(), device.nativeTypes());
+                return new DeviceInfo(
+                        device.id(),
+                        NAME,
+                        device.name(),
+                        device.vendor(),
+                        device.runtime(),
+                        device.driver(),
+                        device.kind(),
+                        device.memoryBytes(),
+                        device.localMemoryBytes(),
+                        device.maxAllocationBytes(),
+                        device.maxWorkGroupSize(),
+                        device.computeUnits(),
+                        device.nativeTypes());
             }
 
             @Override

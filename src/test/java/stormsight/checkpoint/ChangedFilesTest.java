@@ -18,7 +18,10 @@ import stormsight.Goldens;
 import stormsight.model.ModelDirectory;
 import stormsight.model.family.Families;
 
-/** Files that a second download, a failing disk or somebody else changes while a model is used: one message, and never the end of the JVM. */
+/**
+ * Files that a second download, a failing disk or somebody else changes while a model is used: one message, and never
+ * the end of the JVM.
+ */
 class ChangedFilesTest {
     private static final String NORM = "language_model.model.norm.weight";
 
@@ -44,13 +47,17 @@ class ChangedFilesTest {
     void aMappingThatWasCutIsAMessage() throws IOException {
         try (Checkpoint checkpoint = Checkpoint.open(folder)) {
             cut(10_000);
-            String problem = "model.safetensors: tensor " + NORM + " cannot be read: the file was cut short while it was used";
+            String problem =
+                    "model.safetensors: tensor " + NORM + " cannot be read: the file was cut short while it was used";
             for (int i = 0; i < 20_000; i += 1000) {
                 assertProblem(problem, () -> checkpoint.bytes(NORM, 0, 48));
             }
             assertProblem(problem, () -> checkpoint.f32(List.of(NORM), w -> 1 + w));
-            assertProblem("tensor " + NORM + " cannot be read", () -> checkpoint.sameValues(NORM, "language_model.model.layers.0.input_layernorm.weight"));
-            assertProblem("was changed while it was used (it had 574912 bytes and has 10000)", checkpoint::requireUnchanged);
+            assertProblem(
+                    "tensor " + NORM + " cannot be read",
+                    () -> checkpoint.sameValues(NORM, "language_model.model.layers.0.input_layernorm.weight"));
+            assertProblem(
+                    "was changed while it was used (it had 574912 bytes and has 10000)", checkpoint::requireUnchanged);
         }
     }
 
@@ -66,7 +73,9 @@ class ChangedFilesTest {
     void whatIsWrittenAgainIsNoticedAtTheEnd() throws IOException {
         ModelDirectory directory = Families.open(folder, Optional.empty());
         Files.setLastModifiedTime(weights, FileTime.fromMillis(Files.getLastModifiedTime(weights).toMillis() + 5000));
-        assertProblem("model.safetensors: was changed while it was used (it was written again): results may be wrong, run it again", directory::close);
+        assertProblem(
+                "model.safetensors: was changed while it was used (it was written again): results may be wrong, run it again",
+                directory::close);
     }
 
     /** What was mapped stays. */

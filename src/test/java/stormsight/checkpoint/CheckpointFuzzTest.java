@@ -19,7 +19,10 @@ import stormsight.Mutator;
 import stormsight.program.DType;
 import stormsight.program.Shape;
 
-/** Broken files end in a {@link CheckpointException}, whatever is broken about them, at once and without taking much memory. */
+/**
+ * Broken files end in a {@link CheckpointException}, whatever is broken about them, at once and without taking much
+ * memory.
+ */
 class CheckpointFuzzTest {
     private static final int CASES = 3000;
 
@@ -100,9 +103,11 @@ class CheckpointFuzzTest {
 
     private static List<SafetensorsWriter.Entry> tensors() {
         return List.of(
-                new SafetensorsWriter.Entry("vision_tower.embeddings.patch_embedding.weight", DType.F32, Shape.of(2, 3, 2, 2)),
+                new SafetensorsWriter.Entry(
+                        "vision_tower.embeddings.patch_embedding.weight", DType.F32, Shape.of(2, 3, 2, 2)),
                 new SafetensorsWriter.Entry("vision_tower.embeddings.patch_embedding.bias", DType.F32, Shape.of(2)),
-                new SafetensorsWriter.Entry("model.language_model.layers.0.mlp.up_proj.weight", DType.BF16, Shape.of(8, 5)),
+                new SafetensorsWriter.Entry(
+                        "model.language_model.layers.0.mlp.up_proj.weight", DType.BF16, Shape.of(8, 5)),
                 new SafetensorsWriter.Entry("model.language_model.norm.weight", DType.F16, Shape.of(5)),
                 new SafetensorsWriter.Entry("lm_head.weight", DType.F16, Shape.of(7, 5)),
                 new SafetensorsWriter.Entry("position_ids", StoredType.I64, Shape.of(1, 9)),
@@ -124,7 +129,9 @@ class CheckpointFuzzTest {
         long milliseconds = (System.nanoTime() - start) / 1_000_000;
         assertTrue(milliseconds < MILLISECONDS_LIMIT, "it took " + milliseconds + " ms");
         allocated = THREAD.getCurrentThreadAllocatedBytes() - allocated;
-        assertTrue(allocated < ALLOCATION_LIMIT + fileBytes, "it allocated " + allocated + " bytes for a file of " + fileBytes);
+        assertTrue(
+                allocated < ALLOCATION_LIMIT + fileBytes,
+                "it allocated " + allocated + " bytes for a file of " + fileBytes);
     }
 
     /** Reads every byte that a checkpoint that opened says it has. */

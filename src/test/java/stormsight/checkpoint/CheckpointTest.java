@@ -40,7 +40,15 @@ class CheckpointTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa", "paligemma-sharded", "paligemma-bf16", "paligemma2", "paligemma2-window"})
+    @ValueSource(
+            strings = {
+                "paligemma-mqa",
+                "paligemma-gqa",
+                "paligemma-sharded",
+                "paligemma-bf16",
+                "paligemma2",
+                "paligemma2-window"
+            })
     void everyGoldenHasThePublishedNames(String golden) {
         try (Checkpoint checkpoint = Checkpoint.open(golden(golden))) {
             Set<String> names = checkpoint.names();
@@ -69,7 +77,8 @@ class CheckpointTest {
     @Test
     void stacksLayersInPlace() {
         List<String> names = List.of(
-                "language_model.model.layers.0.self_attn.q_proj.weight", "language_model.model.layers.1.self_attn.q_proj.weight");
+                "language_model.model.layers.0.self_attn.q_proj.weight",
+                "language_model.model.layers.1.self_attn.q_proj.weight");
         try (Checkpoint checkpoint = Checkpoint.open(golden("paligemma-bf16"))) {
             HostTensor stack = checkpoint.stack(names, DType.BF16);
             assertEquals(DType.BF16, stack.dtype());
@@ -100,7 +109,11 @@ class CheckpointTest {
         write(new Entry("b", DType.BF16, Shape.of(2, 3)), words);
         try (Checkpoint checkpoint = Checkpoint.open(directory)) {
             float[] plain = checkpoint.f32(List.of("b")).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
-            float[] folded = checkpoint.f32(List.of("b", "b"), w -> 1 + w).layers().get(1).toArray(ValueLayout.JAVA_FLOAT);
+            float[] folded = checkpoint
+                    .f32(List.of("b", "b"), w -> 1 + w)
+                    .layers()
+                    .get(1)
+                    .toArray(ValueLayout.JAVA_FLOAT);
             for (int i = 0; i < words.length; i++) {
                 assertEquals(words[i] << 16, Float.floatToRawIntBits(plain[i]));
                 assertEquals(1f + plain[i], folded[i]);
@@ -125,7 +138,11 @@ class CheckpointTest {
     void stacksOnlyEqualTensors() {
         try (Checkpoint checkpoint = Checkpoint.open(golden("paligemma-mqa"))) {
             assertRefused(
-                    () -> checkpoint.stack(List.of("language_model.model.layers.0.self_attn.q_proj.weight", "language_model.model.norm.weight"), DType.F32),
+                    () -> checkpoint.stack(
+                            List.of(
+                                    "language_model.model.layers.0.self_attn.q_proj.weight",
+                                    "language_model.model.norm.weight"),
+                            DType.F32),
                     "model.safetensors: tensor language_model.model.norm.weight is F32 [48], F32 [60, 48] as in");
             assertRefused(() -> checkpoint.tensor("x"), "model.safetensors: tensor x is missing");
         }
@@ -133,8 +150,11 @@ class CheckpointTest {
 
     @Test
     void saysWhatItLookedFor() throws IOException {
-        assertRefused(() -> Checkpoint.open(directory), directory + ": neither model.safetensors nor model.safetensors.index.json is there");
-        assertRefused(() -> Checkpoint.open(directory.resolve("none")), directory.resolve("none") + ": no such directory");
+        assertRefused(
+                () -> Checkpoint.open(directory),
+                directory + ": neither model.safetensors nor model.safetensors.index.json is there");
+        assertRefused(
+                () -> Checkpoint.open(directory.resolve("none")), directory.resolve("none") + ": no such directory");
         Path file = Files.createFile(directory.resolve("file"));
         assertRefused(() -> Checkpoint.open(file), file + ": not a directory");
         Files.createDirectory(directory.resolve("model.safetensors"));
@@ -154,18 +174,27 @@ class CheckpointTest {
     void refusesATruncatedFile() throws IOException {
         byte[] bytes = Files.readAllBytes(golden("paligemma-bf16").resolve("model.safetensors"));
         Files.write(directory.resolve("model.safetensors"), Arrays.copyOf(bytes, bytes.length - 1));
-        assertRefused(() -> Checkpoint.open(directory), "model.safetensors: tensor vision_tower.vision_model.post_layernorm.weight: its data ends");
+        assertRefused(
+                () -> Checkpoint.open(directory),
+                "model.safetensors: tensor vision_tower.vision_model.post_layernorm.weight: its data ends");
     }
 
     @Test
     void oneWeightMayHaveTwoNamesOfOneValue() throws IOException {
-        List<Entry> both = List.of(new Entry("lm_head.weight", DType.F32, Shape.of(1)), new Entry("language_model.lm_head.weight", DType.BF16, Shape.of(1)));
-        String problem = "tensors language_model.lm_head.weight and lm_head.weight are both language_model.lm_head.weight";
+        List<Entry> both = List.of(
+                new Entry("lm_head.weight", DType.F32, Shape.of(1)),
+                new Entry("language_model.lm_head.weight", DType.BF16, Shape.of(1)));
+        String problem =
+                "tensors language_model.lm_head.weight and lm_head.weight are both language_model.lm_head.weight";
         SafetensorsWriter.write(directory, both, Long.MAX_VALUE, (entry, first, piece) -> {});
         Checkpoint.open(directory).close();
         assertRefused(() -> Checkpoint.open(directory, Strictness.STRICT), problem + ", with the same values");
         Files.delete(directory.resolve("model.safetensors"));
-        SafetensorsWriter.write(directory, both, Long.MAX_VALUE, (entry, first, piece) -> piece.fill((byte) entry.type().bits()));
+        SafetensorsWriter.write(
+                directory,
+                both,
+                Long.MAX_VALUE,
+                (entry, first, piece) -> piece.fill((byte) entry.type().bits()));
         assertRefused(() -> Checkpoint.open(directory), problem + " and differ");
     }
 
@@ -187,9 +216,12 @@ class CheckpointTest {
     private void assertIndexRefused(String weightMap, String problem) throws IOException {
         Entry a = new Entry("a", DType.F32, Shape.of(2));
         Entry b = new Entry("b", DType.F32, Shape.of(2));
-        Map.of("a", List.of(a), "copy", List.of(a), "b", List.of(b), "both", List.of(a, b)).forEach((name, tensors) ->
-                SafetensorsWriter.writeFile(directory.resolve(name + ".safetensors"), tensors, (entry, first, piece) -> {}));
-        Files.writeString(directory.resolve("model.safetensors.index.json"), "{\"metadata\":{},\"weight_map\":" + weightMap + "}");
+        Map.of("a", List.of(a), "copy", List.of(a), "b", List.of(b), "both", List.of(a, b))
+                .forEach((name, tensors) -> SafetensorsWriter.writeFile(
+                        directory.resolve(name + ".safetensors"), tensors, (entry, first, piece) -> {}));
+        Files.writeString(
+                directory.resolve("model.safetensors.index.json"),
+                "{\"metadata\":{},\"weight_map\":" + weightMap + "}");
         if (problem.isEmpty()) {
             Checkpoint.open(directory).close();
         } else {

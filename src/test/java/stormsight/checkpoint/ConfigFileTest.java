@@ -74,7 +74,8 @@ class ConfigFileTest {
                 {"a": {"i": 2048.5, "whole": 2048.0, "big": 2147483648, "t": "8", "o": {}, "l": [1, "x"], "inf": 1e999}}
                 """);
         assertRefused(() -> config.integer("a.i"), "config.json: a.i: 2048.5 found, an integer of 32 bits expected");
-        assertRefused(() -> config.objectIfPresent("a").orElseThrow().integer("i", 1), "config.json: a.i: 2048.5 found");
+        assertRefused(
+                () -> config.objectIfPresent("a").orElseThrow().integer("i", 1), "config.json: a.i: 2048.5 found");
         assertRefused(() -> config.integer("a.whole", 1), "a.whole: 2048.0 found");
         assertRefused(() -> config.integer("a.big"), "a.big: 2147483648 found");
         assertRefused(() -> config.integer("a.t", 1), "a.t: \"8\" found");
@@ -85,11 +86,29 @@ class ConfigFileTest {
         assertRefused(() -> config.objectIfPresent("a.l"), "a.l: an array found, an object expected");
         assertRefused(() -> config.integers("a.l"), "a.l: \"x\" found");
         assertRefused(() -> config.integer("a.t.deeper", 1), "a.t: \"8\" found, an object expected");
-        assertRefused(() -> { throw config.objectIfPresent("a").orElseThrow().invalid("i", "is odd"); }, "config.json: a.i: is odd");
+        assertRefused(
+                () -> {
+                    throw config.objectIfPresent("a").orElseThrow().invalid("i", "is odd");
+                },
+                "config.json: a.i: is odd");
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "{", "{\"a\":1,\"a\":2}", "{\"a\":{\"b\":1,\"b\":1}}", "{} {}", "{}x", "{\"a\":NaN}", "[1]", "1", "null", "\ufeff", "{\"a\"\n:\n}"})
+    @ValueSource(
+            strings = {
+                "",
+                "{",
+                "{\"a\":1,\"a\":2}",
+                "{\"a\":{\"b\":1,\"b\":1}}",
+                "{} {}",
+                "{}x",
+                "{\"a\":NaN}",
+                "[1]",
+                "1",
+                "null",
+                "\ufeff",
+                "{\"a\"\n:\n}"
+            })
     void refusesWhatIsNotAnObject(String json) {
         assertRefused(() -> read(json), "config.json: ");
     }
@@ -108,7 +127,9 @@ class ConfigFileTest {
     void namesWhatIsNotThere() throws IOException {
         Path file = directory.resolve("config.json");
         assertRefused(() -> ConfigFile.read(file), directory + ": no config.json in this directory");
-        assertRefused(() -> ConfigFile.read(directory.resolve("none/config.json")), directory.resolve("none") + ": no such directory");
+        assertRefused(
+                () -> ConfigFile.read(directory.resolve("none/config.json")),
+                directory.resolve("none") + ": no such directory");
         assertEquals(Optional.empty(), ConfigFile.readIfPresent(file));
         Files.createDirectory(file);
         assertRefused(() -> ConfigFile.read(file), file + ": not a file");

@@ -23,7 +23,9 @@ class Q8Test {
     }
 
     private static float scale(HostTensor tensor, int index) {
-        return tensor.layers().get(0).get(ValueLayout.JAVA_FLOAT_UNALIGNED, DType.q8ScalesOffset(tensor.shape()) + 4L * index);
+        return tensor.layers()
+                .get(0)
+                .get(ValueLayout.JAVA_FLOAT_UNALIGNED, DType.q8ScalesOffset(tensor.shape()) + 4L * index);
     }
 
     private static int value(HostTensor tensor, int index) {

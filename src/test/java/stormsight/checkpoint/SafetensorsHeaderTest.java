@@ -86,7 +86,10 @@ class SafetensorsHeaderTest {
                 assertEquals(Math.min(type.bits(), 32), checkpoint.tensor("t").layers().getFirst().byteSize());
             } else {
                 CheckpointException e = assertThrows(CheckpointException.class, () -> checkpoint.tensor("t"));
-                assertTrue(e.getMessage().endsWith("model.safetensors: tensor t is " + type + ": F32, F16, BF16 or F64 expected"),
+                assertTrue(
+                        e.getMessage()
+                                .endsWith(
+                                        "model.safetensors: tensor t is " + type + ": F32, F16, BF16 or F64 expected"),
                         e.getMessage());
             }
         }
@@ -120,7 +123,19 @@ class SafetensorsHeaderTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"{", "{]", "{\"a\"}", "{\"a\":}", "{'a':1}", "{\"a\":NaN}", "{\"a\":{\"b\":01}}", "{/**/}", "{\"\n\":1}", "{,}"})
+    @ValueSource(
+            strings = {
+                "{",
+                "{]",
+                "{\"a\"}",
+                "{\"a\":}",
+                "{'a':1}",
+                "{\"a\":NaN}",
+                "{\"a\":{\"b\":01}}",
+                "{/**/}",
+                "{\"\n\":1}",
+                "{,}"
+            })
     void refusesWhatIsNotJson(String header) {
         assertRefused(file(header, 0), "the header is not valid JSON");
     }

@@ -73,7 +73,10 @@ class SafetensorsWriterTest {
         SafetensorsWriter.write(single, tensors, Long.MAX_VALUE, random);
         List<Path> files = SafetensorsWriter.write(sharded, tensors, 7_000_000, random);
         assertEquals(
-                List.of("model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors",
+                List.of(
+                        "model-00001-of-00003.safetensors",
+                        "model-00002-of-00003.safetensors",
+                        "model-00003-of-00003.safetensors",
                         "model.safetensors.index.json"),
                 files.stream().map(file -> file.getFileName().toString()).toList());
         try (Checkpoint a = Checkpoint.open(single); Checkpoint b = Checkpoint.open(sharded)) {
@@ -144,11 +147,13 @@ class SafetensorsWriterTest {
 
     @Test
     void leavesNothingBehindWhenContentFails() throws IOException {
-        assertThrows(IllegalStateException.class, () -> SafetensorsWriter.write(directory, TENSORS, 7_000_000, (tensor, first, piece) -> {
-            if (tensor.name().equals("c")) {
-                throw new IllegalStateException("no more");
-            }
-        }));
+        assertThrows(
+                IllegalStateException.class,
+                () -> SafetensorsWriter.write(directory, TENSORS, 7_000_000, (tensor, first, piece) -> {
+                    if (tensor.name().equals("c")) {
+                        throw new IllegalStateException("no more");
+                    }
+                }));
         try (Stream<Path> files = Files.list(directory)) {
             assertFalse(files.findAny().isPresent());
         }
@@ -166,7 +171,10 @@ class SafetensorsWriterTest {
         byte[][] bytes = new byte[2][];
         for (int i = 0; i < 2; i++) {
             Path file = directory.resolve(i + ".safetensors");
-            SafetensorsWriter.writeFile(file, List.of(new Entry("a", DType.BF16, LARGE)), new RandomWeights(3, t -> new Distribution(0, 1)));
+            SafetensorsWriter.writeFile(
+                    file,
+                    List.of(new Entry("a", DType.BF16, LARGE)),
+                    new RandomWeights(3, t -> new Distribution(0, 1)));
             bytes[i] = Files.readAllBytes(file);
         }
         assertArrayEquals(bytes[0], bytes[1]);

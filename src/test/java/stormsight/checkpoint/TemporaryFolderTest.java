@@ -36,8 +36,13 @@ class TemporaryFolderTest {
     }
 
     private Process start() throws IOException {
-        Process process = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "-Djava.io.tmpdir=" + parent, "-cp",
-                System.getProperty("java.class.path"), Waiting.class.getName()).start();
+        Process process = new ProcessBuilder(
+                        ProcessHandle.current().info().command().orElseThrow(),
+                        "-Djava.io.tmpdir=" + parent,
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        Waiting.class.getName())
+                .start();
         assertEquals("made", process.inputReader().readLine());
         return process;
     }

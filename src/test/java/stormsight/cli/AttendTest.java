@@ -82,8 +82,25 @@ class AttendTest {
         Path out = temporary.resolve("out");
         Files.createDirectories(out);
         Path mine = Files.writeString(out.resolve("mine.txt"), "not yours");
-        Run run = run("attend", "-i", IMAGE, "-p", "caption en", "--out", out.toString(), "--backend", "cpu", "--maps", "vision,words,quadrants,whole",
-                "--heads", "all", "--layers", "0,2", "-n", "4", "--json");
+        Run run = run(
+                "attend",
+                "-i",
+                IMAGE,
+                "-p",
+                "caption en",
+                "--out",
+                out.toString(),
+                "--backend",
+                "cpu",
+                "--maps",
+                "vision,words,quadrants,whole",
+                "--heads",
+                "all",
+                "--layers",
+                "0,2",
+                "-n",
+                "4",
+                "--json");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("not yours", Files.readString(mine));
         JsonNode maps = json(out.resolve("maps.json"));
@@ -136,8 +153,22 @@ class AttendTest {
     @Test
     void writesOnlyWhatWasAskedForAtTheResolutionOfTheImage() throws IOException {
         Path out = temporary.resolve("pictures");
-        Run run = run("attend", "-i", IMAGE, "-p", "caption en", "--out", out.toString(), "--backend", "cpu", "--maps", "words", "--direction",
-                "word-to-image", "-n", "2");
+        Run run = run(
+                "attend",
+                "-i",
+                IMAGE,
+                "-p",
+                "caption en",
+                "--out",
+                out.toString(),
+                "--backend",
+                "cpu",
+                "--maps",
+                "words",
+                "--direction",
+                "word-to-image",
+                "-n",
+                "2");
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().contains("answer") && run.out().contains("maps.json"), run.out());
         assertFalse(Files.exists(out.resolve("vision_sum.npy")));
@@ -145,7 +176,8 @@ class AttendTest {
         assertTrue(Files.exists(out.resolve("word_to_image.png")));
         try (Stream<Path> overlays = Files.list(out.resolve("word_to_image"))) {
             for (Path overlay : overlays.toList()) {
-                assertTrue(ImageIO.read(overlay.toFile()).getHeight() >= ImageIO.read(Path.of(IMAGE).toFile()).getHeight());
+                assertTrue(ImageIO.read(overlay.toFile()).getHeight()
+                        >= ImageIO.read(Path.of(IMAGE).toFile()).getHeight());
             }
         }
     }
@@ -153,8 +185,26 @@ class AttendTest {
     @Test
     void aPromptDoesNotDifferFromItself() throws IOException {
         Path out = temporary.resolve("same");
-        Run run = run("attend", "-i", IMAGE, "-i", Path.of("examples", "sky.png").toString(), "-p", "detect star", "-p", "detect star", "-p",
-                "detect ring", "--out", out.toString(), "--backend", "cpu", "--maps", "words", "-n", "1");
+        Run run = run(
+                "attend",
+                "-i",
+                IMAGE,
+                "-i",
+                Path.of("examples", "sky.png").toString(),
+                "-p",
+                "detect star",
+                "-p",
+                "detect star",
+                "-p",
+                "detect ring",
+                "--out",
+                out.toString(),
+                "--backend",
+                "cpu",
+                "--maps",
+                "words",
+                "-n",
+                "1");
         assertEquals(0, run.exitCode(), run.err());
         JsonNode comparison = json(out.resolve("comparison.json"));
         assertTrue(comparison.get("definitions").has("cosine_distance"));
@@ -185,8 +235,15 @@ class AttendTest {
 
     @Test
     void theSixPromptsOfTwoObjects() {
-        assertEquals(List.of("Is this an image of a cat or a dog?", "Is this an image of a dog or a cat?", "Is this a cat?", "Is this a dog?",
-                "This is a dog.", "This is a cat."), Attend.objectPrompts("cat,dog"));
+        assertEquals(
+                List.of(
+                        "Is this an image of a cat or a dog?",
+                        "Is this an image of a dog or a cat?",
+                        "Is this a cat?",
+                        "Is this a dog?",
+                        "This is a dog.",
+                        "This is a cat."),
+                Attend.objectPrompts("cat,dog"));
         assertEquals("Is this an image of an apple or a pear?", Attend.objectPrompts(" apple, pear").getFirst());
         assertThrows(UsageException.class, () -> Attend.objectPrompts("cat"));
         assertThrows(UsageException.class, () -> Attend.objectPrompts("cat,,dog"));
@@ -207,7 +264,9 @@ class AttendTest {
         int heads;
         try (ModelDirectory directory = EmbeddedModel.open(Optional.empty())) {
             layers = Math.max(directory.describe().decoder().layers(), directory.describe().vision().layers());
-            heads = Math.max(directory.describe().decoder().heads().queryHeads(), directory.describe().vision().heads());
+            heads = Math.max(
+                    directory.describe().decoder().heads().queryHeads(),
+                    directory.describe().vision().heads());
         }
         fails(2, "there is no layer " + layers, "-p", "caption en", "--out", out, "--layers", String.valueOf(layers));
         fails(2, "there is no head " + heads, "-p", "caption en", "--out", out, "--heads", String.valueOf(heads));

@@ -23,8 +23,8 @@ import tools.jackson.databind.json.JsonMapper;
 /** bench and compare as users call them, on a small model. Nothing here depends on how fast anything is. */
 class BenchTest {
     private static final String MODEL = Goldens.folder("paligemma-mqa").toString();
-    private static final List<String> COLD = List.of("cold jvm", "cold load", "cold image", "cold encode", "cold prefill", "cold first token",
-            "cold JVM JIT");
+    private static final List<String> COLD = List.of(
+            "cold jvm", "cold load", "cold image", "cold encode", "cold prefill", "cold first token", "cold JVM JIT");
 
     @TempDir
     private Path temporary;
@@ -62,12 +62,37 @@ class BenchTest {
     void benchWritesRowsThatFitTheSchema() throws IOException {
         Path output = temporary.resolve("results.json");
         Path plot = temporary.resolve("plot.svg");
-        Run run = quick("bench", "--backend", "cpu", "-t", "1", "-p", "4,20", "-d", "0,6", "-pg", "5,2", "--cold", "1", "--out",
-                output.toString(), "--plot", plot.toString());
+        Run run = quick(
+                "bench",
+                "--backend",
+                "cpu",
+                "-t",
+                "1",
+                "-p",
+                "4,20",
+                "-d",
+                "0,6",
+                "-pg",
+                "5,2",
+                "--cold",
+                "1",
+                "--out",
+                output.toString(),
+                "--plot",
+                plot.toString());
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(List.of(), ResultSchema.problems(Files.readString(output)));
         JsonNode file = JsonMapper.shared().readTree(Files.readString(output));
-        List<String> expected = new ArrayList<>(List.of("image decode", "resize", "encode", "projector", "pp4", "pp20", "tg3@0", "tg3@6", "pp5+tg2",
+        List<String> expected = new ArrayList<>(List.of(
+                "image decode",
+                "resize",
+                "encode",
+                "projector",
+                "pp4",
+                "pp20",
+                "tg3@0",
+                "tg3@6",
+                "pp5+tg2",
                 "first token"));
         expected.addAll(COLD);
         assertEquals(expected, names(file));
@@ -81,13 +106,23 @@ class BenchTest {
             assertEquals(row.get("name").asString().matches("(pp|tg)\\d.*"), row.has("rate_mean"), row.toString());
         }
         // Small enough for the slow reference.
-        assertTrue(file.get("rows").get(4).get("checked_against").asString().startsWith("scalar: cosine"), file.get("rows").get(4).toString());
+        assertTrue(
+                file.get("rows").get(4).get("checked_against").asString().startsWith("scalar: cosine"),
+                file.get("rows").get(4).toString());
         double sum = 0;
         for (JsonNode row : file.get("rows")) {
-            sum += List.of("cold jvm", "cold load", "cold image", "cold encode", "cold prefill").contains(row.get("name").asString())
-                    ? row.get("mean").asDouble() : 0;
+            sum += List.of("cold jvm", "cold load", "cold image", "cold encode", "cold prefill")
+                            .contains(row.get("name").asString())
+                    ? row.get("mean").asDouble()
+                    : 0;
         }
-        assertEquals(file.get("rows").get(expected.indexOf("cold first token")).get("mean").asDouble(), sum, 1e-6 * sum);
+        assertEquals(
+                file.get("rows")
+                        .get(expected.indexOf("cold first token"))
+                        .get("mean")
+                        .asDouble(),
+                sum,
+                1e-6 * sum);
         for (String row : expected) {
             assertTrue(run.out().replaceAll(" +", " ").contains("| " + row + " |"), run.out());
         }
@@ -107,13 +142,17 @@ class BenchTest {
         assertFalse(same.out().contains("not compared"), same.out());
 
         String text = Files.readString(file);
-        Path impossible = Files.writeString(temporary.resolve("impossible.json"),
-                Pattern.compile("\"samples\" : \\[[^]]*]").matcher(text).replaceAll("\"samples\" : [ 1e-9, 1.00000001e-9 ]"));
+        Path impossible = Files.writeString(
+                temporary.resolve("impossible.json"),
+                Pattern.compile("\"samples\" : \\[[^]]*]")
+                        .matcher(text)
+                        .replaceAll("\"samples\" : [ 1e-9, 1.00000001e-9 ]"));
         Run slower = quick("bench", with(options, "--against", impossible.toString()));
         assertEquals(8, slower.exitCode(), slower.err());
         assertTrue(slower.out().contains("REGRESSION"), slower.out());
 
-        Path other = Files.writeString(temporary.resolve("other.json"), text.replaceAll("\"cpu\" : \"[^\"]*\"", "\"cpu\" : \"another\""));
+        Path other = Files.writeString(
+                temporary.resolve("other.json"), text.replaceAll("\"cpu\" : \"[^\"]*\"", "\"cpu\" : \"another\""));
         Run incomparable = quick("bench", with(options, "--against", other.toString()));
         assertEquals(2, incomparable.exitCode(), incomparable.out());
         assertTrue(incomparable.out().contains("not compared: pp4 on cpu: cpu is "), incomparable.out());
@@ -138,27 +177,67 @@ class BenchTest {
     @Test
     void modelsThatAreTooLargeForAReferenceAreCheckedAgainstThemselves() {
         for (String weights : List.of("stored", "q8")) {
-            Run run = quick("bench", "--backend", "cpu", "-p", "4,20", "-d", "0,20", "--cold", "0", "--check", "self", "--weights", weights, "--format", "jsonl");
+            Run run = quick(
+                    "bench",
+                    "--backend",
+                    "cpu",
+                    "-p",
+                    "4,20",
+                    "-d",
+                    "0,20",
+                    "--cold",
+                    "0",
+                    "--check",
+                    "self",
+                    "--weights",
+                    weights,
+                    "--format",
+                    "jsonl");
             assertEquals(0, run.exitCode(), run.err());
             assertEquals(9, run.out().lines().count(), run.out());
-            assertTrue(run.out().lines().filter(line -> line.contains("\"pp20\"")).allMatch(line -> line.contains("itself, ")), run.out());
+            assertTrue(
+                    run.out()
+                            .lines()
+                            .filter(line -> line.contains("\"pp20\""))
+                            .allMatch(line -> line.contains("itself, ")),
+                    run.out());
         }
     }
 
     @Test
     void noBackendIsComparedWithItself() {
         for (String backend : List.of("cpu", "scalar")) {
-            Run run = quick("bench", "--backend", backend, "-p", "4", "--cold", "0", "--check", backend, "--format", "jsonl");
+            Run run = quick(
+                    "bench", "--backend", backend, "-p", "4", "--cold", "0", "--check", backend, "--format", "jsonl");
             assertEquals(0, run.exitCode(), run.err());
-            assertTrue(run.out().lines().filter(line -> line.contains("\"pp4\"")).allMatch(line -> line.contains("itself, ")), run.out());
+            assertTrue(
+                    run.out()
+                            .lines()
+                            .filter(line -> line.contains("\"pp4\""))
+                            .allMatch(line -> line.contains("itself, ")),
+                    run.out());
         }
     }
 
     @Test
     void compareWritesWhatItIsToldTo() throws IOException {
         Path output = temporary.resolve("comparison.txt");
-        Run run = quick("compare", "--backend", "cpu", "--config", "threads=1", "--config", "weights=q8", "-p", "4", "--questions", "1",
-                "--format", "md", "--out", output.toString());
+        Run run = quick(
+                "compare",
+                "--backend",
+                "cpu",
+                "--config",
+                "threads=1",
+                "--config",
+                "weights=q8",
+                "-p",
+                "4",
+                "--questions",
+                "1",
+                "--format",
+                "md",
+                "--out",
+                output.toString());
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(run.out(), Files.readString(output));
         assertTrue(run.out().contains("baseline threads=1 weights=stored: "), run.out());
@@ -166,8 +245,20 @@ class BenchTest {
 
     @Test
     void compareShowsSpeedAndAgreement() {
-        Run run = quick("compare", "--config", "backend=cpu threads=1", "--config", "backend=scalar", "--config", "backend=cpu threads=1 weights=q8", "-p",
-                "4", "--questions", "2", "--format", "json");
+        Run run = quick(
+                "compare",
+                "--config",
+                "backend=cpu threads=1",
+                "--config",
+                "backend=scalar",
+                "--config",
+                "backend=cpu threads=1 weights=q8",
+                "-p",
+                "4",
+                "--questions",
+                "2",
+                "--format",
+                "json");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(List.of(), ResultSchema.problems(run.out()));
         JsonNode file = JsonMapper.shared().readTree(run.out());
@@ -182,9 +273,18 @@ class BenchTest {
         JsonNode quantized = agreement.get(2);
         assertEquals(0, baseline.get("largest_logit_error").asDouble());
         assertEquals(1, scalar.get("share").asDouble(), scalar.toString());
-        assertTrue(scalar.get("largest_logit_error").asDouble() < 1e-3 * scalar.get("logit_scale").asDouble(), scalar.toString());
-        assertEquals(baseline.get("perplexity").asDouble(), scalar.get("perplexity").asDouble(), 1e-3 * baseline.get("perplexity").asDouble());
-        assertTrue(quantized.get("largest_logit_error").asDouble() > scalar.get("largest_logit_error").asDouble(), quantized.toString());
+        assertTrue(
+                scalar.get("largest_logit_error").asDouble()
+                        < 1e-3 * scalar.get("logit_scale").asDouble(),
+                scalar.toString());
+        assertEquals(
+                baseline.get("perplexity").asDouble(),
+                scalar.get("perplexity").asDouble(),
+                1e-3 * baseline.get("perplexity").asDouble());
+        assertTrue(
+                quantized.get("largest_logit_error").asDouble()
+                        > scalar.get("largest_logit_error").asDouble(),
+                quantized.toString());
         assertTrue(baseline.get("text_tokens").asInt() > 0);
     }
 
@@ -199,8 +299,22 @@ class BenchTest {
         fails(2, "1 configuration:", "compare", "-m", MODEL);
         fails(2, "the same", "compare", "-m", MODEL, "--config", "threads=1", "--config", "threads=1");
         fails(2, "no key 'speed'", "compare", "-m", MODEL, "--config", "speed=1", "--config", "threads=1");
-        fails(2, "nothing.json: no such file", "bench", "-m", MODEL, "--against", temporary.resolve("nothing.json").toString());
-        fails(2, "is not a directory", "bench", "-m", MODEL, "--out", Path.of(MODEL, "config.json", "result.json").toString());
+        fails(
+                2,
+                "nothing.json: no such file",
+                "bench",
+                "-m",
+                MODEL,
+                "--against",
+                temporary.resolve("nothing.json").toString());
+        fails(
+                2,
+                "is not a directory",
+                "bench",
+                "-m",
+                MODEL,
+                "--out",
+                Path.of(MODEL, "config.json", "result.json").toString());
         fails(2, "it is a directory", "bench", "-m", MODEL, "--out", "/");
         fails(2, "it is a directory", "bench", "-m", MODEL, "--plot", "/");
         fails(2, "it is a directory", "roofline", "-m", MODEL, "--plot", "/");

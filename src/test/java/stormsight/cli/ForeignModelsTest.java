@@ -13,7 +13,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
 
-/** What people name as a model and is none that can be run: one line says what it is and what to do next, exit code 3. */
+/**
+ * What people name as a model and is none that can be run: one line says what it is and what to do next, exit code 3.
+ */
 class ForeignModelsTest {
     private static final String GOLDEN = "paligemma-mqa";
     private static final String POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 566272\n";
@@ -27,8 +29,18 @@ class ForeignModelsTest {
     }
 
     private static void refused(String model, String... said) {
-        for (String[] command : new String[][] {{"inspect", model},
-                {"generate", "-m", model, "-i", Goldens.folder(GOLDEN).resolve("input.png").toString(), "-p", "caption en"}}) {
+        for (String[] command : new String[][] {
+            {"inspect", model},
+            {
+                "generate",
+                "-m",
+                model,
+                "-i",
+                Goldens.folder(GOLDEN).resolve("input.png").toString(),
+                "-p",
+                "caption en"
+            }
+        }) {
             MainTest.Run run = MainTest.run(command);
             assertEquals(3, run.exitCode(), run.err());
             assertEquals(1, run.err().lines().count(), run.err());
@@ -55,16 +67,22 @@ class ForeignModelsTest {
     @Test
     void pointersOfGitLfs() throws IOException {
         write("tokenizer.json", POINTER);
-        folderRefused("tokenizer.json: is a pointer of Git LFS, not the file itself; run `git lfs install` and `git lfs pull`");
+        folderRefused(
+                "tokenizer.json: is a pointer of Git LFS, not the file itself; run `git lfs install` and `git lfs pull`");
         write("model.safetensors", POINTER);
         folderRefused("model.safetensors: is a pointer of Git LFS, not the file itself (as are 1 more)");
-        refused(folder.resolve("model.safetensors").toString(), "a pointer of Git LFS in place of the weights", "`git lfs pull`");
+        refused(
+                folder.resolve("model.safetensors").toString(),
+                "a pointer of Git LFS in place of the weights",
+                "`git lfs pull`");
     }
 
     @Test
     void adapters() throws IOException {
         delete("config.json", "model.safetensors");
-        write("adapter_config.json", "{\"peft_type\": \"LORA\", \"base_model_name_or_path\": \"google/paligemma-3b-pt-224\"}");
+        write(
+                "adapter_config.json",
+                "{\"peft_type\": \"LORA\", \"base_model_name_or_path\": \"google/paligemma-3b-pt-224\"}");
         write("adapter_model.safetensors", "");
         folderRefused("is an adapter (PEFT, such as LoRA) for google/paligemma-3b-pt-224", "merge_and_unload");
         write("adapter_config.json", "not JSON");
@@ -74,13 +92,24 @@ class ForeignModelsTest {
     @Test
     void quantizedWeights() throws IOException {
         String config = Files.readString(folder.resolve("config.json"));
-        for (String[] method : new String[][] {{"\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true", "bitsandbytes (4 bits)"},
-                {"\"quant_method\": \"bitsandbytes\", \"load_in_8bit\": true", "bitsandbytes (8 bits)"}, {"\"quant_method\": \"gptq\", \"bits\": 3", "gptq (3 bits)"},
-                {"\"quant_method\": \"awq\", \"bits\": 4", "awq (4 bits)"}, {"\"quant_method\": \"fp8\", \"activation_scheme\": \"dynamic\"", "fp8"},
-                {"\"quant_method\": \"compressed-tensors\", \"format\": \"float-quantized\"", "compressed-tensors"}, {"\"bits\": [4]", "an unknown method"}}) {
+        for (String[] method : new String[][] {
+            {"\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true", "bitsandbytes (4 bits)"},
+            {"\"quant_method\": \"bitsandbytes\", \"load_in_8bit\": true", "bitsandbytes (8 bits)"},
+            {"\"quant_method\": \"gptq\", \"bits\": 3", "gptq (3 bits)"},
+            {"\"quant_method\": \"awq\", \"bits\": 4", "awq (4 bits)"},
+            {"\"quant_method\": \"fp8\", \"activation_scheme\": \"dynamic\"", "fp8"},
+            {"\"quant_method\": \"compressed-tensors\", \"format\": \"float-quantized\"", "compressed-tensors"},
+            {"\"bits\": [4]", "an unknown method"}
+        }) {
             for (String place : List.of("{", "\"text_config\": {")) {
-                write("config.json", config.replaceFirst(place.replace("{", "\\{"), place.replace("{", "\\{") + "\"quantization_config\": {" + method[0] + "},"));
-                folderRefused("config.json: the weights are quantized with " + method[1] + ", which is not read here", "--weights q8");
+                write(
+                        "config.json",
+                        config.replaceFirst(
+                                place.replace("{", "\\{"),
+                                place.replace("{", "\\{") + "\"quantization_config\": {" + method[0] + "},"));
+                folderRefused(
+                        "config.json: the weights are quantized with " + method[1] + ", which is not read here",
+                        "--weights q8");
             }
         }
     }
@@ -115,7 +144,9 @@ class ForeignModelsTest {
         folderRefused("holds model-00001-of-00002.safetensors and no model.safetensors.index.json");
         Files.move(folder.resolve("model-00001-of-00002.safetensors"), folder.resolve("checkpoint.safetensors"));
         folderRefused("holds checkpoint.safetensors, but neither model.safetensors nor");
-        refused(folder.resolve("checkpoint.safetensors").toString(), "is a file: one of a model's; name the folder of the model, " + folder);
+        refused(
+                folder.resolve("checkpoint.safetensors").toString(),
+                "is a file: one of a model's; name the folder of the model, " + folder);
     }
 
     @Test
@@ -161,11 +192,16 @@ class ForeignModelsTest {
     void namesInPlaceOfFolders() {
         String download = "run `hf download google/paligemma-3b-mix-224 --local-dir paligemma-3b-mix-224`";
         refused("google/paligemma-3b-mix-224", "no such directory; if that is a repository of Hugging Face", download);
-        for (String url : List.of("https://huggingface.co/google/paligemma-3b-mix-224", "https://huggingface.co/google/paligemma-3b-mix-224/tree/main",
-                "hf://google/paligemma-3b-mix-224", "https://hf.co/google/paligemma-3b-mix-224/")) {
+        for (String url : List.of(
+                "https://huggingface.co/google/paligemma-3b-mix-224",
+                "https://huggingface.co/google/paligemma-3b-mix-224/tree/main",
+                "hf://google/paligemma-3b-mix-224",
+                "https://hf.co/google/paligemma-3b-mix-224/")) {
             refused(url, "is a URL", download);
         }
-        refused("https://example.org/model.tar.gz", "is a URL, and nothing is downloaded here: download the model's files into a folder");
+        refused(
+                "https://example.org/model.tar.gz",
+                "is a URL, and nothing is downloaded here: download the model's files into a folder");
         refused("./google/paligemma", "no such directory");
         refused("/no/where", "/no/where: no such directory");
         assertFalse(MainTest.run("inspect", "/no/where").err().contains("Hugging Face"));
@@ -175,7 +211,8 @@ class ForeignModelsTest {
     @Test
     void longValuesAreCut() throws IOException {
         String config = Files.readString(folder.resolve("config.json"));
-        for (String value : List.of("x".repeat(100_000), "a long story ".repeat(10_000), "line\\nline".repeat(10_000))) {
+        for (String value :
+                List.of("x".repeat(100_000), "a long story ".repeat(10_000), "line\\nline".repeat(10_000))) {
             write("config.json", config.replaceFirst("\"paligemma\"", "\"" + value.replace("\\", "\\\\") + "\""));
             MainTest.Run run = MainTest.run("inspect", folder.toString());
             assertEquals(3, run.exitCode());

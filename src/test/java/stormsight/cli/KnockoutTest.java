@@ -56,25 +56,55 @@ class KnockoutTest {
         String right = JsonMapper.shared().readTree(answer).get("answer").asString();
         Files.copy(Path.of(IMAGE), temporary.resolve("cat.png"));
         StringBuilder lines = new StringBuilder();
-        for (String[] each : new String[][] {{"cat.png", " " + right.toUpperCase(), "[[8, 0, 16, 8]]"}, {"cat.png", "on the moon", "[]"},
-                {"dog.png", right, "[]"}, {"cat.png", right, "[]"}}) {
-            lines.append("{\"image\": \"").append(each[0]).append("\", \"question\": \"").append(QUESTION).append("\", \"answer\": ")
-                    .append(JsonMapper.shared().writeValueAsString(each[1])).append(", \"boxes\": ").append(each[2])
-                    .append(each[0].equals("dog.png") ? "" : ", \"category\": \"place\"").append("}\n");
+        for (String[] each : new String[][] {
+            {"cat.png", " " + right.toUpperCase(), "[[8, 0, 16, 8]]"},
+            {"cat.png", "on the moon", "[]"},
+            {"dog.png", right, "[]"},
+            {"cat.png", right, "[]"}
+        }) {
+            lines.append("{\"image\": \"")
+                    .append(each[0])
+                    .append("\", \"question\": \"")
+                    .append(QUESTION)
+                    .append("\", \"answer\": ")
+                    .append(JsonMapper.shared().writeValueAsString(each[1]))
+                    .append(", \"boxes\": ")
+                    .append(each[2])
+                    .append(each[0].equals("dog.png") ? "" : ", \"category\": \"place\"")
+                    .append("}\n");
         }
         return Files.writeString(temporary.resolve("set.jsonl"), lines.toString());
     }
 
     @Test
     void oneExampleGivesTheRecordedChanges() throws IOException {
-        JsonNode expected = JsonMapper.shared().readTree(Files.readString(Path.of(GOLDEN, "expected.json"))).get("knockout").get(0);
-        JsonNode found = json(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--window", expected.get("k").asString(), "--preset", "to-last",
-                "--edges", "image->question,question->image", "--json"));
+        JsonNode expected = JsonMapper.shared()
+                .readTree(Files.readString(Path.of(GOLDEN, "expected.json")))
+                .get("knockout")
+                .get(0);
+        JsonNode found = json(golden(
+                "knockout",
+                "-i",
+                IMAGE,
+                "-p",
+                PROMPT,
+                "--window",
+                expected.get("k").asString(),
+                "--preset",
+                "to-last",
+                "--edges",
+                "image->question,question->image",
+                "--json"));
         assertEquals(List.of("question-to-last", "image-to-last", "last-to-last", "image->question,question->image"),
                 found.get("curves").valueStream().map(curve -> curve.get("flow").asString()).toList());
-        assertEquals(expected.get("p_base").asDouble(), found.get("results").get(0).get("p_base").asDouble(), PROBABILITIES);
+        assertEquals(
+                expected.get("p_base").asDouble(),
+                found.get("results").get(0).get("p_base").asDouble(),
+                PROBABILITIES);
         JsonNode flows = found.get("results").get(0).get("flows");
-        assertArrayEquals(numbers(expected.get("edges").get("image->last").get("p_ko")), numbers(flows.get("image-to-last").get("p_ko")),
+        assertArrayEquals(
+                numbers(expected.get("edges").get("image->last").get("p_ko")),
+                numbers(flows.get("image-to-last").get("p_ko")),
                 PROBABILITIES);
         assertArrayEquals(numbers(expected.get("edges").get("image->question+question->image").get("percent_change")),
                 numbers(flows.get("image->question,question->image").get("percent_change")), PERCENT);
@@ -82,29 +112,57 @@ class KnockoutTest {
 
     @Test
     void theTableHasALineALayer() {
-        Run run = golden("knockout", "-i", IMAGE, "-p", PROMPT, "--flow", "last-to-last", "--window", "1", "--heads", "0,2", "--whole-answer");
+        Run run = golden(
+                "knockout",
+                "-i",
+                IMAGE,
+                "-p",
+                PROMPT,
+                "--flow",
+                "last-to-last",
+                "--window",
+                "1",
+                "--heads",
+                "0,2",
+                "--whole-answer");
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().contains("change in probability of the whole answer"), run.out());
         assertTrue(run.out().lines().anyMatch("layer  last-to-last"::equals), run.out());
         assertEquals(4, run.out().lines().filter(line -> line.matches(" +\\d +-?\\d+\\.\\d\\d")).count(), run.out());
-        assertTrue(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--flow", "last-to-last").err().contains("a window of 9 covers all 4 layers"));
+        assertTrue(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--flow", "last-to-last")
+                .err()
+                .contains("a window of 9 covers all 4 layers"));
     }
 
     @Test
     void aDataSetGivesCurvesNumbersAndCounts() throws IOException {
         Path out = temporary.resolve("out");
-        Run run = golden("knockout", "--dataset", dataset().toString(), "-n", "8", "--window", "1", "--out", out.toString());
+        Run run = golden(
+                "knockout", "--dataset", dataset().toString(), "-n", "8", "--window", "1", "--out", out.toString());
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().startsWith("kept 2 of 4: 1 image cannot be read, 1 wrong answer"), run.out());
         assertTrue(run.out().contains("object-to-question left out of 1: span 'object': no box or mask"), run.out());
-        assertEquals(1, run.err().lines().filter(line -> line.matches("line 3: image cannot be read: .*dog\\.png: no such file")).count(), run.err());
+        assertEquals(
+                1,
+                run.err()
+                        .lines()
+                        .filter(line -> line.matches("line 3: image cannot be read: .*dog\\.png: no such file"))
+                        .count(),
+                run.err());
         JsonNode found = JsonMapper.shared().readTree(Files.readString(out.resolve("knockout.json")));
         JsonNode curve = found.get("curves").get(0);
         assertEquals(2, curve.get("examples").asInt());
         for (int layer = 0; layer < 4; layer++) {
             double mean = 0;
             for (int line : new int[] {0, 3}) {
-                mean += found.get("results").get(line).get("flows").get("question-to-last").get("percent_change").get(layer).asDouble() / 2;
+                mean += found.get("results")
+                                .get(line)
+                                .get("flows")
+                                .get("question-to-last")
+                                .get("percent_change")
+                                .get(layer)
+                                .asDouble()
+                        / 2;
             }
             assertEquals(mean, curve.get("mean_percent_change").get(layer).asDouble(), 1e-9);
         }
@@ -112,12 +170,30 @@ class KnockoutTest {
         try (Stream<Path> files = Files.list(out)) {
             names = files.map(file -> file.getFileName().toString()).sorted().toList();
         }
-        assertEquals(List.of("curves.csv", "knockout.csv", "knockout.json", "patches.png", "patches.svg", "prefix.png", "prefix.svg", "question.png",
-                "question.svg", "results.jsonl", "to-last.png", "to-last.svg"), names);
+        assertEquals(
+                List.of(
+                        "curves.csv",
+                        "knockout.csv",
+                        "knockout.json",
+                        "patches.png",
+                        "patches.svg",
+                        "prefix.png",
+                        "prefix.svg",
+                        "question.png",
+                        "question.svg",
+                        "results.jsonl",
+                        "to-last.png",
+                        "to-last.svg"),
+                names);
         assertTrue(Files.readString(out.resolve("to-last.svg")).contains("<svg"));
-        // Eight flows of one example, six of the other, four layers each; what the model says may go over several lines.
-        assertEquals((8 + 6) * 4, Files.readAllLines(out.resolve("knockout.csv")).stream()
-                .filter(line -> line.matches(".*-to-\\w+,\\d,[\\d.E-]+,[\\d.E-]+|.*,both-ways,\\d,[\\d.E-]+,[\\d.E-]+")).count());
+        // Eight flows of one example, six of the other, four layers each; what the model says may go over several
+        // lines.
+        assertEquals(
+                (8 + 6) * 4,
+                Files.readAllLines(out.resolve("knockout.csv")).stream()
+                        .filter(line ->
+                                line.matches(".*-to-\\w+,\\d,[\\d.E-]+,[\\d.E-]+|.*,both-ways,\\d,[\\d.E-]+,[\\d.E-]+"))
+                        .count());
         assertEquals(1 + 8 * 4, Files.readAllLines(out.resolve("curves.csv")).size());
     }
 
@@ -125,7 +201,18 @@ class KnockoutTest {
     @Test
     void goesOnWhereItWasStopped() throws IOException {
         Path out = temporary.resolve("out");
-        String[] command = {"--dataset", dataset().toString(), "-n", "8", "--window", "1", "--flow", "image-to-last", "--out", out.toString()};
+        String[] command = {
+            "--dataset",
+            dataset().toString(),
+            "-n",
+            "8",
+            "--window",
+            "1",
+            "--flow",
+            "image-to-last",
+            "--out",
+            out.toString()
+        };
         Run whole = golden("knockout", command);
         Path log = out.resolve("results.jsonl");
         byte[] complete = Files.readAllBytes(log);
@@ -144,7 +231,12 @@ class KnockoutTest {
         command[5] = "2";
         MainTest.Run other = golden("knockout", command);
         assertEquals(2, other.exitCode());
-        assertTrue(other.err().lines().anyMatch(line -> line.startsWith("stormsight: --out: ") && line.contains("window was 1 and is 2")), other.err());
+        assertTrue(
+                other.err()
+                        .lines()
+                        .anyMatch(line ->
+                                line.startsWith("stormsight: --out: ") && line.contains("window was 1 and is 2")),
+                other.err());
         assertArrayEquals(complete, Files.readAllBytes(log));
     }
 
@@ -159,7 +251,9 @@ class KnockoutTest {
             if (experiment.equals("knockout")) {
                 command.addAll(List.of("--window", "1", "--flow", "last-to-last"));
             }
-            assertTrue(golden(experiment, command.toArray(String[]::new)).out().startsWith("kept 2 of 4: 1 image cannot be read, 1 wrong answer"));
+            assertTrue(golden(experiment, command.toArray(String[]::new))
+                    .out()
+                    .startsWith("kept 2 of 4: 1 image cannot be read, 1 wrong answer"));
             byte[] before = Files.readAllBytes(out.resolve("results.jsonl"));
             Files.copy(Path.of(IMAGE), temporary.resolve("dog.png"));
             Run again = golden(experiment, command.toArray(String[]::new));
@@ -170,7 +264,10 @@ class KnockoutTest {
         }
     }
 
-    /** Which token is left nothing to see depends on the prompt: the study goes on with the flows and examples that can be had. */
+    /**
+     * Which token is left nothing to see depends on the prompt: the study goes on with the flows and examples that can
+     * be had.
+     */
     @Test
     void aFlowThatBlindsATokenOfOneExampleIsLeftOutOfIt() throws IOException {
         // Its last token still sees itself when the first 39 tokens are taken away, which are all of the other prompt.
@@ -178,21 +275,46 @@ class KnockoutTest {
         Files.copy(Path.of(IMAGE), temporary.resolve("cat.png"));
         StringBuilder lines = new StringBuilder();
         for (String question : new String[] {QUESTION, longer}) {
-            String answer = json(golden("generate", "-i", IMAGE, "-p", "answer en " + question, "-n", "8", "--json")).get("answer").asString();
-            lines.append(JsonMapper.shared().writeValueAsString(Map.of("image", "cat.png", "question", question, "answer", answer))).append('\n');
+            String answer = json(golden("generate", "-i", IMAGE, "-p", "answer en " + question, "-n", "8", "--json"))
+                    .get("answer")
+                    .asString();
+            lines.append(JsonMapper.shared()
+                            .writeValueAsString(Map.of("image", "cat.png", "question", question, "answer", answer)))
+                    .append('\n');
         }
         Path set = Files.writeString(temporary.resolve("set.jsonl"), lines);
         Path out = temporary.resolve("out");
-        Run run = golden("knockout", "--dataset", set.toString(), "-n", "8", "--window", "1", "--edges", "0-38->last", "--out", out.toString());
+        Run run = golden(
+                "knockout",
+                "--dataset",
+                set.toString(),
+                "-n",
+                "8",
+                "--window",
+                "1",
+                "--edges",
+                "0-38->last",
+                "--out",
+                out.toString());
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().startsWith("kept 2 of 2"), run.out());
-        assertTrue(run.out().contains("0-38->last left out of 1: leaves token 38 ('\\n', last) nothing to see in layer 0"), run.out());
-        assertEquals(1, JsonMapper.shared().readTree(Files.readString(out.resolve("knockout.json"))).get("curves").get(0).get("examples").asInt());
+        assertTrue(
+                run.out().contains("0-38->last left out of 1: leaves token 38 ('\\n', last) nothing to see in layer 0"),
+                run.out());
+        assertEquals(
+                1,
+                JsonMapper.shared()
+                        .readTree(Files.readString(out.resolve("knockout.json")))
+                        .get("curves")
+                        .get(0)
+                        .get("examples")
+                        .asInt());
     }
 
     @Test
     void nothingKeptIsNoError() throws IOException {
-        Path set = Files.writeString(temporary.resolve("set.jsonl"), "{\"image\": \"x.png\", \"question\": \"a\", \"answer\": \"b\"}\n");
+        Path set = Files.writeString(
+                temporary.resolve("set.jsonl"), "{\"image\": \"x.png\", \"question\": \"a\", \"answer\": \"b\"}\n");
         Run run = golden("knockout", "--dataset", set.toString(), "--out", temporary.resolve("out").toString());
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().startsWith("kept 0 of 1: 1 image cannot be read"), run.out());
@@ -209,7 +331,16 @@ class KnockoutTest {
             fails(2, "no such file", command, "--dataset", set + "x", "--out", out);
             fails(2, "--dataset brings its own", command, "--dataset", set, "-i", IMAGE, "-p", PROMPT, "--out", out);
             fails(2, "no question of category 'time'", command, "--dataset", set, "--category", "time", "--out", out);
-            fails(2, "--template has no {question}", command, "--dataset", set, "--template", "answer en", "--out", out);
+            fails(
+                    2,
+                    "--template has no {question}",
+                    command,
+                    "--dataset",
+                    set,
+                    "--template",
+                    "answer en",
+                    "--out",
+                    out);
             fails(2, "--limit 0 is not positive", command, "--dataset", set, "--limit", "0", "--out", out);
             fails(2, "--max-tokens 0 is not positive", command, "--dataset", set, "-n", "0", "--out", out);
             fails(4, "dog.png: no such file", command, "-i", temporary.resolve("dog.png").toString(), "-p", PROMPT);
@@ -251,18 +382,49 @@ class KnockoutTest {
         double height = image.height() / 5.0;
         String[] boxes = {1.2 * width + "," + 0.2 * height + "," + 1.6 * width + "," + 0.6 * height,
             0.2 * width + "," + 1.2 * height + "," + 0.6 * width + "," + 0.6 * height};
-        JsonNode box = json(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--window", "1", "--json", "--preset", "patches", "--box", boxes[0],
-                "--box", boxes[1])).get("results").get(0).get("flows");
-        JsonNode tokens = json(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--window", "1", "--json", "--edges", "1-2->question,5->question"))
-                .get("results").get(0).get("flows");
-        assertArrayEquals(numbers(tokens.get("1-2->question,5->question").get("p_ko")), numbers(box.get("object-to-question").get("p_ko")));
+        JsonNode box = json(golden(
+                        "knockout",
+                        "-i",
+                        IMAGE,
+                        "-p",
+                        PROMPT,
+                        "--window",
+                        "1",
+                        "--json",
+                        "--preset",
+                        "patches",
+                        "--box",
+                        boxes[0],
+                        "--box",
+                        boxes[1]))
+                .get("results")
+                .get(0)
+                .get("flows");
+        JsonNode tokens = json(golden(
+                        "knockout",
+                        "-i",
+                        IMAGE,
+                        "-p",
+                        PROMPT,
+                        "--window",
+                        "1",
+                        "--json",
+                        "--edges",
+                        "1-2->question,5->question"))
+                .get("results")
+                .get(0)
+                .get("flows");
+        assertArrayEquals(
+                numbers(tokens.get("1-2->question,5->question").get("p_ko")),
+                numbers(box.get("object-to-question").get("p_ko")));
         assertTrue(box.has("other-to-question"));
     }
 
     @Test
     void lensFollowsTokens() throws IOException {
         Path out = temporary.resolve("lens");
-        JsonNode found = json(golden("lens", "-i", IMAGE, "-p", PROMPT, "--token", "cat", "--out", out.toString(), "--json"));
+        JsonNode found =
+                json(golden("lens", "-i", IMAGE, "-p", PROMPT, "--token", "cat", "--out", out.toString(), "--json"));
         JsonNode curves = found.get("results").get(0).get("curves");
         assertEquals(List.of("answer in lower case", "answer capitalised", "cat"), List.copyOf(curves.propertyNames()));
         for (JsonNode curve : curves) {
@@ -274,20 +436,34 @@ class KnockoutTest {
         JsonNode top = found.get("results").get(0).get("top");
         assertEquals(5, top.size());
         for (int depth = 0; depth < 5; depth++) {
-            double[] probabilities = top.get(depth).valueStream().mapToDouble(each -> each.get("probability").asDouble()).toArray();
+            double[] probabilities = top.get(depth)
+                    .valueStream()
+                    .mapToDouble(each -> each.get("probability").asDouble())
+                    .toArray();
             assertEquals(3, probabilities.length);
             assertTrue(probabilities[0] >= probabilities[1] && probabilities[1] >= probabilities[2], top.toString());
             for (JsonNode curve : curves) {
-                boolean among = top.get(depth).valueStream().anyMatch(each -> each.get("token").equals(curve.get("token")));
-                assertTrue(among || numbers(curve.get("probability_normed"))[depth] <= probabilities[2], top.toString());
+                boolean among = top.get(depth).valueStream().anyMatch(each -> each.get("token")
+                        .equals(curve.get("token")));
+                assertTrue(
+                        among || numbers(curve.get("probability_normed"))[depth] <= probabilities[2], top.toString());
             }
         }
-        for (String name : new String[] {"lens.png", "lens.svg", "lens-normed.png", "lens-normed.svg", "lens.csv", "curves.csv", "results.jsonl"}) {
+        for (String name : new String[] {
+            "lens.png", "lens.svg", "lens-normed.png", "lens-normed.svg", "lens.csv", "curves.csv", "results.jsonl"
+        }) {
             assertTrue(Files.size(out.resolve(name)) > 0, name);
         }
         Run table = golden("lens", "-i", IMAGE, "-p", PROMPT);
         assertTrue(table.out().contains("probability in percent, with the final norm"), table.out());
-        assertEquals(5, table.out().lines().dropWhile(line -> !line.startsWith("most probable tokens of each layer")).skip(2).count(), table.out());
+        assertEquals(
+                5,
+                table.out()
+                        .lines()
+                        .dropWhile(line -> !line.startsWith("most probable tokens of each layer"))
+                        .skip(2)
+                        .count(),
+                table.out());
         assertFalse(golden("lens", "-i", IMAGE, "-p", PROMPT, "--top", "0").out().contains("most probable"));
         fails(2, "--token", "lens", "-i", IMAGE, "-p", PROMPT, "--token", "");
         fails(2, "--top -1 is not in 0 .. 100", "lens", "-i", IMAGE, "-p", PROMPT, "--top", "-1");
@@ -305,14 +481,35 @@ class KnockoutTest {
         assertEquals(1 + 3, Files.readAllLines(out.resolve("results.jsonl")).size());
     }
 
-    /** The model in the box, on its own data set: whatever it answers, kept and dropped add up and the first flows have their numbers. */
+    /**
+     * The model in the box, on its own data set: whatever it answers, kept and dropped add up and the first flows have
+     * their numbers.
+     */
     @Test
     void theEmbeddedModelHasItsDataSet() throws IOException {
         Path out = temporary.resolve("out");
-        Run run = MainTest.run("knockout", "--backend", "cpu", "--dataset", "models/shapes/heldout/knockout.jsonl", "--category", "color", "--limit", "4",
-                "--preset", "to-last", "--window", "1", "--out", out.toString(), "--json");
+        Run run = MainTest.run(
+                "knockout",
+                "--backend",
+                "cpu",
+                "--dataset",
+                "models/shapes/heldout/knockout.jsonl",
+                "--category",
+                "color",
+                "--limit",
+                "4",
+                "--preset",
+                "to-last",
+                "--window",
+                "1",
+                "--out",
+                out.toString(),
+                "--json");
         JsonNode found = json(run);
-        int layers = JsonMapper.shared().readTree(Files.readString(Path.of("models/shapes/config.json"))).get("text_config").get("num_hidden_layers")
+        int layers = JsonMapper.shared()
+                .readTree(Files.readString(Path.of("models/shapes/config.json")))
+                .get("text_config")
+                .get("num_hidden_layers")
                 .asInt();
         assertEquals(4, found.get("examples").get("all").asInt());
         int kept = found.get("examples").get("kept").asInt();

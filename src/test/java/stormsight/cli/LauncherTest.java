@@ -19,7 +19,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The launcher's lock, with a Maven that only fails: whatever a killed build left behind, the next one gets as far as calling Maven. */
+/**
+ * The launcher's lock, with a Maven that only fails: whatever a killed build left behind, the next one gets as far as
+ * calling Maven.
+ */
 @Timeout(120)
 class LauncherTest {
     private static final String WAITS = "waiting for another build";
@@ -44,7 +47,8 @@ class LauncherTest {
     }
 
     private Process launch(String... redirection) throws IOException {
-        ProcessBuilder builder = new ProcessBuilder("/bin/sh", "-c", "exec ./stormsight --version " + String.join(" ", redirection));
+        ProcessBuilder builder =
+                new ProcessBuilder("/bin/sh", "-c", "exec ./stormsight --version " + String.join(" ", redirection));
         builder.directory(app.toFile());
         builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
         builder.environment().put("PATH", temporary.resolve("bin") + ":" + System.getenv("PATH"));
@@ -101,7 +105,10 @@ class LauncherTest {
         try {
             String fields = Files.readString(Path.of("/proc", String.valueOf(other.pid()), "stat"));
             Files.createDirectory(lock);
-            Files.writeString(lock.resolve("pid"), other.pid() + " " + fields.substring(fields.lastIndexOf(')') + 2).split(" ")[19] + "\n");
+            Files.writeString(
+                    lock.resolve("pid"),
+                    other.pid() + " "
+                            + fields.substring(fields.lastIndexOf(')') + 2).split(" ")[19] + "\n");
             Process process = launch();
             assertFalse(process.waitFor(8, TimeUnit.SECONDS), told());
             assertTrue(told().contains(WAITS + " (process " + other.pid() + ") to finish"), told());
@@ -134,9 +141,11 @@ class LauncherTest {
         Files.copy(java, java.resolveSibling("javac"), StandardCopyOption.COPY_ATTRIBUTES);
         Files.writeString(temporary.resolve("jdk/release"), "JAVA_VERSION=\"25\"\n");
         // Built, also where an SDK is.
-        Files.createFile(Files.createDirectories(app.resolve("target/classes/stormsight/tornado")).resolve("TornadoProvider.class"));
+        Files.createFile(Files.createDirectories(app.resolve("target/classes/stormsight/tornado"))
+                .resolve("TornadoProvider.class"));
         Files.createFile(app.resolve("target/stormsight.jar"));
-        ProcessBuilder builder = new ProcessBuilder("/bin/sh", "-c", "exec ./stormsight --version <&-").directory(app.toFile());
+        ProcessBuilder builder =
+                new ProcessBuilder("/bin/sh", "-c", "exec ./stormsight --version <&-").directory(app.toFile());
         builder.environment().put("JAVA_HOME", temporary.resolve("jdk").toString());
         Process process = builder.redirectErrorStream(true).start();
         assertEquals("0", new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip());

@@ -49,9 +49,23 @@ class MainTest {
 
     @Test
     void generateAnswers() throws IOException {
-        JsonNode prompt = JsonMapper.shared().readTree(Files.readString(Path.of(GOLDEN, "expected.json"))).get("prompts").get(1);
-        Run json = run("generate", "--model", GOLDEN, "--image", IMAGE, "--prompt", prompt.get("text").asString(), "--backend", "cpu",
-                "--threads", "1", "--json");
+        JsonNode prompt = JsonMapper.shared()
+                .readTree(Files.readString(Path.of(GOLDEN, "expected.json")))
+                .get("prompts")
+                .get(1);
+        Run json = run(
+                "generate",
+                "--model",
+                GOLDEN,
+                "--image",
+                IMAGE,
+                "--prompt",
+                prompt.get("text").asString(),
+                "--backend",
+                "cpu",
+                "--threads",
+                "1",
+                "--json");
         assertEquals(0, json.exitCode(), json.err());
         JsonNode answer = JsonMapper.shared().readTree(json.out());
         assertEquals(prompt.get("greedy").size(), answer.get("tokens").size());
@@ -65,7 +79,8 @@ class MainTest {
         Run text = run("generate", "--model", GOLDEN, "--image", IMAGE, "--prompt", prompt.get("text").asString());
         assertEquals(0, text.exitCode(), text.err());
         assertEquals(answer.get("answer").asString() + System.lineSeparator(), text.out());
-        for (String line : new String[] {"load", "image", "encode", "prefill", "first token", "decode", "peak memory"}) {
+        for (String line :
+                new String[] {"load", "image", "encode", "prefill", "first token", "decode", "peak memory"}) {
             assertTrue(text.err().lines().anyMatch(each -> each.startsWith(line)), line + " in " + text.err());
         }
     }
@@ -101,7 +116,16 @@ class MainTest {
 
     @Test
     void checkpointErrors() throws IOException {
-        fails(3, "no such directory", "generate", "-m", temporary.resolve("nowhere").toString(), "-i", IMAGE, "-p", "x");
+        fails(
+                3,
+                "no such directory",
+                "generate",
+                "-m",
+                temporary.resolve("nowhere").toString(),
+                "-i",
+                IMAGE,
+                "-p",
+                "x");
         fails(3, "config.json", "generate", "-m", temporary.toString(), "-i", IMAGE, "-p", "x");
         Files.writeString(temporary.resolve("config.json"), "{\"model_type\": \"llama\"}");
         fails(3, "'llama' is not supported; supported are paligemma", "inspect", temporary.toString());
@@ -133,7 +157,18 @@ class MainTest {
     @Test
     void limitErrors() {
         fails(6, "positions", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "cat ".repeat(9000));
-        fails(6, "positions", "generate", "-m", GOLDEN, "-i", IMAGE, "-p", "x", "-n", String.valueOf(Integer.MAX_VALUE));
+        fails(
+                6,
+                "positions",
+                "generate",
+                "-m",
+                GOLDEN,
+                "-i",
+                IMAGE,
+                "-p",
+                "x",
+                "-n",
+                String.valueOf(Integer.MAX_VALUE));
         fails(6, "positions", "inspect", GOLDEN, "-n", String.valueOf(Integer.MAX_VALUE));
         fails(6, "positions", "inspect", GOLDEN, "--prompt-tokens", String.valueOf(Integer.MAX_VALUE));
     }
@@ -147,8 +182,12 @@ class MainTest {
                 throw new IOException("no space left on device");
             }
         };
-        for (String[] arguments : new String[][] {{"--version"}, {"devices"}, {"generate", "-m", GOLDEN, "-i", IMAGE, "-p", "caption en"},
-                {"generate", "-m", GOLDEN, "-i", IMAGE, "-p", "caption en", "--json"}}) {
+        for (String[] arguments : new String[][] {
+            {"--version"},
+            {"devices"},
+            {"generate", "-m", GOLDEN, "-i", IMAGE, "-p", "caption en"},
+            {"generate", "-m", GOLDEN, "-i", IMAGE, "-p", "caption en", "--json"}
+        }) {
             StringWriter err = new StringWriter();
             assertEquals(1, Main.execute(new PrintWriter(full, true), new PrintWriter(err, true), arguments));
             assertEquals("stormsight: standard output cannot be written" + System.lineSeparator(), err.toString());
@@ -205,7 +244,8 @@ class MainTest {
         assertTrue(same.out().contains("all values agree"), same.out());
         Goldens.copy("paligemma-mqa", temporary);
         Path expected = temporary.resolve("expected.json");
-        Files.writeString(expected, Files.readString(expected).replaceFirst("\"greedy\": ?\\[\\s*429", "\"greedy\": [430"));
+        Files.writeString(
+                expected, Files.readString(expected).replaceFirst("\"greedy\": ?\\[\\s*429", "\"greedy\": [430"));
         Run different = run("verify", "--golden", temporary.toString());
         assertEquals(7, different.exitCode(), different.out());
         assertTrue(different.out().contains("p0.greedy") && different.out().contains("DIFFERS"), different.out());
@@ -227,15 +267,22 @@ class MainTest {
         Files.writeString(json, "{}");
         fails(3, "expected.json: no prompts", "verify", "--golden", temporary.toString());
         String recorded = Files.readString(Goldens.folder("paligemma-mqa").resolve("expected.json"));
-        String[][] changes = {{"\"ids\":", "\"other\":", "prompts[0]: \"ids\" is missing"},
+        String[][] changes = {
+            {"\"ids\":", "\"other\":", "prompts[0]: \"ids\" is missing"},
             {"\"greedy\":", "\"other\":", "prompts[0]: \"greedy\" is missing"},
             {"\"greedy\":", "\"greedy\": [], \"other\":", "prompts[0].greedy: no tokens"},
             {"\"greedy\":", "\"greedy\": [1e9], \"other\":", "prompts[0].greedy[0]: "},
             {"\"text\":", "\"text\": 7, \"other\":", "prompts[0].text: 7 found, a text expected"},
-            {"\"text\":", "\"images\": [1], \"text\":", "prompts[0].images[0]: 1 found, an integer from 0 to 0 expected"},
-            {"\"base_token\":", "\"base_token\": -1, \"other\":", "knockout[0].base_token: -1 found, an integer from 0 to 671 expected"},
+            {"\"text\":", "\"images\": [1], \"text\":", "prompts[0].images[0]: 1 found, an integer from 0 to 0 expected"
+            },
+            {
+                "\"base_token\":",
+                "\"base_token\": -1, \"other\":",
+                "knockout[0].base_token: -1 found, an integer from 0 to 671 expected"
+            },
             {"\"windows\":", "\"windows\": [[0]], \"other\":", "knockout[0].windows: 1 values found, 4 expected"},
-            {"\"prompts\":", "\"prompts\": 3, \"other\":", "prompts: 3 found, an array expected"}};
+            {"\"prompts\":", "\"prompts\": 3, \"other\":", "prompts: 3 found, an array expected"}
+        };
         for (String[] change : changes) {
             Files.writeString(json, recorded.replaceFirst(change[0], change[1]));
             Run run = run("verify", "--golden", temporary.toString(), "--backend", "cpu");
@@ -274,7 +321,8 @@ class MainTest {
     void helpNamesEveryCommandAndExitCode() {
         Run help = run("--help");
         assertEquals(0, help.exitCode());
-        for (String said : new String[] {"generate", "verify", "inspect", "synthesize", "devices", "generate-completion", "130"}) {
+        for (String said :
+                new String[] {"generate", "verify", "inspect", "synthesize", "devices", "generate-completion", "130"}) {
             assertTrue(help.out().contains(said), said);
         }
         assertTrue(run("generate-completion").out().contains("complete"));

@@ -27,14 +27,18 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Checkpoints as people have them: nothing is wrong for the answer, but something is not as published. Each is asked for a caption; the answers are what
- * transformers computes for these files in F32. What is odd is told in one line, and refused with {@code --strict}.
+ * Checkpoints as people have them: nothing is wrong for the answer, but something is not as published. Each is asked
+ * for a caption; the answers are what transformers computes for these files in F32. What is odd is told in one line,
+ * and refused with {@code --strict}.
  */
 class OddCheckpointsTest {
     private static final String GOLDEN = "paligemma-mqa";
     /** Sums in another order than the reference's. */
     private static final double ROUNDING = 1e-4;
-    /** The softmax of the reference counts the padding token, which is not drawn here; its logit is far below the others. */
+    /**
+     * The softmax of the reference counts the padding token, which is not drawn here; its logit is far below the
+     * others.
+     */
     private static final double LOG_PROBABILITIES = 3e-4;
     private static final int IMAGE = 627;
     private static final int ROWS = 672;
@@ -57,8 +61,19 @@ class OddCheckpointsTest {
     }
 
     private Asked ask(String... more) {
-        List<String> arguments = new ArrayList<>(List.of("generate", "-m", folder.toString(), "-i", folder.resolve("input.png").toString(), "-n", "6",
-                "--json", "--backend", "cpu", "--threads", "1"));
+        List<String> arguments = new ArrayList<>(List.of(
+                "generate",
+                "-m",
+                folder.toString(),
+                "-i",
+                folder.resolve("input.png").toString(),
+                "-n",
+                "6",
+                "--json",
+                "--backend",
+                "cpu",
+                "--threads",
+                "1"));
         if (!List.of(more).contains("-p")) {
             arguments.addAll(List.of("-p", "caption en"));
         }
@@ -94,7 +109,11 @@ class OddCheckpointsTest {
         assertTrue(warnings.getFirst().contains(said), warnings.getFirst());
         MainTest.Run strict = ask("--strict").run();
         assertEquals(3, strict.exitCode(), strict.err());
-        assertTrue(strict.err().startsWith("stormsight: ") && strict.err().contains(said) && strict.err().lines().count() == 1, strict.err());
+        assertTrue(
+                strict.err().startsWith("stormsight: ")
+                        && strict.err().contains(said)
+                        && strict.err().lines().count() == 1,
+                strict.err());
     }
 
     private static Stored zeros(StoredType type, int... shape) {
@@ -102,8 +121,11 @@ class OddCheckpointsTest {
     }
 
     private static String added(int from, int to, String name, boolean special) {
-        return IntStream.range(from, to).mapToObj(id -> ",{\"id\":" + id + ",\"content\":\"<" + name + id + ">\",\"single_word\":false,\"lstrip\":false,"
-                + "\"rstrip\":false,\"normalized\":false,\"special\":" + special + "}").collect(Collectors.joining());
+        return IntStream.range(from, to)
+                .mapToObj(id -> ",{\"id\":" + id + ",\"content\":\"<" + name + id
+                        + ">\",\"single_word\":false,\"lstrip\":false,"
+                        + "\"rstrip\":false,\"normalized\":false,\"special\":" + special + "}")
+                .collect(Collectors.joining());
     }
 
     /** Puts tokens behind the last added one, which is the image's. */
@@ -122,14 +144,22 @@ class OddCheckpointsTest {
     @Test
     void tokensBehindTheImageTokenAreAnswered() throws IOException {
         for (boolean special : new boolean[] {false, true}) {
-            EditedCheckpoint edited = golden().text("tokenizer.json", text -> withTokens(text, added(IMAGE + 1, IMAGE + 3, "s_", special)));
+            EditedCheckpoint edited = golden().text(
+                            "tokenizer.json", text -> withTokens(text, added(IMAGE + 1, IMAGE + 3, "s_", special)));
             louder(edited, 629, 607);
             edited.write();
             assertEquals(List.of(), ask().warnings());
             // The reference's softmax has all rows of the table here.
-            answers(List.of(629, 600, 383, 325, 66, 122), new double[] {-1.379812, -2.459053, -1.183496, -2.309363, -1.121747, -2.150532}, ROUNDING);
+            answers(
+                    List.of(629, 600, 383, 325, 66, 122),
+                    new double[] {-1.379812, -2.459053, -1.183496, -2.309363, -1.121747, -2.150532},
+                    ROUNDING);
             MainTest.Run inspect = MainTest.run("inspect", folder.toString());
-            assertTrue(inspect.out().contains("672 rows, 630 tokens, 628 of which can be answered, head tied to the embeddings"), inspect.out());
+            assertTrue(
+                    inspect.out()
+                            .contains(
+                                    "672 rows, 630 tokens, 628 of which can be answered, head tied to the embeddings"),
+                    inspect.out());
         }
     }
 
@@ -162,12 +192,17 @@ class OddCheckpointsTest {
         answersAsTheGolden();
         Asked used = ask("-p", "what is <extra_675> here?");
         assertEquals(3, used.run().exitCode());
-        assertTrue(used.run().err().contains("the prompt holds token 675, \"<extra_675>\", but the embedding table has 672 rows"), used.run().err());
+        assertTrue(
+                used.run()
+                        .err()
+                        .contains("the prompt holds token 675, \"<extra_675>\", but the embedding table has 672 rows"),
+                used.run().err());
     }
 
     @Test
     void theImageTokenNeedsNoRow() throws IOException {
-        EditedCheckpoint edited = golden().text("config.json", text -> text.replaceAll("\"vocab_size\": 672", "\"vocab_size\": " + IMAGE));
+        EditedCheckpoint edited = golden().text(
+                        "config.json", text -> text.replaceAll("\"vocab_size\": 672", "\"vocab_size\": " + IMAGE));
         float[] table = edited.tensors.get(EditedCheckpoint.TABLE).floats();
         int width = table.length / ROWS;
         edited.tensors.put(EditedCheckpoint.TABLE, Stored.floats(Arrays.copyOf(table, IMAGE * width), IMAGE, width));
@@ -187,9 +222,15 @@ class OddCheckpointsTest {
         }
         edited.tensors.put(EditedCheckpoint.HEAD, Stored.floats(head, ROWS, width));
         edited.write();
-        answers(List.of(64, 248, 210, 188, 503, 447), new double[] {-2.624839, -1.720682, -1.294232, -1.057503, -0.254153, -1.76427}, 3e-3);
-        tells("tensor language_model.lm_head.weight differs from language_model.model.embed_tokens.weight, although config.json ties the two");
-        assertTrue(MainTest.run("inspect", folder.toString()).out().contains("a head of its own, which differs from the embeddings although config.json ties the two"));
+        answers(
+                List.of(64, 248, 210, 188, 503, 447),
+                new double[] {-2.624839, -1.720682, -1.294232, -1.057503, -0.254153, -1.76427},
+                3e-3);
+        tells(
+                "tensor language_model.lm_head.weight differs from language_model.model.embed_tokens.weight, although config.json ties the two");
+        assertTrue(MainTest.run("inspect", folder.toString())
+                .out()
+                .contains("a head of its own, which differs from the embeddings although config.json ties the two"));
     }
 
     @Test
@@ -222,8 +263,11 @@ class OddCheckpointsTest {
 
     @Test
     void tensorsThatNobodyReadsAreLeftAlone() throws IOException {
-        for (String unused : List.of("vision_tower.vision_model.head.probe", "language_model.model.layers.0.self_attn.rotary_emb.inv_freq",
-                "optimizer.state.step", "language_model.model.layers.9.mlp.up_proj.weight")) {
+        for (String unused : List.of(
+                "vision_tower.vision_model.head.probe",
+                "language_model.model.layers.0.self_attn.rotary_emb.inv_freq",
+                "optimizer.state.step",
+                "language_model.model.layers.9.mlp.up_proj.weight")) {
             EditedCheckpoint edited = golden();
             edited.tensors.put(unused, zeros(unused.startsWith("optimizer") ? StoredType.I64 : StoredType.F32, 1, 3));
             edited.write();
@@ -235,12 +279,14 @@ class OddCheckpointsTest {
             many.tensors.put("head." + i, zeros(StoredType.F16, 7));
         }
         many.write();
-        tells("tensor head.0 [7] is not part of this model; tensor head.1 [7] is not part of this model; and 3 more: not used");
+        tells(
+                "tensor head.0 [7] is not part of this model; tensor head.1 [7] is not part of this model; and 3 more: not used");
     }
 
     @Test
     void aTowerThatSaysItHasAHeadNeedsNone() throws IOException {
-        golden().text("config.json", text -> text.replace("\"vision_use_head\": false", "\"vision_use_head\": true")).write();
+        golden().text("config.json", text -> text.replace("\"vision_use_head\": false", "\"vision_use_head\": true"))
+                .write();
         answersAsTheGolden();
     }
 
@@ -263,7 +309,9 @@ class OddCheckpointsTest {
         edited.tensors.put(EditedCheckpoint.HEAD, tensors.get(EditedCheckpoint.TABLE));
         edited.tensors.putAll(tensors);
         edited.write(300_000);
-        edited.text("model.safetensors.index.json", text -> text.replaceFirst("\"language_model.lm_head.weight\":\\s*\"[^\"]*\",?", ""));
+        edited.text(
+                "model.safetensors.index.json",
+                text -> text.replaceFirst("\"language_model.lm_head.weight\":\\s*\"[^\"]*\",?", ""));
         tells("tensor language_model.lm_head.weight is not listed in model.safetensors.index.json");
         answersAsTheGolden();
     }
@@ -277,7 +325,10 @@ class OddCheckpointsTest {
             }
         });
         edited.write();
-        answers(List.of(607, 600, 383, 325, 66, 122), new double[] {-2.653783, -2.616082, -1.195819, -2.271395, -1.126494, -2.129278}, LOG_PROBABILITIES);
+        answers(
+                List.of(607, 600, 383, 325, 66, 122),
+                new double[] {-2.653783, -2.616082, -1.195819, -2.271395, -1.126494, -2.129278},
+                LOG_PROBABILITIES);
         tells("in other layers BF16");
         // One of the two matrices that one operation reads, in all layers.
         EditedCheckpoint gates = golden();
@@ -322,7 +373,10 @@ class OddCheckpointsTest {
         missing.write();
         MainTest.Run run = ask().run();
         assertEquals(3, run.exitCode());
-        assertTrue(run.err().contains("tensor language_model.model.norm.weight [48] is missing; tensor language_model.norm2.weight [48] is not part"),
+        assertTrue(
+                run.err()
+                        .contains(
+                                "tensor language_model.model.norm.weight [48] is missing; tensor language_model.norm2.weight [48] is not part"),
                 run.err());
         EditedCheckpoint twice = golden();
         twice.tensors.put("model.language_model.norm.weight", zeros(StoredType.F32, 48));

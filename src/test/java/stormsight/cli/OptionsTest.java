@@ -34,7 +34,10 @@ import stormsight.Goldens;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** What people type: options under the names that they know from elsewhere, values of every kind, and what comes out as JSON. */
+/**
+ * What people type: options under the names that they know from elsewhere, values of every kind, and what comes out as
+ * JSON.
+ */
 class OptionsTest {
     private static final String MODEL = Goldens.folder("paligemma-mqa").toString();
     private static final String IMAGE = Goldens.folder("paligemma-mqa").resolve("input.png").toString();
@@ -56,7 +59,17 @@ class OptionsTest {
 
     @Test
     void namesThatPeopleKnow() {
-        MainTest.Run plain = ask("--image", IMAGE, "--prompt", "caption en", "--max-tokens", "3", "--temperature", "0", "--threads", "1");
+        MainTest.Run plain = ask(
+                "--image",
+                IMAGE,
+                "--prompt",
+                "caption en",
+                "--max-tokens",
+                "3",
+                "--temperature",
+                "0",
+                "--threads",
+                "1");
         assertEquals(0, plain.exitCode(), plain.err());
         assertEquals(plain.out(), ask("-i", IMAGE, "-p", "caption en", "-n", "3", "--temp", "0", "-t", "1").out());
         assertEquals(plain.out(), ask("-i", IMAGE, "-p", "caption en", "--max-new-tokens", "3").out());
@@ -73,7 +86,9 @@ class OptionsTest {
                 for (String name : option.names()) {
                     if (!(measures && name.equals("-p"))) {
                         Set<String> before = names.putIfAbsent(name, Set.of(option.names()));
-                        assertTrue(before == null || before.equals(Set.of(option.names())), command + " " + name + ": " + before);
+                        assertTrue(
+                                before == null || before.equals(Set.of(option.names())),
+                                command + " " + name + ": " + before);
                     }
                 }
             }
@@ -99,9 +114,26 @@ class OptionsTest {
         String image = ask("-i", IMAGE, "--prompt=-5 degrees", "-n", "2").out();
         assertEquals(image, ask("-i", IMAGE, "--prompt", "-5 degrees", "-n", "2").out());
         assertEquals(0, ask("-i", IMAGE, "-p", "-n hello", "-n", "2").exitCode());
-        fails(2, "--prompt needs a value before --json; a value that is the name of an option is written --prompt=--json",
-                "generate", "-m", MODEL, "-i", IMAGE, "--prompt", "--json");
-        fails(2, "-p needs a value before --max-tokens=3", "generate", "-m", MODEL, "-i", IMAGE, "-p", "--max-tokens=3");
+        fails(
+                2,
+                "--prompt needs a value before --json; a value that is the name of an option is written --prompt=--json",
+                "generate",
+                "-m",
+                MODEL,
+                "-i",
+                IMAGE,
+                "--prompt",
+                "--json");
+        fails(
+                2,
+                "-p needs a value before --max-tokens=3",
+                "generate",
+                "-m",
+                MODEL,
+                "-i",
+                IMAGE,
+                "-p",
+                "--max-tokens=3");
         fails(2, "--prompt", "generate", "-m", MODEL, "-i", IMAGE, "--prompt");
     }
 
@@ -115,13 +147,28 @@ class OptionsTest {
         for (byte b : file) {
             percent.append(String.format("%%%02X", b));
         }
-        for (String image : List.of(Path.of(IMAGE).toAbsolutePath().toUri().toString(), spaced.toUri().toString(), "data:image/png;base64," + base64,
-                "DATA:;base64," + base64.replace("+", "%2B"), "data:image/png," + percent)) {
+        for (String image : List.of(
+                Path.of(IMAGE).toAbsolutePath().toUri().toString(),
+                spaced.toUri().toString(),
+                "data:image/png;base64," + base64,
+                "DATA:;base64," + base64.replace("+", "%2B"),
+                "data:image/png," + percent)) {
             MainTest.Run run = ask("-i", image, "-p", "caption en", "-n", "3");
             assertEquals(0, run.exitCode(), run.err());
             assertEquals(expected, run.out());
         }
-        MainTest.Run lens = run("lens", "-m", MODEL, "-i", "data:image/png;base64," + base64, "-p", "answer en what?", "-n", "2", "--backend", "cpu");
+        MainTest.Run lens = run(
+                "lens",
+                "-m",
+                MODEL,
+                "-i",
+                "data:image/png;base64," + base64,
+                "-p",
+                "answer en what?",
+                "-n",
+                "2",
+                "--backend",
+                "cpu");
         assertEquals(0, lens.exitCode(), lens.err());
     }
 
@@ -130,7 +177,10 @@ class OptionsTest {
     void imagesComeFromStandardInput() throws IOException {
         InputStream terminal = System.in;
         try {
-            for (List<String> command : List.of(List.of("generate"), List.of("lens"), List.of("verify", "--backend", "cpu"),
+            for (List<String> command : List.of(
+                    List.of("generate"),
+                    List.of("lens"),
+                    List.of("verify", "--backend", "cpu"),
                     List.of("attend", "-o", temporary.toString()))) {
                 System.setIn(Files.newInputStream(Path.of(IMAGE)));
                 List<String> arguments = new ArrayList<>(command);
@@ -148,10 +198,18 @@ class OptionsTest {
     @Test
     void otherUrlsAreRefusedWithWhatToDo() {
         for (String command : new String[] {"generate", "attend", "knockout", "lens", "verify"}) {
-            for (String url : new String[] {"https://example.com/cat.jpg", "HTTP://example.com/cat.jpg", "ftp://example.com/cat.jpg", "s3://bucket/cat"}) {
+            for (String url : new String[] {
+                "https://example.com/cat.jpg",
+                "HTTP://example.com/cat.jpg",
+                "ftp://example.com/cat.jpg",
+                "s3://bucket/cat"
+            }) {
                 List<String> arguments = new ArrayList<>(List.of(command, "-i", url, "-p", "x"));
                 arguments.addAll(command.equals("attend") ? List.of("-o", temporary.toString()) : List.of());
-                fails(4, "is a URL, and nothing is downloaded here: download it first", arguments.toArray(String[]::new));
+                fails(
+                        4,
+                        "is a URL, and nothing is downloaded here: download it first",
+                        arguments.toArray(String[]::new));
             }
         }
         fails(4, "is not base64", "generate", "-i", "data:image/png;base64,a", "-p", "x");
@@ -167,7 +225,8 @@ class OptionsTest {
         String expected = ask("-i", IMAGE, "-p", "caption en", "-n", "3").out();
         InputStream terminal = System.in;
         try {
-            for (String text : new String[] {"\uFEFFcaption en\r\n", "\uFEFFcaption en", "caption en\r\n\r\n", "caption en\n"}) {
+            for (String text :
+                    new String[] {"\uFEFFcaption en\r\n", "\uFEFFcaption en", "caption en\r\n\r\n", "caption en\n"}) {
                 System.setIn(new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8)));
                 assertEquals(expected, ask("-i", IMAGE, "-p", "-", "-n", "3").out());
             }
@@ -187,9 +246,11 @@ class OptionsTest {
         Map<Error, String> said = Map.of(
                 new StackOverflowError(), "1 internal error: the stack is full",
                 new NoClassDefFoundError("some/Type"), "1 a part of Stormsight or of a library cannot be loaded: ",
-                new ExceptionInInitializerError(new IllegalStateException("a reason")), "1 cannot be loaded: java.lang.IllegalStateException: a reason",
+                new ExceptionInInitializerError(new IllegalStateException("a reason")),
+                        "1 cannot be loaded: java.lang.IllegalStateException: a reason",
                 new UnsatisfiedLinkError("libx.so: noexec"), "1 libx.so: noexec",
-                new InternalError("a fault occurred in an unsafe memory access operation"), "3 a file of the model was cut short",
+                new InternalError("a fault occurred in an unsafe memory access operation"),
+                        "3 a file of the model was cut short",
                 new InternalError("something else"), "1 internal error: java.lang.InternalError: something else",
                 new OutOfMemoryError("Java heap space"), "5 not enough memory: Java heap space");
         InputStream terminal = System.in;
@@ -211,8 +272,22 @@ class OptionsTest {
     @Test
     void reportsMakeTheirFolders() {
         Path folder = temporary.resolve("new/folder");
-        MainTest.Run run = run("attend", "-m", MODEL, "-i", IMAGE, "-p", "caption en", "-n", "1", "-o", folder.toString(), "--html",
-                folder.resolve("page/report.html").toString(), "--backend", "cpu");
+        MainTest.Run run = run(
+                "attend",
+                "-m",
+                MODEL,
+                "-i",
+                IMAGE,
+                "-p",
+                "caption en",
+                "-n",
+                "1",
+                "-o",
+                folder.toString(),
+                "--html",
+                folder.resolve("page/report.html").toString(),
+                "--backend",
+                "cpu");
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(Files.exists(folder.resolve("page/report.html")));
     }
@@ -221,7 +296,18 @@ class OptionsTest {
     void placesThatCannotBeWrittenAreRefusedFirst() throws IOException {
         Path file = Files.writeString(temporary.resolve("file"), "");
         for (String option : new String[] {"--out", "--html"}) {
-            fails(2, file + " is not a directory", "knockout", "-m", MODEL, "-i", IMAGE, "-p", "x", option, file.resolve("below").toString());
+            fails(
+                    2,
+                    file + " is not a directory",
+                    "knockout",
+                    "-m",
+                    MODEL,
+                    "-i",
+                    IMAGE,
+                    "-p",
+                    "x",
+                    option,
+                    file.resolve("below").toString());
         }
         fails(2, file + " is not a directory", "bench", "-m", MODEL, "--out", file.resolve("below.json").toString());
         fails(2, "it is a directory", "bench", "-m", MODEL, "--out", temporary.toString());
@@ -231,13 +317,25 @@ class OptionsTest {
     void everyCommandThatTellsTellsJson() {
         JsonNode inspected = json("inspect", "-m", MODEL, "--json");
         assertEquals(inspected, json("inspect", MODEL, "--json"));
-        assertTrue(inspected.get("parameters").asLong() > 0 && inspected.at("/bytes/weights").asLong() > 0, inspected.toString());
+        assertTrue(
+                inspected.get("parameters").asLong() > 0
+                        && inspected.at("/bytes/weights").asLong() > 0,
+                inspected.toString());
         fails(2, "both given", "inspect", MODEL, "-m", MODEL);
         assertEquals("shapes (embedded)", json("inspect", "--json").get("model").asString());
         JsonNode devices = json("devices", "--json");
-        assertEquals(1, devices.get("backends").valueStream().filter(backend -> backend.get("default").asBoolean()).count());
-        assertTrue(devices.get("backends").valueStream().anyMatch(backend -> backend.get("backend").asString().equals("cpu")
-                && backend.get("devices").size() == 1), devices.toString());
+        assertEquals(
+                1,
+                devices.get("backends")
+                        .valueStream()
+                        .filter(backend -> backend.get("default").asBoolean())
+                        .count());
+        assertTrue(
+                devices.get("backends")
+                        .valueStream()
+                        .anyMatch(backend -> backend.get("backend").asString().equals("cpu")
+                                && backend.get("devices").size() == 1),
+                devices.toString());
         JsonNode demo = json("demo", "--json", "--backend", "cpu");
         assertTrue(demo.get("answers").size() > 5, demo.toString());
         JsonNode verified = json("verify", "-m", MODEL, "-i", IMAGE, "-n", "1", "--backend", "cpu", "--json");
@@ -245,14 +343,36 @@ class OptionsTest {
         assertTrue(verified.get("agree").asBoolean() && verified.get("values").size() > 5, verified.toString());
         assertTrue(json("verify", "--golden", MODEL, "--backend", "cpu", "--json").get("agree").asBoolean());
         JsonNode plan = json("plan", "-m", MODEL, "--backend", "cpu", "--json");
-        assertEquals(List.of("encode", "prefill", "decode"), plan.get("programs").valueStream().map(each -> each.get("program").asString()).toList());
+        assertEquals(
+                List.of("encode", "prefill", "decode"),
+                plan.get("programs")
+                        .valueStream()
+                        .map(each -> each.get("program").asString())
+                        .toList());
         assertTrue(plan.toString().contains("q_proj.weight"), plan.toString());
     }
 
     @Test
     void generateTellsWhatItWasAsked() {
-        JsonNode answer = json("generate", "-m", MODEL, "-i", IMAGE, "-p", "caption en", "-n", "2", "--temp", "0.5", "--top-k", "3", "--seed", "7",
-                "--backend", "cpu", "--json");
+        JsonNode answer = json(
+                "generate",
+                "-m",
+                MODEL,
+                "-i",
+                IMAGE,
+                "-p",
+                "caption en",
+                "-n",
+                "2",
+                "--temp",
+                "0.5",
+                "--top-k",
+                "3",
+                "--seed",
+                "7",
+                "--backend",
+                "cpu",
+                "--json");
         JsonNode inputs = answer.get("inputs");
         assertEquals("caption en", inputs.get("prompt").asString());
         assertEquals(IMAGE, inputs.get("image").asString());
@@ -265,8 +385,18 @@ class OptionsTest {
     @Test
     void aBackendIsNotComparedWithItself() {
         fails(2, "scalar would be compared with itself", "verify", "-m", MODEL, "-i", IMAGE, "--backend", "scalar");
-        fails(2, "cpu would be compared with itself; choose another --oracle, such as scalar", "verify", "-m", MODEL, "-i", IMAGE, "--backend", "cpu",
-                "--oracle", "cpu");
+        fails(
+                2,
+                "cpu would be compared with itself; choose another --oracle, such as scalar",
+                "verify",
+                "-m",
+                MODEL,
+                "-i",
+                IMAGE,
+                "--backend",
+                "cpu",
+                "--oracle",
+                "cpu");
     }
 
     /** Every option that takes a file completes files, and every one of a closed choice its values. */
@@ -278,21 +408,36 @@ class OptionsTest {
             if (command.getCommandSpec().usageMessage().hidden()) {
                 continue;
             }
-            Matcher function = Pattern.compile("function _picocli_stormsight_" + name + "\\(\\) \\{.*?\n}", Pattern.DOTALL).matcher(script);
+            Matcher function = Pattern.compile(
+                            "function _picocli_stormsight_" + name + "\\(\\) \\{.*?\n}", Pattern.DOTALL)
+                    .matcher(script);
             assertTrue(function.find(), name);
             for (OptionSpec option : command.getCommandSpec().options()) {
                 if (option.arity().max() == 0) {
                     continue;
                 }
-                Matcher offered = Pattern.compile("'" + Pattern.quote(option.longestName()) + "'[^)\n]*\\)\n(.*?);;", Pattern.DOTALL).matcher(function.group());
+                Matcher offered = Pattern.compile(
+                                "'" + Pattern.quote(option.longestName()) + "'[^)\n]*\\)\n(.*?);;", Pattern.DOTALL)
+                        .matcher(function.group());
                 String where = name + " " + option.longestName();
                 assertTrue(offered.find(), where);
-                boolean path = option.type() == Path.class || option.userObject() instanceof Field field
-                        && field.getGenericType() instanceof ParameterizedType type && type.getActualTypeArguments()[0] == Path.class;
+                boolean path = option.type() == Path.class
+                        || option.userObject() instanceof Field field
+                                && field.getGenericType() instanceof ParameterizedType type
+                                && type.getActualTypeArguments()[0] == Path.class;
                 if (path) {
                     assertTrue(offered.group(1).contains("compgen -f"), where + ": " + offered.group(1));
-                } else if (option.completionCandidates() != null || Set.of("--backend", "--device", "--oracle", "--preset", "--flow", "--check",
-                        "--format", "--dtype").contains(option.longestName())) {
+                } else if (option.completionCandidates() != null
+                        || Set.of(
+                                        "--backend",
+                                        "--device",
+                                        "--oracle",
+                                        "--preset",
+                                        "--flow",
+                                        "--check",
+                                        "--format",
+                                        "--dtype")
+                                .contains(option.longestName())) {
                     assertTrue(offered.group(1).contains("compReplyArray"), where + ": " + offered.group(1));
                 }
             }

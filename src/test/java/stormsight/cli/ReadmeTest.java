@@ -21,7 +21,10 @@ import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 import picocli.CommandLine.ParseResult;
 
-/** The examples of README.md: their options exist, their files do too, they write only where git does not look, and the Java compiles. */
+/**
+ * The examples of README.md: their options exist, their files do too, they write only where git does not look, and the
+ * Java compiles.
+ */
 class ReadmeTest {
     private static final Pattern BLOCK = Pattern.compile("```(\\w+)\n(.*?)```", Pattern.DOTALL);
     private static final Pattern WORD = Pattern.compile("\"([^\"]*)\"|(\\S+)");
@@ -32,15 +35,23 @@ class ReadmeTest {
     private Path temporary;
 
     private static List<String> blocks(String language) throws IOException {
-        return BLOCK.matcher(Files.readString(Path.of("README.md"))).results().filter(block -> block.group(1).equals(language))
-                .map(block -> block.group(2)).toList();
+        return BLOCK.matcher(Files.readString(Path.of("README.md")))
+                .results()
+                .filter(block -> block.group(1).equals(language))
+                .map(block -> block.group(2))
+                .toList();
     }
 
     private static List<List<String>> commands() throws IOException {
         List<List<String>> commands = new ArrayList<>();
         for (String block : blocks("sh")) {
-            block.lines().filter(line -> line.startsWith("./stormsight ")).forEach(line -> commands.add(WORD.matcher(line).results()
-                    .map((MatchResult word) -> word.group(1) != null ? word.group(1) : word.group(2)).skip(1).toList()));
+            block.lines()
+                    .filter(line -> line.startsWith("./stormsight "))
+                    .forEach(line -> commands.add(WORD.matcher(line)
+                            .results()
+                            .map((MatchResult word) -> word.group(1) != null ? word.group(1) : word.group(2))
+                            .skip(1)
+                            .toList()));
         }
         return commands;
     }
@@ -49,7 +60,8 @@ class ReadmeTest {
     void commandsAreAsTheyAreTaken() throws IOException {
         assertTrue(commands().size() > 15, commands().toString());
         for (List<String> words : commands()) {
-            ParseResult parsed = new CommandLine(Main.command(words.getFirst())).setCaseInsensitiveEnumValuesAllowed(true)
+            ParseResult parsed = new CommandLine(Main.command(words.getFirst()))
+                    .setCaseInsensitiveEnumValuesAllowed(true)
                     .parseArgs(words.subList(1, words.size()).toArray(String[]::new));
             parsed.matchedOptions().forEach(option -> {
                 String value = String.valueOf(parsed.matchedOptionValue(option.longestName(), (Object) ""));
@@ -70,7 +82,9 @@ class ReadmeTest {
     @Test
     void everyCommandIsDescribed() throws IOException {
         String text = Files.readString(Path.of("README.md"));
-        Main.COMMANDS.stream().filter(name -> !name.equals(Measure.NAME)).forEach(name -> assertTrue(text.contains("| `" + name), name));
+        Main.COMMANDS.stream()
+                .filter(name -> !name.equals(Measure.NAME))
+                .forEach(name -> assertTrue(text.contains("| `" + name), name));
     }
 
     @Test
@@ -81,8 +95,16 @@ class ReadmeTest {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         StringWriter said = new StringWriter();
         try (StandardJavaFileManager files = compiler.getStandardFileManager(null, null, null)) {
-            assertTrue(compiler.getTask(said, files, null, List.of("-d", temporary.toString(), "-cp", System.getProperty("java.class.path")), null,
-                    files.getJavaFileObjects(source)).call(), said.toString());
+            assertTrue(
+                    compiler.getTask(
+                                    said,
+                                    files,
+                                    null,
+                                    List.of("-d", temporary.toString(), "-cp", System.getProperty("java.class.path")),
+                                    null,
+                                    files.getJavaFileObjects(source))
+                            .call(),
+                    said.toString());
         }
     }
 }

@@ -22,7 +22,10 @@ import stormsight.report.Npy;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** Reports of commands hold the numbers that the commands found. How a page shows them is tested in a browser, with the page itself. */
+/**
+ * Reports of commands hold the numbers that the commands found. How a page shows them is tested in a browser, with the
+ * page itself.
+ */
 class ReportTest {
     private static final String IMAGE = Path.of("examples", "kitchen.png").toString();
     private static final String PROMPT = "answer en what color is the star?";
@@ -69,13 +72,32 @@ class ReportTest {
     void attendReportsTheMapsThatItWrites() throws IOException {
         Path html = temporary.resolve("report.html");
         Path out = temporary.resolve("out");
-        run("attend", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "--heads", "0,2", "-n", "3", "--out", out.toString(), "--html", html.toString());
+        run(
+                "attend",
+                "-i",
+                IMAGE,
+                "-p",
+                PROMPT,
+                "--backend",
+                "cpu",
+                "--heads",
+                "0,2",
+                "-n",
+                "3",
+                "--out",
+                out.toString(),
+                "--html",
+                html.toString());
         JsonNode data = data(html);
         JsonNode maps = JsonMapper.shared().readTree(Files.readString(out.resolve("maps.json")));
         Map<String, String> facts = facts(data);
-        assertEquals(List.of("Image", "Prompt", "Answer", "Model", "Device", "Command", "Version"), List.copyOf(facts.keySet()));
+        assertEquals(
+                List.of("Image", "Prompt", "Answer", "Model", "Device", "Command", "Version"),
+                List.copyOf(facts.keySet()));
         assertEquals(maps.get("runs").get(0).get("answer").asString(), facts.get("Answer"));
-        assertEquals("stormsight attend -i " + IMAGE + " -p '" + PROMPT + "' --backend cpu --heads 0,2 -n 3 --out " + out + " --html " + html,
+        assertEquals(
+                "stormsight attend -i " + IMAGE + " -p '" + PROMPT + "' --backend cpu --heads 0,2 -n 3 --out " + out
+                        + " --html " + html,
                 facts.get("Command"));
         JsonNode directions = data.get("attention").get(0).get("directions");
         assertEquals(List.of("Word to image", "Image to word", "Vision tower"),
@@ -95,7 +117,11 @@ class ReportTest {
         }
         JsonNode words = maps.get("runs").get(0).get("words");
         assertEquals(words.size(), toImage.get("words").size());
-        assertEquals(words.valueStream().filter(word -> !word.get("generated").asBoolean()).count(), toImage.get("prompted").asInt());
+        assertEquals(
+                words.valueStream()
+                        .filter(word -> !word.get("generated").asBoolean())
+                        .count(),
+                toImage.get("prompted").asInt());
 
         assertArrayEquals(array(out, "image_to_word"), floats(directions.get(1).get("values")));
         assertArrayEquals(array(out, "vision_layers"), floats(directions.get(2).get("mean")));
@@ -104,13 +130,34 @@ class ReportTest {
         assertEquals("data:image/png;base64,", data.get("images").get(0).get("data").asString().substring(0, 22));
     }
 
-    /** From word to word as the file has it, and from patch to patch what the whole has for rows and columns of the image. */
+    /**
+     * From word to word as the file has it, and from patch to patch what the whole has for rows and columns of the
+     * image.
+     */
     @Test
     void attendReportsWhatWordsAndPatchesAttendTo() throws IOException {
         Path html = temporary.resolve("report.html");
         Path out = temporary.resolve("out");
-        run("attend", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "--heads", "0,2", "-n", "3", "--maps", "whole", "--colormap", "inferno",
-                "--out", out.toString(), "--html", html.toString());
+        run(
+                "attend",
+                "-i",
+                IMAGE,
+                "-p",
+                PROMPT,
+                "--backend",
+                "cpu",
+                "--heads",
+                "0,2",
+                "-n",
+                "3",
+                "--maps",
+                "whole",
+                "--colormap",
+                "inferno",
+                "--out",
+                out.toString(),
+                "--html",
+                html.toString());
         JsonNode data = data(html);
         assertEquals("inferno", data.get("colorMap").asString());
         JsonNode directions = data.get("attention").get(0).get("directions");
@@ -119,7 +166,8 @@ class ReportTest {
         assertArrayEquals(array(out, "word_to_word"), floats(directions.get(0).get("values")));
 
         JsonNode toPatch = directions.get(1);
-        int patches = data.get("attention").get(0).get("columns").asInt() * data.get("attention").get(0).get("rows").asInt();
+        int patches = data.get("attention").get(0).get("columns").asInt()
+                * data.get("attention").get(0).get("rows").asInt();
         Npy whole = Npy.read(out.resolve("whole.npy"));
         int tokens = whole.shape()[3];
         byte[] steps = Base64.getDecoder().decode(toPatch.get("values").get("data").asString());
@@ -130,8 +178,10 @@ class ReportTest {
             int row = (plane / patches * tokens + plane % patches) * tokens;
             for (int patch = 0; patch < patches; patch++) {
                 float weight = whole.values()[row + patch];
-                double shown = low[plane] + (high[plane] - low[plane]) / 255.0 * (steps[plane * patches + patch] & 0xff);
-                assertEquals(weight, shown, (high[plane] - low[plane]) / 255 * 0.51, "plane " + plane + ", patch " + patch);
+                double shown =
+                        low[plane] + (high[plane] - low[plane]) / 255.0 * (steps[plane * patches + patch] & 0xff);
+                assertEquals(
+                        weight, shown, (high[plane] - low[plane]) / 255 * 0.51, "plane " + plane + ", patch " + patch);
             }
         }
     }
@@ -139,8 +189,26 @@ class ReportTest {
     @Test
     void aComparisonHasAnExampleForEveryPromptAndItsTable() throws IOException {
         Path html = temporary.resolve("report.html");
-        run("attend", "-i", IMAGE, "-p", PROMPT, "-p", "caption en", "--backend", "cpu", "-n", "2", "--maps", "words", "--direction", "image-to-word",
-                "--out", temporary.resolve("out").toString(), "--html", html.toString());
+        run(
+                "attend",
+                "-i",
+                IMAGE,
+                "-p",
+                PROMPT,
+                "-p",
+                "caption en",
+                "--backend",
+                "cpu",
+                "-n",
+                "2",
+                "--maps",
+                "words",
+                "--direction",
+                "image-to-word",
+                "--out",
+                temporary.resolve("out").toString(),
+                "--html",
+                html.toString());
         JsonNode data = data(html);
         assertEquals(List.of("kitchen.png: " + PROMPT, "kitchen.png: caption en"),
                 data.get("attention").valueStream().map(example -> example.get("title").asString()).toList());
@@ -157,8 +225,25 @@ class ReportTest {
     @Test
     void knockoutAndLensReportTheirCurves() throws IOException {
         Path html = temporary.resolve("report.html");
-        JsonNode found = JsonMapper.shared().readTree(run("knockout", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "--window", "1",
-                "--preset", "to-last", "-n", "3", "--json", "--html", html.toString()).out());
+        JsonNode found = JsonMapper.shared()
+                .readTree(run(
+                                "knockout",
+                                "-i",
+                                IMAGE,
+                                "-p",
+                                PROMPT,
+                                "--backend",
+                                "cpu",
+                                "--window",
+                                "1",
+                                "--preset",
+                                "to-last",
+                                "-n",
+                                "3",
+                                "--json",
+                                "--html",
+                                html.toString())
+                        .out());
         JsonNode data = data(html);
         assertEquals(found.get("results").get(0).get("prediction").asString(), facts(data).get("Answer"));
         JsonNode curves = data.get("curves").get(0).get("curves");
@@ -168,27 +253,62 @@ class ReportTest {
         }
         assertFalse(data.get("image").get("data").asString().isEmpty());
 
-        found = JsonMapper.shared().readTree(run("lens", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "-n", "3", "--json",
-                "--html", html.toString()).out());
+        found = JsonMapper.shared()
+                .readTree(run(
+                                "lens",
+                                "-i",
+                                IMAGE,
+                                "-p",
+                                PROMPT,
+                                "--backend",
+                                "cpu",
+                                "-n",
+                                "3",
+                                "--json",
+                                "--html",
+                                html.toString())
+                        .out());
         data = data(html);
         assertEquals(2, data.get("curves").size());
-        assertEquals(found.get("curves").get(0).get("mean_percent"), data.get("curves").get(0).get("curves").get(0).get("y"));
+        assertEquals(
+                found.get("curves").get(0).get("mean_percent"),
+                data.get("curves").get(0).get("curves").get(0).get("y"));
     }
 
     @Test
     void aDataSetsReportHasBandsAndEveryExample() throws IOException {
-        String answer = JsonMapper.shared().readTree(run("generate", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "-n", "8", "--json").out())
-                .get("answer").asString();
+        String answer = JsonMapper.shared()
+                .readTree(run("generate", "-i", IMAGE, "-p", PROMPT, "--backend", "cpu", "-n", "8", "--json")
+                        .out())
+                .get("answer")
+                .asString();
         String image = JsonMapper.shared().writeValueAsString(Path.of(IMAGE).toAbsolutePath().toString());
         StringBuilder lines = new StringBuilder();
         for (String each : List.of(answer, "no such thing", answer)) {
-            lines.append("{\"image\": ").append(image).append(", \"question\": \"what color is the star?\", \"answer\": ")
-                    .append(JsonMapper.shared().writeValueAsString(each)).append("}\n");
+            lines.append("{\"image\": ")
+                    .append(image)
+                    .append(", \"question\": \"what color is the star?\", \"answer\": ")
+                    .append(JsonMapper.shared().writeValueAsString(each))
+                    .append("}\n");
         }
         Path set = Files.writeString(temporary.resolve("set.jsonl"), lines.toString());
         Path html = temporary.resolve("report.html");
-        run("knockout", "--dataset", set.toString(), "--backend", "cpu", "--window", "1", "--flow", "last-to-last", "-n", "8",
-                "--out", temporary.resolve("out").toString(), "--html", html.toString());
+        run(
+                "knockout",
+                "--dataset",
+                set.toString(),
+                "--backend",
+                "cpu",
+                "--window",
+                "1",
+                "--flow",
+                "last-to-last",
+                "-n",
+                "8",
+                "--out",
+                temporary.resolve("out").toString(),
+                "--html",
+                html.toString());
         JsonNode data = data(html);
         assertEquals("kept 2 of 3: 1 wrong answer", facts(data).get("Examples"));
         JsonNode curve = data.get("curves").get(0).get("curves").get(0);
@@ -201,16 +321,38 @@ class ReportTest {
     void aReportThatCannotBeWrittenIsRefusedBeforeAnythingIsComputed() throws IOException {
         Path file = Files.createFile(temporary.resolve("file"));
         Path nowhere = file.resolve("report.html");
-        for (List<String> command : List.of(List.of("attend", "--out", temporary.resolve("out").toString()), List.of("knockout"), List.of("lens"))) {
+        for (List<String> command : List.of(
+                List.of("attend", "--out", temporary.resolve("out").toString()),
+                List.of("knockout"),
+                List.of("lens"))) {
             String[] arguments = new String[command.size() + 6];
             command.toArray(arguments);
-            System.arraycopy(new String[] {"-i", IMAGE, "-p", PROMPT, "--html", nowhere.toString()}, 0, arguments, command.size(), 6);
+            System.arraycopy(
+                    new String[] {"-i", IMAGE, "-p", PROMPT, "--html", nowhere.toString()},
+                    0,
+                    arguments,
+                    command.size(),
+                    6);
             Run run = MainTest.run(arguments);
             assertEquals(2, run.exitCode(), Arrays.toString(arguments));
-            assertTrue(run.err().startsWith("stormsight: --html " + nowhere + " cannot be written: " + file + " is not a directory"), run.err());
+            assertTrue(
+                    run.err()
+                            .startsWith("stormsight: --html " + nowhere + " cannot be written: " + file
+                                    + " is not a directory"),
+                    run.err());
         }
-        Run run = MainTest.run("attend", "-i", IMAGE, "-p", PROMPT, "--maps", "quadrants", "--out", temporary.resolve("out").toString(),
-                "--html", temporary.resolve("report.html").toString());
+        Run run = MainTest.run(
+                "attend",
+                "-i",
+                IMAGE,
+                "-p",
+                PROMPT,
+                "--maps",
+                "quadrants",
+                "--out",
+                temporary.resolve("out").toString(),
+                "--html",
+                temporary.resolve("report.html").toString());
         assertEquals(2, run.exitCode());
         assertTrue(run.err().contains("--html shows the maps of vision, words and whole"), run.err());
         assertTrue(Files.notExists(temporary.resolve("out")));

@@ -22,8 +22,21 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 class RooflineCommandTest {
-    private static final String[] SHORT = {"roofline", "--model", Goldens.folder("paligemma-mqa").toString(), "--backend", "cpu", "-r", "1", "-n", "1",
-        "--warm-up", "0", "--prompt-tokens", "3"};
+    private static final String[] SHORT = {
+        "roofline",
+        "--model",
+        Goldens.folder("paligemma-mqa").toString(),
+        "--backend",
+        "cpu",
+        "-r",
+        "1",
+        "-n",
+        "1",
+        "--warm-up",
+        "0",
+        "--prompt-tokens",
+        "3"
+    };
 
     @TempDir
     private Path temporary;
@@ -43,12 +56,24 @@ class RooflineCommandTest {
         Path plot = temporary.resolve("roof.svg");
         Run run = run(SHORT, "--plot", plot.toString());
         assertEquals(0, run.exitCode(), run.err());
-        for (String expected : List.of("| read | ", "| multiply-add | ", "encode, ", "prefill, ", "decode, 1 rows", "| gatedMatMul | gate_proj, up_proj | ",
-                "| attention | ", "| sample | token | ")) {
+        for (String expected : List.of(
+                "| read | ",
+                "| multiply-add | ",
+                "encode, ",
+                "prefill, ",
+                "decode, 1 rows",
+                "| gatedMatMul | gate_proj, up_proj | ",
+                "| attention | ",
+                "| sample | token | ")) {
             assertTrue(run.out().replaceAll(" +", " ").contains(expected), expected + " in " + run.out());
         }
         // Which of the two bounds an operation depends on the machine.
-        assertTrue(run.out().lines().filter(line -> line.startsWith("| attention ")).allMatch(line -> line.matches(".* (compute|memory) +\\| .*")), run.out());
+        assertTrue(
+                run.out()
+                        .lines()
+                        .filter(line -> line.startsWith("| attention "))
+                        .allMatch(line -> line.matches(".* (compute|memory) +\\| .*")),
+                run.out());
         assertEquals(3, run.out().lines().filter(line -> line.startsWith("| all ")).count());
         String svg = Files.readString(plot);
         for (String stage : List.of("encode", "prefill", "decode", "GB/s")) {
@@ -66,14 +91,22 @@ class RooflineCommandTest {
         for (JsonNode row : file.get("rows")) {
             assertTrue(names.add(row.get("name").asString()), row::toString);
             assertEquals("roofline", row.get("kind").asString());
-            assertTrue(row.get("mean").asDouble() > 0 && row.get("ceiling").asDouble() > 0 && row.get("ceiling_share").asDouble() > 0, row::toString);
+            assertTrue(
+                    row.get("mean").asDouble() > 0
+                            && row.get("ceiling").asDouble() > 0
+                            && row.get("ceiling_share").asDouble() > 0,
+                    row::toString);
         }
-        assertTrue(names.stream().anyMatch(name -> name.matches("decode matMul_1x\\d+x\\d+_f32 q_proj")), names::toString);
+        assertTrue(
+                names.stream().anyMatch(name -> name.matches("decode matMul_1x\\d+x\\d+_f32 q_proj")), names::toString);
     }
 
     @Test
     void wrongOptionsAreRefusedBeforeAnythingIsMeasured() {
-        for (String[] wrong : List.of(new String[] {"-n", "0"}, new String[] {"--prompt-tokens", "0"}, new String[] {"--warm-up", "-1"},
+        for (String[] wrong : List.of(
+                new String[] {"-n", "0"},
+                new String[] {"--prompt-tokens", "0"},
+                new String[] {"--warm-up", "-1"},
                 new String[] {"--plot", temporary.resolve("roof.gif").toString()})) {
             Run run = run(new String[] {"roofline"}, wrong);
             assertEquals(2, run.exitCode(), run.err());

@@ -12,7 +12,8 @@ import org.junit.jupiter.api.Test;
 class VisibleOutputTest {
     private static String written(String text) {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        PrintWriter writer = new PrintWriter(new PrintStream(new VisibleOutput(bytes), true, StandardCharsets.UTF_8), true);
+        PrintWriter writer =
+                new PrintWriter(new PrintStream(new VisibleOutput(bytes), true, StandardCharsets.UTF_8), true);
         writer.print(text);
         writer.flush();
         return bytes.toString(StandardCharsets.UTF_8);

@@ -35,7 +35,8 @@ class EmbeddedModelTest {
     /** The scalar path takes about a second a question. */
     private static final int SCALAR_SCENES = 3;
     /**
-     * A share of so many questions strays from the share of all held-out scenes by at most this many standard deviations.
+     * A share of so many questions strays from the share of all held-out scenes by at most this many standard
+     * deviations.
      */
     private static final double DEVIATIONS = 3.5;
 
@@ -51,7 +52,9 @@ class EmbeddedModelTest {
         JsonNode record = JsonMapper.shared().readTree(Files.readString(HELD_OUT.resolve("answers.json")));
         Map<String, Score> scores = answer("cpu", record.get("scenes").valueStream().toList());
         assertTrue(record.get("scenes").size() >= 64);
-        JsonNode card = JsonMapper.shared().readTree(Files.readString(Path.of("models/shapes/evaluation.json"))).get("heldOut");
+        JsonNode card = JsonMapper.shared()
+                .readTree(Files.readString(Path.of("models/shapes/evaluation.json")))
+                .get("heldOut");
         assertTrue(scores.keySet().containsAll(Set.of("caption", "color", "shape", "count", "existence", "relation")));
         scores.forEach((task, score) -> {
             if (!task.equals("detect")) {
@@ -88,16 +91,19 @@ class EmbeddedModelTest {
                 RgbImage image = new ImageDecoder().decode(HELD_OUT.resolve(scene.get("image").asString()));
                 for (JsonNode question : scene.get("questions")) {
                     String prompt = question.get("prompt").asString();
-                    Answer answer = generator.answer(new Request(image, prompt, MAX_TOKENS, Sampling.GREEDY, 0), AnswerListener.NONE);
+                    Answer answer = generator.answer(
+                            new Request(image, prompt, MAX_TOKENS, Sampling.GREEDY, 0), AnswerListener.NONE);
                     List<Integer> ids = answer.tokens().stream().map(Answer.Token::id)
                             .filter(id -> !directory.describe().endIds().contains(id)).toList();
                     List<Integer> wanted = question.get("tokens").valueStream().map(JsonNode::asInt).toList();
                     if (!ids.equals(wanted)) {
-                        different.add(scene.get("image").asString() + " " + prompt + ": " + answer.text() + ", transformers: "
-                                + question.get("answer").asString());
+                        different.add(scene.get("image").asString() + " " + prompt + ": " + answer.text()
+                                + ", transformers: " + question.get("answer").asString());
                     }
                     boolean right = answer.text().equals(question.get("expected").asString());
-                    scores.compute(question.get("task").asString(), (_, score) -> (score == null ? new Score(0, 0) : score).add(right));
+                    scores.compute(
+                            question.get("task").asString(),
+                            (_, score) -> (score == null ? new Score(0, 0) : score).add(right));
                 }
             }
         }

@@ -83,7 +83,8 @@ class GeneratorTest {
                 float[] all = generator.read(generator.passes().prefill().output());
                 for (int s = 0; s < NEW_TOKENS; s++) {
                     int from = (length + s) * cached[s].length;
-                    assertArrayEquals(Arrays.copyOfRange(all, from, from + cached[s].length), cached[s], ROUNDING, "token " + s);
+                    assertArrayEquals(
+                            Arrays.copyOfRange(all, from, from + cached[s].length), cached[s], ROUNDING, "token " + s);
                 }
             }
         }
@@ -121,7 +122,8 @@ class GeneratorTest {
 
     @Test
     void requestsDoNotDependOnEachOther() {
-        List<String> prompts = List.of("answer en where is the cat sitting?", "caption en", "detect cat ; dog ; bird", "caption en");
+        List<String> prompts =
+                List.of("answer en where is the cat sitting?", "caption en", "detect cat ; dog ; bird", "caption en");
         try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
                 Generator shared = generator(directory)) {
             for (String prompt : prompts) {
@@ -129,7 +131,10 @@ class GeneratorTest {
                 try (Generator fresh = generator(directory)) {
                     alone = fresh.answer(request(prompt, Sampling.GREEDY, 0), AnswerListener.NONE);
                 }
-                assertEquals(alone.tokens(), shared.answer(request(prompt, Sampling.GREEDY, 0), AnswerListener.NONE).tokens());
+                assertEquals(
+                        alone.tokens(),
+                        shared.answer(request(prompt, Sampling.GREEDY, 0), AnswerListener.NONE)
+                                .tokens());
             }
         }
     }
@@ -141,8 +146,14 @@ class GeneratorTest {
             Sampling sampling = new Sampling(1.5f, 40, 0.95f);
             Set<List<Answer.Token>> answers = new HashSet<>();
             for (long seed = 0; seed < 5; seed++) {
-                List<Answer.Token> first = generator.answer(request("caption en", sampling, seed), AnswerListener.NONE).tokens();
-                assertEquals(first, generator.answer(request("caption en", sampling, seed), AnswerListener.NONE).tokens());
+                List<Answer.Token> first = generator
+                        .answer(request("caption en", sampling, seed), AnswerListener.NONE)
+                        .tokens();
+                assertEquals(
+                        first,
+                        generator
+                                .answer(request("caption en", sampling, seed), AnswerListener.NONE)
+                                .tokens());
                 answers.add(first);
             }
             assertTrue(answers.size() > 1, "five seeds gave the same answer");
@@ -179,19 +190,24 @@ class GeneratorTest {
     void saysSoWhenLogitsAreNotNumbers(@TempDir Path folder) throws IOException {
         Goldens.copy("paligemma-mqa", folder);
         Goldens.change(folder, "multi_modal_projector.linear.bias", Float.NaN);
-        try (ModelDirectory directory = Families.open(folder, Optional.empty()); Generator generator = generator(directory)) {
+        try (ModelDirectory directory = Families.open(folder, Optional.empty());
+                Generator generator = generator(directory)) {
             BackendException e = assertThrows(BackendException.class,
                     () -> generator.answer(request("caption en", Sampling.GREEDY, 0), AnswerListener.NONE));
             assertTrue(e.getMessage().contains("not numbers"), e.getMessage());
         }
     }
 
-    /** Weights that were made for the model, as Gemma's 1 + w, are freed though the backend cannot free what it prepared, and its failure is told. */
+    /**
+     * Weights that were made for the model, as Gemma's 1 + w, are freed though the backend cannot free what it
+     * prepared, and its failure is told.
+     */
     @Test
     void closingGoesOnWhereTheExecutorFails() {
         try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty())) {
             List<MemorySegment> weights = new ArrayList<>();
-            Generator generator = Generator.open(directory, failing(weights), new Limits(64, 16), Options.DEFAULT, RunListener.NONE, List.of());
+            Generator generator = Generator.open(
+                    directory, failing(weights), new Limits(64, 16), Options.DEFAULT, RunListener.NONE, List.of());
             assertTrue(weights.stream().allMatch(weight -> weight.scope().isAlive()));
             assertEquals("cannot be freed", assertThrows(BackendException.class, generator::close).getMessage());
             assertTrue(weights.stream().anyMatch(weight -> !weight.scope().isAlive()));
@@ -220,8 +236,13 @@ class GeneratorTest {
         try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty())) {
             Views image = directory.processor().views(image());
             Prompt prompt = directory.processor().prompt("caption en", List.of(image));
-            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), 1), options.withEveryRow(true),
-                    RunListener.NONE, List.of())) {
+            try (Generator generator = Generator.open(
+                    directory,
+                    backend,
+                    new Limits(prompt.length(), 1),
+                    options.withEveryRow(true),
+                    RunListener.NONE,
+                    List.of())) {
                 generator.encodeViews(List.of(image));
                 generator.prefill(prompt);
                 return generator.read(generator.passes().prefill().output());

@@ -38,7 +38,10 @@ class ProbeTest {
     /** Lengths of hidden states of some units, each element within 1e-4. */
     private static final double TOLERANCE = 1e-3;
 
-    /** Length of the last prompt token's hidden state after each decoder layer: the example of the package's documentation. */
+    /**
+     * Length of the last prompt token's hidden state after each decoder layer: the example of the package's
+     * documentation.
+     */
     private static final class StateLengths implements Probe {
         private Probes.Probed states;
         private double[] lengths;
@@ -50,7 +53,11 @@ class ProbeTest {
             if (pass != Pass.PREFILL) {
                 return program;
             }
-            states = Probes.copy(program, passes.stage(Stage.DECODER_LAYERS).segment(), passes.stage(Stage.DECODER_LAYERS).result(), "state_lengths");
+            states = Probes.copy(
+                    program,
+                    passes.stage(Stage.DECODER_LAYERS).segment(),
+                    passes.stage(Stage.DECODER_LAYERS).result(),
+                    "state_lengths");
             return states.program();
         }
 
@@ -73,15 +80,25 @@ class ProbeTest {
 
     @Test
     void aProbeInOneClassReadsWhatTheReferenceRecorded() throws IOException {
-        JsonNode recorded = JsonMapper.shared().readTree(Files.readString(Goldens.folder(GOLDEN).resolve("expected.json"))).get("prompts").get(0);
+        JsonNode recorded = JsonMapper.shared()
+                .readTree(Files.readString(Goldens.folder(GOLDEN).resolve("expected.json")))
+                .get("prompts")
+                .get(0);
         StateLengths lengths = new StateLengths();
         try (ModelDirectory directory = Families.open(Goldens.folder(GOLDEN), Optional.empty());
                 Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            Views image = directory.processor().views(new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")));
+            Views image = directory
+                    .processor()
+                    .views(new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png")));
             Prompt prompt = directory.processor().prompt(recorded.get("text").asString(), List.of(image));
             int most = recorded.get("greedy").size();
-            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), most), Options.DEFAULT,
-                    RunListener.NONE, List.of(lengths))) {
+            try (Generator generator = Generator.open(
+                    directory,
+                    backend,
+                    new Limits(prompt.length(), most),
+                    Options.DEFAULT,
+                    RunListener.NONE,
+                    List.of(lengths))) {
                 generator.encodeViews(List.of(image));
                 List<Integer> answer = generator.greedy(prompt, most);
                 assertEquals(List.of(Probe.Pass.values()), lengths.rewritten);
@@ -89,7 +106,8 @@ class ProbeTest {
                 assertEquals(recorded.get("greedy").valueStream().map(JsonNode::asInt).toList(), answer);
             }
             try (Checkpoint values = Checkpoint.openFile(Goldens.folder(GOLDEN).resolve("expected.safetensors"))) {
-                float[] layers = values.f32(List.of("p0.dec.layers")).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
+                float[] layers =
+                        values.f32(List.of("p0.dec.layers")).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
                 int width = directory.describe().decoder().hiddenSize();
                 assertEquals(directory.describe().decoder().layers(), lengths.lengths.length);
                 for (int layer = 0; layer < lengths.lengths.length; layer++) {

@@ -53,7 +53,11 @@ class GoldenImagesTest {
 
     @Test
     void takesTheHighByteOf16Bits() throws IOException {
-        assertClose(tensor("gray16_highbyte.bicubic56"), resize(decode("gray16.png"), "bicubic", 56).rgb(), 0, "gray16");
+        assertClose(
+                tensor("gray16_highbyte.bicubic56"),
+                resize(decode("gray16.png"), "bicubic", 56).rgb(),
+                0,
+                "gray16");
     }
 
     @Test

@@ -23,7 +23,8 @@ class PatchesTest {
     /** One step of F32 near 1 is 1e-7. */
     private static final float F32 = 1e-6f;
 
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     @ParameterizedTest
     @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa"})
@@ -72,7 +73,10 @@ class PatchesTest {
             values[i] = out.get(FLOAT, 4 * i);
         }
         assertArrayEquals(
-                new float[] {0, 3, 15, 18, 1, 4, 16, 19, 1, 2.5f, 8.5f, 10, 6, 9, 21, 24, 7, 10, 22, 25, 4, 5.5f, 11.5f, 13}, values);
+                new float[] {
+                    0, 3, 15, 18, 1, 4, 16, 19, 1, 2.5f, 8.5f, 10, 6, 9, 21, 24, 7, 10, 22, 25, 4, 5.5f, 11.5f, 13
+                },
+                values);
     }
 
     @Test

@@ -87,7 +87,13 @@ class ResizeTest {
 
     /** Since Pillow 12.2; the results of the two orders differ in their last bits. */
     @ParameterizedTest
-    @CsvSource({"10,1001,56,56,true", "10,1000,56,56,false", "3,301,56,56,true", "10,1500,20,3000,false", "2000,10,56,56,false"})
+    @CsvSource({
+        "10,1001,56,56,true",
+        "10,1000,56,56,false",
+        "3,301,56,56,true",
+        "10,1500,20,3000,false",
+        "2000,10,56,56,false"
+    })
     void resizesTallImagesAlongColumnsFirst(int width, int height, int toWidth, int toHeight, boolean columnsFirst) {
         RgbImage image = random(width, height);
         RgbImage between = columnsFirst ? Resize.resize(image, width, toHeight, Resampling.BICUBIC)

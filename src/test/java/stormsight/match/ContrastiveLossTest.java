@@ -17,7 +17,10 @@ class ContrastiveLossTest {
         return (image, text) -> size * Math.sin(12.9898 * image + 78.233 * text);
     }
 
-    /** torch's cross_entropy over rows and columns, and logsigmoid as SiglipModel sums it, in float64. Logits of 10,000 overflow an exponential. */
+    /**
+     * torch's cross_entropy over rows and columns, and logsigmoid as SiglipModel sums it, in float64. Logits of 10,000
+     * overflow an exponential.
+     */
     @ParameterizedTest
     @CsvSource({
         "5, 1, 0.0, 0.6931471805599453",
@@ -38,7 +41,8 @@ class ContrastiveLossTest {
         for (ContrastiveLoss.Losses losses : new ContrastiveLoss.Losses[] {ContrastiveLoss.softmax(300, logits(20)),
             ContrastiveLoss.sigmoid(300, logits(20))}) {
             assertEquals(300, losses.perPair().length);
-            assertEquals(Arrays.stream(losses.perPair()).average().orElseThrow(), losses.total(), RELATIVE * losses.total());
+            assertEquals(
+                    Arrays.stream(losses.perPair()).average().orElseThrow(), losses.total(), RELATIVE * losses.total());
         }
     }
 

@@ -43,7 +43,9 @@ class WeightsTest {
         try (Checkpoint checkpoint = Checkpoint.open(directory)) {
             Weights weights = Weights.of(checkpoint, false);
             asking.accept(weights);
-            return assertThrows(CheckpointException.class, () -> weights.check(Strictness.STRICT)).getMessage().replace(directory + "/", "");
+            return assertThrows(CheckpointException.class, () -> weights.check(Strictness.STRICT))
+                    .getMessage()
+                    .replace(directory + "/", "");
         }
     }
 
@@ -83,7 +85,8 @@ class WeightsTest {
             Weights weights = Weights.bound(checkpoint, arena, false);
             Tensor norm = weights.onePlus("language_model.model.norm.weight", 3);
             Tensor stack = weights.layers("layers.{i}.", 2).vector("w", 4, 3);
-            Tensor sum = weights.computed("sum", Shape.of(1), List.of(norm), values -> new float[] {values.getFirst()[0] + values.getFirst()[1]});
+            Tensor sum = weights.computed("sum", Shape.of(1), List.of(norm), values ->
+                    new float[] {values.getFirst()[0] + values.getFirst()[1]});
             weights.ignore("ids");
             weights.check(Strictness.LENIENT);
             assertArrayEquals(new float[] {1, 1, 1}, floats(weights, norm));
@@ -131,10 +134,12 @@ class WeightsTest {
 
     @Test
     void namesATypeThatIsNotOfWeights() {
-        assertEquals("model-00003-of-00003.safetensors: tensor ids is I64, F32, F16, BF16 or F64 expected", problem(weights -> {
-            askForAll(weights);
-            weights.vector("ids", 3);
-        }));
+        assertEquals(
+                "model-00003-of-00003.safetensors: tensor ids is I64, F32, F16, BF16 or F64 expected",
+                problem(weights -> {
+                    askForAll(weights);
+                    weights.vector("ids", 3);
+                }));
     }
 
     @Test

@@ -62,29 +62,44 @@ class AttentionMapsTest {
     /** What the maps of one prompt about the golden image hold. */
     private record Read(List<AttentionMap> vision, AttentionReading reading, List<Integer> answer, int promptTokens) {
         float[] values(String name) {
-            return Stream.concat(vision.stream(), reading.maps().stream()).filter(map -> map.name().equals(name)).findFirst().orElseThrow().values();
+            return Stream.concat(vision.stream(), reading.maps().stream())
+                    .filter(map -> map.name().equals(name))
+                    .findFirst()
+                    .orElseThrow()
+                    .values();
         }
     }
 
     private static JsonNode prompt(String golden, int index) throws IOException {
-        return JsonMapper.shared().readTree(Files.readString(Goldens.folder(golden).resolve("expected.json"))).get("prompts").get(index);
+        return JsonMapper.shared()
+                .readTree(Files.readString(Goldens.folder(golden).resolve("expected.json")))
+                .get("prompts")
+                .get(index);
     }
 
     /** Buffers are made for longer prompts than this one, as where several are compared. */
     private static Read read(String golden, String text, String backendName, AttentionRequest request) {
         try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty());
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
-            List<Views> image = List.of(directory.processor().views(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png"))));
+            List<Views> image = List.of(directory
+                    .processor()
+                    .views(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png"))));
             Prompt prompt = directory.processor().prompt(text, image);
             Prompt longer = directory.processor().prompt(text + " or", image);
             AttentionMaps maps = new AttentionMaps(request, directory.describe(), List.of(prompt, longer));
-            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length() + 3, 5), Options.DEFAULT,
-                    RunListener.NONE, List.of(maps))) {
+            try (Generator generator = Generator.open(
+                    directory,
+                    backend,
+                    new Limits(prompt.length() + 3, 5),
+                    Options.DEFAULT,
+                    RunListener.NONE,
+                    List.of(maps))) {
                 generator.encodeViews(image);
                 // A longer prompt before leaves nothing behind.
                 generator.greedy(longer, 5);
                 List<Integer> answer = generator.greedy(prompt, 5);
-                return new Read(maps.vision(), maps.decoder(directory.tokenizer(), prompt, answer), answer, prompt.length());
+                return new Read(
+                        maps.vision(), maps.decoder(directory.tokenizer(), prompt, answer), answer, prompt.length());
             }
         }
     }
@@ -102,11 +117,17 @@ class AttentionMapsTest {
         int layers = read.reading().layers().size();
         int patches = read.reading().side() * read.reading().side();
         int prompted = read.promptTokens() - patches;
-        assertArrayEquals(recorded(golden, "map.vision_first"), Arrays.copyOf(read.values(AttentionMap.VISION_LAYERS), patches), TOLERANCE);
+        assertArrayEquals(
+                recorded(golden, "map.vision_first"),
+                Arrays.copyOf(read.values(AttentionMap.VISION_LAYERS), patches),
+                TOLERANCE);
         assertArrayEquals(recorded(golden, "map.vision_global"), read.values(AttentionMap.VISION_SUM), TOLERANCE);
         assertArrayEquals(recorded(golden, "p0.map.text_rows_image_cols"),
                 Arrays.copyOf(read.values(AttentionMap.WORD_TO_IMAGE_SUM), prompted * patches), TOLERANCE);
-        assertArrayEquals(recorded(golden, "p0.map.text_rows_image_cols"), read.values(AttentionMap.QUADRANT + "text_image"), TOLERANCE);
+        assertArrayEquals(
+                recorded(golden, "p0.map.text_rows_image_cols"),
+                read.values(AttentionMap.QUADRANT + "text_image"),
+                TOLERANCE);
         float[] imageRows = recorded(golden, "p0.map.image_rows_text_cols");
         assertArrayEquals(imageRows, read.values(AttentionMap.QUADRANT + "image_text"), TOLERANCE);
         float[] perWord = read.values(AttentionMap.IMAGE_TO_WORD_SUM);
@@ -130,13 +151,18 @@ class AttentionMapsTest {
         for (int plane = 0; plane < layers * heads; plane++) {
             for (int word = 0; word < prompted; word++) {
                 int row = (plane * read.promptTokens() + patches + word) * read.promptTokens();
-                assertArrayEquals(Arrays.copyOfRange(whole, row, row + patches),
-                        Arrays.copyOfRange(words, (plane * all + word) * patches, (plane * all + word + 1) * patches), ROUNDING);
+                assertArrayEquals(
+                        Arrays.copyOfRange(whole, row, row + patches),
+                        Arrays.copyOfRange(words, (plane * all + word) * patches, (plane * all + word + 1) * patches),
+                        ROUNDING);
             }
         }
     }
 
-    /** Words of the prompt are a part of the whole; what a generated word reads of image and words together is all that it reads. */
+    /**
+     * Words of the prompt are a part of the whole; what a generated word reads of image and words together is all that
+     * it reads.
+     */
     private static void wordsReadImageAndWords(Read read, int prompted, int patches) {
         float[] whole = read.values(AttentionMap.WHOLE);
         float[] toWords = read.values(AttentionMap.WORD_TO_WORD);
@@ -153,7 +179,12 @@ class AttentionMapsTest {
                     float weight = toWords[(plane * all + word) * all + key];
                     sum += weight;
                     if (word < prompted && key < prompted) {
-                        assertEquals(whole[(plane * read.promptTokens() + patches + word) * read.promptTokens() + patches + key], weight);
+                        assertEquals(
+                                whole[
+                                        (plane * read.promptTokens() + patches + word) * read.promptTokens()
+                                                + patches
+                                                + key],
+                                weight);
                     }
                     if (key > word && key >= prompted) {
                         assertEquals(0, weight);
@@ -171,7 +202,10 @@ class AttentionMapsTest {
         String golden = "paligemma-mqa";
         Read read = read(golden, "caption en", backend,
                 new AttentionRequest(Set.of(Kind.VISION), Optional.of(List.of(1)), Optional.of(new Heads(List.of(1)))));
-        AttentionMap found = read.vision().stream().filter(map -> map.name().equals(AttentionMap.VISION_HEADS)).findFirst().orElseThrow();
+        AttentionMap found = read.vision().stream()
+                .filter(map -> map.name().equals(AttentionMap.VISION_HEADS))
+                .findFirst()
+                .orElseThrow();
         int side = read.reading().side();
         int patches = side * side;
         assertArrayEquals(new int[] {1, 1, side, side}, found.shape());
@@ -192,8 +226,12 @@ class AttentionMapsTest {
         String golden = "paligemma-mqa";
         String text = prompt(golden, 0).get("text").asString();
         Read all = read(golden, text, "cpu", EVERYTHING);
-        Read some = read(golden, text, "cpu",
-                new AttentionRequest(EnumSet.allOf(Kind.class), Optional.of(List.of(0, 2)), Optional.of(new Heads(List.of(1)))));
+        Read some = read(
+                golden,
+                text,
+                "cpu",
+                new AttentionRequest(
+                        EnumSet.allOf(Kind.class), Optional.of(List.of(0, 2)), Optional.of(new Heads(List.of(1)))));
         for (String name : List.of(AttentionMap.WORD_TO_IMAGE, AttentionMap.IMAGE_TO_WORD, AttentionMap.WHOLE)) {
             AttentionMap from = all.reading().map(name).orElseThrow();
             AttentionMap part = some.reading().map(name).orElseThrow();
@@ -214,18 +252,33 @@ class AttentionMapsTest {
     @ValueSource(strings = {"paligemma-mqa", "paligemma2"})
     void generatedWordsReadWhatOnePassReads(String golden) throws IOException {
         String text = prompt(golden, 1).get("text").asString();
-        Read read = read(golden, text, "cpu", new AttentionRequest(Set.of(Kind.WORD_TO_IMAGE), Optional.empty(), Optional.of(new Heads(List.of()))));
+        Read read = read(
+                golden,
+                text,
+                "cpu",
+                new AttentionRequest(Set.of(Kind.WORD_TO_IMAGE), Optional.empty(), Optional.of(new Heads(List.of()))));
         assertEquals(5, read.answer().size());
         try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty());
                 Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            List<Views> image = List.of(directory.processor().views(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png"))));
+            List<Views> image = List.of(directory
+                    .processor()
+                    .views(new ImageDecoder().decode(Goldens.folder(golden).resolve("input.png"))));
             int[] ids = IntStream.concat(Arrays.stream(directory.processor().prompt(text, image).ids()),
                     read.answer().stream().mapToInt(Integer::intValue)).toArray();
             List<Probes.Probed> whole = new ArrayList<>();
             float[] weights;
-            try (Generator generator = Generator.open(directory, backend, new Limits(ids.length, 1), Options.DEFAULT, RunListener.NONE, List.of(),
+            try (Generator generator = Generator.open(
+                    directory,
+                    backend,
+                    new Limits(ids.length, 1),
+                    Options.DEFAULT,
+                    RunListener.NONE,
+                    List.of(),
                     passes -> {
-                        whole.add(Probes.attentionWeights(passes.prefill().program(), passes.stage(Stage.DECODER_LAYERS).segment(), ids.length,
+                        whole.add(Probes.attentionWeights(
+                                passes.prefill().program(),
+                                passes.stage(Stage.DECODER_LAYERS).segment(),
+                                ids.length,
                                 "whole"));
                         return List.of(whole.getFirst().program());
                     })) {
@@ -263,20 +316,29 @@ class AttentionMapsTest {
     void refusesLayersAndHeadsThatAreNotThere() {
         Description config = ((VisionLanguageModel) Families.configured(Goldens.folder("paligemma-mqa"))).describe();
         int layers = config.decoder().layers();
-        IllegalArgumentException layer = assertThrows(IllegalArgumentException.class,
-                () -> new AttentionRequest(Set.of(Kind.WHOLE), Optional.of(List.of(layers)), Optional.empty()).check(config));
+        IllegalArgumentException layer = assertThrows(IllegalArgumentException.class, () -> new AttentionRequest(
+                        Set.of(Kind.WHOLE), Optional.of(List.of(layers)), Optional.empty())
+                .check(config));
         assertEquals("there is no layer " + layers + " in the decoder, only 0 to " + (layers - 1), layer.getMessage());
         int heads = config.vision().heads();
-        IllegalArgumentException head = assertThrows(IllegalArgumentException.class,
-                () -> new AttentionRequest(Set.of(Kind.VISION), Optional.empty(), Optional.of(new Heads(List.of(heads)))).check(config));
+        IllegalArgumentException head = assertThrows(IllegalArgumentException.class, () -> new AttentionRequest(
+                        Set.of(Kind.VISION), Optional.empty(), Optional.of(new Heads(List.of(heads))))
+                .check(config));
         assertEquals("there is no head " + heads + " in the vision tower, only 0 to " + (heads - 1), head.getMessage());
     }
 
-    /** At 896 px there are 4096 x 4096 weights a head and layer: two planes stand in memory, and nothing else as large. */
+    /**
+     * At 896 px there are 4096 x 4096 weights a head and layer: two planes stand in memory, and nothing else as large.
+     */
     @Test
     void memoryIsBoundedAtTheLargestResolution(@TempDir Path folder) throws IOException {
-        Preset preset = Families.presets().stream().filter(known -> known.name().equals("paligemma-3b-896")).findFirst().orElseThrow();
-        Files.writeString(folder.resolve("config.json"), JsonMapper.shared().writeValueAsString(preset.files("bfloat16").get("config.json")));
+        Preset preset = Families.presets().stream()
+                .filter(known -> known.name().equals("paligemma-3b-896"))
+                .findFirst()
+                .orElseThrow();
+        Files.writeString(
+                folder.resolve("config.json"),
+                JsonMapper.shared().writeValueAsString(preset.files("bfloat16").get("config.json")));
         VisionLanguageModel model = (VisionLanguageModel) Families.configured(folder);
         int tokens = model.processor().imageTokens();
         assertEquals(4096, tokens);
@@ -284,18 +346,30 @@ class AttentionMapsTest {
         int[] ids = new int[tokens + 30];
         Arrays.setAll(ids, i -> i < tokens ? -1 - i : 1);
         Views views = model.processor().views(new RgbImage(1, 1, new byte[3]));
-        AttentionMaps maps = new AttentionMaps(new AttentionRequest(Set.of(Kind.VISION, Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD), Optional.empty(),
-                Optional.of(new Heads(List.of()))), model.describe(), List.of(new Prompt(ids, views.spans(0, 0), ids.length)));
+        AttentionMaps maps = new AttentionMaps(
+                new AttentionRequest(
+                        Set.of(Kind.VISION, Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD),
+                        Optional.empty(),
+                        Optional.of(new Heads(List.of()))),
+                model.describe(),
+                List.of(new Prompt(ids, views.spans(0, 0), ids.length)));
         long plane = 4L * tokens * tokens;
         long vision = added(Probe.Pass.ENCODE, passes.encode(), maps, passes);
         assertTrue(vision < 2 * plane + plane / 8, vision + " bytes");
-        long words = 4L * tokens * 30 * model.describe().decoder().layers() * model.describe().decoder().heads().queryHeads();
+        long words = 4L
+                * tokens
+                * 30
+                * model.describe().decoder().layers()
+                * model.describe().decoder().heads().queryHeads();
         assertEquals(2 * words, added(Probe.Pass.PREFILL, passes.prefill(), maps, passes));
         assertEquals(words / 30, added(Probe.Pass.DECODE, passes.decode(), maps, passes));
     }
 
     private static long added(Probe.Pass which, Pass plain, AttentionMaps maps, Passes passes) {
         Set<Tensor> known = plain.program().tensors();
-        return maps.add(which, plain.program(), passes).tensors().stream().filter(tensor -> !known.contains(tensor)).mapToLong(Tensor::bytes).sum();
+        return maps.add(which, plain.program(), passes).tensors().stream()
+                .filter(tensor -> !known.contains(tensor))
+                .mapToLong(Tensor::bytes)
+                .sum();
     }
 }

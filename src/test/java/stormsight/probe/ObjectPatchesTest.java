@@ -29,7 +29,10 @@ class ObjectPatchesTest {
 
     /** Of the tiny preset, whose images have that size and patches. */
     private static Processor processor() {
-        Preset tiny = Families.presets().stream().filter(preset -> preset.name().equals("tiny")).findFirst().orElseThrow();
+        Preset tiny = Families.presets().stream()
+                .filter(preset -> preset.name().equals("tiny"))
+                .findFirst()
+                .orElseThrow();
         try {
             Path folder = Files.createTempDirectory("stormsight-test-");
             Path config = folder.resolve("config.json");
@@ -71,7 +74,10 @@ class ObjectPatchesTest {
         assertEquals(List.of(8, 9, 10, 11), patches(image, new Box(0, 42, 120, 16)));
     }
 
-    /** A pixel of the resized image that is only partly the object's does not count: the border between two patches belongs to neither. */
+    /**
+     * A pixel of the resized image that is only partly the object's does not count: the border between two patches
+     * belongs to neither.
+     */
     @Test
     void partOfAPixelIsNotEnough() {
         RgbImage large = image(SIZE * 20, SIZE * 20);
@@ -87,8 +93,10 @@ class ObjectPatchesTest {
                 mask.rgb()[3 * (y * 120 + x) + 2] = 1;
             }
         }
-        assertEquals(patches(image(120, 80), new Box(63, 23, 24, 14)), ObjectPatches.of(PROCESSOR, image(120, 80), mask));
-        assertTrue(assertThrows(IllegalArgumentException.class, () -> ObjectPatches.of(PROCESSOR, image(80, 120), mask)).getMessage()
+        assertEquals(
+                patches(image(120, 80), new Box(63, 23, 24, 14)), ObjectPatches.of(PROCESSOR, image(120, 80), mask));
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> ObjectPatches.of(PROCESSOR, image(80, 120), mask))
+                .getMessage()
                 .contains("a mask of 120 x 80 for an image of 80 x 120"));
     }
 
@@ -116,7 +124,8 @@ class ObjectPatchesTest {
     @Test
     void refusesABoxOutsideOfTheImage() {
         assertEquals(new Box(56, 0, 4, 4), Box.parse("56,0,4,4"));
-        assertTrue(assertThrows(IllegalArgumentException.class, () -> patches(image(SIZE, SIZE), Box.parse("56,0,4,4"))).getMessage()
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> patches(image(SIZE, SIZE), Box.parse("56,0,4,4")))
+                .getMessage()
                 .contains("outside of the image of 56 x 56"));
     }
 }

@@ -50,7 +50,9 @@ class ProbesTest {
     void open() {
         directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
         arena = Arena.ofShared();
-        image = directory.processor().views(new ImageDecoder().decode(Goldens.folder("paligemma-mqa").resolve("input.png")));
+        image = directory
+                .processor()
+                .views(new ImageDecoder().decode(Goldens.folder("paligemma-mqa").resolve("input.png")));
         prompt = directory.processor().prompt("caption en", List.of(image)).ids();
         bound = directory.bind(arena, new Limits(prompt.length, 1), Options.DEFAULT);
         model = bound.passes();
@@ -71,7 +73,9 @@ class ProbesTest {
     void aKnockoutOfNoEdgesChangesNothing(String backend) {
         float[] plain = logits(backend, model.prefill().program());
         Probes.Knockout knockout = Probes.knockout(model.prefill().program(), layers().segment(), prompt.length);
-        int[] everyLayer = new int[directory.describe().decoder().layers() * directory.describe().decoder().heads().queryHeads()];
+        int[] everyLayer = new int
+                [directory.describe().decoder().layers()
+                        * directory.describe().decoder().heads().queryHeads()];
         Arrays.fill(everyLayer, 1);
         byte[] edges = new byte[prompt.length * prompt.length];
         assertArrayEquals(plain, logits(backend, knockout.program(), knockout, edges, everyLayer));
@@ -85,10 +89,12 @@ class ProbesTest {
     @ValueSource(strings = {"cpu", "scalar"})
     void tracesChangeNothingAndRowsOfAttentionSumToOne(String backendName) {
         float[] plain = logits(backendName, model.prefill().program());
-        Probes.Probed weights = Probes.attentionWeights(model.prefill().program(), layers().segment(), prompt.length, "weights");
+        Probes.Probed weights =
+                Probes.attentionWeights(model.prefill().program(), layers().segment(), prompt.length, "weights");
         Probes.Probed states = Probes.copy(weights.program(), layers().segment(), layers().result(), "states");
         try (Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
-                Executor executor = backend.prepare(bound.weights(), List.of(model.encode().program(), states.program()), RunListener.NONE)) {
+                Executor executor = backend.prepare(
+                        bound.weights(), List.of(model.encode().program(), states.program()), RunListener.NONE)) {
             run(executor, states.program());
             assertArrayEquals(plain, read(executor, model.prefill().output()));
             float[] rows = read(executor, weights.output());
@@ -105,19 +111,37 @@ class ProbesTest {
     @Test
     void anOrdinaryProgramHoldsNoProbe() {
         for (Program program : model.programs()) {
-            assertFalse(program.segments().stream().flatMap(segment -> segment.ops().stream()).anyMatch(op ->
-                    op instanceof Op.Copy || op instanceof Op.AttentionWeights || op instanceof Op.AttentionPeak || op instanceof Op.RowMax
-                            || op instanceof Op.BlockedAttention), program.name());
+            assertFalse(
+                    program.segments().stream()
+                            .flatMap(segment -> segment.ops().stream())
+                            .anyMatch(op -> op instanceof Op.Copy
+                                    || op instanceof Op.AttentionWeights
+                                    || op instanceof Op.AttentionPeak
+                                    || op instanceof Op.RowMax
+                                    || op instanceof Op.BlockedAttention),
+                    program.name());
         }
     }
 
     @Test
     void refusesWhatIsNotThere() {
-        assertThrows(IllegalArgumentException.class, () -> Probes.attentionWeights(model.prefill().program(), "no such segment", 8, "x"));
-        assertThrows(IllegalArgumentException.class,
-                () -> Probes.attentionWeights(model.prefill().program(), model.stage(Stage.DECODER_EMBEDDINGS).segment(), 8, "x"));
-        assertThrows(IllegalArgumentException.class,
-                () -> Probes.copy(model.prefill().program(), model.stage(Stage.DECODER_EMBEDDINGS).segment(), model.token(), "x"));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> Probes.attentionWeights(model.prefill().program(), "no such segment", 8, "x"));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> Probes.attentionWeights(
+                        model.prefill().program(),
+                        model.stage(Stage.DECODER_EMBEDDINGS).segment(),
+                        8,
+                        "x"));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> Probes.copy(
+                        model.prefill().program(),
+                        model.stage(Stage.DECODER_EMBEDDINGS).segment(),
+                        model.token(),
+                        "x"));
     }
 
     private float[] logits(String backendName, Program program) {
@@ -126,7 +150,8 @@ class ProbesTest {
 
     private float[] logits(String backendName, Program program, Probes.Knockout knockout, byte[] edges, int[] layers) {
         try (Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
-                Executor executor = backend.prepare(bound.weights(), List.of(model.encode().program(), program), RunListener.NONE)) {
+                Executor executor = backend.prepare(
+                        bound.weights(), List.of(model.encode().program(), program), RunListener.NONE)) {
             if (knockout != null) {
                 executor.write(knockout.blocked(), arena.allocateFrom(ValueLayout.JAVA_BYTE, edges));
                 executor.write(knockout.flags(), arena.allocateFrom(ValueLayout.JAVA_INT, layers));

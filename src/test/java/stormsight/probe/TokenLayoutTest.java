@@ -24,9 +24,16 @@ class TokenLayoutTest {
     private static final int TOKENS = 11;
 
     /** A prompt that begins with an image of some patches. */
-    private static TokenLayout layout(int patches, int tokens, int prefix, List<Integer> question, Optional<List<Integer>> object, int generated) {
+    private static TokenLayout layout(
+            int patches,
+            int tokens,
+            int prefix,
+            List<Integer> question,
+            Optional<List<Integer>> object,
+            int generated) {
         int[] ids = IntStream.range(0, tokens).map(place -> place < patches ? -1 - place : 100).toArray();
-        Span image = new Span.Image("image", 0, 0, patches, Optional.of(new Span.Grid(1, patches, patches, new Box(0, 0, 1, 1))));
+        Span image = new Span.Image(
+                "image", 0, 0, patches, Optional.of(new Span.Grid(1, patches, patches, new Box(0, 0, 1, 1))));
         return new TokenLayout(new Prompt(ids, List.of(image), prefix), question, object, generated);
     }
 
@@ -36,8 +43,11 @@ class TokenLayoutTest {
         Box area = new Box(0, 0, 1, 1);
         List<Span> spans = List.of(new Span.Image("base", 0, 1, 2, Optional.of(new Span.Grid(1, 2, 2, area))),
                 new Span.Image("tiles", 0, 3, 6, Optional.of(new Span.Grid(2, 2, 3, area))));
-        TokenLayout layout = new TokenLayout(new Prompt(new int[] {5, -1, -2, -6, -5, -9, -4, -3, -9, 5}, spans, 0), List.of(),
-                Optional.of(List.of(6)), 0);
+        TokenLayout layout = new TokenLayout(
+                new Prompt(new int[] {5, -1, -2, -6, -5, -9, -4, -3, -9, 5}, spans, 0),
+                List.of(),
+                Optional.of(List.of(6)),
+                0);
         assertEquals(List.of(1, 2, 3, 4, 5, 6, 7, 8), layout.tokens("image"));
         assertEquals(List.of(1, 2), layout.tokens("base"));
         assertEquals(List.of(3, 4, 6, 7), layout.tokens("tiles"));
@@ -82,10 +92,14 @@ class TokenLayoutTest {
     @Test
     void aMaskHasQueriesInRowsAndKeysInColumns() {
         byte[] mask = LAYOUT.mask(Flow.ofEdges("image->last, 4->6-7"), TOKENS + 1);
-        Set<List<Integer>> blocked = Set.of(List.of(8, 0), List.of(8, 1), List.of(8, 2), List.of(8, 3), List.of(6, 4), List.of(7, 4));
+        Set<List<Integer>> blocked =
+                Set.of(List.of(8, 0), List.of(8, 1), List.of(8, 2), List.of(8, 3), List.of(6, 4), List.of(7, 4));
         for (int query = 0; query <= TOKENS; query++) {
             for (int key = 0; key <= TOKENS; key++) {
-                assertEquals(blocked.contains(List.of(query, key)) ? 1 : 0, mask[query * (TOKENS + 1) + key], query + ", " + key);
+                assertEquals(
+                        blocked.contains(List.of(query, key)) ? 1 : 0,
+                        mask[query * (TOKENS + 1) + key],
+                        query + ", " + key);
             }
         }
         assertArrayEquals(new byte[TOKENS * TOKENS], LAYOUT.mask(Flow.ofEdges(""), TOKENS));
@@ -94,7 +108,10 @@ class TokenLayoutTest {
     @Test
     void everyPresetLeavesEveryTokenSomethingToSee() {
         for (Flow flow : Flow.PRESETS) {
-            assertEquals(OptionalInt.empty(), LAYOUT.blind(LAYOUT.mask(flow, TOKENS), TOKENS, Optional.empty()), flow.name());
+            assertEquals(
+                    OptionalInt.empty(),
+                    LAYOUT.blind(LAYOUT.mask(flow, TOKENS), TOKENS, Optional.empty()),
+                    flow.name());
         }
     }
 
@@ -121,7 +138,17 @@ class TokenLayoutTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"image", "image->", "->last", "image->last->last", "image=>last", "image->lost", "image->last,", "3-->last"})
+    @ValueSource(
+            strings = {
+                "image",
+                "image->",
+                "->last",
+                "image->last->last",
+                "image=>last",
+                "image->lost",
+                "image->last,",
+                "3-->last"
+            })
     void refusesWhatIsNoEdge(String edges) {
         assertThrows(IllegalArgumentException.class, () -> Flow.ofEdges(edges));
     }
@@ -130,7 +157,11 @@ class TokenLayoutTest {
     void namesOfFlowsAndGroupsAreUnique() {
         assertEquals(Flow.PRESETS.size(), Flow.PRESETS.stream().map(Flow::name).distinct().count());
         Flow.PRESETS.forEach(flow -> assertEquals(flow, Flow.preset(flow.name())));
-        assertEquals(Set.copyOf(Flow.PRESETS), Set.copyOf(FlowGroup.PRESETS.stream().flatMap(group -> group.flows().stream()).toList()));
+        assertEquals(
+                Set.copyOf(Flow.PRESETS),
+                Set.copyOf(FlowGroup.PRESETS.stream()
+                        .flatMap(group -> group.flows().stream())
+                        .toList()));
         FlowGroup.PRESETS.forEach(group -> assertEquals(group, FlowGroup.preset(group.name())));
         assertThrows(IllegalArgumentException.class, () -> Flow.preset("to-last"));
         assertThrows(IllegalArgumentException.class, () -> FlowGroup.preset("image-to-last"));

@@ -22,7 +22,15 @@ class OperandTest {
 
     private static Op attention(Op.Keys keys, int rows, int tokens) {
         Tensor k = new Tensor("k", DType.F32, Shape.of(tokens, 8), Tensor.Kind.CACHE, 1);
-        return new Op.Attention(Tensor.activation("q", rows, 16), k, k, new Op.Heads(2, 1, 8), 1, 0, Optional.empty(), keys,
+        return new Op.Attention(
+                Tensor.activation("q", rows, 16),
+                k,
+                k,
+                new Op.Heads(2, 1, 8),
+                1,
+                0,
+                Optional.empty(),
+                keys,
                 Tensor.activation("mixed", rows, 16));
     }
 
@@ -62,13 +70,15 @@ class OperandTest {
 
     @Test
     void stepsAreLimitedWhereKeysEndWithThem() {
-        Program tokens = new Program("tokens", List.of(Segment.once("layer", List.of(attention(Op.Keys.TOKENS, 4, 9)))));
+        Program tokens =
+                new Program("tokens", List.of(Segment.once("layer", List.of(attention(Op.Keys.TOKENS, 4, 9)))));
         StepLimits.of(tokens).check(tokens, new Step(6, 3, 0));
         assertEquals("tokens: position 7 and 3 rows, k F32[9, 8] has 9",
                 refused(() -> StepLimits.of(tokens).check(tokens, new Step(7, 3, 0))));
         assertEquals("tokens: 5 rows, mixed F32[4, 16] has 4",
                 refused(() -> StepLimits.of(tokens).check(tokens, new Step(0, 5, 0))));
-        Program first = new Program("first", List.of(Segment.once("layer", List.of(attention(Op.Keys.first(9), 4, 9)))));
+        Program first =
+                new Program("first", List.of(Segment.once("layer", List.of(attention(Op.Keys.first(9), 4, 9)))));
         assertDoesNotThrow(() -> StepLimits.of(first).check(first, new Step(1000, 4, 0)));
         assertEquals("10 keys of k F32[9, 8] and k F32[9, 8]", refused(() -> attention(Op.Keys.first(10), 4, 9)));
     }

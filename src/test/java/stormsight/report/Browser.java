@@ -25,7 +25,8 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * A headless Chromium, spoken to in the WebDriver protocol. The few calls that the tests need stand for a client library of forty others.
+ * A headless Chromium, spoken to in the WebDriver protocol. The few calls that the tests need stand for a client
+ * library of forty others.
  *
  * @see <a href="https://www.w3.org/TR/webdriver2/">WebDriver</a>
  */
@@ -58,20 +59,34 @@ final class Browser implements AutoCloseable {
      */
     static Browser start(Path profile) throws IOException {
         Optional<Path> driver = find("chromedriver");
-        Optional<Path> chromium = Stream.of("chromium", "chromium-browser", "google-chrome").flatMap(name -> find(name).stream()).findFirst();
-        assumeTrue(driver.isPresent() && chromium.isPresent(),
+        Optional<Path> chromium = Stream.of("chromium", "chromium-browser", "google-chrome")
+                .flatMap(name -> find(name).stream())
+                .findFirst();
+        assumeTrue(
+                driver.isPresent() && chromium.isPresent(),
                 "no Chromium with its driver on the PATH: install them, on Debian with apt-get install chromium chromium-driver");
         Process process = new ProcessBuilder(driver.get().toString(), "--port=0").redirectErrorStream(true).start();
         try {
-            String port = CompletableFuture.supplyAsync(() -> port(process)).orTimeout(PATIENCE.toSeconds(), TimeUnit.SECONDS).join();
+            String port = CompletableFuture.supplyAsync(() -> port(process))
+                    .orTimeout(PATIENCE.toSeconds(), TimeUnit.SECONDS)
+                    .join();
             String root = "http://localhost:" + port + "/session";
-            List<String> arguments = List.of("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000",
+            List<String> arguments = List.of(
+                    "--headless",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--disable-quic",
+                    "--no-first-run",
+                    "--disable-background-networking",
+                    "--disable-component-update",
+                    "--disable-sync",
+                    "--window-size=1280,1000",
                     "--user-data-dir=" + profile);
             Map<String, Object> wanted = Map.of("browserName", "chrome",
                     "goog:loggingPrefs", Map.of("browser", "ALL", "performance", "ALL"),
                     "goog:chromeOptions", Map.of("binary", chromium.get().toString(), "args", arguments));
-            JsonNode opened = new Browser(process, root).post("", Map.of("capabilities", Map.of("alwaysMatch", wanted)));
+            JsonNode opened =
+                    new Browser(process, root).post("", Map.of("capabilities", Map.of("alwaysMatch", wanted)));
             Browser browser = new Browser(process, root + "/" + opened.get("sessionId").asString());
             browser.post("/url", Map.of("url", "about:blank"));
             // The page of a new tab asks for parts of the browser.
@@ -85,8 +100,13 @@ final class Browser implements AutoCloseable {
 
     /** Where the driver listens; what it says before is no concern of ours. */
     private static String port(Process driver) {
-        return driver.inputReader().lines().map(PORT::matcher).filter(Matcher::find).findFirst()
-                .orElseThrow(() -> new IllegalStateException("the driver of Chromium ended before it listened")).group(1);
+        return driver.inputReader()
+                .lines()
+                .map(PORT::matcher)
+                .filter(Matcher::find)
+                .findFirst()
+                .orElseThrow(() -> new IllegalStateException("the driver of Chromium ended before it listened"))
+                .group(1);
     }
 
     /** With the browser that it started, which outlives it otherwise. */
@@ -102,12 +122,14 @@ final class Browser implements AutoCloseable {
 
     private JsonNode post(String path, Object body) {
         return send(HttpRequest.newBuilder(URI.create(session + path))
-                .header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(json.writeValueAsString(body))));
+                .header("Content-Type", "application/json")
+                .POST(HttpRequest.BodyPublishers.ofString(json.writeValueAsString(body))));
     }
 
     private JsonNode send(HttpRequest.Builder request) {
         try {
-            HttpResponse<String> response = client.send(request.timeout(PATIENCE).build(), HttpResponse.BodyHandlers.ofString());
+            HttpResponse<String> response =
+                    client.send(request.timeout(PATIENCE).build(), HttpResponse.BodyHandlers.ofString());
             JsonNode value = json.readTree(response.body()).get("value");
             if (response.statusCode() != 200) {
                 throw new IllegalStateException(value.toString());
@@ -151,7 +173,10 @@ final class Browser implements AutoCloseable {
 
     /** Types where the focus is. */
     void type(String keys) {
-        String active = send(HttpRequest.newBuilder(URI.create(session + "/element/active")).GET()).get(ELEMENT).asString();
+        String active = send(HttpRequest.newBuilder(URI.create(session + "/element/active"))
+                        .GET())
+                .get(ELEMENT)
+                .asString();
         post("/element/" + active + "/value", Map.of("text", keys));
         settle();
     }
@@ -163,21 +188,37 @@ final class Browser implements AutoCloseable {
 
     /** Presses the mouse's first button at such a place. */
     void press(String selector, double x, double y) {
-        move(selector, x, y, List.of(Map.of("type", "pointerDown", "button", 0), Map.of("type", "pointerUp", "button", 0)));
+        move(
+                selector,
+                x,
+                y,
+                List.of(Map.of("type", "pointerDown", "button", 0), Map.of("type", "pointerUp", "button", 0)));
     }
 
     private void move(String selector, double x, double y, List<Map<String, Object>> then) {
         JsonNode box = run("const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'});"
                 + "const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]", selector);
         List<Map<String, Object>> actions = new ArrayList<>();
-        actions.add(Map.of("type", "pointerMove", "duration", 0, "origin", "viewport",
-                "x", (int) (box.get(0).asDouble() + x * box.get(2).asDouble()), "y", (int) (box.get(1).asDouble() + y * box.get(3).asDouble())));
+        actions.add(Map.of(
+                "type",
+                "pointerMove",
+                "duration",
+                0,
+                "origin",
+                "viewport",
+                "x",
+                (int) (box.get(0).asDouble() + x * box.get(2).asDouble()),
+                "y",
+                (int) (box.get(1).asDouble() + y * box.get(3).asDouble())));
         actions.addAll(then);
         post("/actions", Map.of("actions", List.of(Map.of("type", "pointer", "id", "mouse", "actions", actions))));
         settle();
     }
 
-    /** Waits until the page has drawn anew: what an input sets off may come in a later task, such as a details element's toggle. */
+    /**
+     * Waits until the page has drawn anew: what an input sets off may come in a later task, such as a details element's
+     * toggle.
+     */
     private void settle() {
         run("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))");
     }

@@ -23,8 +23,12 @@ import org.junit.jupiter.api.io.TempDir;
 class ChartTest {
     private static final double[] LAYERS = {0, 1, 2, 3};
     private static final Curve PLAIN = new Curve("Question \u219b Last", LAYERS, new double[] {0, -5, -20, -10});
-    private static final Curve BANDED = new Curve("Image <to> \"Last\" & more", LAYERS, new double[] {-10, -40, -60, -30},
-            Optional.of(new double[] {-15, -50, -70, -35}), Optional.of(new double[] {-5, -30, -50, -25}));
+    private static final Curve BANDED = new Curve(
+            "Image <to> \"Last\" & more",
+            LAYERS,
+            new double[] {-10, -40, -60, -30},
+            Optional.of(new double[] {-15, -50, -70, -35}),
+            Optional.of(new double[] {-5, -30, -50, -25}));
 
     @TempDir
     private Path directory;
@@ -43,7 +47,10 @@ class ChartTest {
     void anSvgSaysWhatItShows() throws Exception {
         String svg = svg(List.of(PLAIN, BANDED), CurveFigure.Axes.LINEAR);
         assertTrue(svg.contains("<title>Knockout</title>"), svg);
-        assertTrue(svg.contains("<desc>Change (%) over Layer: Question \u219b Last; Image &lt;to&gt; \"Last\" &amp; more</desc>"), svg);
+        assertTrue(
+                svg.contains(
+                        "<desc>Change (%) over Layer: Question \u219b Last; Image &lt;to&gt; \"Last\" &amp; more</desc>"),
+                svg);
     }
 
     /** The band of one curve and the line of each are there, in the colours of the legend. */
@@ -60,7 +67,9 @@ class ChartTest {
 
     /** Fills of the translucent shapes. */
     private static List<String> bands(String svg) {
-        Matcher matcher = Pattern.compile("fill:(rgb\\([\\d,]*\\));[^\"]*opacity:0\\.18|opacity:0\\.18[^\"]*;fill:(rgb\\([\\d,]*\\))").matcher(svg);
+        Matcher matcher = Pattern.compile(
+                        "fill:(rgb\\([\\d,]*\\));[^\"]*opacity:0\\.18|opacity:0\\.18[^\"]*;fill:(rgb\\([\\d,]*\\))")
+                .matcher(svg);
         return matcher.results().map(match -> match.group(1) == null ? match.group(2) : match.group(1)).toList();
     }
 
@@ -96,7 +105,8 @@ class ChartTest {
     void logarithmicAxesTakePositiveNumbersOnly() throws Exception {
         Curve positive = new Curve("a", new double[] {1, 10, 100}, new double[] {1e-6, Double.NaN, 1});
         svg(List.of(positive), CurveFigure.Axes.LOG_X_Y);
-        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> svg(List.of(PLAIN), CurveFigure.Axes.LOG_X));
+        IllegalArgumentException e =
+                assertThrows(IllegalArgumentException.class, () -> svg(List.of(PLAIN), CurveFigure.Axes.LOG_X));
         assertEquals("curve \"Question \u219b Last\": x = 0.0 on a logarithmic axis", e.getMessage());
         assertThrows(IllegalArgumentException.class, () -> svg(List.of(PLAIN), CurveFigure.Axes.LOG_Y));
     }
@@ -108,8 +118,12 @@ class ChartTest {
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
                 () -> CurveFigure.write(file, "", "", "", List.of(PLAIN)));
         assertEquals(file + ": a chart is written as .svg or .png, not as .pdf", e.getMessage());
-        assertThrows(IllegalArgumentException.class, () -> BarFigure.write(file, "", "", List.of("a"), Map.of("b", new double[1]), Map.of()));
-        assertThrows(IllegalArgumentException.class, () -> CurveFigure.write(directory.resolve("svg"), "", "", "", List.of(PLAIN)));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> BarFigure.write(file, "", "", List.of("a"), Map.of("b", new double[1]), Map.of()));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> CurveFigure.write(directory.resolve("svg"), "", "", "", List.of(PLAIN)));
         assertEquals("old", Files.readString(file));
     }
 
@@ -122,8 +136,10 @@ class ChartTest {
         assertThrows(IllegalArgumentException.class, () -> new Curve("a", new double[] {Double.NaN}, new double[1]));
         assertThrows(IllegalArgumentException.class,
                 () -> new Curve("a", new double[1], new double[1], Optional.of(new double[1]), Optional.empty()));
-        assertThrows(IllegalArgumentException.class,
-                () -> new Curve("a", new double[1], new double[1], Optional.of(new double[1]), Optional.of(new double[2])));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new Curve(
+                        "a", new double[1], new double[1], Optional.of(new double[1]), Optional.of(new double[2])));
     }
 
     @Test
@@ -155,7 +171,9 @@ class ChartTest {
         BufferedImage picture = ImageIO.read(file.toFile());
         int bar = bars(picture, ChartFile.COLORS[0]);
         assertTrue(bar > 0);
-        assertTrue(longestUpright(picture) > without + 50, longestUpright(picture) + " pixels, " + without + " without a deviation");
+        assertTrue(
+                longestUpright(picture) > without + 50,
+                longestUpright(picture) + " pixels, " + without + " without a deviation");
         assertThrows(IllegalArgumentException.class,
                 () -> BarFigure.write(file, "", "", groups, series, Map.of("first", new double[2])));
     }
@@ -189,22 +207,31 @@ class ChartTest {
     @Test
     void aRoofHasThePointsOfEveryGroupBelowIt() throws Exception {
         Map<String, List<RooflineFigure.Point>> points = new LinkedHashMap<>();
-        points.put("prefill", List.of(new RooflineFigure.Point("fc1", 100, 150), new RooflineFigure.Point("softmax", 0.5, 9)));
+        points.put(
+                "prefill",
+                List.of(new RooflineFigure.Point("fc1", 100, 150), new RooflineFigure.Point("softmax", 0.5, 9)));
         points.put("decode", List.of(new RooflineFigure.Point("fc1", 1, 18)));
         Path file = directory.resolve("roof.svg");
         RooflineFigure.write(file, "Roofline", 20, 200, points);
         String svg = Files.readString(file);
-        assertTrue(svg.contains("<desc>GFLOP/s over operations per byte: ceiling: 20.0 GB/s, 200.0 GFLOP/s; prefill; decode</desc>"), svg);
+        assertTrue(
+                svg.contains(
+                        "<desc>GFLOP/s over operations per byte: ceiling: 20.0 GB/s, 200.0 GFLOP/s; prefill; decode</desc>"),
+                svg);
         assertTrue(svg.contains(color(ChartFile.COLORS[0])) && svg.contains(color(ChartFile.COLORS[1])), svg);
         // Names are outlines: each is a path more.
         Path nameless = directory.resolve("nameless.svg");
-        RooflineFigure.write(nameless, "Roofline", 20, 200, Map.of("prefill", List.of(new RooflineFigure.Point("", 100, 150))));
+        RooflineFigure.write(
+                nameless, "Roofline", 20, 200, Map.of("prefill", List.of(new RooflineFigure.Point("", 100, 150))));
         Path named = directory.resolve("named.svg");
-        RooflineFigure.write(named, "Roofline", 20, 200, Map.of("prefill", List.of(new RooflineFigure.Point("fc1", 100, 150))));
+        RooflineFigure.write(
+                named, "Roofline", 20, 200, Map.of("prefill", List.of(new RooflineFigure.Point("fc1", 100, 150))));
         assertEquals(1, paths(named) - paths(nameless));
         assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(file, "Roofline", 20, 200, Map.of()));
         assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(file, "Roofline", 0, 200, points));
-        assertThrows(IllegalArgumentException.class, () -> RooflineFigure.write(directory.resolve("roof.gif"), "Roofline", 20, 200, points));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> RooflineFigure.write(directory.resolve("roof.gif"), "Roofline", 20, 200, points));
         assertThrows(IllegalArgumentException.class, () -> new RooflineFigure.Point("", 0, 1));
     }
 

@@ -14,9 +14,20 @@ class ColorMapTest {
 
     /** Entries of matplotlib 3.10's tables, at and between the colours that are kept. */
     @ParameterizedTest
-    @CsvSource({"VIRIDIS,0,440154", "VIRIDIS,64,3b528b", "VIRIDIS,100,2a768e", "VIRIDIS,128,21918c", "VIRIDIS,200,70cf57",
-        "VIRIDIS,255,fde725", "INFERNO,0,000004", "INFERNO,64,57106e", "INFERNO,100,902568", "INFERNO,128,bc3754",
-        "INFERNO,200,fb9d07", "INFERNO,255,fcffa4"})
+    @CsvSource({
+        "VIRIDIS,0,440154",
+        "VIRIDIS,64,3b528b",
+        "VIRIDIS,100,2a768e",
+        "VIRIDIS,128,21918c",
+        "VIRIDIS,200,70cf57",
+        "VIRIDIS,255,fde725",
+        "INFERNO,0,000004",
+        "INFERNO,64,57106e",
+        "INFERNO,100,902568",
+        "INFERNO,128,bc3754",
+        "INFERNO,200,fb9d07",
+        "INFERNO,255,fcffa4"
+    })
     void viridisAndInfernoAreMatplotlibs(ColorMap map, int place, String hex) {
         int expected = Integer.parseInt(hex, 16);
         int rgb = map.rgb(place / 255.0);
@@ -41,14 +52,19 @@ class ColorMapTest {
         assertEquals(map.rgb(1), map.rgb(7));
     }
 
-    /** What "perceptually even" means: lightness rises all the way, no eighth of the map by more than 1.5 times its share. Jet's falls. */
+    /**
+     * What "perceptually even" means: lightness rises all the way, no eighth of the map by more than 1.5 times its
+     * share. Jet's falls.
+     */
     @Test
     void lightnessRisesInEvenSteps() {
         for (ColorMap map : new ColorMap[] {ColorMap.VIRIDIS, ColorMap.INFERNO}) {
             double share = (lightness(map.rgb(1)) - lightness(map.rgb(0))) / 8;
             for (int i = 0; i < 8; i++) {
                 double step = lightness(map.rgb((i + 1) / 8.0)) - lightness(map.rgb(i / 8.0));
-                assertTrue(step > 0.5 * share && step < 1.5 * share, map + ": step " + i + " is " + step + ", its share " + share);
+                assertTrue(
+                        step > 0.5 * share && step < 1.5 * share,
+                        map + ": step " + i + " is " + step + ", its share " + share);
             }
         }
         assertTrue(lightness(ColorMap.JET.rgb(1)) < lightness(ColorMap.JET.rgb(0.5)));

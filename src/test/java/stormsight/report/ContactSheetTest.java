@@ -28,7 +28,8 @@ class ContactSheetTest {
             for (int i = 0; i < rgb.length; i++) {
                 rgb[i] = (byte) (color >> 16 - 8 * (i % 3));
             }
-            items.add(new ContactSheet.Item(new RgbImage(40, 20, rgb), "image of colour " + Integer.toHexString(color)));
+            items.add(
+                    new ContactSheet.Item(new RgbImage(40, 20, rgb), "image of colour " + Integer.toHexString(color)));
         }
         Path png = directory.resolve("sheet.png");
         ContactSheet.write(png, "five images", items, 2);

@@ -24,7 +24,21 @@ class CsvTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx", "-", "+", "--5", "-1e", "-Infinity", "+ star", "-5 "})
+    @ValueSource(
+            strings = {
+                "=1+1",
+                "+cmd|' /C calc'!A0",
+                "-2+3",
+                "@SUM(A1)",
+                "\tx",
+                "-",
+                "+",
+                "--5",
+                "-1e",
+                "-Infinity",
+                "+ star",
+                "-5 "
+            })
     void marksTextThatBeginsLikeAFormula(String text) {
         assertEquals("'" + text, cell(text));
     }

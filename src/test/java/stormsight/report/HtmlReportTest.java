@@ -28,7 +28,10 @@ import stormsight.report.AttentionData.Kind;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** Reports in a real browser: what a reader does with keys and pointer, and whether the page then shows the numbers that it was given. */
+/**
+ * Reports in a real browser: what a reader does with keys and pointer, and whether the page then shows the numbers that
+ * it was given.
+ */
 class HtmlReportTest {
     /** The page shows four digits. */
     private static final double SHOWN = 5e-4;
@@ -40,8 +43,12 @@ class HtmlReportTest {
     private static final List<String> HEADS = List.of("0", "1", "7");
     private static final List<String> WORDS = List.of("<bos>", "is", " star", "\n", "yes");
     private static final int PROMPTED = 4;
-    private static final Curve BANDED = new Curve("Image to last", new double[] {0, 1, 2}, new double[] {-10.5, -42, Double.NaN},
-            Optional.of(new double[] {-12, -50, Double.NaN}), Optional.of(new double[] {-9, -33.25, Double.NaN}));
+    private static final Curve BANDED = new Curve(
+            "Image to last",
+            new double[] {0, 1, 2},
+            new double[] {-10.5, -42, Double.NaN},
+            Optional.of(new double[] {-12, -50, Double.NaN}),
+            Optional.of(new double[] {-9, -33.25, Double.NaN}));
     private static final Curve PLAIN = new Curve("Question to last", new double[] {0, 1, 2}, new double[] {1, 2, 4});
 
     @TempDir
@@ -65,7 +72,9 @@ class HtmlReportTest {
     @AfterEach
     void nothingWentWrong() {
         assertEquals(List.of(), browser.console());
-        List<String> elsewhere = browser.requests().stream().filter(address -> !address.startsWith("file:") && !address.startsWith("data:")).toList();
+        List<String> elsewhere = browser.requests().stream()
+                .filter(address -> !address.startsWith("file:") && !address.startsWith("data:"))
+                .toList();
         assertEquals(List.of(), elsewhere);
     }
 
@@ -84,22 +93,56 @@ class HtmlReportTest {
         return new RgbImage(64, 48, rgb);
     }
 
-    private static final Direction VISION = new Direction(Kind.IMAGE, "Vision layers", "largest key", LAYERS, HEADS,
-            List.of(), 0, random(1, 2, PATCHES), Optional.of(random(2, 6, PATCHES)), Optional.of(random(3, 1, PATCHES)));
-    private static final Direction TO_IMAGE = new Direction(Kind.IMAGE, "Word to image", "what a word gives", LAYERS, HEADS, WORDS,
-            PROMPTED, random(4, 10, PATCHES), Optional.of(random(5, 30, PATCHES)), Optional.of(random(6, 5, PATCHES)));
-    private static final Direction TO_WORD = new Direction(Kind.IMAGE, "Image to word", "what a word gets", LAYERS, List.of(),
-            WORDS.subList(0, PROMPTED), PROMPTED, random(7, 8, PATCHES), Optional.empty(), Optional.empty());
+    private static final Direction VISION = new Direction(
+            Kind.IMAGE,
+            "Vision layers",
+            "largest key",
+            LAYERS,
+            HEADS,
+            List.of(),
+            0,
+            random(1, 2, PATCHES),
+            Optional.of(random(2, 6, PATCHES)),
+            Optional.of(random(3, 1, PATCHES)));
+    private static final Direction TO_IMAGE = new Direction(
+            Kind.IMAGE,
+            "Word to image",
+            "what a word gives",
+            LAYERS,
+            HEADS,
+            WORDS,
+            PROMPTED,
+            random(4, 10, PATCHES),
+            Optional.of(random(5, 30, PATCHES)),
+            Optional.of(random(6, 5, PATCHES)));
+    private static final Direction TO_WORD = new Direction(
+            Kind.IMAGE,
+            "Image to word",
+            "what a word gets",
+            LAYERS,
+            List.of(),
+            WORDS.subList(0, PROMPTED),
+            PROMPTED,
+            random(7, 8, PATCHES),
+            Optional.empty(),
+            Optional.empty());
 
     private static AttentionData attention(String title, Direction... directions) {
         return new AttentionData(title, image(), COLUMNS, ROWS, List.of(directions));
     }
 
     private static ReportData report(List<AttentionData> attention) {
-        return new ReportData("A report", List.of(new ReportData.Fact("Prompt", "is the star red?"), new ReportData.Fact("Command", "run me", true)),
-                Optional.empty(), attention,
-                List.of(new ReportData.CurveSet("Knockout", "of two examples", "Layer", "Change (%)", List.of(BANDED, PLAIN))),
-                List.of(new ReportData.Table("Shared words", List.of("Word", "Change"), List.of(List.of("star", "0.25")))));
+        return new ReportData(
+                "A report",
+                List.of(
+                        new ReportData.Fact("Prompt", "is the star red?"),
+                        new ReportData.Fact("Command", "run me", true)),
+                Optional.empty(),
+                attention,
+                List.of(new ReportData.CurveSet(
+                        "Knockout", "of two examples", "Layer", "Change (%)", List.of(BANDED, PLAIN))),
+                List.of(new ReportData.Table(
+                        "Shared words", List.of("Word", "Change"), List.of(List.of("star", "0.25")))));
     }
 
     private static Path write(ReportData report) {
@@ -116,7 +159,8 @@ class HtmlReportTest {
     /** The page says what it shows and from which to which number, and where the largest is. */
     private static void shows(String what, float[] map) {
         String said = browser.text("#shown");
-        Matcher matcher = Pattern.compile("(.*): from (\\S+) to (\\S+), largest at patch x (\\d+), y (\\d+)").matcher(said);
+        Matcher matcher = Pattern.compile("(.*): from (\\S+) to (\\S+), largest at patch x (\\d+), y (\\d+)")
+                .matcher(said);
         assertTrue(matcher.matches(), said);
         assertEquals(what, matcher.group(1));
         int largest = 0;
@@ -198,7 +242,10 @@ class HtmlReportTest {
     private static void reads(int x, int y, float[] map) {
         String said = browser.text("#value");
         assertTrue(said.startsWith("Patch x " + x + ", y " + y + ": "), said);
-        assertEquals(map[y * COLUMNS + x], Double.parseDouble(said.substring(said.indexOf(": ") + 2)), SHOWN * map[y * COLUMNS + x]);
+        assertEquals(
+                map[y * COLUMNS + x],
+                Double.parseDouble(said.substring(said.indexOf(": ") + 2)),
+                SHOWN * map[y * COLUMNS + x]);
     }
 
     @Test
@@ -221,7 +268,8 @@ class HtmlReportTest {
         assertEquals(red(expected), red(pixel), 40);
         assertEquals(expected & 0xff, pixel & 0xff, 40);
         // The image below is as it was.
-        JsonNode below = browser.run("return Array.from(document.getElementById('picture').getContext('2d').getImageData(9, 9, 1, 1).data)");
+        JsonNode below = browser.run(
+                "return Array.from(document.getElementById('picture').getContext('2d').getImageData(9, 9, 1, 1).data)");
         assertEquals("[128,128,128,255]", below.toString());
     }
 
@@ -261,8 +309,19 @@ class HtmlReportTest {
     void theMapFadesWhereWeightsAreSmall() {
         float[] map = new float[PATCHES];
         map[5] = 1;
-        write(report(List.of(attention("one", new Direction(Kind.IMAGE, "a", "", List.of("0"), List.of(), List.of(), 0, map, Optional.empty(),
-                Optional.empty())))));
+        write(report(List.of(attention(
+                "one",
+                new Direction(
+                        Kind.IMAGE,
+                        "a",
+                        "",
+                        List.of("0"),
+                        List.of(),
+                        List.of(),
+                        0,
+                        map,
+                        Optional.empty(),
+                        Optional.empty())))));
         browser.click("#smooth");
         assertEquals(0, alpha(0));
         assertEquals(255 * MapStyle.opacity(1), alpha(5), 1);
@@ -281,8 +340,17 @@ class HtmlReportTest {
                 (int) ((patch / COLUMNS + 0.5) * 48 / ROWS)).asInt();
     }
 
-    private static final Direction PATCH = new Direction(Kind.PATCHES, "Patch to patch", "what a patch gives", LAYERS, HEADS, List.of(), 0,
-            random(20, 2 * PATCHES, PATCHES), Optional.of(random(21, 6 * PATCHES, PATCHES)), Optional.of(random(22, PATCHES, PATCHES)));
+    private static final Direction PATCH = new Direction(
+            Kind.PATCHES,
+            "Patch to patch",
+            "what a patch gives",
+            LAYERS,
+            HEADS,
+            List.of(),
+            0,
+            random(20, 2 * PATCHES, PATCHES),
+            Optional.of(random(21, 6 * PATCHES, PATCHES)),
+            Optional.of(random(22, PATCHES, PATCHES)));
 
     /** A click on a patch, or Enter on it, shows what it attends to, in every layer and head. */
     @Test
@@ -296,12 +364,15 @@ class HtmlReportTest {
         // Pointing alone reads and does not choose.
         browser.point("#stage", 0.5 / COLUMNS, 0.5 / ROWS);
         String said = browser.text("#value");
-        assertEquals(sum[(2 * COLUMNS + 3) * PATCHES], Double.parseDouble(said.substring(said.indexOf(": ") + 2)), BYTE);
+        assertEquals(
+                sum[(2 * COLUMNS + 3) * PATCHES], Double.parseDouble(said.substring(said.indexOf(": ") + 2)), BYTE);
         browser.type("#stage", Browser.RIGHT + Browser.SPACE);
         showsBytes("Patch to patch, layer sum of all, head mean, patch x 1, y 0", map(sum, 1));
         browser.type("#layer", Browser.LEFT);
         browser.type("#head", Browser.RIGHT + Browser.RIGHT);
-        showsBytes("Patch to patch, layer 5, head 1, patch x 1, y 0", map(PATCH.values().orElseThrow(), (3 + 1) * PATCHES + 1));
+        showsBytes(
+                "Patch to patch, layer 5, head 1, patch x 1, y 0",
+                map(PATCH.values().orElseThrow(), (3 + 1) * PATCHES + 1));
         assertFalse(browser.run("return document.getElementById('words').checkVisibility()").asBoolean());
     }
 
@@ -309,21 +380,32 @@ class HtmlReportTest {
     private static final double BYTE = 0.5 / 255 + SHOWN;
 
     private static void showsBytes(String what, float[] map) {
-        Matcher matcher = Pattern.compile("(.*): from (\\S+) to (\\S+), largest at patch x (\\d+), y (\\d+)").matcher(browser.text("#shown"));
+        Matcher matcher = Pattern.compile("(.*): from (\\S+) to (\\S+), largest at patch x (\\d+), y (\\d+)")
+                .matcher(browser.text("#shown"));
         assertTrue(matcher.matches(), browser.text("#shown"));
         assertEquals(what, matcher.group(1));
         assertEquals(min(map), Double.parseDouble(matcher.group(2)), SHOWN);
         assertEquals(max(map), Double.parseDouble(matcher.group(3)), SHOWN);
     }
 
-    private static final Direction WORD = new Direction(Kind.WORDS, "Word to word", "what a word gives to a word", LAYERS, HEADS, WORDS, PROMPTED,
-            random(23, 2 * 5, 5), Optional.of(random(24, 6 * 5, 5)), Optional.of(random(25, 5, 5)));
+    private static final Direction WORD = new Direction(
+            Kind.WORDS,
+            "Word to word",
+            "what a word gives to a word",
+            LAYERS,
+            HEADS,
+            WORDS,
+            PROMPTED,
+            random(23, 2 * 5, 5),
+            Optional.of(random(24, 6 * 5, 5)),
+            Optional.of(random(25, 5, 5)));
 
     @Test
     void wordsReadWords() {
         write(report(List.of(attention("one", WORD, TO_IMAGE))));
         assertFalse(browser.run("return document.getElementById('stage').checkVisibility()").asBoolean());
-        assertTrue(browser.text("#shown").startsWith("Word to word, layer sum of all, head mean, word \u201cyes\u201d: from "));
+        assertTrue(browser.text("#shown")
+                .startsWith("Word to word, layer sum of all, head mean, word \u201cyes\u201d: from "));
         browser.type("#layer", Browser.LEFT);
         browser.type("#head", Browser.RIGHT);
         // From cell to cell: at first the chosen word reads the first one.
@@ -331,7 +413,8 @@ class HtmlReportTest {
         String said = browser.text("#value");
         assertTrue(said.startsWith("\u201c\u21b5\u201d reads of \u201cis\u201d: "), said);
         float[] values = WORD.values().orElseThrow();
-        assertEquals(values[(3 * 5 + 3) * 5 + 1], Double.parseDouble(said.substring(said.lastIndexOf(": ") + 2)), SHOWN);
+        assertEquals(
+                values[(3 * 5 + 3) * 5 + 1], Double.parseDouble(said.substring(said.lastIndexOf(": ") + 2)), SHOWN);
         assertEquals("3", browser.run("return document.getElementById('word').value").asString());
         // Each chip says how much of it the chosen word reads.
         String title = browser.run("return document.querySelector('#chips button:nth-child(3)').title").asString();
@@ -341,7 +424,9 @@ class HtmlReportTest {
         assertEquals(values[(3 * 5 + 4) * 5 + 2], cell, SHOWN);
         // Back to the image with the same word.
         browser.type("#directions label:nth-child(1) input", Browser.RIGHT);
-        shows("Word to image, layer 5, head 0, word \u201c\u21b5\u201d", map(TO_IMAGE.values().orElseThrow(), 3 * 5 + 3));
+        shows(
+                "Word to image, layer 5, head 0, word \u201c\u21b5\u201d",
+                map(TO_IMAGE.values().orElseThrow(), 3 * 5 + 3));
         assertTrue(browser.run("return document.getElementById('stage').checkVisibility()").asBoolean());
     }
 
@@ -351,21 +436,27 @@ class HtmlReportTest {
         write(report(List.of(attention("one", TO_IMAGE))));
         browser.click("#grid summary");
         browser.type("#grid-map", Browser.UP + Browser.RIGHT + Browser.RIGHT);
-        shows("Word to image, layer 5, head 1, word \u201cyes\u201d", map(TO_IMAGE.values().orElseThrow(), (3 + 1) * 5 + 4));
+        shows(
+                "Word to image, layer 5, head 1, word \u201cyes\u201d",
+                map(TO_IMAGE.values().orElseThrow(), (3 + 1) * 5 + 4));
         browser.type("#grid-map", Browser.UP);
         shows("Word to image, layer 2, head 1, word \u201cyes\u201d", map(TO_IMAGE.values().orElseThrow(), 5 + 4));
-        JsonNode layout = browser.run("const g = document.getElementById('grid-map'), l = g.layout, b = g.getBoundingClientRect();"
-                + "return [(l.room.left + 3 * (l.thumb + 6) + 5) / b.width, (l.room.top + l.height + 6 + 5) / b.height]");
+        JsonNode layout = browser.run(
+                "const g = document.getElementById('grid-map'), l = g.layout, b = g.getBoundingClientRect();"
+                        + "return [(l.room.left + 3 * (l.thumb + 6) + 5) / b.width, (l.room.top + l.height + 6 + 5) / b.height]");
         browser.press("#grid-map", layout.get(0).asDouble(), layout.get(1).asDouble());
         float[] map = map(TO_IMAGE.values().orElseThrow(), (3 + 2) * 5 + 4);
         shows("Word to image, layer 5, head 7, word \u201cyes\u201d", map);
         // The small map has the colours of the large one.
         for (int patch : new int[] {0, 7}) {
-            JsonNode rgb = browser.run("const g = document.getElementById('grid-map'), l = g.layout, s = g.width / parseFloat(g.style.width);"
-                    + "const one = document.createElement('canvas').getContext('2d');"
-                    + "one.drawImage(g, s * (l.room.left + 3 * (l.thumb + 6) + l.thumb * arguments[0]),"
-                    + "s * (l.room.top + l.height + 6 + l.height * arguments[1]), 1, 1, 0, 0, 1, 1);"
-                    + "return Array.from(one.getImageData(0, 0, 1, 1).data)", (patch % COLUMNS + 0.5) / COLUMNS, (patch / COLUMNS + 0.5) / ROWS);
+            JsonNode rgb = browser.run(
+                    "const g = document.getElementById('grid-map'), l = g.layout, s = g.width / parseFloat(g.style.width);"
+                            + "const one = document.createElement('canvas').getContext('2d');"
+                            + "one.drawImage(g, s * (l.room.left + 3 * (l.thumb + 6) + l.thumb * arguments[0]),"
+                            + "s * (l.room.top + l.height + 6 + l.height * arguments[1]), 1, 1, 0, 0, 1, 1);"
+                            + "return Array.from(one.getImageData(0, 0, 1, 1).data)",
+                    (patch % COLUMNS + 0.5) / COLUMNS,
+                    (patch / COLUMNS + 0.5) / ROWS);
             int expected = ColorMap.VIRIDIS.rgb(new Range(min(map), max(map)).position(map[patch]));
             assertEquals(red(expected), rgb.get(0).asInt(), 5, "patch " + patch);
             assertEquals(expected & 0xff, rgb.get(2).asInt(), 5, "patch " + patch);
@@ -381,14 +472,23 @@ class HtmlReportTest {
             try {
                 write(report(List.of(attention("one", TO_IMAGE, VISION))));
                 for (String slider : List.of("layer", "word", "opacity")) {
-                    // Upright at the lower edge, as far from the map as it gets; on its side, map and sliders are side by side.
-                    browser.run("const b = document.getElementById(arguments[0]).getBoundingClientRect();"
-                            + "window.scrollTo(0, window.scrollY + b.bottom - (innerHeight > innerWidth ? innerHeight - 10 : innerHeight / 2))", slider);
+                    // Upright at the lower edge, as far from the map as it gets; on its side, map and sliders are side
+                    // by side.
+                    browser.run(
+                            "const b = document.getElementById(arguments[0]).getBoundingClientRect();"
+                                    + "window.scrollTo(0, window.scrollY + b.bottom - (innerHeight > innerWidth ? innerHeight - 10 : innerHeight / 2))",
+                            slider);
                     JsonNode seen = browser.run("const m = document.getElementById('map').getBoundingClientRect(),"
                             + "s = document.getElementById(arguments[0]).getBoundingClientRect();"
                             + "return [m.top, m.bottom, s.top, s.bottom, innerHeight, m.width]", slider);
-                    assertTrue(seen.get(0).asDouble() >= -0.5 && seen.get(1).asDouble() <= seen.get(4).asDouble(), slider + ": " + seen);
-                    assertTrue(seen.get(2).asDouble() >= (size[0] < size[1] ? seen.get(1).asDouble() : 0), slider + " is covered: " + seen);
+                    assertTrue(
+                            seen.get(0).asDouble() >= -0.5
+                                    && seen.get(1).asDouble() <= seen.get(4).asDouble(),
+                            slider + ": " + seen);
+                    assertTrue(
+                            seen.get(2).asDouble()
+                                    >= (size[0] < size[1] ? seen.get(1).asDouble() : 0),
+                            slider + " is covered: " + seen);
                     assertTrue(seen.get(5).asDouble() > 150, "a small map: " + seen);
                 }
             } finally {
@@ -407,7 +507,8 @@ class HtmlReportTest {
         browser.type("#curves0 svg.chart", Browser.RIGHT + Browser.RIGHT);
         assertEquals("Layer 1: Image to last -42 [-50, -33.25]; Question to last 2", browser.text("#curves0 output"));
         browser.point("#curves0 svg.chart", 0.98, 0.5);
-        assertEquals("Layer 2: Image to last \u2013 [\u2013, \u2013]; Question to last 4", browser.text("#curves0 output"));
+        assertEquals(
+                "Layer 2: Image to last \u2013 [\u2013, \u2013]; Question to last 4", browser.text("#curves0 output"));
         browser.click("#curves0 .series li:first-child button");
         assertEquals(0, browser.run("return document.querySelectorAll('#curves0 polygon').length").asInt());
         assertEquals("Layer 2: Question to last 4", browser.text("#curves0 output"));
@@ -429,16 +530,35 @@ class HtmlReportTest {
         List<String> reached = new ArrayList<>();
         for (int i = 0; i < 40; i++) {
             browser.type(Browser.TAB);
-            reached.add(browser.run("const e = document.activeElement; return e.id || e.name || e.tagName.toLowerCase()").asString());
-            assertEquals(reached.getLast().equals("body"), browser.run("return document.activeElement === document.body").asBoolean());
+            reached.add(
+                    browser.run("const e = document.activeElement; return e.id || e.name || e.tagName.toLowerCase()")
+                            .asString());
+            assertEquals(
+                    reached.getLast().equals("body"),
+                    browser.run("return document.activeElement === document.body")
+                            .asBoolean());
             // Focus is seen.
-            assertTrue(browser.run("const e = document.activeElement; return e === document.body || e.matches(':focus-visible')").asBoolean(),
+            assertTrue(
+                    browser.run(
+                                    "const e = document.activeElement; return e === document.body || e.matches(':focus-visible')")
+                            .asBoolean(),
                     reached.toString());
             if (reached.getLast().equals("download")) {
                 break;
             }
         }
-        for (String control : List.of("stage", "example", "direction", "layer", "word", "opacity", "smooth", "common", "button", "summary", "svg",
+        for (String control : List.of(
+                "stage",
+                "example",
+                "direction",
+                "layer",
+                "word",
+                "opacity",
+                "smooth",
+                "common",
+                "button",
+                "summary",
+                "svg",
                 "download")) {
             assertTrue(reached.contains(control), control + " is not among " + reached);
         }
@@ -446,8 +566,17 @@ class HtmlReportTest {
 
     @Test
     void severalExamplesAreChosenFrom() {
-        Direction other = new Direction(Kind.IMAGE, "Word to image", "", List.of("0"), List.of(), List.of("cat", "dog"), 2,
-                random(8, 2, PATCHES), Optional.empty(), Optional.empty());
+        Direction other = new Direction(
+                Kind.IMAGE,
+                "Word to image",
+                "",
+                List.of("0"),
+                List.of(),
+                List.of("cat", "dog"),
+                2,
+                random(8, 2, PATCHES),
+                Optional.empty(),
+                Optional.empty());
         write(report(List.of(attention("star", TO_IMAGE), attention("cat or dog", other))));
         browser.type("#layer", Browser.LEFT);
         browser.type("#example", Browser.DOWN);
@@ -480,7 +609,8 @@ class HtmlReportTest {
         assertEquals(TO_IMAGE.mean()[PATCHES * 7 + 3], (float) direction.get("mean").get(1).get(2).get(3).asDouble());
         assertEquals(TO_IMAGE.sum().orElseThrow()[PATCHES * 4], (float) direction.get("sum").get(4).get(0).asDouble());
         JsonNode vision = saved.get("attention").get(0).get("directions").get(1);
-        assertEquals(VISION.values().orElseThrow()[PATCHES * 5 + 1], (float) vision.get("values").get(1).get(2).get(1).asDouble());
+        assertEquals(VISION.values().orElseThrow()[PATCHES * 5 + 1], (float)
+                vision.get("values").get(1).get(2).get(1).asDouble());
         assertEquals(VISION.sum().orElseThrow()[2], (float) vision.get("sum").get(2).asDouble());
         assertTrue(saved.get("curves").get(0).get("curves").get(0).get("y").get(2).isNull());
         assertEquals("0.25", saved.get("tables").get(0).get("rows").get(0).get(1).asString());
@@ -496,30 +626,64 @@ class HtmlReportTest {
         for (int i = 0; i < mean.length; i++) {
             mean[i] *= (float) Math.pow(10, -(i / (side * side) % 6));
         }
-        AttentionData data = new AttentionData("large", image(), side, side, List.of(new Direction(Kind.IMAGE, "Word to image", "", List.of("0"),
-                List.of(), Collections.nCopies(maps, "w"), maps, mean, Optional.empty(), Optional.empty())));
+        AttentionData data = new AttentionData(
+                "large",
+                image(),
+                side,
+                side,
+                List.of(new Direction(
+                        Kind.IMAGE,
+                        "Word to image",
+                        "",
+                        List.of("0"),
+                        List.of(),
+                        Collections.nCopies(maps, "w"),
+                        maps,
+                        mean,
+                        Optional.empty(),
+                        Optional.empty())));
         Path file = write(report(List.of(data)));
         assertTrue(Files.size(file) < 3L * mean.length, Files.size(file) + " bytes");
         for (int word : new int[] {0, 5, 255}) {
-            browser.run("const s = document.getElementById('word'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))", word);
+            browser.run(
+                    "const s = document.getElementById('word'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))",
+                    word);
             float[] map = Arrays.copyOfRange(mean, word * side * side, (word + 1) * side * side);
             browser.point("#stage", (33 + 0.5) / side, (7 + 0.5) / side);
             String said = browser.text("#value");
             assertTrue(said.startsWith("Patch x 33, y 7: "), said);
-            assertEquals(map[7 * side + 33], Double.parseDouble(said.substring(said.indexOf(": ") + 2)), SHOWN * max(map), "word " + word);
+            assertEquals(
+                    map[7 * side + 33],
+                    Double.parseDouble(said.substring(said.indexOf(": ") + 2)),
+                    SHOWN * max(map),
+                    "word " + word);
         }
     }
 
     /** What people ask and models answer never becomes a part of the page. */
     @Test
     void textStaysText() throws IOException {
-        String hostile = "</script><script>document.title = 'broken'</script><!--<script><img src=x onerror=\"document.title='broken'\">"
-                + "&amp;@DATA@ \\ $1 \u2028";
-        Direction direction = new Direction(Kind.IMAGE, hostile, hostile, List.of(hostile), List.of(), List.of(hostile), 1,
-                random(10, 1, PATCHES), Optional.empty(), Optional.empty());
-        Path file = write(new ReportData(hostile, List.of(new ReportData.Fact(hostile, hostile)), Optional.of(image()),
+        String hostile =
+                "</script><script>document.title = 'broken'</script><!--<script><img src=x onerror=\"document.title='broken'\">"
+                        + "&amp;@DATA@ \\ $1 \u2028";
+        Direction direction = new Direction(
+                Kind.IMAGE,
+                hostile,
+                hostile,
+                List.of(hostile),
+                List.of(),
+                List.of(hostile),
+                1,
+                random(10, 1, PATCHES),
+                Optional.empty(),
+                Optional.empty());
+        Path file = write(new ReportData(
+                hostile,
+                List.of(new ReportData.Fact(hostile, hostile)),
+                Optional.of(image()),
                 List.of(attention(hostile, direction)),
-                List.of(new ReportData.CurveSet(hostile, hostile, hostile, hostile, List.of(new Curve(hostile, new double[1], new double[1])))),
+                List.of(new ReportData.CurveSet(
+                        hostile, hostile, hostile, hostile, List.of(new Curve(hostile, new double[1], new double[1])))),
                 List.of(new ReportData.Table(hostile, List.of(hostile), List.of(List.of(hostile))))));
         assertEquals(hostile, browser.text("title"));
         assertEquals(hostile, browser.text("#facts dd"));
@@ -534,28 +698,55 @@ class HtmlReportTest {
 
     @Test
     void aPhoneHasOneColumnAndNoOverflow() {
-        browser.devTools("Emulation.setDeviceMetricsOverride", Map.of("width", 390, "height", 844, "deviceScaleFactor", 2, "mobile", true));
+        browser.devTools(
+                "Emulation.setDeviceMetricsOverride",
+                Map.of("width", 390, "height", 844, "deviceScaleFactor", 2, "mobile", true));
         try {
             List<String> words = new ArrayList<>(List.of("unbreakable".repeat(12)));
             words.addAll(WORDS);
-            Direction direction = new Direction(Kind.IMAGE, "Word to image", "", LAYERS, List.of(), words, 6, random(11, 12, PATCHES),
-                    Optional.empty(), Optional.empty());
-            ReportData wide = report(List.of(attention("one", direction, VISION, TO_WORD), attention("a long name ".repeat(20), TO_IMAGE)));
+            Direction direction = new Direction(
+                    Kind.IMAGE,
+                    "Word to image",
+                    "",
+                    LAYERS,
+                    List.of(),
+                    words,
+                    6,
+                    random(11, 12, PATCHES),
+                    Optional.empty(),
+                    Optional.empty());
+            ReportData wide = report(List.of(
+                    attention("one", direction, VISION, TO_WORD), attention("a long name ".repeat(20), TO_IMAGE)));
             List<ReportData.Fact> facts = List.of(new ReportData.Fact("Command", "x".repeat(300), true));
-            write(new ReportData("title".repeat(30), facts, Optional.of(image()), wide.attention(), wide.curves(), List.of(
-                    new ReportData.Table("wide", Collections.nCopies(20, "column"), List.of(Collections.nCopies(20, "cell of text"))))));
+            write(new ReportData(
+                    "title".repeat(30),
+                    facts,
+                    Optional.of(image()),
+                    wide.attention(),
+                    wide.curves(),
+                    List.of(new ReportData.Table(
+                            "wide",
+                            Collections.nCopies(20, "column"),
+                            List.of(Collections.nCopies(20, "cell of text"))))));
             browser.run("document.querySelectorAll('details').forEach(one => { one.open = true; })");
             assertEquals(390, browser.run("return document.documentElement.clientWidth").asInt());
             assertEquals(390, browser.run("return document.documentElement.scrollWidth").asInt());
-            String beyond = "return Array.from(document.querySelectorAll('body *')).filter(e => !e.closest('.scroll table') && !e.closest('svg') "
-                    + "&& e.getBoundingClientRect().right > 390.5).map(e => e.outerHTML.slice(0, 80))";
+            String beyond =
+                    "return Array.from(document.querySelectorAll('body *')).filter(e => !e.closest('.scroll table') && !e.closest('svg') "
+                            + "&& e.getBoundingClientRect().right > 390.5).map(e => e.outerHTML.slice(0, 80))";
             assertEquals("[]", browser.run(beyond).toString());
             // Controls below the picture, all large enough for a finger.
             assertTrue(browser.run("return document.getElementById('layer').getBoundingClientRect().top "
                     + "> document.getElementById('stage').getBoundingClientRect().bottom").asBoolean());
-            assertEquals("[]", browser.run("return Array.from(document.querySelectorAll('button, select, input[type=range], summary')).filter(e => "
-                    + "e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML.slice(0, 80))").toString());
-            assertTrue(browser.run("return document.querySelector('#curves0 svg.chart').getBoundingClientRect().width").asDouble() > 300);
+            assertEquals(
+                    "[]",
+                    browser.run(
+                                    "return Array.from(document.querySelectorAll('button, select, input[type=range], summary')).filter(e => "
+                                            + "e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML.slice(0, 80))")
+                            .toString());
+            assertTrue(browser.run("return document.querySelector('#curves0 svg.chart').getBoundingClientRect().width")
+                            .asDouble()
+                    > 300);
         } finally {
             browser.devTools("Emulation.clearDeviceMetricsOverride", Map.of());
         }
@@ -570,7 +761,9 @@ class HtmlReportTest {
     }
 
     private static String background(String scheme) {
-        browser.devTools("Emulation.setEmulatedMedia", Map.of("features", List.of(Map.of("name", "prefers-color-scheme", "value", scheme))));
+        browser.devTools(
+                "Emulation.setEmulatedMedia",
+                Map.of("features", List.of(Map.of("name", "prefers-color-scheme", "value", scheme))));
         return browser.run("return getComputedStyle(document.body).backgroundColor").asString();
     }
 
@@ -578,15 +771,40 @@ class HtmlReportTest {
     void refusesWhatDoesNotFitTogether() {
         float[] map = new float[PATCHES];
         assertThrows(IllegalArgumentException.class, () -> attention("no directions"));
-        assertThrows(IllegalArgumentException.class, () -> new Direction(Kind.IMAGE, "a", "", List.of(), List.of(), List.of(), 0, map,
-                Optional.empty(), Optional.empty()));
-        assertThrows(IllegalArgumentException.class, () -> new Direction(Kind.IMAGE, "heads without values", "", LAYERS, HEADS, List.of(), 0, map,
-                Optional.empty(), Optional.empty()));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new Direction(
+                        Kind.IMAGE,
+                        "a",
+                        "",
+                        List.of(),
+                        List.of(),
+                        List.of(),
+                        0,
+                        map,
+                        Optional.empty(),
+                        Optional.empty()));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new Direction(
+                        Kind.IMAGE,
+                        "heads without values",
+                        "",
+                        LAYERS,
+                        HEADS,
+                        List.of(),
+                        0,
+                        map,
+                        Optional.empty(),
+                        Optional.empty()));
         Direction tooShort = new Direction(Kind.IMAGE, "a", "", LAYERS, List.of(), List.of(), 0, map, Optional.empty(),
                 Optional.empty());
-        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> attention("too short", tooShort));
+        IllegalArgumentException e =
+                assertThrows(IllegalArgumentException.class, () -> attention("too short", tooShort));
         assertEquals("a: 12 numbers of the mean, expected 24", e.getMessage());
-        assertThrows(IllegalArgumentException.class, () -> new ReportData.Table("a", List.of("b"), List.of(List.of("c", "d"))));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new ReportData.Table("a", List.of("b"), List.of(List.of("c", "d"))));
         assertThrows(IllegalArgumentException.class, () -> new ReportData.CurveSet("a", "", "", "", List.of()));
     }
 }

@@ -71,7 +71,10 @@ class MapFigureTest {
             Box box = boxes.get(i);
             // A row with a tick of the axis is longer at the left.
             int longer = box.x() - run.x();
-            if (longer >= 0 && longer < 10 && run.width() == box.width() + longer && box.y() + box.height() == run.y()) {
+            if (longer >= 0
+                    && longer < 10
+                    && run.width() == box.width() + longer
+                    && box.y() + box.height() == run.y()) {
                 boxes.set(i, new Box(box.x(), box.y(), box.width(), box.height() + 1));
                 return;
             }
@@ -98,7 +101,9 @@ class MapFigureTest {
     }
 
     private static int distance(int a, int b) {
-        return Math.abs((a >> 16 & 0xff) - (b >> 16 & 0xff)) + Math.abs((a >> 8 & 0xff) - (b >> 8 & 0xff)) + Math.abs((a & 0xff) - (b & 0xff));
+        return Math.abs((a >> 16 & 0xff) - (b >> 16 & 0xff))
+                + Math.abs((a >> 8 & 0xff) - (b >> 8 & 0xff))
+                + Math.abs((a & 0xff) - (b & 0xff));
     }
 
     @Test
@@ -230,7 +235,8 @@ class MapFigureTest {
     void aCommonScaleShowsHowMuch() throws IOException {
         RgbImage image = gray(100, 100);
         List<MapFigure.Cell> cells = List.of(
-                new MapFigure.Cell(image, peak("strong", 2, 0, 0, 1)), new MapFigure.Cell(image, peak("weak", 2, 0, 0, 0.5f)));
+                new MapFigure.Cell(image, peak("strong", 2, 0, 0, 1)),
+                new MapFigure.Cell(image, peak("weak", 2, 0, 0, 0.5f)));
         Path png = directory.resolve("grid.png");
         FIGURE.grid(png, "", cells, 2, false, MapFigure.Scale.COMMON);
         assertEquals(List.of(COLORS.rgb(1), COLORS.rgb(0.5)), upperLeft(png));
@@ -241,17 +247,23 @@ class MapFigureTest {
     @Test
     void rowsBeginWithTheirImageAndMayBeShort() throws IOException {
         Path png = directory.resolve("rows.png");
-        FIGURE.rows(png, "compared", List.of(
-                new MapFigure.Row("short", gray(64, 64), List.of(peak("a", 4, 0, 0, 1))),
-                new MapFigure.Row("long", gray(64, 64), List.of(peak("a", 4, 0, 0, 1), peak("b", 4, 1, 1, 1)))), MapFigure.Scale.OWN);
+        FIGURE.rows(
+                png,
+                "compared",
+                List.of(
+                        new MapFigure.Row("short", gray(64, 64), List.of(peak("a", 4, 0, 0, 1))),
+                        new MapFigure.Row("long", gray(64, 64), List.of(peak("a", 4, 0, 0, 1), peak("b", 4, 1, 1, 1)))),
+                MapFigure.Scale.OWN);
         BufferedImage figure = read(png);
         List<Box> pictures = pictures(figure);
         assertEquals(5, pictures.size(), pictures.toString());
         assertEquals(pictures.get(0).y(), pictures.get(1).y());
         assertTrue(pictures.get(2).y() > pictures.get(0).y() + 300);
         assertEquals(pictures.get(1).x(), pictures.get(3).x());
-        assertThrows(IllegalArgumentException.class,
-                () -> FIGURE.rows(png, "", List.of(new MapFigure.Row("", gray(64, 64), List.of())), MapFigure.Scale.OWN));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> FIGURE.rows(
+                        png, "", List.of(new MapFigure.Row("", gray(64, 64), List.of())), MapFigure.Scale.OWN));
     }
 
     @Test
@@ -280,9 +292,15 @@ class MapFigureTest {
     @Test
     void aComparisonTakesImagesOfSeveralShapes() throws IOException {
         Path png = directory.resolve("grid.png");
-        FIGURE.grid(png, "two images", List.of(
-                new MapFigure.Cell(gray(100, 200), peak("a", 2, 0, 0, 1)), new MapFigure.Cell(gray(400, 100), peak("b", 2, 0, 0, 1))),
-                2, true, MapFigure.Scale.OWN);
+        FIGURE.grid(
+                png,
+                "two images",
+                List.of(
+                        new MapFigure.Cell(gray(100, 200), peak("a", 2, 0, 0, 1)),
+                        new MapFigure.Cell(gray(400, 100), peak("b", 2, 0, 0, 1))),
+                2,
+                true,
+                MapFigure.Scale.OWN);
         List<Box> pictures = pictures(read(png));
         assertEquals(List.of(150, 300), pictures.stream().map(Box::width).toList());
         assertEquals(List.of(300, 75), pictures.stream().map(Box::height).toList());
@@ -292,7 +310,9 @@ class MapFigureTest {
     void refusesGridsAndMapsThatAreNone() {
         Path png = directory.resolve("grid.png");
         assertThrows(IllegalArgumentException.class, () -> FIGURE.grid(png, "", gray(9, 9), List.of(), 2, true));
-        assertThrows(IllegalArgumentException.class, () -> FIGURE.grid(png, "", gray(9, 9), List.of(peak("a", 2, 0, 0, 1)), 0, true));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> FIGURE.grid(png, "", gray(9, 9), List.of(peak("a", 2, 0, 0, 1)), 0, true));
         assertThrows(IllegalArgumentException.class, () -> new HeatMap("a", 2, 3, new float[5]));
         assertThrows(IllegalArgumentException.class, () -> new HeatMap("a", 1, 1, new float[] {Float.NaN}));
     }
@@ -310,7 +330,9 @@ class MapFigureTest {
     @Test
     void ticksAreRoundNumbersWithinTheRange() {
         Range.Ticks ticks = new Range(0.15, 0.39).ticks();
-        assertEquals(List.of("0.15", "0.20", "0.25", "0.30", "0.35"), ticks.ticks().stream().map(Range.Tick::label).toList());
+        assertEquals(
+                List.of("0.15", "0.20", "0.25", "0.30", "0.35"),
+                ticks.ticks().stream().map(Range.Tick::label).toList());
         assertEquals("", ticks.factor());
         ticks = new Range(0, 0.00031).ticks();
         assertEquals(List.of("0", "1", "2", "3"), ticks.ticks().stream().map(Range.Tick::label).toList());
@@ -325,7 +347,8 @@ class MapFigureTest {
     @Test
     void titlesAreBrokenIntoLinesThatFit() {
         Font font = Fonts.bold(15);
-        List<String> lines = Drawing.wrap("a title of several words that does not fit into a line of that width", font, 200);
+        List<String> lines =
+                Drawing.wrap("a title of several words that does not fit into a line of that width", font, 200);
         assertTrue(lines.size() > 1);
         assertEquals("a title of several words that does not fit into a line of that width", String.join(" ", lines));
         assertTrue(lines.stream().allMatch(line -> Fonts.width(font, line) <= 200), lines.toString());
@@ -336,7 +359,9 @@ class MapFigureTest {
         assertEquals(List.of("Word: \\n"), Drawing.wrap("Word: \n", font, 200));
         // Never half of a character.
         for (String line : Drawing.wrap("\uD83D\uDE42".repeat(50), font, 100)) {
-            assertTrue(line.codePoints().noneMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE), line);
+            assertTrue(
+                    line.codePoints().noneMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE),
+                    line);
         }
         assertNotEquals(0, Drawing.wrap("abc", font, 1).size());
     }
@@ -345,10 +370,17 @@ class MapFigureTest {
     @Test
     void saysThatFontsAreMissing() throws IOException, InterruptedException {
         Path nothing = directory.resolve("fonts.conf");
-        Files.writeString(nothing, "<?xml version=\"1.0\"?><!DOCTYPE fontconfig SYSTEM \"fonts.dtd\"><fontconfig></fontconfig>");
+        Files.writeString(
+                nothing, "<?xml version=\"1.0\"?><!DOCTYPE fontconfig SYSTEM \"fonts.dtd\"><fontconfig></fontconfig>");
         String classes = System.getProperty("java.class.path");
-        ProcessBuilder builder = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp", classes,
-                "-Duser.home=" + directory, NoFonts.class.getName(), directory.resolve("a.png").toString()).redirectErrorStream(true);
+        ProcessBuilder builder = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-cp",
+                        classes,
+                        "-Duser.home=" + directory,
+                        NoFonts.class.getName(),
+                        directory.resolve("a.png").toString())
+                .redirectErrorStream(true);
         builder.environment().put("FONTCONFIG_FILE", nothing.toString());
         Process process = builder.start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);

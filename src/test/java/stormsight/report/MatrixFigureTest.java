@@ -45,7 +45,9 @@ class MatrixFigureTest {
         return longest;
     }
 
-    /** Two numbers side by side are two colours with none between them; of a large matrix, some numbers share a pixel. */
+    /**
+     * Two numbers side by side are two colours with none between them; of a large matrix, some numbers share a pixel.
+     */
     @Test
     void cellsHaveSharpEdges() throws IOException {
         float[] wide = new float[2048];
@@ -55,7 +57,9 @@ class MatrixFigureTest {
         assertEquals(256, longestRun(figure, HIGH));
         int y = figure.getHeight() / 2;
         int edge = IntStream.range(1, figure.getWidth())
-                .filter(x -> (figure.getRGB(x - 1, y) & 0xffffff) == LOW && (figure.getRGB(x, y) & 0xffffff) == HIGH).findFirst().orElseThrow();
+                .filter(x -> (figure.getRGB(x - 1, y) & 0xffffff) == LOW && (figure.getRGB(x, y) & 0xffffff) == HIGH)
+                .findFirst()
+                .orElseThrow();
         assertTrue(edge > 256);
     }
 
@@ -73,7 +77,8 @@ class MatrixFigureTest {
         int found = 0;
         for (int y = 0; y < figure.getHeight(); y++) {
             for (int x = 2; x < figure.getWidth() / 2; x++) {
-                boolean between = (figure.getRGB(x - 2, y) & 0xffffff) == LOW && (figure.getRGB(x + 2, y) & 0xffffff) == LOW;
+                boolean between =
+                        (figure.getRGB(x - 2, y) & 0xffffff) == LOW && (figure.getRGB(x + 2, y) & 0xffffff) == LOW;
                 found += between && (figure.getRGB(x, y) & 0xffffff) != LOW ? 1 : 0;
             }
         }
@@ -86,7 +91,8 @@ class MatrixFigureTest {
         List<String> names = List.of(endless, "\n", " ", "");
         Matrix matrix = new Matrix(endless, endless, names, endless, names, new float[16]);
         BufferedImage figure = FIGURE.draw(endless, List.of(matrix, matrix), 2);
-        assertTrue(figure.getWidth() < 1500 && figure.getHeight() < 1000, figure.getWidth() + " x " + figure.getHeight());
+        assertTrue(
+                figure.getWidth() < 1500 && figure.getHeight() < 1000, figure.getWidth() + " x " + figure.getHeight());
         // Nothing is cut off: the outermost pixels are white.
         for (int y = 0; y < figure.getHeight(); y++) {
             assertEquals(0xffffff, figure.getRGB(0, y) & 0xffffff, "left edge, row " + y);

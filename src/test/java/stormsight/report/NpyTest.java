@@ -18,7 +18,10 @@ class NpyTest {
     @TempDir
     private Path directory;
 
-    /** Byte for byte what the format says: magic, version, length, dictionary, spaces, a newline; then the data at a multiple of 64. */
+    /**
+     * Byte for byte what the format says: magic, version, length, dictionary, spaces, a newline; then the data at a
+     * multiple of 64.
+     */
     @Test
     void writesTheHeaderOfTheFormat() throws IOException {
         Path file = directory.resolve("a.npy");
@@ -27,9 +30,12 @@ class NpyTest {
         assertEquals(128 + 24, bytes.length);
         assertArrayEquals(new byte[] {(byte) 0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, 118, 0}, Arrays.copyOf(bytes, 10));
         String dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
-        assertEquals(dictionary + " ".repeat(117 - dictionary.length()) + "\n", new String(bytes, 10, 118, StandardCharsets.US_ASCII));
+        assertEquals(
+                dictionary + " ".repeat(117 - dictionary.length()) + "\n",
+                new String(bytes, 10, 118, StandardCharsets.US_ASCII));
         // 1.0f and -2.0f, little-endian.
-        assertArrayEquals(new byte[] {0, 0, (byte) 0x80, 0x3f, 0, 0, 0, (byte) 0xc0}, Arrays.copyOfRange(bytes, 128, 136));
+        assertArrayEquals(
+                new byte[] {0, 0, (byte) 0x80, 0x3f, 0, 0, 0, (byte) 0xc0}, Arrays.copyOfRange(bytes, 128, 136));
     }
 
     @Test
@@ -46,7 +52,8 @@ class NpyTest {
     void readsWhatItWrote() {
         Random random = new Random(1);
         // Around the size of a chunk, and arrays without elements.
-        for (int[] shape : new int[][] {{}, {1}, {7, 11}, {65_536}, {65_537}, {3, 43_691}, {2, 0, 5}, {1, 2, 3, 4, 5}}) {
+        for (int[] shape :
+                new int[][] {{}, {1}, {7, 11}, {65_536}, {65_537}, {3, 43_691}, {2, 0, 5}, {1, 2, 3, 4, 5}}) {
             float[] values = new float[Arrays.stream(shape).reduce(1, (a, b) -> a * b)];
             for (int i = 0; i < values.length; i++) {
                 values[i] = Float.intBitsToFloat(random.nextInt());
@@ -84,14 +91,26 @@ class NpyTest {
             Files.write(file, Arrays.copyOf(good, length));
             refuses(file, (length - 128) + " bytes of data, shape [2] needs 4 x 2");
         }
-        Files.write(file, new String(good, StandardCharsets.ISO_8859_1).replace("\1\0v", "\2\0v").getBytes(StandardCharsets.ISO_8859_1));
+        Files.write(
+                file,
+                new String(good, StandardCharsets.ISO_8859_1)
+                        .replace("\1\0v", "\2\0v")
+                        .getBytes(StandardCharsets.ISO_8859_1));
         refuses(file, "not a NumPy array of format 1.0");
         for (String[] change : new String[][] {{"<f4", "<f8"}, {"False", "True "}, {"(2,)", "(-2)"}}) {
-            Files.write(file, new String(good, StandardCharsets.ISO_8859_1).replace(change[0], change[1]).getBytes(StandardCharsets.ISO_8859_1));
+            Files.write(
+                    file,
+                    new String(good, StandardCharsets.ISO_8859_1)
+                            .replace(change[0], change[1])
+                            .getBytes(StandardCharsets.ISO_8859_1));
             refuses(file, "not an array of 32-bit floats in C order");
         }
-        Files.write(file, new String(good, StandardCharsets.ISO_8859_1).replace("(2,), }      ", "(9999999999,),").replace("},", "}")
-                .getBytes(StandardCharsets.ISO_8859_1));
+        Files.write(
+                file,
+                new String(good, StandardCharsets.ISO_8859_1)
+                        .replace("(2,), }      ", "(9999999999,),")
+                        .replace("},", "}")
+                        .getBytes(StandardCharsets.ISO_8859_1));
         assertThrows(FigureException.class, () -> Npy.read(file));
     }
 

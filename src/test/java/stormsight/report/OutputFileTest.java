@@ -44,7 +44,9 @@ class OutputFileTest {
         OutputFile.write(directory.resolve("in the way"), "a file");
         Path below = directory.resolve("in the way/folder/a.txt");
         FigureException e = assertThrows(FigureException.class, () -> OutputFile.write(below, "a"));
-        assertEquals(below + ": cannot be written: " + directory.resolve("in the way") + " is not a directory", e.getMessage());
+        assertEquals(
+                below + ": cannot be written: " + directory.resolve("in the way") + " is not a directory",
+                e.getMessage());
         assertEquals(Optional.of(directory.resolve("in the way") + " is not a directory"), OutputFile.obstacle(below));
         e = assertThrows(FigureException.class, () -> OutputFile.write(directory, "a"));
         assertEquals(directory + ": cannot be written: it is a directory", e.getMessage());
@@ -63,8 +65,12 @@ class OutputFileTest {
     @Test
     void aFullDiskIsSaid() {
         Path file = directory.resolve("a.txt");
-        assertEquals(file + ": cannot be written: No space left on device",
-                OutputFile.unwritable(file, new FileSystemException(directory + "/.a.txt.1.2", null, "No space left on device")).getMessage());
+        assertEquals(
+                file + ": cannot be written: No space left on device",
+                OutputFile.unwritable(
+                                file,
+                                new FileSystemException(directory + "/.a.txt.1.2", null, "No space left on device"))
+                        .getMessage());
     }
 
     /** What a killed process had begun goes when the file is written again; that of a process that lives stays. */

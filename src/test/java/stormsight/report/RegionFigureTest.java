@@ -122,7 +122,8 @@ class RegionFigureTest {
     @Test
     void oddBoxesAreDrawn() {
         RegionFigure.draw(plain(3, 2, 0), List.of(region("a long label", -50, -50, 500, 500)));
-        BufferedImage drawn = RegionFigure.draw(plain(200, 200, 0), List.of(region("", 500, 500, 10, 10), region("", 40, 40, 0.01, 0.01)));
+        BufferedImage drawn = RegionFigure.draw(
+                plain(200, 200, 0), List.of(region("", 500, 500, 10, 10), region("", 40, 40, 0.01, 0.01)));
         assertTrue(count(drawn, FIRST) > 0);
         // The frame of a box around everything is on the image.
         BufferedImage framed = RegionFigure.draw(plain(200, 200, 0), List.of(region("", -10, -10, 300, 300)));

@@ -37,8 +37,17 @@ class ExampleTest {
 
                 {"question": "who?", "answer": "no", "image": "/c.png", "boxes": [], "mask": "m.png"}
                 """);
-        assertEquals(new Example(1, folder.resolve("a/b.png"), "a/b.png", "what?", Optional.of("Yes"), List.of(new Box(1, 2.5, 3, 4)),
-                Optional.empty(), Optional.of("color")), examples.getFirst());
+        assertEquals(
+                new Example(
+                        1,
+                        folder.resolve("a/b.png"),
+                        "a/b.png",
+                        "what?",
+                        Optional.of("Yes"),
+                        List.of(new Box(1, 2.5, 3, 4)),
+                        Optional.empty(),
+                        Optional.of("color")),
+                examples.getFirst());
         assertEquals(3, examples.getLast().line());
         assertEquals(Path.of("/c.png"), examples.getLast().image());
         assertEquals(Optional.of(folder.resolve("m.png")), examples.getLast().mask());
@@ -50,24 +59,36 @@ class ExampleTest {
     /** A prompt has no newlines at its end, so a question that had one would not be found in it. */
     @Test
     void aQuestionHasNoSpaceAroundIt() throws IOException {
-        assertEquals("what\nis it?", read("{\"image\": \"a\", \"question\": \" what\\nis it?\\n\", \"answer\": \"b\"}").getFirst().question());
+        assertEquals(
+                "what\nis it?",
+                read("{\"image\": \"a\", \"question\": \" what\\nis it?\\n\", \"answer\": \"b\"}")
+                        .getFirst()
+                        .question());
     }
 
     @ParameterizedTest
-    @CsvSource(delimiter = '|', value = {"{\"image\": \"a\", | not JSON", "{\"image\": \"a\", \"answer\": \"b\"} | \"question\" is missing",
-        "{\"question\": \"a\", \"answer\": \"b\"} | \"image\" is missing", "{\"image\": \"a\", \"question\": \"b\"} | \"answer\" is missing",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": 1} | answer: 1 found, a text expected",
-        "{\"image\": \"a\", \"question\": \" \", \"answer\": \"c\"} | question: the text is empty",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [1, 2, 3, 4]} | boxes[0]: 1 found, an array expected",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [{\"x\": 1, \"y\": 2, \"w\": 3, \"h\": 4}]} | boxes[0]: an object found, an array expected",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": {\"x\": 1}} | boxes: an object found, an array expected",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3]]} | boxes[0]: 3 values found, 4 expected",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, \"3\", 4]]} | boxes[0][2]: \"3\" found, a finite number expected",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 1e999, 4]]} | boxes[0][2]: ",
-        "{\"image\": \"a\\u0000\", \"question\": \"b\", \"answer\": \"c\"} | image: not the name of a file",
-        "{\"image\": {\"path\": \"a\"}, \"question\": \"b\", \"answer\": \"c\"} | image: an object found, a text expected",
-        "[\"a\"] | an array found, an object expected", "null | null found, an object expected", "{} {} | not JSON",
-        "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3, 0]]} | boxes[0]: a box at"})
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "{\"image\": \"a\", | not JSON",
+                "{\"image\": \"a\", \"answer\": \"b\"} | \"question\" is missing",
+                "{\"question\": \"a\", \"answer\": \"b\"} | \"image\" is missing",
+                "{\"image\": \"a\", \"question\": \"b\"} | \"answer\" is missing",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": 1} | answer: 1 found, a text expected",
+                "{\"image\": \"a\", \"question\": \" \", \"answer\": \"c\"} | question: the text is empty",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [1, 2, 3, 4]} | boxes[0]: 1 found, an array expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [{\"x\": 1, \"y\": 2, \"w\": 3, \"h\": 4}]} | boxes[0]: an object found, an array expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": {\"x\": 1}} | boxes: an object found, an array expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3]]} | boxes[0]: 3 values found, 4 expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, \"3\", 4]]} | boxes[0][2]: \"3\" found, a finite number expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 1e999, 4]]} | boxes[0][2]: ",
+                "{\"image\": \"a\\u0000\", \"question\": \"b\", \"answer\": \"c\"} | image: not the name of a file",
+                "{\"image\": {\"path\": \"a\"}, \"question\": \"b\", \"answer\": \"c\"} | image: an object found, a text expected",
+                "[\"a\"] | an array found, an object expected",
+                "null | null found, an object expected",
+                "{} {} | not JSON",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3, 0]]} | boxes[0]: a box at"
+            })
     void errorsNameFileAndLine(String line, String said) {
         String good = "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\"}\n";
         String message = assertThrows(IllegalArgumentException.class, () -> read(good + line)).getMessage();
@@ -76,13 +97,20 @@ class ExampleTest {
 
     @Test
     void aByteOrderMarkIsDropped() throws IOException {
-        assertEquals("b", read("\uFEFF{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\"}\r\n").getFirst().question());
+        assertEquals(
+                "b",
+                read("\uFEFF{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\"}\r\n")
+                        .getFirst()
+                        .question());
     }
 
     @Test
     void otherEncodingsAreAnError() throws IOException {
         Path file = Files.write(folder.resolve("set.jsonl"), new byte[] {(byte) 0xff, (byte) 0xfe, '{', 0});
-        assertEquals(file + ": not UTF-8", assertThrows(IllegalArgumentException.class, () -> Example.read(file)).getMessage());
+        assertEquals(
+                file + ": not UTF-8",
+                assertThrows(IllegalArgumentException.class, () -> Example.read(file))
+                        .getMessage());
     }
 
     @Test
@@ -90,7 +118,10 @@ class ExampleTest {
         assertTrue(assertThrows(IllegalArgumentException.class, () -> read("\n")).getMessage().contains("no examples"));
     }
 
-    /** The data set beside the embedded model asks what its record of answers asks, and every box covers an object of the scene. */
+    /**
+     * The data set beside the embedded model asks what its record of answers asks, and every box covers an object of
+     * the scene.
+     */
     @Test
     void theDataSetOfTheEmbeddedModelIsThatOfItsRecord() throws IOException {
         JsonNode record = JsonMapper.shared().readTree(Files.readString(HELD_OUT.resolve("answers.json")));
@@ -102,15 +133,18 @@ class ExampleTest {
             for (JsonNode question : scene.get("questions")) {
                 if (question.get("prompt").asString().startsWith("answer en ")) {
                     asked++;
-                    Example example = byQuestion.get(scene.get("image").asString() + " " + question.get("prompt").asString());
+                    Example example = byQuestion.get(scene.get("image").asString() + " "
+                            + question.get("prompt").asString());
                     assertEquals(Optional.of(question.get("expected").asString()), example.answer());
                     assertEquals(Optional.of(question.get("task").asString()), example.category());
                     assertTrue(Files.exists(example.image()));
                     assertTrue(example.boxes().size() <= scene.get("objects").size());
                     boolean absent = List.of("no", "0").contains(example.answer().get());
                     assertEquals(absent, example.boxes().isEmpty(), example.toString());
-                    example.boxes().forEach(box -> assertTrue(scene.get("objects").valueStream().anyMatch(object -> near(box, object.get("box"))),
-                            example.toString()));
+                    example.boxes()
+                            .forEach(box -> assertTrue(
+                                    scene.get("objects").valueStream().anyMatch(object -> near(box, object.get("box"))),
+                                    example.toString()));
                 }
             }
         }

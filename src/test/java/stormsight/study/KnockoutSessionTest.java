@@ -49,12 +49,17 @@ class KnockoutSessionTest {
     }
 
     private static void open(String golden, String backendName, Options options, Body body) throws IOException {
-        JsonNode expected = JsonMapper.shared().readTree(Files.readString(Goldens.folder(golden).resolve("expected.json")));
+        JsonNode expected = JsonMapper.shared()
+                .readTree(Files.readString(Goldens.folder(golden).resolve("expected.json")));
         try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty());
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
-            int longest = expected.get("prompts").valueStream().mapToInt(prompt -> prompt.get("ids").size()).max().orElseThrow();
-            try (KnockoutSession session = KnockoutSession.open(directory, backend, new Limits(longest + 2, MOST_TOKENS), options,
-                    RunListener.NONE)) {
+            int longest = expected.get("prompts")
+                    .valueStream()
+                    .mapToInt(prompt -> prompt.get("ids").size())
+                    .max()
+                    .orElseThrow();
+            try (KnockoutSession session = KnockoutSession.open(
+                    directory, backend, new Limits(longest + 2, MOST_TOKENS), options, RunListener.NONE)) {
                 body.run(session, expected);
             }
         }
@@ -65,7 +70,11 @@ class KnockoutSessionTest {
     }
 
     private static Inquiry inquiry(JsonNode expected, String question) {
-        return new Inquiry(image("paligemma-mqa"), expected.get("prompts").get(0).get("text").asString(), question, Optional.of(List.of(1, 2, 5)),
+        return new Inquiry(
+                image("paligemma-mqa"),
+                expected.get("prompts").get(0).get("text").asString(),
+                question,
+                Optional.of(List.of(1, 2, 5)),
                 MOST_TOKENS);
     }
 
@@ -73,26 +82,53 @@ class KnockoutSessionTest {
     @ValueSource(strings = {"cpu", "scalar"})
     void recordedKnockoutsAgree(String backend) throws IOException {
         // How the record names a flow, and how it is named here.
-        Map<String, Flow> flows = Map.of("none", Flow.ofEdges(""), "image->last", Flow.IMAGE_TO_LAST, "question->last", Flow.QUESTION_TO_LAST,
-                "last->last", Flow.LAST_TO_LAST, "image->question", Flow.IMAGE_TO_QUESTION, "question->image", Flow.QUESTION_TO_IMAGE,
-                "image->question+question->image", Flow.BOTH_WAYS, "patches->question", Flow.OBJECT_TO_QUESTION);
+        Map<String, Flow> flows = Map.of(
+                "none",
+                Flow.ofEdges(""),
+                "image->last",
+                Flow.IMAGE_TO_LAST,
+                "question->last",
+                Flow.QUESTION_TO_LAST,
+                "last->last",
+                Flow.LAST_TO_LAST,
+                "image->question",
+                Flow.IMAGE_TO_QUESTION,
+                "question->image",
+                Flow.QUESTION_TO_IMAGE,
+                "image->question+question->image",
+                Flow.BOTH_WAYS,
+                "patches->question",
+                Flow.OBJECT_TO_QUESTION);
         open("paligemma-mqa", backend, Options.DEFAULT, (session, expected) -> {
-            KnockoutSession.Asked asked = session.ask(inquiry(expected, expected.get("knockout_positions").get("question_text").asString()));
-            assertEquals(ints(expected.get("knockout_positions").get("question")), asked.layout(false).tokens("question"));
+            KnockoutSession.Asked asked = session.ask(inquiry(
+                    expected,
+                    expected.get("knockout_positions").get("question_text").asString()));
+            assertEquals(
+                    ints(expected.get("knockout_positions").get("question")),
+                    asked.layout(false).tokens("question"));
             int compared = 0;
             for (JsonNode experiment : expected.get("knockout")) {
-                assertEquals(experiment.get("base_token").asInt(), asked.answerIds().getFirst());
+                assertEquals(
+                        experiment.get("base_token").asInt(), asked.answerIds().getFirst());
                 assertEquals(experiment.get("p_base").asDouble(), asked.baseProbability(false), PROBABILITIES);
                 for (String edge : experiment.get("edges").propertyNames()) {
-                    double[] found = asked.knockOut(flows.get(edge), new Settings(experiment.get("k").asInt(), Set.of(), false));
-                    double[] wanted = experiment.get("edges").get(edge).get("p_ko").valueStream().mapToDouble(JsonNode::asDouble).toArray();
+                    double[] found = asked.knockOut(
+                            flows.get(edge), new Settings(experiment.get("k").asInt(), Set.of(), false));
+                    double[] wanted = experiment
+                            .get("edges")
+                            .get(edge)
+                            .get("p_ko")
+                            .valueStream()
+                            .mapToDouble(JsonNode::asDouble)
+                            .toArray();
                     assertArrayEquals(wanted, found, PROBABILITIES, edge);
                     compared++;
                 }
             }
             assertEquals(2 * flows.size(), compared);
             // Any tokens do as well as a name.
-            assertArrayEquals(asked.knockOut(Flow.OBJECT_TO_QUESTION, new Settings(3, Set.of(), false)),
+            assertArrayEquals(
+                    asked.knockOut(Flow.OBJECT_TO_QUESTION, new Settings(3, Set.of(), false)),
                     asked.knockOut(Flow.ofEdges("1-2->32-37,5->question"), new Settings(3, Set.of(), false)));
         });
     }
@@ -131,8 +167,8 @@ class KnockoutSessionTest {
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT)) {
             Views image = directory.processor().views(inquiry.image());
             Prompt prompt = directory.processor().prompt(inquiry.prompt(), List.of(image));
-            try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), 1), Options.DEFAULT, RunListener.NONE,
-                    List.of())) {
+            try (Generator generator = Generator.open(
+                    directory, backend, new Limits(prompt.length(), 1), Options.DEFAULT, RunListener.NONE, List.of())) {
                 generator.encodeViews(List.of(image));
                 generator.prefill(prompt);
                 Tensor logits = generator.passes().prefill().output();
@@ -155,7 +191,10 @@ class KnockoutSessionTest {
         });
     }
 
-    /** Two generated tokens cannot see the image: the first of the answer, which the prompt predicts, does not care, the whole answer does. */
+    /**
+     * Two generated tokens cannot see the image: the first of the answer, which the prompt predicts, does not care, the
+     * whole answer does.
+     */
     @Test
     void theWholeAnswerCountsGeneratedTokens() throws IOException {
         open("paligemma-mqa", "cpu", Options.DEFAULT, (session, expected) -> {
@@ -165,8 +204,12 @@ class KnockoutSessionTest {
             Flow flow = Flow.ofEdges("image->generated");
             double[] found = asked.knockOut(flow, new Settings(9, Set.of(), true));
             assertTrue(Math.abs(found[0] - asked.baseProbability(true)) > 1e-6 * asked.baseProbability(true));
-            assertEquals("image->generated: span 'generated': nothing is generated before the token that counts",
-                    assertThrows(IllegalArgumentException.class, () -> asked.knockOut(flow, new Settings(9, Set.of(), false))).getMessage());
+            assertEquals(
+                    "image->generated: span 'generated': nothing is generated before the token that counts",
+                    assertThrows(
+                                    IllegalArgumentException.class,
+                                    () -> asked.knockOut(flow, new Settings(9, Set.of(), false)))
+                            .getMessage());
         });
     }
 
@@ -175,13 +218,25 @@ class KnockoutSessionTest {
         open("paligemma-mqa", "cpu", Options.DEFAULT, (session, expected) -> {
             KnockoutSession.Asked asked = session.ask(inquiry(expected, "the cat"));
             Flow blind = Flow.ofEdges("0-38->last");
-            assertEquals("0-38->last: leaves token 38 ('\\n', last) nothing to see in layers 0 to 1",
-                    assertThrows(IllegalArgumentException.class, () -> asked.knockOut(blind, new Settings(3, Set.of(), false))).getMessage());
-            assertEquals("0-38->last: leaves token 38 ('\\n', last) nothing to see in layer 0, heads 0, 2",
-                    assertThrows(IllegalArgumentException.class, () -> asked.knockOut(blind, new Settings(1, Set.of(2, 0), false))).getMessage());
-            assertTrue(assertThrows(IllegalArgumentException.class, () -> asked.knockOut(Flow.IMAGE_TO_LAST, new Settings(1, Set.of(3), false)))
-                    .getMessage().contains("head 3"));
-            assertTrue(assertThrows(IllegalArgumentException.class, () -> session.ask(inquiry(expected, "the dog"))).getMessage()
+            assertEquals(
+                    "0-38->last: leaves token 38 ('\\n', last) nothing to see in layers 0 to 1",
+                    assertThrows(
+                                    IllegalArgumentException.class,
+                                    () -> asked.knockOut(blind, new Settings(3, Set.of(), false)))
+                            .getMessage());
+            assertEquals(
+                    "0-38->last: leaves token 38 ('\\n', last) nothing to see in layer 0, heads 0, 2",
+                    assertThrows(
+                                    IllegalArgumentException.class,
+                                    () -> asked.knockOut(blind, new Settings(1, Set.of(2, 0), false)))
+                            .getMessage());
+            assertTrue(assertThrows(
+                            IllegalArgumentException.class,
+                            () -> asked.knockOut(Flow.IMAGE_TO_LAST, new Settings(1, Set.of(3), false)))
+                    .getMessage()
+                    .contains("head 3"));
+            assertTrue(assertThrows(IllegalArgumentException.class, () -> session.ask(inquiry(expected, "the dog")))
+                    .getMessage()
                     .contains("does not hold \"the dog\""));
             session.ask(inquiry(expected, "the cat"));
             assertThrows(IllegalStateException.class, () -> asked.knockOut(Flow.IMAGE_TO_LAST, Settings.DEFAULT));
@@ -206,7 +261,9 @@ class KnockoutSessionTest {
                     }
                 }
             }
-            assertThrows(LimitException.class, () -> session.ask(new Inquiry(pixels, "x ".repeat(500), "x", Optional.empty(), 2)));
+            assertThrows(
+                    LimitException.class,
+                    () -> session.ask(new Inquiry(pixels, "x ".repeat(500), "x", Optional.empty(), 2)));
         });
     }
 }

@@ -41,8 +41,8 @@ class LensSessionTest {
                 Checkpoint values = Checkpoint.openFile(folder.resolve("expected.safetensors"));
                 LensSession session = LensSession.open(directory, backend,
                         new Limits(directory.promptTokensAtMost(prompt), 12), Options.DEFAULT, RunListener.NONE)) {
-            LensSession.States states = session.ask(new Inquiry(new ImageDecoder().decode(folder.resolve("input.png")), prompt, prompt,
-                    Optional.empty(), 12));
+            LensSession.States states = session.ask(new Inquiry(
+                    new ImageDecoder().decode(folder.resolve("input.png")), prompt, prompt, Optional.empty(), 12));
             assertArrayEquals(recorded(values, "p0.lens_probs"), states.probability(token, false), PROBABILITIES);
             assertArrayEquals(recorded(values, "p0.lens_probs_normed"), states.probability(token, true), PROBABILITIES);
             assertEquals(directory.describe().decoder().layers() + 1, states.probability(token, false).length);

@@ -34,12 +34,38 @@ class PromptComparisonTest {
     /** "a cat a", then "dog a a": each a finds its own, cat and the generated word find none. */
     @Test
     void wordsArePairedByTokenAndOccurrence() {
-        AttentionReading first = reading(List.of(word(0, 7, "a", false), word(1, 8, "cat", false), word(2, 7, "a", false), word(3, 9, "yes", true)),
-                1, 0, 0, 1, 0, 1, 1, 0);
-        AttentionReading second = reading(List.of(word(0, 5, "dog", false), word(1, 7, "a", false), word(2, 7, "a", false), word(3, 9, "yes", true)),
-                1, 0, 0.5f, 0, 1, 0, 0, 1);
+        AttentionReading first = reading(
+                List.of(
+                        word(0, 7, "a", false),
+                        word(1, 8, "cat", false),
+                        word(2, 7, "a", false),
+                        word(3, 9, "yes", true)),
+                1,
+                0,
+                0,
+                1,
+                0,
+                1,
+                1,
+                0);
+        AttentionReading second = reading(
+                List.of(
+                        word(0, 5, "dog", false),
+                        word(1, 7, "a", false),
+                        word(2, 7, "a", false),
+                        word(3, 9, "yes", true)),
+                1,
+                0,
+                0.5f,
+                0,
+                1,
+                0,
+                0,
+                1);
         List<Change> changes = PromptComparison.of(List.of(first, second));
-        assertEquals(List.of(Direction.WORD_TO_IMAGE, Direction.WORD_TO_IMAGE), changes.stream().map(Change::direction).toList());
+        assertEquals(
+                List.of(Direction.WORD_TO_IMAGE, Direction.WORD_TO_IMAGE),
+                changes.stream().map(Change::direction).toList());
         assertEquals(List.of(1, 2), changes.stream().map(Change::occurrence).toList());
         assertEquals(List.of(0.0, 1.0), changes.stream().map(Change::totalVariation).toList());
         assertEquals(List.of(0.0, 1.0), changes.stream().map(Change::cosineDistance).toList());
@@ -54,7 +80,14 @@ class PromptComparisonTest {
     /** Two patches in a column, one layer. */
     private static AttentionReading reading(List<Word> words, float... values) {
         List<String> labels = words.stream().map(Word::text).toList();
-        return new AttentionReading(words, List.of(0), 2, List.of(new AttentionMap(AttentionMap.WORD_TO_IMAGE_SUM, "a test",
-                List.of(new AttentionMap.Axis("word", labels), AttentionMap.Axis.counted("patch", 2)), values)));
+        return new AttentionReading(
+                words,
+                List.of(0),
+                2,
+                List.of(new AttentionMap(
+                        AttentionMap.WORD_TO_IMAGE_SUM,
+                        "a test",
+                        List.of(new AttentionMap.Axis("word", labels), AttentionMap.Axis.counted("patch", 2)),
+                        values)));
     }
 }

@@ -40,7 +40,10 @@ class ResultLogTest {
     private void write(int... lines) throws IOException {
         try (ResultLog<Value> log = open(SETTINGS)) {
             for (int line : lines) {
-                log.add(new Value(line, line == 1 ? Optional.of("one\n\"1\"") : Optional.empty(), Map.of("p", new double[] {line, 1.0 / 3})));
+                log.add(new Value(
+                        line,
+                        line == 1 ? Optional.of("one\n\"1\"") : Optional.empty(),
+                        Map.of("p", new double[] {line, 1.0 / 3})));
             }
         }
     }
@@ -82,9 +85,12 @@ class ResultLogTest {
     void otherSettingsAreRefusedAndChangeNothing() throws IOException {
         write(1);
         byte[] before = Files.readAllBytes(file);
-        String message = assertThrows(IllegalArgumentException.class, () -> open(Map.of("window", "3", "model", "a"))).getMessage();
+        String message = assertThrows(IllegalArgumentException.class, () -> open(Map.of("window", "3", "model", "a")))
+                .getMessage();
         assertTrue(message.contains("window was 9 and is 3"), message);
-        assertTrue(assertThrows(IllegalArgumentException.class, () -> open(Map.of("window", "9", "model", "a", "heads", "1"))).getMessage()
+        assertTrue(assertThrows(
+                        IllegalArgumentException.class, () -> open(Map.of("window", "9", "model", "a", "heads", "1")))
+                .getMessage()
                 .contains("heads was not set and is 1"));
         assertArrayEquals(before, Files.readAllBytes(file));
     }
@@ -116,11 +122,22 @@ class ResultLogTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"my notes", "null\n", "\n", "{}\n", "{\"settings\": null}\n", "{\"settings\": {\"a\": 1", "{\"settings\": 5}\nmore"})
+    @ValueSource(
+            strings = {
+                "my notes",
+                "null\n",
+                "\n",
+                "{}\n",
+                "{\"settings\": null}\n",
+                "{\"settings\": {\"a\": 1",
+                "{\"settings\": 5}\nmore"
+            })
     void aFileThatIsNoLogIsRefusedAndKept(String text) throws IOException {
         Files.writeString(file, text);
         String message = assertThrows(IllegalArgumentException.class, () -> open(SETTINGS)).getMessage();
-        assertTrue(message.contains("results.jsonl, line 1: ") && message.endsWith("no result of such an experiment"), message);
+        assertTrue(
+                message.contains("results.jsonl, line 1: ") && message.endsWith("no result of such an experiment"),
+                message);
         assertEquals(text, Files.readString(file));
     }
 
@@ -139,7 +156,9 @@ class ResultLogTest {
     @Test
     void isWrittenByOneAtATime() throws IOException {
         try (ResultLog<Value> log = open(SETTINGS)) {
-            assertTrue(assertThrows(IllegalArgumentException.class, () -> open(SETTINGS)).getMessage().contains("in use"));
+            assertTrue(assertThrows(IllegalArgumentException.class, () -> open(SETTINGS))
+                    .getMessage()
+                    .contains("in use"));
             assertEquals(List.of(), log.results());
         }
     }

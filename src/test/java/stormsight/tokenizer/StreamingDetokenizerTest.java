@@ -13,7 +13,8 @@ import org.junit.jupiter.api.Assertions;
 import org.junit.jupiter.api.Test;
 
 class StreamingDetokenizerTest {
-    private static final Tokenizer TOKENIZER = Tokenizer.open(TokenizerTest.GOLDENS.resolve("tokenizer/tokenizer.json"));
+    private static final Tokenizer TOKENIZER =
+            Tokenizer.open(TokenizerTest.GOLDENS.resolve("tokenizer/tokenizer.json"));
 
     @AfterAll
     static void close() {

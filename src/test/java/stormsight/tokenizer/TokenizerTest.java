@@ -51,7 +51,10 @@ class TokenizerTest {
                     int[] ids = ints(c.get("ids"));
                     assertEquals(c.get("decode_keep_special").asString(), tokenizer.decode(ids, false), c::toString);
                     assertEquals(c.get("decode_skip_special").asString(), tokenizer.decode(ids, true), c::toString);
-                    assertEquals(c.get("decode_skip_special").asString(), StreamingDetokenizerTest.stream(tokenizer, ids), c::toString);
+                    assertEquals(
+                            c.get("decode_skip_special").asString(),
+                            StreamingDetokenizerTest.stream(tokenizer, ids),
+                            c::toString);
                 }
             }
         }
@@ -67,10 +70,14 @@ class TokenizerTest {
             int[] points = text.codePoints().toArray();
             int end = 0;
             for (Tokenizer.Piece piece : pieces) {
-                assertTrue(piece.from() == end || tokenizer.isByte(piece.id()) && piece.to() == end, piece + " after " + end);
+                assertTrue(
+                        piece.from() == end || tokenizer.isByte(piece.id()) && piece.to() == end,
+                        piece + " after " + end);
                 end = piece.to();
                 if (!tokenizer.isByte(piece.id())) {
-                    assertEquals(new String(points, piece.from(), piece.to() - piece.from()), tokenizer.token(piece.id()).replace('\u2581', ' '));
+                    assertEquals(
+                            new String(points, piece.from(), piece.to() - piece.from()),
+                            tokenizer.token(piece.id()).replace('\u2581', ' '));
                 }
             }
             assertEquals(points.length, end);
@@ -125,8 +132,15 @@ class TokenizerTest {
         Path file = folder.resolve("tokenizer.json");
         assertMessage("no such file", file);
         for (String content : new String[] {
-            "", "[]", "{", "{}", "null", "{\"model\":{\"vocab\":{\"a\":-1}}}", "{\"model\":{\"vocab\":{\"a\":1e9}}}",
-            "{\"model\":{\"vocab\":{\"a\":99999999999}}}", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}",
+            "",
+            "[]",
+            "{",
+            "{}",
+            "null",
+            "{\"model\":{\"vocab\":{\"a\":-1}}}",
+            "{\"model\":{\"vocab\":{\"a\":1e9}}}",
+            "{\"model\":{\"vocab\":{\"a\":99999999999}}}",
+            "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}",
             "{\"added_tokens\":[{\"id\":0}],\"model\":{\"vocab\":{\"a\":0}}}"
         }) {
             Files.writeString(file, content);

@@ -32,7 +32,8 @@ class BackendComparisonTest {
         try (ModelDirectory directory = Families.open(Goldens.folder(GOLDEN), Optional.empty())) {
             assertEquals(Optional.empty(), compare(directory, directory, stages));
             int layers = directory.describe().vision().layers() + directory.describe().decoder().layers();
-            // Patch embedding, vision norm, projector, decoder embeddings, final norm, logits of the prompt and of three more tokens.
+            // Patch embedding, vision norm, projector, decoder embeddings, final norm, logits of the prompt and of
+            // three more tokens.
             assertEquals(layers + 9, stages.size());
         }
         assertTrue(stages.stream().allMatch(stage -> stage.scale() > 0));
@@ -55,12 +56,19 @@ class BackendComparisonTest {
         }
     }
 
-    private static Optional<String> compare(ModelDirectory oracle, ModelDirectory subject, List<BackendComparison.Stage> stages) {
+    private static Optional<String> compare(
+            ModelDirectory oracle, ModelDirectory subject, List<BackendComparison.Stage> stages) {
         RgbImage image = new ImageDecoder().decode(Goldens.folder(GOLDEN).resolve("input.png"));
         try (Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT);
                 Backend vectors = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            return BackendComparison.run(new BackendComparison.Side(oracle, scalar), new BackendComparison.Side(subject, vectors),
-                    Options.DEFAULT, image, "caption en", 4, stages::add);
+            return BackendComparison.run(
+                    new BackendComparison.Side(oracle, scalar),
+                    new BackendComparison.Side(subject, vectors),
+                    Options.DEFAULT,
+                    image,
+                    "caption en",
+                    4,
+                    stages::add);
         }
     }
 }

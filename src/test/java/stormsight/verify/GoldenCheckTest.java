@@ -26,8 +26,9 @@ import stormsight.checkpoint.CheckpointException;
 class GoldenCheckTest {
     @TestFactory
     Stream<DynamicTest> everyRecordedValueAgrees() {
-        return Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream()).flatMap(golden -> Stream.of("cpu", "scalar").map(backend ->
-                DynamicTest.dynamicTest(golden + " on " + backend, () -> agree(golden, backend))));
+        return Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream()).flatMap(golden -> Stream.of(
+                        "cpu", "scalar")
+                .map(backend -> DynamicTest.dynamicTest(golden + " on " + backend, () -> agree(golden, backend))));
     }
 
     private static void agree(String golden, String backendName) {
@@ -36,7 +37,8 @@ class GoldenCheckTest {
             GoldenCheck.run(Goldens.folder(golden), backend, false, results::add);
         }
         assertEquals(List.of(), results.stream().filter(result -> !result.passed()).toList());
-        // GoldenCheck refuses a folder that records more than it compared; exact ids and greedy tokens of models that answer come on top.
+        // GoldenCheck refuses a folder that records more than it compared; exact ids and greedy tokens of models that
+        // answer come on top.
         int exact = Goldens.MODELS.contains(golden) ? 4 : 0;
         try (Checkpoint values = Checkpoint.openFile(Goldens.folder(golden).resolve("expected.safetensors"))) {
             assertTrue(results.size() >= values.names().size() + exact, results.size() + " results");
@@ -49,12 +51,15 @@ class GoldenCheckTest {
         Files.copy(Goldens.folder("paligemma2").resolve("expected.safetensors"), folder.resolve("expected.safetensors"),
                 StandardCopyOption.REPLACE_EXISTING);
         try (Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
-            CheckpointException e = assertThrows(CheckpointException.class, () -> GoldenCheck.run(folder, backend, false, _ -> {}));
+            CheckpointException e =
+                    assertThrows(CheckpointException.class, () -> GoldenCheck.run(folder, backend, false, _ -> {}));
             assertTrue(e.getMessage().contains("values, the model computes"), e.getMessage());
         }
     }
 
-    /** One weight of the second decoder layer changed: what comes before it agrees, its layer is the first to differ. */
+    /**
+     * One weight of the second decoder layer changed: what comes before it agrees, its layer is the first to differ.
+     */
     @Test
     void stopsAtTheFirstDifference(@TempDir Path folder) throws IOException {
         Goldens.copy("paligemma-mqa", folder);

@@ -80,7 +80,18 @@ final class PeakVectors implements Peaks.Loops {
             k = half.fma(one, k);
             l = half.fma(one, l);
         }
-        return a.add(b).add(c).add(d).add(e).add(f).add(g).add(h).add(i).add(j).add(k).add(l).reduceLanes(VectorOperators.ADD);
+        return a.add(b)
+                .add(c)
+                .add(d)
+                .add(e)
+                .add(f)
+                .add(g)
+                .add(h)
+                .add(i)
+                .add(j)
+                .add(k)
+                .add(l)
+                .reduceLanes(VectorOperators.ADD);
     }
 
     @Override

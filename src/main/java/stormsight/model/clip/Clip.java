@@ -34,14 +34,17 @@ import stormsight.program.Tensor;
 import stormsight.tokenizer.Tokenizer;
 
 /**
- * CLIP: a vision tower that is pooled at its class token, and a causal text tower that is pooled at the end of the text.
+ * CLIP: a vision tower that is pooled at its class token, and a causal text tower that is pooled at the end of the
+ * text.
  *
- * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language Supervision</a>
+ * @see <a href="https://arxiv.org/abs/2103.00020">Learning Transferable Visual Models From Natural Language
+ * Supervision</a>
  */
 public final class Clip implements DualEncoder {
     public static final Family FAMILY = new Family("clip", "CLIP", Clip::open, ClipPreset.all());
 
-    private static final TextTower.Defaults TEXT = new TextTower.Defaults("clip_text_model", 512, 8, 77, 49408, "quick_gelu", 1e-5, true);
+    private static final TextTower.Defaults TEXT =
+            new TextTower.Defaults("clip_text_model", 512, 8, 77, 49408, "quick_gelu", 1e-5, true);
     /** Of the first files, which is not the end of their texts: there the largest id is. */
     private static final int WRONG_END = 2;
 
@@ -63,8 +66,11 @@ public final class Clip implements DualEncoder {
 
     private static Clip open(Path directory, ConfigFile config, Optional<Resampling> resize, Strictness strictness) {
         VisionTower.Config vision = VisionConfig.clip(config, "vision_config.");
-        return new Clip(directory, ImageProcessor.read(directory, vision, Preprocessing.clip(vision.imageSize()), resize),
-                TextTower.Config.read(config, "text_config.", TEXT), config.integer("text_config.eos_token_id", 49407),
+        return new Clip(
+                directory,
+                ImageProcessor.read(directory, vision, Preprocessing.clip(vision.imageSize()), resize),
+                TextTower.Config.read(config, "text_config.", TEXT),
+                config.integer("text_config.eos_token_id", 49407),
                 Sizes.positive(config, "projection_dim", 512));
     }
 
@@ -116,7 +122,9 @@ public final class Clip implements DualEncoder {
                 return Arrays.copyOf(padded, i + 1);
             }
         }
-        throw new CheckpointException(directory.resolve("config.json"), "text_config.eos_token_id: no text of this tokenizer ends in token " + end);
+        throw new CheckpointException(
+                directory.resolve("config.json"),
+                "text_config.eos_token_id: no text of this tokenizer ends in token " + end);
     }
 
     @Override
@@ -140,9 +148,16 @@ public final class Clip implements DualEncoder {
         Tensor embedding = Pooled.output("text.embedding", columns);
         Segment textProjection = Segment.once("text.projection", List.of(new Op.LastRow(words.output(), last),
                 Linear.op(weights, "text_projection", false, last, Op.Activation.NONE, embedding)));
-        return new Encoders(imageEncoding, Pooled.text(words, List.of(textProjection),
-                List.of(new Stage("text.projected", "projection of the text", textProjection.name(), embedding)), embedding),
-                weights.vector("logit_scale"), Optional.empty());
+        return new Encoders(
+                imageEncoding,
+                Pooled.text(
+                        words,
+                        List.of(textProjection),
+                        List.of(new Stage(
+                                "text.projected", "projection of the text", textProjection.name(), embedding)),
+                        embedding),
+                weights.vector("logit_scale"),
+                Optional.empty());
     }
 
     @Override

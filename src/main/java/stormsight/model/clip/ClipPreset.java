@@ -7,12 +7,14 @@ import stormsight.model.Preset;
 import stormsight.tokenizer.SyntheticTokenizer;
 
 /**
- * A published size of CLIP, or a tiny one, with the files that describe it: what a checkpoint of random weights is made from.
+ * A published size of CLIP, or a tiny one, with the files that describe it: what a checkpoint of random weights is made
+ * from.
  *
  * @param name as users name it: {@code clip-vit-base-patch32}
  * @param columns numbers of an embedding
  */
-record ClipPreset(String name, Tower vision, int imageSize, int patchSize, Tower text, int vocabulary, int columns) implements Preset {
+record ClipPreset(String name, Tower vision, int imageSize, int patchSize, Tower text, int vocabulary, int columns)
+        implements Preset {
     /** A tower, whose MLP is four times as wide. */
     private record Tower(int width, int layers, int heads) {
         Map<String, Object> config(String modelType) {
@@ -32,8 +34,22 @@ record ClipPreset(String name, Tower vision, int imageSize, int patchSize, Tower
     static List<Preset> all() {
         return List.of(
                 new ClipPreset("tiny-clip", new Tower(48, 2, 3), 56, 14, new Tower(32, 2, 2), 640, 24),
-                new ClipPreset("clip-vit-base-patch32", new Tower(768, 12, 12), 224, 32, new Tower(512, 12, 8), VOCABULARY, 512),
-                new ClipPreset("clip-vit-large-patch14-336", new Tower(1024, 24, 16), 336, 14, new Tower(768, 12, 12), VOCABULARY, 768));
+                new ClipPreset(
+                        "clip-vit-base-patch32",
+                        new Tower(768, 12, 12),
+                        224,
+                        32,
+                        new Tower(512, 12, 8),
+                        VOCABULARY,
+                        512),
+                new ClipPreset(
+                        "clip-vit-large-patch14-336",
+                        new Tower(1024, 24, 16),
+                        336,
+                        14,
+                        new Tower(768, 12, 12),
+                        VOCABULARY,
+                        768));
     }
 
     @Override

@@ -65,8 +65,13 @@ public final class EmbeddedModel {
         try (InputStream in = resource(EXAMPLES + "answers.json")) {
             JsonNode scenes = JsonMapper.shared().readTree(in).get("scenes");
             return scenes.valueStream()
-                    .flatMap(scene -> scene.get("questions").valueStream().map(question -> new Example(scene.get("image").asString(),
-                            question.get("task").asString(), question.get("prompt").asString(), question.get("expected").asString())))
+                    .flatMap(scene -> scene.get("questions")
+                            .valueStream()
+                            .map(question -> new Example(
+                                    scene.get("image").asString(),
+                                    question.get("task").asString(),
+                                    question.get("prompt").asString(),
+                                    question.get("expected").asString())))
                     .toList();
         } catch (IOException e) {
             throw new UncheckedIOException(e);

@@ -35,7 +35,8 @@ public final class Families {
     private Families() {}
 
     /**
-     * Opens a directory in the layout of Hugging Face and checks that it holds what its model needs. Weights are mapped, not read.
+     * Opens a directory in the layout of Hugging Face and checks that it holds what its model needs. Weights are
+     * mapped, not read.
      *
      * @param path a folder, or one of Hugging Face's cache that leads to it
      * @param resize how images are resized, if not as the directory says
@@ -83,9 +84,13 @@ public final class Families {
         return ALL.stream()
                 .filter(family -> family.modelType().equals(type))
                 .findFirst()
-                .orElseThrow(() -> config.invalid("model_type", "'" + type + "' is not supported; supported "
-                        + (ALL.size() == 1 ? "is " : "are ") + ALL.stream().map(family -> family.modelType() + " (" + family.title() + ")")
-                                .collect(Collectors.joining(", "))));
+                .orElseThrow(() -> config.invalid(
+                        "model_type",
+                        "'" + type + "' is not supported; supported "
+                                + (ALL.size() == 1 ? "is " : "are ")
+                                + ALL.stream()
+                                        .map(family -> family.modelType() + " (" + family.title() + ")")
+                                        .collect(Collectors.joining(", "))));
     }
 
     /** What {@code synthesize} can imitate. */
@@ -93,7 +98,9 @@ public final class Families {
         return ALL.stream().flatMap(family -> family.presets().stream()).toList();
     }
 
-    /** The model that a directory's configuration describes; whether there are weights and a tokenizer is not looked at. */
+    /**
+     * The model that a directory's configuration describes; whether there are weights and a tokenizer is not looked at.
+     */
     public static Model configured(Path path) {
         ConfigFile config = ConfigFile.read(path.resolve("config.json"));
         return of(config).opening().open(path, config, Optional.empty(), Strictness.LENIENT);

@@ -15,8 +15,9 @@ import stormsight.model.Span;
 import stormsight.model.Views;
 
 /**
- * LLaVA-NeXT's way with images of any shape: a base view that shows all of the image squeezed into a square, and tiles that show it in its own shape on the
- * best of some resolutions. Rows of features on the padding are left out, and each row of patches of the tiles ends with a row of its own.
+ * LLaVA-NeXT's way with images of any shape: a base view that shows all of the image squeezed into a square, and tiles
+ * that show it in its own shape on the best of some resolutions. Rows of features on the padding are left out, and each
+ * row of patches of the tiles ends with a row of its own.
  *
  * @param tile side of a view in pixels
  * @param patch side of a patch in pixels
@@ -63,7 +64,10 @@ record AnyResolution(int tile, int patch, List<Resolution> resolutions) {
                 .max().orElseThrow();
     }
 
-    /** How an image of that size lies on its resolution: the one that keeps most of its pixels, and of equal ones that which wastes least. */
+    /**
+     * How an image of that size lies on its resolution: the one that keeps most of its pixels, and of equal ones that
+     * which wastes least.
+     */
     Layout layout(int width, int height) {
         Resolution best = null;
         long mostKept = -1;
@@ -114,11 +118,30 @@ record AnyResolution(int tile, int patch, List<Resolution> resolutions) {
         int across = kept.right() - kept.left();
         double scaleX = (double) image.width() / layout.resized().width();
         double scaleY = (double) image.height() / layout.resized().height();
-        Box shown = new Box((kept.left() * patch - layout.left()) * scaleX, (kept.top() * patch - layout.top()) * scaleY, across * patch * scaleX,
+        Box shown = new Box(
+                (kept.left() * patch - layout.left()) * scaleX,
+                (kept.top() * patch - layout.top()) * scaleY,
+                across * patch * scaleX,
                 down * patch * scaleY);
-        return new Views(views, pixels, rows, places.build().toArray(), List.of(
-                new Span.Image("base", 0, 0, baseRows, Optional.of(new Span.Grid(grid(), grid(), grid(), new Box(0, 0, image.width(), image.height())))),
-                new Span.Image("tiles", 0, baseRows, down * (across + 1), Optional.of(new Span.Grid(down, across, across + 1, shown)))));
+        return new Views(
+                views,
+                pixels,
+                rows,
+                places.build().toArray(),
+                List.of(
+                        new Span.Image(
+                                "base",
+                                0,
+                                0,
+                                baseRows,
+                                Optional.of(new Span.Grid(
+                                        grid(), grid(), grid(), new Box(0, 0, image.width(), image.height())))),
+                        new Span.Image(
+                                "tiles",
+                                0,
+                                baseRows,
+                                down * (across + 1),
+                                Optional.of(new Span.Grid(down, across, across + 1, shown)))));
     }
 
     /** Rows and columns of patches of all tiles that are not on the padding; the ends are not included. */

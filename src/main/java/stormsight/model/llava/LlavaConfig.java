@@ -22,11 +22,19 @@ import stormsight.program.Op.Activation;
  * @param padId id that pads a batch, -1 for none
  * @param endIds ids that end an answer
  */
-record LlavaConfig(VisionTower.Config vision, int storedLayers, LlamaConfig text, Activation projector, boolean projectorBias,
-        Optional<AnyResolution> tiles, int imageTokenId, int padId, Set<Integer> endIds) {
+record LlavaConfig(
+        VisionTower.Config vision,
+        int storedLayers,
+        LlamaConfig text,
+        Activation projector,
+        boolean projectorBias,
+        Optional<AnyResolution> tiles,
+        int imageTokenId,
+        int padId,
+        Set<Integer> endIds) {
     /** As published; height before width. */
-    private static final List<List<Integer>> PINPOINTS = List.of(List.of(336, 672), List.of(672, 336), List.of(672, 672), List.of(1008, 336),
-            List.of(336, 1008));
+    private static final List<List<Integer>> PINPOINTS =
+            List.of(List.of(336, 672), List.of(672, 336), List.of(672, 672), List.of(1008, 336), List.of(336, 1008));
 
     LlavaConfig {
         endIds = Set.copyOf(endIds);
@@ -50,14 +58,26 @@ record LlavaConfig(VisionTower.Config vision, int storedLayers, LlamaConfig text
         if (imageTokenId < 1) {
             throw config.invalid("image_token_index", imageTokenId + " is no id of an image token");
         }
-        Optional<AnyResolution> tiles = next ? Optional.of(new AnyResolution(tower.imageSize(), tower.patchSize(), pinpoints(config, tower)))
+        Optional<AnyResolution> tiles = next
+                ? Optional.of(new AnyResolution(tower.imageSize(), tower.patchSize(), pinpoints(config, tower)))
                 : Optional.empty();
         int padId = config.isNull("pad_token_id") ? -1 : config.integer("pad_token_id", -1);
-        return new LlavaConfig(tower.withLayers(layers), tower.layers(), text, Activations.read(config, "projector_hidden_act", "gelu"),
-                config.bool("multimodal_projector_bias", true), tiles, imageTokenId, padId, endIds(directory, config));
+        return new LlavaConfig(
+                tower.withLayers(layers),
+                tower.layers(),
+                text,
+                Activations.read(config, "projector_hidden_act", "gelu"),
+                config.bool("multimodal_projector_bias", true),
+                tiles,
+                imageTokenId,
+                padId,
+                endIds(directory, config));
     }
 
-    /** Layers that run until the state that config.json chooses: 0 is the state before the first layer, -1 the one after the last. */
+    /**
+     * Layers that run until the state that config.json chooses: 0 is the state before the first layer, -1 the one after
+     * the last.
+     */
     private static int layers(ConfigFile config, int stored) {
         int chosen = config.integer("vision_feature_layer", -2);
         int layers = chosen < 0 ? stored + 1 + chosen : chosen;
@@ -68,11 +88,14 @@ record LlavaConfig(VisionTower.Config vision, int storedLayers, LlamaConfig text
     }
 
     private static List<AnyResolution.Resolution> pinpoints(ConfigFile config, VisionTower.Config tower) {
-        List<List<Integer>> pinpoints = config.has("image_grid_pinpoints") ? config.pairs("image_grid_pinpoints") : PINPOINTS;
+        List<List<Integer>> pinpoints =
+                config.has("image_grid_pinpoints") ? config.pairs("image_grid_pinpoints") : PINPOINTS;
         List<AnyResolution.Resolution> resolutions = new ArrayList<>();
         for (List<Integer> pinpoint : pinpoints) {
             if (pinpoint.stream().anyMatch(side -> side < 1 || side % tower.imageSize() != 0)) {
-                throw config.invalid("image_grid_pinpoints", pinpoint + " are no multiples of the " + tower.imageSize() + " pixels of a tile");
+                throw config.invalid(
+                        "image_grid_pinpoints",
+                        pinpoint + " are no multiples of the " + tower.imageSize() + " pixels of a tile");
             }
             resolutions.add(new AnyResolution.Resolution(pinpoint.get(0), pinpoint.get(1)));
         }
@@ -92,11 +115,21 @@ record LlavaConfig(VisionTower.Config vision, int storedLayers, LlamaConfig text
     }
 
     LlavaConfig withTied(boolean tied) {
-        return new LlavaConfig(vision, storedLayers, text.withTied(tied), projector, projectorBias, tiles, imageTokenId, padId, endIds);
+        return new LlavaConfig(
+                vision,
+                storedLayers,
+                text.withTied(tied),
+                projector,
+                projectorBias,
+                tiles,
+                imageTokenId,
+                padId,
+                endIds);
     }
 
     /** Such as {@code LLaVA-NeXT (Mistral), 336 px}. */
     String family() {
-        return (tiles.isPresent() ? "LLaVA-NeXT" : "LLaVA-1.5") + (text.mistral() ? " (Mistral), " : ", ") + vision.imageSize() + " px";
+        return (tiles.isPresent() ? "LLaVA-NeXT" : "LLaVA-1.5") + (text.mistral() ? " (Mistral), " : ", ")
+                + vision.imageSize() + " px";
     }
 }

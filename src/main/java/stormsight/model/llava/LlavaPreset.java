@@ -7,42 +7,66 @@ import stormsight.model.Preset;
 import stormsight.tokenizer.SyntheticTokenizer;
 
 /**
- * A published size of LLaVA, or a tiny one, with the files that describe it: what a checkpoint of random weights is made from.
+ * A published size of LLaVA, or a tiny one, with the files that describe it: what a checkpoint of random weights is
+ * made from.
  *
  * @param name as users name it: {@code llava-1.5-7b}
  * @param next whether it is LLaVA-NeXT
  * @param textVocabulary tokens before {@code <image>}
  */
-record LlavaPreset(String name, boolean next, Map<String, Object> text, Map<String, Object> vision, int textVocabulary) implements Preset {
+record LlavaPreset(String name, boolean next, Map<String, Object> text, Map<String, Object> vision, int textVocabulary)
+        implements Preset {
     /** The published tables are padded to a multiple of it. */
     private static final int VOCABULARY_MULTIPLE = 64;
 
     private static final int LLAMA_VOCABULARY = 32000;
 
-    private static final String VICUNA = "{% for message in messages %}{{ message['role'].upper() + ': ' }}{% for part in message['content'] %}"
-            + "{{ '<image>\\n' if part['type'] == 'image' else part['text'] + ' ' }}{% endfor %}{% endfor %}"
-            + "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
-    private static final String MISTRAL = "{% for message in messages %}{{ '[INST] ' }}{% for part in message['content'] %}"
-            + "{{ '<image>\\n' if part['type'] == 'image' else part['text'] }}{% endfor %}{{ ' [/INST]' }}{% endfor %}";
+    private static final String VICUNA =
+            "{% for message in messages %}{{ message['role'].upper() + ': ' }}{% for part in message['content'] %}"
+                    + "{{ '<image>\\n' if part['type'] == 'image' else part['text'] + ' ' }}{% endfor %}{% endfor %}"
+                    + "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
+    private static final String MISTRAL =
+            "{% for message in messages %}{{ '[INST] ' }}{% for part in message['content'] %}"
+                    + "{{ '<image>\\n' if part['type'] == 'image' else part['text'] }}{% endfor %}{{ ' [/INST]' }}{% endfor %}";
 
     /** LLaVA-1.5, the smallest first. */
     static List<Preset> llava() {
         return List.of(
-                new LlavaPreset("tiny-llava", false, text("llama", 64, 160, 3, 4, 4), vision(48, 96, 3, 4, 56, 14), 1024),
-                new LlavaPreset("llava-1.5-7b", false, text("llama", 4096, 11008, 32, 32, 32), clipLarge(), LLAMA_VOCABULARY),
-                new LlavaPreset("llava-1.5-13b", false, text("llama", 5120, 13824, 40, 40, 40), clipLarge(), LLAMA_VOCABULARY));
+                new LlavaPreset(
+                        "tiny-llava", false, text("llama", 64, 160, 3, 4, 4), vision(48, 96, 3, 4, 56, 14), 1024),
+                new LlavaPreset(
+                        "llava-1.5-7b", false, text("llama", 4096, 11008, 32, 32, 32), clipLarge(), LLAMA_VOCABULARY),
+                new LlavaPreset(
+                        "llava-1.5-13b", false, text("llama", 5120, 13824, 40, 40, 40), clipLarge(), LLAMA_VOCABULARY));
     }
 
     /** LLaVA-NeXT, the smallest first. */
     static List<Preset> llavaNext() {
         return List.of(
-                new LlavaPreset("tiny-llava-next", true, text("mistral", 64, 160, 3, 4, 2), vision(48, 96, 3, 4, 56, 14), 1024),
-                new LlavaPreset("llava-v1.6-vicuna-7b", true, text("llama", 4096, 11008, 32, 32, 32), clipLarge(), LLAMA_VOCABULARY),
-                new LlavaPreset("llava-v1.6-mistral-7b", true, text("mistral", 4096, 14336, 32, 32, 8), clipLarge(), LLAMA_VOCABULARY),
-                new LlavaPreset("llava-v1.6-vicuna-13b", true, text("llama", 5120, 13824, 40, 40, 40), clipLarge(), LLAMA_VOCABULARY));
+                new LlavaPreset(
+                        "tiny-llava-next", true, text("mistral", 64, 160, 3, 4, 2), vision(48, 96, 3, 4, 56, 14), 1024),
+                new LlavaPreset(
+                        "llava-v1.6-vicuna-7b",
+                        true,
+                        text("llama", 4096, 11008, 32, 32, 32),
+                        clipLarge(),
+                        LLAMA_VOCABULARY),
+                new LlavaPreset(
+                        "llava-v1.6-mistral-7b",
+                        true,
+                        text("mistral", 4096, 14336, 32, 32, 8),
+                        clipLarge(),
+                        LLAMA_VOCABULARY),
+                new LlavaPreset(
+                        "llava-v1.6-vicuna-13b",
+                        true,
+                        text("llama", 5120, 13824, 40, 40, 40),
+                        clipLarge(),
+                        LLAMA_VOCABULARY));
     }
 
-    private static Map<String, Object> text(String type, int width, int intermediate, int layers, int heads, int keyValueHeads) {
+    private static Map<String, Object> text(
+            String type, int width, int intermediate, int layers, int heads, int keyValueHeads) {
         Map<String, Object> text = new LinkedHashMap<>();
         text.put("model_type", type);
         text.put("hidden_size", width);
@@ -66,7 +90,8 @@ record LlavaPreset(String name, boolean next, Map<String, Object> text, Map<Stri
         return vision(1024, 4096, 24, 16, 336, 14);
     }
 
-    private static Map<String, Object> vision(int width, int intermediate, int layers, int heads, int imageSize, int patchSize) {
+    private static Map<String, Object> vision(
+            int width, int intermediate, int layers, int heads, int imageSize, int patchSize) {
         Map<String, Object> vision = new LinkedHashMap<>();
         vision.put("model_type", "clip_vision_model");
         vision.put("hidden_size", width);
@@ -82,9 +107,13 @@ record LlavaPreset(String name, boolean next, Map<String, Object> text, Map<Stri
     public Map<String, Map<String, Object>> files(String dtype) {
         Map<String, Map<String, Object>> files = new LinkedHashMap<>();
         files.put("config.json", config(dtype));
-        files.put("generation_config.json", Map.of("bos_token_id", 1, "eos_token_id", 2, "pad_token_id", textVocabulary + 1));
+        files.put(
+                "generation_config.json",
+                Map.of("bos_token_id", 1, "eos_token_id", 2, "pad_token_id", textVocabulary + 1));
         files.put("preprocessor_config.json", preprocessorConfig());
-        files.put("chat_template.json", Map.of("chat_template", text.get("model_type").equals("mistral") ? MISTRAL : VICUNA));
+        files.put(
+                "chat_template.json",
+                Map.of("chat_template", text.get("model_type").equals("mistral") ? MISTRAL : VICUNA));
         files.put("tokenizer.json", SyntheticTokenizer.llama(textVocabulary));
         return files;
     }
@@ -95,7 +124,12 @@ record LlavaPreset(String name, boolean next, Map<String, Object> text, Map<Stri
 
     private List<List<Integer>> pinpoints() {
         int tile = tile();
-        return List.of(List.of(tile, 2 * tile), List.of(2 * tile, tile), List.of(2 * tile, 2 * tile), List.of(3 * tile, tile), List.of(tile, 3 * tile));
+        return List.of(
+                List.of(tile, 2 * tile),
+                List.of(2 * tile, tile),
+                List.of(2 * tile, 2 * tile),
+                List.of(3 * tile, tile),
+                List.of(tile, 3 * tile));
     }
 
     private Map<String, Object> config(String dtype) {
@@ -104,7 +138,8 @@ record LlavaPreset(String name, boolean next, Map<String, Object> text, Map<Stri
         textConfig.put("torch_dtype", dtype);
         textConfig.put("vocab_size", vocabulary);
         Map<String, Object> config = new LinkedHashMap<>();
-        config.put("architectures", List.of(next ? "LlavaNextForConditionalGeneration" : "LlavaForConditionalGeneration"));
+        config.put(
+                "architectures", List.of(next ? "LlavaNextForConditionalGeneration" : "LlavaForConditionalGeneration"));
         config.put("model_type", next ? Llava.NEXT.modelType() : Llava.FAMILY.modelType());
         config.put("ignore_index", -100);
         config.put("image_token_index", textVocabulary);

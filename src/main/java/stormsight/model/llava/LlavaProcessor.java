@@ -18,8 +18,9 @@ import stormsight.model.nn.VisionTower;
 import stormsight.tokenizer.Tokenizer;
 
 /**
- * Images and prompts of LLaVA-1.5 and LLaVA-NeXT. A text is put into the checkpoint's chat template, its images in front; where a text holds {@code <image>}
- * itself, images stand there. The whole is tokenised at once, {@code <s>} in front, and each {@code <image>} becomes the rows of an image.
+ * Images and prompts of LLaVA-1.5 and LLaVA-NeXT. A text is put into the checkpoint's chat template, its images in
+ * front; where a text holds {@code <image>} itself, images stand there. The whole is tokenised at once, {@code <s>} in
+ * front, and each {@code <image>} becomes the rows of an image.
  */
 final class LlavaProcessor implements Processor {
     static final String IMAGE = "<image>";
@@ -66,8 +67,8 @@ final class LlavaProcessor implements Processor {
     }
 
     /**
-     * No token stands for less than a byte of the text, in which spaces become U+2581; one more stands before the text and behind each added token, of which
-     * none is shorter than three characters.
+     * No token stands for less than a byte of the text, in which spaces become U+2581; one more stands before the text
+     * and behind each added token, of which none is shorter than three characters.
      */
     @Override
     public int textTokensAtMost(String text) {
@@ -134,9 +135,13 @@ final class LlavaProcessor implements Processor {
 
         private void endText(int to) {
             if (!text.isEmpty()) {
-                spans.add(new Span.Text(place, new String(characters, from, to - from), text.stream()
-                        .map(piece -> new Tokenizer.Piece(piece.id(), Math.max(0, piece.from() - from), Math.max(0, piece.to() - from)))
-                        .toList()));
+                spans.add(new Span.Text(
+                        place,
+                        new String(characters, from, to - from),
+                        text.stream()
+                                .map(piece -> new Tokenizer.Piece(
+                                        piece.id(), Math.max(0, piece.from() - from), Math.max(0, piece.to() - from)))
+                                .toList()));
                 add(text.stream().mapToInt(Tokenizer.Piece::id).toArray());
                 text.clear();
             }

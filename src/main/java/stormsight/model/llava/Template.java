@@ -25,7 +25,8 @@ enum Template {
     }
 
     /**
-     * The template of a checkpoint: chat_template.jinja, chat_template.json or tokenizer_config.json tells; where there is none, that of the decoder.
+     * The template of a checkpoint: chat_template.jinja, chat_template.json or tokenizer_config.json tells; where there
+     * is none, that of the decoder.
      *
      * @throws CheckpointException if a file is broken
      */
@@ -58,8 +59,9 @@ enum Template {
     /** @throws IllegalArgumentException if the template is not known */
     String apply(String text, int images) {
         if (this == UNKNOWN) {
-            throw new IllegalArgumentException("the chat template of this checkpoint is not known; supported are those of Vicuna "
-                    + "(USER: .. ASSISTANT:) and Mistral ([INST] .. [/INST])");
+            throw new IllegalArgumentException(
+                    "the chat template of this checkpoint is not known; supported are those of Vicuna "
+                            + "(USER: .. ASSISTANT:) and Mistral ([INST] .. [/INST])");
         }
         return before + (LlavaProcessor.IMAGE + "\n").repeat(images) + text + after;
     }

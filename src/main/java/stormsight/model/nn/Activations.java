@@ -28,7 +28,10 @@ public final class Activations {
         String name = config.text(key, absent);
         Activation activation = NAMES.get(name);
         if (activation == null) {
-            throw config.invalid(key, "activation '" + name + "' is not supported; supported are " + String.join(", ", new TreeSet<>(NAMES.keySet())));
+            throw config.invalid(
+                    key,
+                    "activation '" + name + "' is not supported; supported are "
+                            + String.join(", ", new TreeSet<>(NAMES.keySet())));
         }
         return activation;
     }

@@ -23,7 +23,8 @@ import stormsight.program.Shape;
 import stormsight.program.Tensor;
 
 /**
- * A language model over a key-value cache: embeddings into which rows of features are merged, layers, a head. Writes prefill and decode.
+ * A language model over a key-value cache: embeddings into which rows of features are merged, layers, a head. Writes
+ * prefill and decode.
  *
  * @see <a href="https://arxiv.org/abs/2302.13971">LLaMA</a>
  */
@@ -72,10 +73,15 @@ public final class Decoder {
      * @param layers prefix of a layer, with {@value Weights#LAYER}
      * @param head unused if it is tied
      */
-    public record Names(String embeddings, Optional<LearnedPositions> positions, String layers, String finalNorm, String head) {
+    public record Names(
+            String embeddings, Optional<LearnedPositions> positions, String layers, String finalNorm, String head) {
         /** As published PaliGemma and LLaVA checkpoints name them. */
-        public static final Names LANGUAGE_MODEL = new Names("language_model.model.embed_tokens.weight", Optional.empty(), "language_model.model.layers.{i}.",
-                "language_model.model.norm", "language_model.lm_head.weight");
+        public static final Names LANGUAGE_MODEL = new Names(
+                "language_model.model.embed_tokens.weight",
+                Optional.empty(),
+                "language_model.model.layers.{i}.",
+                "language_model.model.norm",
+                "language_model.lm_head.weight");
     }
 
     /**
@@ -88,8 +94,13 @@ public final class Decoder {
         /** [rows - first, width]. */
         private Tensor table(Weights weights, int width) {
             Tensor stored = weights.vector(name, rows, width);
-            return first == 0 ? stored : weights.computed(name + "[" + first + "..]", Shape.of(rows - first, width), List.of(stored),
-                    values -> Arrays.copyOfRange(values.getFirst(), first * width, rows * width));
+            return first == 0
+                    ? stored
+                    : weights.computed(
+                            name + "[" + first + "..]",
+                            Shape.of(rows - first, width),
+                            List.of(stored),
+                            values -> Arrays.copyOfRange(values.getFirst(), first * width, rows * width));
         }
     }
 
@@ -108,12 +119,21 @@ public final class Decoder {
         this.limits = limits;
         this.options = options;
         answerParts = new Tensor("answer_parts", DType.U8, Shape.of(config.vocabularySize()), Tensor.Kind.INPUT, 1);
-        cache = new TransformerLayer.Cache(cache("cache.k"), cache("cache.v"), config.rotation()
-                .map(rotation -> rotation.table(weights, limits.capacity(), config.heads().headDim(), options.firstPosition())));
+        cache = new TransformerLayer.Cache(
+                cache("cache.k"),
+                cache("cache.v"),
+                config.rotation()
+                        .map(rotation -> rotation.table(
+                                weights, limits.capacity(), config.heads().headDim(), options.firstPosition())));
     }
 
     private Tensor cache(String name) {
-        return new Tensor(name, DType.F32, Shape.of(limits.capacity(), config.heads().keyValueColumns()), Tensor.Kind.CACHE, config.layers());
+        return new Tensor(
+                name,
+                DType.F32,
+                Shape.of(limits.capacity(), config.heads().keyValueColumns()),
+                Tensor.Kind.CACHE,
+                config.layers());
     }
 
     /**
@@ -133,10 +153,18 @@ public final class Decoder {
                 new Stage(Stage.DECODER_EMBEDDINGS, "decoder embeddings", EMBEDDINGS, prompt.buffers.x()),
                 new Stage(Stage.DECODER_LAYERS, "decoder layer", LAYERS, prompt.buffers.x()),
                 new Stage(Stage.FINAL_NORM, "final norm", HEAD, prompt.headInput(promptLogits)));
-        return new Passes(limits, encode,
-                new Pass(prompt.program(promptIds, Optional.of(encode.output()), promptLogits), promptIds, promptLogits),
+        return new Passes(
+                limits,
+                encode,
+                new Pass(
+                        prompt.program(promptIds, Optional.of(encode.output()), promptLogits), promptIds, promptLogits),
                 new Pass(next.program(nextId, Optional.empty(), nextLogits), nextId, nextLogits),
-                answerParts, token, logProbability, encodeStages, stages, this::readOut);
+                answerParts,
+                token,
+                logProbability,
+                encodeStages,
+                stages,
+                this::readOut);
     }
 
     private Tensor logits(String name, int rows) {
@@ -161,13 +189,15 @@ public final class Decoder {
 
     /** Without the final soft cap. */
     private Op head(Tensor in, Tensor out) {
-        Tensor head = config.tied() ? table() : weights.matrix(config.names().head(), config.vocabularySize(), config.width());
+        Tensor head = config.tied()
+                ? table()
+                : weights.matrix(config.names().head(), config.vocabularySize(), config.width());
         return new Op.MatMul(in, head, Optional.empty(), Activation.NONE, Optional.empty(), out);
     }
 
     /**
-     * Whether the embedding table is the head, decided as transformers 5 does: a stored head with other values is used although config.json ties the two, and
-     * where the head alone is stored it is the table, too.
+     * Whether the embedding table is the head, decided as transformers 5 does: a stored head with other values is used
+     * although config.json ties the two, and where the head alone is stored it is the table, too.
      *
      * @param tied what config.json says
      */
@@ -199,7 +229,9 @@ public final class Decoder {
 
         Program program(Tensor ids, Optional<Tensor> features, Tensor logits) {
             List<Segment> segments = new ArrayList<>();
-            segments.add(Segment.once(EMBEDDINGS, List.of(new Op.Embed(ids, table(), config.embeddingScale(), features, positions(), buffers.x()))));
+            segments.add(Segment.once(
+                    EMBEDDINGS,
+                    List.of(new Op.Embed(ids, table(), config.embeddingScale(), features, positions(), buffers.x()))));
             segments.addAll(layers());
             segments.add(Segment.once(HEAD, last(logits)));
             return new Program(pass, segments);
@@ -211,7 +243,10 @@ public final class Decoder {
             List<Segment> segments = new ArrayList<>();
             int first = 0;
             for (Group group : config.groups()) {
-                segments.add(new Segment(config.groups().size() == 1 ? LAYERS : LAYERS + ":" + first, first, group.count(),
+                segments.add(new Segment(
+                        config.groups().size() == 1 ? LAYERS : LAYERS + ":" + first,
+                        first,
+                        group.count(),
                         group.layer().ops(stack, buffers, Optional.of(cache))));
                 first += group.count();
             }
@@ -237,7 +272,9 @@ public final class Decoder {
 
         /** What the logits are computed from. */
         private Tensor headInput(Tensor logits) {
-            return logits.rows() < buffers.x().rows() ? Tensor.activation("head.normed", 1, config.width()) : buffers.normed();
+            return logits.rows() < buffers.x().rows()
+                    ? Tensor.activation("head.normed", 1, config.width())
+                    : buffers.normed();
         }
     }
 }

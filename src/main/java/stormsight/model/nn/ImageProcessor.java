@@ -17,7 +17,8 @@ public record ImageProcessor(VisionTower.Config vision, Preprocessing preprocess
      * @param published what holds where they say nothing
      * @param resize how images are resized, if not as the files say
      */
-    public static ImageProcessor read(Path directory, VisionTower.Config vision, Preprocessing published, Optional<Resampling> resize) {
+    public static ImageProcessor read(
+            Path directory, VisionTower.Config vision, Preprocessing published, Optional<Resampling> resize) {
         Preprocessing stored = PreprocessorConfig.read(directory, published);
         return new ImageProcessor(vision, resize.map(stored::with).orElse(stored));
     }
@@ -29,8 +30,17 @@ public record ImageProcessor(VisionTower.Config vision, Preprocessing preprocess
 
     /** A line about the tower, for people. */
     public String describe() {
-        return String.format(Locale.ROOT, "%d layers, width %d, %d heads of %d, MLP %d, %d x %d px in patches of %d: %d rows", vision.layers(),
-                vision.width(), vision.layer().attention().heads().queryHeads(), vision.layer().attention().heads().headDim(),
-                vision.layer().mlp().width(), vision.imageSize(), vision.imageSize(), vision.patchSize(), vision.rows());
+        return String.format(
+                Locale.ROOT,
+                "%d layers, width %d, %d heads of %d, MLP %d, %d x %d px in patches of %d: %d rows",
+                vision.layers(),
+                vision.width(),
+                vision.layer().attention().heads().queryHeads(),
+                vision.layer().attention().heads().headDim(),
+                vision.layer().mlp().width(),
+                vision.imageSize(),
+                vision.imageSize(),
+                vision.patchSize(),
+                vision.rows());
     }
 }

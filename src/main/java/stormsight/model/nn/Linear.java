@@ -20,8 +20,20 @@ public final class Linear {
     }
 
     /** @param residual what the result is added to, may be {@code out} */
-    public static Op op(Weights weights, String name, boolean bias, Tensor x, Activation activation, Optional<Tensor> residual, Tensor out) {
-        return new Op.MatMul(x, weights.matrix(name + ".weight", out.columns(), x.columns()),
-                bias ? Optional.of(weights.vector(name + ".bias", out.columns())) : Optional.empty(), activation, residual, out);
+    public static Op op(
+            Weights weights,
+            String name,
+            boolean bias,
+            Tensor x,
+            Activation activation,
+            Optional<Tensor> residual,
+            Tensor out) {
+        return new Op.MatMul(
+                x,
+                weights.matrix(name + ".weight", out.columns(), x.columns()),
+                bias ? Optional.of(weights.vector(name + ".bias", out.columns())) : Optional.empty(),
+                activation,
+                residual,
+                out);
     }
 }

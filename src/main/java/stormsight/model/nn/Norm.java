@@ -30,7 +30,12 @@ public record Norm(Kind kind, float epsilon) {
                 if (residual.isPresent()) {
                     throw new IllegalArgumentException(name + ": a layer norm that adds to a residual");
                 }
-                yield new Op.LayerNorm(in, weights.vector(name + ".weight", width), weights.vector(name + ".bias", width), epsilon, out);
+                yield new Op.LayerNorm(
+                        in,
+                        weights.vector(name + ".weight", width),
+                        weights.vector(name + ".bias", width),
+                        epsilon,
+                        out);
             }
             case RMS -> new Op.RmsNorm(in, weights.vector(name + ".weight", width), epsilon, residual, out);
             case RMS_ONE_PLUS -> new Op.RmsNorm(in, weights.onePlus(name + ".weight", width), epsilon, residual, out);

@@ -34,7 +34,13 @@ public final class Pooled {
         return encoding("text", tower.segments(), tower.stages(), tower.ids(), behind, stages, output);
     }
 
-    private static Encoding encoding(String name, List<Segment> segments, List<Stage> stages, Tensor input, List<Segment> behind, List<Stage> more,
+    private static Encoding encoding(
+            String name,
+            List<Segment> segments,
+            List<Stage> stages,
+            Tensor input,
+            List<Segment> behind,
+            List<Stage> more,
             Tensor output) {
         List<Segment> all = new ArrayList<>(segments);
         all.addAll(behind);

@@ -31,11 +31,12 @@ public record Rotation(double theta) {
     }
 
     /**
-     * The table that {@link stormsight.program.Op.Rope} takes, [positions, headDim] F32: row p holds cos and then sin of
-     * {@code (firstPosition + p) * theta^(-2 c / headDim)} for c in 0 .. headDim/2 - 1.
+     * The table that {@link stormsight.program.Op.Rope} takes, [positions, headDim] F32: row p holds cos and then sin
+     * of {@code (firstPosition + p) * theta^(-2 c / headDim)} for c in 0 .. headDim/2 - 1.
      */
     Tensor table(Weights weights, int positions, int headDim, int firstPosition) {
-        return weights.computed("rope", Shape.of(positions, headDim), List.of(), _ -> angles(positions, headDim, firstPosition));
+        return weights.computed(
+                "rope", Shape.of(positions, headDim), List.of(), _ -> angles(positions, headDim, firstPosition));
     }
 
     private float[] angles(int positions, int headDim, int firstPosition) {

@@ -28,7 +28,8 @@ public final class Sizes {
      *
      * @param prefix of the decoder's keys, with the dot
      */
-    public static Heads heads(ConfigFile config, String prefix, int absentQueryHeads, int absentKeyValueHeads, int absentHeadDim) {
+    public static Heads heads(
+            ConfigFile config, String prefix, int absentQueryHeads, int absentKeyValueHeads, int absentHeadDim) {
         int queryHeads = positive(config, prefix + "num_attention_heads", absentQueryHeads);
         int keyValueHeads = positive(config, prefix + "num_key_value_heads", absentKeyValueHeads);
         int headDim = positive(config, prefix + "head_dim", absentHeadDim);

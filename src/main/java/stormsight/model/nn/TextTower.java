@@ -15,15 +15,19 @@ import stormsight.program.Shape;
 import stormsight.program.Tensor;
 import stormsight.tokenizer.Tokenizer;
 
-/** A text transformer of SigLIP's and CLIP's kind: learned positions, layers, a last norm. All its rows are its result. */
+/**
+ * A text transformer of SigLIP's and CLIP's kind: learned positions, layers, a last norm. All its rows are its result.
+ */
 public final class TextTower {
     /**
      * A tower.
      *
      * @param positions most tokens
-     * @param causal whether a token sees only what comes before it; else all of the {@code positions} rows see each other
+     * @param causal whether a token sees only what comes before it; else all of the {@code positions} rows see each
+     *     other
      */
-    public record Config(int width, int positions, int vocabularySize, int layers, TransformerLayer layer, boolean causal) {
+    public record Config(
+            int width, int positions, int vocabularySize, int layers, TransformerLayer layer, boolean causal) {
         /**
          * Reads a tower's sizes.
          *
@@ -33,27 +37,47 @@ public final class TextTower {
         public static Config read(ConfigFile config, String prefix, Defaults absent) {
             String type = config.text(prefix + "model_type", absent.modelType());
             if (!type.equals(absent.modelType())) {
-                throw config.invalid(prefix + "model_type", "text tower '" + type + "' is not supported; supported is " + absent.modelType());
+                throw config.invalid(
+                        prefix + "model_type",
+                        "text tower '" + type + "' is not supported; supported is " + absent.modelType());
             }
             int width = Sizes.positive(config, prefix + "hidden_size", absent.width());
             int heads = Sizes.positive(config, prefix + "num_attention_heads", absent.heads());
             if (width % heads != 0) {
-                throw config.invalid(prefix + "num_attention_heads", heads + " heads do not divide a hidden_size of " + width);
+                throw config.invalid(
+                        prefix + "num_attention_heads", heads + " heads do not divide a hidden_size of " + width);
             }
-            TransformerLayer layer = new TransformerLayer(TransformerLayer.Attention.plain(width, heads),
-                    new TransformerLayer.Mlp(Sizes.positive(config, prefix + "intermediate_size", 4 * absent.width()),
-                            Activations.read(config, prefix + "hidden_act", absent.activation()), false, true),
-                    new Norm(Norm.Kind.LAYER, (float) Sizes.positiveNumber(config, prefix + "layer_norm_eps", absent.epsilon())),
+            TransformerLayer layer = new TransformerLayer(
+                    TransformerLayer.Attention.plain(width, heads),
+                    new TransformerLayer.Mlp(
+                            Sizes.positive(config, prefix + "intermediate_size", 4 * absent.width()),
+                            Activations.read(config, prefix + "hidden_act", absent.activation()),
+                            false,
+                            true),
+                    new Norm(Norm.Kind.LAYER, (float)
+                            Sizes.positiveNumber(config, prefix + "layer_norm_eps", absent.epsilon())),
                     TransformerLayer.Names.CLIP);
-            return new Config(width, Sizes.positive(config, prefix + "max_position_embeddings", absent.positions()),
-                    Sizes.positive(config, prefix + "vocab_size", absent.vocabularySize()), Sizes.positive(config, prefix + "num_hidden_layers", 12),
-                    layer, absent.causal());
+            return new Config(
+                    width,
+                    Sizes.positive(config, prefix + "max_position_embeddings", absent.positions()),
+                    Sizes.positive(config, prefix + "vocab_size", absent.vocabularySize()),
+                    Sizes.positive(config, prefix + "num_hidden_layers", 12),
+                    layer,
+                    absent.causal());
         }
 
         /** A line about the tower, for people. */
         public String describe() {
-            return String.format(Locale.ROOT, "%d layers, width %d, %d heads of %d, MLP %d, %d positions, %d rows in the table", layers, width,
-                    layer.attention().heads().queryHeads(), layer.attention().heads().headDim(), layer.mlp().width(), positions, vocabularySize);
+            return String.format(
+                    Locale.ROOT,
+                    "%d layers, width %d, %d heads of %d, MLP %d, %d positions, %d rows in the table",
+                    layers,
+                    width,
+                    layer.attention().heads().queryHeads(),
+                    layer.attention().heads().headDim(),
+                    layer.mlp().width(),
+                    positions,
+                    vocabularySize);
         }
 
         /**
@@ -64,8 +88,10 @@ public final class TextTower {
         public int[] checked(int[] ids, Tokenizer tokenizer) {
             for (int id : ids) {
                 if (id >= vocabularySize) {
-                    throw new CheckpointException(tokenizer.file(), "the text holds token " + id + ", \"" + tokenizer.token(id)
-                            + "\", but the embedding table has " + vocabularySize + " rows");
+                    throw new CheckpointException(
+                            tokenizer.file(),
+                            "the text holds token " + id + ", \"" + tokenizer.token(id)
+                                    + "\", but the embedding table has " + vocabularySize + " rows");
                 }
             }
             return ids;
@@ -73,11 +99,19 @@ public final class TextTower {
     }
 
     /**
-     * What transformers takes where config.json says nothing; the MLP is four times as wide as the tower, and there are 12 layers.
+     * What transformers takes where config.json says nothing; the MLP is four times as wide as the tower, and there are
+     * 12 layers.
      *
      * @param modelType of the tower, the only one that is supported
      */
-    public record Defaults(String modelType, int width, int heads, int positions, int vocabularySize, String activation, double epsilon,
+    public record Defaults(
+            String modelType,
+            int width,
+            int heads,
+            int positions,
+            int vocabularySize,
+            String activation,
+            double epsilon,
             boolean causal) {}
 
     private final Config config;
@@ -93,13 +127,28 @@ public final class TextTower {
         buffers = TransformerLayer.Buffers.of("text", config.positions(), config.width(), config.layer());
         Tensor table = weights.matrix("embeddings.token_embedding.weight", config.vocabularySize(), config.width());
         Tensor positions = weights.vector("embeddings.position_embedding.weight", config.positions(), config.width());
-        add("text.embeddings", "text embedding", 1, List.of(new Op.Embed(ids, table, 1, Optional.empty(), Optional.of(positions), buffers.x())),
+        add(
+                "text.embeddings",
+                "text embedding",
+                1,
+                List.of(new Op.Embed(ids, table, 1, Optional.empty(), Optional.of(positions), buffers.x())),
                 buffers.x());
         Op.Keys keys = config.causal() ? Op.Keys.TOKENS : Op.Keys.first(config.positions());
-        add("text.layers", "text layer", config.layers(),
-                config.layer().ops(weights.layers("encoder.layers.{i}.", config.layers()), buffers, Optional.empty(), keys), buffers.x());
-        add("text.final_layer_norm", "text norm", 1,
-                List.of(config.layer().norm().op(weights, "final_layer_norm", buffers.x(), Optional.empty(), buffers.normed())), buffers.normed());
+        add(
+                "text.layers",
+                "text layer",
+                config.layers(),
+                config.layer()
+                        .ops(weights.layers("encoder.layers.{i}.", config.layers()), buffers, Optional.empty(), keys),
+                buffers.x());
+        add(
+                "text.final_layer_norm",
+                "text norm",
+                1,
+                List.of(config.layer()
+                        .norm()
+                        .op(weights, "final_layer_norm", buffers.x(), Optional.empty(), buffers.normed())),
+                buffers.normed());
     }
 
     private void add(String name, String title, int layers, List<Op> ops, Tensor result) {

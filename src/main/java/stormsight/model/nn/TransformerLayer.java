@@ -11,8 +11,8 @@ import stormsight.program.Op.SlidingWindow;
 import stormsight.program.Tensor;
 
 /**
- * A transformer layer as data: {@code x += attention(norm(x))}, then {@code x += mlp(norm(x))}. Everything that a layer of one model does and one of another
- * does not is a field here.
+ * A transformer layer as data: {@code x += attention(norm(x))}, then {@code x += mlp(norm(x))}. Everything that a layer
+ * of one model does and one of another does not is a field here.
  *
  * @param norm of all norms of the layer
  */
@@ -24,10 +24,14 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
      * @param bias whether q, k, v and the output have biases
      */
     public record Attention(Heads heads, float scale, float softCap, Optional<SlidingWindow> window, boolean bias) {
-        /** All heads with keys of their own, scaled by the root of their size, with biases: what most vision towers have. */
+        /**
+         * All heads with keys of their own, scaled by the root of their size, with biases: what most vision towers
+         * have.
+         */
         public static Attention plain(int width, int heads) {
             int headDim = width / heads;
-            return new Attention(new Heads(heads, heads, headDim), (float) (1 / Math.sqrt(headDim)), 0, Optional.empty(), true);
+            return new Attention(
+                    new Heads(heads, heads, headDim), (float) (1 / Math.sqrt(headDim)), 0, Optional.empty(), true);
         }
     }
 
@@ -54,22 +58,70 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
      * @param up first product of the MLP
      * @param afterMlp norm of the MLP's result, before it is added to the stream
      */
-    public record Names(String attentionNorm, String q, String k, String v, String out, Optional<String> afterAttention, String mlpNorm,
-            String gate, String up, String down, Optional<String> afterMlp) {
+    public record Names(
+            String attentionNorm,
+            String q,
+            String k,
+            String v,
+            String out,
+            Optional<String> afterAttention,
+            String mlpNorm,
+            String gate,
+            String up,
+            String down,
+            Optional<String> afterMlp) {
         /** As SigLIP and CLIP name them. */
-        public static final Names CLIP = new Names("layer_norm1", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj",
-                Optional.empty(), "layer_norm2", "", "mlp.fc1", "mlp.fc2", Optional.empty());
+        public static final Names CLIP = new Names(
+                "layer_norm1",
+                "self_attn.q_proj",
+                "self_attn.k_proj",
+                "self_attn.v_proj",
+                "self_attn.out_proj",
+                Optional.empty(),
+                "layer_norm2",
+                "",
+                "mlp.fc1",
+                "mlp.fc2",
+                Optional.empty());
         /** As ViT names them. */
-        public static final Names VIT = new Names("layernorm_before", "attention.attention.query", "attention.attention.key",
-                "attention.attention.value", "attention.output.dense", Optional.empty(), "layernorm_after", "", "intermediate.dense", "output.dense",
+        public static final Names VIT = new Names(
+                "layernorm_before",
+                "attention.attention.query",
+                "attention.attention.key",
+                "attention.attention.value",
+                "attention.output.dense",
+                Optional.empty(),
+                "layernorm_after",
+                "",
+                "intermediate.dense",
+                "output.dense",
                 Optional.empty());
         /** As Llama, Mistral and Gemma 1 name them. */
-        public static final Names LLAMA = new Names("input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                "self_attn.o_proj", Optional.empty(), "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", Optional.empty());
+        public static final Names LLAMA = new Names(
+                "input_layernorm",
+                "self_attn.q_proj",
+                "self_attn.k_proj",
+                "self_attn.v_proj",
+                "self_attn.o_proj",
+                Optional.empty(),
+                "post_attention_layernorm",
+                "mlp.gate_proj",
+                "mlp.up_proj",
+                "mlp.down_proj",
+                Optional.empty());
         /** As Gemma 2 names them, where post_attention_layernorm stands behind the attention, not before the MLP. */
-        public static final Names GEMMA2 = new Names("input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                "self_attn.o_proj", Optional.of("post_attention_layernorm"), "pre_feedforward_layernorm", "mlp.gate_proj", "mlp.up_proj",
-                "mlp.down_proj", Optional.of("post_feedforward_layernorm"));
+        public static final Names GEMMA2 = new Names(
+                "input_layernorm",
+                "self_attn.q_proj",
+                "self_attn.k_proj",
+                "self_attn.v_proj",
+                "self_attn.o_proj",
+                Optional.of("post_attention_layernorm"),
+                "pre_feedforward_layernorm",
+                "mlp.gate_proj",
+                "mlp.up_proj",
+                "mlp.down_proj",
+                Optional.of("post_feedforward_layernorm"));
     }
 
     /**
@@ -88,10 +140,15 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
          */
         static Buffers of(String pass, int rows, int width, TransformerLayer layer) {
             Heads heads = layer.attention.heads();
-            return new Buffers(Tensor.activation(pass + ".x", rows, width), Tensor.activation(pass + ".normed", rows, width),
-                    Tensor.activation(pass + ".q", rows, heads.queryColumns()), Tensor.activation(pass + ".k", rows, heads.keyValueColumns()),
-                    Tensor.activation(pass + ".v", rows, heads.keyValueColumns()), Tensor.activation(pass + ".mixed", rows, heads.queryColumns()),
-                    Tensor.activation(pass + ".hidden", rows, layer.mlp.width()), Tensor.activation(pass + ".branch", rows, width));
+            return new Buffers(
+                    Tensor.activation(pass + ".x", rows, width),
+                    Tensor.activation(pass + ".normed", rows, width),
+                    Tensor.activation(pass + ".q", rows, heads.queryColumns()),
+                    Tensor.activation(pass + ".k", rows, heads.keyValueColumns()),
+                    Tensor.activation(pass + ".v", rows, heads.keyValueColumns()),
+                    Tensor.activation(pass + ".mixed", rows, heads.queryColumns()),
+                    Tensor.activation(pass + ".hidden", rows, layer.mlp.width()),
+                    Tensor.activation(pass + ".branch", rows, width));
         }
     }
 
@@ -120,8 +177,16 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
             ops.add(new Op.Store(to.k, kept.keys));
             ops.add(new Op.Store(to.v, kept.values));
         });
-        ops.add(new Op.Attention(to.q, cache.map(Cache::keys).orElse(to.k), cache.map(Cache::values).orElse(to.v), attention.heads, attention.scale,
-                attention.softCap, attention.window, keys, to.mixed));
+        ops.add(new Op.Attention(
+                to.q,
+                cache.map(Cache::keys).orElse(to.k),
+                cache.map(Cache::values).orElse(to.v),
+                attention.heads,
+                attention.scale,
+                attention.softCap,
+                attention.window,
+                keys,
+                to.mixed));
         add(ops, weights, names.out, attention.bias, to.mixed, names.afterAttention, to);
         ops.add(norm.op(weights, names.mlpNorm, to.x, Optional.empty(), to.normed));
         ops.add(hidden(weights, to));
@@ -133,12 +198,14 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
         if (!mlp.gated) {
             return Linear.op(weights, names.up, mlp.bias, to.normed, mlp.activation, to.hidden);
         }
-        List<Tensor> both = weights.matrices(List.of(names.gate + ".weight", names.up + ".weight"), mlp.width, to.x.columns());
+        List<Tensor> both =
+                weights.matrices(List.of(names.gate + ".weight", names.up + ".weight"), mlp.width, to.x.columns());
         return new Op.GatedMatMul(to.normed, both.get(0), both.get(1), mlp.activation, to.hidden);
     }
 
     /** Adds a product to the stream, normalised before if the layer has a norm there. */
-    private void add(List<Op> ops, Weights weights, String name, boolean bias, Tensor from, Optional<String> after, Buffers to) {
+    private void add(
+            List<Op> ops, Weights weights, String name, boolean bias, Tensor from, Optional<String> after, Buffers to) {
         if (after.isPresent()) {
             ops.add(Linear.op(weights, name, bias, from, Activation.NONE, to.branch));
             ops.add(norm.op(weights, after.get(), to.branch, Optional.of(to.x), to.x));

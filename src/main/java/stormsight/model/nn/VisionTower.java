@@ -59,7 +59,8 @@ public final class VisionTower {
         }
 
         public Description.Vision describe() {
-            return new Description.Vision(layers, layer.attention().heads().queryHeads(), rows(), firstPatch(), grid(), grid());
+            return new Description.Vision(
+                    layers, layer.attention().heads().queryHeads(), rows(), firstPatch(), grid(), grid());
         }
     }
 
@@ -68,13 +69,21 @@ public final class VisionTower {
      *
      * @param patchBias whether the patch embedding has a bias
      * @param classEmbedding weight of the class token; without it there is no such token
-     * @param batched whether class token and positions are stored as a batch of one: [1, 1, width] and [1, rows, width], not [width] and [rows, width]
+     * @param batched whether class token and positions are stored as a batch of one: [1, 1, width] and [1, rows,
+     *     width], not [width] and [rows, width]
      * @param preNorm norm of the embeddings
      * @param layers prefix of a layer, with {@value Weights#LAYER}
      * @param lastNorm norm of the result
      */
-    public record Names(String patchEmbedding, boolean patchBias, Optional<String> classEmbedding, boolean batched, String positions, Optional<String> preNorm,
-            String layers, Optional<String> lastNorm) {}
+    public record Names(
+            String patchEmbedding,
+            boolean patchBias,
+            Optional<String> classEmbedding,
+            boolean batched,
+            String positions,
+            Optional<String> preNorm,
+            String layers,
+            Optional<String> lastNorm) {}
 
     private final Config config;
     private final Weights weights;
@@ -87,15 +96,30 @@ public final class VisionTower {
     public VisionTower(Config config, Weights weights) {
         this.config = config;
         this.weights = weights;
-        patches = new Tensor("patches", DType.F32, Shape.of(config.rows(), config.patchColumns()), Tensor.Kind.INPUT, 1);
+        patches =
+                new Tensor("patches", DType.F32, Shape.of(config.rows(), config.patchColumns()), Tensor.Kind.INPUT, 1);
         buffers = TransformerLayer.Buffers.of("vision", config.rows(), config.width(), config.layer());
         add("vision.embeddings", "patch embedding", 1, List.of(embeddings()), buffers.x());
-        config.names().preNorm().ifPresent(name -> add("vision." + name, "vision pre-norm", 1,
-                List.of(config.layer().norm().op(weights, name, buffers.x(), Optional.empty(), buffers.x())), buffers.x()));
+        config.names()
+                .preNorm()
+                .ifPresent(name -> add(
+                        "vision." + name,
+                        "vision pre-norm",
+                        1,
+                        List.of(config.layer().norm().op(weights, name, buffers.x(), Optional.empty(), buffers.x())),
+                        buffers.x()));
         add(Stage.VISION_LAYERS, "vision layer", config.layers(), config.layer()
                 .ops(weights.layers(config.names().layers(), config.layers()), buffers, Optional.empty()), buffers.x());
-        config.names().lastNorm().ifPresent(name -> add("vision." + name, "vision norm", 1,
-                List.of(config.layer().norm().op(weights, name, buffers.x(), Optional.empty(), buffers.normed())), buffers.normed()));
+        config.names()
+                .lastNorm()
+                .ifPresent(name -> add(
+                        "vision." + name,
+                        "vision norm",
+                        1,
+                        List.of(config.layer()
+                                .norm()
+                                .op(weights, name, buffers.x(), Optional.empty(), buffers.normed())),
+                        buffers.normed()));
     }
 
     private void add(String name, String title, int layers, List<Op> ops, Tensor result) {
@@ -106,18 +130,25 @@ public final class VisionTower {
     private Op embeddings() {
         Names names = config.names();
         int width = config.width();
-        Tensor kernel = weights.matrix(names.patchEmbedding() + ".weight", width, CHANNELS, config.patchSize(), config.patchSize());
-        Optional<Tensor> bias = names.patchBias() ? Optional.of(weights.vector(names.patchEmbedding() + ".bias", width)) : Optional.empty();
+        Tensor kernel = weights.matrix(
+                names.patchEmbedding() + ".weight", width, CHANNELS, config.patchSize(), config.patchSize());
+        Optional<Tensor> bias = names.patchBias()
+                ? Optional.of(weights.vector(names.patchEmbedding() + ".bias", width))
+                : Optional.empty();
         Tensor positions = names.batched() ? weights.vector(names.positions(), 1, config.rows(), width)
                 : weights.vector(names.positions(), config.rows(), width);
         if (names.classEmbedding().isEmpty()) {
             return new Op.MatMul(patches, kernel, bias, Activation.NONE, Optional.of(positions), buffers.x());
         }
         // The class token's row of patches is zero, so its embedding comes with its position.
-        List<Tensor> from = new ArrayList<>(List.of(positions, names.batched() ? weights.vector(names.classEmbedding().get(), 1, 1, width)
-                : weights.vector(names.classEmbedding().get(), width)));
+        List<Tensor> from = new ArrayList<>(List.of(
+                positions,
+                names.batched()
+                        ? weights.vector(names.classEmbedding().get(), 1, 1, width)
+                        : weights.vector(names.classEmbedding().get(), width)));
         bias.ifPresent(from::add);
-        Tensor added = weights.computed("vision.positions", Shape.of(config.rows(), width), from, values -> withClassToken(values, width));
+        Tensor added = weights.computed(
+                "vision.positions", Shape.of(config.rows(), width), from, values -> withClassToken(values, width));
         return new Op.MatMul(patches, kernel, Optional.empty(), Activation.NONE, Optional.of(added), buffers.x());
     }
 

@@ -15,8 +15,8 @@ import stormsight.program.Op.Heads;
 import stormsight.program.Op.SlidingWindow;
 
 /**
- * Sizes of a Gemma decoder, with the defaults of transformers for what config.json leaves out. The head size is never derived from the
- * hidden size: they are independent.
+ * Sizes of a Gemma decoder, with the defaults of transformers for what config.json leaves out. The head size is never
+ * derived from the hidden size: they are independent.
  *
  * @param queryScale factor of q . k
  * @param attentionSoftCap 0 for none
@@ -24,8 +24,8 @@ import stormsight.program.Op.SlidingWindow;
  * @param slidingWindow 0 for none; whether it is applied is the caller's choice
  * @param vocabularySize rows of the embedding table
  * @param maxPositions longest sequence
- * @param tied the embedding table is the head. As config.json has it until the weights have been looked at: transformers asks its top level alone;
- *     old versions of it asked the decoder's object
+ * @param tied the embedding table is the head. As config.json has it until the weights have been looked at:
+ *     transformers asks its top level alone; old versions of it asked the decoder's object
  */
 record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
         int vocabularySize, float rmsNormEpsilon, Rotation rotation, int maxPositions, float queryScale,
@@ -65,26 +65,53 @@ record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int la
                 (float) (1 / Math.sqrt(scale)),
                 second ? softCap(config, prefix + "attn_logit_softcapping", 50) : 0,
                 second ? softCap(config, prefix + "final_logit_softcapping", 30) : 0,
-                second && !config.isNull(prefix + "sliding_window") ? Sizes.positive(config, prefix + "sliding_window", 4096) : 0,
+                second && !config.isNull(prefix + "sliding_window")
+                        ? Sizes.positive(config, prefix + "sliding_window", 4096)
+                        : 0,
                 config.bool("tie_word_embeddings", true) || config.bool(prefix + "tie_word_embeddings", false));
     }
 
     GemmaConfig withTied(boolean chosen) {
-        return new GemmaConfig(version, hiddenSize, intermediateSize, layers, heads, vocabularySize, rmsNormEpsilon, rotation, maxPositions,
-                queryScale, attentionSoftCap, finalSoftCap, slidingWindow, chosen);
+        return new GemmaConfig(
+                version,
+                hiddenSize,
+                intermediateSize,
+                layers,
+                heads,
+                vocabularySize,
+                rmsNormEpsilon,
+                rotation,
+                maxPositions,
+                queryScale,
+                attentionSoftCap,
+                finalSoftCap,
+                slidingWindow,
+                chosen);
     }
 
     /** The decoder as data. */
     Decoder.Config decoder(Options options) {
         Norm norm = new Norm(Norm.Kind.RMS_ONE_PLUS, rmsNormEpsilon);
         // transformers: the layers 0, 2, 4 .. slide, the others see everything.
-        Optional<SlidingWindow> window = options.slidingWindow() && slidingWindow > 0 ? Optional.of(new SlidingWindow(slidingWindow, 2))
+        Optional<SlidingWindow> window = options.slidingWindow() && slidingWindow > 0
+                ? Optional.of(new SlidingWindow(slidingWindow, 2))
                 : Optional.empty();
-        TransformerLayer layer = new TransformerLayer(new TransformerLayer.Attention(heads, queryScale, attentionSoftCap, window, false),
-                new TransformerLayer.Mlp(intermediateSize, Activation.GELU_TANH, true, false), norm,
+        TransformerLayer layer = new TransformerLayer(
+                new TransformerLayer.Attention(heads, queryScale, attentionSoftCap, window, false),
+                new TransformerLayer.Mlp(intermediateSize, Activation.GELU_TANH, true, false),
+                norm,
                 version == Version.GEMMA2 ? TransformerLayer.Names.GEMMA2 : TransformerLayer.Names.LLAMA);
-        return new Decoder.Config(hiddenSize, vocabularySize, maxPositions, List.of(new Decoder.Group(layers, layer)), norm,
-                (float) Math.sqrt(hiddenSize), Optional.of(rotation), finalSoftCap, tied, Decoder.Names.LANGUAGE_MODEL);
+        return new Decoder.Config(
+                hiddenSize,
+                vocabularySize,
+                maxPositions,
+                List.of(new Decoder.Group(layers, layer)),
+                norm,
+                (float) Math.sqrt(hiddenSize),
+                Optional.of(rotation),
+                finalSoftCap,
+                tied,
+                Decoder.Names.LANGUAGE_MODEL);
     }
 
     /** As transformers reads it: absent takes the default, null is none. */

@@ -38,7 +38,8 @@ import stormsight.program.Tensor;
 import stormsight.tokenizer.Tokenizer;
 
 /**
- * PaliGemma 1 and 2: a SigLIP tower, one product, a Gemma decoder. The prompt is seen by all of its tokens, an answer's token sees what came before it.
+ * PaliGemma 1 and 2: a SigLIP tower, one product, a Gemma decoder. The prompt is seen by all of its tokens, an answer's
+ * token sees what came before it.
  *
  * @see <a href="https://arxiv.org/abs/2407.07726">PaliGemma</a>
  * @see <a href="https://arxiv.org/abs/2412.03555">PaliGemma 2</a>
@@ -46,7 +47,8 @@ import stormsight.tokenizer.Tokenizer;
  * @see <a href="https://arxiv.org/abs/2408.00118">Gemma 2</a>
  */
 public final class PaliGemma implements VisionLanguageModel {
-    public static final Family FAMILY = new Family("paligemma", "PaliGemma 1 and 2", PaliGemma::open, PaliGemmaPreset.all());
+    public static final Family FAMILY =
+            new Family("paligemma", "PaliGemma 1 and 2", PaliGemma::open, PaliGemmaPreset.all());
 
     private static final String TOWER = "vision_tower.vision_model.";
     private static final String PROJECTOR = "multi_modal_projector.linear";
@@ -66,20 +68,32 @@ public final class PaliGemma implements VisionLanguageModel {
     private static PaliGemma open(Path directory, ConfigFile file, Optional<Resampling> resize, Strictness strictness) {
         PaliGemmaConfig config = PaliGemmaConfig.read(directory, file);
         Preprocessing stored = PreprocessorConfig.read(directory, Preprocessing.siglip(config.vision().imageSize()));
-        LazyTokenizer tokenizer = LazyTokenizer.of(directory, config.text().vocabularySize(), PaliGemmaProcessor.IMAGE, config.imageTokenId(),
-                strictness);
-        return new PaliGemma(config, new PaliGemmaProcessor(config.vision(), resize.map(stored::with).orElse(stored), tokenizer));
+        LazyTokenizer tokenizer = LazyTokenizer.of(
+                directory, config.text().vocabularySize(), PaliGemmaProcessor.IMAGE, config.imageTokenId(), strictness);
+        return new PaliGemma(
+                config,
+                new PaliGemmaProcessor(config.vision(), resize.map(stored::with).orElse(stored), tokenizer));
     }
 
     @Override
     public PaliGemma settled(Checkpoint checkpoint, Strictness strictness) {
-        return new PaliGemma(config.withTied(Decoder.tied(config.text().tied(), Decoder.Names.LANGUAGE_MODEL, checkpoint, strictness)), processor);
+        return new PaliGemma(
+                config.withTied(
+                        Decoder.tied(config.text().tied(), Decoder.Names.LANGUAGE_MODEL, checkpoint, strictness)),
+                processor);
     }
 
     @Override
     public Description describe() {
-        return new Description(config.family(), config.vision().describe(), decoder(Options.DEFAULT).describe(), config.imageTokenId(),
-                config.padId(), false, config.endIds(), config.text().version() == GemmaConfig.Version.GEMMA2 ? LOGITS_GEMMA2 : LOGITS_GEMMA);
+        return new Description(
+                config.family(),
+                config.vision().describe(),
+                decoder(Options.DEFAULT).describe(),
+                config.imageTokenId(),
+                config.padId(),
+                false,
+                config.endIds(),
+                config.text().version() == GemmaConfig.Version.GEMMA2 ? LOGITS_GEMMA2 : LOGITS_GEMMA);
     }
 
     @Override
@@ -88,15 +102,33 @@ public final class PaliGemma implements VisionLanguageModel {
         GemmaConfig text = config.text();
         Op.Heads visionHeads = vision.layer().attention().heads();
         Map<String, String> parts = new LinkedHashMap<>();
-        parts.put("vision", String.format(Locale.ROOT,
-                        "SigLIP, %d layers, width %d, %d heads of %d, MLP %d, %d x %d px in patches of %d: %d tokens", vision.layers(), vision.width(),
-                        visionHeads.queryHeads(), visionHeads.headDim(), vision.layer().mlp().width(), vision.imageSize(), vision.imageSize(),
-                        vision.patchSize(), vision.patches()));
-        parts.put("decoder", String.format(Locale.ROOT,
+        parts.put(
+                "vision",
+                String.format(
+                        Locale.ROOT,
+                        "SigLIP, %d layers, width %d, %d heads of %d, MLP %d, %d x %d px in patches of %d: %d tokens",
+                        vision.layers(),
+                        vision.width(),
+                        visionHeads.queryHeads(),
+                        visionHeads.headDim(),
+                        vision.layer().mlp().width(),
+                        vision.imageSize(),
+                        vision.imageSize(),
+                        vision.patchSize(),
+                        vision.patches()));
+        parts.put(
+                "decoder",
+                String.format(
+                        Locale.ROOT,
                         "%s, %d layers, width %d, %d query heads and %d key-value heads of %d, MLP %d, %d positions",
                         text.version() == GemmaConfig.Version.GEMMA2 ? "Gemma 2" : "Gemma 1",
-                        text.layers(), text.hiddenSize(), text.heads().queryHeads(), text.heads().keyValueHeads(), text.heads().headDim(),
-                        text.intermediateSize(), text.maxPositions()));
+                        text.layers(),
+                        text.hiddenSize(),
+                        text.heads().queryHeads(),
+                        text.heads().keyValueHeads(),
+                        text.heads().headDim(),
+                        text.intermediateSize(),
+                        text.maxPositions()));
         return parts;
     }
 
@@ -116,7 +148,8 @@ public final class PaliGemma implements VisionLanguageModel {
         int rows = config.vision().rows();
         int width = config.text().hiddenSize();
         Tensor projected = Tensor.activation("vision.projected", rows, width);
-        Tensor features = new Tensor("features", DType.F32, Shape.of(Math.multiplyExact(limits.views(), rows), width), Tensor.Kind.CACHE, 1);
+        Tensor features = new Tensor(
+                "features", DType.F32, Shape.of(Math.multiplyExact(limits.views(), rows), width), Tensor.Kind.CACHE, 1);
         List<Segment> segments = new ArrayList<>(tower.segments());
         segments.add(Segment.once(Stage.PROJECTOR, List.of(
                 Linear.op(weights, PROJECTOR, true, tower.output(), Op.Activation.NONE, projected),

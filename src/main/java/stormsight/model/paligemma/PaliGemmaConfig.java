@@ -52,6 +52,7 @@ record PaliGemmaConfig(VisionTower.Config vision, GemmaConfig text, int imageTok
 
     /** Such as {@code PaliGemma 2, 224 px}. */
     String family() {
-        return (text.version() == GemmaConfig.Version.GEMMA2 ? "PaliGemma 2" : "PaliGemma 1") + ", " + vision.imageSize() + " px";
+        return (text.version() == GemmaConfig.Version.GEMMA2 ? "PaliGemma 2" : "PaliGemma 1") + ", "
+                + vision.imageSize() + " px";
     }
 }

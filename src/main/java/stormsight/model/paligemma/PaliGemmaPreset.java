@@ -8,12 +8,14 @@ import stormsight.model.Preset;
 import stormsight.tokenizer.SyntheticTokenizer;
 
 /**
- * A published size of PaliGemma, or a tiny one, with the files that describe it: what a checkpoint of random weights is made from.
+ * A published size of PaliGemma, or a tiny one, with the files that describe it: what a checkpoint of random weights is
+ * made from.
  *
  * @param name as users name it: {@code paligemma2-10b-448}
  * @param textVocabulary tokens before {@code <loc0000>}
  */
-record PaliGemmaPreset(String name, Map<String, Object> text, Map<String, Object> vision, int textVocabulary) implements Preset {
+record PaliGemmaPreset(String name, Map<String, Object> text, Map<String, Object> vision, int textVocabulary)
+        implements Preset {
     /** Tokens behind those of the text: 1024 {@code <loc>}, 128 {@code <seg>}. */
     private static final int LOCATIONS_AND_SEGMENTS = 1024 + 128;
     /** Conversion pads the table of the published checkpoints to a multiple of it. */
@@ -33,16 +35,22 @@ record PaliGemmaPreset(String name, Map<String, Object> text, Map<String, Object
                     GEMMA_VOCABULARY));
             all.add(new PaliGemmaPreset("paligemma2-3b-" + resolution, gemma2(2304, 9216, 26, 8, 4, 256, 256), so400m,
                     GEMMA_VOCABULARY));
-            all.add(new PaliGemmaPreset("paligemma2-10b-" + resolution, gemma2(3584, 14336, 42, 16, 8, 256, 256), so400m,
+            all.add(new PaliGemmaPreset(
+                    "paligemma2-10b-" + resolution,
+                    gemma2(3584, 14336, 42, 16, 8, 256, 256),
+                    so400m,
                     GEMMA_VOCABULARY));
-            all.add(new PaliGemmaPreset("paligemma2-28b-" + resolution, gemma2(4608, 36864, 46, 32, 16, 128, 144), so400m,
+            all.add(new PaliGemmaPreset(
+                    "paligemma2-28b-" + resolution,
+                    gemma2(4608, 36864, 46, 32, 16, 128, 144),
+                    so400m,
                     GEMMA_VOCABULARY));
         }
         return List.copyOf(all);
     }
 
-    private static Map<String, Object> text(String type, int width, int intermediate, int layers, int heads, int keyValueHeads,
-            int headDim) {
+    private static Map<String, Object> text(
+            String type, int width, int intermediate, int layers, int heads, int keyValueHeads, int headDim) {
         Map<String, Object> text = new LinkedHashMap<>();
         text.put("model_type", type);
         text.put("hidden_size", width);
@@ -54,15 +62,16 @@ record PaliGemmaPreset(String name, Map<String, Object> text, Map<String, Object
         return text;
     }
 
-    private static Map<String, Object> gemma2(int width, int intermediate, int layers, int heads, int keyValueHeads, int headDim,
-            int queryScalar) {
+    private static Map<String, Object> gemma2(
+            int width, int intermediate, int layers, int heads, int keyValueHeads, int headDim, int queryScalar) {
         Map<String, Object> text = text("gemma2", width, intermediate, layers, heads, keyValueHeads, headDim);
         text.put("query_pre_attn_scalar", queryScalar);
         text.put("sliding_window", 4096);
         return text;
     }
 
-    private static Map<String, Object> vision(int width, int intermediate, int layers, int heads, int imageSize, int patchSize) {
+    private static Map<String, Object> vision(
+            int width, int intermediate, int layers, int heads, int imageSize, int patchSize) {
         Map<String, Object> vision = new LinkedHashMap<>();
         vision.put("model_type", "siglip_vision_model");
         vision.put("hidden_size", width);

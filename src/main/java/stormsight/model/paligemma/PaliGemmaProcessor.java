@@ -19,12 +19,14 @@ import stormsight.tokenizer.Tokenizer;
 /**
  * What stands before PaliGemma's answer: the image, {@code <bos>}, the text, a newline.
  *
- * <p>The text is tokenised by itself and the newline is a token of its own, as in big_vision; transformers tokenises the joined string, where a newline at the
- * end of the text would merge with the one that follows it. Newlines at the end of the text are therefore dropped; elsewhere they stay.
+ * <p>The text is tokenised by itself and the newline is a token of its own, as in big_vision; transformers tokenises
+ * the joined string, where a newline at the end of the text would merge with the one that follows it. Newlines at the
+ * end of the text are therefore dropped; elsewhere they stay.
  *
- * <p>{@code <image>} in the text is refused. (transformers replaces each by the tokens of an image and puts {@code <bos>} after the last of them.) All other
- * tokens that the tokenizer adds are taken where the text spells them, as transformers does: {@code <loc0001>} and {@code <seg001>} to ask about places, but
- * {@code <bos>} and {@code <eos>} too, which then stand in the middle of the prompt and do not end it.
+ * <p>{@code <image>} in the text is refused. (transformers replaces each by the tokens of an image and puts {@code
+ * <bos>} after the last of them.) All other tokens that the tokenizer adds are taken where the text spells them, as
+ * transformers does: {@code <loc0001>} and {@code <seg001>} to ask about places, but {@code <bos>} and {@code <eos>}
+ * too, which then stand in the middle of the prompt and do not end it.
  */
 final class PaliGemmaProcessor implements Processor {
     static final String IMAGE = "<image>";
@@ -61,7 +63,8 @@ final class PaliGemmaProcessor implements Processor {
     @Override
     public void check(String text) {
         if (text.contains(IMAGE)) {
-            throw new IllegalArgumentException("the prompt holds " + IMAGE + ": the image is placed before the text by itself");
+            throw new IllegalArgumentException(
+                    "the prompt holds " + IMAGE + ": the image is placed before the text by itself");
         }
     }
 
@@ -88,7 +91,9 @@ final class PaliGemmaProcessor implements Processor {
         String spelled = text.replaceFirst("[\r\n]+\\z", "");
         List<Tokenizer.Piece> pieces = words.pieces(spelled);
         spans.add(new Span.Text(place + 1, spelled, pieces));
-        IntStream after = IntStream.concat(IntStream.concat(IntStream.of(words.require("<bos>")), pieces.stream().mapToInt(Tokenizer.Piece::id)),
+        IntStream after = IntStream.concat(
+                IntStream.concat(
+                        IntStream.of(words.require("<bos>")), pieces.stream().mapToInt(Tokenizer.Piece::id)),
                 IntStream.of(words.require("\n")));
         int[] ids = IntStream.concat(before, after).toArray();
         return new Prompt(ids, spans, ids.length);

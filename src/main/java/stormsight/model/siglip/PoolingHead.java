@@ -38,15 +38,32 @@ final class PoolingHead {
         Tensor attended = Tensor.activation("head.attended", 1, width);
         Tensor normed = Tensor.activation("head.normed", 1, width);
         Tensor hidden = Tensor.activation("head.hidden", 1, config.layer().mlp().width());
-        return Segment.once(SEGMENT, List.of(
-                projection(probe, projections.get(0), biases.get(0), q),
-                projection(rows, projections.get(1), biases.get(1), k),
-                projection(rows, projections.get(2), biases.get(2), v),
-                new Op.Attention(q, k, v, heads, config.layer().attention().scale(), 0, Optional.empty(), Op.Keys.first(rows.rows()), mixed),
-                Linear.op(weights, "attention.out_proj", true, mixed, Activation.NONE, attended),
-                config.layer().norm().op(weights, "layernorm", attended, Optional.empty(), normed),
-                Linear.op(weights, "mlp.fc1", true, normed, config.layer().mlp().activation(), hidden),
-                Linear.op(weights, "mlp.fc2", true, hidden, Activation.NONE, Optional.of(attended), out)));
+        return Segment.once(
+                SEGMENT,
+                List.of(
+                        projection(probe, projections.get(0), biases.get(0), q),
+                        projection(rows, projections.get(1), biases.get(1), k),
+                        projection(rows, projections.get(2), biases.get(2), v),
+                        new Op.Attention(
+                                q,
+                                k,
+                                v,
+                                heads,
+                                config.layer().attention().scale(),
+                                0,
+                                Optional.empty(),
+                                Op.Keys.first(rows.rows()),
+                                mixed),
+                        Linear.op(weights, "attention.out_proj", true, mixed, Activation.NONE, attended),
+                        config.layer().norm().op(weights, "layernorm", attended, Optional.empty(), normed),
+                        Linear.op(
+                                weights,
+                                "mlp.fc1",
+                                true,
+                                normed,
+                                config.layer().mlp().activation(),
+                                hidden),
+                        Linear.op(weights, "mlp.fc2", true, hidden, Activation.NONE, Optional.of(attended), out)));
     }
 
     private static Op projection(Tensor x, Tensor weight, Tensor bias, Tensor out) {

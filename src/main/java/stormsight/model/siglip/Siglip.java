@@ -29,8 +29,8 @@ import stormsight.program.Segment;
 import stormsight.program.Tensor;
 
 /**
- * SigLIP, and SigLIP 2 of a fixed resolution: a vision tower whose patches a learned query pools, and a text tower that sees all of its positions and is
- * pooled at the last one.
+ * SigLIP, and SigLIP 2 of a fixed resolution: a vision tower whose patches a learned query pools, and a text tower that
+ * sees all of its positions and is pooled at the last one.
  *
  * @see <a href="https://arxiv.org/abs/2303.15343">Sigmoid Loss for Language Image Pre-Training</a>
  * @see <a href="https://arxiv.org/abs/2502.14786">SigLIP 2</a>
@@ -38,7 +38,8 @@ import stormsight.program.Tensor;
 public final class Siglip implements DualEncoder {
     public static final Family FAMILY = new Family("siglip", "SigLIP and SigLIP 2", Siglip::open, SiglipPreset.all());
 
-    private static final TextTower.Defaults TEXT = new TextTower.Defaults("siglip_text_model", 768, 12, 64, 32000, "gelu_pytorch_tanh", 1e-6, false);
+    private static final TextTower.Defaults TEXT =
+            new TextTower.Defaults("siglip_text_model", 768, 12, 64, 32000, "gelu_pytorch_tanh", 1e-6, false);
 
     private final String title;
     private final ImageProcessor images;
@@ -59,13 +60,19 @@ public final class Siglip implements DualEncoder {
         TextTower.Config text = TextTower.Config.read(config, "text_config.", TEXT);
         int columns = Sizes.positive(config, "text_config.projection_size", text.width());
         if (columns != vision.width()) {
-            throw config.invalid("text_config.projection_size", "texts become " + columns + " numbers, images " + vision.width());
+            throw config.invalid(
+                    "text_config.projection_size", "texts become " + columns + " numbers, images " + vision.width());
         }
         if (!config.bool("vision_config.vision_use_head", true)) {
-            throw config.invalid("vision_config.vision_use_head", "false: without its head the tower makes no embedding");
+            throw config.invalid(
+                    "vision_config.vision_use_head", "false: without its head the tower makes no embedding");
         }
-        return new Siglip((text.vocabularySize() == SiglipText.GEMMA_VOCABULARY ? "SigLIP 2, " : "SigLIP, ") + vision.imageSize() + " px",
-                ImageProcessor.read(directory, vision, Preprocessing.siglip(vision.imageSize()), resize), text, new SiglipText(directory, text),
+        return new Siglip(
+                (text.vocabularySize() == SiglipText.GEMMA_VOCABULARY ? "SigLIP 2, " : "SigLIP, ") + vision.imageSize()
+                        + " px",
+                ImageProcessor.read(directory, vision, Preprocessing.siglip(vision.imageSize()), resize),
+                text,
+                new SiglipText(directory, text),
                 columns);
     }
 
@@ -119,16 +126,23 @@ public final class Siglip implements DualEncoder {
         VisionTower tower = new VisionTower(images.vision(), weights.in("vision_model."));
         Tensor image = Pooled.output("image.embedding", columns);
         Segment head = PoolingHead.segment(images.vision(), weights.in("vision_model.head."), tower.output(), image);
-        Encoding imageEncoding = Pooled.image(tower, List.of(head), List.of(new Stage("vision.pooled", "pooling head", head.name(), image)), image);
+        Encoding imageEncoding = Pooled.image(
+                tower, List.of(head), List.of(new Stage("vision.pooled", "pooling head", head.name(), image)), image);
 
         TextTower words = new TextTower(text, weights.in("text_model."));
         Tensor last = Tensor.activation("text.last", 1, text.width());
         Tensor pooled = Pooled.output("text.embedding", columns);
         Segment textHead = Segment.once("text.head", List.of(new Op.LastRow(words.output(), last),
                 Linear.op(weights, "text_model.head", true, last, Op.Activation.NONE, pooled)));
-        return new Encoders(imageEncoding,
-                Pooled.text(words, List.of(textHead), List.of(new Stage("text.pooled", "text head", textHead.name(), pooled)), pooled),
-                weights.vector("logit_scale", 1), Optional.of(weights.vector("logit_bias", 1)));
+        return new Encoders(
+                imageEncoding,
+                Pooled.text(
+                        words,
+                        List.of(textHead),
+                        List.of(new Stage("text.pooled", "text head", textHead.name(), pooled)),
+                        pooled),
+                weights.vector("logit_scale", 1),
+                Optional.of(weights.vector("logit_bias", 1)));
     }
 
     @Override

@@ -7,13 +7,15 @@ import stormsight.model.Preset;
 import stormsight.tokenizer.SyntheticTokenizer;
 
 /**
- * A published size of SigLIP, or a tiny one, with the files that describe it: what a checkpoint of random weights is made from. Both towers have the same
- * width. The tokenizer is of SigLIP 2's kind in all of them.
+ * A published size of SigLIP, or a tiny one, with the files that describe it: what a checkpoint of random weights is
+ * made from. Both towers have the same width. The tokenizer is of SigLIP 2's kind in all of them.
  *
  * @param name as users name it: {@code siglip-base-patch16-224}
  * @param vocabulary rows of the text table
  */
-record SiglipPreset(String name, int width, int mlp, int layers, int heads, int imageSize, int patchSize, int vocabulary) implements Preset {
+record SiglipPreset(
+        String name, int width, int mlp, int layers, int heads, int imageSize, int patchSize, int vocabulary)
+        implements Preset {
     /** What the synthetic tokenizer has behind its text: 1024 locations, 128 codes, an image token. */
     private static final int BEHIND_TEXT = 1024 + 128 + 1;
 
@@ -31,7 +33,9 @@ record SiglipPreset(String name, int width, int mlp, int layers, int heads, int 
         Map<String, Map<String, Object>> files = new LinkedHashMap<>();
         files.put("config.json", config(dtype));
         files.put("preprocessor_config.json", preprocessorConfig());
-        files.put("tokenizer_config.json", Map.of("eos_token", "<eos>", "pad_token", "<pad>", "tokenizer_class", "GemmaTokenizer"));
+        files.put(
+                "tokenizer_config.json",
+                Map.of("eos_token", "<eos>", "pad_token", "<pad>", "tokenizer_class", "GemmaTokenizer"));
         files.put("tokenizer.json", SyntheticTokenizer.gemma(vocabulary - BEHIND_TEXT));
         return files;
     }

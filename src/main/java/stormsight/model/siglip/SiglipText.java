@@ -7,10 +7,11 @@ import stormsight.model.nn.TextTower;
 import stormsight.tokenizer.TextRows;
 
 /**
- * Texts as SigLIP was trained to read them: all of its positions, of which the last ones are padding that every token sees.
+ * Texts as SigLIP was trained to read them: all of its positions, of which the last ones are padding that every token
+ * sees.
  *
- * <p>SigLIP 2 has Gemma's tokenizer and was trained on texts in lower case, which its tokenizer.json does not say. transformers 5.18 therefore does not lower
- * them; training did, and so does this.
+ * <p>SigLIP 2 has Gemma's tokenizer and was trained on texts in lower case, which its tokenizer.json does not say.
+ * transformers 5.18 therefore does not lower them; training did, and so does this.
  */
 final class SiglipText {
     /** SigLIP's have 32000 or 250000 tokens. */

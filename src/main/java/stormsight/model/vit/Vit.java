@@ -95,8 +95,14 @@ public final class Vit implements Classifier {
         weights.ignore("vit.pooler.*");
         VisionTower tower = new VisionTower(images.vision(), weights.in("vit."));
         Tensor logits = Pooled.output("logits", labels.size());
-        Segment classifier = Segment.once("classifier", List.of(Linear.op(weights, "classifier", true, tower.output(), Op.Activation.NONE, logits)));
-        return Pooled.image(tower, List.of(classifier), List.of(new Stage("logits", "classifier", classifier.name(), logits)), logits);
+        Segment classifier = Segment.once(
+                "classifier",
+                List.of(Linear.op(weights, "classifier", true, tower.output(), Op.Activation.NONE, logits)));
+        return Pooled.image(
+                tower,
+                List.of(classifier),
+                List.of(new Stage("logits", "classifier", classifier.name(), logits)),
+                logits);
     }
 
     /** There are none. */

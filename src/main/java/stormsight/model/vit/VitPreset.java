@@ -6,11 +6,13 @@ import java.util.Map;
 import stormsight.model.Preset;
 
 /**
- * A published size of ViT, or a tiny one, with the files that describe it: what a checkpoint of random weights is made from.
+ * A published size of ViT, or a tiny one, with the files that describe it: what a checkpoint of random weights is made
+ * from.
  *
  * @param name as users name it: {@code vit-base-patch16-224}
  */
-record VitPreset(String name, int width, int layers, int heads, int imageSize, int patchSize, int labels) implements Preset {
+record VitPreset(String name, int width, int layers, int heads, int imageSize, int patchSize, int labels)
+        implements Preset {
     /** The smallest first. */
     static List<Preset> all() {
         return List.of(

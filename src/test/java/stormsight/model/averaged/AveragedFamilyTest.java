@@ -58,7 +58,10 @@ import stormsight.program.Shape;
 import stormsight.program.Tensor;
 import stormsight.tokenizer.Tokenizer;
 
-/** A family that does not exist, written as the documentation of the package says: a tower with a class token, averaged to one row, and a causal decoder. */
+/**
+ * A family that does not exist, written as the documentation of the package says: a tower with a class token, averaged
+ * to one row, and a causal decoder.
+ */
 class AveragedFamilyTest {
     private static final int SIZE = 8;
     private static final int WIDTH = 16;
@@ -68,16 +71,46 @@ class AveragedFamilyTest {
     private static final class Averaged implements VisionLanguageModel {
         private static final Norm LAYER_NORM = new Norm(Norm.Kind.LAYER, 1e-5f);
         private static final Norm RMS = new Norm(Norm.Kind.RMS, 1e-6f);
-        private final VisionTower.Config vision = new VisionTower.Config(12, SIZE, 4, 2, new TransformerLayer(TransformerLayer.Attention.plain(12, 3),
-                new TransformerLayer.Mlp(20, Op.Activation.QUICK_GELU, false, true), LAYER_NORM, TransformerLayer.Names.CLIP),
-                new VisionTower.Names("patch", true, Optional.of("class"), false, "positions", Optional.of("pre"), "layers.{i}.", Optional.empty()));
+        private final VisionTower.Config vision = new VisionTower.Config(
+                12,
+                SIZE,
+                4,
+                2,
+                new TransformerLayer(
+                        TransformerLayer.Attention.plain(12, 3),
+                        new TransformerLayer.Mlp(20, Op.Activation.QUICK_GELU, false, true),
+                        LAYER_NORM,
+                        TransformerLayer.Names.CLIP),
+                new VisionTower.Names(
+                        "patch",
+                        true,
+                        Optional.of("class"),
+                        false,
+                        "positions",
+                        Optional.of("pre"),
+                        "layers.{i}.",
+                        Optional.empty()));
         /** Two kinds of layers, which run as two segments. */
-        private final Decoder.Config text = new Decoder.Config(WIDTH, 40, 64, List.of(new Decoder.Group(1, layer(Op.Activation.SILU)),
-                new Decoder.Group(2, layer(Op.Activation.GELU_TANH))), RMS, 1, Optional.of(new Rotation(10000)), 0, false, Decoder.Names.LANGUAGE_MODEL);
+        private final Decoder.Config text = new Decoder.Config(
+                WIDTH,
+                40,
+                64,
+                List.of(
+                        new Decoder.Group(1, layer(Op.Activation.SILU)),
+                        new Decoder.Group(2, layer(Op.Activation.GELU_TANH))),
+                RMS,
+                1,
+                Optional.of(new Rotation(10000)),
+                0,
+                false,
+                Decoder.Names.LANGUAGE_MODEL);
 
         private static TransformerLayer layer(Op.Activation activation) {
-            return new TransformerLayer(new TransformerLayer.Attention(new Op.Heads(4, 2, 4), 0.5f, 0, Optional.empty(), false),
-                    new TransformerLayer.Mlp(24, activation, true, false), RMS, TransformerLayer.Names.LLAMA);
+            return new TransformerLayer(
+                    new TransformerLayer.Attention(new Op.Heads(4, 2, 4), 0.5f, 0, Optional.empty(), false),
+                    new TransformerLayer.Mlp(24, activation, true, false),
+                    RMS,
+                    TransformerLayer.Names.LLAMA);
         }
 
         @Override
@@ -85,7 +118,8 @@ class AveragedFamilyTest {
             VisionTower tower = new VisionTower(vision, weights.in("vit."));
             Tensor mean = Tensor.activation("vision.mean", 1, vision.width());
             Tensor projected = Tensor.activation("vision.projected", 1, text.width());
-            Tensor features = new Tensor("features", DType.F32, Shape.of(limits.views(), text.width()), Tensor.Kind.CACHE, 1);
+            Tensor features =
+                    new Tensor("features", DType.F32, Shape.of(limits.views(), text.width()), Tensor.Kind.CACHE, 1);
             List<Segment> segments = new ArrayList<>(tower.segments());
             segments.add(Segment.once(Stage.PROJECTOR, List.of(
                     new Op.MeanRows(tower.output(), mean),
@@ -124,8 +158,17 @@ class AveragedFamilyTest {
 
         @Override
         public Views views(RgbImage image) {
-            return new Views(List.of(PREPROCESSING.resize(image)), PREPROCESSING.patches(), new Views.Layout(4, 1, 1), new int[] {0},
-                    List.of(new Span.Image("image", 0, 0, 1, Optional.of(new Span.Grid(1, 1, 1, new Box(0, 0, image.width(), image.height()))))));
+            return new Views(
+                    List.of(PREPROCESSING.resize(image)),
+                    PREPROCESSING.patches(),
+                    new Views.Layout(4, 1, 1),
+                    new int[] {0},
+                    List.of(new Span.Image(
+                            "image",
+                            0,
+                            0,
+                            1,
+                            Optional.of(new Span.Grid(1, 1, 1, new Box(0, 0, image.width(), image.height()))))));
         }
 
         @Override
@@ -198,8 +241,11 @@ class AveragedFamilyTest {
         Weights declared = Weights.declared(DType.F32);
         model.declare(declared);
         List<SafetensorsWriter.Entry> entries = declared.stored().stream()
-                .flatMap(stored -> stored.names().stream().map(name -> new SafetensorsWriter.Entry(name, DType.F32, stored.shape()))).toList();
-        SafetensorsWriter.write(folder, entries, 1 << 20, new RandomWeights(1, _ -> new RandomWeights.Distribution(0, 0.3f)));
+                .flatMap(stored -> stored.names().stream()
+                        .map(name -> new SafetensorsWriter.Entry(name, DType.F32, stored.shape())))
+                .toList();
+        SafetensorsWriter.write(
+                folder, entries, 1 << 20, new RandomWeights(1, _ -> new RandomWeights.Distribution(0, 0.3f)));
         ModelDirectory directory = new ModelDirectory(folder, model, Checkpoint.open(folder));
         directory.check(Strictness.STRICT);
         return directory;
@@ -211,21 +257,25 @@ class AveragedFamilyTest {
         return new RgbImage(SIZE, SIZE, pixels);
     }
 
-    /** Two images stand where the prompt has them, on both paths; and each view's rows stay while others are encoded. */
+    /**
+     * Two images stand where the prompt has them, on both paths; and each view's rows stay while others are encoded.
+     */
     @Test
     void answersAboutTwoImages(@TempDir Path folder) {
         try (ModelDirectory directory = open(folder); Backend vectors = Backends.open("cpu", BackendOptions.DEFAULT);
                 Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT)) {
             float[] found = logits(directory, vectors, 1, 2);
             assertArrayEquals(logits(directory, scalar, 1, 2), found, ROUNDING);
-            assertFalse(Arrays.equals(logits(directory, vectors, 2, 1), found), "images that change places change nothing");
+            assertFalse(
+                    Arrays.equals(logits(directory, vectors, 2, 1), found), "images that change places change nothing");
         }
     }
 
     private static float[] logits(ModelDirectory directory, Backend backend, long... images) {
         List<Views> views = Arrays.stream(images).mapToObj(seed -> directory.processor().views(image(seed))).toList();
         Prompt prompt = directory.prompt("3 7 12 5", views);
-        try (Generator generator = Generator.open(directory, backend, new Limits(prompt.length(), 4, 2), Options.DEFAULT, RunListener.NONE, List.of())) {
+        try (Generator generator = Generator.open(
+                directory, backend, new Limits(prompt.length(), 4, 2), Options.DEFAULT, RunListener.NONE, List.of())) {
             generator.encodeViews(views);
             assertTrue(generator.greedy(prompt, 4).size() <= 4);
             generator.prefill(prompt);
@@ -237,8 +287,10 @@ class AveragedFamilyTest {
     @Test
     void theClassTokenIsItsEmbeddingAndItsPosition(@TempDir Path folder) {
         StageProbes stages = new StageProbes();
-        try (ModelDirectory directory = open(folder); Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
-                Generator generator = Generator.open(directory, backend, new Limits(8, 4), Options.DEFAULT, RunListener.NONE, List.of(stages));
+        try (ModelDirectory directory = open(folder);
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
+                Generator generator = Generator.open(
+                        directory, backend, new Limits(8, 4), Options.DEFAULT, RunListener.NONE, List.of(stages));
                 Arena arena = Arena.ofShared()) {
             generator.encode(List.of(image(1)));
             float[] embeddings = generator.read(stages.encode().get(generator.passes().encodeStages().getFirst()));

@@ -48,7 +48,10 @@ class LlavaProcessorTest {
                 Views image = processor.views(new ImageDecoder().decode(
                         Goldens.folder(golden).resolve("input_" + prompt.get("images").get(0).asInt() + ".png")));
                 Prompt made = processor.prompt(question, List.of(image));
-                assertEquals(List.of(), different(made.plainIds(directory.describe().imageToken()), ids(prompt.get("ids"))), question);
+                assertEquals(
+                        List.of(),
+                        different(made.plainIds(directory.describe().imageToken()), ids(prompt.get("ids"))),
+                        question);
                 assertEquals(0, made.prefixLength());
                 assertTrue(made.length() <= processor.imageTokens() + processor.textTokensAtMost(question));
             }
@@ -67,17 +70,31 @@ class LlavaProcessorTest {
         JsonNode expected = expected("llava-chat");
         try (ModelDirectory directory = Families.open(Goldens.folder("llava-chat"), Optional.empty())) {
             String question = expected.get("knockout_positions").get("question_text").asString();
-            Views image = directory.processor().views(new ImageDecoder().decode(Goldens.folder("llava-chat").resolve("input_0.png")));
+            Views image = directory
+                    .processor()
+                    .views(new ImageDecoder()
+                            .decode(Goldens.folder("llava-chat").resolve("input_0.png")));
             Prompt prompt = directory.processor().prompt(question, List.of(image));
-            assertEquals(Arrays.stream(ids(expected.get("knockout_positions").get("question"))).boxed().toList(), prompt.placesOf(question));
-            assertEquals(Arrays.stream(ids(expected.get("knockout_positions").get("image"))).boxed().toList(), prompt.imagePlaces());
+            assertEquals(
+                    Arrays.stream(ids(expected.get("knockout_positions").get("question")))
+                            .boxed()
+                            .toList(),
+                    prompt.placesOf(question));
+            assertEquals(
+                    Arrays.stream(ids(expected.get("knockout_positions").get("image")))
+                            .boxed()
+                            .toList(),
+                    prompt.imagePlaces());
         }
     }
 
     @Test
     void refusesAnotherNumberOfImages() {
         try (ModelDirectory directory = Families.open(Goldens.folder("llava-chat"), Optional.empty())) {
-            Views image = directory.processor().views(new ImageDecoder().decode(Goldens.folder("llava-chat").resolve("input_0.png")));
+            Views image = directory
+                    .processor()
+                    .views(new ImageDecoder()
+                            .decode(Goldens.folder("llava-chat").resolve("input_0.png")));
             IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
                     () -> directory.processor().rawPrompt("USER: hello ASSISTANT:", List.of(image)));
             assertEquals("the prompt has 0 places <image> for 1 image", e.getMessage());
@@ -89,7 +106,8 @@ class LlavaProcessorTest {
         Goldens.copy("llava-chat", folder);
         Files.writeString(folder.resolve("chat_template.jinja"), "{{ '<|im_start|>' }}");
         try (ModelDirectory directory = Families.open(folder, Optional.empty())) {
-            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> directory.processor().check("What is this?"));
+            IllegalArgumentException e = assertThrows(
+                    IllegalArgumentException.class, () -> directory.processor().check("What is this?"));
             assertTrue(e.getMessage().contains("supported are those of Vicuna"), e.getMessage());
         }
     }

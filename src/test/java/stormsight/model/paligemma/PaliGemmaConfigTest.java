@@ -76,17 +76,31 @@ class PaliGemmaConfigTest {
 
     @Test
     void ropeParametersOfTransformers5AreRead() {
-        GemmaConfig text = read(", \"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 5000.0, \"rope_type\": \"default\"}", "").text();
+        GemmaConfig text = read(
+                        ", \"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 5000.0, \"rope_type\": \"default\"}",
+                        "")
+                .text();
         assertEquals(5000, text.rotation().theta());
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {
-        "\"hidden_activation\": \"gelu\"", "\"hidden_activation\": \"silu\"", "\"model_type\": \"llama\"", "\"attention_bias\": true",
-        "\"head_dim\": 7", "\"num_key_value_heads\": 3", "\"num_attention_heads\": 1073741824", "\"rms_norm_eps\": -1",
-        "\"rope_theta\": 0", "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0}",
-        "\"rope_parameters\": {\"rope_type\": \"yarn\"}", "\"model_type\": \"gemma2\", \"query_pre_attn_scalar\": 0",
-        "\"model_type\": \"gemma2\", \"attn_logit_softcapping\": -50", "\"model_type\": \"gemma2\", \"sliding_window\": 0"})
+    @ValueSource(
+            strings = {
+                "\"hidden_activation\": \"gelu\"",
+                "\"hidden_activation\": \"silu\"",
+                "\"model_type\": \"llama\"",
+                "\"attention_bias\": true",
+                "\"head_dim\": 7",
+                "\"num_key_value_heads\": 3",
+                "\"num_attention_heads\": 1073741824",
+                "\"rms_norm_eps\": -1",
+                "\"rope_theta\": 0",
+                "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0}",
+                "\"rope_parameters\": {\"rope_type\": \"yarn\"}",
+                "\"model_type\": \"gemma2\", \"query_pre_attn_scalar\": 0",
+                "\"model_type\": \"gemma2\", \"attn_logit_softcapping\": -50",
+                "\"model_type\": \"gemma2\", \"sliding_window\": 0"
+            })
     void refusesDecodersThatItWouldComputeWrongly(String entry) {
         assertRefused(", " + entry, "");
     }

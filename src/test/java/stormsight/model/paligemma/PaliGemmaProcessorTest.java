@@ -28,19 +28,28 @@ class PaliGemmaProcessorTest {
     private static final int IMAGE_TOKEN = 627;
 
     private static PaliGemmaProcessor processor(String golden) {
-        return new PaliGemmaProcessor(null, Preprocessing.siglip(1), new LazyTokenizer(Goldens.folder(golden), _ -> {}));
+        return new PaliGemmaProcessor(
+                null, Preprocessing.siglip(1), new LazyTokenizer(Goldens.folder(golden), _ -> {}));
     }
 
     /** An image of so many places, or none. */
     private static List<Views> images(int places) {
-        return places == 0 ? List.of() : List.of(new Views(List.of(new RgbImage(1, 1, new byte[3])), Preprocessing.siglip(1).patches(),
-                new Views.Layout(1, 0, places), IntStream.range(0, places).toArray(), List.of()));
+        return places == 0
+                ? List.of()
+                : List.of(new Views(
+                        List.of(new RgbImage(1, 1, new byte[3])),
+                        Preprocessing.siglip(1).patches(),
+                        new Views.Layout(1, 0, places),
+                        IntStream.range(0, places).toArray(),
+                        List.of()));
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa", "paligemma2", "paligemma2-window"})
     void laysOutPromptsAsTheReferences(String golden) throws IOException {
-        JsonNode prompts = JsonMapper.shared().readTree(Files.readString(Goldens.folder(golden).resolve("expected.json"))).get("prompts");
+        JsonNode prompts = JsonMapper.shared()
+                .readTree(Files.readString(Goldens.folder(golden).resolve("expected.json")))
+                .get("prompts");
         try (PaliGemmaProcessor processor = processor(golden)) {
             assertTrue(prompts.size() > 0);
             for (JsonNode prompt : prompts) {
@@ -94,8 +103,11 @@ class PaliGemmaProcessorTest {
             assertArrayEquals(new int[] {2, 573, 108}, processor.prompt("a\r\n", List.of()).ids());
             assertArrayEquals(new int[] {2, 108}, processor.prompt("", List.of()).ids());
             assertArrayEquals(new int[] {2, 108, 573, 109, 574, 108}, processor.prompt("\na\n\nb", List.of()).ids());
-            assertArrayEquals(new int[] {2, 604, 620, 1, 2, 108}, processor.prompt("<loc0001><seg001><eos><bos>", List.of()).ids());
-            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> processor.prompt("see <image>", images(1)));
+            assertArrayEquals(
+                    new int[] {2, 604, 620, 1, 2, 108},
+                    processor.prompt("<loc0001><seg001><eos><bos>", List.of()).ids());
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> processor.prompt("see <image>", images(1)));
             assertTrue(e.getMessage().contains("<image>"), e.getMessage());
         }
     }
