@@ -60,6 +60,8 @@ public final class Checkpoint implements AutoCloseable {
 
     private final Path source;
     private final Map<String, TensorInfo> tensors;
+    /** Of matrices in Q8, by the stored name of the matrix. */
+    private final Map<String, TensorInfo> scales;
     private final Map<Path, MemorySegment> files;
     private final Map<Path, FileTime> times;
     private final Arena arena;
@@ -72,6 +74,7 @@ public final class Checkpoint implements AutoCloseable {
             Arena arena) {
         this.source = source;
         this.tensors = tensors;
+        this.scales = takeScales(tensors);
         this.files = files;
         this.times = times;
         this.arena = arena;
@@ -146,6 +149,22 @@ public final class Checkpoint implements AutoCloseable {
             arena.close();
             throw e;
         }
+    }
+
+    /** Moves the scales of matrices in Q8 out of the other tensors. */
+    private static Map<String, TensorInfo> takeScales(Map<String, TensorInfo> tensors) {
+        Map<String, TensorInfo> taken = new HashMap<>();
+        tensors.values().stream().filter(tensor -> tensor.type() == StoredType.I8).toList().forEach(matrix -> {
+            TensorInfo found = tensors.get(Q8.scales(matrix.name()));
+            if (found != null
+                    && found.type() == StoredType.F32
+                    && matrix.shape().rank() >= 2
+                    && found.shape().equals(Q8.scales(matrix.shape()))) {
+                taken.put(matrix.storedName(), found);
+                tensors.remove(found.name());
+            }
+        });
+        return taken;
     }
 
     /**
@@ -396,7 +415,7 @@ public final class Checkpoint implements AutoCloseable {
         if (!first.shape().equals(second.shape())) {
             return false;
         }
-        if (first.type() == second.type()) {
+        if (first.type() == second.type() && !isQ8(first) && !isQ8(second)) {
             for (long from = 0; from < first.bytes(); from += PIECE) {
                 int count = (int) Math.min(PIECE, first.bytes() - from);
                 if (!Arrays.equals(bytes(first, from, count), bytes(second, from, count))) {
@@ -420,7 +439,7 @@ public final class Checkpoint implements AutoCloseable {
 
     /**
      * The type in which weights can be read as one stack, or by one operation: theirs, or F32 where they differ in type
-     * or are F64.
+     * or are F64. A matrix of I8 that has scales beside it is Q8.
      *
      * @throws CheckpointException if one is missing or is not of weights
      */
@@ -432,6 +451,11 @@ public final class Checkpoint implements AutoCloseable {
             common = common == null || common == type ? type : DType.F32;
         }
         return common;
+    }
+
+    /** The type that a tensor has as a weight of a program; empty if it cannot be one. */
+    public Optional<DType> weightType(String name) {
+        return weight(info(name));
     }
 
     /**
@@ -452,6 +476,10 @@ public final class Checkpoint implements AutoCloseable {
      */
     public HostTensor stack(List<String> names, DType type) {
         requireEqualShapes(names);
+        if (type == DType.Q8) {
+            Shape matrix = info(names.getFirst()).shape().matrix();
+            return new HostTensor(type, matrix, names.stream().map(name -> q8(info(name), matrix)).toList());
+        }
         boolean stored = names.stream().allMatch(name -> StoredType.of(type) == info(name).type());
         return stored ? new HostTensor(type, info(names.getFirst()).shape(), names.stream().map(this::data).toList())
                 : decoded(names, _ -> {});
@@ -476,6 +504,31 @@ public final class Checkpoint implements AutoCloseable {
     public HostTensor f32(List<String> names) {
         boolean stored = names.stream().allMatch(name -> info(name).type() == StoredType.F32);
         return stored ? stack(names, DType.F32) : decoded(names, _ -> {});
+    }
+
+    /** A matrix and its scales, in place where the file has the one behind the other, else as a copy. */
+    private MemorySegment q8(TensorInfo levels, Shape matrix) {
+        TensorInfo of = scales.get(levels.storedName());
+        boolean together = of.file().equals(levels.file())
+                && of.offset() == levels.offset() + DType.q8ScalesOffset(matrix);
+        if (together) {
+            return files.get(levels.file()).asSlice(levels.offset(), DType.Q8.bytes(matrix));
+        }
+        MemorySegment copy = arena.allocate(DType.Q8.bytes(matrix), ALIGNMENT);
+        copy(levels, copy, 0);
+        copy(of, copy, DType.q8ScalesOffset(matrix));
+        return copy;
+    }
+
+    private void copy(TensorInfo tensor, MemorySegment to, long at) {
+        for (long from = 0; from < tensor.bytes(); from += PIECE) {
+            int count = (int) Math.min(PIECE, tensor.bytes() - from);
+            MemorySegment.copy(bytes(tensor, from, count), 0, to, JAVA_BYTE, at + from, count);
+        }
+    }
+
+    private boolean isQ8(TensorInfo tensor) {
+        return tensor.type() == StoredType.I8 && scales.containsKey(tensor.storedName());
     }
 
     private HostTensor decoded(List<String> names, Consumer<float[]> change) {
@@ -512,6 +565,18 @@ public final class Checkpoint implements AutoCloseable {
         float[] values = new float[count];
         switch (tensor.type()) {
             case F32 -> MemorySegment.copy(stored, FLOAT, 0, values, 0, count);
+            case I8 -> {
+                TensorInfo of = scales.get(tensor.storedName());
+                long columns = tensor.shape().matrix().columns();
+                long perRow = DType.scalesPerRow(tensor.shape().matrix());
+                long begin = scaleOf(first, columns, perRow);
+                int held = (int) (scaleOf(first + count - 1, columns, perRow) - begin + 1);
+                float[] scale = decode(of, begin, held);
+                for (int i = 0; i < count; i++) {
+                    values[i] = scale[(int) (scaleOf(first + i, columns, perRow) - begin)]
+                            * stored.get(JAVA_BYTE, i);
+                }
+            }
             case F64 -> {
                 double[] wide = new double[count];
                 MemorySegment.copy(stored, DOUBLE, 0, wide, 0, count);
@@ -530,6 +595,10 @@ public final class Checkpoint implements AutoCloseable {
             }
         }
         return values;
+    }
+
+    private static long scaleOf(long element, long columns, long perRow) {
+        return element / columns * perRow + element % columns / DType.Q8_BLOCK;
     }
 
     /**
@@ -579,8 +648,8 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
-    private static Optional<DType> weight(TensorInfo info) {
-        return info.type().weightType();
+    private Optional<DType> weight(TensorInfo info) {
+        return isQ8(info) ? Optional.of(DType.Q8) : info.type().weightType();
     }
 
     private static CheckpointException notOfWeights(TensorInfo info) {

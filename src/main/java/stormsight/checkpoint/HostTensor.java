@@ -1,7 +1,9 @@
 package stormsight.checkpoint;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.stream.IntStream;
 import stormsight.program.DType;
 import stormsight.program.Shape;
 
@@ -26,5 +28,28 @@ public record HostTensor(DType dtype, Shape shape, List<MemorySegment> layers) {
 
     public static HostTensor of(DType dtype, Shape shape, MemorySegment data) {
         return new HostTensor(dtype, shape, List.of(data));
+    }
+
+    /**
+     * One of several equal parts of the rows of a tensor of one layer: in place, but for Q8, whose integers and scales
+     * are brought together.
+     *
+     * @param arena where a copy is allocated
+     */
+    public HostTensor part(int index, int parts, Arena arena) {
+        MemorySegment whole = layers.getFirst();
+        Shape rows = Shape.of(IntStream.range(0, shape.rank())
+                .map(i -> i == 0 ? shape.dimension(0) / parts : shape.dimension(i))
+                .toArray());
+        if (dtype != DType.Q8) {
+            return of(dtype, rows, whole.asSlice(index * dtype.bytes(rows), dtype.bytes(rows)));
+        }
+        MemorySegment part = arena.allocate(dtype.bytes(rows), Float.BYTES);
+        long levels = rows.elements();
+        long scales = rows.rows() * DType.scalesPerRow(rows) * Float.BYTES;
+        MemorySegment.copy(whole, index * levels, part, 0, levels);
+        MemorySegment.copy(
+                whole, DType.q8ScalesOffset(shape) + index * scales, part, DType.q8ScalesOffset(rows), scales);
+        return of(dtype, rows, part);
     }
 }

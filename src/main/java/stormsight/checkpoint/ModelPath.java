@@ -241,7 +241,8 @@ public final class ModelPath {
     private static void refuseQuantized(Path folder) {
         ConfigFile config = ConfigFile.read(folder.resolve(CONFIG));
         for (String key : List.of("quantization_config", "text_config.quantization_config")) {
-            if (config.has(key)) {
+            if (config.has(key)
+                    && !text(config, key + ".quant_method").equals(Optional.of(Quantization.METHOD))) {
                 throw refused(
                         folder.resolve(CONFIG),
                         "the weights are quantized with " + method(config, key)

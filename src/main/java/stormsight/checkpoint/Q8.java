@@ -19,7 +19,31 @@ public final class Q8 {
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
+    /** Ends the name of the scales of a matrix that a file holds in Q8. */
+    private static final String SCALES = ".scales";
+
     private Q8() {}
+
+    /** The name of the scales beside a matrix that a file holds in Q8. */
+    static String scales(String matrix) {
+        return matrix + SCALES;
+    }
+
+    /** The name of the matrix whose scales have this name. */
+    static String matrix(String scales) {
+        return scales.substring(0, scales.length() - SCALES.length());
+    }
+
+    /** Whether a tensor of a file has the name of scales. */
+    static boolean isScales(String name) {
+        return name.endsWith(SCALES);
+    }
+
+    /** Shape of the scales of a matrix. */
+    static Shape scales(Shape shape) {
+        Shape matrix = shape.matrix();
+        return Shape.of(Math.toIntExact(matrix.rows()), Math.toIntExact(DType.scalesPerRow(matrix)));
+    }
 
     /**
      * The tensor in Q8, rows shared among the machine's cores. A block that holds a NaN or an infinity becomes NaN as a
@@ -50,21 +74,71 @@ public final class Q8 {
         long first = (long) row * columns;
         long scales = DType.q8ScalesOffset(shape) + row * DType.scalesPerRow(shape) * Float.BYTES;
         for (int start = 0; start < columns; start += DType.Q8_BLOCK) {
-            int end = Math.min(start + DType.Q8_BLOCK, columns);
-            float largest = 0;
-            for (int c = start; c < end; c++) {
-                largest = Math.max(largest, Math.abs(value(dtype, from, first + c)));
-            }
-            float scale = largest / LARGEST;
-            to.set(
-                    F32,
-                    scales + (long) start / DType.Q8_BLOCK * Float.BYTES,
-                    Float.isInfinite(scale) ? Float.NaN : scale);
-            for (int c = start; c < end; c++) {
-                // A scale of 0 divides to NaN, which becomes 0; one that is subnormal may round up past the largest.
-                double q = Math.rint(value(dtype, from, first + c) / (double) scale);
-                to.set(ValueLayout.JAVA_BYTE, first + c, (byte) Math.clamp((long) q, -LARGEST, LARGEST));
-            }
+            int count = Math.min(DType.Q8_BLOCK, columns - start);
+            float scale = scale(dtype, from, first + start, count);
+            to.set(F32, scales + (long) start / DType.Q8_BLOCK * Float.BYTES, scale);
+            levels(dtype, from, first + start, count, scale, to, first + start);
+        }
+    }
+
+    /** The scale of a block; NaN if one of its values is none that a scale can serve. */
+    private static float scale(DType dtype, MemorySegment from, long first, int count) {
+        float largest = 0;
+        for (long i = first; i < first + count; i++) {
+            largest = Math.max(largest, Math.abs(value(dtype, from, i)));
+        }
+        float scale = largest / LARGEST;
+        return Float.isInfinite(scale) ? Float.NaN : scale;
+    }
+
+    private static void levels(
+            DType dtype, MemorySegment from, long first, int count, float scale, MemorySegment to, long at) {
+        for (int i = 0; i < count; i++) {
+            // A scale of 0 divides to NaN, which becomes 0; one that is subnormal may round up past the largest.
+            double q = Math.rint(value(dtype, from, first + i) / (double) scale);
+            to.set(ValueLayout.JAVA_BYTE, at + i, (byte) Math.clamp((long) q, -LARGEST, LARGEST));
+        }
+    }
+
+    /**
+     * A piece of the integers of a matrix, as {@link #quantize} makes them.
+     *
+     * @param tensor F32, F16 or BF16, of one layer; seen as a {@link Shape#matrix matrix}
+     * @param first element
+     * @param to a byte an element
+     */
+    static void levels(HostTensor tensor, long first, MemorySegment to) {
+        int columns = tensor.shape().matrix().columns();
+        MemorySegment from = tensor.layers().getFirst();
+        long element = first;
+        while (element < first + to.byteSize()) {
+            long column = element % columns;
+            long block = element - column % DType.Q8_BLOCK;
+            int count = (int) Math.min(DType.Q8_BLOCK, columns - (column - column % DType.Q8_BLOCK));
+            int here = (int) (Math.min(block + count, first + to.byteSize()) - element);
+            float scale = scale(tensor.dtype(), from, block, count);
+            levels(tensor.dtype(), from, element, here, scale, to, element - first);
+            element += here;
+        }
+    }
+
+    /**
+     * A piece of the scales of a matrix.
+     *
+     * @param tensor as for the integers
+     * @param first scale
+     * @param to four bytes a scale
+     */
+    static void scales(HostTensor tensor, long first, MemorySegment to) {
+        Shape matrix = tensor.shape().matrix();
+        long perRow = DType.scalesPerRow(matrix);
+        for (long i = 0; i < to.byteSize() / Float.BYTES; i++) {
+            long row = (first + i) / perRow;
+            long column = (first + i) % perRow * DType.Q8_BLOCK;
+            int count = (int) Math.min(DType.Q8_BLOCK, matrix.columns() - column);
+            float scale =
+                    scale(tensor.dtype(), tensor.layers().getFirst(), row * matrix.columns() + column, count);
+            to.set(F32, i * Float.BYTES, scale);
         }
     }
 

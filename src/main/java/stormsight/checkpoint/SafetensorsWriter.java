@@ -110,7 +110,8 @@ public final class SafetensorsWriter {
         shards.add(new ArrayList<>());
         long bytes = 0;
         for (Entry tensor : tensors) {
-            if (bytes > 0 && bytes + tensor.bytes() > maxFileBytes) {
+            // Scales stay beside their matrix, to be mapped as one.
+            if (bytes > 0 && bytes + tensor.bytes() > maxFileBytes && !Q8.isScales(tensor.name())) {
                 shards.add(new ArrayList<>());
                 bytes = 0;
             }
@@ -127,7 +128,8 @@ public final class SafetensorsWriter {
      */
     public static void writeFile(Path file, List<Entry> tensors, Content content) {
         List<Entry> sorted = tensors.stream()
-                .sorted(Comparator.comparingInt((Entry tensor) -> tensor.type().bits())
+                .sorted(Comparator.comparingInt((Entry tensor) ->
+                                Q8.isScales(tensor.name()) ? StoredType.I8.bits() : tensor.type().bits())
                         .reversed()
                         .thenComparing(Entry::name))
                 .toList();

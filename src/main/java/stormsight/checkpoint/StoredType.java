@@ -77,7 +77,7 @@ public enum StoredType {
             case BF16 -> BF16;
             case I32 -> I32;
             case U8 -> U8;
-            case Q8 -> throw new IllegalArgumentException("Q8 has no counterpart in safetensors");
+            case Q8 -> throw new IllegalArgumentException("Q8 is stored as two tensors");
         };
     }
 

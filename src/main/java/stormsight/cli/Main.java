@@ -78,6 +78,7 @@ public final class Main implements Runnable {
             "compare",
             Measure.NAME,
             "roofline",
+            "quantize",
             "synthesize",
             "devices");
 
@@ -109,6 +110,7 @@ public final class Main implements Runnable {
             case "compare" -> new Compare();
             case Measure.NAME -> new Measure();
             case "roofline" -> new RooflineCommand();
+            case "quantize" -> new Quantize();
             case "synthesize" -> new Synthesize();
             case "devices" -> new Devices();
             default -> throw new IllegalArgumentException("no command " + name);

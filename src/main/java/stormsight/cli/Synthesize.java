@@ -58,7 +58,7 @@ final class Synthesize implements Runnable {
     }
 
     /** As published checkpoints are split. */
-    private static final long SHARD_BYTES = 5_000_000_000L;
+    static final long SHARD_BYTES = 5_000_000_000L;
 
     @Spec
     private CommandSpec spec;

@@ -10,7 +10,9 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 import stormsight.checkpoint.Checkpoint;
@@ -115,6 +117,16 @@ public final class ModelDirectory implements AutoCloseable {
     /** The model's programs without values, to count what they would cost. */
     public Passes unbound(Limits limits, Options options) {
         return model().build(Weights.of(checkpoint, options.quantized()), limits, options);
+    }
+
+    /** Names of the weights that programs read as matrices in the type of the files. */
+    public Set<String> matrices() {
+        Weights weights = Weights.of(checkpoint, false);
+        model.declare(weights);
+        return weights.stored().stream()
+                .filter(weight -> weight.use() == Weights.Use.MATRIX)
+                .flatMap(weight -> weight.names().stream())
+                .collect(Collectors.toUnmodifiableSet());
     }
 
     /** Numbers in all weights. */

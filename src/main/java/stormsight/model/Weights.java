@@ -235,18 +235,14 @@ public final class Weights {
 
     /** Shape as programs see it. */
     private static Shape seen(Stored weight) {
-        if (weight.use() != Use.MATRIX || weight.shape().rank() <= 2) {
-            return weight.shape();
-        }
-        int rows = weight.shape().dimension(0);
-        return Shape.of(rows, Math.toIntExact(weight.shape().elements() / rows));
+        return weight.use() == Use.MATRIX ? weight.shape().matrix() : weight.shape();
     }
 
     private static boolean stores(Stored weight, Checkpoint checkpoint) {
         return weight.layers() <= checkpoint.names().size()
                 && weight.names().stream()
                         .allMatch(name -> checkpoint.names().contains(name)
-                                && checkpoint.info(name).type().weightType().isPresent());
+                                && checkpoint.weightType(name).isPresent());
     }
 
     private static List<String> names(List<Stored> weights) {
@@ -268,7 +264,9 @@ public final class Weights {
 
     private HostTensor held(Tensor tensor, DType stored, List<MemorySegment> layers) {
         HostTensor value = new HostTensor(stored, tensor.shape(), layers);
-        return tensor.dtype() == DType.Q8 ? Q8.quantize(value, state.arena.orElseThrow()) : value;
+        return tensor.dtype() == DType.Q8 && stored != DType.Q8
+                ? Q8.quantize(value, state.arena.orElseThrow())
+                : value;
     }
 
     /**
@@ -295,14 +293,9 @@ public final class Weights {
         List<Tensor> tensors = IntStream.range(0, parts).mapToObj(i -> state.tensors.get(part(weight, i))).toList();
         if (sound && state.arena.isPresent()) {
             HostTensor whole = stored(weight, List.of(weight), state.checkpoint.orElseThrow());
-            long bytes = whole.layers().getFirst().byteSize() / parts;
             for (int i = 0; i < parts; i++) {
-                state.values.put(
-                        tensors.get(i),
-                        held(
-                                tensors.get(i),
-                                whole.dtype(),
-                                List.of(whole.layers().getFirst().asSlice(i * bytes, bytes))));
+                HostTensor part = whole.part(i, parts, state.arena.get());
+                state.values.put(tensors.get(i), held(tensors.get(i), part.dtype(), part.layers()));
             }
         }
         return tensors;
@@ -403,7 +396,7 @@ public final class Weights {
             state.wrong.add(new Problem(
                     info.file(),
                     "tensor " + info.label() + " is " + info.shape() + ", " + weight.shape() + " expected"));
-        } else if (info.type().weightType().isEmpty()) {
+        } else if (checkpoint.weightType(name).isEmpty()) {
             state.wrong.add(new Problem(
                     info.file(), "tensor " + info.label() + " is " + info.type() + ", F32, F16, BF16 or F64 expected"));
         } else {

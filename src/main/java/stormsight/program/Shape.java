@@ -55,6 +55,11 @@ public record Shape(List<Integer> dimensions) {
         return rows;
     }
 
+    /** The same elements as a matrix [first dimension, product of the others]; a shape of at most two as it is. */
+    public Shape matrix() {
+        return rank() <= 2 ? this : of(dimension(0), Math.toIntExact(elements() / Math.max(dimension(0), 1)));
+    }
+
     /** {@code [272, 2048]}. */
     @Override
     public String toString() {

@@ -61,7 +61,12 @@ public final class Families {
 
     /** The same for prompts that are ids already: the tokenizer may be missing as long as nobody asks for it. */
     public static ModelDirectory openForIds(Path path) {
-        return opened(path, Optional.empty(), Strictness.LENIENT);
+        return openForIds(path, Strictness.LENIENT);
+    }
+
+    /** The same with a choice of what becomes of what is odd. */
+    public static ModelDirectory openForIds(Path path, Strictness strictness) {
+        return opened(path, Optional.empty(), strictness);
     }
 
     private static ModelDirectory opened(Path named, Optional<Resampling> resize, Strictness strictness) {

@@ -1,0 +1,152 @@
+package stormsight.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import stormsight.Goldens;
+import stormsight.checkpoint.HostTensor;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Weights;
+import stormsight.model.family.Families;
+import stormsight.program.DType;
+import stormsight.program.Tensor;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/** A checkpoint in 8 bits is the same model as the original with {@code --weights q8}, to the bit. */
+class QuantizeTest {
+    @TempDir
+    private Path folder;
+
+    private MainTest.Run quantize(String golden, Path out) {
+        return MainTest.run("quantize", Goldens.folder(golden).toString(), out.toString());
+    }
+
+    /** Every weight that the model's programs read. */
+    private static Map<Tensor, HostTensor> values(ModelDirectory directory, Arena arena, boolean quantized) {
+        Weights weights = Weights.bound(directory.checkpoint(), arena, quantized);
+        directory.anyModel().declare(weights);
+        return weights.values();
+    }
+
+    private static void assertSame(Path original, Path quantized) {
+        try (Arena arena = Arena.ofShared();
+                ModelDirectory first = Families.openForIds(original);
+                ModelDirectory second = Families.openForIds(quantized)) {
+            Map<Tensor, HostTensor> expected = values(first, arena, true);
+            Map<Tensor, HostTensor> found = values(second, arena, false);
+            assertEquals(expected.keySet(), found.keySet());
+            assertTrue(found.keySet().stream().anyMatch(tensor -> tensor.dtype() == DType.Q8));
+            expected.forEach((tensor, value) -> {
+                assertEquals(value.shape(), found.get(tensor).shape(), tensor.name());
+                for (int layer = 0; layer < value.layers().size(); layer++) {
+                    assertEquals(
+                            -1,
+                            value.layers().get(layer).mismatch(found.get(tensor).layers().get(layer)),
+                            tensor.name());
+                }
+            });
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"paligemma-mqa", "paligemma-bf16", "paligemma-sharded", "paligemma2", "llava", "siglip", "clip",
+                "vit"})
+    void holdsWhatIsConvertedAtLoading(String golden) {
+        Path out = folder.resolve("q8");
+        MainTest.Run run = quantize(golden, out);
+        assertEquals(0, run.exitCode(), run.err());
+        assertSame(Goldens.folder(golden), out);
+    }
+
+    @Test
+    void answersAsTheOriginalInEightBits() {
+        Path out = folder.resolve("q8");
+        quantize("paligemma-mqa", out);
+        String image = Goldens.folder("paligemma-mqa").resolve("input.png").toString();
+        String expected = MainTest.run("generate", "-m", Goldens.folder("paligemma-mqa").toString(), "--weights", "q8",
+                "-i", image, "-p", "caption en", "-n", "6").out();
+        assertEquals(
+                expected, MainTest.run("generate", "-m", out.toString(), "-i", image, "-p", "caption en", "-n", "6")
+                        .out());
+        assertEquals(
+                expected,
+                MainTest.run("generate", "-m", out.toString(), "--weights", "q8", "-i", image, "-p", "caption en",
+                        "-n", "6").out());
+    }
+
+    /** Another program may write scales elsewhere; they are brought together. */
+    @Test
+    void readsScalesThatLieElsewhere() throws IOException {
+        Path out = folder.resolve("q8");
+        quantize("paligemma-mqa", out);
+        Path file = out.resolve("model.safetensors");
+        Path moved = folder.resolve("moved.safetensors");
+        putScalesFirst(file, moved);
+        assertNotEquals(-1, Files.mismatch(file, moved));
+        Files.move(moved, file, StandardCopyOption.REPLACE_EXISTING);
+        assertSame(Goldens.folder("paligemma-mqa"), out);
+    }
+
+    /** The same tensors in another order: all scales, then all others. */
+    private static void putScalesFirst(Path from, Path to) throws IOException {
+        byte[] bytes = Files.readAllBytes(from);
+        long length = MemorySegment.ofArray(bytes).get(ValueLayout.JAVA_LONG_UNALIGNED, 0);
+        JsonMapper json = JsonMapper.shared();
+        JsonNode header = json.readTree(bytes, 8, (int) length);
+        ObjectNode written = json.createObjectNode();
+        ByteArrayOutputStream data = new ByteArrayOutputStream();
+        for (boolean scales : new boolean[] {true, false}) {
+            header.properties().forEach(entry -> {
+                if (entry.getKey().endsWith(".scales") == scales && entry.getValue().has("data_offsets")) {
+                    int begin = entry.getValue().get("data_offsets").get(0).asInt();
+                    int end = entry.getValue().get("data_offsets").get(1).asInt();
+                    ObjectNode tensor = written.putObject(entry.getKey());
+                    tensor.set("dtype", entry.getValue().get("dtype"));
+                    tensor.set("shape", entry.getValue().get("shape"));
+                    tensor.putArray("data_offsets").add(data.size()).add(data.size() + end - begin);
+                    data.write(bytes, 8 + (int) length + begin, end - begin);
+                }
+            });
+        }
+        byte[] text = json.writeValueAsBytes(written);
+        byte[] whole = new byte[8 + text.length + data.size()];
+        MemorySegment.ofArray(whole).set(ValueLayout.JAVA_LONG_UNALIGNED, 0, text.length);
+        System.arraycopy(text, 0, whole, 8, text.length);
+        System.arraycopy(data.toByteArray(), 0, whole, 8 + text.length, data.size());
+        Files.write(to, whole);
+    }
+
+    @Test
+    void refusesWhatItWouldSpoil() throws IOException {
+        Path out = folder.resolve("q8");
+        quantize("paligemma-mqa", out);
+        MainTest.Run again = quantize("paligemma-mqa", out);
+        assertEquals(3, again.exitCode());
+        assertTrue(again.err().contains("is not empty"), again.err());
+        MainTest.Run twice = MainTest.run("quantize", out.toString(), folder.resolve("twice").toString());
+        assertEquals(3, twice.exitCode());
+        assertTrue(twice.err().contains("is quantized already"), twice.err());
+        try (Stream<Path> left = Files.list(folder)) {
+            assertEquals(List.of(out), left.toList());
+        }
+    }
+}
