@@ -12,9 +12,7 @@ import java.util.Optional;
 import java.util.Set;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.generate.Generator;
 import stormsight.image.ImageDecoder;
@@ -45,7 +43,7 @@ import tools.jackson.databind.json.JsonMapper;
                     + "generated words. 'a \u2192 b' marks what a read when the model chose b; generated words have a plus.",
             "Several images and prompts are compared. maps.json in the output directory names every file."
         })
-final class Attend implements Runnable {
+final class Attend extends PromptCommand implements Runnable {
     /** Groups of maps as users name them. */
     enum Group {
         VISION,
@@ -76,15 +74,6 @@ final class Attend implements Runnable {
             return option;
         }
     }
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
 
     @Mixin
     private ReportMixin report;
@@ -182,10 +171,7 @@ final class Attend implements Runnable {
         ImageDecoder decoder =
                 new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
         List<RgbImage> pixels = images.stream().map(ImageArgument::file).map(decoder::decode).toList();
-        PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress();
-        Interruption interruption = new Interruption(progress, err);
-        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
+        withModel((directory, backend, progress) -> {
             try {
                 request.check(directory.describe());
             } catch (IllegalArgumentException e) {
@@ -200,11 +186,9 @@ final class Attend implements Runnable {
             try (Generator generator =
                     Generator.open(directory, backend, limits, model.options(), progress, List.of(maps))) {
                 attend(generator, maps, pixels, texts, asked, backend);
-                PromptText.warnOfUnknownTask(err, model, directory, texts.getFirst());
+                PromptText.warnOfUnknownTask(err(), model, directory, texts.getFirst());
             }
-        } finally {
-            interruption.over();
-        }
+        });
     }
 
     /** The six prompts of the experiment that this follows, for any two objects. */
@@ -293,7 +277,7 @@ final class Attend implements Runnable {
         List<AttentionComparison.Run> runs = new ArrayList<>();
         List<Map<String, Object>> runEntries = new ArrayList<>();
         AttentionPage reported = new AttentionPage();
-        PrintWriter stdout = spec.commandLine().getOut();
+        PrintWriter stdout = out();
         for (int i = 0; i < images.size(); i++) {
             generator.encodeViews(List.of(asked.get(i).views()));
             String imageFolder = several ? "image" + (i + 1) + "/" : "";
@@ -338,6 +322,7 @@ final class Attend implements Runnable {
         object.put("family", generator.directory().describe().family());
         object.put("backend", backend.device().backend());
         object.put("device", backend.device().title());
+        object.put("raw_prompt", rawPrompt());
         object.put("layers", layers.map(text -> (Object) Indices.parse("--layers", text)).orElse("all"));
         object.put("heads", heads);
         object.put("images", imageEntries);

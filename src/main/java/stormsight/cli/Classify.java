@@ -14,9 +14,7 @@ import java.util.function.Function;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.image.ImageDecoder;
 import stormsight.match.Embedder;
@@ -36,16 +34,7 @@ import stormsight.report.MatrixFigure;
             "Says which of some labels fits an image: labels of your own with a model such as SigLIP or CLIP, or those that a ViT was trained with.",
             "With --folders, a folder of images for each label is a test: how often the most probable label is the right one."
         })
-final class Classify implements Runnable {
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
-
+final class Classify extends EncoderCommand implements Runnable {
     @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class,
             description = "An image, or - for standard input. May be repeated.")
     private List<Path> images = new ArrayList<>();
@@ -92,10 +81,8 @@ final class Classify implements Runnable {
     @Override
     public void run() {
         List<Item> items = items();
-        PrintWriter out = spec.commandLine().getOut();
-        Progress progress = new Progress();
-        Interruption interruption = new Interruption(progress, spec.commandLine().getErr());
-        try (ModelDirectory directory = model.openEncoder(); Backend backend = backendOptions.open()) {
+        PrintWriter out = out();
+        withModel((directory, backend, progress) -> {
             if (directory.anyModel() instanceof Classifier classifier) {
                 if (!labels.isEmpty() || !templates.isEmpty()) {
                     throw new UsageException("--labels and --template are for models such as SigLIP and CLIP; "
@@ -136,9 +123,7 @@ final class Classify implements Runnable {
                         progress,
                         file -> zeroShot.probabilities(files.image(file)));
             }
-        } finally {
-            interruption.over();
-        }
+        });
     }
 
     private List<Item> items() {

@@ -16,9 +16,7 @@ import java.util.Map;
 import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.RunListener;
 import stormsight.match.Embedder;
@@ -38,17 +36,8 @@ import tools.jackson.databind.json.JsonMapper;
             "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images first, each in the order of the options.",
             "A .jsonl file grows row by row; one that is there already, of the same model, is continued. An image or text that comes twice is computed once."
         })
-final class Embed implements Runnable {
+final class Embed extends EncoderCommand implements Runnable {
     private static final long SECOND = 1_000_000_000;
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
 
     @Mixin
     private ItemsMixin items;
@@ -81,10 +70,12 @@ final class Embed implements Runnable {
         }
         Form form = form();
         OutputOption.requireWritable("--out", file);
-        PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress();
-        Interruption interruption = new Interruption(progress, err);
-        try (ModelDirectory directory = model.openEncoder()) {
+        withProgress((progress, _) -> embed(named, form, progress));
+    }
+
+    private void embed(ItemsMixin.Items named, Form form, Progress progress) {
+        PrintWriter err = err();
+        try (ModelDirectory directory = open()) {
             String made = directory.fingerprint() + (raw ? " raw" : "") + " " + model.options().quantized();
             Map<String, Row> done = form == Form.JSONL ? done(made) : Map.of();
             try (Backend backend = backendOptions.open();
@@ -114,8 +105,6 @@ final class Embed implements Runnable {
                         computed / seconds));
                 err.flush();
             }
-        } finally {
-            interruption.over();
         }
     }
 

@@ -13,10 +13,7 @@ import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.StartUp;
@@ -37,16 +34,7 @@ import stormsight.program.Sampling;
             "Answers a prompt about an image. The answer goes to standard output, everything else to standard error.",
             "Prompts that PaliGemma knows: 'caption en', 'answer en QUESTION', 'detect THING ; THING', 'segment THING', 'ocr'."
         })
-final class Generate implements Runnable {
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
-
+final class Generate extends PromptCommand implements Runnable {
     @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, converter = ImageArgument.class,
             description = "PNG, JPEG, GIF, BMP or WebP; - reads standard input. A data: or file: URL will do.")
     private Path image;
@@ -94,15 +82,17 @@ final class Generate implements Runnable {
         if (prompt.equals(ImageArgument.STANDARD_INPUT) && image.toString().equals(ImageArgument.STANDARD_INPUT)) {
             throw new UsageException("--image - and --prompt - both want standard input");
         }
-        PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress();
-        Interruption interruption = new Interruption(progress, err);
+        withProgress((progress, interruption) -> answer(sampling, progress, interruption));
+    }
+
+    private void answer(Sampling sampling, Progress progress, Interruption interruption) {
+        PrintWriter err = err();
         long start = System.nanoTime();
         String text = text();
         long opening = System.nanoTime();
         // Beside opening the model, which takes longer.
         CompletableFuture<Decoded> decoding = CompletableFuture.supplyAsync(this::decodeImage);
-        try (ModelDirectory directory = model.open()) {
+        try (ModelDirectory directory = open()) {
             model.requirePrompt(directory, text, "--prompt");
             Decoded decoded = decoded(decoding);
             try (Backend backend = backendOptions.open();
@@ -114,7 +104,7 @@ final class Generate implements Runnable {
                             progress,
                             List.of())) {
                 long loaded = System.nanoTime();
-                PrintWriter out = spec.commandLine().getOut();
+                PrintWriter out = out();
                 Answer answer =
                         generator.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
                             if (!json) {
@@ -151,8 +141,6 @@ final class Generate implements Runnable {
                     }
                 }
             }
-        } finally {
-            interruption.over();
         }
     }
 
@@ -162,6 +150,7 @@ final class Generate implements Runnable {
         inputs.put("image", ImageArgument.shown(writtenImage()));
         inputs.put("ignore_orientation", ignoreOrientation);
         inputs.put("prompt", text);
+        inputs.put("raw_prompt", rawPrompt());
         inputs.put("max_new_tokens", maxTokens);
         inputs.put("temperature", temperature);
         inputs.put("top_k", topK);

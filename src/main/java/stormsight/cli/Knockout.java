@@ -1,21 +1,16 @@
 package stormsight.cli;
 
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
-import stormsight.backend.Backend;
 import stormsight.image.Box;
 import stormsight.model.ModelDirectory;
 import stormsight.probe.Flow;
@@ -38,8 +33,8 @@ import stormsight.study.KnockoutSession;
             "Flows with a name: image-to-last, question-to-last, last-to-last, image-to-question, object-to-question, other-to-question, question-to-image, "
                     + "both-ways (image->question,question->image)."
         })
-final class Knockout implements Runnable {
-    private static final String ALL = "all";
+final class Knockout extends StudyCommand implements Runnable {
+    private static final String ALL_HEADS = "all";
     private static final String CHOSEN = "flows";
 
     /** For completion. */
@@ -54,24 +49,9 @@ final class Knockout implements Runnable {
     static final class Presets implements Iterable<String> {
         @Override
         public Iterator<String> iterator() {
-            return Stream.concat(FlowGroup.PRESETS.stream().map(FlowGroup::name), Stream.of(ALL)).iterator();
+            return FlowGroup.NAMES.iterator();
         }
     }
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
-
-    @Mixin
-    private ExampleMixin examples;
-
-    @Mixin
-    private FindingsMixin findings;
 
     @Option(
             names = "--flow",
@@ -85,8 +65,11 @@ final class Knockout implements Runnable {
     private List<String> edges = new ArrayList<>();
 
     @Option(names = "--preset", paramLabel = "NAME", completionCandidates = Presets.class,
-            description = "Flows of a figure: to-last, question, patches, prefix, or all; may be repeated. "
-            + "Default: all, without patches where nothing has a box.")
+            description = {
+                "Flows of a figure: to-last, question, patches, prefix; or of several: information-flow, the first three, which are the six "
+                        + "flows of the paper on LLaVA, and all. May be repeated.",
+                "Default: all, without patches where nothing has a box."
+            })
     private List<String> presets = new ArrayList<>();
 
     @Option(
@@ -101,9 +84,10 @@ final class Knockout implements Runnable {
             description = "An image in the size of the image, not black where the object is.")
     private Path mask;
 
-    @Option(names = "--window", paramLabel = "K", defaultValue = "" + KnockoutSession.DEFAULT_WINDOW,
-            description = "How many layers around each layer. Default: ${DEFAULT-VALUE}.")
-    private int window;
+    @Option(names = "--window", paramLabel = "K",
+            description = "How many layers around each layer. Default: " + KnockoutSession.DEFAULT_WINDOW
+                    + ", or as many as the model has if these are fewer.")
+    private Integer window;
 
     @Option(
             names = "--heads",
@@ -119,7 +103,9 @@ final class Knockout implements Runnable {
 
     @Override
     public void run() {
-        KnockoutSession.Settings settings = settings();
+        if (window != null && window < 1) {
+            throw new UsageException("--window " + window + " is not positive");
+        }
         List<FlowGroup> chosen = groups();
         List<Example> asked = examples.read(boxes(), Optional.ofNullable(mask));
         findings.check(examples);
@@ -131,37 +117,42 @@ final class Knockout implements Runnable {
                 : chosen;
         List<Flow> all = List.copyOf(new LinkedHashSet<>(
                 groups.stream().flatMap(group -> group.flows().stream()).toList()));
-        PrintWriter err = spec.commandLine().getErr();
-        Progress progress = new Progress();
-        Interruption interruption = new Interruption(progress, err);
-        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            Map<String, String> recorded = Study.settings("knockout", model, directory, backend);
-            List<ExampleMixin.Asking> askings = examples.ask(model, directory, asked);
-            examples.describe(recorded, directory, askings);
-            recorded.put("flows", all.stream().map(flow -> flow.name() + " " + flow.edges()).toList().toString());
-            recorded.put("window", String.valueOf(window));
-            recorded.put("heads", heads.isEmpty() ? ALL : heads.stream().sorted().toList().toString());
-            recorded.put("measure", wholeAnswer ? "whole answer" : "first token");
-            try (Study<KnockoutResult> study = Study.open(findings.folder(), recorded, KnockoutResult.class)) {
-                List<ExampleMixin.Asking> remaining = study.remaining(askings);
-                if (!remaining.isEmpty()) {
-                    try (KnockoutSession session = KnockoutSession.open(
-                            directory, backend, examples.limits(directory, askings), model.options(), progress)) {
-                        study.run(remaining, progress, asking -> measure(session, directory, asking, all, settings));
-                    }
-                }
-                int layers = directory.describe().decoder().layers();
-                if (layers > 1
-                        && LayerWindow.around(0, window, layers)
-                                .equals(LayerWindow.around(layers - 1, window, layers))) {
-                    err.println("a window of " + window + " covers all " + layers
-                            + " layers wherever it stands: a smaller --window tells layers apart");
-                }
-                findings.tell(examples, new KnockoutFindings(groups, all,
-                        examples.outcome(askings, recorded, model.name(), backend.device(), study.results(askings))));
-            }
-        } finally {
-            interruption.over();
+        study(
+                asked,
+                new Experiment<>(
+                        "knockout",
+                        directory -> recorded(all, settings(directory)),
+                        KnockoutResult.class,
+                        KnockoutSession::open,
+                        (session, directory, asking) -> measure(session, directory, asking, all, settings(directory)),
+                        (directory, outcome) -> {
+                            warnOfOneWindow(settings(directory).window(), directory.describe().decoder().layers());
+                            return new KnockoutFindings(groups, all, outcome);
+                        }));
+    }
+
+    private KnockoutSession.Settings settings(ModelDirectory directory) {
+        int layers = directory.describe().decoder().layers();
+        return new KnockoutSession.Settings(
+                window != null ? window : Math.min(layers, KnockoutSession.DEFAULT_WINDOW), heads, wholeAnswer);
+    }
+
+    private static Map<String, String> recorded(List<Flow> flows, KnockoutSession.Settings settings) {
+        Map<String, String> recorded = new LinkedHashMap<>();
+        recorded.put("flows", flows.stream().map(flow -> flow.name() + " " + flow.edges()).toList().toString());
+        recorded.put("window", String.valueOf(settings.window()));
+        recorded.put(
+                "heads",
+                settings.heads().isEmpty() ? ALL_HEADS : settings.heads().stream().sorted().toList().toString());
+        recorded.put("measure", settings.wholeAnswer() ? "whole answer" : "first token");
+        return recorded;
+    }
+
+    private void warnOfOneWindow(int size, int layers) {
+        if (layers > 1
+                && LayerWindow.around(0, size, layers).equals(LayerWindow.around(layers - 1, size, layers))) {
+            err().println("a window of " + size + " covers all " + layers
+                    + " layers wherever it stands: a smaller --window tells layers apart");
         }
     }
 
@@ -184,14 +175,6 @@ final class Knockout implements Runnable {
         return result;
     }
 
-    private KnockoutSession.Settings settings() {
-        try {
-            return new KnockoutSession.Settings(window, heads, wholeAnswer);
-        } catch (IllegalArgumentException e) {
-            throw new UsageException("--window " + window + " is not positive");
-        }
-    }
-
     private List<Box> boxes() {
         try {
             return boxes.stream().map(Box::parse).toList();
@@ -204,13 +187,7 @@ final class Knockout implements Runnable {
     private List<FlowGroup> groups() {
         List<FlowGroup> groups = new ArrayList<>();
         try {
-            for (String name : new LinkedHashSet<>(presets)) {
-                if (name.equals(ALL)) {
-                    groups.addAll(FlowGroup.PRESETS);
-                } else {
-                    groups.add(FlowGroup.preset(name));
-                }
-            }
+            presets.forEach(name -> groups.addAll(FlowGroup.preset(name)));
             Set<Flow> named = new LinkedHashSet<>();
             flows.forEach(name -> named.add(Flow.preset(name)));
             edges.forEach(text -> named.add(Flow.ofEdges(text)));

@@ -9,9 +9,7 @@ import java.util.Locale;
 import java.util.Map;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.match.ContrastiveLoss;
 import stormsight.match.Embedder;
@@ -30,7 +28,7 @@ import stormsight.report.MatrixFigure;
             "Shows how well images and texts go together, with a model such as SigLIP or CLIP: for each image the probability of each text.",
             "SigLIP judges each pair by itself. CLIP asks which of the texts it is, so that an image's probabilities sum to 1."
         })
-final class Match implements Runnable {
+final class Match extends EncoderCommand implements Runnable {
     /** What a cell of the matrix is. */
     enum Shown {
         PROBABILITY,
@@ -42,15 +40,6 @@ final class Match implements Runnable {
             return name().toLowerCase(Locale.ROOT);
         }
     }
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
 
     @Mixin
     private ItemsMixin items;
@@ -78,32 +67,29 @@ final class Match implements Runnable {
     public void run() {
         ItemsMixin.Items named = items.read();
         check(named);
-        PrintWriter out = spec.commandLine().getOut();
-        Progress progress = new Progress();
-        Interruption interruption = new Interruption(progress, spec.commandLine().getErr());
-        try (ModelDirectory directory = model.openEncoder(); Backend backend = backendOptions.open();
-                Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
-            FileEmbedder files = new FileEmbedder(embedder, true);
-            int all = named.images().size() + named.texts().size();
-            float[][] images = new float[named.images().size()][];
-            for (int i = 0; i < images.length; i++) {
-                progress.example(i + 1, all);
-                images[i] = files.image(named.images().get(i));
+        PrintWriter out = out();
+        withModel((directory, backend, progress) -> {
+            try (Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
+                FileEmbedder files = new FileEmbedder(embedder, true);
+                int all = named.images().size() + named.texts().size();
+                float[][] images = new float[named.images().size()][];
+                for (int i = 0; i < images.length; i++) {
+                    progress.example(i + 1, all);
+                    images[i] = files.image(named.images().get(i));
+                }
+                float[][] texts = new float[named.texts().size()][];
+                for (int i = 0; i < texts.length; i++) {
+                    progress.example(images.length + i + 1, all);
+                    texts[i] = files.text(named.texts().get(i));
+                }
+                progress.clear();
+                if (loss) {
+                    printLoss(out, named, embedder, embedder.similarity().loss(images, texts));
+                } else {
+                    printMatrix(out, named, embedder, images, texts);
+                }
             }
-            float[][] texts = new float[named.texts().size()][];
-            for (int i = 0; i < texts.length; i++) {
-                progress.example(images.length + i + 1, all);
-                texts[i] = files.text(named.texts().get(i));
-            }
-            progress.clear();
-            if (loss) {
-                printLoss(out, named, embedder, embedder.similarity().loss(images, texts));
-            } else {
-                printMatrix(out, named, embedder, images, texts);
-            }
-        } finally {
-            interruption.over();
-        }
+        });
     }
 
     private void check(ItemsMixin.Items named) {

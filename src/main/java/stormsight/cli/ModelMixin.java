@@ -89,15 +89,6 @@ final class ModelMixin {
         return model == null ? EmbeddedModel.open(resampling) : Families.open(model, resampling, strict.strictness());
     }
 
-    /** Opens a model that compares images with texts or names them; the embedded one answers. */
-    ModelDirectory openEncoder() {
-        if (model == null) {
-            throw new UsageException(
-                    "--model is missing: the embedded model answers questions; name the directory of a model such as SigLIP or CLIP");
-        }
-        return open();
-    }
-
     /** @throws UsageException naming the option if a text cannot be a prompt of the model */
     void requirePrompt(ModelDirectory directory, String text, String where) {
         try {

@@ -9,8 +9,6 @@ import java.util.Map;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.PlannedLaunch;
 import stormsight.model.Encoding;
@@ -33,16 +31,7 @@ import stormsight.report.TextTable;
             "Prints the programs of a model and what a backend makes of them: for each operation its weights, its kernel, how the kernel is launched and how often, "
                     + "and the bytes and floating-point operations that it needs at least, summed over the layers. Nothing is run."
         })
-final class Plan implements Runnable {
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
-
+final class Plan extends ModelCommand implements Runnable {
     @Mixin
     private LengthMixin length;
 
@@ -112,7 +101,7 @@ final class Plan implements Runnable {
     @Override
     public void run() {
         length.check();
-        PrintWriter out = spec.commandLine().getOut();
+        PrintWriter out = out();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             List<Planned> planned = directory.anyModel() instanceof ImageEncoder encoder
                     ? planned(backend, directory, encoder)

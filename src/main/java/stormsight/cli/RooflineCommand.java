@@ -12,9 +12,7 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
@@ -39,17 +37,8 @@ import stormsight.report.TextTable;
                 "Measures what a device does at most, reading memory and multiplying, then times each operation of a model's encode, prefill and decode and "
                         + "shows it as a share of its ceiling: the longer of moving its bytes and computing its operations. A share above 100%% means that "
                         + "data came from a cache. Image and prompt are random: how long operations take does not depend on them.")
-final class RooflineCommand implements Runnable {
+final class RooflineCommand extends ModelCommand implements Runnable {
     private static final double GIGA = 1e9;
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private ModelMixin model;
-
-    @Mixin
-    private BackendMixin backendOptions;
 
     @Option(names = "--prompt-tokens", paramLabel = "N", defaultValue = "16",
             description = "Tokens of the prompt without the image's. Default: ${DEFAULT-VALUE}.")
@@ -106,7 +95,7 @@ final class RooflineCommand implements Runnable {
         if (out != null) {
             OutputOption.requireWritable("--out", out);
         }
-        PrintWriter err = spec.commandLine().getErr();
+        PrintWriter err = err();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
             int prompt = Math.addExact(directory.processor().imageTokens(), promptTokens);
             Roofline roofline = Roofline.measure(
@@ -118,9 +107,7 @@ final class RooflineCommand implements Runnable {
             if (out != null) {
                 OutputFile.write(out, text(OutputOption.format(out, format), directory, backend.device(), roofline));
             }
-            spec.commandLine()
-                    .getOut()
-                    .print(text(
+            out().print(text(
                             out != null || format == null ? OutputOption.Format.MD : format,
                             directory,
                             backend.device(),

@@ -8,8 +8,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
-import stormsight.backend.Backend;
-import stormsight.model.ModelDirectory;
 import stormsight.report.OutputFile;
 import stormsight.study.ExampleResult;
 import stormsight.study.ResultLog;
@@ -49,19 +47,6 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
         } catch (IllegalArgumentException e) {
             throw new UsageException("--out: " + e.getMessage());
         }
-    }
-
-    /** What all experiments depend on. */
-    static Map<String, String> settings(
-            String experiment, ModelMixin model, ModelDirectory directory, Backend backend) {
-        Map<String, String> settings = new LinkedHashMap<>();
-        settings.put("experiment", experiment);
-        settings.put("model", model.name());
-        settings.put("checkpoint", directory.fingerprint());
-        settings.put("options", model.options().toString());
-        settings.put("resize", directory.processor().resampling().toString());
-        settings.put("backend", backend.device().backend() + " " + backend.device().name());
-        return settings;
     }
 
     /** Examples without a result. */

@@ -11,9 +11,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
@@ -31,18 +29,9 @@ import stormsight.verify.GoldenCheck;
             "Checks what a backend computes, and stops at the first stage that differs.",
             "With --golden: every value that a reference run recorded. Otherwise: a model's stages on the same input, against another backend."
         })
-final class Verify implements Callable<Integer> {
+final class Verify extends PromptCommand implements Callable<Integer> {
     private static final String CPU = "cpu";
     private static final String SCALAR = "scalar";
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private BackendMixin backendOptions;
-
-    @Mixin
-    private ModelMixin model;
 
     @Mixin
     private JsonMixin json;
@@ -91,7 +80,7 @@ final class Verify implements Callable<Integer> {
 
     /** Tells what was compared: one line each as it is found, or an object at the end. */
     private final class Told {
-        private final PrintWriter out = spec.commandLine().getOut();
+        private final PrintWriter out = out();
         private final List<Map<String, Object>> values = new ArrayList<>();
 
         void value(Map<String, Object> value, String line) {
@@ -176,7 +165,7 @@ final class Verify implements Callable<Integer> {
         }
         Told told = new Told();
         RgbImage pixels = new ImageDecoder().decode(ImageArgument.file(image));
-        try (ModelDirectory directory = model.open(); Backend reference = Backends.open(with, BackendOptions.DEFAULT)) {
+        try (ModelDirectory directory = open(); Backend reference = Backends.open(with, BackendOptions.DEFAULT)) {
             Optional<String> differs = BackendComparison.run(
                     new BackendComparison.Side(directory, reference),
                     new BackendComparison.Side(directory, backend),

@@ -32,6 +32,7 @@ public final class ModelDirectory implements AutoCloseable {
     private final Path path;
     private final Model model;
     private final Checkpoint checkpoint;
+    private final boolean rawPrompts;
 
     /**
      * A model's programs and the values of their weights, for a backend to prepare.
@@ -42,9 +43,19 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** Owns model and checkpoint from here on. */
     public ModelDirectory(Path path, Model model, Checkpoint checkpoint) {
+        this(path, model, checkpoint, false);
+    }
+
+    private ModelDirectory(Path path, Model model, Checkpoint checkpoint, boolean rawPrompts) {
         this.path = path;
         this.model = model;
         this.checkpoint = checkpoint;
+        this.rawPrompts = rawPrompts;
+    }
+
+    /** The same with prompts as they stand, see {@link Processor#raw}. Takes the place of this one, which is not used on. */
+    public ModelDirectory withRawPrompts() {
+        return new ModelDirectory(path, model, checkpoint, true);
     }
 
     public Path path() {
@@ -90,7 +101,8 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     public Processor processor() {
-        return model().processor();
+        Processor processor = model().processor();
+        return rawPrompts ? processor.raw() : processor;
     }
 
     public Tokenizer tokenizer() {

@@ -40,13 +40,11 @@ public interface Processor extends AutoCloseable {
     Prompt prompt(String text, List<Views> images);
 
     /**
-     * A prompt of a text as it stands, in which the family's own token says where images are.
-     *
-     * @param images in the order in which they are encoded
-     * @throws IllegalArgumentException as {@link #prompt}
+     * The same without a chat template: texts stand as they are, and the family's own token says where images are.
+     * Itself where a family has no chat template. Closed with this one.
      */
-    default Prompt rawPrompt(String text, List<Views> images) {
-        return prompt(text, images);
+    default Processor raw() {
+        return this;
     }
 
     /** A prompt that asks a question for a short answer, as the family's models were trained to. */

@@ -37,7 +37,7 @@ import stormsight.program.Tensor;
  *
  * @see <a href="https://arxiv.org/abs/2411.18620">Cross-modal Information Flow in Multimodal Large Language Models</a>
  */
-public final class KnockoutSession implements AutoCloseable {
+public final class KnockoutSession implements Session {
     /** As published. */
     public static final int DEFAULT_WINDOW = 9;
 

@@ -24,7 +24,7 @@ import stormsight.program.Program;
  * A model prepared to show how an answer forms: the residual stream of the prompt's last token, read after every layer
  * through the model's own head. Prepared once for any number of questions.
  */
-public final class LensSession implements AutoCloseable {
+public final class LensSession implements Session {
     /** Reads the last row of a prompt at every depth. */
     private static final class Depths implements Probe {
         private Probes.Probed first;

@@ -273,7 +273,7 @@ public final class GoldenCheck {
         private Prompt rawPrompt(JsonRecord prompt, List<Views> about) {
             String text = prompt.find("text").map(JsonRecord::text).orElse("");
             try {
-                return directory.processor().rawPrompt(text, about);
+                return directory.processor().raw().prompt(text, about);
             } catch (IllegalArgumentException e) {
                 throw prompt.invalid(e.getMessage());
             }

@@ -129,7 +129,7 @@ class KnockoutTest {
         assertTrue(run.out().contains("change in probability of the whole answer"), run.out());
         assertTrue(run.out().lines().anyMatch("layer  last-to-last"::equals), run.out());
         assertEquals(4, run.out().lines().filter(line -> line.matches(" +\\d +-?\\d+\\.\\d\\d")).count(), run.out());
-        assertTrue(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--flow", "last-to-last")
+        assertTrue(golden("knockout", "-i", IMAGE, "-p", PROMPT, "--flow", "last-to-last", "--window", "9")
                 .err()
                 .contains("a window of 9 covers all 4 layers"));
     }
@@ -311,6 +311,65 @@ class KnockoutTest {
                         .asInt());
     }
 
+    /** The paper's six flows on LLaVA, with the recorded changes, and how the answer forms. */
+    @Test
+    void followsInformationThroughLlava() throws IOException {
+        Path folder = Goldens.folder("llava-chat-gqa");
+        JsonNode expected = JsonMapper.shared().readTree(Files.readString(folder.resolve("expected.json")));
+        JsonNode asked = expected.get("prompts").get(0);
+        Files.copy(folder.resolve("input_0.png"), temporary.resolve("dog.png"));
+        StringBuilder lines = new StringBuilder();
+        for (List<List<Integer>> boxes : List.of(List.of(List.of(16, 0, 25, 8)), List.<List<Integer>>of())) {
+            lines.append(JsonMapper.shared().writeValueAsString(Map.of(
+                            "image", "dog.png",
+                            "question", expected.get("knockout_positions").get("question_text").asString(),
+                            "answer", asked.get("text_skip_special").asString(),
+                            "boxes", boxes)))
+                    .append('\n');
+        }
+        Path set = Files.writeString(temporary.resolve("gqa.jsonl"), lines);
+        Path out = temporary.resolve("flow");
+        String[] examples = {
+            "-m", folder.toString(), "--backend", "cpu", "--dataset", set.toString(), "--template", "{question}", "-n",
+            "12", "--json", "--out"
+        };
+        List<String> command = new ArrayList<>(List.of("knockout", "--preset", "information-flow"));
+        command.addAll(Arrays.asList(examples));
+        command.add(out.toString());
+        Run run = MainTest.run(command.toArray(String[]::new));
+        JsonNode found = json(run);
+        // A window of 9 would cover the model's 3 layers wherever it stands.
+        assertEquals("3", found.get("settings").get("window").asString());
+        assertEquals("", run.err());
+        assertEquals(
+                List.of(
+                        "question->last", "image->last", "last->last", "image->question", "object->question",
+                        "other->question"),
+                found.get("curves").valueStream().map(curve -> curve.get("edges").get(0).asString()).toList());
+        assertEquals(
+                List.of(2, 2, 2, 2, 1, 1),
+                found.get("curves").valueStream().map(curve -> curve.get("examples").asInt()).toList());
+        JsonNode flows = found.get("results").get(0).get("flows");
+        JsonNode edges = expected.get("knockout").get(0).get("edges");
+        Map.of("question-to-last", "question->last", "image-to-last", "image->last", "last-to-last", "last->last",
+                "image-to-question", "image->question", "object-to-question", "patches->question")
+                .forEach((flow, edge) -> assertArrayEquals(
+                        numbers(edges.get(edge).get("p_ko")), numbers(flows.get(flow).get("p_ko")), PROBABILITIES, flow));
+        for (String figure : List.of("to-last.svg", "question.svg", "patches.svg")) {
+            assertTrue(Files.exists(out.resolve(figure)), figure);
+        }
+
+        command = new ArrayList<>(List.of("lens"));
+        command.addAll(Arrays.asList(examples));
+        command.add(temporary.resolve("lens").toString());
+        JsonNode curves = json(MainTest.run(command.toArray(String[]::new))).get("results").get(0).get("curves");
+        assertEquals("\u2581toda", curves.get("answer in lower case").get("token").asString());
+        assertEquals("\u2581T", curves.get("answer capitalised").get("token").asString());
+        double[] forming = numbers(curves.get("answer in lower case").get("probability_normed"));
+        assertEquals(4, forming.length);
+        assertEquals(expected.get("knockout").get(0).get("p_base").asDouble(), forming[3], PROBABILITIES);
+    }
+
     @Test
     void nothingKeptIsNoError() throws IOException {
         Path set = Files.writeString(
@@ -355,7 +414,7 @@ class KnockoutTest {
         knockoutFails("'cat' is no span", "--edges", "cat->last");
         knockoutFails("span '0-99': the last token is 38", "--edges", "0-99->last");
         knockoutFails("object-to-question: span 'object': no box or mask says", "--flow", "object-to-question");
-        knockoutFails("leaves token 38 ('\\n', last) nothing to see in layers 0 to 3", "--edges", "0-38->last");
+        knockoutFails("leaves token 38 ('\\n', last) nothing to see in layers 0 to 1", "--edges", "0-38->last");
         knockoutFails("head 3: the heads are 0 to 2", "--heads", "0,3");
         knockoutFails("--window 0 is not positive", "--window", "0");
         knockoutFails("--box: '1,2,3' is not a box", "--box", "1,2,3");

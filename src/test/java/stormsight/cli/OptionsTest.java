@@ -101,6 +101,34 @@ class OptionsTest {
         assertNull(names.get("--output"));
     }
 
+    /** Without the chat template, a prompt can hold a conversation. */
+    @Test
+    void aRawPromptIsAskedAsItStands() throws IOException {
+        Path folder = Goldens.folder("llava-chat");
+        JsonNode prompts =
+                JsonMapper.shared().readTree(Files.readString(folder.resolve("expected.json"))).get("prompts");
+        String image = folder.resolve("input_0.png").toString();
+        String[] command = {"generate", "-m", folder.toString(), "--backend", "cpu", "-i", image, "-n", "12", "--json"};
+        for (int prompt : new int[] {0, 2}) {
+            List<String> raw = new ArrayList<>(Arrays.asList(command));
+            raw.addAll(List.of("--raw-prompt", "-p", prompts.get(prompt).get("text").asString()));
+            JsonNode answer = json(raw.toArray(String[]::new));
+            assertEquals(prompts.get(prompt).get("text_skip_special").asString(), answer.get("answer").asString());
+            assertTrue(answer.get("inputs").get("raw_prompt").asBoolean());
+        }
+        fails(
+                2,
+                "--prompt: a prompt without the chat template says with <image> where the image stands",
+                "generate",
+                "-m",
+                folder.toString(),
+                "-i",
+                image,
+                "--raw-prompt",
+                "-p",
+                "What is this?");
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"-n hello", "--json", "-5 degrees", "-h", "@file", "--unknown=1", "-i", "- a\n- b"})
     void aValueMayBeginWithADash(String prompt) {

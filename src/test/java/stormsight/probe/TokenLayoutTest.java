@@ -162,7 +162,7 @@ class TokenLayoutTest {
                 Set.copyOf(FlowGroup.PRESETS.stream()
                         .flatMap(group -> group.flows().stream())
                         .toList()));
-        FlowGroup.PRESETS.forEach(group -> assertEquals(group, FlowGroup.preset(group.name())));
+        FlowGroup.PRESETS.forEach(group -> assertEquals(List.of(group), FlowGroup.preset(group.name())));
         assertThrows(IllegalArgumentException.class, () -> Flow.preset("to-last"));
         assertThrows(IllegalArgumentException.class, () -> FlowGroup.preset("image-to-last"));
     }

@@ -35,8 +35,17 @@ final class LlavaProcessor implements Processor {
     private final LazyTokenizer tokenizer;
 
     LlavaProcessor(LlavaConfig config, Preprocessing preprocessing, Template template, LazyTokenizer tokenizer) {
-        vision = config.vision();
-        tiles = config.tiles();
+        this(config.vision(), config.tiles(), preprocessing, template, tokenizer);
+    }
+
+    private LlavaProcessor(
+            VisionTower.Config vision,
+            Optional<AnyResolution> tiles,
+            Preprocessing preprocessing,
+            Template template,
+            LazyTokenizer tokenizer) {
+        this.vision = vision;
+        this.tiles = tiles;
         this.preprocessing = preprocessing;
         this.template = template;
         this.tokenizer = tokenizer;
@@ -64,6 +73,10 @@ final class LlavaProcessor implements Processor {
     @Override
     public void check(String text) {
         template.apply(text, 0);
+        if (template == Template.NONE && !text.contains(IMAGE)) {
+            throw new IllegalArgumentException("a prompt without the chat template says with " + IMAGE
+                    + " where the image stands, as in \"USER: " + IMAGE + "\\nWhat is this? ASSISTANT:\"");
+        }
     }
 
     /**
@@ -77,12 +90,13 @@ final class LlavaProcessor implements Processor {
     }
 
     @Override
-    public Prompt prompt(String text, List<Views> images) {
-        return rawPrompt(template.apply(text, text.contains(IMAGE) ? 0 : images.size()), images);
+    public Processor raw() {
+        return new LlavaProcessor(vision, tiles, preprocessing, Template.NONE, tokenizer);
     }
 
     @Override
-    public Prompt rawPrompt(String text, List<Views> images) {
+    public Prompt prompt(String asked, List<Views> images) {
+        String text = template.apply(asked, asked.contains(IMAGE) ? 0 : images.size());
         Tokenizer words = tokenizer.get();
         int imageId = words.require(IMAGE);
         List<Tokenizer.Piece> pieces = words.pieces(text);

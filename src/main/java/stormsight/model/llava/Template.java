@@ -13,6 +13,8 @@ enum Template {
     VICUNA("USER: ", " ASSISTANT:"),
     /** {@code [INST] <image>\nquestion [/INST]}. */
     MISTRAL("[INST] ", " [/INST]"),
+    /** None: the text stands as it is, its images with it. */
+    NONE("", ""),
     /** A template that is not known here. */
     UNKNOWN("", "");
 
@@ -61,8 +63,9 @@ enum Template {
         if (this == UNKNOWN) {
             throw new IllegalArgumentException(
                     "the chat template of this checkpoint is not known; supported are those of Vicuna "
-                            + "(USER: .. ASSISTANT:) and Mistral ([INST] .. [/INST])");
+                            + "(USER: .. ASSISTANT:) and Mistral ([INST] .. [/INST]); "
+                            + "--raw-prompt takes a prompt that holds the template already");
         }
-        return before + (LlavaProcessor.IMAGE + "\n").repeat(images) + text + after;
+        return this == NONE ? text : before + (LlavaProcessor.IMAGE + "\n").repeat(images) + text + after;
     }
 }

@@ -96,7 +96,7 @@ class LlavaProcessorTest {
                     .views(new ImageDecoder()
                             .decode(Goldens.folder("llava-chat").resolve("input_0.png")));
             IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
-                    () -> directory.processor().rawPrompt("USER: hello ASSISTANT:", List.of(image)));
+                    () -> directory.processor().raw().prompt("USER: hello ASSISTANT:", List.of(image)));
             assertEquals("the prompt has 0 places <image> for 1 image", e.getMessage());
         }
     }
@@ -109,6 +109,8 @@ class LlavaProcessorTest {
             IllegalArgumentException e = assertThrows(
                     IllegalArgumentException.class, () -> directory.processor().check("What is this?"));
             assertTrue(e.getMessage().contains("supported are those of Vicuna"), e.getMessage());
+            assertTrue(e.getMessage().contains("--raw-prompt"), e.getMessage());
+            directory.processor().raw().check("<|im_start|>user\n<image>\nWhat is this?");
         }
     }
 }
