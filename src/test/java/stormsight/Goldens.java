@@ -27,7 +27,9 @@ public final class Goldens {
             "llava-chat",
             "llava-chat-gqa",
             "llava-next",
-            "llava-next-mistral");
+            "llava-next-mistral",
+            "blip2-opt",
+            "blip2-opt-old");
 
     /** The checkpoints of models that compare images with texts, or name what is on them. */
     public static final List<String> ENCODERS =

@@ -31,18 +31,22 @@ public record HostTensor(DType dtype, Shape shape, List<MemorySegment> layers) {
     }
 
     /**
-     * One of several equal parts of the rows of a tensor of one layer: in place, but for Q8, whose integers and scales
-     * are brought together.
+     * One of several equal parts of the rows of each layer: in place, but for Q8, whose integers and scales are brought
+     * together.
      *
      * @param arena where a copy is allocated
      */
     public HostTensor part(int index, int parts, Arena arena) {
-        MemorySegment whole = layers.getFirst();
         Shape rows = Shape.of(IntStream.range(0, shape.rank())
                 .map(i -> i == 0 ? shape.dimension(0) / parts : shape.dimension(i))
                 .toArray());
+        return new HostTensor(
+                dtype, rows, layers.stream().map(layer -> part(layer, rows, index, arena)).toList());
+    }
+
+    private MemorySegment part(MemorySegment whole, Shape rows, int index, Arena arena) {
         if (dtype != DType.Q8) {
-            return of(dtype, rows, whole.asSlice(index * dtype.bytes(rows), dtype.bytes(rows)));
+            return whole.asSlice(index * dtype.bytes(rows), dtype.bytes(rows));
         }
         MemorySegment part = arena.allocate(dtype.bytes(rows), Float.BYTES);
         long levels = rows.elements();
@@ -50,6 +54,6 @@ public record HostTensor(DType dtype, Shape shape, List<MemorySegment> layers) {
         MemorySegment.copy(whole, index * levels, part, 0, levels);
         MemorySegment.copy(
                 whole, DType.q8ScalesOffset(shape) + index * scales, part, DType.q8ScalesOffset(rows), scales);
-        return of(dtype, rows, part);
+        return part;
     }
 }

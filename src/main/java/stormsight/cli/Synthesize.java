@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -160,7 +161,7 @@ final class Synthesize implements Runnable {
                         / Math.sqrt((double) weight.shape().elements()
                                 / weight.shape().dimension(0))));
             case VECTOR ->
-                weight.name().contains("norm") && weight.name().endsWith(".weight")
+                weight.name().toLowerCase(Locale.ROOT).contains("norm") && weight.name().endsWith(".weight")
                         ? new Distribution(1, 0.1f)
                         : new Distribution(0, 0.02f);
             case ONE_PLUS -> new Distribution(0, 0.1f);

@@ -7,7 +7,7 @@ import stormsight.program.Op.Heads;
  * What others need to know of a model before it is built.
  *
  * @param family such as {@code PaliGemma 2, 224 px}
- * @param imageToken id that stands for a row of an image where a prompt is written in ids alone
+ * @param imageToken id that stands for a row of an image where a prompt is written in ids alone; -1 if no id does
  * @param padToken id that pads a batch; no text has it
  * @param causal whether a token of the prompt sees only what comes before it
  * @param endIds ids that end an answer

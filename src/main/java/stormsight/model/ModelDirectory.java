@@ -194,13 +194,15 @@ public final class ModelDirectory implements AutoCloseable {
         if (processor().hasTokenizer()) {
             Tokenizer names = tokenizer();
             int named = names.size() > Math.max(rows, model.imageToken() + 1)
-                    ? Math.min(rows, model.imageToken())
+                    ? Math.min(rows, firstBehindText())
                     : Math.min(rows, names.size());
             IntStream.range(0, named).filter(id -> !names.token(id).isEmpty()).forEach(ids::set);
         } else {
             ids.set(0, rows);
         }
-        ids.clear(model.imageToken());
+        if (model.imageToken() >= 0) {
+            ids.clear(model.imageToken());
+        }
         // Some fine-tunes pad with the token that ends an answer.
         if (model.padToken() >= 0 && !model.endIds().contains(model.padToken())) {
             ids.clear(model.padToken());
@@ -215,7 +217,13 @@ public final class ModelDirectory implements AutoCloseable {
      */
     public int counted() {
         int rows = describe().decoder().vocabularySize();
-        return answerable().length() > describe().imageToken() ? rows : Math.min(rows, describe().imageToken());
+        return answerable().length() > firstBehindText() ? rows : Math.min(rows, firstBehindText());
+    }
+
+    /** The image token, or the end of the embedding table where there is none. */
+    private int firstBehindText() {
+        Description model = describe();
+        return model.imageToken() >= 0 ? model.imageToken() : model.decoder().vocabularySize();
     }
 
     /** Value of {@link Passes#answerParts}, to be written before the first prefill. Waits for the tokenizer. */

@@ -86,8 +86,15 @@ public record Prompt(int[] ids, List<Span> spans, int prefixLength) {
         return places;
     }
 
-    /** The ids with one token in each place of an image, as transformers has its input_ids. */
+    /**
+     * The ids with one token in each place of an image, as transformers has its input_ids.
+     *
+     * @param imageToken -1 to leave those places out
+     */
     public int[] plainIds(int imageToken) {
+        if (imageToken < 0) {
+            return Arrays.stream(ids).filter(id -> id >= 0).toArray();
+        }
         return Arrays.stream(ids).map(id -> id < 0 ? imageToken : id).toArray();
     }
 }

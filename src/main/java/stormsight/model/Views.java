@@ -134,8 +134,17 @@ public final class Views {
                 .toList();
     }
 
-    /** Rows of features whose patch has a property. Rows of views that are not in a prompt may be among them. */
+    /**
+     * Rows of features whose patch has a property. Rows of views that are not in a prompt may be among them.
+     *
+     * @throws IllegalArgumentException if rows do not stand for patches
+     */
     public List<Integer> rowsWhere(Predicate<Square> property) {
+        if (spans.stream().allMatch(span -> span.grid().isEmpty())) {
+            throw new IllegalArgumentException(
+                    "this model's " + rows.length + " image tokens are queries over the whole image, so none of them "
+                            + "shows an object alone");
+        }
         List<Integer> found = new ArrayList<>();
         for (int view = 0; view < views.size(); view++) {
             List<Square> squares = squares(view);

@@ -273,13 +273,13 @@ public final class Weights {
      * Equal parts of the rows of one stored weight, such as those of q, k and v in {@code in_proj_weight}.
      *
      * @param parts how many; divides the first dimension
-     * @param shape of the whole in the file
+     * @param shape of the whole in the file, of one layer
      */
     public List<Tensor> parts(String name, Use use, int parts, int... shape) {
-        if (layers > 0 || shape[0] % parts != 0) {
+        if (shape[0] % parts != 0) {
             throw new IllegalArgumentException(prefix + name + ": " + parts + " parts of " + shape[0] + " rows");
         }
-        Stored weight = new Stored(prefix + name, 1, Shape.of(shape), use);
+        Stored weight = new Stored(prefix + name, Math.max(layers, 1), Shape.of(shape), use);
         int[] shapeOfPart = shape.clone();
         shapeOfPart[0] /= parts;
         boolean first = !state.tensors.containsKey(part(weight, 0));
@@ -288,7 +288,8 @@ public final class Weights {
         if (first) {
             state.stored.add(weight);
             IntStream.range(0, parts).mapToObj(i -> part(weight, i))
-                    .forEach(part -> state.tensors.put(part, Tensor.weight(part, type, Shape.of(shapeOfPart))));
+                    .forEach(part -> state.tensors.put(part, new Tensor(
+                            part, type, Shape.of(shapeOfPart), Tensor.Kind.WEIGHT, weight.layers())));
         }
         List<Tensor> tensors = IntStream.range(0, parts).mapToObj(i -> state.tensors.get(part(weight, i))).toList();
         if (sound && state.arena.isPresent()) {

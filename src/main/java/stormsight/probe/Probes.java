@@ -77,6 +77,11 @@ public final class Probes {
                 name);
     }
 
+    /** The same where there are as many keys in every run, and so as many in the output. */
+    public static Probed attentionWeights(Program program, String segment, String name) {
+        return attentionWeights(program, segment, attention(program, segment).keys().fixed(), name);
+    }
+
     /**
      * Keeps a part of the attention weights, [layers x heads, rows, keys], with one in place of what is summed or
      * averaged. Only the part is computed and kept.

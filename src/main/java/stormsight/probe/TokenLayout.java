@@ -95,7 +95,8 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
             case BASE, TILES -> cells(span -> span.name().equals(name));
             case NEWLINES -> {
                 List<Integer> cells = cells(_ -> true);
-                yield prompt.imagePlaces().stream().filter(place -> !cells.contains(place)).toList();
+                // Rows that belong to no place of an image at all are no newlines.
+                yield cells.isEmpty() ? List.of() : prompt.imagePlaces().stream().filter(place -> !cells.contains(place)).toList();
             }
             case QUESTION -> question;
             case LAST -> List.of(prompt.length() - 1);

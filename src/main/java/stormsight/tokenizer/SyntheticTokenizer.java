@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * tokenizer.json for checkpoints of random weights, of Gemma's and of Llama's kind: special tokens and bytes have the
+ * tokenizer.json for checkpoints of random weights, of the kinds that families have: special tokens and bytes have the
  * ids of the published ones; the words are printable characters and numbered fillers, without merges.
  */
 public final class SyntheticTokenizer {
@@ -210,6 +210,51 @@ public final class SyntheticTokenizer {
         model.put("byte_fallback", false);
         json.put("model", model);
         return json;
+    }
+
+    /**
+     * The content of a tokenizer.json of OPT's kind, in which {@code <image>} is the last id.
+     *
+     * @param newline id of the newline, which ends BLIP-2's answers; behind the bytes
+     * @param image id of {@code <image>}, larger than that of the newline
+     */
+    public static Map<String, Object> opt(int newline, int image) {
+        List<String> special = List.of("<s>", "<pad>", "</s>", "<unk>");
+        if (newline < special.size() + 255 || image <= newline) {
+            throw new IllegalArgumentException("a newline with id " + newline + " and an image with id " + image);
+        }
+        List<String> tokens = new ArrayList<>(special);
+        IntStream.range(0, 256)
+                .filter(value -> value != '\n')
+                .mapToObj(value -> String.valueOf(ByteAlphabet.charOf(value)))
+                .forEach(tokens::add);
+        while (tokens.size() < image) {
+            tokens.add(tokens.size() == newline
+                    ? String.valueOf(ByteAlphabet.charOf('\n'))
+                    : "<unused" + tokens.size() + ">");
+        }
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("version", "1.0");
+        json.put("added_tokens", List.of(
+                added(1, special.get(1), true), added(2, special.get(2), true), added(image, "<image>", true)));
+        json.put("pre_tokenizer", byteLevel(false));
+        json.put("post_processor", Map.of(
+                "type", "TemplateProcessing",
+                "single", List.of(special("</s>"), Map.of("Sequence", Map.of("id", "A", "type_id", 0))),
+                "pair", List.of(
+                        Map.of("Sequence", Map.of("id", "A", "type_id", 0)),
+                        Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
+                "special_tokens", Map.of("</s>", Map.of("id", "</s>", "ids", List.of(2), "tokens", List.of("</s>")))));
+        json.put("decoder", byteLevel(true));
+        Map<String, Object> model = model(tokens);
+        model.put("fuse_unk", false);
+        model.put("byte_fallback", false);
+        json.put("model", model);
+        return json;
+    }
+
+    private static Map<String, Object> byteLevel(boolean prefixSpace) {
+        return Map.of("type", "ByteLevel", "add_prefix_space", prefixSpace, "trim_offsets", true, "use_regex", true);
     }
 
     private static Map<String, Object> special(String token) {

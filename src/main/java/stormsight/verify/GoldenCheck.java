@@ -374,6 +374,8 @@ public final class GoldenCheck {
             private Probes.Probed visionAttention;
             private Probes.Probed visionPeaks;
             private Probes.Probed visionSumPeaks;
+            /** The attention of stages of encode beside the tower's, by the name under which it is recorded. */
+            private final Map<String, Probes.Probed> encodeAttention = new LinkedHashMap<>();
             private Probes.Probed attention;
             private Probes.Probed attentionSum;
             private Probes.Probed lensFirst;
@@ -384,13 +386,14 @@ public final class GoldenCheck {
             @Override
             public Program add(Pass pass, Program program, Passes passes) {
                 return switch (pass) {
-                    case ENCODE -> encode(program, passes.stage(Stage.VISION_LAYERS).segment());
+                    case ENCODE -> encode(program, passes);
                     case PREFILL -> prefill(program, passes);
                     case DECODE -> program;
                 };
             }
 
-            private Program encode(Program program, String layers) {
+            private Program encode(Program program, Passes passes) {
+                String layers = passes.stage(Stage.VISION_LAYERS).segment();
                 int rows = model.vision().rows();
                 Op.Part part = new Op.Part(Probes.layers(program, layers), Probes.heads(program, layers), 0, 0);
                 visionAttention = Probes.attentionWeights(program, layers, rows, "golden.vision.attn");
@@ -398,7 +401,15 @@ public final class GoldenCheck {
                         visionAttention.program(), layers, part, Op.Kept.EACH, rows, "golden.vision.peaks");
                 visionSumPeaks = Probes.headMeanPeaks(
                         visionPeaks.program(), layers, part, Op.Kept.SUM, rows, "golden.vision.sum_peaks");
-                return visionSumPeaks.program();
+                Program probed = visionSumPeaks.program();
+                for (Stage stage : passes.encodeStages()) {
+                    String name = stage.name() + "_attn";
+                    if (recorded.has(name)) {
+                        encodeAttention.put(name, Probes.attentionWeights(probed, stage.segment(), "golden." + name));
+                        probed = encodeAttention.get(name).program();
+                    }
+                }
+                return probed;
             }
 
             private Program prefill(Program program, Passes passes) {
@@ -525,6 +536,8 @@ public final class GoldenCheck {
                 } else {
                     layers("vision.attn", joined(weights), image.count(), tower.layers(), PROBABILITIES);
                 }
+                taps.encodeAttention.forEach((name, probed) ->
+                        recorded.floats(name, generator.read(probed.output()), PROBABILITIES));
                 recorded.floats("map.vision_first", Arrays.copyOf(peaks, tower.rows()), PROBABILITIES);
                 recorded.floats("map.vision_global", sumPeaks, MAPS);
             }

@@ -16,6 +16,7 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.Preset;
 import stormsight.model.Weights;
 import stormsight.program.DType;
+import stormsight.model.blip2.Blip2;
 import stormsight.model.clip.Clip;
 import stormsight.model.llava.Llava;
 import stormsight.model.paligemma.PaliGemma;
@@ -28,6 +29,7 @@ public final class Families {
             PaliGemma.FAMILY,
             Llava.FAMILY,
             Llava.NEXT,
+            Blip2.FAMILY,
             Siglip.FAMILY,
             Clip.FAMILY,
             Vit.FAMILY);

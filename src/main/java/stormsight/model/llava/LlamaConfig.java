@@ -105,7 +105,7 @@ record LlamaConfig(
                 vocabularySize,
                 maxPositions,
                 List.of(new Decoder.Group(layers, layer)),
-                norm,
+                Optional.of(norm),
                 1,
                 Optional.of(rotation),
                 0,

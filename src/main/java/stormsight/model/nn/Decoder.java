@@ -40,12 +40,13 @@ public final class Decoder {
      * @param vocabularySize rows of the embedding table
      * @param positions longest sequence
      * @param groups neighbouring layers that are equal, each group a segment; all are of one shape
+     * @param finalNorm before the head, if there is one
      * @param embeddingScale of token rows; rows of features are not scaled
      * @param finalSoftCap of the logits, 0 for none
      * @param tied whether the embedding table is the head
      */
-    public record Config(int width, int vocabularySize, int positions, List<Group> groups, Norm finalNorm,
-            float embeddingScale, Optional<Rotation> rotation, float finalSoftCap, boolean tied, Names names) {
+    public record Config(int width, int vocabularySize, int positions, List<Group> groups,
+            Optional<Norm> finalNorm, float embeddingScale, Optional<Rotation> rotation, float finalSoftCap, boolean tied, Names names) {
         public Config {
             groups = List.copyOf(groups);
         }
@@ -172,11 +173,15 @@ public final class Decoder {
     }
 
     private List<Op> readOut(Tensor state, Tensor logits, boolean normed) {
-        return normed ? List.of(finalNorm(state, state), head(state, logits)) : List.of(head(state, logits));
+        return normed && config.finalNorm().isPresent()
+                ? List.of(finalNorm(state, state), head(state, logits))
+                : List.of(head(state, logits));
     }
 
     private Op finalNorm(Tensor in, Tensor out) {
-        return config.finalNorm().op(weights, config.names().finalNorm(), in, Optional.empty(), out);
+        return config.finalNorm()
+                .map(norm -> norm.op(weights, config.names().finalNorm(), in, Optional.empty(), out))
+                .orElseGet(() -> new Op.Copy(in, out));
     }
 
     private Tensor table() {

@@ -1,5 +1,7 @@
 package stormsight.model.nn;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import stormsight.model.Weights;
 import stormsight.program.Op;
@@ -35,5 +37,28 @@ public final class Linear {
                 activation,
                 residual,
                 out);
+    }
+
+    /**
+     * Several products whose weights of equal size are stored as one, one below the other.
+     *
+     * @param outs one a product
+     */
+    static List<Op> fused(Weights weights, String name, boolean bias, Tensor x, List<Tensor> outs) {
+        int rows = outs.size() * outs.getFirst().columns();
+        List<Tensor> matrices =
+                weights.parts(name + ".weight", Weights.Use.MATRIX, outs.size(), rows, x.columns());
+        List<Tensor> biases = bias ? weights.parts(name + ".bias", Weights.Use.VECTOR, outs.size(), rows) : List.of();
+        List<Op> ops = new ArrayList<>();
+        for (int i = 0; i < outs.size(); i++) {
+            ops.add(new Op.MatMul(
+                    x,
+                    matrices.get(i),
+                    bias ? Optional.of(biases.get(i)) : Optional.empty(),
+                    Activation.NONE,
+                    Optional.empty(),
+                    outs.get(i)));
+        }
+        return ops;
     }
 }

@@ -15,8 +15,15 @@ import stormsight.program.Tensor;
  * of one model does and one of another does not is a field here.
  *
  * @param norm of all norms of the layer
+ * @param postNorm whether the stream is normalised after each sum instead: {@code x = norm(x + attention(x))}, then
+ *     {@code x = norm(x + mlp(x))}
  */
-public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names names) {
+public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean postNorm, Names names) {
+    /** A layer that normalises what its branches read. */
+    public TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names names) {
+        this(attention, mlp, norm, false, names);
+    }
+
     /**
      * @param scale factor of q . k
      * @param softCap of the scores, 0 for none
@@ -51,9 +58,11 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
     /**
      * Names of the stored weights without {@code .weight} and {@code .bias}.
      *
-     * @param attentionNorm before the attention
+     * @param attentionNorm before the attention, or after it with {@code postNorm}
+     * @param q product of the queries; with k and v the same name, where all three are stored as one matrix [3 x width,
+     *     width]
      * @param afterAttention norm of the attention's result, before it is added to the stream
-     * @param mlpNorm before the MLP
+     * @param mlpNorm before the MLP, or after it with {@code postNorm}
      * @param gate product that gates; unused unless the MLP is gated
      * @param up first product of the MLP
      * @param afterMlp norm of the MLP's result, before it is added to the stream
@@ -82,6 +91,32 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
                 "",
                 "mlp.fc1",
                 "mlp.fc2",
+                Optional.empty());
+        /** As BLIP-2 names those of its tower, EVA: q, k and v are one matrix. */
+        public static final Names EVA = new Names(
+                "layer_norm1",
+                "self_attn.qkv",
+                "self_attn.qkv",
+                "self_attn.qkv",
+                "self_attn.projection",
+                Optional.empty(),
+                "layer_norm2",
+                "",
+                "mlp.fc1",
+                "mlp.fc2",
+                Optional.empty());
+        /** As OPT names them. */
+        public static final Names OPT = new Names(
+                "self_attn_layer_norm",
+                "self_attn.q_proj",
+                "self_attn.k_proj",
+                "self_attn.v_proj",
+                "self_attn.out_proj",
+                Optional.empty(),
+                "final_layer_norm",
+                "",
+                "fc1",
+                "fc2",
                 Optional.empty());
         /** As ViT names them. */
         public static final Names VIT = new Names(
@@ -122,6 +157,10 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
                 "mlp.up_proj",
                 "mlp.down_proj",
                 Optional.of("post_feedforward_layernorm"));
+
+        private boolean fused() {
+            return q.equals(k);
+        }
     }
 
     /**
@@ -165,10 +204,11 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
     /** @param keys which of the keys the rows see */
     List<Op> ops(Weights weights, Buffers to, Optional<Cache> cache, Op.Keys keys) {
         List<Op> ops = new ArrayList<>();
-        ops.add(norm.op(weights, names.attentionNorm, to.x, Optional.empty(), to.normed));
-        ops.add(Linear.op(weights, names.q, attention.bias, to.normed, Activation.NONE, to.q));
-        ops.add(Linear.op(weights, names.k, attention.bias, to.normed, Activation.NONE, to.k));
-        ops.add(Linear.op(weights, names.v, attention.bias, to.normed, Activation.NONE, to.v));
+        Tensor in = postNorm ? to.x : to.normed;
+        if (!postNorm) {
+            ops.add(norm.op(weights, names.attentionNorm, to.x, Optional.empty(), in));
+        }
+        ops.addAll(projections(weights, in, to));
         cache.flatMap(Cache::rotation).ifPresent(table -> {
             ops.add(new Op.Rope(to.q, table, attention.heads.queryHeads()));
             ops.add(new Op.Rope(to.k, table, attention.heads.keyValueHeads()));
@@ -188,19 +228,33 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, Names na
                 keys,
                 to.mixed));
         add(ops, weights, names.out, attention.bias, to.mixed, names.afterAttention, to);
-        ops.add(norm.op(weights, names.mlpNorm, to.x, Optional.empty(), to.normed));
-        ops.add(hidden(weights, to));
+        ops.add(norm.op(weights, postNorm ? names.attentionNorm : names.mlpNorm, to.x, Optional.empty(), in));
+        ops.add(hidden(weights, in, to));
         add(ops, weights, names.down, mlp.bias, to.hidden, names.afterMlp, to);
+        if (postNorm) {
+            ops.add(norm.op(weights, names.mlpNorm, to.x, Optional.empty(), to.x));
+        }
         return ops;
     }
 
-    private Op hidden(Weights weights, Buffers to) {
+    /** Queries, keys and values. */
+    private List<Op> projections(Weights weights, Tensor in, Buffers to) {
+        if (!names.fused()) {
+            return List.of(
+                    Linear.op(weights, names.q, attention.bias, in, Activation.NONE, to.q),
+                    Linear.op(weights, names.k, attention.bias, in, Activation.NONE, to.k),
+                    Linear.op(weights, names.v, attention.bias, in, Activation.NONE, to.v));
+        }
+        return Linear.fused(weights, names.q, attention.bias, in, List.of(to.q, to.k, to.v));
+    }
+
+    private Op hidden(Weights weights, Tensor in, Buffers to) {
         if (!mlp.gated) {
-            return Linear.op(weights, names.up, mlp.bias, to.normed, mlp.activation, to.hidden);
+            return Linear.op(weights, names.up, mlp.bias, in, mlp.activation, to.hidden);
         }
         List<Tensor> both =
                 weights.matrices(List.of(names.gate + ".weight", names.up + ".weight"), mlp.width, to.x.columns());
-        return new Op.GatedMatMul(to.normed, both.get(0), both.get(1), mlp.activation, to.hidden);
+        return new Op.GatedMatMul(in, both.get(0), both.get(1), mlp.activation, to.hidden);
     }
 
     /** Adds a product to the stream, normalised before if the layer has a norm there. */

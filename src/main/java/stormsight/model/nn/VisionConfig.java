@@ -35,7 +35,26 @@ public final class VisionConfig {
             "encoder.layer.{i}.",
             Optional.of("layernorm"));
 
+    private static final VisionTower.Names EVA = new VisionTower.Names(
+            "embeddings.patch_embedding",
+            true,
+            Optional.of("embeddings.class_embedding"),
+            true,
+            "embeddings.position_embedding",
+            Optional.empty(),
+            "encoder.layers.{i}.",
+            Optional.of("post_layernorm"));
+
     private VisionConfig() {}
+
+    /** What holds where config.json says nothing. */
+    private record Absent(
+            int width, int mlp, int layers, int heads, int patch, String activation, double epsilon) {
+        /** Of a tower of the base size. */
+        static Absent base(int patch, String activation, double epsilon) {
+            return new Absent(768, 3072, 12, 12, patch, activation, epsilon);
+        }
+    }
 
     /**
      * A SigLIP tower.
@@ -48,9 +67,7 @@ public final class VisionConfig {
                 config,
                 prefix,
                 "siglip_vision_model",
-                "gelu_pytorch_tanh",
-                16,
-                1e-6,
+                Absent.base(16, "gelu_pytorch_tanh", 1e-6),
                 SIGLIP,
                 TransformerLayer.Names.CLIP);
     }
@@ -63,7 +80,8 @@ public final class VisionConfig {
      * Supervision</a>
      */
     public static VisionTower.Config clip(ConfigFile config, String prefix) {
-        return read(config, prefix, "clip_vision_model", "quick_gelu", 32, 1e-5, CLIP, TransformerLayer.Names.CLIP);
+        return read(config, prefix, "clip_vision_model", Absent.base(32, "quick_gelu", 1e-5), CLIP,
+                TransformerLayer.Names.CLIP);
     }
 
     /**
@@ -73,19 +91,34 @@ public final class VisionConfig {
      * @see <a href="https://arxiv.org/abs/2010.11929">An Image is Worth 16x16 Words</a>
      */
     public static VisionTower.Config vit(ConfigFile config, String prefix) {
+        requireBias(config, prefix);
+        return read(config, prefix, "vit", Absent.base(16, "gelu", 1e-12), VIT, TransformerLayer.Names.VIT);
+    }
+
+    /**
+     * BLIP-2's tower, EVA's ViT-g unless config.json has other sizes, with a class token in front.
+     *
+     * @param prefix of the keys, with the dot
+     * @see <a href="https://arxiv.org/abs/2211.07636">EVA: Exploring the Limits of Masked Visual Representation
+     * Learning at Scale</a>
+     */
+    public static VisionTower.Config eva(ConfigFile config, String prefix) {
+        requireBias(config, prefix);
+        return read(config, prefix, "blip_2_vision_model", new Absent(1408, 6144, 39, 16, 14, "gelu", 1e-6), EVA,
+                TransformerLayer.Names.EVA);
+    }
+
+    private static void requireBias(ConfigFile config, String prefix) {
         if (!config.bool(prefix + "qkv_bias", true)) {
             throw config.invalid(prefix + "qkv_bias", "false is not supported");
         }
-        return read(config, prefix, "vit", "gelu", 16, 1e-12, VIT, TransformerLayer.Names.VIT);
     }
 
     private static VisionTower.Config read(
             ConfigFile config,
             String prefix,
             String supported,
-            String activation,
-            int patch,
-            double epsilon,
+            Absent absent,
             VisionTower.Names names,
             TransformerLayer.Names layerNames) {
         String type = config.text(prefix + "model_type", supported);
@@ -96,13 +129,13 @@ public final class VisionConfig {
         if (config.integer(prefix + "num_channels", VisionTower.CHANNELS) != VisionTower.CHANNELS) {
             throw config.invalid(prefix + "num_channels", "only " + VisionTower.CHANNELS + " channels are supported");
         }
-        int width = Sizes.positive(config, prefix + "hidden_size", 768);
-        int intermediateSize = Sizes.positive(config, prefix + "intermediate_size", 3072);
-        int layers = Sizes.positive(config, prefix + "num_hidden_layers", 12);
-        int heads = Sizes.positive(config, prefix + "num_attention_heads", 12);
+        int width = Sizes.positive(config, prefix + "hidden_size", absent.width());
+        int intermediateSize = Sizes.positive(config, prefix + "intermediate_size", absent.mlp());
+        int layers = Sizes.positive(config, prefix + "num_hidden_layers", absent.layers());
+        int heads = Sizes.positive(config, prefix + "num_attention_heads", absent.heads());
         int imageSize = Sizes.positive(config, prefix + "image_size", 224);
-        int patchSize = Sizes.positive(config, prefix + "patch_size", patch);
-        Norm norm = new Norm(Norm.Kind.LAYER, (float) Sizes.positiveNumber(config, prefix + "layer_norm_eps", epsilon));
+        int patchSize = Sizes.positive(config, prefix + "patch_size", absent.patch());
+        Norm norm = new Norm(Norm.Kind.LAYER, (float) Sizes.positiveNumber(config, prefix + "layer_norm_eps", absent.epsilon()));
         if (width % heads != 0) {
             throw config.invalid(
                     prefix + "num_attention_heads", heads + " heads do not divide a hidden_size of " + width);
@@ -119,7 +152,7 @@ public final class VisionConfig {
         TransformerLayer layer = new TransformerLayer(
                 TransformerLayer.Attention.plain(width, heads),
                 new TransformerLayer.Mlp(
-                        intermediateSize, Activations.read(config, prefix + "hidden_act", activation), false, true),
+                        intermediateSize, Activations.read(config, prefix + "hidden_act", absent.activation()), false, true),
                 norm,
                 layerNames);
         return new VisionTower.Config(width, imageSize, patchSize, layers, layer, names);

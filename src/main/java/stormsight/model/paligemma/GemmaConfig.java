@@ -106,7 +106,7 @@ record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int la
                 vocabularySize,
                 maxPositions,
                 List.of(new Decoder.Group(layers, layer)),
-                norm,
+                Optional.of(norm),
                 (float) Math.sqrt(hiddenSize),
                 Optional.of(rotation),
                 finalSoftCap,

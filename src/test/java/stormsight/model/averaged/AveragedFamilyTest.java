@@ -98,7 +98,7 @@ class AveragedFamilyTest {
                 List.of(
                         new Decoder.Group(1, layer(Op.Activation.SILU)),
                         new Decoder.Group(2, layer(Op.Activation.GELU_TANH))),
-                RMS,
+                Optional.of(RMS),
                 1,
                 Optional.of(new Rotation(10000)),
                 0,
