@@ -38,11 +38,23 @@ final class Plan extends ModelCommand implements Runnable {
     @Mixin
     private JsonMixin json;
 
-    /** A launch with what all of its times cost. */
-    private record Launch(PlannedLaunch planned, OpCost cost) {
-        static Launch of(PlannedLaunch planned, Step step) {
-            OpCost once = planned.op().map(op -> OpCost.of(op, step)).orElse(new OpCost(0, 0));
-            return new Launch(planned, new OpCost(once.bytes() * planned.times(), once.operations() * planned.times()));
+    /**
+     * A launch with what all of its times cost: nothing, if it is a further kernel of an operation, whose cost stands at
+     * the first one.
+     */
+    private record Launch(PlannedLaunch planned, boolean first, OpCost cost) {
+        static Launch of(PlannedLaunch planned, boolean first, Step step) {
+            OpCost once =
+                    planned.op().filter(_ -> first).map(op -> OpCost.of(op, step)).orElse(new OpCost(0, 0));
+            return new Launch(
+                    planned,
+                    first,
+                    new OpCost(once.bytes() * planned.times(), once.operations() * planned.times()));
+        }
+
+        /** What a backend adds of its own costs nothing that an operation needs. */
+        boolean costs() {
+            return first && planned.op().isPresent();
         }
 
         String operation() {
@@ -79,13 +91,21 @@ final class Plan extends ModelCommand implements Runnable {
     /** The launches of a program in one step. */
     private record Planned(Program program, Step step, List<Launch> launches) {
         static Planned of(Program program, Step step, List<PlannedLaunch> launches) {
-            return new Planned(
-                    program,
-                    step,
-                    launches.stream()
-                            .filter(launch -> launch.program().equals(program.name()))
-                            .map(launch -> Launch.of(launch, step))
-                            .toList());
+            List<Launch> own = new ArrayList<>();
+            PlannedLaunch last = null;
+            for (PlannedLaunch launch : launches) {
+                if (launch.program().equals(program.name())) {
+                    // The kernels of an operation follow each other.
+                    own.add(Launch.of(launch, last == null || !isSameOperation(last, launch), step));
+                    last = launch;
+                }
+            }
+            return new Planned(program, step, List.copyOf(own));
+        }
+
+        /** Equal operations of two layers are two; the kernels of one hold the very same object. */
+        private static boolean isSameOperation(PlannedLaunch last, PlannedLaunch launch) {
+            return last.op().isPresent() && launch.op().isPresent() && last.op().get() == launch.op().get();
         }
 
         int count() {
@@ -154,8 +174,8 @@ final class Plan extends ModelCommand implements Runnable {
                     launch.shape(),
                     launch.planned().kernel(),
                     launch.planned().geometry(),
-                    Memory.text(launch.cost().bytes()),
-                    giga(launch.cost().operations()));
+                    launch.costs() ? Memory.text(launch.cost().bytes()) : "",
+                    launch.costs() ? giga(launch.cost().operations()) : "");
         }
         return planned.program().name() + ", " + planned.step().rows()
                 + (planned.step().rows() == 1 ? " row" : " rows") + " from position "
