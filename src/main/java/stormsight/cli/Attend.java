@@ -15,6 +15,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
 import stormsight.generate.Generator;
+import stormsight.image.Box;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
@@ -270,8 +271,8 @@ final class Attend extends PromptCommand implements Runnable {
             List<String> texts,
             List<Asked> asked,
             Backend backend) {
-        AttentionFiles files = new AttentionFiles(
-                out, generator.directory().describe().vision().gridColumns(), style.style(), model.name());
+        AttentionFiles files = new AttentionFiles(out, style.style(), model.name());
+        List<RgbImage> shown = new ArrayList<>();
         boolean several = images.size() * texts.size() > 1;
         List<Map<String, Object>> imageEntries = new ArrayList<>();
         List<AttentionComparison.Run> runs = new ArrayList<>();
@@ -285,8 +286,11 @@ final class Attend extends PromptCommand implements Runnable {
             imageEntry.put("image", images.get(i).toString());
             imageEntry.put("width", pixels.get(i).width());
             imageEntry.put("height", pixels.get(i).height());
-            List<AttentionMap> vision = maps.vision();
-            imageEntry.put("files", files.vision(imageFolder, pixels.get(i), vision));
+            Box area = AttentionMaps.cells(asked.get(i).prompts().getFirst()).area();
+            imageEntry.put("area", List.of(area.x(), area.y(), area.width(), area.height()));
+            shown.add(AttentionFiles.covered(pixels.get(i), area));
+            List<AttentionMap> vision = maps.vision(asked.get(i).prompts().getFirst());
+            imageEntry.put("files", files.vision(imageFolder, shown.get(i), vision));
             imageEntries.add(imageEntry);
             for (int p = 0; p < texts.size(); p++) {
                 List<Integer> ids = generator.greedy(asked.get(i).prompts().get(p), maxTokens);
@@ -304,11 +308,11 @@ final class Attend extends PromptCommand implements Runnable {
                 entry.put("prompt", texts.get(p));
                 entry.put("answer", answer);
                 entry.put("words", words(reading));
-                entry.put("files", files.decoder(folder, pixels.get(i), texts.get(p), answer, reading));
+                entry.put("files", files.decoder(folder, shown.get(i), texts.get(p), answer, reading));
                 runEntries.add(entry);
                 runs.add(new AttentionComparison.Run(i, p, answer, sums(reading)));
                 if (report.isWanted()) {
-                    reported.add(images.get(i), pixels.get(i), vision, texts.get(p), answer, reading,
+                    reported.add(images.get(i), shown.get(i), vision, texts.get(p), answer, reading,
                             AttentionMaps.patchPlaces(asked.get(i).prompts().get(p)));
                 }
                 if (!json) {
@@ -329,7 +333,7 @@ final class Attend extends PromptCommand implements Runnable {
         object.put("runs", runEntries);
         List<ReportData.Table> compared = new ArrayList<>();
         if (several) {
-            AttentionComparison comparison = new AttentionComparison(images, pixels, texts, runs);
+            AttentionComparison comparison = new AttentionComparison(images, shown, texts, runs);
             object.put("comparison", comparison.write(files));
             comparison.table().ifPresent(compared::add);
             if (!json) {
@@ -350,7 +354,7 @@ final class Attend extends PromptCommand implements Runnable {
         return new AttentionReading(
                 reading.words(),
                 reading.layers(),
-                reading.side(),
+                reading.grid(),
                 reading.maps().stream()
                         .filter(map -> map.name().equals(AttentionMap.WORD_TO_IMAGE_SUM)
                                 || map.name().equals(AttentionMap.IMAGE_TO_WORD_SUM))

@@ -1,9 +1,11 @@
 package stormsight.probe;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import stormsight.model.Description;
 import stormsight.model.Passes;
 import stormsight.model.Prompt;
@@ -40,6 +42,10 @@ public final class AttentionMaps implements Probe {
     private Optional<Probes.Probed> whole = Optional.empty();
     private Optional<Probes.Probed> generatedToAll = Optional.empty();
     private Outputs run;
+    /** What the tower's probes read of each view of the images that were encoded last. */
+    private final List<Map<Probes.Probed, float[]>> views = new ArrayList<>();
+    /** Whether further views belong to the same images. */
+    private boolean encoding;
     /** What each generated token attends to, as decode left it. */
     private final List<float[]> generated = new ArrayList<>();
     private final List<float[]> generatedWhole = new ArrayList<>();
@@ -77,7 +83,7 @@ public final class AttentionMaps implements Probe {
         int wordEnd = 0;
         boolean causal = false;
         for (Prompt prompt : prompts) {
-            grid(prompt);
+            MapGrid.of(prompt);
             image = Math.min(image, prompt.imagePlaces().getFirst());
             imageEnd = Math.max(imageEnd, prompt.imagePlaces().getLast() + 1);
             word = Math.min(word, prompt.textPlaces().getFirst());
@@ -89,12 +95,6 @@ public final class AttentionMaps implements Probe {
         int lastRead = causal ? imageEnd : wordEnd;
         reading = new Window(firstReader, wordEnd - firstReader, image, imageEnd - image);
         read = new Window(image, imageEnd - image, word, Math.max(1, lastRead - word));
-    }
-
-    /** The part of the prompt's first image that maps are drawn on. */
-    private static Span.Image grid(Prompt prompt) {
-        return prompt.images().stream().filter(span -> span.grid().isPresent()).findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("the prompt has no image that could be mapped"));
     }
 
     @Override
@@ -189,8 +189,19 @@ public final class AttentionMaps implements Probe {
     public void read(Pass pass, Outputs current) {
         run = current;
         switch (pass) {
-            case ENCODE -> {}
+            case ENCODE -> {
+                if (!encoding) {
+                    views.clear();
+                    encoding = true;
+                }
+                Map<Probes.Probed, float[]> view = new HashMap<>();
+                Stream.of(visionLayers, visionHeads, visionSum)
+                        .flatMap(Optional::stream)
+                        .forEach(probed -> view.put(probed, current.read(probed.output())));
+                views.add(view);
+            }
             case PREFILL -> {
+                encoding = false;
                 generated.clear();
                 generatedWhole.clear();
             }
@@ -201,32 +212,48 @@ public final class AttentionMaps implements Probe {
         }
     }
 
-    /** Maps of the image that was encoded last, [rows, columns] of patches each; empty if they were not asked for. */
-    public List<AttentionMap> vision() {
+    /**
+     * Maps of the image that was encoded last, [rows, columns] of patches each; empty if they were not asked for. Where
+     * the tower looks at the image several times, a patch has the mean of what it has in each view.
+     *
+     * @param prompt any about the image: it says where patches lie
+     */
+    public List<AttentionMap> vision(Prompt prompt) {
+        encoding = false;
+        MapGrid grid = MapGrid.of(prompt);
         List<AttentionMap> maps = new ArrayList<>();
         String reduced =
                 heads(vision.heads()) + ", of which each patch keeps the largest weight that it gives to a patch";
         visionLayers.ifPresent(probed -> maps.add(new AttentionMap(
                 AttentionMap.VISION_LAYERS,
                 "vision tower: " + reduced,
-                axes(Axis.of("layer", vision.layers())),
-                patches(probed))));
+                axes(grid, Axis.of("layer", vision.layers())),
+                patches(probed, prompt, grid))));
         visionHeads.ifPresent(probed -> maps.add(new AttentionMap(AttentionMap.VISION_HEADS,
                 "vision tower: for each head, the largest weight that each patch gives to a patch",
-                axes(Axis.of("layer", vision.layers()), Axis.of("head", vision.heads())), patches(probed))));
+                axes(grid, Axis.of("layer", vision.layers()), Axis.of("head", vision.heads())),
+                patches(probed, prompt, grid))));
         visionSum.ifPresent(probed -> maps.add(new AttentionMap(AttentionMap.VISION_SUM,
-                "vision tower: sum over layers " + vision.layers() + " of the " + reduced, axes(), patches(probed))));
+                "vision tower: sum over layers " + vision.layers() + " of the " + reduced,
+                axes(grid),
+                patches(probed, prompt, grid))));
         return maps;
     }
 
-    /** What a probe of the tower read of each row, without that of a class token. */
-    private float[] patches(Probes.Probed probed) {
-        float[] all = run.read(probed.output());
+    /** What a probe of the tower read of the patches, [layers x heads, cells]. */
+    private float[] patches(Probes.Probed probed, Prompt prompt, MapGrid grid) {
         int rows = model.vision().rows();
-        int first = model.vision().firstPatch();
-        float[] patches = new float[all.length / rows * (rows - first)];
-        for (int plane = 0; plane < all.length / rows; plane++) {
-            System.arraycopy(all, plane * rows + first, patches, plane * (rows - first), rows - first);
+        int planes = views.getFirst().get(probed).length / rows;
+        float[] patches = new float[planes * grid.cells().cells()];
+        for (int i = 0; i < planes; i++) {
+            int plane = i;
+            grid.mean(
+                    place -> {
+                        int row = -1 - prompt.ids()[place];
+                        return views.get(row / rows).get(probed)[plane * rows + row % rows];
+                    },
+                    patches,
+                    plane * grid.cells().cells());
         }
         return patches;
     }
@@ -237,7 +264,7 @@ public final class AttentionMaps implements Probe {
      * @param answer its tokens without the one that ended it, each of which decode has read
      */
     public AttentionReading decoder(Tokenizer tokenizer, Prompt prompt, List<Integer> answer) {
-        Span.Image grid = grid(prompt);
+        MapGrid grid = MapGrid.of(prompt);
         List<Integer> places = prompt.textPlaces();
         List<Word> words = new ArrayList<>();
         for (int place : places) {
@@ -256,6 +283,7 @@ public final class AttentionMaps implements Probe {
                     AttentionMap.WORD_TO_IMAGE_SUM,
                     "weight that a word gives to a patch",
                     words,
+                    grid,
                     values);
         });
         imageToWord.ifPresent(probed -> {
@@ -266,6 +294,7 @@ public final class AttentionMaps implements Probe {
                     AttentionMap.IMAGE_TO_WORD_SUM,
                     "weight that a patch gives to a word of the prompt",
                     words.subList(0, prompted),
+                    grid,
                     values);
         });
         quadrants.ifPresent(
@@ -275,27 +304,27 @@ public final class AttentionMaps implements Probe {
             maps.add(whole(all, prompt, words.subList(0, prompted)));
             maps.add(wordToWord(all, prompt, words));
         });
-        return new AttentionReading(words, decoder.layers(), side(), maps);
+        return new AttentionReading(words, decoder.layers(), grid.cells(), maps);
     }
 
-    /** Where the sequence has the patches that maps are drawn on, row by row of the image. */
+    /** Where the sequence has the patches of the image's finest part, row by row. */
     public static List<Integer> patchPlaces(Prompt prompt) {
-        Span.Image grid = grid(prompt);
-        return IntStream.range(0, grid.grid().orElseThrow().cells()).mapToObj(grid::place).toList();
+        return MapGrid.of(prompt).finestPlaces();
+    }
+
+    /** The cells that maps of a prompt's image are made of, and what they cover of it. */
+    public static Span.Grid cells(Prompt prompt) {
+        return MapGrid.of(prompt).cells();
     }
 
     private int planes() {
         return decoder.layers().size() * (request.headMean() ? 1 : decoder.heads().size());
     }
 
-    private int side() {
-        return model.vision().gridColumns();
-    }
-
-    private List<Axis> axes(Axis... first) {
+    private static List<Axis> axes(MapGrid grid, Axis... first) {
         List<Axis> axes = new ArrayList<>(List.of(first));
-        axes.add(Axis.counted("patch_row", side()));
-        axes.add(Axis.counted("patch_column", side()));
+        axes.add(Axis.counted("patch_row", grid.cells().rows()));
+        axes.add(Axis.counted("patch_column", grid.cells().columns()));
         return axes;
     }
 
@@ -308,11 +337,11 @@ public final class AttentionMaps implements Probe {
     }
 
     /**
-     * What words of the prompt and generated ones give to the cells of a grid, [layers x heads, words, cells]; 0 for
-     * what they cannot see.
+     * What words of the prompt and generated ones give to the cells of a grid, all parts of the image together, [layers
+     * x heads, words, cells]; 0 for what they cannot see.
      */
-    private float[] wordToImage(float[] prompt, List<Integer> places, Span.Image grid) {
-        int cells = grid.grid().orElseThrow().cells();
+    private float[] wordToImage(float[] prompt, List<Integer> places, MapGrid grid) {
+        int cells = grid.cells().cells();
         int words = places.size() + generated.size();
         float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), words), cells)];
         for (int plane = 0; plane < planes(); plane++) {
@@ -321,9 +350,9 @@ public final class AttentionMaps implements Probe {
                 int row = prompted ? places.get(word) - reading.row() : 0;
                 float[] from = prompted ? prompt : generated.get(word - places.size());
                 int rows = prompted ? reading.rows() : 1;
-                for (int cell = 0; cell < cells && row >= 0; cell++) {
-                    values[(plane * words + word) * cells + cell] =
-                            from[(plane * rows + row) * reading.keys() + grid.place(cell) - reading.key()];
+                if (row >= 0) {
+                    int first = (plane * rows + row) * reading.keys() - reading.key();
+                    grid.sum(place -> from[first + place], values, (plane * words + word) * cells);
                 }
             }
         }
@@ -331,17 +360,21 @@ public final class AttentionMaps implements Probe {
     }
 
     /**
-     * What the cells of a grid give to words of the prompt, [layers x heads, words, cells]; 0 for what they cannot see.
+     * What the cells of a grid give to words of the prompt, the mean of the parts of the image, [layers x heads, words,
+     * cells]; 0 for what they cannot see.
      */
-    private float[] imageToWord(float[] prompt, List<Integer> places, Span.Image grid) {
-        int cells = grid.grid().orElseThrow().cells();
+    private float[] imageToWord(float[] prompt, List<Integer> places, MapGrid grid) {
+        int cells = grid.cells().cells();
         float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), places.size()), cells)];
         for (int plane = 0; plane < planes(); plane++) {
+            int first = plane * read.rows() - read.row();
             for (int word = 0; word < places.size(); word++) {
                 int key = places.get(word) - read.key();
-                for (int cell = 0; cell < cells && key < read.keys(); cell++) {
-                    values[(plane * places.size() + word) * cells + cell] =
-                            prompt[(plane * read.rows() + grid.place(cell) - read.row()) * read.keys() + key];
+                if (key < read.keys()) {
+                    grid.mean(
+                            place -> prompt[(first + place) * read.keys() + key],
+                            values,
+                            (plane * places.size() + word) * cells);
                 }
             }
         }
@@ -350,14 +383,20 @@ public final class AttentionMaps implements Probe {
 
     /** A map of each layer and head, and their mean over heads summed over layers. */
     private void add(
-            List<AttentionMap> maps, String name, String sumName, String meaning, List<Word> words, float[] values) {
+            List<AttentionMap> maps,
+            String name,
+            String sumName,
+            String meaning,
+            List<Word> words,
+            MapGrid grid,
+            float[] values) {
         Axis wordAxis = wordAxis(words);
         maps.add(new AttentionMap(
                 name,
                 "decoder: " + meaning + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
-                axes(Axis.of("layer", decoder.layers()), headAxis(), wordAxis),
+                axes(grid, Axis.of("layer", decoder.layers()), headAxis(), wordAxis),
                 values));
-        double[] sums = new double[words.size() * side() * side()];
+        double[] sums = new double[words.size() * grid.cells().cells()];
         for (int i = 0; i < values.length; i++) {
             sums[i % sums.length] += values[i];
         }
@@ -368,7 +407,7 @@ public final class AttentionMaps implements Probe {
         maps.add(new AttentionMap(
                 sumName,
                 "decoder: " + meaning + ", " + heads(decoder.heads()) + ", sum over layers " + decoder.layers(),
-                axes(wordAxis),
+                axes(grid, wordAxis),
                 sum));
     }
 

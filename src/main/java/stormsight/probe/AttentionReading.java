@@ -2,16 +2,17 @@ package stormsight.probe;
 
 import java.util.List;
 import java.util.Optional;
+import stormsight.model.Span;
 
 /**
  * What the decoder attended to while it answered a prompt.
  *
  * @param words of prompt and answer; maps of the image's attention end with the prompt
  * @param layers that were looked at
- * @param side patches in a row and in a column of the image
+ * @param grid the cells of the maps, and what they cover of the image
  * @param maps in the order in which they are shown
  */
-public record AttentionReading(List<Word> words, List<Integer> layers, int side, List<AttentionMap> maps) {
+public record AttentionReading(List<Word> words, List<Integer> layers, Span.Grid grid, List<AttentionMap> maps) {
     /** Which way attention between words and image is read. */
     public enum Direction {
         /** What a word reads of the image. */
@@ -55,7 +56,7 @@ public record AttentionReading(List<Word> words, List<Integer> layers, int side,
         return chose ? label + " \u2192 " + words.get(next).text() : label;
     }
 
-    /** The map of a word, summed over the layers, [side, side]. */
+    /** The map of a word, summed over the layers, [rows, columns] of the grid. */
     public float[] map(Direction direction, Word word) {
         return map(direction.map)
                 .orElseThrow(() -> new IllegalArgumentException(direction + " was not asked for"))
@@ -72,7 +73,7 @@ public record AttentionReading(List<Word> words, List<Integer> layers, int side,
         for (float value : map(direction, word)) {
             sum += value;
         }
-        return sum / layers.size() / (direction == Direction.IMAGE_TO_WORD ? side * side : 1);
+        return sum / layers.size() / (direction == Direction.IMAGE_TO_WORD ? grid.cells() : 1);
     }
 
     /** Where the map of a word is largest; the first such place. */
@@ -84,6 +85,6 @@ public record AttentionReading(List<Word> words, List<Integer> layers, int side,
                 peak = i;
             }
         }
-        return new Patch(peak / side, peak % side);
+        return new Patch(peak / grid.columns(), peak % grid.columns());
     }
 }

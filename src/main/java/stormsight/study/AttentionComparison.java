@@ -87,7 +87,10 @@ public final class AttentionComparison {
         AttentionReading reading = run.reading();
         List<HeatMap> maps = reading.words(direction).stream()
                 .map(word -> new HeatMap(
-                        reading.label(direction, word), reading.side(), reading.side(), reading.map(direction, word)))
+                        reading.label(direction, word),
+                        reading.grid().columns(),
+                        reading.grid().rows(),
+                        reading.map(direction, word)))
                 .toList();
         return new MapFigure.Row(
                 prompts.get(run.prompt()) + (run.answer().isEmpty() ? "" : " : " + run.answer()),

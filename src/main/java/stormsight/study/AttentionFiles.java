@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.IntStream;
+import stormsight.image.Box;
 import stormsight.image.RgbImage;
 import stormsight.probe.AttentionMap;
 import stormsight.probe.AttentionReading.Direction;
@@ -29,7 +30,6 @@ public final class AttentionFiles {
     private static final int GRID_COLUMNS = 5;
 
     private final Path out;
-    private final int side;
     private final MapStyle style;
     private final String model;
     private int count;
@@ -37,12 +37,10 @@ public final class AttentionFiles {
     /**
      * Writes into a folder, which is made if it does not exist.
      *
-     * @param side patches in a row of the image
      * @param model what captions call it
      */
-    public AttentionFiles(Path out, int side, MapStyle style, String model) {
+    public AttentionFiles(Path out, MapStyle style, String model) {
         this.out = out;
-        this.side = side;
         this.style = style;
         this.model = model;
     }
@@ -114,8 +112,30 @@ public final class AttentionFiles {
                 + (answer.isEmpty() ? "(empty)" : answer);
     }
 
-    private HeatMap patches(String title, float[] values) {
-        return new HeatMap(title, side, side, values);
+    /** A part of a map of which the last axes are rows and columns of patches. */
+    private static HeatMap patches(String title, AttentionMap map, float[] values) {
+        int axes = map.axes().size();
+        return new HeatMap(
+                title, map.axes().get(axes - 1).size(), map.axes().get(axes - 2).size(), values);
+    }
+
+    /**
+     * What cells cover of an image, black where they reach beyond it: pictures show it, since the model sees nothing
+     * else.
+     */
+    public static RgbImage covered(RgbImage image, Box area) {
+        int left = (int) Math.round(area.x());
+        int top = (int) Math.round(area.y());
+        int right = Math.max(left + 1, (int) Math.round(area.x() + area.width()));
+        int bottom = Math.max(top + 1, (int) Math.round(area.y() + area.height()));
+        if (left == 0 && top == 0 && right == image.width() && bottom == image.height()) {
+            return image;
+        }
+        int x = Math.clamp(left, 0, image.width() - 1);
+        int y = Math.clamp(top, 0, image.height() - 1);
+        RgbImage inside = image.crop(
+                x, y, Math.min(right, image.width()) - x, Math.min(bottom, image.height()) - y);
+        return inside.onBlack(right - left, bottom - top, x - left, y - top);
     }
 
     /** Vision maps: numbers, an overlay for each layer, a grid of heads for each layer, the sum beside the image. */
@@ -126,7 +146,7 @@ public final class AttentionFiles {
             switch (map.name()) {
                 case AttentionMap.VISION_SUM -> {
                     String file = folder + map.name() + ".png";
-                    pictures().panels(path(file), image, patches("Vision tower, sum over layers", map.values()));
+                    pictures().panels(path(file), image, patches("Vision tower, sum over layers", map, map.values()));
                     entries.add(picture(file, map, "all"));
                 }
                 case AttentionMap.VISION_LAYERS -> {
@@ -134,7 +154,10 @@ public final class AttentionFiles {
                     for (int l = 0; l < layers.size(); l++) {
                         String file = folder + "vision_layer_" + layers.get(l) + ".png";
                         pictures()
-                                .overlay(path(file), image, patches("Vision tower, layer " + layers.get(l), map.at(l)));
+                                .overlay(
+                                        path(file),
+                                        image,
+                                        patches("Vision tower, layer " + layers.get(l), map, map.at(l)));
                         entries.add(picture(file, map, "layer " + layers.get(l)));
                     }
                 }
@@ -145,7 +168,7 @@ public final class AttentionFiles {
                         int layer = l;
                         String file = folder + "vision_heads_layer_" + layers.get(l) + ".png";
                         List<HeatMap> each = IntStream.range(0, heads.size())
-                                .mapToObj(h -> patches("head " + heads.get(h), map.at(layer, h))).toList();
+                                .mapToObj(h -> patches("head " + heads.get(h), map, map.at(layer, h))).toList();
                         pictures()
                                 .grid(
                                         path(file),
@@ -177,7 +200,7 @@ public final class AttentionFiles {
             String name = direction.name().toLowerCase(Locale.ROOT);
             AttentionMap sum = reading.map(name + "_sum").orElseThrow();
             List<HeatMap> maps = words.stream()
-                    .map(word -> patches(reading.label(direction, word), reading.map(direction, word)))
+                    .map(word -> patches(reading.label(direction, word), sum, reading.map(direction, word)))
                     .toList();
             String grid = folder + name + ".png";
             pictures.grid(path(grid), title(direction) + ", " + layers, image, maps, GRID_COLUMNS, true);
@@ -186,7 +209,7 @@ public final class AttentionFiles {
                 String file =
                         folder + name + "/" + String.format(Locale.ROOT, "%02d", word.index()) + slug(word) + ".png";
                 String title = title(direction, reading.label(direction, word)) + ", " + layers;
-                pictures.overlay(path(file), image, patches(title, reading.map(direction, word)));
+                pictures.overlay(path(file), image, patches(title, sum, reading.map(direction, word)));
                 entries.add(picture(file, sum, "word " + word.index()));
             }
         }

@@ -49,7 +49,11 @@ public final class AttentionPage {
         runs.add(List.of(file.toString(), prompt, answer));
         if (!directions.isEmpty()) {
             attention.add(new AttentionData(
-                    file.getFileName() + ": " + prompt, image, reading.side(), reading.side(), directions));
+                    file.getFileName() + ": " + prompt,
+                    image,
+                    reading.grid().columns(),
+                    reading.grid().rows(),
+                    directions));
         }
     }
 

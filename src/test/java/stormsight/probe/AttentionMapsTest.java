@@ -38,6 +38,7 @@ import stormsight.model.Pass;
 import stormsight.model.Passes;
 import stormsight.model.Preset;
 import stormsight.model.Prompt;
+import stormsight.model.Span;
 import stormsight.model.Stage;
 import stormsight.model.Views;
 import stormsight.model.VisionLanguageModel;
@@ -99,7 +100,7 @@ class AttentionMapsTest {
                 generator.greedy(longer, 5);
                 List<Integer> answer = generator.greedy(prompt, 5);
                 return new Read(
-                        maps.vision(), maps.decoder(directory.tokenizer(), prompt, answer), answer, prompt.length());
+                        maps.vision(prompt), maps.decoder(directory.tokenizer(), prompt, answer), answer, prompt.length());
             }
         }
     }
@@ -115,7 +116,7 @@ class AttentionMapsTest {
     void mapsAreThoseThatTheReferenceRecorded(String golden) throws IOException {
         Read read = read(golden, prompt(golden, 0).get("text").asString(), "cpu", EVERYTHING);
         int layers = read.reading().layers().size();
-        int patches = read.reading().side() * read.reading().side();
+        int patches = read.reading().grid().cells();
         int prompted = read.promptTokens() - patches;
         assertArrayEquals(
                 recorded(golden, "map.vision_first"),
@@ -206,7 +207,7 @@ class AttentionMapsTest {
                 .filter(map -> map.name().equals(AttentionMap.VISION_HEADS))
                 .findFirst()
                 .orElseThrow();
-        int side = read.reading().side();
+        int side = read.reading().grid().rows();
         int patches = side * side;
         assertArrayEquals(new int[] {1, 1, side, side}, found.shape());
         float[] all = recorded(golden, "vision.attn");
@@ -245,6 +246,98 @@ class AttentionMapsTest {
         for (int i = 0; i < sum.length; i++) {
             assertEquals(each.at(0)[i] + each.at(1)[i], sum[i], ROUNDING);
         }
+    }
+
+    /** Of LLaVA-NeXT, all views count: what a word reads of them is in its map, and each view's tower is seen. */
+    @Test
+    void mapsShowAllViews() throws IOException {
+        String golden = "llava-next";
+        String text = prompt(golden, 0).get("text").asString();
+        try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty()).withRawPrompts();
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            List<Views> image = List.of(directory
+                    .processor()
+                    .views(new ImageDecoder().decode(Goldens.folder(golden).resolve("input_0.png"))));
+            Prompt prompt = directory.processor().prompt(text, image);
+            AttentionMaps maps = new AttentionMaps(
+                    new AttentionRequest(
+                            Set.of(Kind.VISION, Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD),
+                            Optional.empty(),
+                            Optional.empty()),
+                    directory.describe(),
+                    List.of(prompt));
+            try (Generator generator = Generator.open(
+                    directory,
+                    backend,
+                    new Limits(prompt.length(), 2, image.getFirst().count()),
+                    Options.DEFAULT,
+                    RunListener.NONE,
+                    List.of(maps))) {
+                // Other views before leave nothing behind.
+                generator.encodeViews(image);
+                generator.prefill(prompt);
+                generator.encodeViews(image);
+                List<Integer> answer = generator.greedy(prompt, 1);
+                AttentionReading reading = maps.decoder(directory.tokenizer(), prompt, answer);
+                Span.Image base = prompt.images().getFirst();
+                Span.Image tiles = prompt.images().getLast();
+                assertEquals(List.of("base", "tiles"), List.of(base.name(), tiles.name()));
+                assertEquals(tiles.grid().orElseThrow().rows(), reading.grid().rows());
+                assertEquals(tiles.grid().orElseThrow().columns(), reading.grid().columns());
+                float[] weights = recorded(golden, "p0.dec.attn_head_mean");
+                int tokens = prompt.length();
+                int layers = reading.layers().size();
+                List<Integer> places = prompt.textPlaces();
+                for (Word word : reading.words(AttentionReading.Direction.IMAGE_TO_WORD)) {
+                    double given = 0;
+                    for (int layer = 0; layer < layers; layer++) {
+                        for (Span.Image part : prompt.images()) {
+                            for (int cell = 0; cell < part.grid().orElseThrow().cells(); cell++) {
+                                given += weights[
+                                        (layer * tokens + places.get(word.index())) * tokens + part.place(cell)];
+                            }
+                        }
+                    }
+                    assertEquals(
+                            given / layers,
+                            reading.share(AttentionReading.Direction.WORD_TO_IMAGE, word),
+                            TOLERANCE,
+                            word.text());
+                }
+                assertArrayEquals(
+                        visionMeans(golden, directory.describe().vision(), image.getFirst().count(), prompt),
+                        maps.vision(prompt).getFirst().values(),
+                        TOLERANCE);
+            }
+        }
+    }
+
+    /** Of each layer, the mean of what the patches of base view and tiles keep, as MapGrid weighs it. */
+    private static float[] visionMeans(String golden, Description.Vision vision, int views, Prompt prompt) {
+        float[] attention = recorded(golden, "vision.attn");
+        int rows = vision.rows();
+        MapGrid grid = MapGrid.of(prompt);
+        float[] means = new float[vision.layers() * grid.cells().cells()];
+        for (int l = 0; l < vision.layers(); l++) {
+            int layer = l;
+            grid.mean(
+                    place -> {
+                        int row = -1 - prompt.ids()[place];
+                        float largest = 0;
+                        for (int key = vision.firstPatch(); key < rows; key++) {
+                            double mean = 0;
+                            for (int head = 0; head < vision.heads(); head++) {
+                                int plane = (layer * views + row / rows) * vision.heads() + head;
+                                mean += attention[(plane * rows + row % rows) * rows + key];
+                            }
+                            largest = Math.max(largest, (float) (mean / vision.heads()));
+                        }
+                        return largest;
+                    },
+                    means,
+                    layer * grid.cells().cells());
+        }
+        return means;
     }
 
     /** Rows of the answer, read one by one, against one pass over prompt and answer with the prompt as prefix. */
@@ -287,7 +380,7 @@ class AttentionMapsTest {
                 weights = generator.read(whole.getFirst().output());
             }
             AttentionMap found = read.reading().map(AttentionMap.WORD_TO_IMAGE).orElseThrow();
-            int patches = read.reading().side() * read.reading().side();
+            int patches = read.reading().grid().cells();
             int heads = found.axes().get(1).size();
             for (int plane = 0; plane < found.axes().getFirst().size() * heads; plane++) {
                 for (int g = 0; g < read.answer().size(); g++) {

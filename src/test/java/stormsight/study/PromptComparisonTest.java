@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import stormsight.image.Box;
+import stormsight.model.Span;
 import stormsight.probe.AttentionMap;
 import stormsight.probe.AttentionReading.Direction;
 import stormsight.probe.AttentionReading;
@@ -83,7 +85,7 @@ class PromptComparisonTest {
         return new AttentionReading(
                 words,
                 List.of(0),
-                2,
+                new Span.Grid(1, 2, 2, new Box(0, 0, 2, 1)),
                 List.of(new AttentionMap(
                         AttentionMap.WORD_TO_IMAGE_SUM,
                         "a test",
