@@ -51,9 +51,10 @@ import stormsight.report.OutputFile;
         mixinStandardHelpOptions = true,
         sortOptions = false,
         description =
-                "Times single operations with JMH, at the shapes of PaliGemma 3B and at small ones. Every result is first compared "
-                        + "with the formulas, computed in double precision; of a large product some rows and columns are compared, of attention the last rows. "
-                        + "One that is wrong is not timed, and the exit code is 7.",
+                "Times single operations with JMH, at the shapes of PaliGemma 3B and at small ones. Every result is "
+                        + "first compared with the formulas, computed in double precision; of a large product some "
+                        + "rows and columns are compared, of attention the last rows. One that is wrong is not timed, "
+                        + "and the exit code is 7.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
             "0:done",
@@ -107,8 +108,8 @@ public final class KernelBenchmarks implements Callable<Integer> {
             arity = "0..1",
             defaultValue = "quick",
             description =
-                    "quick takes some minutes on two cores and runs all in one JVM, as a model does; full takes much longer and runs each operation in a "
-                            + "JVM of its own. Default: ${DEFAULT-VALUE}.")
+                    "quick takes some minutes on two cores and runs all in one JVM, as a model does; full takes much "
+                            + "longer and runs each operation in a JVM of its own. Default: ${DEFAULT-VALUE}.")
     private Profile profile;
 
     @Parameters(
@@ -121,8 +122,8 @@ public final class KernelBenchmarks implements Callable<Integer> {
             names = "--backend",
             paramLabel = "NAME",
             description =
-                    "Only this backend, with all cases of the profile; several may be given. Default: all that are present, scalar with the "
-                            + "small cases alone, and in the quick profile devices, too.")
+                    "Only this backend, with all cases of the profile; several may be given. Default: all that are "
+                            + "present, scalar with the small cases alone, and in the quick profile devices, too.")
     private List<String> backends = new ArrayList<>();
 
     @Option(names = "--device", paramLabel = "ID", description = "Only this device, as 'stormsight devices' lists it.")

@@ -183,7 +183,8 @@ final class Residency implements AutoCloseable {
                     t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
             throw new BackendException(String.format(
                     Locale.ROOT,
-                    "the model needs %.2f GB on the device (%.2f GB of weights, %.2f GB of caches and activations), %s has %.2f GB",
+                    "the model needs %.2f GB on the device (%.2f GB of weights, %.2f GB of caches and activations), "
+                            + "%s has %.2f GB",
                     needed / 1e9,
                     weightBytes / 1e9,
                     (needed - weightBytes) / 1e9,

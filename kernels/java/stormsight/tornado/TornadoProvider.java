@@ -34,8 +34,8 @@ public final class TornadoProvider implements OptionalProvider {
     public Optional<String> unavailable() {
         if (!startable()) {
             return Optional.of(Settings.missing().orElse("this JVM was started without a TornadoVM SDK")
-                    + "; install one (sdk install tornadovm, or a release from github.com/beehive-lab/TornadoVM), set TORNADOVM_HOME"
-                    + " and start through the stormsight launcher");
+                    + "; install one (sdk install tornadovm, or a release from github.com/beehive-lab/TornadoVM), set "
+                    + "TORNADOVM_HOME and start through the stormsight launcher");
         }
         Runtime.devices();
         return Optional.ofNullable(Runtime.failure());

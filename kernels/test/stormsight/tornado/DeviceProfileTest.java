@@ -62,8 +62,8 @@ class DeviceProfileTest {
     void ofALogTheLastExecutionCounts() {
         TaskTimes times = new TaskTimes();
         String first =
-                "{\n    \"g1\": {\n        \"TOTAL_KERNEL_TIME\": \"12\",\n        \"g1.rope0\": {\n            \"TASK_KERNEL_TIME\": \"12\"\n"
-                        + "        }\n    }\n}\n";
+                "{\n    \"g1\": {\n        \"TOTAL_KERNEL_TIME\": \"12\",\n        \"g1.rope0\": {\n            "
+                        + "\"TASK_KERNEL_TIME\": \"12\"\n        }\n    }\n}\n";
         String second = first.replace("12", "30");
         times.add(first);
         times.add(first + second);

@@ -201,7 +201,8 @@ class ResidencyTest {
         BackendException e = assertThrows(BackendException.class, () ->
                 Residency.of(device, Map.of(), List.of(program)));
         assertEquals(
-                "the model needs 8.00 GB on the device (0.00 GB of weights, 8.00 GB of caches and activations), Small has 2.00 GB",
+                "the model needs 8.00 GB on the device (0.00 GB of weights, 8.00 GB of caches and activations), Small "
+                        + "has 2.00 GB",
                 e.getMessage());
     }
 }

@@ -12,14 +12,16 @@ class RuntimeTest {
                 "Error during code compilation with the OpenCL driver",
                 Runtime.reason(
                         new RuntimeException(
-                                "Unable to compile task g0.embed0 - embed\nThe internal error is: Error during code compilation with the OpenCL driver\nStacktrace: []")));
+                                "Unable to compile task g0.embed0 - embed\nThe internal error is: Error during code "
+                                        + "compilation with the OpenCL driver\nStacktrace: []")));
         assertEquals("local size too large",
                 Runtime.reason(new RuntimeException("\u001B[31mError\n\u001B[0mReason: local size too large\n")));
         assertEquals(
                 "there is no OpenCL platform; install the driver of a device, or PoCL",
                 Runtime.reason(
                         new RuntimeException(
-                                "\u001B[33m[WARNING] No OpenCL platforms found. Deoptimizing to sequential execution.\u001B[0m")));
+                                "\u001B[33m[WARNING] No OpenCL platforms found. Deoptimizing to sequential "
+                                        + "execution.\u001B[0m")));
     }
 
     @Test
@@ -28,7 +30,8 @@ class RuntimeTest {
                 "Portable Computing Language 3.1+debian",
                 Runtime.driver(
                         "Portable Computing Language",
-                        "Device version   : OpenCL 3.0 PoCL\nDriver version   : 3.1+debian\nOpenCL C version : OpenCL C 1.2 PoCL\n"));
+                        "Device version   : OpenCL 3.0 PoCL\nDriver version   : 3.1+debian\nOpenCL C version : OpenCL "
+                                + "C 1.2 PoCL\n"));
         assertEquals("NVIDIA CUDA", Runtime.driver("NVIDIA CUDA", "Driver version   : \nEndianness       : little\n"));
         assertEquals("PTX", Runtime.driver("PTX", "NVIDIA H100"));
     }

@@ -21,6 +21,7 @@ class ImportRulesTest {
     private static final Pattern PACKAGE = Pattern.compile("^package (stormsight[\\w.]*);", Pattern.MULTILINE);
     private static final Pattern IMPORT =
             Pattern.compile("^import (?:static )?(stormsight(?:\\.[a-z]\\w*)*)\\.[A-Z]", Pattern.MULTILINE);
+    private static final int LONGEST_LINE = 120;
     private static final String TORNADOVM = "uk.ac.manchester.tornado";
 
     private static final String PROGRAM = "stormsight.program";
@@ -101,6 +102,25 @@ class ImportRulesTest {
             }
         }
         assertFalse(files == 0, "no sources found");
+        assertEquals(List.of(), wrong);
+    }
+
+    /** Data in text blocks may be longer. */
+    @Test
+    void linesAreShort() throws IOException {
+        List<String> wrong = new ArrayList<>();
+        for (Path file :
+                sources("src/main/java", "src/test/java", "kernels/java", "kernels/test", "bench/java")) {
+            List<String> lines = Files.readAllLines(file);
+            boolean data = false;
+            for (int i = 0; i < lines.size(); i++) {
+                boolean blockEnds = lines.get(i).split("\"{3}", -1).length % 2 == 0;
+                if (!data && !blockEnds && lines.get(i).length() > LONGEST_LINE) {
+                    wrong.add(file + ", line " + (i + 1) + ": " + lines.get(i).length() + " characters");
+                }
+                data ^= blockEnds;
+            }
+        }
         assertEquals(List.of(), wrong);
     }
 

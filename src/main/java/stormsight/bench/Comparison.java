@@ -237,7 +237,8 @@ public record Comparison(List<String> labels, List<Row> rows, List<Speed> speeds
                     result.equal() + " equal",
                     String.format(
                             Locale.ROOT,
-                            "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity of the captions %.4f",
+                            "%.1f%% equal greedy tokens, largest logit error %.2g of %.3g, perplexity of the captions "
+                                    + "%.4f",
                             100 * agreements.get(i).share(),
                             result.largestError(),
                             result.scale(),

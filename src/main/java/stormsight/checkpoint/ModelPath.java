@@ -25,7 +25,8 @@ public final class ModelPath {
 
     /** A repository, as people copy its name or its address. */
     private static final Pattern REPOSITORY = Pattern.compile(
-            "(?:(?:https?:/+)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/|hf:/+)?([A-Za-z0-9][\\w.-]*/[A-Za-z0-9][\\w.-]*?)(?:/(?:tree|blob|resolve)/.*|/)?");
+            "(?:(?:https?:/+)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/|hf:/+)?"
+                    + "([A-Za-z0-9][\\w.-]*/[A-Za-z0-9][\\w.-]*?)(?:/(?:tree|blob|resolve)/.*|/)?");
 
     private static final Pattern URL = Pattern.compile("[A-Za-z][A-Za-z0-9+.-]+:/.*", Pattern.DOTALL);
 
@@ -123,7 +124,8 @@ public final class ModelPath {
             return GGUF;
         }
         if (start.startsWith(LFS)) {
-            return "a pointer of Git LFS in place of the weights; run `git lfs pull` in its folder, or download the model anew, and name the folder";
+            return "a pointer of Git LFS in place of the weights; run `git lfs pull` in its folder, or download the "
+                    + "model anew, and name the folder";
         }
         if (name.endsWith(".safetensors") || name.endsWith(".json")) {
             return "one of a model's; " + folder;
@@ -198,7 +200,8 @@ public final class ModelPath {
                     folder,
                     "is an adapter (PEFT, such as LoRA)" + base
                             + " without the model that it adapts; merge the two with peft: "
-                            + "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(NEW_FOLDER)");
+                            + "PeftModel.from_pretrained(base, "
+                            + "adapter).merge_and_unload().save_pretrained(NEW_FOLDER)");
         }
         Optional<CheckpointException> other = otherWeights(folder);
         if (other.isPresent()) {
@@ -281,7 +284,8 @@ public final class ModelPath {
         if (safetensors.stream().anyMatch(path -> name(path).startsWith("adapter_"))) {
             return refused(
                     folder,
-                    "holds an adapter (PEFT, such as LoRA), but not the weights of the model that it adapts; download those, too, and merge the two");
+                    "holds an adapter (PEFT, such as LoRA), but not the weights of the model that it adapts; download "
+                            + "those, too, and merge the two");
         }
         Optional<CheckpointException> other = otherWeights(folder);
         if (other.isPresent()) {
@@ -316,7 +320,8 @@ public final class ModelPath {
                         + (other.isEmpty()
                                 ? "; download the tokenizer's files, too"
                                 : ", only " + names(other) + ", which is not read here; download " + TOKENIZER
-                                        + ", too, or make it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"));
+                                        + ", too, or make it with transformers: "
+                                        + "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"));
     }
 
     private static Optional<String> text(Path file, String key) {

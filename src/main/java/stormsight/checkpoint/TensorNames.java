@@ -8,12 +8,12 @@ import java.util.List;
  * PaliGemma and LLaVA files. Names of other models stay as they are.
  *
  * <pre>
- * part       published                    4.52 to 4.57                      5.x in memory         5.18 saved     bare model
- * decoder    language_model.model.        model.language_model.             as 4.52               as published   language_model.
- * head       language_model.lm_head.      lm_head.                          as 4.52               as published   -
- * tower      vision_tower.vision_model.   model.vision_tower.vision_model.  model.vision_tower.   vision_tower.  either
- * projector  multi_modal_projector.       model.multi_modal_projector.      as 4.52               as published   as published
- * newline    image_newline                model.image_newline               as 4.52               as published   as published
+ * part    published                  4.52 to 4.57                     5.x in memory       5.18 saved    bare model
+ * decoder language_model.model.      model.language_model.            as 4.52             published     language_model.
+ * head    language_model.lm_head.    lm_head.                         as 4.52             published     -
+ * tower   vision_tower.vision_model. model.vision_tower.vision_model. model.vision_tower. vision_tower. either
+ * proj.   multi_modal_projector.     model.multi_modal_projector.     as 4.52             published     published
+ * newline image_newline              model.image_newline              as 4.52             published     published
  * </pre>
  */
 final class TensorNames {

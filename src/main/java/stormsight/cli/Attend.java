@@ -39,9 +39,11 @@ import tools.jackson.databind.json.JsonMapper;
 @Command(
         name = "attend",
         description = {
-            "Answers prompts about images and writes what the model attended to: pictures, and the numbers behind them.",
-            "Word to image is what a word reads of each patch. Image to word is what each patch reads of a word of the prompt; the image never sees "
-                    + "generated words. 'a \u2192 b' marks what a read when the model chose b; generated words have a plus.",
+            "Answers prompts about images and writes what the model attended to: pictures, and the numbers behind "
+                    + "them.",
+            "Word to image is what a word reads of each patch. Image to word is what each patch reads of a word of "
+                    + "the prompt; the image never sees generated words. 'a \u2192 b' marks what a read when the "
+                    + "model chose b; generated words have a plus.",
             "Several images and prompts are compared. maps.json in the output directory names every file."
         })
 final class Attend extends PromptCommand implements Runnable {
@@ -99,8 +101,8 @@ final class Attend extends PromptCommand implements Runnable {
             names = "--compare-objects",
             paramLabel = "A,B",
             description =
-                    "Six prompts that name two objects, such as cat,dog: as a question in both orders, one by one, and as statements. "
-                            + "The embedded model is asked in its own tasks.")
+                    "Six prompts that name two objects, such as cat,dog: as a question in both orders, one by one, "
+                            + "and as statements. The embedded model is asked in its own tasks.")
     private Optional<String> objects = Optional.empty();
 
     @Option(
@@ -117,10 +119,10 @@ final class Attend extends PromptCommand implements Runnable {
             split = ",",
             defaultValue = "vision,words",
             description =
-                    "vision: how strongly each patch attends to another in the vision tower. words: between words and image in the decoder. "
-                            + "quadrants: all of the decoder, summed over layers. whole: all of the decoder in each layer, as numbers, and "
-                            + "for a report from word to word and patch to patch. "
-                            + "Default: ${DEFAULT-VALUE}.")
+                    "vision: how strongly each patch attends to another in the vision tower. words: between words and "
+                            + "image in the decoder. quadrants: all of the decoder, summed over layers. whole: all of "
+                            + "the decoder in each layer, as numbers, and for a report from word to word and patch to "
+                            + "patch. Default: ${DEFAULT-VALUE}.")
     private List<Group> groups;
 
     @Option(
@@ -141,8 +143,8 @@ final class Attend extends PromptCommand implements Runnable {
             paramLabel = "LIST",
             defaultValue = "mean",
             description =
-                    "Heads to show one by one, such as 0,2 or all; means are then of these. mean: only the mean of all. "
-                            + "Default: ${DEFAULT-VALUE}.")
+                    "Heads to show one by one, such as 0,2 or all; means are then of these. mean: only the mean of "
+                            + "all. Default: ${DEFAULT-VALUE}.")
     private String heads;
 
     @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "32",

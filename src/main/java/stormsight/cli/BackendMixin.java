@@ -41,8 +41,8 @@ final class BackendMixin {
             defaultValue = Backends.AUTO,
             completionCandidates = Names.class,
             description =
-                    "Where to run: cpu, scalar (the slow reference), tornado (see 'devices'), or auto: a GPU if there is one, else cpu. "
-                            + "Default: ${DEFAULT-VALUE}.")
+                    "Where to run: cpu, scalar (the slow reference), tornado (see 'devices'), or auto: a GPU if there "
+                            + "is one, else cpu. Default: ${DEFAULT-VALUE}.")
     private String name;
 
     @Option(

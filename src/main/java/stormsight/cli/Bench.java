@@ -25,14 +25,17 @@ import tools.jackson.databind.JsonNode;
         name = "bench",
         description = {
             "Times the parts of an answer. Numbers may be lists and ranges: 64,128 or 16-64*2 or 1-4+1.",
-            "Warm rows, each timed after its result has been checked: image decode (file to pixels), resize (pixels to patches), encode (patches to features), "
-                    + "projector (a part of encode), ppN (prefill of N tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' "
-                    + "to the first token).",
-            "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: jvm (until main runs), load (model and "
-                    + "buffers), on a device runtime, lowering, upload and compile, then image, encode, prefill, and their sum as first token, which is compared "
-                    + "with the warm one afterwards. JVM JIT is what the JVM's compilers took beside that in threads of their own; device JIT and device driver, "
-                    + "the device's compilers, are parts of compile and upload.",
-            "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above 1 and the ratio above --tolerance."
+            "Warm rows, each timed after its result has been checked: image decode (file to pixels), resize (pixels "
+                    + "to patches), encode (patches to features), projector (a part of encode), ppN (prefill of N "
+                    + "tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' to "
+                    + "the first token).",
+            "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: "
+                    + "jvm (until main runs), load (model and buffers), on a device runtime, lowering, upload and "
+                    + "compile, then image, encode, prefill, and their sum as first token, which is compared with the "
+                    + "warm one afterwards. JVM JIT is what the JVM's compilers took beside that in threads of their "
+                    + "own; device JIT and device driver, the device's compilers, are parts of compile and upload.",
+            "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above "
+                    + "1 and the ratio above --tolerance."
         })
 final class Bench implements Callable<Integer> {
     @Spec
@@ -58,7 +61,8 @@ final class Bench implements Callable<Integer> {
             names = "--plot",
             paramLabel = "FILE",
             description =
-                    "Draw the warm rows as bars, .svg or .png; cold rows go into a file beside it, with -cold before the ending.")
+                    "Draw the warm rows as bars, .svg or .png; cold rows go into a file beside it, with -cold before "
+                            + "the ending.")
     private Path plot;
 
     @Option(

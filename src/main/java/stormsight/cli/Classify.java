@@ -31,8 +31,10 @@ import stormsight.report.MatrixFigure;
 @Command(
         name = "classify",
         description = {
-            "Says which of some labels fits an image: labels of your own with a model such as SigLIP or CLIP, or those that a ViT was trained with.",
-            "With --folders, a folder of images for each label is a test: how often the most probable label is the right one."
+            "Says which of some labels fits an image: labels of your own with a model such as SigLIP or CLIP, or "
+                    + "those that a ViT was trained with.",
+            "With --folders, a folder of images for each label is a test: how often the most probable label is the "
+                    + "right one."
         })
 final class Classify extends EncoderCommand implements Runnable {
     @Option(names = {"-i", "--image"}, paramLabel = "FILE", converter = ImageArgument.class,

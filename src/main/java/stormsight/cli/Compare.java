@@ -16,12 +16,16 @@ import stormsight.report.OutputFile;
 @Command(
         name = "compare",
         description = {
-            "Compares configurations with the first one: how fast, and how far their answers agree. Each runs in a process of its own, all at once, and "
-                    + "repetitions take turns, so that what slows the machine for a while slows all of them.",
-            "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95%% interval (Student, on logarithms).",
-            "Agreement: fixed questions about the example images are answered greedily by the first one; the others are fed its tokens, and each of their own "
-                    + "choices is compared. Then all are fed the images' right captions, whose perplexity is given. The largest error is over all logits of both.",
-            "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for each --config."
+            "Compares configurations with the first one: how fast, and how far their answers agree. Each runs in a "
+                    + "process of its own, all at once, and repetitions take turns, so that what slows the machine "
+                    + "for a while slows all of them.",
+            "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95%% interval (Student, on "
+                    + "logarithms).",
+            "Agreement: fixed questions about the example images are answered greedily by the first one; the others "
+                    + "are fed its tokens, and each of their own choices is compared. Then all are fed the images' "
+                    + "right captions, whose perplexity is given. The largest error is over all logits of both.",
+            "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for "
+                    + "each --config."
         })
 final class Compare implements Runnable {
     private static final int MOST_CONFIGURATIONS = 16;
@@ -36,8 +40,8 @@ final class Compare implements Runnable {
             names = "--config",
             paramLabel = "KEYS",
             description =
-                    "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: model, backend, device, threads, weights. "
-                            + "What is left out is as the other options say.")
+                    "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: model, "
+                            + "backend, device, threads, weights. What is left out is as the other options say.")
     private List<String> configs = List.of();
 
     @Option(
@@ -45,7 +49,8 @@ final class Compare implements Runnable {
             paramLabel = "N",
             defaultValue = "8",
             description =
-                    "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: ${DEFAULT-VALUE}.")
+                    "Fixed questions to compare answers of, up to 16 tokens each, and captions at most. Default: "
+                            + "${DEFAULT-VALUE}.")
     private int questions;
 
     @Option(

@@ -33,8 +33,10 @@ import tools.jackson.databind.json.JsonMapper;
 @Command(
         name = "embed",
         description = {
-            "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images first, each in the order of the options.",
-            "A .jsonl file grows row by row; one that is there already, of the same model, is continued. An image or text that comes twice is computed once."
+            "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images "
+                    + "first, each in the order of the options.",
+            "A .jsonl file grows row by row; one that is there already, of the same model, is continued. An image or "
+                    + "text that comes twice is computed once."
         })
 final class Embed extends EncoderCommand implements Runnable {
     private static final long SECOND = 1_000_000_000;

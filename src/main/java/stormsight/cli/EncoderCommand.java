@@ -9,7 +9,8 @@ abstract class EncoderCommand extends ModelCommand {
     final ModelDirectory open() {
         if (!model.chosen()) {
             throw new UsageException(
-                    "--model is missing: the embedded model answers questions; name the directory of a model such as SigLIP or CLIP");
+                    "--model is missing: the embedded model answers questions; name the directory of a model such as "
+                            + "SigLIP or CLIP");
         }
         return super.open();
     }

@@ -51,7 +51,8 @@ final class ExampleMixin {
             names = "--question",
             paramLabel = "TEXT",
             description =
-                    "The part of the prompt that is the question. Default: what follows 'answer en', else the whole prompt.")
+                    "The part of the prompt that is the question. Default: what follows 'answer en', else the whole "
+                            + "prompt.")
     private String question;
 
     @Option(
@@ -59,7 +60,8 @@ final class ExampleMixin {
             paramLabel = "FILE",
             description = {
                 "Many questions instead of one: a line of JSON each,",
-                "{\"image\": FILE, \"question\": TEXT, \"answer\": TEXT, \"boxes\": [[x, y, w, h], ..], \"category\": TEXT},",
+                "{\"image\": FILE, \"question\": TEXT, \"answer\": TEXT, \"boxes\": [[x, y, w, h], ..], \"category\": "
+                        + "TEXT},",
                 "files relative to the data set, boxes in pixels of the image; boxes and category may be absent. "
                         + "A question counts if the model's whole answer is the right one."
             })
@@ -69,7 +71,8 @@ final class ExampleMixin {
             names = "--template",
             paramLabel = "TEXT",
             description =
-                    "How a question of the data set becomes a prompt. Default: as the model was trained, for PaliGemma 'answer en "
+                    "How a question of the data set becomes a prompt. Default: as the model was trained, for "
+                            + "PaliGemma 'answer en "
                             + PLACE + "'.")
     private Optional<String> template = Optional.empty();
 

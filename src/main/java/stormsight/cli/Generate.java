@@ -32,7 +32,8 @@ import stormsight.program.Sampling;
         name = "generate",
         description = {
             "Answers a prompt about an image. The answer goes to standard output, everything else to standard error.",
-            "Prompts that PaliGemma knows: 'caption en', 'answer en QUESTION', 'detect THING ; THING', 'segment THING', 'ocr'."
+            "Prompts that PaliGemma knows: 'caption en', 'answer en QUESTION', 'detect THING ; THING', 'segment "
+                    + "THING', 'ocr'."
         })
 final class Generate extends PromptCommand implements Runnable {
     @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, converter = ImageArgument.class,
@@ -47,7 +48,8 @@ final class Generate extends PromptCommand implements Runnable {
             paramLabel = "TEXT",
             required = true,
             description =
-                    "What to do with the image; - reads standard input. A text that begins with a dash is written --prompt=TEXT.")
+                    "What to do with the image; - reads standard input. A text that begins with a dash is written "
+                            + "--prompt=TEXT.")
     private String prompt;
 
     @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
@@ -245,7 +247,8 @@ final class Generate extends PromptCommand implements Runnable {
         }
         if (text.isBlank()) {
             throw new UsageException(
-                    "--prompt -: standard input is empty; write the prompt into it, such as: echo 'caption en' | stormsight ...");
+                    "--prompt -: standard input is empty; write the prompt into it, such as: echo 'caption en' | "
+                            + "stormsight ...");
         }
         return text.replace("\r\n", "\n");
     }

@@ -44,7 +44,8 @@ final class ImageArgument implements ITypeConverter<Path> {
         if (lower.matches("(?s)[a-z][a-z0-9+.-]+://.*")) {
             throw new ImageException(
                     shown(text),
-                    "is a URL, and nothing is downloaded here: download it first, as with curl -LO, and name the local file");
+                    "is a URL, and nothing is downloaded here: download it first, as with curl -LO, and name the "
+                            + "local file");
         }
         return Path.of(text);
     }

@@ -22,7 +22,8 @@ final class ItemsMixin {
             paramLabel = "FILE",
             converter = ImageArgument.class,
             description =
-                    "An image, a folder of images, or a pattern such as 'photos/*.jpg'; - reads an image from standard input. May be repeated.")
+                    "An image, a folder of images, or a pattern such as 'photos/*.jpg'; - reads an image from "
+                            + "standard input. May be repeated.")
     private List<Path> images = new ArrayList<>();
 
     @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "A text. May be repeated.")

@@ -26,12 +26,13 @@ import stormsight.study.KnockoutSession;
 @Command(
         name = "knockout",
         description = {
-            "Attention knockout: in a window of layers around each layer, chosen tokens cannot read others. Shows by how much the probability of the "
-                    + "model's own answer changes, in percent of what it was.",
-            "A->B means that queries in B do not read keys in A. Spans: image, question, last (the prompt's last token), generated, object (patches that --box "
-                    + "or --mask marks), other (all other patches), and tokens such as 12-15. Everything else stays as in the model.",
-            "Flows with a name: image-to-last, question-to-last, last-to-last, image-to-question, object-to-question, other-to-question, question-to-image, "
-                    + "both-ways (image->question,question->image)."
+            "Attention knockout: in a window of layers around each layer, chosen tokens cannot read others. Shows by "
+                    + "how much the probability of the model's own answer changes, in percent of what it was.",
+            "A->B means that queries in B do not read keys in A. Spans: image, question, last (the prompt's last "
+                    + "token), generated, object (patches that --box or --mask marks), other (all other patches), and "
+                    + "tokens such as 12-15. Everything else stays as in the model.",
+            "Flows with a name: image-to-last, question-to-last, last-to-last, image-to-question, object-to-question, "
+                    + "other-to-question, question-to-image, both-ways (image->question,question->image)."
         })
 final class Knockout extends StudyCommand implements Runnable {
     private static final String ALL_HEADS = "all";
@@ -66,8 +67,8 @@ final class Knockout extends StudyCommand implements Runnable {
 
     @Option(names = "--preset", paramLabel = "NAME", completionCandidates = Presets.class,
             description = {
-                "Flows of a figure: to-last, question, patches, prefix; or of several: information-flow, the first three, which are the six "
-                        + "flows of the paper on LLaVA, and all. May be repeated.",
+                "Flows of a figure: to-last, question, patches, prefix; or of several: information-flow, the first "
+                        + "three, which are the six flows of the paper on LLaVA, and all. May be repeated.",
                 "Default: all, without patches where nothing has a box."
             })
     private List<String> presets = new ArrayList<>();

@@ -17,8 +17,9 @@ import stormsight.study.LensSession;
 @Command(
         name = "lens",
         description = {
-            "How an answer forms: the state of the prompt's last token after each layer, read through the model's own head as if that layer were the last. Shows the "
-                    + "probability of chosen tokens, by default the first token of the answer in lower case and capitalised, and the most probable tokens.",
+            "How an answer forms: the state of the prompt's last token after each layer, read through the model's own "
+                    + "head as if that layer were the last. Shows the probability of chosen tokens, by default the "
+                    + "first token of the answer in lower case and capitalised, and the most probable tokens.",
             "Layer 0 is the embeddings. Without the final norm the last point is behind it, as in the published curves."
         })
 final class Lens extends StudyCommand implements Runnable {

@@ -25,8 +25,10 @@ import stormsight.report.MatrixFigure;
 @Command(
         name = "match",
         description = {
-            "Shows how well images and texts go together, with a model such as SigLIP or CLIP: for each image the probability of each text.",
-            "SigLIP judges each pair by itself. CLIP asks which of the texts it is, so that an image's probabilities sum to 1."
+            "Shows how well images and texts go together, with a model such as SigLIP or CLIP: for each image the "
+                    + "probability of each text.",
+            "SigLIP judges each pair by itself. CLIP asks which of the texts it is, so that an image's probabilities "
+                    + "sum to 1."
         })
 final class Match extends EncoderCommand implements Runnable {
     /** What a cell of the matrix is. */
@@ -57,7 +59,8 @@ final class Match extends EncoderCommand implements Runnable {
     @Option(
             names = "--loss",
             description =
-                    "Instead of the matrix, the loss that the model was trained with: the first image belongs to the first text, and so on.")
+                    "Instead of the matrix, the loss that the model was trained with: the first image belongs to the "
+                            + "first text, and so on.")
     private boolean loss;
 
     @Option(names = "--figure", paramLabel = "FILE", description = "Write the matrix as a heat map, .png.")

@@ -85,15 +85,17 @@ final class MeasuringMixin {
             names = "--prompt-tokens",
             paramLabel = "LIST",
             description =
-                    "Tokens of a prompt without the image's: a prefill of the image and N tokens more. Default: 16, unless -p is given.")
+                    "Tokens of a prompt without the image's: a prefill of the image and N tokens more. Default: 16, "
+                            + "unless -p is given.")
     private String prompts;
 
     @Option(
             names = {"-p", "--prefill"},
             paramLabel = "LIST",
             description =
-                    "Tokens of a prefill, the image's included: ppN is the image, <bos>, text and a newline, N rows in all, as llama-bench counts "
-                            + "them. A prefill that is too short for the image is of text alone. 0 for none.")
+                    "Tokens of a prefill, the image's included: ppN is the image, <bos>, text and a newline, N rows "
+                            + "in all, as llama-bench counts them. A prefill that is too short for the image is of "
+                            + "text alone. 0 for none.")
     private String prefills;
 
     @Option(
@@ -135,15 +137,17 @@ final class MeasuringMixin {
             defaultValue = "auto",
             completionCandidates = Checks.class,
             description =
-                    "What every result is compared with before it is timed: scalar or cpu, the backends; self, the same values on another "
-                            + "way, also for a backend that would be compared with itself; auto, scalar for small models, else cpu. Default: ${DEFAULT-VALUE}.")
+                    "What every result is compared with before it is timed: scalar or cpu, the backends; self, the "
+                            + "same values on another way, also for a backend that would be compared with itself; "
+                            + "auto, scalar for small models, else cpu. Default: ${DEFAULT-VALUE}.")
     private String check;
 
     @Option(
             names = {"-o", "--out"},
             paramLabel = "FILE",
             description =
-                    "Write the results into a file as well, in the format that its ending says unless --format is given.")
+                    "Write the results into a file as well, in the format that its ending says unless --format is "
+                            + "given.")
     private Path out;
 
     @Spec(Spec.Target.MIXEE)

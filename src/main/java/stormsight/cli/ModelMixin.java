@@ -51,7 +51,8 @@ final class ModelMixin {
             names = {"-m", "--model"},
             paramLabel = "DIR",
             description =
-                    "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model, which knows drawn shapes.")
+                    "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model, which "
+                            + "knows drawn shapes.")
     private Path model;
 
     @Option(
@@ -66,8 +67,8 @@ final class ModelMixin {
             paramLabel = "FORM",
             defaultValue = "stored",
             description =
-                    "stored: as in the files. q8: in 8 bits, with a scale for every 32 weights, converted when the model is loaded. Default: "
-                            + "${DEFAULT-VALUE}.")
+                    "stored: as in the files. q8: in 8 bits, with a scale for every 32 weights, converted when the "
+                            + "model is loaded. Default: ${DEFAULT-VALUE}.")
     private WeightForm weights;
 
     @Option(names = "--sliding-window",

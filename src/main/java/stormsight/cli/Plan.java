@@ -28,8 +28,9 @@ import stormsight.report.TextTable;
 @Command(
         name = "plan",
         description = {
-            "Prints the programs of a model and what a backend makes of them: for each operation its weights, its kernel, how the kernel is launched and how often, "
-                    + "and the bytes and floating-point operations that it needs at least, summed over the layers. Nothing is run."
+            "Prints the programs of a model and what a backend makes of them: for each operation its weights, its "
+                    + "kernel, how the kernel is launched and how often, and the bytes and floating-point operations "
+                    + "that it needs at least, summed over the layers. Nothing is run."
         })
 final class Plan extends ModelCommand implements Runnable {
     @Mixin
@@ -39,8 +40,8 @@ final class Plan extends ModelCommand implements Runnable {
     private JsonMixin json;
 
     /**
-     * A launch with what all of its times cost: nothing, if it is a further kernel of an operation, whose cost stands at
-     * the first one.
+     * A launch with what all of its times cost: nothing, if it is a further kernel of an operation, whose cost stands
+     * at the first one.
      */
     private record Launch(PlannedLaunch planned, boolean first, OpCost cost) {
         static Launch of(PlannedLaunch planned, boolean first, Step step) {

@@ -8,8 +8,8 @@ abstract class PromptCommand extends ModelCommand {
     @Option(
             names = "--raw-prompt",
             description =
-                    "Take the prompt as it stands, without the chat template of models such as LLaVA; <image> says where the image is. "
-                            + "Models without a chat template are asked as always.")
+                    "Take the prompt as it stands, without the chat template of models such as LLaVA; <image> says "
+                            + "where the image is. Models without a chat template are asked as always.")
     private boolean rawPrompt;
 
     final boolean rawPrompt() {

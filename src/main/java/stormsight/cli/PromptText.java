@@ -29,12 +29,12 @@ final class PromptText {
         String begun = prompt.strip();
         if (!model.chosen() && !EMBEDDED_TASK.matcher(begun).matches()) {
             err.println(
-                    "The embedded model knows drawn shapes and three tasks: 'caption en', 'answer en QUESTION' and 'detect SHAPE'. "
-                            + "This prompt is none of them.");
+                    "The embedded model knows drawn shapes and three tasks: 'caption en', 'answer en QUESTION' and "
+                            + "'detect SHAPE'. This prompt is none of them.");
         } else if (directory.describe().family().startsWith("PaliGemma") && !TASK.matcher(begun).matches()) {
             err.println(
-                    "PaliGemma is not a chat model: it knows tasks such as 'caption en', 'answer en QUESTION' and 'detect THING'. "
-                            + "This prompt is none of them.");
+                    "PaliGemma is not a chat model: it knows tasks such as 'caption en', 'answer en QUESTION' and "
+                            + "'detect THING'. This prompt is none of them.");
         }
         err.flush();
     }

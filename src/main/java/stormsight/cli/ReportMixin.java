@@ -22,7 +22,8 @@ final class ReportMixin {
             names = "--html",
             paramLabel = "FILE",
             description =
-                    "Write a report as well: one page with sliders, maps, curves and the numbers behind them, which needs no network.")
+                    "Write a report as well: one page with sliders, maps, curves and the numbers behind them, which "
+                            + "needs no network.")
     private Path file;
 
     boolean isWanted() {

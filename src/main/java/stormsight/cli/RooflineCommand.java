@@ -34,9 +34,11 @@ import stormsight.report.TextTable;
 @Command(
         name = "roofline",
         description =
-                "Measures what a device does at most, reading memory and multiplying, then times each operation of a model's encode, prefill and decode and "
-                        + "shows it as a share of its ceiling: the longer of moving its bytes and computing its operations. A share above 100%% means that "
-                        + "data came from a cache. Image and prompt are random: how long operations take does not depend on them.")
+                "Measures what a device does at most, reading memory and multiplying, then times each operation of a "
+                        + "model's encode, prefill and decode and shows it as a share of its ceiling: the longer of "
+                        + "moving its bytes and computing its operations. A share above 100%% means that data came "
+                        + "from a cache. Image and prompt are random: how long operations take does not depend on "
+                        + "them.")
 final class RooflineCommand extends ModelCommand implements Runnable {
     private static final double GIGA = 1e9;
 
@@ -53,7 +55,8 @@ final class RooflineCommand extends ModelCommand implements Runnable {
             paramLabel = "N",
             defaultValue = "5",
             description =
-                    "Passes that are timed, and measurements of each ceiling; medians count. Default: ${DEFAULT-VALUE}.")
+                    "Passes that are timed, and measurements of each ceiling; medians count. Default: "
+                            + "${DEFAULT-VALUE}.")
     private int repetitions;
 
     @Option(names = "--warm-up", paramLabel = "SECONDS", defaultValue = "5",
@@ -64,21 +67,24 @@ final class RooflineCommand extends ModelCommand implements Runnable {
             names = "--format",
             paramLabel = "FORMAT",
             description =
-                    "md: tables; json: as bench/results/schema.json describes. Default: md, or as the ending of --out says.")
+                    "md: tables; json: as bench/results/schema.json describes. Default: md, or as the ending of --out "
+                            + "says.")
     private OutputOption.Format format;
 
     @Option(
             names = {"-o", "--out"},
             paramLabel = "FILE",
             description =
-                    "Write the results into a file as well, in the format that its ending says unless --format is given.")
+                    "Write the results into a file as well, in the format that its ending says unless --format is "
+                            + "given.")
     private Path out;
 
     @Option(
             names = "--plot",
             paramLabel = "FILE",
             description =
-                    "Also draw rates over operations per byte, below the ceiling, as .svg or .png. Operations that only move are left out.")
+                    "Also draw rates over operations per byte, below the ceiling, as .svg or .png. Operations that "
+                            + "only move are left out.")
     private Path plot;
 
     @Override

@@ -31,7 +31,8 @@ import tools.jackson.databind.json.JsonMapper;
 @Command(
         name = "synthesize",
         description = {
-            "Writes a checkpoint of random weights in the original layout, to measure full-size speed without a download. Its answers mean nothing."
+            "Writes a checkpoint of random weights in the original layout, to measure full-size speed without a "
+                    + "download. Its answers mean nothing."
         })
 final class Synthesize implements Runnable {
     /** Names of the presets, for --help and completion. */

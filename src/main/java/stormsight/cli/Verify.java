@@ -27,7 +27,8 @@ import stormsight.verify.GoldenCheck;
         name = "verify",
         description = {
             "Checks what a backend computes, and stops at the first stage that differs.",
-            "With --golden: every value that a reference run recorded. Otherwise: a model's stages on the same input, against another backend."
+            "With --golden: every value that a reference run recorded. Otherwise: a model's stages on the same input, "
+                    + "against another backend."
         })
 final class Verify extends PromptCommand implements Callable<Integer> {
     private static final String CPU = "cpu";

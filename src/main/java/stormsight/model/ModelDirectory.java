@@ -53,7 +53,10 @@ public final class ModelDirectory implements AutoCloseable {
         this.rawPrompts = rawPrompts;
     }
 
-    /** The same with prompts as they stand, see {@link Processor#raw}. Takes the place of this one, which is not used on. */
+    /**
+     * The same with prompts as they stand, see {@link Processor#raw}. Takes the place of this one, which is not used
+     * on.
+     */
     public ModelDirectory withRawPrompts() {
         return new ModelDirectory(path, model, checkpoint, true);
     }

@@ -41,11 +41,15 @@
  * public final class Averaged implements VisionLanguageModel {
  *     public static final Family FAMILY = new Family("averaged", "Averaged ViT and Gemma", Averaged::open, List.of());
  *
- *     private final VisionTower.Config vision;   // read from vision_config: width, image and patch size, layers, one TransformerLayer, names
- *     private final Decoder.Config text;         // read from text_config: groups of equal layers, norms, rotation, names
- *     private final AveragedProcessor processor; // Views.single(..) with one row: new int[] {0}; "Describe: " before the text; causal
+ *     // Read from vision_config: width, image and patch size, layers, one TransformerLayer, names.
+ *     private final VisionTower.Config vision;
+ *     // Read from text_config: groups of equal layers, norms, rotation, names.
+ *     private final Decoder.Config text;
+ *     // Views.single(..) with one row: new int[] {0}; "Describe: " before the text; causal.
+ *     private final AveragedProcessor processor;
  *
- *     private static Averaged open(Path directory, ConfigFile config, Optional<Resampling> resize, Strictness strictness) {
+ *     private static Averaged open(
+ *             Path directory, ConfigFile config, Optional<Resampling> resize, Strictness strictness) {
  *         ...
  *     }
  *
@@ -54,7 +58,8 @@
  *         VisionTower tower = new VisionTower(vision, weights.in("vit."));
  *         Tensor mean = Tensor.activation("vision.mean", 1, vision.width());
  *         Tensor projected = Tensor.activation("vision.projected", 1, text.width());
- *         Tensor features = new Tensor("features", DType.F32, Shape.of(limits.views(), text.width()), Tensor.Kind.CACHE, 1);
+ *         Tensor features = new Tensor(
+ *                 "features", DType.F32, Shape.of(limits.views(), text.width()), Tensor.Kind.CACHE, 1);
  *         List<Segment> segments = new ArrayList<>(tower.segments());
  *         segments.add(Segment.once(Stage.PROJECTOR, List.of(
  *                 new Op.MeanRows(tower.output(), mean),

@@ -52,8 +52,8 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
         Matcher range = RANGE.matcher(name);
         if (!NAMES.contains(name) && !range.matches()) {
             throw new IllegalArgumentException("'" + name
-                    + "' is no span: there are image, question, last, generated, object, other, base, tiles, newlines, and tokens such "
-                    + "as 12-15");
+                    + "' is no span: there are image, question, last, generated, object, other, base, tiles, "
+                    + "newlines, and tokens such as 12-15");
         }
         if (range.matches()
                 && range.group(2) != null
@@ -96,7 +96,9 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
             case NEWLINES -> {
                 List<Integer> cells = cells(_ -> true);
                 // Rows that belong to no place of an image at all are no newlines.
-                yield cells.isEmpty() ? List.of() : prompt.imagePlaces().stream().filter(place -> !cells.contains(place)).toList();
+                yield cells.isEmpty()
+                        ? List.of()
+                        : prompt.imagePlaces().stream().filter(place -> !cells.contains(place)).toList();
             }
             case QUESTION -> question;
             case LAST -> List.of(prompt.length() - 1);

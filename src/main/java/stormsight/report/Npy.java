@@ -32,7 +32,8 @@ public record Npy(int[] shape, float[] values) {
     private static final int CHUNK_FLOATS = 1 << 16;
 
     private static final Pattern HEADER = Pattern.compile(
-            "\\{'descr': '<f4', 'fortran_order': False, 'shape': \\(((?:\\d{1,10}(?:, ?\\d{1,10})*)?),?\\),? *\\} *\\n?");
+            "\\{'descr': '<f4', 'fortran_order': False, 'shape': \\(((?:\\d{1,10}(?:, ?\\d{1,10})*)?),?\\),? *\\} "
+                    + "*\\n?");
 
     /** @throws IllegalArgumentException if a dimension is negative or the shape is not that of the values */
     public Npy {

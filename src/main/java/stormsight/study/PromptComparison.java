@@ -15,7 +15,8 @@ public final class PromptComparison {
             "1 - cosine of the two maps: 0 for the same pattern, 1 for patterns without a common patch";
 
     public static final String TOTAL_VARIATION =
-            "half the sum of absolute differences of the two maps, each divided by its sum: the share of the word's map that has moved";
+            "half the sum of absolute differences of the two maps, each divided by its sum: the share of the word's "
+                    + "map that has moved";
 
     /**
      * A word that two prompts share: the same token, the same time it occurs.

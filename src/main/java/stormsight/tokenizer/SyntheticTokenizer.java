@@ -170,7 +170,8 @@ public final class SyntheticTokenizer {
                                         "pattern",
                                         Map.of(
                                                 "Regex",
-                                                "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"),
+                                                "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d"
+                                                        + "|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"),
                                         "behavior",
                                         "Removed",
                                         "invert",

@@ -74,7 +74,8 @@ class ChangedFilesTest {
         ModelDirectory directory = Families.open(folder, Optional.empty());
         Files.setLastModifiedTime(weights, FileTime.fromMillis(Files.getLastModifiedTime(weights).toMillis() + 5000));
         assertProblem(
-                "model.safetensors: was changed while it was used (it was written again): results may be wrong, run it again",
+                "model.safetensors: was changed while it was used (it was written again): results may be wrong, run "
+                        + "it again",
                 directory::close);
     }
 

@@ -68,7 +68,8 @@ class ForeignModelsTest {
     void pointersOfGitLfs() throws IOException {
         write("tokenizer.json", POINTER);
         folderRefused(
-                "tokenizer.json: is a pointer of Git LFS, not the file itself; run `git lfs install` and `git lfs pull`");
+                "tokenizer.json: is a pointer of Git LFS, not the file itself; run `git lfs install` and `git lfs "
+                        + "pull`");
         write("model.safetensors", POINTER);
         folderRefused("model.safetensors: is a pointer of Git LFS, not the file itself (as are 1 more)");
         refused(

@@ -354,7 +354,10 @@ class KnockoutTest {
         Map.of("question-to-last", "question->last", "image-to-last", "image->last", "last-to-last", "last->last",
                 "image-to-question", "image->question", "object-to-question", "patches->question")
                 .forEach((flow, edge) -> assertArrayEquals(
-                        numbers(edges.get(edge).get("p_ko")), numbers(flows.get(flow).get("p_ko")), PROBABILITIES, flow));
+                        numbers(edges.get(edge).get("p_ko")),
+                        numbers(flows.get(flow).get("p_ko")),
+                        PROBABILITIES,
+                        flow));
         for (String figure : List.of("to-last.svg", "question.svg", "patches.svg")) {
             assertTrue(Files.exists(out.resolve(figure)), figure);
         }

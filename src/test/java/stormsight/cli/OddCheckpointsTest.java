@@ -227,7 +227,8 @@ class OddCheckpointsTest {
                 new double[] {-2.624839, -1.720682, -1.294232, -1.057503, -0.254153, -1.76427},
                 3e-3);
         tells(
-                "tensor language_model.lm_head.weight differs from language_model.model.embed_tokens.weight, although config.json ties the two");
+                "tensor language_model.lm_head.weight differs from language_model.model.embed_tokens.weight, although "
+                        + "config.json ties the two");
         assertTrue(MainTest.run("inspect", folder.toString())
                 .out()
                 .contains("a head of its own, which differs from the embeddings although config.json ties the two"));
@@ -280,7 +281,8 @@ class OddCheckpointsTest {
         }
         many.write();
         tells(
-                "tensor head.0 [7] is not part of this model; tensor head.1 [7] is not part of this model; and 3 more: not used");
+                "tensor head.0 [7] is not part of this model; tensor head.1 [7] is not part of this model; and 3 "
+                        + "more: not used");
     }
 
     @Test
@@ -376,7 +378,8 @@ class OddCheckpointsTest {
         assertTrue(
                 run.err()
                         .contains(
-                                "tensor language_model.model.norm.weight [48] is missing; tensor language_model.norm2.weight [48] is not part"),
+                                "tensor language_model.model.norm.weight [48] is missing; tensor "
+                                        + "language_model.norm2.weight [48] is not part"),
                 run.err());
         EditedCheckpoint twice = golden();
         twice.tensors.put("model.language_model.norm.weight", zeros(StoredType.F32, 48));

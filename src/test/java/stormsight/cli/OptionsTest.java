@@ -144,7 +144,8 @@ class OptionsTest {
         assertEquals(0, ask("-i", IMAGE, "-p", "-n hello", "-n", "2").exitCode());
         fails(
                 2,
-                "--prompt needs a value before --json; a value that is the name of an option is written --prompt=--json",
+                "--prompt needs a value before --json; a value that is the name of an option is written "
+                        + "--prompt=--json",
                 "generate",
                 "-m",
                 MODEL,

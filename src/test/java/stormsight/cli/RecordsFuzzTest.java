@@ -82,8 +82,8 @@ class RecordsFuzzTest {
     void results() throws IOException {
         Path file = folder.resolve("results.json");
         String json =
-                "{\"format\": \"stormsight-results-1\", \"rows\": [{\"name\": \"encode\", \"cold\": false, \"samples\": [1.5, 2, 3e-1]}, "
-                        + "{\"name\": \"pp16\", \"samples\": [0]}]}";
+                "{\"format\": \"stormsight-results-1\", \"rows\": [{\"name\": \"encode\", \"cold\": false, "
+                        + "\"samples\": [1.5, 2, 3e-1]}, {\"name\": \"pp16\", \"samples\": [0]}]}";
         assertSomeOf(Mutator.fuzz(12_000_000, CASES, mutator -> {
             Files.write(file, mutated(mutator, json));
             check(file, () -> ResultFile.read(file));

@@ -102,7 +102,8 @@ class WeightsTest {
     @Test
     void namesMissingTensorsAndCountsTheRest() {
         assertEquals(
-                "model.safetensors.index.json: tensor layers.2.w [4, 3] is missing; tensor layers.3.w [4, 3] is missing; and 1 more",
+                "model.safetensors.index.json: tensor layers.2.w [4, 3] is missing; tensor layers.3.w [4, 3] is "
+                        + "missing; and 1 more",
                 problem(weights -> {
                     weights.vector("language_model.model.norm.weight", 3);
                     weights.layers("layers.{i}.", 5).matrix("w", 4, 3);
@@ -113,7 +114,8 @@ class WeightsTest {
     @Test
     void aHostileNumberOfLayersEndsAtOnce() {
         assertEquals(
-                "model.safetensors.index.json: tensor layers.2.w [4, 3] is missing; tensor layers.3.w [4, 3] is missing; and 1999999996 more",
+                "model.safetensors.index.json: tensor layers.2.w [4, 3] is missing; tensor layers.3.w [4, 3] is "
+                        + "missing; and 1999999996 more",
                 problem(weights -> {
                     weights.layers("layers.{i}.", 2_000_000_000).matrix("w", 4, 3);
                     weights.ignore("*");
@@ -123,9 +125,10 @@ class WeightsTest {
     @Test
     void namesWrongShapesAndExtrasWithTheirFiles() {
         assertEquals(
-                "model-00001-of-00003.safetensors: tensor language_model.model.norm.weight (stored as model.language_model.norm.weight)"
-                        + " is [3], [4] expected; tensor layers.1.w [4, 3] is not part of this model (in model-00002-of-00003.safetensors);"
-                        + " tensor ids [3] is not part of this model (in model-00003-of-00003.safetensors)",
+                "model-00001-of-00003.safetensors: tensor language_model.model.norm.weight (stored as "
+                        + "model.language_model.norm.weight) is [3], [4] expected; tensor layers.1.w [4, 3] is not "
+                        + "part of this model (in model-00002-of-00003.safetensors); tensor ids [3] is not part of "
+                        + "this model (in model-00003-of-00003.safetensors)",
                 problem(weights -> {
                     weights.vector("language_model.model.norm.weight", 4);
                     weights.matrix("layers.0.w", 4, 3);

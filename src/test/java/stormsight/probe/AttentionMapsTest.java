@@ -100,7 +100,10 @@ class AttentionMapsTest {
                 generator.greedy(longer, 5);
                 List<Integer> answer = generator.greedy(prompt, 5);
                 return new Read(
-                        maps.vision(prompt), maps.decoder(directory.tokenizer(), prompt, answer), answer, prompt.length());
+                        maps.vision(prompt),
+                        maps.decoder(directory.tokenizer(), prompt, answer),
+                        answer,
+                        prompt.length());
             }
         }
     }

@@ -64,7 +64,8 @@ final class Browser implements AutoCloseable {
                 .findFirst();
         assumeTrue(
                 driver.isPresent() && chromium.isPresent(),
-                "no Chromium with its driver on the PATH: install them, on Debian with apt-get install chromium chromium-driver");
+                "no Chromium with its driver on the PATH: install them, on Debian with apt-get install chromium "
+                        + "chromium-driver");
         Process process = new ProcessBuilder(driver.get().toString(), "--port=0").redirectErrorStream(true).start();
         try {
             String port = CompletableFuture.supplyAsync(() -> port(process))

@@ -49,7 +49,8 @@ class ChartTest {
         assertTrue(svg.contains("<title>Knockout</title>"), svg);
         assertTrue(
                 svg.contains(
-                        "<desc>Change (%) over Layer: Question \u219b Last; Image &lt;to&gt; \"Last\" &amp; more</desc>"),
+                        "<desc>Change (%) over Layer: Question \u219b Last; Image &lt;to&gt; \"Last\" &amp; "
+                                + "more</desc>"),
                 svg);
     }
 
@@ -216,7 +217,8 @@ class ChartTest {
         String svg = Files.readString(file);
         assertTrue(
                 svg.contains(
-                        "<desc>GFLOP/s over operations per byte: ceiling: 20.0 GB/s, 200.0 GFLOP/s; prefill; decode</desc>"),
+                        "<desc>GFLOP/s over operations per byte: ceiling: 20.0 GB/s, 200.0 GFLOP/s; prefill; "
+                                + "decode</desc>"),
                 svg);
         assertTrue(svg.contains(color(ChartFile.COLORS[0])) && svg.contains(color(ChartFile.COLORS[1])), svg);
         // Names are outlines: each is a path more.

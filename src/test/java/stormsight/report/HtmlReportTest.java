@@ -443,15 +443,16 @@ class HtmlReportTest {
         shows("Word to image, layer 2, head 1, word \u201cyes\u201d", map(TO_IMAGE.values().orElseThrow(), 5 + 4));
         JsonNode layout = browser.run(
                 "const g = document.getElementById('grid-map'), l = g.layout, b = g.getBoundingClientRect();"
-                        + "return [(l.room.left + 3 * (l.thumb + 6) + 5) / b.width, (l.room.top + l.height + 6 + 5) / b.height]");
+                        + "return [(l.room.left + 3 * (l.thumb + 6) + 5) / b.width, (l.room.top + l.height + 6 + 5) / "
+                        + "b.height]");
         browser.press("#grid-map", layout.get(0).asDouble(), layout.get(1).asDouble());
         float[] map = map(TO_IMAGE.values().orElseThrow(), (3 + 2) * 5 + 4);
         shows("Word to image, layer 5, head 7, word \u201cyes\u201d", map);
         // The small map has the colours of the large one.
         for (int patch : new int[] {0, 7}) {
             JsonNode rgb = browser.run(
-                    "const g = document.getElementById('grid-map'), l = g.layout, s = g.width / parseFloat(g.style.width);"
-                            + "const one = document.createElement('canvas').getContext('2d');"
+                    "const g = document.getElementById('grid-map'), l = g.layout, s = g.width / "
+                            + "parseFloat(g.style.width);const one = document.createElement('canvas').getContext('2d');"
                             + "one.drawImage(g, s * (l.room.left + 3 * (l.thumb + 6) + l.thumb * arguments[0]),"
                             + "s * (l.room.top + l.height + 6 + l.height * arguments[1]), 1, 1, 0, 0, 1, 1);"
                             + "return Array.from(one.getImageData(0, 0, 1, 1).data)",
@@ -476,7 +477,8 @@ class HtmlReportTest {
                     // by side.
                     browser.run(
                             "const b = document.getElementById(arguments[0]).getBoundingClientRect();"
-                                    + "window.scrollTo(0, window.scrollY + b.bottom - (innerHeight > innerWidth ? innerHeight - 10 : innerHeight / 2))",
+                                    + "window.scrollTo(0, window.scrollY + b.bottom - (innerHeight > innerWidth ? "
+                                    + "innerHeight - 10 : innerHeight / 2))",
                             slider);
                     JsonNode seen = browser.run("const m = document.getElementById('map').getBoundingClientRect(),"
                             + "s = document.getElementById(arguments[0]).getBoundingClientRect();"
@@ -540,7 +542,8 @@ class HtmlReportTest {
             // Focus is seen.
             assertTrue(
                     browser.run(
-                                    "const e = document.activeElement; return e === document.body || e.matches(':focus-visible')")
+                                    "const e = document.activeElement; return e === document.body || "
+                                            + "e.matches(':focus-visible')")
                             .asBoolean(),
                     reached.toString());
             if (reached.getLast().equals("download")) {
@@ -646,7 +649,8 @@ class HtmlReportTest {
         assertTrue(Files.size(file) < 3L * mean.length, Files.size(file) + " bytes");
         for (int word : new int[] {0, 5, 255}) {
             browser.run(
-                    "const s = document.getElementById('word'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))",
+                    "const s = document.getElementById('word'); s.value = arguments[0]; s.dispatchEvent(new "
+                            + "Event('input'))",
                     word);
             float[] map = Arrays.copyOfRange(mean, word * side * side, (word + 1) * side * side);
             browser.point("#stage", (33 + 0.5) / side, (7 + 0.5) / side);
@@ -664,8 +668,8 @@ class HtmlReportTest {
     @Test
     void textStaysText() throws IOException {
         String hostile =
-                "</script><script>document.title = 'broken'</script><!--<script><img src=x onerror=\"document.title='broken'\">"
-                        + "&amp;@DATA@ \\ $1 \u2028";
+                "</script><script>document.title = 'broken'</script><!--<script><img src=x "
+                        + "onerror=\"document.title='broken'\">&amp;@DATA@ \\ $1 \u2028";
         Direction direction = new Direction(
                 Kind.IMAGE,
                 hostile,
@@ -732,8 +736,9 @@ class HtmlReportTest {
             assertEquals(390, browser.run("return document.documentElement.clientWidth").asInt());
             assertEquals(390, browser.run("return document.documentElement.scrollWidth").asInt());
             String beyond =
-                    "return Array.from(document.querySelectorAll('body *')).filter(e => !e.closest('.scroll table') && !e.closest('svg') "
-                            + "&& e.getBoundingClientRect().right > 390.5).map(e => e.outerHTML.slice(0, 80))";
+                    "return Array.from(document.querySelectorAll('body *')).filter(e => !e.closest('.scroll table') "
+                            + "&& !e.closest('svg') && e.getBoundingClientRect().right > 390.5).map(e => "
+                            + "e.outerHTML.slice(0, 80))";
             assertEquals("[]", browser.run(beyond).toString());
             // Controls below the picture, all large enough for a finger.
             assertTrue(browser.run("return document.getElementById('layer').getBoundingClientRect().top "
@@ -741,8 +746,10 @@ class HtmlReportTest {
             assertEquals(
                     "[]",
                     browser.run(
-                                    "return Array.from(document.querySelectorAll('button, select, input[type=range], summary')).filter(e => "
-                                            + "e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML.slice(0, 80))")
+                                    "return Array.from(document.querySelectorAll('button, select, input[type=range], "
+                                            + "summary')).filter(e => e.checkVisibility() && "
+                                            + "e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML.slice(0, "
+                                            + "80))")
                             .toString());
             assertTrue(browser.run("return document.querySelector('#curves0 svg.chart').getBoundingClientRect().width")
                             .asDouble()

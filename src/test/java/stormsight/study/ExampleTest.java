@@ -76,18 +76,26 @@ class ExampleTest {
                 "{\"image\": \"a\", \"question\": \"b\"} | \"answer\" is missing",
                 "{\"image\": \"a\", \"question\": \"b\", \"answer\": 1} | answer: 1 found, a text expected",
                 "{\"image\": \"a\", \"question\": \" \", \"answer\": \"c\"} | question: the text is empty",
-                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [1, 2, 3, 4]} | boxes[0]: 1 found, an array expected",
-                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [{\"x\": 1, \"y\": 2, \"w\": 3, \"h\": 4}]} | boxes[0]: an object found, an array expected",
-                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": {\"x\": 1}} | boxes: an object found, an array expected",
-                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3]]} | boxes[0]: 3 values found, 4 expected",
-                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, \"3\", 4]]} | boxes[0][2]: \"3\" found, a finite number expected",
-                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 1e999, 4]]} | boxes[0][2]: ",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [1, 2, 3, 4]} | boxes[0]: 1 "
+                        + "found, an array expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [{\"x\": 1, \"y\": 2, \"w\": "
+                        + "3, \"h\": 4}]} | boxes[0]: an object found, an array expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": {\"x\": 1}} | boxes: an object "
+                        + "found, an array expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3]]} | boxes[0]: 3 "
+                        + "values found, 4 expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, \"3\", 4]]} | "
+                        + "boxes[0][2]: \"3\" found, a finite number expected",
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 1e999, 4]]} | "
+                        + "boxes[0][2]: ",
                 "{\"image\": \"a\\u0000\", \"question\": \"b\", \"answer\": \"c\"} | image: not the name of a file",
-                "{\"image\": {\"path\": \"a\"}, \"question\": \"b\", \"answer\": \"c\"} | image: an object found, a text expected",
+                "{\"image\": {\"path\": \"a\"}, \"question\": \"b\", \"answer\": \"c\"} | image: an object found, a "
+                        + "text expected",
                 "[\"a\"] | an array found, an object expected",
                 "null | null found, an object expected",
                 "{} {} | not JSON",
-                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3, 0]]} | boxes[0]: a box at"
+                "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\", \"boxes\": [[1, 2, 3, 0]]} | boxes[0]: a "
+                        + "box at"
             })
     void errorsNameFileAndLine(String line, String said) {
         String good = "{\"image\": \"a\", \"question\": \"b\", \"answer\": \"c\"}\n";

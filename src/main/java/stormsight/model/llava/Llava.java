@@ -117,7 +117,8 @@ public final class Llava implements VisionLanguageModel {
                 "vision",
                 String.format(
                         Locale.ROOT,
-                        "CLIP, %d of %d layers, width %d, %d heads of %d, MLP %d, %d x %d px in patches of %d: %d tokens%s",
+                        "CLIP, %d of %d layers, width %d, %d heads of %d, MLP %d, %d x %d px in patches of %d: %d "
+                                + "tokens%s",
                         vision.layers(),
                         config.storedLayers(),
                         vision.width(),

@@ -27,7 +27,8 @@ record LlavaPreset(String name, boolean next, Map<String, Object> text, Map<Stri
                     + "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
     private static final String MISTRAL =
             "{% for message in messages %}{{ '[INST] ' }}{% for part in message['content'] %}"
-                    + "{{ '<image>\\n' if part['type'] == 'image' else part['text'] }}{% endfor %}{{ ' [/INST]' }}{% endfor %}";
+                    + "{{ '<image>\\n' if part['type'] == 'image' else part['text'] }}{% endfor %}{{ ' [/INST]' }}{% "
+                    + "endfor %}";
 
     /** LLaVA-1.5, the smallest first. */
     static List<Preset> llava() {

@@ -46,7 +46,12 @@ public final class Decoder {
      * @param tied whether the embedding table is the head
      */
     public record Config(int width, int vocabularySize, int positions, List<Group> groups,
-            Optional<Norm> finalNorm, float embeddingScale, Optional<Rotation> rotation, float finalSoftCap, boolean tied, Names names) {
+            Optional<Norm> finalNorm,
+            float embeddingScale,
+            Optional<Rotation> rotation,
+            float finalSoftCap,
+            boolean tied,
+            Names names) {
         public Config {
             groups = List.copyOf(groups);
         }

@@ -135,7 +135,8 @@ public final class VisionConfig {
         int heads = Sizes.positive(config, prefix + "num_attention_heads", absent.heads());
         int imageSize = Sizes.positive(config, prefix + "image_size", 224);
         int patchSize = Sizes.positive(config, prefix + "patch_size", absent.patch());
-        Norm norm = new Norm(Norm.Kind.LAYER, (float) Sizes.positiveNumber(config, prefix + "layer_norm_eps", absent.epsilon()));
+        Norm norm = new Norm(
+                Norm.Kind.LAYER, (float) Sizes.positiveNumber(config, prefix + "layer_norm_eps", absent.epsilon()));
         if (width % heads != 0) {
             throw config.invalid(
                     prefix + "num_attention_heads", heads + " heads do not divide a hidden_size of " + width);
@@ -152,7 +153,10 @@ public final class VisionConfig {
         TransformerLayer layer = new TransformerLayer(
                 TransformerLayer.Attention.plain(width, heads),
                 new TransformerLayer.Mlp(
-                        intermediateSize, Activations.read(config, prefix + "hidden_act", absent.activation()), false, true),
+                        intermediateSize,
+                        Activations.read(config, prefix + "hidden_act", absent.activation()),
+                        false,
+                        true),
                 norm,
                 layerNames);
         return new VisionTower.Config(width, imageSize, patchSize, layers, layer, names);

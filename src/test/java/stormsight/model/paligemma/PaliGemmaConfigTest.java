@@ -77,7 +77,8 @@ class PaliGemmaConfigTest {
     @Test
     void ropeParametersOfTransformers5AreRead() {
         GemmaConfig text = read(
-                        ", \"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 5000.0, \"rope_type\": \"default\"}",
+                        ", \"rope_theta\": 7, \"rope_parameters\": {\"rope_theta\": 5000.0, \"rope_type\": "
+                                + "\"default\"}",
                         "")
                 .text();
         assertEquals(5000, text.rotation().theta());
