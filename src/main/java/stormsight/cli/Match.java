@@ -7,15 +7,19 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
+import stormsight.image.ImageDecoder;
 import stormsight.match.ContrastiveLoss;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
+import stormsight.match.PairMatcher;
 import stormsight.match.Similarity;
 import stormsight.model.DualEncoder;
+import stormsight.model.Matcher;
 import stormsight.model.ModelDirectory;
 import stormsight.report.ColorMap;
 import stormsight.report.Matrix;
@@ -28,7 +32,9 @@ import stormsight.report.MatrixFigure;
             "Shows how well images and texts go together, with a model such as SigLIP or CLIP: for each image the "
                     + "probability of each text.",
             "SigLIP judges each pair by itself. CLIP asks which of the texts it is, so that an image's probabilities "
-                    + "sum to 1."
+                    + "sum to 1.",
+            "BLIP-2 (blip2-itm) reads each pair together and says how probable it is that they match, or, with "
+                    + "--head itc, how close they are."
         })
 final class Match extends EncoderCommand implements Runnable {
     /** What a cell of the matrix is. */
@@ -36,6 +42,17 @@ final class Match extends EncoderCommand implements Runnable {
         PROBABILITY,
         LOGIT,
         COSINE;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** What of BLIP-2 compares. */
+    enum Head {
+        ITM,
+        ITC;
 
         @Override
         public String toString() {
@@ -52,9 +69,16 @@ final class Match extends EncoderCommand implements Runnable {
     @Option(
             names = "--show",
             paramLabel = "WHAT",
-            defaultValue = "probability",
-            description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-    private Shown shown;
+            description = "${COMPLETION-CANDIDATES}. Default: probability, and cosine for --head itc.")
+    private Optional<Shown> chosen = Optional.empty();
+
+    @Option(
+            names = "--head",
+            paramLabel = "HEAD",
+            description =
+                    "BLIP-2: itm reads image and text together, itc takes the largest cosine of the queries and the "
+                            + "text. Default: itm.")
+    private Optional<Head> head = Optional.empty();
 
     @Option(
             names = "--loss",
@@ -72,6 +96,13 @@ final class Match extends EncoderCommand implements Runnable {
         check(named);
         PrintWriter out = out();
         withModel((directory, backend, progress) -> {
+            if (directory.anyModel() instanceof Matcher) {
+                matchPairs(directory, backend, progress, named);
+                return;
+            }
+            if (head.isPresent()) {
+                throw new UsageException("--head " + head.get() + " is of BLIP-2, which " + model.name() + " is not");
+            }
             try (Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
                 FileEmbedder files = new FileEmbedder(embedder, true);
                 int all = named.images().size() + named.texts().size();
@@ -115,15 +146,89 @@ final class Match extends EncoderCommand implements Runnable {
         }
     }
 
-    private Map<String, Object> described(Embedder embedder, ItemsMixin.Items named) {
+    /** With a model that reads image and text together. */
+    private void matchPairs(
+            ModelDirectory directory, Backend backend, Progress progress, ItemsMixin.Items named) {
+        Head by = head.orElse(Head.ITM);
+        Shown shown = chosen.orElse(by == Head.ITC ? Shown.COSINE : Shown.PROBABILITY);
+        if ((by == Head.ITC) != (shown == Shown.COSINE)) {
+            throw new UsageException("--show " + shown + ": --head " + by + (by == Head.ITC
+                    ? " gives cosine alone; the files do not have the temperature of its training"
+                    : " gives probability and logit; cosine is of --head itc"));
+        }
+        if (loss) {
+            throw new UsageException("--loss: the files of BLIP-2 do not have the temperature of its training");
+        }
+        try (PairMatcher matcher =
+                PairMatcher.open(directory, backend, model.options().quantized(), progress)) {
+            requireTexts(matcher.model(), named.texts());
+            int images = named.images().size();
+            double[][][] logits = new double[by == Head.ITM ? images : 0][named.texts().size()][];
+            double[][] cells = new double[images][named.texts().size()];
+            float[][] texts = by == Head.ITC
+                    ? named.texts().stream().map(matcher::text).toArray(float[][]::new)
+                    : new float[0][];
+            ImageDecoder decoder = new ImageDecoder();
+            for (int image = 0; image < images; image++) {
+                progress.example(image + 1, images);
+                float[][] queries = matcher.image(decoder.decode(named.images().get(image)));
+                for (int text = 0; text < cells[image].length; text++) {
+                    if (by == Head.ITC) {
+                        cells[image][text] = PairMatcher.similarity(queries, texts[text]);
+                    } else {
+                        double[] both = matcher.logits(named.texts().get(text));
+                        logits[image][text] = both;
+                        cells[image][text] = shown == Shown.LOGIT ? both[1] - both[0] : PairMatcher.probability(both);
+                    }
+                }
+            }
+            progress.clear();
+            if (figure != null) {
+                writeFigure(named, matcher.model().title(), shown, cells);
+            }
+            if (json.isWanted()) {
+                Map<String, Object> object = described(matcher.model().title(), named);
+                object.put("head", by.toString());
+                if (by == Head.ITC) {
+                    object.put("cosines", cells);
+                } else {
+                    object.put("logits", logits);
+                    object.put("probabilities", Arrays.stream(logits)
+                            .map(row -> Arrays.stream(row).mapToDouble(PairMatcher::probability).toArray())
+                            .toArray(double[][]::new));
+                }
+                JsonMixin.print(out(), object);
+            } else {
+                printTable(named, shown, cells);
+            }
+        }
+    }
+
+    private static void requireTexts(Matcher model, List<String> texts) {
+        for (String text : texts) {
+            try {
+                model.ids(text);
+            } catch (IllegalArgumentException e) {
+                throw new UsageException("\"" + (text.length() > 40 ? text.substring(0, 40) + ".." : text) + "\": "
+                        + e.getMessage());
+            }
+        }
+    }
+
+    private Map<String, Object> described(String title, ItemsMixin.Items named) {
         Map<String, Object> object = new LinkedHashMap<>();
         object.put("model", model.name());
-        object.put("family", embedder.model().title());
+        object.put("family", title);
+        object.put("images", named.images().stream().map(Path::toString).toList());
+        object.put("texts", named.texts());
+        return object;
+    }
+
+    private Map<String, Object> described(Embedder embedder, ItemsMixin.Items named) {
+        Map<String, Object> object = described(embedder.model().title(), named);
         object.put("objective", embedder.model().objective().name().toLowerCase(Locale.ROOT));
         object.put("scale", embedder.similarity().scale());
         object.put("bias", embedder.similarity().bias());
-        object.put("images", named.images().stream().map(Path::toString).toList());
-        object.put("texts", named.texts());
         return object;
     }
 
@@ -168,13 +273,14 @@ final class Match extends EncoderCommand implements Runnable {
                         .toArray())
                 .toArray(double[][]::new);
         double[][] probabilities = Arrays.stream(logits).map(similarity::probabilities).toArray(double[][]::new);
+        Shown shown = chosen.orElse(Shown.PROBABILITY);
         double[][] cells = switch (shown) {
             case PROBABILITY -> probabilities;
             case LOGIT -> logits;
             case COSINE -> cosines;
         };
         if (figure != null) {
-            writeFigure(named, embedder, cells);
+            writeFigure(named, embedder.model().title(), shown, cells);
         }
         if (json.isWanted()) {
             Map<String, Object> object = described(embedder, named);
@@ -184,16 +290,21 @@ final class Match extends EncoderCommand implements Runnable {
             JsonMixin.print(out, object);
             return;
         }
-        for (int text = 0; text < texts.length; text++) {
+        printTable(named, shown, cells);
+    }
+
+    private void printTable(ItemsMixin.Items named, Shown shown, double[][] cells) {
+        PrintWriter out = out();
+        for (int text = 0; text < named.texts().size(); text++) {
             out.println("text " + (text + 1) + "  " + named.texts().get(text));
         }
         int widest = named.images().stream().mapToInt(image -> image.toString().length()).max().orElse(0);
         StringBuilder header = new StringBuilder(String.format(Locale.ROOT, "%-" + widest + "s", shown));
-        for (int text = 0; text < texts.length; text++) {
+        for (int text = 0; text < named.texts().size(); text++) {
             header.append(String.format(Locale.ROOT, " %9s", "text " + (text + 1)));
         }
         out.println(header);
-        for (int image = 0; image < images.length; image++) {
+        for (int image = 0; image < cells.length; image++) {
             StringBuilder row = new StringBuilder(String.format(
                     Locale.ROOT, "%-" + widest + "s", named.images().get(image)));
             for (double cell : cells[image]) {
@@ -204,13 +315,13 @@ final class Match extends EncoderCommand implements Runnable {
         out.flush();
     }
 
-    private void writeFigure(ItemsMixin.Items named, Embedder embedder, double[][] cells) {
+    private void writeFigure(ItemsMixin.Items named, String title, Shown shown, double[][] cells) {
         float[] values = new float[named.images().size() * named.texts().size()];
         for (int i = 0; i < values.length; i++) {
             values[i] = (float) cells[i / named.texts().size()][i % named.texts().size()];
         }
         List<String> rows = named.images().stream().map(image -> image.getFileName().toString()).toList();
-        new MatrixFigure(ColorMap.VIRIDIS, embedder.model().title() + ", " + model.name())
+        new MatrixFigure(ColorMap.VIRIDIS, title + ", " + model.name())
                 .write(
                         figure,
                         "Images and texts",

@@ -159,7 +159,7 @@ final class Plan extends ModelCommand implements Runnable {
         List<Encoding> encodings = encoder.encodings(Weights.of(directory.checkpoint(), model.options().quantized()));
         List<PlannedLaunch> launches = backend.plan(encodings.stream().map(Encoding::program).toList());
         return encodings.stream()
-                .map(encoding -> Planned.of(encoding.program(), Encoding.step(encoding.rows()), launches))
+                .map(encoding -> Planned.of(encoding.program(), encoding.step(encoding.rows()), launches))
                 .toList();
     }
 

@@ -84,7 +84,7 @@ public final class Embedder implements AutoCloseable {
         return checked(towers.text(encoders.text(), model.ids(text)));
     }
 
-    private static float[] checked(float[] embedding) {
+    static float[] checked(float[] embedding) {
         for (float value : embedding) {
             if (!Float.isFinite(value)) {
                 throw new BackendException(

@@ -63,7 +63,7 @@ public final class Towers implements AutoCloseable {
 
     private float[] run(Encoding encoding, MemorySegment input, int rows) {
         executor.write(encoding.pass().input(), input);
-        executor.run(encoding.program(), Encoding.step(rows));
+        executor.run(encoding.program(), encoding.step(rows));
         return read(encoding.pass().output());
     }
 

@@ -6,15 +6,21 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * A program that makes one row of an image or a text.
+ * A program that makes one row, or a fixed number of rows, of an image, a text or both.
  *
  * @param pass its input is patches of a view, [rows, channels x patchSize x patchSize] F32, or ids, [positions] I32;
- *     its output [1, columns]
+ *     its output [1, columns], or [rows, columns] where {@link Matcher} says so
  * @param stages where probes can be put, in order
+ * @param whole whether tokens of a text see each other, not only what comes before them
  */
-public record Encoding(Pass pass, List<Stage> stages) {
+public record Encoding(Pass pass, List<Stage> stages, boolean whole) {
     public Encoding {
         stages = List.copyOf(stages);
+    }
+
+    /** Of images, or of texts whose tokens see what comes before them. */
+    public Encoding(Pass pass, List<Stage> stages) {
+        this(pass, stages, false);
     }
 
     public Program program() {
@@ -23,7 +29,7 @@ public record Encoding(Pass pass, List<Stage> stages) {
 
     /** The same with a rewritten program. */
     public Encoding with(Program rewritten) {
-        return new Encoding(pass.with(rewritten), stages);
+        return new Encoding(pass.with(rewritten), stages, whole);
     }
 
     /** Most rows of an input. */
@@ -33,7 +39,7 @@ public record Encoding(Pass pass, List<Stage> stages) {
     }
 
     /** The step for an input of so many rows or ids. */
-    public static Step step(int rows) {
-        return new Step(0, rows, 0);
+    public Step step(int rows) {
+        return new Step(0, rows, whole ? rows : 0);
     }
 }

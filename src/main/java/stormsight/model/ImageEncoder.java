@@ -4,8 +4,8 @@ import java.util.List;
 import java.util.Map;
 import stormsight.image.RgbImage;
 
-/** What makes one row of numbers of an image, and answers nothing. */
-public sealed interface ImageEncoder extends Model permits DualEncoder, Classifier {
+/** What makes rows of numbers of an image, and answers nothing. */
+public sealed interface ImageEncoder extends Model permits DualEncoder, Matcher, Classifier {
     /** As people name it. */
     String title();
 

@@ -74,8 +74,11 @@ public final class ModelDirectory implements AutoCloseable {
         if (model instanceof VisionLanguageModel generates) {
             return generates;
         }
-        throw new CheckpointException(path, "is a model that does not answer questions" + (model instanceof DualEncoder
-                ? ": ask it with 'match', 'classify' or 'embed'" : ": ask it with 'classify'"));
+        throw new CheckpointException(path, "is a model that does not answer questions: ask it with " + switch (model) {
+            case DualEncoder _ -> "'match', 'classify' or 'embed'";
+            case Matcher _ -> "'match'";
+            default -> "'classify'";
+        });
     }
 
     /** @throws CheckpointException if it does not compare images with texts */
@@ -83,7 +86,18 @@ public final class ModelDirectory implements AutoCloseable {
         if (model instanceof DualEncoder encoder) {
             return encoder;
         }
-        throw new CheckpointException(path, "is no model that compares images with texts, such as SigLIP or CLIP");
+        throw new CheckpointException(path, model instanceof Matcher
+                ? "makes several vectors of an image, so that only 'match' compares them with texts; here a model "
+                        + "such as SigLIP or CLIP is needed"
+                : "is no model that compares images with texts, such as SigLIP or CLIP");
+    }
+
+    /** @throws CheckpointException if it does not read an image and a text together */
+    public Matcher matcher() {
+        if (model instanceof Matcher matcher) {
+            return matcher;
+        }
+        throw new CheckpointException(path, "is no model that reads an image and a text together, such as BLIP-2");
     }
 
     /** @throws CheckpointException if it has no labels */

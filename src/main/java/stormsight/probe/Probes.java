@@ -77,9 +77,11 @@ public final class Probes {
                 name);
     }
 
-    /** The same where there are as many keys in every run, and so as many in the output. */
+    /** The same for as many keys as a run can have. */
     public static Probed attentionWeights(Program program, String segment, String name) {
-        return attentionWeights(program, segment, attention(program, segment).keys().fixed(), name);
+        Op.Attention attention = attention(program, segment);
+        int fixed = attention.keys().fixed();
+        return attentionWeights(program, segment, fixed > 0 ? fixed : attention.k().rows(), name);
     }
 
     /**

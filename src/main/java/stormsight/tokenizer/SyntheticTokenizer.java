@@ -254,6 +254,64 @@ public final class SyntheticTokenizer {
         return json;
     }
 
+    /**
+     * The content of a tokenizer.json of BERT's kind, uncased, between {@code [CLS]} and {@code [SEP]}; the last id is
+     * {@code [DEC]}, which BLIP-2 adds.
+     *
+     * @param vocabulary at least 512
+     */
+    public static Map<String, Object> bert(int vocabulary) {
+        if (vocabulary < 512) {
+            throw new IllegalArgumentException("a vocabulary of " + vocabulary + ", at least 512 expected");
+        }
+        Map<Integer, String> special =
+                Map.of(0, "[PAD]", 100, "[UNK]", 101, "[CLS]", 102, "[SEP]", 103, "[MASK]", vocabulary - 1, "[DEC]");
+        List<String> left = new ArrayList<>();
+        for (char c = '!'; c <= '~'; c++) {
+            if (c < 'A' || c > 'Z') {
+                left.add(String.valueOf(c));
+                left.add("##" + c);
+            }
+        }
+        List<String> tokens = new ArrayList<>();
+        List<Object> added = new ArrayList<>();
+        while (tokens.size() < vocabulary) {
+            int id = tokens.size();
+            if (special.containsKey(id)) {
+                tokens.add(special.get(id));
+                added.add(added(id, special.get(id), true));
+            } else {
+                tokens.add(id > 103 && !left.isEmpty() ? left.removeFirst() : "[unused" + id + "]");
+            }
+        }
+        Map<String, Object> json = new LinkedHashMap<>();
+        json.put("version", "1.0");
+        json.put("added_tokens", added);
+        json.put("normalizer", Map.of(
+                "type", "BertNormalizer", "clean_text", true, "handle_chinese_chars", true, "lowercase", true));
+        json.put("pre_tokenizer", Map.of("type", "BertPreTokenizer"));
+        json.put("post_processor", Map.of(
+                "type", "TemplateProcessing",
+                "single", List.of(
+                        special("[CLS]"), Map.of("Sequence", Map.of("id", "A", "type_id", 0)), special("[SEP]")),
+                "pair", List.of(
+                        Map.of("Sequence", Map.of("id", "A", "type_id", 0)),
+                        Map.of("Sequence", Map.of("id", "B", "type_id", 1))),
+                "special_tokens", Map.of(
+                        "[CLS]", Map.of("id", "[CLS]", "ids", List.of(101), "tokens", List.of("[CLS]")),
+                        "[SEP]", Map.of("id", "[SEP]", "ids", List.of(102), "tokens", List.of("[SEP]")))));
+        json.put("decoder", Map.of("type", "WordPiece", "prefix", "##", "cleanup", true));
+        Map<String, Object> words = model(tokens);
+        Map<String, Object> model = new LinkedHashMap<>();
+        model.put("type", "WordPiece");
+        model.put("unk_token", "[UNK]");
+        model.put("continuing_subword_prefix", "##");
+        model.put("max_input_chars_per_word", 100);
+        model.put("vocab", words.get("vocab"));
+        json.put("model", model);
+        return json;
+    }
+
     private static Map<String, Object> byteLevel(boolean prefixSpace) {
         return Map.of("type", "ByteLevel", "add_prefix_space", prefixSpace, "trim_offsets", true, "use_regex", true);
     }

@@ -14,11 +14,13 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.JsonRecord;
 import stormsight.image.RgbImage;
 import stormsight.match.Embedder;
+import stormsight.match.PairMatcher;
 import stormsight.match.Similarity;
 import stormsight.match.Towers;
 import stormsight.model.Classifier;
 import stormsight.model.DualEncoder;
 import stormsight.model.Encoding;
+import stormsight.model.Matcher;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stage;
 import stormsight.model.Views;
@@ -27,6 +29,7 @@ import stormsight.probe.Probes;
 import stormsight.probe.StageProbes;
 import stormsight.program.Op;
 import stormsight.program.Program;
+import stormsight.program.Shape;
 import stormsight.program.Tensor;
 
 /**
@@ -35,6 +38,7 @@ import stormsight.program.Tensor;
  */
 final class EncoderCheck {
     private static final double LOGITS = 1e-4;
+    private static final String LOGITS_OF_PAIR = "itm.logits";
 
     private final Path folder;
     private final ModelDirectory directory;
@@ -58,7 +62,7 @@ final class EncoderCheck {
      */
     private record Tapped(Encoding encoding, Map<Stage, Tensor> stages, Map<String, Tensor> weights) {
         /** @param side how names begin: {@code vision} or {@code text} */
-        static Tapped of(Encoding encoding, String side) {
+        static Tapped of(Encoding encoding, String side, Recorded recorded) {
             Map<Stage, Tensor> stages = new LinkedHashMap<>();
             Program program = StageProbes.add(encoding.program(), encoding.stages(), stages);
             Map<String, Tensor> weights = new LinkedHashMap<>();
@@ -80,6 +84,14 @@ final class EncoderCheck {
                     program = attention.program();
                 }
             }
+            for (Stage stage : encoding.stages()) {
+                String name = stage.name() + "_attn";
+                if (recorded.has(name)) {
+                    Probes.Probed attention = Probes.attentionWeights(program, stage.segment(), "golden." + name);
+                    weights.put(name, attention.output());
+                    program = attention.program();
+                }
+            }
             return new Tapped(encoding.with(program), stages, weights);
         }
 
@@ -92,6 +104,7 @@ final class EncoderCheck {
     void run() {
         switch (directory.anyModel()) {
             case DualEncoder model -> dual(model);
+            case Matcher model -> matcher(model);
             case Classifier model -> classifier(model);
             default -> throw new CheckpointException(folder, "is a model that nothing can be compared for");
         }
@@ -102,8 +115,8 @@ final class EncoderCheck {
         try (Arena arena = Arena.ofShared()) {
             Weights weights = Weights.bound(directory.checkpoint(), arena, false);
             DualEncoder.Encoders encoders = model.build(weights);
-            Tapped image = Tapped.of(encoders.image(), "vision");
-            Tapped text = Tapped.of(encoders.text(), "text");
+            Tapped image = Tapped.of(encoders.image(), "vision", recorded);
+            Tapped text = Tapped.of(encoders.text(), "text", recorded);
             Similarity similarity = Similarity.of(model, encoders, weights);
             try (Towers towers =
                     new Towers(weights, List.of(image.encoding(), text.encoding()), backend, RunListener.NONE)) {
@@ -127,6 +140,102 @@ final class EncoderCheck {
         }
     }
 
+    /** Each image with the text of the same number, and all images and texts apart. */
+    private void matcher(Matcher model) {
+        try (Arena arena = Arena.ofShared()) {
+            Weights weights = Weights.bound(directory.checkpoint(), arena, false);
+            Matcher.Encoders encoders = model.build(weights);
+            Tapped image = Tapped.of(encoders.image(), "vision", recorded);
+            Tapped text = Tapped.of(encoders.text(), "text", recorded);
+            Tapped pair = Tapped.of(encoders.pair(), "pair", recorded);
+            List<Views> views = GoldenCheck.inputs(folder).stream().map(model::views).toList();
+            int[][] texts = unpadded();
+            if (texts.length != views.size()) {
+                throw expected.get("input_ids").invalid(texts.length + " texts for " + views.size() + " images");
+            }
+            try (Towers towers = new Towers(
+                    weights,
+                    List.of(image.encoding(), text.encoding(), pair.encoding()),
+                    backend,
+                    RunListener.NONE)) {
+                List<float[]> queries = new ArrayList<>();
+                for (float[] all : images(towers, image, views)) {
+                    for (int at = 0; at < all.length; at += model.columns()) {
+                        queries.add(Embedder.normalized(Arrays.copyOfRange(all, at, at + model.columns())));
+                    }
+                }
+                float[][] rows = unit(embeddings(towers, text, texts));
+                recorded.floats("itc.query_embeds", GoldenCheck.joined(queries), GoldenCheck.STATES);
+                recorded.floats("itc.text_embeds", GoldenCheck.joined(List.of(rows)), GoldenCheck.STATES);
+                int each = queries.size() / views.size();
+                double[][] similarities = new double[views.size()][];
+                for (int i = 0; i < similarities.length; i++) {
+                    float[][] some = queries.subList(i * each, (i + 1) * each).toArray(float[][]::new);
+                    similarities[i] = Arrays.stream(rows)
+                            .mapToDouble(row -> PairMatcher.similarity(some, row))
+                            .toArray();
+                }
+                recorded.floats("itc.similarity", joined(similarities), GoldenCheck.STATES);
+                pairs(model, towers, image, pair, views, texts);
+            }
+        }
+    }
+
+    /** The texts without their padding, which nothing sees. */
+    private int[][] unpadded() {
+        int[][] padded = ids(expected.get("input_ids"));
+        int[][] mask = ids(expected.get("attention_mask"));
+        int[][] texts = new int[padded.length][];
+        for (int i = 0; i < texts.length; i++) {
+            texts[i] = Arrays.copyOf(padded[i], Arrays.stream(mask[i]).sum());
+        }
+        return texts;
+    }
+
+    private void pairs(
+            Matcher model, Towers towers, Tapped image, Tapped pair, List<Views> views, int[][] texts) {
+        Map<String, List<float[]>> found = new LinkedHashMap<>();
+        Map<String, List<float[]>> wanted = new LinkedHashMap<>();
+        double[][] probabilities = new double[texts.length][];
+        for (int i = 0; i < texts.length; i++) {
+            towers.image(image.encoding(), views.get(i));
+            int[] ids = model.pairIds(texts[i]);
+            float[] logits = towers.text(pair.encoding(), ids);
+            probabilities[i] = Similarity.softmax(new double[] {logits[0], logits[1]});
+            Map<String, Tensor> outputs = new LinkedHashMap<>(pair.weights());
+            pair.stages().forEach((stage, output) -> outputs.put(stage.name(), output));
+            for (String name : outputs.keySet()) {
+                if (recorded.has(name)) {
+                    Tensor output = outputs.get(name);
+                    keep(found, name, used(name, towers.read(output), output.shape(), ids.length));
+                    keep(wanted, name, usedOfRecorded(name, i, texts.length, ids.length));
+                }
+            }
+        }
+        found.forEach((name, values) -> recorded.compare(
+                name,
+                GoldenCheck.joined(values),
+                GoldenCheck.joined(wanted.get(name)),
+                name.endsWith("attn") ? GoldenCheck.PROBABILITIES : GoldenCheck.STATES));
+        recorded.floats("itm.probabilities", joined(probabilities), GoldenCheck.PROBABILITIES);
+    }
+
+    /** The same of what is recorded of one of several pairs, where shorter texts are padded. */
+    private float[] usedOfRecorded(String name, int pair, int pairs, int tokens) {
+        float[] all = recorded.values(name);
+        int size = all.length / pairs;
+        return used(name, Arrays.copyOfRange(all, pair * size, (pair + 1) * size), recorded.info(name).shape(), tokens);
+    }
+
+    /** Rows, and of attention among tokens columns, of as many tokens as there are. */
+    private static float[] used(String name, float[] all, Shape shape, int tokens) {
+        int columns = shape.columns();
+        int rows = name.equals(LOGITS_OF_PAIR) ? 1 : shape.dimension(shape.rank() - 2);
+        int usedColumns = name.endsWith("self_attn") ? Math.min(columns, tokens) : columns;
+        return GoldenCheck.part(
+                all, all.length / rows / columns, rows, columns, Math.min(rows, tokens), usedColumns);
+    }
+
     /** Embeddings of images; compares what the stages leave of all of them. */
     private float[][] images(Towers towers, Tapped tapped, List<Views> views) {
         recorded.floats(
@@ -141,6 +250,13 @@ final class EncoderCheck {
             tapped.weights().forEach((name, output) -> keep(made, name, planes(name, towers.read(output), output)));
         }
         compare(made);
+        if (recorded.has("query_output")) {
+            // The last layer of the queries alone, once more.
+            int size = (int) recorded.info("query_output").shape().elements() / views.size();
+            recorded.floats("query_output", GoldenCheck.joined(made.get("itc.image_layers").stream()
+                    .map(layers -> Arrays.copyOfRange(layers, layers.length - size, layers.length))
+                    .toList()), GoldenCheck.STATES);
+        }
         return embeddings.toArray(float[][]::new);
     }
 
@@ -242,7 +358,7 @@ final class EncoderCheck {
     private void classifier(Classifier model) {
         try (Arena arena = Arena.ofShared()) {
             Weights weights = Weights.bound(directory.checkpoint(), arena, false);
-            Tapped tapped = Tapped.of(model.build(weights), "vision");
+            Tapped tapped = Tapped.of(model.build(weights), "vision", recorded);
             try (Towers towers = new Towers(weights, List.of(tapped.encoding()), backend, RunListener.NONE)) {
                 float[][] logits = images(
                         towers,

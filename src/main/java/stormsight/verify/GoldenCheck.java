@@ -775,7 +775,7 @@ public final class GoldenCheck {
     }
 
     /** The used corner of each plane of [planes, rows, columns]. */
-    private static float[] part(float[] all, int planes, int rows, int columns, int usedRows, int usedColumns) {
+    static float[] part(float[] all, int planes, int rows, int columns, int usedRows, int usedColumns) {
         float[] used = new float[planes * usedRows * usedColumns];
         for (int plane = 0; plane < planes; plane++) {
             for (int row = 0; row < usedRows; row++) {

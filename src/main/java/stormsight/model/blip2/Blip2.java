@@ -15,6 +15,7 @@ import stormsight.model.Description;
 import stormsight.model.Family;
 import stormsight.model.LazyTokenizer;
 import stormsight.model.Limits;
+import stormsight.model.Model;
 import stormsight.model.Options;
 import stormsight.model.Pass;
 import stormsight.model.Passes;
@@ -39,7 +40,7 @@ import stormsight.program.Tensor;
  * @see <a href="https://arxiv.org/abs/2301.12597">BLIP-2: Bootstrapping Language-Image Pre-training</a>
  */
 public final class Blip2 implements VisionLanguageModel {
-    public static final Family FAMILY = new Family("blip-2", "BLIP-2", Blip2::open, Blip2Preset.all());
+    public static final Family FAMILY = new Family("blip-2", "BLIP-2", Blip2::openEither, Blip2Preset.all());
 
     private static final String PROJECTION = "language_projection";
     private static final double LOGITS = 1e-4;
@@ -52,6 +53,14 @@ public final class Blip2 implements VisionLanguageModel {
         this.config = config;
         this.images = images;
         this.processor = processor;
+    }
+
+    /** A Q-Former with weights for text belongs to the model that compares. */
+    private static Model openEither(
+            Path directory, ConfigFile file, Optional<Resampling> resize, Strictness strictness) {
+        return file.bool("qformer_config.use_qformer_text_input", false)
+                ? Blip2Matcher.open(directory, file, resize)
+                : open(directory, file, resize, strictness);
     }
 
     private static Blip2 open(Path directory, ConfigFile file, Optional<Resampling> resize, Strictness strictness) {

@@ -7,12 +7,13 @@ import stormsight.model.Preset;
 import stormsight.tokenizer.SyntheticTokenizer;
 
 /**
- * A published size of BLIP-2 with OPT, or a tiny one, with the files that describe it: what a checkpoint of random
- * weights is made from.
+ * A published size of BLIP-2, or a tiny one, with the files that describe it: what a checkpoint of random weights is
+ * made from.
  *
  * @param name as users name it: {@code blip2-opt-2.7b}
+ * @param text OPT, or empty for the model that compares images with texts
  * @param newline id of the newline, which ends an answer
- * @param image id of {@code <image>}, behind all text
+ * @param image id of {@code <image>}, behind all text; or how many tokens BERT's tokenizer has
  */
 record Blip2Preset(
         String name,
@@ -30,6 +31,9 @@ record Blip2Preset(
     private static final int NEWLINE = 50118;
 
     private static final int IMAGE = 50265;
+
+    /** With [DEC]. */
+    private static final int BERT = 30523;
 
     /** The smallest first. */
     static List<Preset> all() {
@@ -57,7 +61,21 @@ record Blip2Preset(
                         text(4096, 16384, 32, 32),
                         32,
                         NEWLINE,
-                        IMAGE));
+                        IMAGE),
+                new Blip2Preset(
+                        "tiny-blip2-itm",
+                        vision(48, 96, 3, 4, 56),
+                        qformer(36, 3, 4, 64),
+                        Map.of(),
+                        8,
+                        0,
+                        640),
+                new Blip2Preset(
+                        "blip2-itm-vit-g", vitG(), qformer(768, 12, 12, 3072), Map.of(), 32, 0, BERT));
+    }
+
+    private boolean compares() {
+        return text.isEmpty();
     }
 
     /** EVA's ViT-g/14 without its last layer. */
@@ -103,26 +121,39 @@ record Blip2Preset(
     public Map<String, Map<String, Object>> files(String dtype) {
         Map<String, Map<String, Object>> files = new LinkedHashMap<>();
         files.put("config.json", config(dtype));
-        files.put("generation_config.json", Map.of("bos_token_id", 2, "eos_token_id", newline, "pad_token_id", 1));
         files.put("preprocessor_config.json", preprocessorConfig());
+        if (compares()) {
+            files.put("tokenizer.json", SyntheticTokenizer.bert(image));
+            return files;
+        }
+        files.put("generation_config.json", Map.of("bos_token_id", 2, "eos_token_id", newline, "pad_token_id", 1));
         files.put("processor_config.json", Map.of("num_query_tokens", queries, "processor_class", "Blip2Processor"));
         files.put("tokenizer.json", SyntheticTokenizer.opt(newline, image));
         return files;
     }
 
     private Map<String, Object> config(String dtype) {
-        Map<String, Object> textConfig = new LinkedHashMap<>(text);
-        textConfig.put("eos_token_id", newline);
-        textConfig.put("vocab_size", (image + VOCABULARY_MULTIPLE) / VOCABULARY_MULTIPLE * VOCABULARY_MULTIPLE);
         Map<String, Object> config = new LinkedHashMap<>();
-        config.put("architectures", List.of("Blip2ForConditionalGeneration"));
+        config.put(
+                "architectures",
+                List.of(compares() ? "Blip2ForImageTextRetrieval" : "Blip2ForConditionalGeneration"));
         config.put("model_type", Blip2.FAMILY.modelType());
-        config.put("image_token_index", image);
         config.put("num_query_tokens", queries);
         config.put("torch_dtype", dtype);
         config.put("use_decoder_only_language_model", true);
         config.put("vision_config", vision);
-        config.put("qformer_config", qformer);
+        Map<String, Object> qformerConfig = new LinkedHashMap<>(qformer);
+        Map<String, Object> textConfig = new LinkedHashMap<>(text);
+        if (compares()) {
+            qformerConfig.put("use_qformer_text_input", true);
+            qformerConfig.put("vocab_size", image);
+            textConfig.put("model_type", "opt");
+        } else {
+            config.put("image_token_index", image);
+            textConfig.put("eos_token_id", newline);
+            textConfig.put("vocab_size", (image + VOCABULARY_MULTIPLE) / VOCABULARY_MULTIPLE * VOCABULARY_MULTIPLE);
+        }
+        config.put("qformer_config", qformerConfig);
         config.put("text_config", textConfig);
         return config;
     }

@@ -37,7 +37,6 @@ final class QFormer {
      * Sizes.
      *
      * @param crossEvery the queries attend to the image in layers whose index is a multiple of it
-     * @param texts whether there are weights for text
      * @param positions most tokens of a text
      * @param queries how many learned queries
      */
@@ -49,7 +48,6 @@ final class QFormer {
             int crossEvery,
             Activation activation,
             Norm norm,
-            boolean texts,
             int vocabularySize,
             int positions,
             int queries) {
@@ -75,7 +73,6 @@ final class QFormer {
                     Activations.read(config, prefix + "hidden_act", "gelu"),
                     new Norm(Norm.Kind.LAYER, (float)
                             Sizes.positiveNumber(config, prefix + "layer_norm_eps", 1e-12)),
-                    config.bool(prefix + "use_qformer_text_input", false),
                     Sizes.positive(config, prefix + "vocab_size", 30522),
                     Sizes.positive(config, prefix + "max_position_embeddings", 512),
                     Sizes.positive(config, "num_query_tokens", 32));
