@@ -52,7 +52,8 @@ final class Attend extends PromptCommand implements Runnable {
         VISION,
         WORDS,
         QUADRANTS,
-        WHOLE;
+        WHOLE,
+        ROLLOUT;
 
         @Override
         public String toString() {
@@ -122,7 +123,8 @@ final class Attend extends PromptCommand implements Runnable {
                     "vision: how strongly each patch attends to another in the vision tower. words: between words and "
                             + "image in the decoder. quadrants: all of the decoder, summed over layers. whole: all of "
                             + "the decoder in each layer, as numbers, and for a report from word to word and patch to "
-                            + "patch. Default: ${DEFAULT-VALUE}.")
+                            + "patch. rollout: what reaches each word of the image through all layers of the decoder "
+                            + "(attention rollout). Default: ${DEFAULT-VALUE}.")
     private List<Group> groups;
 
     @Option(
@@ -168,7 +170,7 @@ final class Attend extends PromptCommand implements Runnable {
         AttentionRequest request = request();
         OutputOption.requireFolder("--out", out);
         report.requireWritable();
-        if (report.isWanted() && groups.equals(List.of(Group.QUADRANTS))) {
+        if (report.isWanted() && Set.of(Group.QUADRANTS, Group.ROLLOUT).containsAll(groups)) {
             throw new UsageException("--html shows the maps of vision, words and whole, which --maps leaves out");
         }
         ImageDecoder decoder =
@@ -240,6 +242,7 @@ final class Attend extends PromptCommand implements Runnable {
                 case VISION -> kinds.add(Kind.VISION);
                 case QUADRANTS -> kinds.add(Kind.QUADRANTS);
                 case WHOLE -> kinds.add(Kind.WHOLE);
+                case ROLLOUT -> kinds.add(Kind.ROLLOUT);
                 case WORDS -> {
                     if (way != Way.IMAGE_TO_WORD) {
                         kinds.add(Kind.WORD_TO_IMAGE);

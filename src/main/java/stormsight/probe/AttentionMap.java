@@ -22,6 +22,7 @@ public record AttentionMap(String name, String meaning, List<Axis> axes, float[]
     public static final String IMAGE_TO_WORD_SUM = "image_to_word_sum";
     /** Prefix of the four quadrants, followed by the part that attends and the part that is attended to. */
     public static final String QUADRANT = "quadrant_";
+    public static final String ROLLOUT = "rollout";
     public static final String WHOLE = "whole";
     /** Of all weights, those between words, generated ones too. */
     public static final String WORD_TO_WORD = "word_to_word";

@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import stormsight.model.Description;
 import stormsight.model.Passes;
@@ -41,6 +42,8 @@ public final class AttentionMaps implements Probe {
     private Optional<Probes.Probed> quadrants = Optional.empty();
     private Optional<Probes.Probed> whole = Optional.empty();
     private Optional<Probes.Probed> generatedToAll = Optional.empty();
+    private Optional<Probes.Probed> rollout = Optional.empty();
+    private Optional<Probes.Probed> generatedRollout = Optional.empty();
     private Outputs run;
     /** What the tower's probes read of each view of the images that were encoded last. */
     private final List<Map<Probes.Probed, float[]>> views = new ArrayList<>();
@@ -49,6 +52,7 @@ public final class AttentionMaps implements Probe {
     /** What each generated token attends to, as decode left it. */
     private final List<float[]> generated = new ArrayList<>();
     private final List<float[]> generatedWhole = new ArrayList<>();
+    private final List<float[]> generatedMean = new ArrayList<>();
 
     /**
      * A corner of the decoder's attention, large enough for every prompt.
@@ -148,11 +152,16 @@ public final class AttentionMaps implements Probe {
             whole = Optional.of(weights(rewritten, segment, all, Op.Kept.EACH, AttentionMap.WHOLE));
             rewritten = whole.get().program();
         }
+        if (request.wants(Kind.ROLLOUT)) {
+            rollout = Optional.of(means(rewritten, segment, all, AttentionMap.ROLLOUT));
+            rewritten = rollout.get().program();
+        }
         return rewritten;
     }
 
     private Program addGenerated(Program program, String segment, int keys) {
         Program rewritten = program;
+        generatedKeys = keys;
         if (request.wants(Kind.WORD_TO_IMAGE)) {
             generatedToImage = Optional.of(weights(
                     rewritten,
@@ -162,8 +171,11 @@ public final class AttentionMaps implements Probe {
                     "generated_to_image"));
             rewritten = generatedToImage.get().program();
         }
+        if (request.wants(Kind.ROLLOUT)) {
+            generatedRollout = Optional.of(means(rewritten, segment, new Window(0, 1, 0, keys), "generated_rollout"));
+            rewritten = generatedRollout.get().program();
+        }
         if (request.wants(Kind.WHOLE)) {
-            generatedKeys = keys;
             generatedToAll = Optional.of(
                     weights(rewritten, segment, new Window(0, 1, 0, keys), Op.Kept.EACH, "generated_to_all"));
             rewritten = generatedToAll.get().program();
@@ -185,6 +197,17 @@ public final class AttentionMaps implements Probe {
                 NAME + name);
     }
 
+    /** The mean over all heads of every layer. */
+    private Probes.Probed means(Program program, String segment, Window window, String name) {
+        Op.Part part = new Op.Part(
+                IntStream.range(0, model.decoder().layers()).boxed().toList(),
+                IntStream.range(0, model.decoder().heads().queryHeads()).boxed().toList(),
+                window.row(),
+                window.key());
+        return Probes.attentionWeights(
+                program, segment, part, true, Op.Kept.EACH, window.rows(), window.keys(), NAME + name);
+    }
+
     @Override
     public void read(Pass pass, Outputs current) {
         run = current;
@@ -204,10 +227,12 @@ public final class AttentionMaps implements Probe {
                 encoding = false;
                 generated.clear();
                 generatedWhole.clear();
+                generatedMean.clear();
             }
             case DECODE -> {
                 generatedToImage.ifPresent(probed -> generated.add(current.read(probed.output())));
                 generatedToAll.ifPresent(probed -> generatedWhole.add(current.read(probed.output())));
+                generatedRollout.ifPresent(probed -> generatedMean.add(current.read(probed.output())));
             }
         }
     }
@@ -299,6 +324,7 @@ public final class AttentionMaps implements Probe {
         });
         quadrants.ifPresent(
                 probed -> addQuadrants(maps, run.read(probed.output()), prompt, words.subList(0, prompted)));
+        rollout.ifPresent(probed -> maps.add(rollout(run.read(probed.output()), prompt, words, grid)));
         whole.ifPresent(probed -> {
             float[] all = run.read(probed.output());
             maps.add(whole(all, prompt, words.subList(0, prompted)));
@@ -469,13 +495,36 @@ public final class AttentionMaps implements Probe {
                 values);
     }
 
+    private AttentionMap rollout(float[] all, Prompt prompt, List<Word> words, MapGrid grid) {
+        Rollout rollout = new Rollout(
+                model.decoder().layers(), prompt.length(), all, capacity, generatedMean, generatedKeys);
+        List<Integer> places = wordPlaces(prompt, words.size());
+        int cells = grid.cells().cells();
+        float[] values = new float[Math.multiplyExact(words.size(), cells)];
+        for (int word = 0; word < words.size(); word++) {
+            double[] row = rollout.row(places.get(word));
+            grid.sum(place -> (float) row[place], values, word * cells);
+        }
+        return new AttentionMap(
+                AttentionMap.ROLLOUT,
+                "decoder: attention rollout, what reaches a word of a patch through all layers, mean over all heads",
+                axes(grid, wordAxis(words)),
+                values);
+    }
+
+    /** Where the sequence has the words of the prompt, and the generated ones behind it. */
+    private static List<Integer> wordPlaces(Prompt prompt, int words) {
+        List<Integer> places = new ArrayList<>(prompt.textPlaces());
+        for (int i = places.size(); i < words; i++) {
+            places.add(prompt.length() + i - prompt.textPlaces().size());
+        }
+        return places;
+    }
+
     /** What words give to words, [layers x heads, words, words]; 0 for what comes later. */
     private AttentionMap wordToWord(float[] all, Prompt prompt, List<Word> words) {
-        List<Integer> places = new ArrayList<>(prompt.textPlaces());
-        int prompted = places.size();
-        for (int i = prompted; i < words.size(); i++) {
-            places.add(prompt.length() + i - prompted);
-        }
+        List<Integer> places = wordPlaces(prompt, words.size());
+        int prompted = prompt.textPlaces().size();
         int count = words.size();
         float[] values = new float[Math.multiplyExact(planes(), Math.multiplyExact(count, count))];
         for (int plane = 0; plane < planes(); plane++) {

@@ -24,7 +24,9 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
         /** Image and text to image and text, summed over the layers. */
         QUADRANTS,
         /** All weights of the prompt, of each layer: as many numbers as tokens squared, a layer. */
-        WHOLE
+        WHOLE,
+        /** What reaches each word of each patch through all layers, whichever layers and heads are chosen. */
+        ROLLOUT
     }
 
     /** Heads to show one by one: {@code chosen}, or all of them if it is empty. */

@@ -185,7 +185,7 @@ public final class AttentionFiles {
         return entries;
     }
 
-    /** Decoder maps: numbers, a grid of words in each direction, an overlay for each word, the quadrants. */
+    /** Decoder maps: numbers, a grid of words in each direction, an overlay for each word, rollout, the quadrants. */
     public List<Map<String, Object>> decoder(
             String folder, RgbImage image, String prompt, String answer, AttentionReading reading) {
         MapFigure pictures = new MapFigure(style, caption(prompt, answer));
@@ -213,6 +213,15 @@ public final class AttentionFiles {
                 entries.add(picture(file, sum, "word " + word.index()));
             }
         }
+        reading.map(AttentionMap.ROLLOUT).ifPresent(map -> {
+            String file = folder + map.name() + ".png";
+            List<HeatMap> maps = reading.words().stream()
+                    .map(word -> patches(reading.label(Direction.WORD_TO_IMAGE, word), map, map.at(word.index())))
+                    .toList();
+            pictures.grid(
+                    path(file), "What reaches each word of the image, all layers", image, maps, GRID_COLUMNS, true);
+            entries.add(picture(file, map, "all words"));
+        });
         reading.map(AttentionMap.WORD_TO_WORD).ifPresent(map -> {
             String file = folder + map.name() + ".png";
             new MatrixFigure(style.colors(), pictures.caption())

@@ -114,6 +114,40 @@ class AttentionMapsTest {
         }
     }
 
+    /** The reference's weights of the prompt, multiplied here. */
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa"})
+    void rolloutIsTheProductOfAllLayers(String golden) throws IOException {
+        Read read = read(golden, prompt(golden, 0).get("text").asString(), "cpu", EVERYTHING);
+        AttentionMap whole = read.reading().maps().stream()
+                .filter(map -> map.name().equals(AttentionMap.WHOLE)).findFirst().orElseThrow();
+        int layers = whole.shape()[0];
+        int heads = whole.shape()[1];
+        int tokens = whole.shape()[2];
+        float[] found = read.values(AttentionMap.ROLLOUT);
+        int patches = found.length / read.reading().words().size();
+        for (int word = 0; word < tokens - patches; word++) {
+            double[] row = new double[tokens];
+            row[patches + word] = 1;
+            for (int layer = layers - 1; layer >= 0; layer--) {
+                double[] before = new double[tokens];
+                for (int query = 0; query < tokens; query++) {
+                    before[query] += row[query] / 2;
+                    for (int head = 0; head < heads; head++) {
+                        float[] weights = whole.at(layer, head, query);
+                        for (int key = 0; key < tokens; key++) {
+                            before[key] += row[query] / 2 * weights[key] / heads;
+                        }
+                    }
+                }
+                row = before;
+            }
+            for (int patch = 0; patch < patches; patch++) {
+                assertEquals(row[patch], found[word * patches + patch], ROUNDING, "word " + word);
+            }
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa", "paligemma2"})
     void mapsAreThoseThatTheReferenceRecorded(String golden) throws IOException {
