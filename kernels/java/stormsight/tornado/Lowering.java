@@ -307,6 +307,11 @@ final class Lowering {
         }
 
         @Override
+        public int slotStride(Tensor tensor) {
+            return tensor.slots() == 1 ? 0 : Math.multiplyExact(tensor.slotRows(), tensor.columns());
+        }
+
+        @Override
         public int scaleStride(Tensor tensor) {
             return tensor.layers() == 1 ? 0
                     : Math.toIntExact(tensor.rows() * DType.scalesPerRow(tensor.shape()));

@@ -20,10 +20,10 @@ public interface Tasks {
     /** The context that every kernel takes first. */
     KernelContext context();
 
-    /** Slots are named in {@link StepBuffer}. */
+    /** {@link StepBuffer} reads it. */
     IntArray step();
 
-    /** Temperature, top-p and coin of the step; slots are named in {@link StepBuffer}. */
+    /** Temperature, top-p and coin of each sequence, as {@link StepBuffer} reads them. */
     FloatArray sampling();
 
     /** An F32 tensor. */
@@ -61,6 +61,9 @@ public interface Tasks {
 
     /** Elements from one layer to the next in the tensor's array, 0 if it is no stack. */
     int stride(Tensor tensor);
+
+    /** Elements from one slot of a cache to the next, 0 where it has one. */
+    int slotStride(Tensor tensor);
 
     /** Scales from one layer to the next in {@link #scales}, 0 if it is no stack. */
     int scaleStride(Tensor tensor);

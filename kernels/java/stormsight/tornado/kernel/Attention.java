@@ -2,6 +2,7 @@ package stormsight.tornado.kernel;
 
 import java.util.List;
 import stormsight.program.Op;
+import stormsight.program.Step;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
@@ -57,13 +58,17 @@ public final class Attention {
     }
 
     private static int chunks(Op.Attention op) {
-        return Math.ceilDiv(op.k().rows(), CHUNK);
+        return Math.ceilDiv(op.k().slotRows(), CHUNK);
+    }
+
+    /** Whether there are so few rows that the keys of each are shared among groups. */
+    private static boolean few(Op.Attention op) {
+        return op.out().rows() <= Step.MOST_SEQUENCES && op.heads().headDim() <= MOST_DIM;
     }
 
     /** Floats that the kernels of an operation leave to each other. */
     public static int scratch(Op.Attention op) {
-        return op.out().rows() == 1 && op.heads().headDim() <= MOST_DIM
-                ? op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
+        return few(op) ? op.out().rows() * op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
     }
 
     public static void lower(Op.Attention op, Tasks tasks) {
@@ -83,6 +88,7 @@ public final class Attention {
         int period = period(op);
         int capacity = op.out().rows();
         int stride = tasks.stride(op.k());
+        int slotStride = tasks.slotStride(op.k());
         int outStride = tasks.stride(op.out());
         if (stride != tasks.stride(op.v())) {
             throw new IllegalArgumentException(op.k() + " and " + op.v() + " differ in layers");
@@ -96,25 +102,25 @@ public final class Attention {
         if (dim > MOST_DIM) {
             tasks.task("Attention.general", Geometry.items(Math.multiplyExact(capacity, queryHeads), GENERAL_ITEMS),
                     (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out,
-                            stride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window,
-                            period, tokens));
-        } else if (capacity == 1) {
+                            stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
+                            window, period, tokens));
+        } else if (few(op)) {
             int chunks = chunks(op);
             tasks.task("Attention.decode",
-                    Geometry.groups(Math.multiplyExact(queryHeads, chunks), LANES,
+                    Geometry.groups(Math.multiplyExact(capacity, Math.multiplyExact(queryHeads, chunks)), LANES,
                     (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags,
-                            tasks.scratch(), stride, queryHeads, group, dim, op.scale(), op.softCap(), window, period,
-                            tokens, chunks));
-            tasks.task("Attention.merge", Geometry.groups(queryHeads, LANES),
+                            tasks.scratch(), stride, slotStride, capacity, queryHeads, group, dim, op.scale(),
+                            op.softCap(), window, period, tokens, chunks));
+            tasks.task("Attention.merge", Geometry.groups(Math.multiplyExact(capacity, queryHeads), LANES),
                     (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out, outStride,
-                    dim, chunks));
+                    capacity, queryHeads, dim, chunks));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(capacity, TILE), queryHeads);
             tasks.task("Attention.flash", Geometry.groups(groups, LANES, TILE * (2 * dim + 2 + TILE) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
-                            stride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(), window,
-                            period, tokens));
+                            stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
+                            window, period, tokens));
         }
     }
 
@@ -228,19 +234,20 @@ public final class Attention {
     }
 
     /**
-     * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head. A group of 16 x 16 lanes handles 16 rows i of
-     * one query head and passes over the keys j in tiles of 16, first keys then values in local memory; lane (r, c) has
-     * the score of row r and key c, and columns c, c + 16, .. of the sum of row r.
+     * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head, where all rows are of one sequence. A group of
+     * 16 x 16 lanes handles 16 rows i of one query head and passes over the keys j in tiles of 16, first keys then
+     * values in local memory; lane (r, c) has the score of row r and key c, and columns c, c + 16, .. of the sum of
+     * row r.
      */
     public static void flash(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
-            ByteArray blocked, IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads,
-            int group, int dim, float scale, float cap, int window, int period, int tokens) {
+            ByteArray blocked, IntArray flags, FloatArray out, int stride, int slotStride, int outStride, int capacity,
+            int heads, int group, int dim, float scale, float cap, int window, int period, int tokens) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
-        int position = step.get(StepBuffer.POSITION);
-        int prefix = step.get(StepBuffer.PREFIX);
-        int keys = keys(position + step.get(StepBuffer.ROWS), window);
+        int position = StepBuffer.position(step, 0);
+        int prefix = StepBuffer.prefix(step, 0);
+        int keys = keys(StepBuffer.tokens(step, 0), window);
         int head = context.groupIdx % heads;
         int firstRow = context.groupIdx / heads * TILE;
         int lane = context.localIdx;
@@ -252,7 +259,7 @@ public final class Attention {
         float[] tile = context.allocateFloatLocalArray(TILE * (dim + 1) + TILE);
         float[] weights = context.allocateFloatLocalArray(LANES);
         int columns = heads / group * dim;
-        int base = layer * stride + head / group * dim;
+        int base = layer * stride + StepBuffer.slot(step, 0) * slotStride + head / group * dim;
         int reach = reach(number, window, period);
         int blocks = blocks(flags, number, heads, head, tokens);
         int i = position + firstRow + r;
@@ -339,26 +346,29 @@ public final class Attention {
 
     /**
      * The part of {@link #flash} for one row that 64 keys have in it: their largest score, the sum of the exponentials
-     * relative to it, and the sum of the values weighted by them. A group of 256 lanes handles one query head and such
-     * keys: 16 lanes share the product of one, reading consecutive elements, then lane d sums column d of the values.
+     * relative to it, and the sum of the values weighted by them. A group of 256 lanes handles one row, one query head
+     * and such keys: 16 lanes share the product of one, reading consecutive elements, then lane d sums column d of the
+     * values.
      */
     public static void decode(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
-            ByteArray blocked, IntArray flags, FloatArray parts, int stride, int heads, int group, int dim, float scale,
-            float cap, int window, int period, int tokens, int chunks) {
-        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+            ByteArray blocked, IntArray flags, FloatArray parts, int stride, int slotStride, int capacity, int heads,
+            int group, int dim, float scale, float cap, int window, int period, int tokens, int chunks) {
+        int head = context.groupIdx % heads;
+        int row = context.groupIdx / heads % capacity;
+        int chunk = context.groupIdx / heads / capacity;
+        // 1 for a row of the run, 0 for a surplus one.
+        int run = within(row, step.get(StepBuffer.ROWS));
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
-        int i = step.get(StepBuffer.POSITION);
-        int prefix = step.get(StepBuffer.PREFIX);
-        int keys = keys(i + step.get(StepBuffer.ROWS), window);
-        int head = context.groupIdx % heads;
-        int chunk = context.groupIdx / heads;
+        int i = StepBuffer.token(step, row);
+        int prefix = StepBuffer.prefix(step, row);
+        int keys = keys(StepBuffer.tokens(step, row), window);
         int lane = context.localIdx;
         float[] qs = context.allocateFloatLocalArray(dim);
         float[] products = context.allocateFloatLocalArray(CHUNK * (SHARE + 1));
         float[] weights = context.allocateFloatLocalArray(CHUNK);
         int columns = heads / group * dim;
-        int base = layer * stride + head / group * dim;
+        int base = layer * stride + StepBuffer.slot(step, row) * slotStride + head / group * dim;
         int first = first(i, prefix, reach(number, window, period));
         int end = end(i, prefix, keys, window) * run;
         int blocks = blocks(flags, number, heads, head, tokens);
@@ -369,7 +379,7 @@ public final class Attention {
             count = 0;
         }
         if (lane < dim) {
-            qs[lane] = q.get(head * dim + lane);
+            qs[lane] = q.get((row * heads + head) * dim + lane);
         }
         context.localBarrier();
         int share = lane & (SHARE - 1);
@@ -414,7 +424,7 @@ public final class Attention {
             total += w;
             sum += w * v.get(column + t * columns);
         }
-        int part = (head * chunks + chunk) * (dim + 2);
+        int part = ((row * heads + head) * chunks + chunk) * (dim + 2);
         if (lane < dim) {
             parts.set(part + 2 + lane, sum);
         }
@@ -425,14 +435,14 @@ public final class Attention {
     }
 
     /**
-     * {@code out} from the parts of {@link #decode}, each scaled to the largest score of all. A group handles one query
-     * head, lane d column d.
+     * {@code out} from the parts of {@link #decode}, each scaled to the largest score of all. A group handles one row
+     * and one query head, lane d column d.
      */
     public static void merge(KernelContext context, IntArray step, FloatArray parts, FloatArray out, int outStride,
-            int dim, int chunks) {
+            int capacity, int heads, int dim, int chunks) {
         int lane = context.localIdx;
         int head = context.groupIdx;
-        if (lane < dim * TornadoMath.min(step.get(StepBuffer.ROWS), 1)) {
+        if (lane < dim * within(head / heads, TornadoMath.min(step.get(StepBuffer.ROWS), capacity))) {
             int first = head * chunks * (dim + 2);
             float max = UNSEEN;
             for (int c = 0; c < chunks; c++) {
@@ -458,21 +468,20 @@ public final class Attention {
      * As {@link #flash}, for heads of any size. An item handles one row of one query head and keeps its sums in out.
      */
     public static void general(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
-            ByteArray blocked, IntArray flags, FloatArray out, int stride, int outStride, int capacity, int heads,
-            int group, int dim, float scale, float cap, int window, int period, int tokens) {
+            ByteArray blocked, IntArray flags, FloatArray out, int stride, int slotStride, int outStride, int capacity,
+            int heads, int group, int dim, float scale, float cap, int window, int period, int tokens) {
         int row = context.globalIdx / heads;
         int head = context.globalIdx % heads;
         if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
             int layer = step.get(StepBuffer.LAYER);
             int number = step.get(StepBuffer.LAYER_NUMBER);
-            int position = step.get(StepBuffer.POSITION);
-            int prefix = step.get(StepBuffer.PREFIX);
-            int keys = keys(position + step.get(StepBuffer.ROWS), window);
-            int i = position + row;
+            int prefix = StepBuffer.prefix(step, row);
+            int keys = keys(StepBuffer.tokens(step, row), window);
+            int i = StepBuffer.token(step, row);
             int qStart = (row * heads + head) * dim;
             int outStart = layer * outStride + qStart;
             int columns = heads / group * dim;
-            int base = layer * stride + head / group * dim;
+            int base = layer * stride + StepBuffer.slot(step, row) * slotStride + head / group * dim;
             int first = first(i, prefix, reach(number, window, period));
             int end = end(i, prefix, keys, window);
             int blocks = blocks(flags, number, heads, head, tokens);
@@ -531,10 +540,9 @@ public final class Attention {
         int count = Probed.heads(chosen);
         int planes = mode % 2 == HEAD_MEAN ? 1 : count;
         if (place >= 0 && plane < planes && firstRow + row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
-            int position = step.get(StepBuffer.POSITION);
-            int prefix = step.get(StepBuffer.PREFIX);
-            int all = keys(position + step.get(StepBuffer.ROWS), window);
-            int i = position + firstRow + row;
+            int prefix = StepBuffer.prefix(step, 0);
+            int all = keys(StepBuffer.tokens(step, 0), window);
+            int i = StepBuffer.position(step, 0) + firstRow + row;
             int columns = keyValueHeads * dim;
             int first = first(i, prefix, reach(number, window, period));
             int end = end(i, prefix, all, window);
@@ -594,10 +602,9 @@ public final class Attention {
         int place = Probed.place(chosen, number);
         int planes = Probed.heads(chosen);
         if (place >= 0 && plane < planes && firstRow + row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
-            int position = step.get(StepBuffer.POSITION);
-            int prefix = step.get(StepBuffer.PREFIX);
-            int all = keys(position + step.get(StepBuffer.ROWS), window);
-            int i = position + firstRow + row;
+            int prefix = StepBuffer.prefix(step, 0);
+            int all = keys(StepBuffer.tokens(step, 0), window);
+            int i = StepBuffer.position(step, 0) + firstRow + row;
             int columns = keyValueHeads * dim;
             int first = first(i, prefix, reach(number, window, period));
             int end = end(i, prefix, all, window);

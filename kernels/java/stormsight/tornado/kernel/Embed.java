@@ -58,7 +58,7 @@ public final class Embed {
                         layer * factorStride + id * scalesPerRow + column / DType.Q8_BLOCK);
             }
             if (hasPositions == 1) {
-                value += positions.get((step.get(StepBuffer.POSITION) + row) * columns + column);
+                value += positions.get(StepBuffer.token(step, row) * columns + column);
             }
             out.set(layer * outStride + item, value);
         }

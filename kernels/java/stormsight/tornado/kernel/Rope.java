@@ -37,7 +37,7 @@ public final class Rope {
             int pair = item % pairs;
             int c = pair % pairOffset;
             int layer = step.get(StepBuffer.LAYER);
-            int angle = layer * tableStride + (step.get(StepBuffer.POSITION) + row) * 2 * pairOffset + c;
+            int angle = layer * tableStride + StepBuffer.token(step, row) * 2 * pairOffset + c;
             int first = layer * xStride + row * 2 * pairs + pair / pairOffset * 2 * pairOffset + c;
             float cos = table.get(angle);
             float sin = table.get(angle + pairOffset);

@@ -22,7 +22,8 @@ public final class Rows {
         int capacity = op.x().rows();
         tasks.task("store", items(op.x()),
                 (graph, name) -> graph.task(name, Rows::store, tasks.context(), tasks.step(), tasks.floats(op.x()),
-                        tasks.floats(op.cache()), tasks.stride(op.x()), tasks.stride(op.cache()), capacity, columns));
+                        tasks.floats(op.cache()), tasks.stride(op.x()), tasks.stride(op.cache()),
+                        tasks.slotStride(op.cache()), capacity, columns));
     }
 
     public static void lower(Op.Copy op, Tasks tasks) {
@@ -68,14 +69,15 @@ public final class Rows {
         return Geometry.items(Math.multiplyExact(tensor.rows(), tensor.columns()), GROUP);
     }
 
-    /** {@code cache[position + i] = x[i]}. An item handles one element, as in all kernels here. */
+    /** {@code cache[slot, position + i] = x[i]}. An item handles one element, as in all kernels here. */
     public static void store(KernelContext context, IntArray step, FloatArray x, FloatArray cache, int xStride,
-            int cacheStride, int capacity, int columns) {
+            int cacheStride, int slotStride, int capacity, int columns) {
         int item = context.globalIdx;
         if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
             int layer = step.get(StepBuffer.LAYER);
-            cache.set(layer * cacheStride + step.get(StepBuffer.POSITION) * columns + item,
-                    x.get(layer * xStride + item));
+            int row = item / columns;
+            cache.set(layer * cacheStride + StepBuffer.slot(step, row) * slotStride
+                    + StepBuffer.token(step, row) * columns + item % columns, x.get(layer * xStride + item));
         }
     }
 

@@ -34,40 +34,46 @@ public final class Sample {
         return Math.ceilDiv(op.logits().columns(), SLICE);
     }
 
+    private static int sequences(Op.Sample op) {
+        return op.token().columns();
+    }
+
     /** Floats that the kernels of an operation leave to each other. */
     public static int scratch(Op.Sample op) {
-        return slices(op) * FOUND;
+        return slices(op) * FOUND * sequences(op);
     }
 
     public static void lower(Op.Sample op, Tasks tasks) {
         int slices = slices(op);
         int lanes = Math.min(LARGE_GROUP, tasks.mostLanes());
-        tasks.task("Sample.scan", Geometry.groups(slices, GROUP, 4 * GROUP * Float.BYTES),
+        tasks.task("Sample.scan",
+                Geometry.groups(Math.multiplyExact(slices, sequences(op)), GROUP, 4 * GROUP * Float.BYTES),
                 (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(),
                         tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), op.logits().rows(),
-                        op.logits().columns()));
-        tasks.task("Sample.draw", Geometry.groups(1, lanes, 4 * lanes * Float.BYTES),
+                        op.logits().columns(), slices));
+        tasks.task("Sample.draw", Geometry.groups(sequences(op), lanes, 4 * lanes * Float.BYTES),
                 (graph, name) -> graph.task(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(),
                         tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), tasks.ints(op.token()),
                         tasks.floats(op.logProbability()), op.logits().rows(), op.logits().columns(), slices, lanes));
     }
 
     /**
-     * Of the last row z of the logits: largest and lowest finite value of a slice, the lowest id of the largest,
-     * {@code sum of exp(z - largest)}, and how many are not a number. A group handles a slice of 4096.
+     * Of the last row z of a sequence's logits: largest and lowest finite value of a slice, the lowest id of the
+     * largest, {@code sum of exp(z - largest)}, and how many are not a number. A group handles a slice of 4096 of one
+     * sequence.
      */
     public static void scan(KernelContext context, IntArray step, FloatArray logits, ByteArray parts, FloatArray found,
-            int capacity, int vocabulary) {
+            int capacity, int vocabulary, int slices) {
         int lane = context.localIdx;
-        int slice = context.groupIdx;
+        int slice = context.groupIdx % slices;
+        int sequence = context.groupIdx / slices;
         float[] floats = context.allocateFloatLocalArray(GROUP);
         float[] sums = context.allocateFloatLocalArray(GROUP);
         int[] ids = context.allocateIntLocalArray(GROUP);
         int[] counts = context.allocateIntLocalArray(GROUP);
-        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
-        int row = (rows - 1) * vocabulary;
+        int row = StepBuffer.last(step, sequence, capacity) * vocabulary;
         int from = slice * SLICE;
-        int to = TornadoMath.min(rows, 1) * TornadoMath.min(from + SLICE, vocabulary);
+        int to = Attention.within(sequence, StepBuffer.sequences(step)) * TornadoMath.min(from + SLICE, vocabulary);
         float largest = LOWEST;
         int largestId = vocabulary;
         int nans = 0;
@@ -123,17 +129,18 @@ public final class Sample {
         }
         context.localBarrier();
         if (lane == 0) {
-            found.set(slice * FOUND, max);
+            int place = context.groupIdx * FOUND;
+            found.set(place, max);
             // Ids below 2^24 are exact as floats.
-            found.set(slice * FOUND + 1, ids[0]);
-            found.set(slice * FOUND + 2, min);
-            found.set(slice * FOUND + 3, sums[0]);
-            found.set(slice * FOUND + 4, counts[0]);
+            found.set(place + 1, ids[0]);
+            found.set(place + 2, min);
+            found.set(place + 3, sums[0]);
+            found.set(place + 4, counts[0]);
         }
     }
 
     /**
-     * One group draws from the last row z of the logits, see {@link stormsight.program.Sampling}.
+     * One group draws for one sequence, from the last row z of its logits, see {@link stormsight.program.Sampling}.
      *
      * <p>There is no sort. Top-k and top-p each look for the lowest logit they keep: an interval [low, high) of logits
      * is halved until no logit lies inside. What is kept are the logits above {@code cut} and the first {@code ties},
@@ -148,9 +155,10 @@ public final class Sample {
         float[] sums = context.allocateFloatLocalArray(lanes);
         int[] ids = context.allocateIntLocalArray(lanes);
         int[] counts = context.allocateIntLocalArray(lanes);
-        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
-        if (rows > 0) {
-            int row = (rows - 1) * vocabulary;
+        int sequence = context.groupIdx;
+        int scan = sequence * slices;
+        if (sequence < StepBuffer.sequences(step)) {
+            int row = StepBuffer.last(step, sequence, capacity) * vocabulary;
 
             // Largest logit, lowest id among equals; whether one is not a number; the lowest finite logit.
             float largest = LOWEST;
@@ -158,14 +166,14 @@ public final class Sample {
             int nans = 0;
             float lowest = -LOWEST;
             for (int s = lane; s < slices; s += lanes) {
-                float z = scanned.get(s * FOUND);
-                int id = (int) scanned.get(s * FOUND + 1);
+                float z = scanned.get((scan + s) * FOUND);
+                int id = (int) scanned.get((scan + s) * FOUND + 1);
                 if (z > largest || (z == largest && id < largestId)) {
                     largest = z;
                     largestId = id;
                 }
-                lowest = TornadoMath.min(lowest, scanned.get(s * FOUND + 2));
-                nans += (int) scanned.get(s * FOUND + 4);
+                lowest = TornadoMath.min(lowest, scanned.get((scan + s) * FOUND + 2));
+                nans += (int) scanned.get((scan + s) * FOUND + 4);
             }
             floats[lane] = largest;
             ids[lane] = largestId;
@@ -193,7 +201,7 @@ public final class Sample {
             // Sum of exp(z - max), for the log-probability.
             float part = 0;
             for (int s = lane; s < slices; s += lanes) {
-                part += scanned.get(s * FOUND + 3) * TornadoMath.exp(scanned.get(s * FOUND) - max);
+                part += scanned.get((scan + s) * FOUND + 3) * TornadoMath.exp(scanned.get((scan + s) * FOUND) - max);
             }
             sums[lane] = part;
             for (int reach = lanes / 2; reach > 0; reach /= 2) {
@@ -206,14 +214,14 @@ public final class Sample {
             float total = sums[0];
             context.localBarrier();
 
-            float temperature = sampling.get(StepBuffer.TEMPERATURE);
+            float temperature = StepBuffer.temperature(sampling, sequence);
             int drawn = best;
             if (temperature > 0) {
                 float inverse = 1 / temperature;
                 float cut = min;
                 int ties = vocabulary;
 
-                int topK = step.get(StepBuffer.TOP_K);
+                int topK = StepBuffer.topK(step, sequence);
                 if (topK > 0 && topK < vocabulary) {
                     // Invariant: at least topK logits are >= low, fewer are >= high. The first probe is max itself.
                     float low = min;
@@ -256,7 +264,7 @@ public final class Sample {
                     ties = topK - above;
                 }
 
-                float topP = sampling.get(StepBuffer.TOP_P);
+                float topP = StepBuffer.topP(sampling, sequence);
                 if (topP < 1) {
                     // The weight of what top-k left, then the same search over weights.
                     float weight = 0;
@@ -374,7 +382,7 @@ public final class Sample {
                         sums[l] += taken * each;
                         sum += sums[l];
                     }
-                    float aim = sampling.get(StepBuffer.COIN) * sum;
+                    float aim = StepBuffer.coin(sampling, sequence) * sum;
                     float passed = 0;
                     int chosen = -1;
                     float before = 0;
@@ -419,12 +427,12 @@ public final class Sample {
             }
             if (lane == 0) {
                 if (anyNan != 0) {
-                    token.set(0, -1);
+                    token.set(sequence, -1);
                     // Not a number either.
-                    logProbability.set(0, total);
+                    logProbability.set(sequence, total);
                 } else {
-                    token.set(0, drawn);
-                    logProbability.set(0, logits.get(row + drawn) - max - TornadoMath.log(total));
+                    token.set(sequence, drawn);
+                    logProbability.set(sequence, logits.get(row + drawn) - max - TornadoMath.log(total));
                 }
             }
         }

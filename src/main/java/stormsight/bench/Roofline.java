@@ -24,7 +24,6 @@ import stormsight.model.Stage;
 import stormsight.model.Views;
 import stormsight.program.Op;
 import stormsight.program.Program;
-import stormsight.program.Sampling;
 import stormsight.program.Step;
 
 /**
@@ -179,8 +178,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                     new Collector(passes.encode().program(), List.of(passes.encodeStep(0))),
                     new Collector(
                             passes.prefill().program(),
-                            List.of(passes.prefillStep(
-                                    plan.promptTokens, inputs.prompt.prefixLength(), 0, Sampling.GREEDY))),
+                            List.of(passes.prefillStep(plan.promptTokens, inputs.prompt.prefixLength()))),
                     new Collector(passes.decode().program(), decodeSteps(passes, plan, inputs.prompt)));
             progress.accept("warming up");
             long start = System.nanoTime();
@@ -232,12 +230,12 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         // The inputs stay where they were written, of the image its last view.
         generator.profile(passes.encode().program(), passes.encodeStep(inputs.image.count() - 1));
         generator.profile(passes.prefill().program(),
-                passes.prefillStep(inputs.prompt.length(), inputs.prompt.prefixLength(), 0, Sampling.GREEDY));
+                passes.prefillStep(inputs.prompt.length(), inputs.prompt.prefixLength()));
         generator.token();
         requireSame(passes.prefill().program(), prefill, generator.read(passes.prefill().output()));
         generator.profile(
                 passes.decode().program(),
-                passes.decodeStep(inputs.prompt.length(), inputs.prompt.prefixLength(), 0, Sampling.GREEDY));
+                passes.decodeStep(inputs.prompt.length(), inputs.prompt.prefixLength()));
         generator.token();
         requireSame(passes.decode().program(), decode, generator.read(passes.decode().output()));
     }
@@ -253,7 +251,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
     private static List<Step> decodeSteps(Passes passes, Plan plan, Prompt prompt) {
         List<Step> steps = new ArrayList<>();
         for (int i = 0; i < plan.newTokens; i++) {
-            steps.add(passes.decodeStep(plan.promptTokens + i, prompt.prefixLength(), 0, Sampling.GREEDY));
+            steps.add(passes.decodeStep(plan.promptTokens + i, prompt.prefixLength()));
         }
         return steps;
     }

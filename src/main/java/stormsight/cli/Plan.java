@@ -19,7 +19,6 @@ import stormsight.model.Passes;
 import stormsight.model.Weights;
 import stormsight.program.OpCost;
 import stormsight.program.Program;
-import stormsight.program.Sampling;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 import stormsight.report.TextTable;
@@ -149,9 +148,8 @@ final class Plan extends ModelCommand implements Runnable {
         List<PlannedLaunch> launches = backend.plan(passes.programs());
         return List.of(
                 Planned.of(passes.encode().program(), passes.encodeStep(0), launches),
-                Planned.of(
-                        passes.prefill().program(), passes.prefillStep(prompt, prefix, 0, Sampling.GREEDY), launches),
-                Planned.of(passes.decode().program(), passes.decodeStep(prompt, prefix, 0, Sampling.GREEDY), launches));
+                Planned.of(passes.prefill().program(), passes.prefillStep(prompt, prefix), launches),
+                Planned.of(passes.decode().program(), passes.decodeStep(prompt, prefix), launches));
     }
 
     /** For the longest text. */

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -17,6 +18,7 @@ import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.backend.RunProfile;
 import stormsight.backend.StartUp;
+import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
@@ -36,8 +38,8 @@ import stormsight.tokenizer.StreamingDetokenizer;
 /**
  * A model prepared on a backend: the only loop of encode, prefill and decode. Whole answers, and the same steps one by
  * one for those who look into a model or time it. Probes, if there are some, read what each step made. Requests come
- * one at a time; each starts with an empty cache. Used by one thread. Closing it frees the executor, not the model's
- * files and not the backend.
+ * one at a time, or many that are answered side by side; each starts with an empty cache. Used by one thread. Closing
+ * it frees the executor, not the model's files and not the backend.
  */
 public final class Generator implements Probe.Outputs, AutoCloseable {
     private final ModelDirectory directory;
@@ -49,9 +51,15 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     private final List<Probe> probes;
     private final MemorySegment patches;
     private final MemorySegment ids;
-    private final MemorySegment scalar;
+    /** The token before, of each sequence of the next decode. */
+    private final MemorySegment lastIds;
+    /** What the last run drew, an element for each sequence. */
+    private final MemorySegment drawn;
+    private final MemorySegment logProbabilities;
     private final Set<Integer> endIds;
     private String drawnBy = "";
+    /** The images whose features are on the device, where {@link #answer(Iterator)} put them there. */
+    private List<Views> encoded = List.of();
     /** Whether the executor knows which ids may be answered. */
     private boolean answerPartsWritten;
 
@@ -71,7 +79,9 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         weights = bound.weights();
         patches = arena.allocate(passes.encode().input().bytes(), 64);
         ids = arena.allocate(passes.prefill().input().bytes(), 64);
-        scalar = arena.allocate(Integer.BYTES, 64);
+        lastIds = arena.allocate(passes.decode().input().bytes(), 64);
+        drawn = arena.allocate(passes.token().bytes(), 64);
+        logProbabilities = arena.allocate(passes.logProbability().bytes(), 64);
         endIds = directory.describe().endIds();
     }
 
@@ -208,6 +218,18 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     }
 
     /**
+     * Cuts the images of a request, which takes neither the model nor this thread: others can do so ahead.
+     *
+     * @throws IllegalArgumentException if the text cannot be a prompt
+     */
+    public static Prepared prepare(ModelDirectory directory, Request request) {
+        long start = System.nanoTime();
+        directory.processor().check(request.prompt());
+        List<Views> images = request.images().stream().map(directory.processor()::views).toList();
+        return new Prepared(request, images, System.nanoTime() - start);
+    }
+
+    /**
      * Answers a request.
      *
      * @throws LimitException if prompt and answer do not fit what the generator was opened for
@@ -215,37 +237,126 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public Answer answer(Request request, AnswerListener listener) {
-        long start = System.nanoTime();
-        List<Views> images = request.images().stream().map(directory.processor()::views).toList();
-        requireViews(images);
-        load(images.getFirst(), 0);
-        long imageDone = System.nanoTime();
-        encodeLoaded(images);
-        long encodeDone = System.nanoTime();
-        Prompt prompt = directory.prompt(request.prompt(), images);
-        // The last token of an answer is never read, so it needs no place.
-        requireFits(prompt, request.maxTokens(), request.maxTokens() - 1);
-        Sequence sequence = new Sequence(prompt, request, listener);
-        prefill(passes.prefill().program(), prompt, sequence.coin(), request.sampling());
-        sequence.take();
-        long prefillDone = System.nanoTime();
-        while (sequence.goesOn()) {
-            decode(
-                    passes.decode().program(),
-                    sequence.lastId(),
-                    sequence.position(),
-                    prompt.prefixLength(),
-                    sequence.coin(),
-                    request.sampling());
-            sequence.take();
+        Answer[] answer = new Answer[1];
+        answer(List.of(new Question() {
+            @Override
+            public Prepared prepared() {
+                return prepare(directory, request);
+            }
+
+            @Override
+            public void text(String piece) {
+                listener.text(piece);
+            }
+
+            @Override
+            public void answered(Answer given) {
+                answer[0] = given;
+            }
+
+            @Override
+            public void refused(RuntimeException why) {
+                throw why;
+            }
+        }).iterator());
+        return answer[0];
+    }
+
+    /**
+     * Answers any number of requests, as many at a time as the limits have sequences: one that is done makes room for
+     * the next at once. Each answer is what it is alone: on a processor to the bit, on a device but for rounding.
+     * Images that are the very ones of the question before are not encoded again.
+     *
+     * @param questions asked for the next one whenever there is room
+     * @throws BackendException if the device fails or computes something that is not a number
+     */
+    public void answer(Iterator<? extends Question> questions) {
+        encoded = List.of();
+        Sequence[] slots = new Sequence[passes.limits().sequences()];
+        List<Sequence> live = new ArrayList<>();
+        while (true) {
+            live.clear();
+            for (int slot = 0; slot < slots.length; slot++) {
+                while ((slots[slot] == null || !slots[slot].goesOn()) && questions.hasNext()) {
+                    slots[slot] = begin(questions.next(), slot);
+                }
+                if (slots[slot] != null && slots[slot].goesOn()) {
+                    live.add(slots[slot]);
+                }
+            }
+            if (live.isEmpty()) {
+                return;
+            }
+            decode(live);
         }
-        long done = System.nanoTime();
-        return sequence.answer(new Answer.Timings(
-                imageDone - start,
-                encodeDone - imageDone,
-                prefillDone - encodeDone,
-                prefillDone - start,
-                done - prefillDone));
+    }
+
+    /**
+     * Reads a prompt into a slot and draws the first token of its answer.
+     *
+     * @return null if the question was refused
+     */
+    private Sequence begin(Question question, int slot) {
+        long start = System.nanoTime();
+        Prepared prepared;
+        Prompt prompt;
+        long imageDone;
+        long encodeDone;
+        try {
+            prepared = question.prepared();
+            requireViews(prepared.images());
+            boolean known = isEncoded(prepared.images());
+            encoded = List.of();
+            if (!known) {
+                load(prepared.images().getFirst(), 0);
+            }
+            imageDone = System.nanoTime();
+            if (!known) {
+                encodeLoaded(prepared.images());
+            }
+            encoded = prepared.images();
+            encodeDone = System.nanoTime();
+            prompt = directory.prompt(prepared.request().prompt(), prepared.images());
+            // The last token of an answer is never read, so it needs no place.
+            requireFits(prompt, prepared.request().maxTokens(), prepared.request().maxTokens() - 1);
+        } catch (LimitException | IllegalArgumentException | CheckpointException e) {
+            question.refused(e);
+            return null;
+        }
+        Sequence sequence = new Sequence(question, prepared, prompt, slot);
+        prefill(passes.prefill().program(), prompt, slot, sequence.coin(), prepared.request().sampling());
+        readDrawn(1);
+        sequence.take(0);
+        sequence.begun(start, imageDone, encodeDone);
+        return sequence;
+    }
+
+    /** Whether the features on the device are those of exactly these images. */
+    private boolean isEncoded(List<Views> images) {
+        boolean same = images.size() == encoded.size();
+        for (int i = 0; same && i < images.size(); i++) {
+            same = images.get(i) == encoded.get(i);
+        }
+        return same;
+    }
+
+    /** One token more of each. */
+    private void decode(List<Sequence> live) {
+        List<Step.Sequence> steps = new ArrayList<>();
+        for (int i = 0; i < live.size(); i++) {
+            lastIds.setAtIndex(ValueLayout.JAVA_INT, i, live.get(i).lastId());
+            steps.add(live.get(i).next());
+        }
+        decode(new Step(steps));
+        readDrawn(live.size());
+        for (int i = 0; i < live.size(); i++) {
+            live.get(i).take(i);
+        }
+    }
+
+    private void readDrawn(int sequences) {
+        executor.read(passes.token(), drawn.asSlice(0, (long) Integer.BYTES * sequences));
+        executor.read(passes.logProbability(), logProbabilities.asSlice(0, (long) Float.BYTES * sequences));
     }
 
     private void requireViews(List<Views> images) {
@@ -323,10 +434,10 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
 
     /** The same by a variant of prefill. */
     public void prefill(Program variant, Prompt prompt) {
-        prefill(variant, prompt, 0, Sampling.GREEDY);
+        prefill(variant, prompt, 0, 0, Sampling.GREEDY);
     }
 
-    private void prefill(Program program, Prompt prompt, float coin, Sampling sampling) {
+    private void prefill(Program program, Prompt prompt, int slot, float coin, Sampling sampling) {
         MemorySegment used = ids.asSlice(0, (long) prompt.length() * Integer.BYTES);
         MemorySegment.copy(prompt.ids(), 0, used, ValueLayout.JAVA_INT, 0, prompt.length());
         executor.write(passes.prefill().input(), used);
@@ -335,7 +446,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             answerPartsWritten = true;
         }
         drawnBy = program.name();
-        executor.run(program, passes.prefillStep(prompt.length(), prompt.prefixLength(), coin, sampling));
+        executor.run(program, new Step(List.of(
+                new Step.Sequence(slot, 0, prompt.length(), prompt.prefixLength(), coin, sampling))));
         probes.forEach(probe -> probe.read(Probe.Pass.PREFILL, this));
     }
 
@@ -346,14 +458,15 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @param prefixLength as the prompt has it
      */
     public void decode(int id, int position, int prefixLength) {
-        decode(passes.decode().program(), id, position, prefixLength, 0, Sampling.GREEDY);
+        lastIds.set(ValueLayout.JAVA_INT, 0, id);
+        decode(passes.decodeStep(position, prefixLength));
     }
 
-    private void decode(Program program, int id, int position, int prefixLength, float coin, Sampling sampling) {
-        scalar.set(ValueLayout.JAVA_INT, 0, id);
-        executor.write(passes.decode().input(), scalar);
-        drawnBy = program.name();
-        executor.run(program, passes.decodeStep(position, prefixLength, coin, sampling));
+    /** Reads the next token of each sequence of a step, as they stand in {@link #lastIds}. */
+    private void decode(Step step) {
+        executor.write(passes.decode().input(), lastIds.asSlice(0, (long) Integer.BYTES * step.rows()));
+        drawnBy = passes.decode().program().name();
+        executor.run(passes.decode().program(), step);
         probes.forEach(probe -> probe.read(Probe.Pass.DECODE, this));
     }
 
@@ -407,7 +520,10 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if the logits were not numbers
      */
     public int token() {
-        int id = drawn();
+        return checked(drawn());
+    }
+
+    private int checked(int id) {
         if (id < 0) {
             throw new BackendException(drawnBy
                     + " made logits that are not numbers: the weights are damaged or the device computes wrongly");
@@ -417,8 +533,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
 
     /** The token that the last prefill or decode drew, -1 if the logits were not numbers. */
     public int drawn() {
-        executor.read(passes.token(), scalar);
-        return scalar.get(ValueLayout.JAVA_INT, 0);
+        executor.read(passes.token(), drawn.asSlice(0, Integer.BYTES));
+        return drawn.get(ValueLayout.JAVA_INT, 0);
     }
 
     @Override
@@ -453,40 +569,89 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
 
     /** A prompt and the answer that forms behind it. */
     private final class Sequence {
+        private final Question question;
+        private final Prepared prepared;
         private final Prompt prompt;
-        private final Request request;
-        private final AnswerListener listener;
+        private final int slot;
         private final Random coins;
         private final StreamingDetokenizer detokenizer = new StreamingDetokenizer(directory.tokenizer());
         private final StringBuilder text = new StringBuilder();
         private final List<Answer.Token> tokens = new ArrayList<>();
         private Answer.Stop stop;
+        private long start;
+        private long imageDone;
+        private long encodeDone;
+        private long prefillDone;
 
-        Sequence(Prompt prompt, Request request, AnswerListener listener) {
+        Sequence(Question question, Prepared prepared, Prompt prompt, int slot) {
+            this.question = question;
+            this.prepared = prepared;
             this.prompt = prompt;
-            this.request = request;
-            this.listener = listener;
-            coins = new Random(request.seed());
+            this.slot = slot;
+            coins = new Random(prepared.request().seed());
         }
 
         /** For the next token. */
         float coin() {
-            return request.sampling().greedy() ? 0 : coins.nextFloat();
+            return prepared.request().sampling().greedy() ? 0 : coins.nextFloat();
         }
 
-        /** Takes the token that was drawn last. */
-        void take() {
-            int id = token();
-            executor.read(passes.logProbability(), scalar);
-            tokens.add(new Answer.Token(id, directory.tokenizer().token(id), scalar.get(ValueLayout.JAVA_FLOAT, 0)));
+        /** The step that reads the last token. */
+        Step.Sequence next() {
+            return new Step.Sequence(
+                    slot,
+                    prompt.length() + tokens.size() - 1,
+                    1,
+                    prompt.prefixLength(),
+                    coin(),
+                    prepared.request().sampling());
+        }
+
+        /** The first token is known. */
+        void begun(long begin, long image, long encode) {
+            start = begin;
+            imageDone = image;
+            encodeDone = encode;
+            prefillDone = System.nanoTime();
+            finish();
+        }
+
+        /** Takes the token that was drawn last for the sequence of that place in the step. */
+        void take(int place) {
+            int id = checked(drawn.getAtIndex(ValueLayout.JAVA_INT, place));
+            tokens.add(new Answer.Token(
+                    id,
+                    directory.tokenizer().token(id),
+                    logProbabilities.getAtIndex(ValueLayout.JAVA_FLOAT, place)));
             if (endIds.contains(id)) {
                 stop = Answer.Stop.END;
             } else {
                 print(detokenizer.push(id));
-                if (tokens.size() == request.maxTokens()) {
+                if (tokens.size() == prepared.request().maxTokens()) {
                     stop = Answer.Stop.LENGTH;
                 }
             }
+            if (tokens.size() > 1) {
+                finish();
+            }
+        }
+
+        private void finish() {
+            if (goesOn()) {
+                return;
+            }
+            print(detokenizer.flush());
+            question.answered(new Answer(
+                    text.toString(),
+                    tokens,
+                    stop,
+                    prompt.length(),
+                    new Answer.Timings(
+                            prepared.nanos(),
+                            encodeDone - imageDone,
+                            prefillDone - encodeDone,
+                            prefillDone - start,
+                            System.nanoTime() - prefillDone)));
         }
 
         boolean goesOn() {
@@ -497,20 +662,10 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             return tokens.getLast().id();
         }
 
-        /** Places before the last token. */
-        int position() {
-            return prompt.length() + tokens.size() - 1;
-        }
-
-        Answer answer(Answer.Timings timings) {
-            print(detokenizer.flush());
-            return new Answer(text.toString(), tokens, stop, prompt.length(), timings);
-        }
-
         private void print(String piece) {
             if (!piece.isEmpty()) {
                 text.append(piece);
-                listener.text(piece);
+                question.text(piece);
             }
         }
     }

@@ -7,9 +7,10 @@ import stormsight.program.Tensor;
  * A program, what the host writes before it runs and what it makes.
  *
  * @param input encode: patches of a view, [rows, channels x patchSize x patchSize] F32; prefill: ids of a prompt,
- *     [promptTokens] I32; decode: [1] I32
+ *     [promptTokens] I32; decode: [sequences] I32
  * @param output encode: features of all views, [views x rowsPerView, hiddenSize], which stay on the device; prefill:
- *     logits of the last row or of all rows, [1 or promptTokens, vocabularySize]; decode: [1, vocabularySize]
+ *     logits of the last row or of all rows, [1 or promptTokens, vocabularySize]; decode:
+ *     [sequences, vocabularySize]
  */
 public record Pass(Program program, Tensor input, Tensor output) {
     /** The same with a rewritten program. */

@@ -4,19 +4,18 @@ import java.util.List;
 import java.util.stream.Stream;
 import stormsight.program.Op;
 import stormsight.program.Program;
-import stormsight.program.Sampling;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
  * The programs of a model that answers: encode turns a view of an image into rows of features, prefill answers the
- * first token of a prompt that rows of features are merged into, decode answers one more token.
+ * first token of a prompt that rows of features are merged into, decode answers one more token of each sequence.
  *
  * @param limits what they were built for
  * @param answerParts input of prefill and decode: [vocabularySize] U8, the part of each id in an answer as {@link
  *     Op.Sample} takes it
- * @param token output of prefill and decode: [1] I32
- * @param logProbability output of prefill and decode: [1] F32
+ * @param token output of prefill and decode: [sequences] I32, in the order of the step
+ * @param logProbability output of prefill and decode: [sequences] F32
  * @param encodeStages where probes can be put in encode, in order
  * @param prefillStages where probes can be put in prefill, in order; decode's segments have the same names
  * @param readOut reads a state of the decoder as logits
@@ -86,12 +85,17 @@ public record Passes(
         return new Step(view * rowsPerView(), rows, rows);
     }
 
-    public Step prefillStep(int length, int prefixLength, float coin, Sampling sampling) {
-        return new Step(0, length, prefixLength, coin, sampling);
+    /** A greedy step that reads a prompt into the first slot. */
+    public Step prefillStep(int length, int prefixLength) {
+        return new Step(0, length, prefixLength);
     }
 
-    /** @param position places before the token */
-    public Step decodeStep(int position, int prefixLength, float coin, Sampling sampling) {
-        return new Step(position, 1, prefixLength, coin, sampling);
+    /**
+     * A greedy step of one sequence, in the first slot.
+     *
+     * @param position places before the token
+     */
+    public Step decodeStep(int position, int prefixLength) {
+        return new Step(position, 1, prefixLength);
     }
 }

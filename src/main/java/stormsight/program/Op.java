@@ -14,6 +14,9 @@ import stormsight.program.Operand.Extent;
  * A coarse, already fused operation. The set is closed: an executor switches over it, and one that forgets an operation
  * does not compile.
  *
+ * <p>Rows that are tokens belong to the sequences of a {@link Step}, and what becomes of a row depends on its own
+ * sequence alone.
+ *
  * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them: an out of
  * one row takes the first row alone, where a model pools at its class token. Activations, norms and caches are F32;
  * only the {@code w}, {@code gate}, {@code up} of a product and the {@code table} of {@link Embed} may be F16, BF16 or
@@ -28,6 +31,11 @@ public sealed interface Op {
 
     /** Sizes of a step, see {@link OpName#shape}. */
     String shape(Step step);
+
+    /** Whether it means something only where all rows of a run are of one sequence. */
+    default boolean ofOneSequence() {
+        return false;
+    }
 
     /** Tensors that this operation reads, in order of declaration. */
     default List<Tensor> reads() {
@@ -120,14 +128,16 @@ public sealed interface Op {
             return new Keys(rows);
         }
 
-        /** How many keys there are. */
-        public int count(Step step) {
-            return fixed > 0 ? fixed : step.position() + step.rows();
+        /** How many keys there are in the sequence of row i. */
+        public int count(Step step, int i) {
+            return fixed > 0 ? fixed : step.sequence(i).position() + step.sequence(i).rows();
         }
 
         /** How many of them row i sees, if none are taken away by a window. */
         public int seen(Step step, int i) {
-            return fixed > 0 ? fixed : Math.min(count(step), Math.max(step.prefixLength(), step.position() + i + 1));
+            return fixed > 0
+                    ? fixed
+                    : Math.min(count(step, i), Math.max(step.sequence(i).prefixLength(), step.token(i) + 1));
         }
 
         private Extent extent() {
@@ -356,11 +366,11 @@ public sealed interface Op {
     }
 
     /**
-     * {@code cache[position + i] = x[i]} for the run's rows, or for all of x where it has fewer: those of a tower that
-     * pools.
+     * {@code cache[slot, position + i] = x[i]} for the run's rows, or for all of x where it has fewer: those of a tower
+     * that pools.
      *
      * @param x [R, C]
-     * @param cache [capacity, C] of kind CACHE
+     * @param cache [capacity, C] or [slots, capacity, C] of kind CACHE
      */
     record Store(Tensor x, Tensor cache) implements Op {
         public Store {
@@ -390,7 +400,8 @@ public sealed interface Op {
      * than q.
      *
      * @param q [R, queryHeads x headDim]
-     * @param k [at least as many rows as there are keys, keyValueHeads x headDim], an activation or a cache
+     * @param k [at least as many rows as there are keys, keyValueHeads x headDim], an activation or a cache; or a cache
+     *     of [slots, as many rows, keyValueHeads x headDim], of which a row reads the slot of its sequence
      * @param v as k
      * @param window only for keys that are tokens
      * @param out [R, queryHeads x headDim], not q, k or v
@@ -408,6 +419,8 @@ public sealed interface Op {
             requireColumns(v, heads.keyValueColumns());
             require(!out.equals(q), "%s is both read and written", q);
             require(softCap >= 0, "%s: a negative soft cap", out);
+            require(k.slots() == v.slots(), "%s and %s differ in slots", k, v);
+            require(keys.fixed() == 0 || k.slots() == 1, "%s: fixed keys in slots", out);
         }
 
         @Override
@@ -451,6 +464,11 @@ public sealed interface Op {
         public BlockedAttention {
             requireColumns(flags, attention.heads().queryHeads());
             require(blocked.rows() == blocked.columns(), "%s is not square", blocked);
+        }
+
+        @Override
+        public boolean ofOneSequence() {
+            return true;
         }
 
         @Override
@@ -534,6 +552,11 @@ public sealed interface Op {
         }
 
         @Override
+        public boolean ofOneSequence() {
+            return true;
+        }
+
+        @Override
         public List<Operand> operands() {
             return tapped(attention, kept == Kept.SUM ? update(out, written()) : write(out, written()));
         }
@@ -562,6 +585,11 @@ public sealed interface Op {
                     "%s does not have the " + planes + " planes of a probe", out);
             require(keys >= 1, "%s: the largest of " + keys + " keys", out);
             requireHeads(part, attention);
+        }
+
+        @Override
+        public boolean ofOneSequence() {
+            return true;
         }
 
         @Override
@@ -647,7 +675,7 @@ public sealed interface Op {
     }
 
     /**
-     * {@code out[0] = x[rows - 1]}: the row that predicts the next token.
+     * {@code out[0] = x[rows - 1]}: the row that predicts the next token of one sequence.
      *
      * @param x [R, D]
      * @param out [1, D]
@@ -656,6 +684,11 @@ public sealed interface Op {
         public LastRow {
             requireColumns(out, x.columns());
             require(out.rows() == 1, "%s has more than one row", out);
+        }
+
+        @Override
+        public boolean ofOneSequence() {
+            return true;
         }
 
         @Override
@@ -684,6 +717,11 @@ public sealed interface Op {
         public MeanRows {
             requireColumns(out, x.columns());
             require(out.rows() == 1, "%s has more than one row", out);
+        }
+
+        @Override
+        public boolean ofOneSequence() {
+            return true;
         }
 
         @Override
@@ -730,14 +768,14 @@ public sealed interface Op {
     }
 
     /**
-     * Draws the next token from the last of the run's rows of logits, by the step's {@link Sampling} and coin. The
+     * Draws the next token of each sequence from the last of its rows of logits, by its {@link Sampling} and coin. The
      * token is -1 if any logit that counts is not a number.
      *
      * @param logits [R, V]
      * @param parts [V] U8: which part each id has, {@link #DRAWN}, {@link #COUNTED} or {@link #PADDING}
-     * @param token [1] I32
-     * @param logProbability [1] F32: natural logarithm of the token's probability under the softmax of all logits but
-     *     those of padding, whatever the sampling
+     * @param token [sequences] I32
+     * @param logProbability [sequences] F32: natural logarithm of the token's probability under the softmax of all
+     *     logits but those of padding, whatever the sampling
      */
     record Sample(Tensor logits, Tensor parts, Tensor token, Tensor logProbability) implements Op {
         /** The id may be drawn. */
@@ -749,22 +787,25 @@ public sealed interface Op {
 
         public Sample {
             require(parts.shape().equals(Shape.of(logits.columns())), "%s is not the parts of %s", parts, logits);
+            require(token.shape().equals(logProbability.shape()), "%s and %s differ in shape", token, logProbability);
         }
 
         @Override
         public List<Operand> operands() {
             return List.of(read(logits, Extent.last(logits.rows())), read(parts, Extent.ALL).as(Operand.Type.U8),
-                    write(token, Extent.ALL).as(Operand.Type.I32), write(logProbability, Extent.ALL));
+                    write(token, Extent.SEQUENCES).as(Operand.Type.I32), write(logProbability, Extent.SEQUENCES));
         }
 
         @Override
         public long operations(Step step) {
-            return 3L * logits.columns();
+            return 3L * step.sequences().size() * logits.columns();
         }
 
         @Override
         public String shape(Step step) {
-            return logits.columns() + (step.sampling().greedy() ? "" : "top" + step.sampling().topK());
+            Sampling sampling = step.sequence(0).sampling();
+            return (step.sequences().size() > 1 ? step.sequences().size() + "x" : "") + logits.columns()
+                    + (sampling.greedy() ? "" : "top" + sampling.topK());
         }
     }
 
@@ -786,6 +827,7 @@ public sealed interface Op {
     }
 
     private static void requireHeads(Part part, Attention attention) {
+        require(attention.k().slots() == 1, "a probe of %s, which holds several sequences", attention.k());
         if (part.heads().getLast() >= attention.heads().queryHeads()) {
             throw new IllegalArgumentException("heads " + part.heads() + " of " + attention.heads().queryHeads());
         }
@@ -809,7 +851,7 @@ public sealed interface Op {
     /** Scores of the chosen heads in the chosen rows, without the values; every row counts as if it saw every key. */
     private static long scores(Step step, Attention attention, Part part, int capacity) {
         long rows = Math.max(0, Math.min(step.rows() - part.firstRow(), capacity));
-        return 2 * rows * attention.keys().count(step) * part.heads().size() * attention.heads().headDim();
+        return 2 * rows * attention.keys().count(step, 0) * part.heads().size() * attention.heads().headDim();
     }
 
     private static long rows(Step step, Tensor tensor) {

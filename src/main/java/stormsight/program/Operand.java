@@ -44,23 +44,26 @@ public record Operand(Tensor tensor, Access access, Extent extent, Type type) {
             ALL,
             /** Row i for each row i of the run. */
             RUN,
-            /** The last row of the run. */
+            /** The last row of each sequence. */
             LAST,
-            /** Row position + i for each row i of the run. */
+            /** Row position + i of its sequence's slot for each row i of the run. */
             AT_POSITION,
-            /** The rows of all tokens up to the end of the run: 0 .. position + rows - 1. */
+            /** The rows of all tokens up to the end of the run, in the slots of its sequences. */
             TOKENS,
             /** So many rows, whatever the step. */
             FIXED,
             /** One row for each row of the run, found by an id. */
             GATHERED,
             /** A row for each of the layers that run. */
-            LAYERS
+            LAYERS,
+            /** An element for each sequence. */
+            SEQUENCES
         }
 
         public static final Extent ALL = new Extent(Kind.ALL, 0);
         public static final Extent TOKENS = new Extent(Kind.TOKENS, 0);
         public static final Extent LAYERS = new Extent(Kind.LAYERS, 0);
+        public static final Extent SEQUENCES = new Extent(Kind.SEQUENCES, 0);
 
         public static Extent run(int capacity) {
             return new Extent(Kind.RUN, capacity);
@@ -91,8 +94,11 @@ public record Operand(Tensor tensor, Access access, Extent extent, Type type) {
             return switch (kind) {
                 case ALL -> all;
                 case RUN, AT_POSITION, GATHERED -> Math.min(step.rows(), count);
-                case LAST, LAYERS -> 1;
-                case TOKENS -> (long) step.position() + step.rows();
+                case LAST, SEQUENCES -> step.sequences().size();
+                case LAYERS -> 1;
+                case TOKENS -> step.sequences().stream()
+                        .mapToLong(sequence -> (long) sequence.position() + sequence.rows())
+                        .sum();
                 case FIXED -> count;
             };
         }
@@ -158,6 +164,6 @@ public record Operand(Tensor tensor, Access access, Extent extent, Type type) {
     }
 
     private boolean list() {
-        return type == Type.I32 && tensor.shape().rank() == 1;
+        return tensor.shape().rank() == 1 && (type == Type.I32 || extent.kind == Extent.Kind.SEQUENCES);
     }
 }

@@ -58,6 +58,16 @@ public record Tensor(String name, DType dtype, Shape shape, Kind kind, int layer
         return shape.columns();
     }
 
+    /** Sequences that a cache of [slots, tokens, columns] holds; 1 for every other tensor. */
+    public int slots() {
+        return kind == Kind.CACHE && shape.rank() == 3 ? shape.dimension(0) : 1;
+    }
+
+    /** Rows of one slot: tokens that a sequence may have. */
+    public int slotRows() {
+        return rows() / slots();
+    }
+
     /** Bytes of all layers together. */
     public long bytes() {
         return Math.multiplyExact(dtype.bytes(shape), layers);

@@ -12,6 +12,14 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Shape;
+import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /** The vector path against the scalar one. */
@@ -51,6 +59,48 @@ class CpuBackendTest {
             one.close();
             three.close();
         });
+    }
+
+    /** Up to 16 rows share the reading of weights; what one of them becomes is what it becomes alone, bit for bit. */
+    @ParameterizedTest
+    @EnumSource(value = DType.class, names = {"F32", "F16", "BF16", "Q8"})
+    void fewRowsDoNotDependOnEachOther(DType dtype) {
+        for (int[] size : new int[][] {{327, 37}, {2048, 133}, {9, 5}, {96, 4100}}) {
+            int depth = size[0];
+            int width = size[1];
+            OpCases.Data data = new OpCases.Data("rows " + dtype);
+            Tensor gate = data.weight("gate", dtype, 0.2, width, depth);
+            Tensor up = data.weight("up", dtype, 0.2, width, depth);
+            MemorySegment all = data.arena.allocate(4L * Step.MOST_SEQUENCES * depth);
+            for (int i = 0; i < Step.MOST_SEQUENCES; i++) {
+                Tensor x = data.input("x" + i, 1, 1, depth);
+                MemorySegment.copy(data.inputs.get(x), 0, all, 4L * i * depth, 4L * depth);
+                data.run(
+                        new Step(0, 1, 0),
+                        new Op.GatedMatMul(x, gate, up, Op.Activation.SILU, data.output("out" + i, 1, 1, width)));
+            }
+            Map<Tensor, MemorySegment> alone = OpCases.run(cpu, data.setup());
+            Tensor x = new Tensor("x", DType.F32, Shape.of(Step.MOST_SEQUENCES, depth), Tensor.Kind.INPUT, 1);
+            Tensor out = new Tensor(
+                    "out", DType.F32, Shape.of(Step.MOST_SEQUENCES, width), Tensor.Kind.OUTPUT, 1);
+            Program product = new Program(
+                    "some",
+                    List.of(Segment.once("some", List.of(new Op.GatedMatMul(x, gate, up, Op.Activation.SILU, out)))));
+            for (int rows = 2; rows <= Step.MOST_SEQUENCES; rows++) {
+                OpCase.Setup some = new OpCase.Setup(
+                        data.weights,
+                        Map.of(x, all),
+                        List.of(new OpCase.Run(product, new Step(0, rows, 0))),
+                        List.of(out));
+                MemorySegment together = OpCases.run(cpu, some).get(out);
+                for (int i = 0; i < rows; i++) {
+                    assertEquals(
+                            -1,
+                            together.asSlice(4L * i * width, 4L * width).mismatch(alone.get(data.outputs.get(i))),
+                            "row " + i + " of " + rows + ", " + depth + " x " + width);
+                }
+            }
+        }
     }
 
     @Test

@@ -54,6 +54,7 @@ public final class OpCases {
         all.norms();
         all.rope();
         all.moves();
+        all.sequences();
         all.softCap();
         all.attention();
         all.probes();
@@ -574,6 +575,78 @@ public final class OpCases {
         });
         add("lastRow_ofOne", 0, "a copy", data -> data.run(new Step(9, 1, 0),
                 new Op.LastRow(data.input("x", 1, 1, 2048), data.output("out", 1, 1, 2048))));
+    }
+
+    /** Several sequences in slots of a cache: prompts one by one, then a token of each in one run, not in order. */
+    private void sequences() {
+        int[][] shapes = {{2, 1, 1, 8, 0}, {3, 2, 2, 64, 0}, {5, 8, 1, 256, 50}, {16, 4, 2, 72, 0}, {2, 2, 1, 300, 0}};
+        for (int[] shape : shapes) {
+            int slots = shape[0];
+            Op.Heads heads = new Op.Heads(shape[1], shape[2], shape[3]);
+            String name = "sequences_" + slots + "x" + shape[1] + "of" + shape[2] + "x" + shape[3];
+            add(name, FUNCTION, FUNCTION_REASON, data -> sequences(data, slots, heads, shape[4]));
+        }
+        add("sample_sequences", FUNCTION, FUNCTION_REASON, data -> {
+            Tensor token = new Tensor("token", DType.I32, Shape.of(4), Tensor.Kind.OUTPUT, 1);
+            data.outputs.add(token);
+            Tensor parts = new Tensor("parts", DType.U8, Shape.of(5000), Tensor.Kind.INPUT, 1);
+            data.inputs.put(parts, MemorySegment.ofArray(new byte[5000]));
+            Op sample = new Op.Sample(
+                    data.input("logits", 12, 4, 5000), parts, token, data.output("logProbability", 1, 4));
+            data.run(
+                    new Step(List.of(
+                            new Step.Sequence(3, 9, 1, 0, 0.4f, new Sampling(0.7f, 5, 1)),
+                            new Step.Sequence(0, 2, 1, 0, 0.9f, Sampling.GREEDY),
+                            new Step.Sequence(2, 70, 1, 0, 0.7f, new Sampling(1.8f, 40, 0.5f)))),
+                    sample);
+        });
+    }
+
+    private static void sequences(Data data, int slots, Op.Heads heads, int cap) {
+        int tokens = 90;
+        Tensor keys = data.cache("keys", slots, tokens, heads.keyValueColumns());
+        Tensor values = data.cache("values", slots, tokens, heads.keyValueColumns());
+        List<Step.Sequence> next = new ArrayList<>();
+        for (int slot = 0; slot < slots; slot++) {
+            int length = 1 + slot * 5;
+            Step prompt = new Step(List.of(new Step.Sequence(slot, 0, length, slot, 0, Sampling.GREEDY)));
+            data.run(
+                    prompt,
+                    new Op.Store(data.input("keys" + slot, 2, 76, heads.keyValueColumns()), keys),
+                    new Op.Store(data.input("values" + slot, 1, 76, heads.keyValueColumns()), values),
+                    attend(data, "prompt" + slot, 76, heads, cap, keys, values));
+            if (slot != 1 || slots < 3) {
+                next.addFirst(new Step.Sequence(slot, length, 1, slot, 0, Sampling.GREEDY));
+            }
+        }
+        Tensor key = data.output("key", 1, slots, heads.keyValueColumns());
+        data.run(
+                new Step(next),
+                new Op.Embed(
+                        data.ids("ids", IntStream.range(0, slots).toArray()),
+                        data.weight("table", DType.F32, 1, slots, heads.keyValueColumns()),
+                        1,
+                        Optional.empty(),
+                        Optional.of(data.weight("positions", DType.F32, 1, tokens, heads.keyValueColumns())),
+                        key),
+                new Op.Rope(key, data.weight("angles", DType.F32, 1, tokens, heads.headDim()), heads.keyValueHeads()),
+                new Op.Store(key, keys),
+                new Op.Store(data.input("value", 1, slots, heads.keyValueColumns()), values),
+                attend(data, "next", slots, heads, cap, keys, values));
+    }
+
+    private static Op attend(
+            Data data, String name, int rows, Op.Heads heads, int cap, Tensor keys, Tensor values) {
+        return new Op.Attention(
+                data.input(name + "Queries", 1, rows, heads.queryColumns()),
+                keys,
+                values,
+                heads,
+                0.5f,
+                cap,
+                cap == 0 ? Optional.empty() : Optional.of(new Op.SlidingWindow(9, 1)),
+                Op.Keys.TOKENS,
+                data.output(name + "Out", 1, rows, heads.queryColumns()));
     }
 
     private void softCap() {

@@ -120,6 +120,77 @@ class GeneratorTest {
         assertTrue(cosine > QUANTIZED_COSINE && cosine < 1, "cosine " + cosine);
     }
 
+    /** Eleven questions in three slots, of answers of different lengths: each as it is alone, to the last bit. */
+    @ParameterizedTest
+    @ValueSource(strings = {"cpu", "scalar"})
+    void manyAtATimeAreAnsweredAsAlone(String name) {
+        try (Backend device = Backends.open(name, BackendOptions.DEFAULT);
+                ModelDirectory directory = Families.open(Goldens.folder("paligemma2"), Optional.empty());
+                Generator one = Generator.open(
+                        directory, device, new Limits(64, 16), Options.DEFAULT, RunListener.NONE, List.of());
+                Generator many = Generator.open(
+                        directory,
+                        device,
+                        new Limits(64, 16).withSequences(3),
+                        Options.DEFAULT,
+                        RunListener.NONE,
+                        List.of())) {
+            List<RgbImage> images =
+                    List.of(image(), new ImageDecoder().decode(Path.of("src/test/resources/images/adam7.png")));
+            List<Asked> asked = new ArrayList<>();
+            for (int i = 0; i < 11; i++) {
+                Sampling sampling = i % 3 == 0 ? Sampling.GREEDY : new Sampling(1.5f, 40, 0.9f);
+                asked.add(new Asked(
+                        directory,
+                        new Request(
+                                images.get(i / 6), i % 2 == 0 ? "caption en" : "detect cat", 1 + i % 8, sampling, i)));
+            }
+            Asked tooLong = new Asked(directory, new Request(image(), "caption en", 100, Sampling.GREEDY, 0));
+            asked.add(4, tooLong);
+            many.answer(asked.iterator());
+            assertTrue(tooLong.refused instanceof LimitException, String.valueOf(tooLong.refused));
+            asked.remove(tooLong);
+            for (Asked question : asked) {
+                Answer alone = one.answer(question.prepared.request(), AnswerListener.NONE);
+                assertEquals(alone.tokens(), question.answer.tokens());
+                assertEquals(alone.text(), question.answer.text());
+                assertEquals(alone.text(), question.text.toString());
+                assertEquals(alone.stop(), question.answer.stop());
+            }
+        }
+    }
+
+    private static final class Asked implements Question {
+        private final Prepared prepared;
+        private final StringBuilder text = new StringBuilder();
+        private Answer answer;
+        private RuntimeException refused;
+
+        Asked(ModelDirectory directory, Request request) {
+            prepared = Generator.prepare(directory, request);
+        }
+
+        @Override
+        public Prepared prepared() {
+            return prepared;
+        }
+
+        @Override
+        public void text(String piece) {
+            text.append(piece);
+        }
+
+        @Override
+        public void answered(Answer given) {
+            answer = given;
+        }
+
+        @Override
+        public void refused(RuntimeException why) {
+            refused = why;
+        }
+    }
+
     @Test
     void requestsDoNotDependOnEachOther() {
         List<String> prompts =

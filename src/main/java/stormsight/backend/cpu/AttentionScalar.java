@@ -24,7 +24,7 @@ final class AttentionScalar implements Kernel {
         int i = piece / attention.heads().queryHeads();
         int h = piece % attention.heads().queryHeads();
         long keyBytes = 4L * attention.heads().keyValueColumns();
-        long values = attention.v() + headOffset(attention, h);
+        long values = attention.v() + attention.slotOffset(step, i) + headOffset(attention, h);
         long out = attention.out() + rowOffset(attention, i, h);
         long scores = scratch.own(worker);
         double inverse = weigh(attention, step, i, h, scores);
@@ -56,7 +56,7 @@ final class AttentionScalar implements Kernel {
     static double weigh(Attention attention, Step step, int i, int h, long scores) {
         int dim = attention.heads().headDim();
         long keyBytes = 4L * attention.heads().keyValueColumns();
-        long keys = attention.k() + headOffset(attention, h);
+        long keys = attention.k() + attention.slotOffset(step, i) + headOffset(attention, h);
         long query = attention.q() + rowOffset(attention, i, h);
         int from = attention.from(step, i);
         int to = attention.to(step, i);
@@ -72,7 +72,7 @@ final class AttentionScalar implements Kernel {
             if (attention.softCap() != 0) {
                 score = attention.softCap() * Math.tanh(score / attention.softCap());
             }
-            if (blocks && attention.blocks(step.position() + i, j)) {
+            if (blocks && attention.blocks(step.token(i), j)) {
                 score = Double.NEGATIVE_INFINITY;
             }
             Memory.f64(scores + 8L * j, score);

@@ -98,7 +98,7 @@ final class AttentionTiles {
      *
      * @param queryHead first query head of the tile
      * @param first first row of the tile
-     * @param count rows of the tile, at most {@link Pack#TILE}
+     * @param count rows of the tile, all of one sequence, at most {@link Pack#TILE}
      */
     void weigh(Step step, int queryHead, int first, int count, int worker) {
         int padded = Packing.padded(count);
@@ -123,11 +123,12 @@ final class AttentionTiles {
         }
         int keys = to - from;
         long keyBytes = 4L * attention.heads().keyValueColumns();
+        long k = attention.k() + attention.slotOffset(step, first / share) + headOffset(queryHead);
         float[] panel = scratch.panel(worker);
         Tile.clear(scores, (keys + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS * line);
         for (int j = 0; j < keys; j += Tile.ROWS) {
             int rows = Math.min(Tile.ROWS, keys - j);
-            gather(attention.k() + (from + j) * keyBytes + headOffset(queryHead), keyBytes, rows, dim, panel);
+            gather(k + (from + j) * keyBytes, keyBytes, rows, dim, panel);
             Tile.multiply(padded / LANES, panel, 0, dim, 1, dim, queries, line, scores + j * line, line);
         }
         if (attention.softCap() != 0) {
@@ -168,7 +169,7 @@ final class AttentionTiles {
             if (!attention.blocks(queryHead + (first + r) % share)) {
                 continue;
             }
-            int token = step.position() + (first + r) / share;
+            int token = step.token((first + r) / share);
             for (int j = 0; j < keys; j++) {
                 if (attention.blocks(token, from + j)) {
                     Memory.f32(scores + 4L * ((long) j * padded + r), Float.NEGATIVE_INFINITY);

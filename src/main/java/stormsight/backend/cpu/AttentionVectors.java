@@ -3,7 +3,10 @@ package stormsight.backend.cpu;
 import jdk.incubator.vector.FloatVector;
 import stormsight.program.Step;
 
-/** {@link Attention} with lanes along rows. All query heads of a key-value head share tiles; a piece is one tile. */
+/**
+ * {@link Attention} with lanes along rows. All query heads of a key-value head share the tiles of a sequence; a piece
+ * is one tile.
+ */
 final class AttentionVectors implements Kernel {
     private static final int LANES = FloatVector.SPECIES_PREFERRED.length();
 
@@ -23,23 +26,32 @@ final class AttentionVectors implements Kernel {
         scratch.reservePanel(KEYS * attention.heads().headDim() + Tile.ROWS);
     }
 
+    /** Rows of each sequence. */
+    private int rows(Step step) {
+        return step.sequences().size() > 1 ? 1 : attention.rows(step);
+    }
+
     private int tiles(Step step) {
-        return (attention.rows(step) * group + Pack.TILE - 1) / Pack.TILE;
+        return (rows(step) * group + Pack.TILE - 1) / Pack.TILE;
     }
 
     @Override
     public int pieces(Step step) {
-        return attention.heads().keyValueHeads() * tiles(step);
+        return attention.rows(step) / rows(step) * attention.heads().keyValueHeads() * tiles(step);
     }
 
     @Override
     public void run(Step step, int piece, int worker) {
-        int count = tiles(step);
-        tile(step, piece / count * group, piece % count * Pack.TILE, worker);
+        int tiles = tiles(step);
+        int head = piece / tiles % attention.heads().keyValueHeads();
+        int sequence = piece / tiles / attention.heads().keyValueHeads();
+        int rows = rows(step) * group;
+        int first = piece % tiles * Pack.TILE;
+        tile(step, head * group, sequence * rows + first, Math.min(Pack.TILE, rows - first), worker);
     }
 
-    private void tile(Step step, int queryHead, int first, int worker) {
-        int count = Math.min(Pack.TILE, attention.rows(step) * group - first);
+    /** @param first first row, see {@link AttentionTiles} */
+    private void tile(Step step, int queryHead, int first, int count, int worker) {
         int padded = Packing.padded(count);
         int dim = attention.heads().headDim();
         long line = 4L * padded;
@@ -50,12 +62,12 @@ final class AttentionVectors implements Kernel {
         long sums = tiles.sums(padded, worker);
         long inverses = tiles.inverses(padded, worker);
         long keyBytes = 4L * attention.heads().keyValueColumns();
+        long v = attention.v() + attention.slotOffset(step, first / group) + tiles.headOffset(queryHead);
         float[] panel = scratch.panel(worker);
         Tile.clear(sums, (dim + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS * line);
         for (int j = 0; j < keys; j += KEYS) {
             int rows = Math.min(KEYS, keys - j);
-            AttentionTiles.gather(attention.v() + (from + j) * keyBytes + tiles.headOffset(queryHead), keyBytes, rows,
-                    dim, panel);
+            AttentionTiles.gather(v + (from + j) * keyBytes, keyBytes, rows, dim, panel);
             for (int d = 0; d < dim; d += Tile.ROWS) {
                 Tile.multiply(padded / LANES, panel, d, 1, dim, rows, scores + j * line, line,
                         sums + d * line, line);

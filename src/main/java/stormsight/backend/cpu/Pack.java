@@ -43,20 +43,18 @@ final class Pack implements Kernel {
     @Override
     public int pieces(Step step) {
         int tokens = tokens(step);
-        return Packing.single(tokens) ? 1 : (tokens + TILE - 1) / TILE * chunks();
+        return Packing.single(tokens) ? tokens : (tokens + TILE - 1) / TILE * chunks();
     }
 
     @Override
     public void run(Step step, int piece, int worker) {
         int tokens = tokens(step);
         if (Packing.single(tokens)) {
-            for (int t = 0; t < tokens; t++) {
-                long from = x + 4L * t * packing.depth();
-                long to = scratch.shared() + 4L * t * order.length;
-                for (int slot = 0; slot < order.length; slot++) {
-                    int index = order[slot];
-                    Memory.f32(to + 4L * slot, index < 0 ? 0 : Memory.f32(from + 4L * index));
-                }
+            long from = x + 4L * piece * packing.depth();
+            long to = scratch.shared() + 4L * piece * order.length;
+            for (int slot = 0; slot < order.length; slot++) {
+                int index = order[slot];
+                Memory.f32(to + 4L * slot, index < 0 ? 0 : Memory.f32(from + 4L * index));
             }
             return;
         }

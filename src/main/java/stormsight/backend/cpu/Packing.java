@@ -1,6 +1,7 @@
 package stormsight.backend.cpu;
 
 import stormsight.program.DType;
+import stormsight.program.Step;
 
 /**
  * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A
@@ -16,8 +17,11 @@ import stormsight.program.DType;
 record Packing(int perLane, int block, int depth, int capacity) {
     private static final int LANES = Tile.LANES;
 
-    /** Up to so many tokens are multiplied one by one, each row of weights being read from the cache again. */
-    private static final int SINGLE_TOKENS = 4;
+    /**
+     * Up to so many tokens lie one after the other, and sums are added up along their columns: in one order, however
+     * many there are. With more, lanes are tokens.
+     */
+    private static final int SINGLE_TOKENS = Step.MOST_SEQUENCES;
 
     /** Whether a vector of integers holds a block of 8-bit weights. */
     static final boolean QUADS = 4 * LANES == DType.Q8_BLOCK;

@@ -57,7 +57,7 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
         public void run(Step step, int piece, int worker) {
             long headBytes = 4L * rotation.headDim;
             for (int row = piece * PIECE; row < rotation.end(step, piece); row++) {
-                long cosines = rotation.table + (step.position() + row) * headBytes;
+                long cosines = rotation.table + step.token(row) * headBytes;
                 for (int head = 0; head < rotation.heads; head++) {
                     rotation.rotate(rotation.x + ((long) row * rotation.heads + head) * headBytes, cosines, 0);
                 }
@@ -81,7 +81,7 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
             long half = headBytes / 2;
             int even = rotation.headDim / 2 / LANES * LANES;
             for (int row = piece * PIECE; row < rotation.end(step, piece); row++) {
-                long cosines = rotation.table + (step.position() + row) * headBytes;
+                long cosines = rotation.table + step.token(row) * headBytes;
                 for (int head = 0; head < rotation.heads; head++) {
                     long at = rotation.x + ((long) row * rotation.heads + head) * headBytes;
                     for (int c = 0; c < even; c += LANES) {

@@ -55,7 +55,7 @@ final class Rows {
                 Memory.copy(features + feature * rowBytes, to, rowBytes);
             }
             if (positions != 0) {
-                long position = positions + (step.position() + piece) * rowBytes;
+                long position = positions + step.token(piece) * rowBytes;
                 for (long c = 0; c < rowBytes; c += 4) {
                     Memory.f32(to + c, Memory.f32(to + c) + Memory.f32(position + c));
                 }
@@ -63,12 +63,13 @@ final class Rows {
         }
     }
 
-    /** Copies the run's rows, to row {@code position} onwards if they go to a cache. */
+    /** Copies the run's rows, to their places in their slots if they go to a cache. */
     static final class Copy implements Kernel {
         private final long from;
         private final long to;
         private final int capacity;
         private final long rowBytes;
+        private final long slotBytes;
         private final boolean store;
 
         Copy(Op.Store op, Binding binding) {
@@ -76,6 +77,7 @@ final class Rows {
             to = binding.address(op.cache());
             capacity = op.x().rows();
             rowBytes = 4L * op.x().columns();
+            slotBytes = op.cache().slotRows() * rowBytes;
             store = true;
         }
 
@@ -84,6 +86,7 @@ final class Rows {
             to = binding.address(op.out());
             capacity = op.rows();
             rowBytes = 4L * op.x().columns();
+            slotBytes = 0;
             store = false;
         }
 
@@ -94,8 +97,17 @@ final class Rows {
 
         @Override
         public void run(Step step, int piece, int worker) {
-            long offset = store ? step.position() * rowBytes : 0;
-            Memory.copy(from, to + offset, Math.min(step.rows(), capacity) * rowBytes);
+            int rows = Math.min(step.rows(), capacity);
+            if (!store) {
+                Memory.copy(from, to, rows * rowBytes);
+                return;
+            }
+            // All rows of one sequence at once, or a row of each.
+            int together = step.sequences().size() > 1 ? 1 : rows;
+            for (int row = 0; row < rows; row += together) {
+                Memory.copy(from + row * rowBytes,
+                        to + step.sequence(row).slot() * slotBytes + step.token(row) * rowBytes, together * rowBytes);
+            }
         }
     }
 

@@ -30,16 +30,9 @@ final class Sample {
     private final long logProbability;
 
     private final int pieces;
-    private final float[] largest;
-    private final int[] largestId;
-    private final double[] sums;
-    private final float[] weights;
-    private final int[] counts = new int[DIGITS];
-    private final double[] masses = new double[DIGITS];
 
-    /** The last key kept, and how many of the logits that equal it are, lowest ids first. */
-    private long cutKey;
-    private int cutTies;
+    /** One for each sequence. */
+    private final Draw[] draws;
 
     private Sample(Op.Sample op, Binding binding) {
         logits = binding.address(op.logits());
@@ -49,20 +42,13 @@ final class Sample {
         token = binding.address(op.token());
         logProbability = binding.address(op.logProbability());
         pieces = (vocabulary + PIECE - 1) / PIECE;
-        largest = new float[pieces];
-        largestId = new int[pieces];
-        sums = new double[pieces];
-        weights = new float[vocabulary];
+        draws = new Draw[op.token().columns()];
+        Arrays.setAll(draws, Draw::new);
     }
 
     static List<Kernel> kernels(Op.Sample op, Binding binding) {
         Sample sample = new Sample(op, binding);
-        return List.of(sample.new Largest(), sample.new Sums(), sample.new Draw());
-    }
-
-    /** Address of the last row of logits. */
-    private long row(Step step) {
-        return logits + (Math.min(step.rows(), capacity) - 1) * 4L * vocabulary;
+        return List.of(sample.new Largest(), sample.new Sums(), sample.new Draws());
     }
 
     /** Of an id that may be drawn; minus infinity for others. */
@@ -79,11 +65,65 @@ final class Sample {
     private final class Largest implements Kernel {
         @Override
         public int pieces(Step step) {
-            return pieces;
+            return pieces * step.sequences().size();
         }
 
         @Override
         public void run(Step step, int piece, int worker) {
+            draws[piece / pieces].findLargest(step, piece % pieces);
+        }
+    }
+
+    /** Sum of exp(z - max) for the log-probability, and the weights if there is something to draw. */
+    private final class Sums implements Kernel {
+        @Override
+        public int pieces(Step step) {
+            return pieces * step.sequences().size();
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            draws[piece / pieces].sum(step, piece % pieces);
+        }
+    }
+
+    private final class Draws implements Kernel {
+        @Override
+        public int pieces(Step step) {
+            return step.sequences().size();
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            draws[piece].finish(step);
+        }
+    }
+
+    /** The token of one sequence. */
+    private final class Draw {
+        private final int sequence;
+        private final float[] largest = new float[pieces];
+        private final int[] largestId = new int[pieces];
+        private final double[] sums = new double[pieces];
+        private final float[] weights = new float[vocabulary];
+        private final int[] counts = new int[DIGITS];
+        private final double[] masses = new double[DIGITS];
+
+        /** The last key kept, and how many of the logits that equal it are, lowest ids first. */
+        private long cutKey;
+        private int cutTies;
+
+        Draw(int sequence) {
+            this.sequence = sequence;
+        }
+
+        /** Address of the sequence's last row of logits. */
+        private long row(Step step) {
+            int row = step.sequences().size() > 1 ? sequence : Math.min(step.rows(), capacity) - 1;
+            return logits + row * 4L * vocabulary;
+        }
+
+        void findLargest(Step step, int piece) {
             long row = row(step);
             int from = piece * PIECE;
             int to = Math.min(from + PIECE, vocabulary);
@@ -103,38 +143,29 @@ final class Sample {
             largest[piece] = bestLogit;
             largestId[piece] = best;
         }
-    }
 
-    /** Id of the largest logit, -1 if one is not a number. */
-    private int best() {
-        int best = 0;
-        for (int piece = 0; piece < pieces; piece++) {
-            if (Float.isNaN(largest[piece])) {
-                return -1;
+        /** Id of the largest logit, -1 if one is not a number. */
+        private int best() {
+            int best = 0;
+            for (int piece = 0; piece < pieces; piece++) {
+                if (Float.isNaN(largest[piece])) {
+                    return -1;
+                }
+                if (largest[piece] > largest[best]) {
+                    best = piece;
+                }
             }
-            if (largest[piece] > largest[best]) {
-                best = piece;
-            }
-        }
-        return largestId[best];
-    }
-
-    /** Sum of exp(z - max) for the log-probability, and the weights if there is something to draw. */
-    private final class Sums implements Kernel {
-        @Override
-        public int pieces(Step step) {
-            return pieces;
+            return largestId[best];
         }
 
-        @Override
-        public void run(Step step, int piece, int worker) {
+        void sum(Step step, int piece) {
             int best = best();
             if (best < 0) {
                 return;
             }
             long row = row(step);
             float max = logit(row, best);
-            double temperature = step.sampling().temperature();
+            double temperature = step.sequences().get(sequence).sampling().temperature();
             int to = Math.min((piece + 1) * PIECE, vocabulary);
             double sum = 0;
             for (int i = piece * PIECE; i < to; i++) {
@@ -149,20 +180,12 @@ final class Sample {
             }
             sums[piece] = sum;
         }
-    }
 
-    private final class Draw implements Kernel {
-        @Override
-        public int pieces(Step step) {
-            return 1;
-        }
-
-        @Override
-        public void run(Step step, int piece, int worker) {
+        void finish(Step step) {
             int best = best();
             if (best < 0) {
-                Memory.i32(token, -1);
-                Memory.f32(logProbability, Float.NaN);
+                Memory.i32(token + 4L * sequence, -1);
+                Memory.f32(logProbability + 4L * sequence, Float.NaN);
                 return;
             }
             long row = row(step);
@@ -170,119 +193,123 @@ final class Sample {
             for (int i = 0; i < pieces; i++) {
                 sum += sums[i];
             }
-            int drawn = step.sampling().greedy() ? best : draw(row, step.sampling(), step.coin());
+            Step.Sequence of = step.sequences().get(sequence);
+            int drawn = of.sampling().greedy() ? best : draw(row, of.sampling(), of.coin());
             float max = logit(row, best);
             float logit = logit(row, drawn);
-            Memory.i32(token, drawn);
-            Memory.f32(logProbability, (float) ((logit == max ? 0 : (double) logit - max) - Math.log(sum)));
+            Memory.i32(token + 4L * sequence, drawn);
+            Memory.f32(logProbability + 4L * sequence,
+                    (float) ((logit == max ? 0 : (double) logit - max) - Math.log(sum)));
         }
-    }
 
-    private int draw(long row, Sampling sampling, float coin) {
-        cutKey = 0;
-        cutTies = Integer.MAX_VALUE;
-        if (sampling.topK() > 0 && sampling.topK() < vocabulary) {
-            cutByCount(row, sampling.topK());
-        }
-        if (sampling.topP() < 1) {
-            cutByMass(row, sampling.topP());
-        }
-        double sum = keptSum(row);
-        double aim = coin * sum;
-        double cumulated = 0;
-        int ties = cutTies;
-        int last = -1;
-        for (int i = 0; i < vocabulary; i++) {
-            long key = key(row, i);
-            if (key > cutKey || key == cutKey && ties-- > 0) {
-                cumulated += weights[i];
-                if (cumulated > aim) {
-                    return i;
-                }
-                last = i;
+        private int draw(long row, Sampling sampling, float coin) {
+            cutKey = 0;
+            cutTies = Integer.MAX_VALUE;
+            if (sampling.topK() > 0 && sampling.topK() < vocabulary) {
+                cutByCount(row, sampling.topK());
             }
-        }
-        return last;
-    }
-
-    private double keptSum(long row) {
-        double sum = 0;
-        int ties = cutTies;
-        for (int i = 0; i < vocabulary; i++) {
-            long key = key(row, i);
-            if (key > cutKey || key == cutKey && ties-- > 0) {
-                sum += weights[i];
+            if (sampling.topP() < 1) {
+                cutByMass(row, sampling.topP());
             }
-        }
-        return sum;
-    }
-
-    /** Keeps the first {@code k} by rank. */
-    private void cutByCount(long row, int k) {
-        long prefix = 0;
-        int missing = k;
-        for (int round = 0; round < ROUNDS; round++) {
-            int shift = shift(round);
-            Arrays.fill(counts, 0);
+            double sum = keptSum(row);
+            double aim = coin * sum;
+            double cumulated = 0;
+            int ties = cutTies;
+            int last = -1;
             for (int i = 0; i < vocabulary; i++) {
                 long key = key(row, i);
-                if (key >>> shift + DIGIT_BITS == prefix) {
-                    counts[(int) (key >>> shift) & DIGITS - 1]++;
+                if (key > cutKey || key == cutKey && ties-- > 0) {
+                    cumulated += weights[i];
+                    if (cumulated > aim) {
+                        return i;
+                    }
+                    last = i;
                 }
             }
-            int digit = DIGITS - 1;
-            while (counts[digit] < missing) {
-                missing -= counts[digit--];
-            }
-            prefix = prefix << DIGIT_BITS | digit;
+            return last;
         }
-        cutKey = prefix;
-        cutTies = missing;
-    }
 
-    /** Of those kept, keeps the shortest beginning by rank whose weights sum to at least {@code topP} of their sum. */
-    private void cutByMass(long row, float topP) {
-        double missing = topP * keptSum(row);
-        long prefix = 0;
-        for (int round = 0; round < ROUNDS; round++) {
-            int shift = shift(round);
-            Arrays.fill(masses, 0);
-            Arrays.fill(counts, 0);
+        private double keptSum(long row) {
+            double sum = 0;
             int ties = cutTies;
             for (int i = 0; i < vocabulary; i++) {
                 long key = key(row, i);
-                boolean kept = key > cutKey || key == cutKey && ties-- > 0;
-                if (kept && key >>> shift + DIGIT_BITS == prefix) {
-                    int digit = (int) (key >>> shift) & DIGITS - 1;
-                    masses[digit] += weights[i];
-                    counts[digit]++;
+                if (key > cutKey || key == cutKey && ties-- > 0) {
+                    sum += weights[i];
                 }
             }
-            int digit = DIGITS - 1;
-            int lastUsed = -1;
-            while (digit >= 0 && (counts[digit] == 0 || masses[digit] < missing)) {
-                if (counts[digit] > 0) {
-                    missing -= masses[digit];
-                    lastUsed = digit;
+            return sum;
+        }
+
+        /** Keeps the first {@code k} by rank. */
+        private void cutByCount(long row, int k) {
+            long prefix = 0;
+            int missing = k;
+            for (int round = 0; round < ROUNDS; round++) {
+                int shift = shift(round);
+                Arrays.fill(counts, 0);
+                for (int i = 0; i < vocabulary; i++) {
+                    long key = key(row, i);
+                    if (key >>> shift + DIGIT_BITS == prefix) {
+                        counts[(int) (key >>> shift) & DIGITS - 1]++;
+                    }
                 }
-                digit--;
+                int digit = DIGITS - 1;
+                while (counts[digit] < missing) {
+                    missing -= counts[digit--];
+                }
+                prefix = prefix << DIGIT_BITS | digit;
             }
-            if (digit < 0) {
-                // Rounding of the sums left a rest: the lowest one counted is the last one kept.
-                digit = lastUsed;
-                missing += masses[digit];
+            cutKey = prefix;
+            cutTies = missing;
+        }
+
+        /**
+         * Of those kept, keeps the shortest beginning by rank whose weights sum to at least {@code topP} of their sum.
+         */
+        private void cutByMass(long row, float topP) {
+            double missing = topP * keptSum(row);
+            long prefix = 0;
+            for (int round = 0; round < ROUNDS; round++) {
+                int shift = shift(round);
+                Arrays.fill(masses, 0);
+                Arrays.fill(counts, 0);
+                int ties = cutTies;
+                for (int i = 0; i < vocabulary; i++) {
+                    long key = key(row, i);
+                    boolean kept = key > cutKey || key == cutKey && ties-- > 0;
+                    if (kept && key >>> shift + DIGIT_BITS == prefix) {
+                        int digit = (int) (key >>> shift) & DIGITS - 1;
+                        masses[digit] += weights[i];
+                        counts[digit]++;
+                    }
+                }
+                int digit = DIGITS - 1;
+                int lastUsed = -1;
+                while (digit >= 0 && (counts[digit] == 0 || masses[digit] < missing)) {
+                    if (counts[digit] > 0) {
+                        missing -= masses[digit];
+                        lastUsed = digit;
+                    }
+                    digit--;
+                }
+                if (digit < 0) {
+                    // Rounding of the sums left a rest: the lowest one counted is the last one kept.
+                    digit = lastUsed;
+                    missing += masses[digit];
+                }
+                prefix = prefix << DIGIT_BITS | digit;
             }
-            prefix = prefix << DIGIT_BITS | digit;
+            int digit = (int) prefix & DIGITS - 1;
+            int ties = counts[digit];
+            double each = masses[digit] / ties;
+            int needed = 1;
+            while (needed < ties && needed * each < missing) {
+                needed++;
+            }
+            cutKey = prefix;
+            cutTies = needed;
         }
-        int digit = (int) prefix & DIGITS - 1;
-        int ties = counts[digit];
-        double each = masses[digit] / ties;
-        int needed = 1;
-        while (needed < ties && needed * each < missing) {
-            needed++;
-        }
-        cutKey = prefix;
-        cutTies = needed;
     }
 
     /** Bits below the digit of a round. */

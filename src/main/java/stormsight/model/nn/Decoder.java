@@ -114,8 +114,8 @@ public final class Decoder {
     private final Weights weights;
     private final Limits limits;
     private final Options options;
-    private final Tensor token = new Tensor("token", DType.I32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
-    private final Tensor logProbability = new Tensor("log_probability", DType.F32, Shape.of(1), Tensor.Kind.OUTPUT, 1);
+    private final Tensor token;
+    private final Tensor logProbability;
     private final Tensor answerParts;
     private final TransformerLayer.Cache cache;
 
@@ -124,6 +124,9 @@ public final class Decoder {
         this.weights = weights;
         this.limits = limits;
         this.options = options;
+        Shape each = Shape.of(limits.sequences());
+        token = new Tensor("token", DType.I32, each, Tensor.Kind.OUTPUT, 1);
+        logProbability = new Tensor("log_probability", DType.F32, each, Tensor.Kind.OUTPUT, 1);
         answerParts = new Tensor("answer_parts", DType.U8, Shape.of(config.vocabularySize()), Tensor.Kind.INPUT, 1);
         cache = new TransformerLayer.Cache(
                 cache("cache.k"),
@@ -134,10 +137,13 @@ public final class Decoder {
     }
 
     private Tensor cache(String name) {
+        int columns = config.heads().keyValueColumns();
         return new Tensor(
                 name,
                 DType.F32,
-                Shape.of(limits.capacity(), config.heads().keyValueColumns()),
+                limits.sequences() == 1
+                        ? Shape.of(limits.capacity(), columns)
+                        : Shape.of(limits.sequences(), limits.capacity(), columns),
                 Tensor.Kind.CACHE,
                 config.layers());
     }
@@ -152,9 +158,9 @@ public final class Decoder {
         Rows prompt = new Rows("prefill", limits.promptTokens());
         Tensor promptIds = new Tensor("prompt_ids", DType.I32, Shape.of(limits.promptTokens()), Tensor.Kind.INPUT, 1);
         Tensor promptLogits = logits("prompt_logits", options.everyRow() ? limits.promptTokens() : 1);
-        Rows next = new Rows("decode", 1);
-        Tensor nextId = new Tensor("next_id", DType.I32, Shape.of(1), Tensor.Kind.INPUT, 1);
-        Tensor nextLogits = logits("next_logits", 1);
+        Rows next = new Rows("decode", limits.sequences());
+        Tensor nextId = new Tensor("next_id", DType.I32, Shape.of(limits.sequences()), Tensor.Kind.INPUT, 1);
+        Tensor nextLogits = logits("next_logits", limits.sequences());
         List<Stage> stages = List.of(
                 new Stage(Stage.DECODER_EMBEDDINGS, "decoder embeddings", EMBEDDINGS, prompt.buffers.x()),
                 new Stage(Stage.DECODER_LAYERS, "decoder layer", LAYERS, prompt.buffers.x()),

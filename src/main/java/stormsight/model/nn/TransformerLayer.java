@@ -166,7 +166,7 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
     /**
      * Keys and values of all tokens so far.
      *
-     * @param keys [capacity, keyValueHeads x headDim] of kind CACHE, a stack of all layers
+     * @param keys [capacity, keyValueHeads x headDim] of kind CACHE, or [slots, ..] of those; a stack of all layers
      * @param rotation table of {@link Op.Rope}, if positions are rotated
      */
     record Cache(Tensor keys, Tensor values, Optional<Tensor> rotation) {}

@@ -1,0 +1,24 @@
+package stormsight.generate;
+
+/** One of many requests, and where its answer goes. Called on the thread that answers. */
+public interface Question extends AnswerListener {
+    /**
+     * The request, once there is room for it. Waiting here holds up all others.
+     *
+     * @throws LimitException if it is refused; so are IllegalArgumentException and CheckpointException
+     */
+    Prepared prepared();
+
+    @Override
+    default void text(String piece) {}
+
+    /** The answer is complete. */
+    void answered(Answer answer);
+
+    /**
+     * There will be no answer, and others go on.
+     *
+     * @param why prompt and answer do not fit what the generator was opened for, or the text cannot be a prompt
+     */
+    void refused(RuntimeException why);
+}
