@@ -17,6 +17,7 @@ import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
 import stormsight.program.Program;
 import stormsight.program.Shape;
+import stormsight.program.StepLimits;
 import stormsight.program.Tensor;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
@@ -84,7 +85,7 @@ final class Residency implements AutoCloseable {
     private final List<Load> loads = new ArrayList<>();
     private final List<TornadoNativeArray> stepArrays = new ArrayList<>();
     private final Map<Tensor, TornadoNativeArray> largeInputs = new LinkedHashMap<>();
-    private final StepBuffer step = new StepBuffer();
+    private final StepBuffer step;
     private final FloatArray none = new FloatArray(1);
     private final IntArray noInts = new IntArray(1);
     private final LongArray noLongs = new LongArray(1);
@@ -136,6 +137,8 @@ final class Residency implements AutoCloseable {
         parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);
         planes = List.of(room((long) space.planes() * Long.BYTES, LongArray::fromSegmentShallow),
                 room((long) space.morePlanes() * Long.BYTES, LongArray::fromSegmentShallow));
+        step = new StepBuffer(
+                programs.stream().mapToInt(program -> StepLimits.of(program).sequences()).max().orElse(1));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
     }

@@ -37,8 +37,14 @@ public final class StepBuffer {
     private static final int TOP_P = 1;
     private static final int COIN = 2;
 
-    private final IntArray ints = new IntArray(FIRST + NUMBERS * Step.MOST_SEQUENCES);
-    private final FloatArray floats = new FloatArray(NUMBERS * Step.MOST_SEQUENCES);
+    private final IntArray ints;
+    private final FloatArray floats;
+
+    /** @param sequences most sequences of a step */
+    StepBuffer(int sequences) {
+        ints = new IntArray(FIRST + NUMBERS * sequences);
+        floats = new FloatArray(NUMBERS * sequences);
+    }
 
     IntArray ints() {
         return ints;

@@ -13,19 +13,18 @@ import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.StartUp;
 import stormsight.generate.Answer;
 import stormsight.generate.Generator;
-import stormsight.generate.Request;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.family.EmbeddedModel;
-import stormsight.program.Sampling;
 
 /** Answers one prompt about one image. */
 @Command(
@@ -52,25 +51,8 @@ final class Generate extends PromptCommand implements Runnable {
                             + "--prompt=TEXT.")
     private String prompt;
 
-    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
-            description = "The longest answer, in tokens. Default: ${DEFAULT-VALUE}.")
-    private int maxTokens;
-
-    @Option(names = {"--temp", "--temperature"}, paramLabel = "T", defaultValue = "0",
-            description = "0 takes the most probable token, more draws more freely. Default: ${DEFAULT-VALUE}.")
-    private float temperature;
-
-    @Option(names = "--top-k", paramLabel = "K", defaultValue = "0",
-            description = "Draw among the K most probable tokens; 0 keeps all. Default: ${DEFAULT-VALUE}.")
-    private int topK;
-
-    @Option(names = "--top-p", paramLabel = "P", defaultValue = "1",
-            description = "Draw among the most probable tokens that sum to P. Default: ${DEFAULT-VALUE}.")
-    private float topP;
-
-    @Option(names = "--seed", paramLabel = "N", defaultValue = "0",
-            description = "The same seed gives the same answer. Default: ${DEFAULT-VALUE}.")
-    private long seed;
+    @Mixin
+    private SamplingMixin sampling;
 
     @Option(names = "--warm", description = "Report where the time of starting a device went.")
     private boolean warm;
@@ -80,14 +62,14 @@ final class Generate extends PromptCommand implements Runnable {
 
     @Override
     public void run() {
-        Sampling sampling = sampling();
+        sampling.check();
         if (prompt.equals(ImageArgument.STANDARD_INPUT) && image.toString().equals(ImageArgument.STANDARD_INPUT)) {
             throw new UsageException("--image - and --prompt - both want standard input");
         }
-        withProgress((progress, interruption) -> answer(sampling, progress, interruption));
+        withProgress((progress, interruption) -> answer(progress, interruption));
     }
 
-    private void answer(Sampling sampling, Progress progress, Interruption interruption) {
+    private void answer(Progress progress, Interruption interruption) {
         PrintWriter err = err();
         long start = System.nanoTime();
         String text = text();
@@ -108,7 +90,7 @@ final class Generate extends PromptCommand implements Runnable {
                 long loaded = System.nanoTime();
                 PrintWriter out = out();
                 Answer answer =
-                        generator.answer(new Request(decoded.image(), text, maxTokens, sampling, seed), piece -> {
+                        generator.answer(sampling.request(decoded.image(), text), piece -> {
                             if (!json) {
                                 interruption.streaming();
                                 out.print(piece);
@@ -153,11 +135,7 @@ final class Generate extends PromptCommand implements Runnable {
         inputs.put("ignore_orientation", ignoreOrientation);
         inputs.put("prompt", text);
         inputs.put("raw_prompt", rawPrompt());
-        inputs.put("max_new_tokens", maxTokens);
-        inputs.put("temperature", temperature);
-        inputs.put("top_k", topK);
-        inputs.put("top_p", topP);
-        inputs.put("seed", seed);
+        inputs.putAll(sampling.json());
         inputs.putAll(model.json());
         return inputs;
     }
@@ -191,27 +169,16 @@ final class Generate extends PromptCommand implements Runnable {
         return spec.commandLine().getParseResult().matchedOption("--image").originalStringValues().getFirst();
     }
 
-    private Sampling sampling() {
-        if (maxTokens < 1) {
-            throw new UsageException("--max-tokens " + maxTokens + " is not positive");
-        }
-        try {
-            return new Sampling(temperature, topK, topP);
-        } catch (IllegalArgumentException e) {
-            throw new UsageException("--" + e.getMessage());
-        }
-    }
-
     /**
      * What the prompt can need at most, so that reading the tokenizer need not be waited for; exactly that where it
      * would not fit.
      */
     private Limits limits(ModelDirectory directory, RgbImage pixels, String text) {
         int atMost = directory.promptTokensAtMost(text);
-        if ((long) atMost + maxTokens > directory.describe().decoder().positions()) {
+        if ((long) atMost + sampling.maxTokens() > directory.describe().decoder().positions()) {
             atMost = directory.prompt(text, List.of(directory.processor().views(pixels))).length();
         }
-        return directory.processor().limits(atMost, maxTokens);
+        return directory.processor().limits(atMost, sampling.maxTokens());
     }
 
     /** @param nanos that decoding took */
@@ -319,14 +286,6 @@ final class Generate extends PromptCommand implements Runnable {
                     : String.format(Locale.ROOT, "  %d tokens, %.1f tok/s", tokens, tokens * 1e9 / nanos);
         }
 
-        private static Map<String, Object> json(Answer.Token token) {
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("id", token.id());
-            object.put("text", token.text());
-            object.put("log_probability", token.logProbability());
-            return object;
-        }
-
         Map<String, Object> json(Map<String, Object> inputs) {
             Answer.Timings timings = answer.timings();
             Map<String, Object> seconds = new LinkedHashMap<>();
@@ -338,12 +297,7 @@ final class Generate extends PromptCommand implements Runnable {
             seconds.put("decode", timings.decode() / 1e9);
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("inputs", inputs);
-            object.put("answer", answer.text());
-            object.put("stop", answer.stop().name().toLowerCase(Locale.ROOT));
-            object.put("prompt_tokens", answer.promptTokens());
-            object.put("tokens", answer.tokens().stream()
-                    .map(Report::json)
-                    .toList());
+            object.putAll(answer.json());
             object.put("seconds", seconds);
             object.put("peak_heap_bytes", Memory.peakHeap());
             object.put("buffer_bytes", allocatedBytes);

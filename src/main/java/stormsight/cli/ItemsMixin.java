@@ -61,7 +61,8 @@ final class ItemsMixin {
         return !name.startsWith(".") && ENDINGS.stream().anyMatch(name::endsWith);
     }
 
-    private static List<Path> expanded(Path image) {
+    /** What one --image names: itself, the images of a folder, or those that fit a pattern. */
+    static List<Path> expanded(Path image) {
         if (Files.isDirectory(image)) {
             List<Path> found = folder(image);
             if (found.isEmpty()) {

@@ -64,6 +64,7 @@ public final class Main implements Runnable {
     /** In the order of the help. */
     static final List<String> COMMANDS = List.of(
             "generate",
+            "batch",
             "demo",
             "match",
             "classify",
@@ -96,6 +97,7 @@ public final class Main implements Runnable {
     static Object command(String name) {
         return switch (name) {
             case "generate" -> new Generate();
+            case "batch" -> new BatchCommand();
             case "demo" -> new Demo();
             case "match" -> new Match();
             case "classify" -> new Classify();

@@ -1,6 +1,9 @@
 package stormsight.generate;
 
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 
 /**
  * What a model answered.
@@ -13,7 +16,15 @@ public record Answer(String text, List<Token> tokens, Stop stop, int promptToken
     /**
      * @param logProbability natural logarithm of the token's probability under softmax(logits), whatever the sampling
      */
-    public record Token(int id, String text, double logProbability) {}
+    public record Token(int id, String text, double logProbability) {
+        private Map<String, Object> json() {
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("id", id);
+            object.put("text", text);
+            object.put("log_probability", logProbability);
+            return object;
+        }
+    }
 
     public enum Stop {
         /** The model ended its answer. */
@@ -34,5 +45,15 @@ public record Answer(String text, List<Token> tokens, Stop stop, int promptToken
 
     public Answer {
         tokens = List.copyOf(tokens);
+    }
+
+    /** Answer, tokens and what ended them, for JSON. */
+    public Map<String, Object> json() {
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("answer", text);
+        object.put("stop", stop.name().toLowerCase(Locale.ROOT));
+        object.put("prompt_tokens", promptTokens);
+        object.put("tokens", tokens.stream().map(Token::json).toList());
+        return object;
     }
 }

@@ -20,6 +20,7 @@ import stormsight.backend.RunProfile;
 import stormsight.backend.StartUp;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
+import stormsight.image.ImageException;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
@@ -319,7 +320,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             prompt = directory.prompt(prepared.request().prompt(), prepared.images());
             // The last token of an answer is never read, so it needs no place.
             requireFits(prompt, prepared.request().maxTokens(), prepared.request().maxTokens() - 1);
-        } catch (LimitException | IllegalArgumentException | CheckpointException e) {
+        } catch (LimitException | IllegalArgumentException | CheckpointException | ImageException e) {
             question.refused(e);
             return null;
         }

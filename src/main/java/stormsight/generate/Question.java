@@ -5,7 +5,7 @@ public interface Question extends AnswerListener {
     /**
      * The request, once there is room for it. Waiting here holds up all others.
      *
-     * @throws LimitException if it is refused; so are IllegalArgumentException and CheckpointException
+     * @throws LimitException if it is refused; so are IllegalArgumentException, ImageException and CheckpointException
      */
     Prepared prepared();
 
@@ -18,7 +18,8 @@ public interface Question extends AnswerListener {
     /**
      * There will be no answer, and others go on.
      *
-     * @param why prompt and answer do not fit what the generator was opened for, or the text cannot be a prompt
+     * @param why prompt and answer do not fit what the generator was opened for, the text cannot be a prompt, or the
+     *     image cannot be read
      */
     void refused(RuntimeException why);
 }

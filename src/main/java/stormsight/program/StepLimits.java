@@ -25,6 +25,8 @@ public record StepLimits(int rows, Tensor rowsOf, int sequences, String sequence
         Tensor limit = null;
         int sequences = Step.MOST_SEQUENCES;
         String sequencesOf = "a step";
+        boolean draws = false;
+        int slots = 1;
         List<Position> positions = new ArrayList<>();
         for (Segment segment : program.segments()) {
             for (Op op : segment.ops()) {
@@ -35,6 +37,7 @@ public record StepLimits(int rows, Tensor rowsOf, int sequences, String sequence
                 // What is written says most about an operation.
                 for (Operand operand : op.operands().stream().sorted(Comparator.comparing(Operand::reads)).toList()) {
                     Operand.Extent extent = operand.extent();
+                    slots = Math.max(slots, operand.tensor().slots());
                     int rows = operand.rows();
                     if (extent.limitsRows() && rows >= extent.count() && extent.count() > largestRows) {
                         largestRows = extent.count();
@@ -50,6 +53,7 @@ public record StepLimits(int rows, Tensor rowsOf, int sequences, String sequence
                         case TOKENS -> positions.add(
                                 new Position(Integer.MAX_VALUE, operand.tensor().slotRows(), operand.tensor()));
                         case SEQUENCES -> {
+                            draws = true;
                             if (rows < sequences) {
                                 sequences = rows;
                                 sequencesOf = operand.tensor().toString();
@@ -61,6 +65,11 @@ public record StepLimits(int rows, Tensor rowsOf, int sequences, String sequence
             }
         }
         boolean limited = limit != null && (largest == null || limitRows < largestRows);
+        // A program that neither keeps nor draws anything of several sequences is for one.
+        if (!draws && slots < sequences) {
+            sequences = slots;
+            sequencesOf = program.name();
+        }
         int rows = limited ? limitRows : largestRows;
         Tensor rowsOf = limited ? limit : largest;
         if (rows > Step.MOST_SEQUENCES && sequences > 1) {

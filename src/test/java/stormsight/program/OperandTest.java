@@ -83,6 +83,42 @@ class OperandTest {
         assertEquals("10 keys of k F32[9, 8] and k F32[9, 8]", refused(() -> attention(Op.Keys.first(10), 4, 9)));
     }
 
+    private static Step.Sequence sequence(int slot, int position) {
+        return new Step.Sequence(slot, position, 1, 0, 0, Sampling.GREEDY);
+    }
+
+    /** Each sequence has a row, a slot of its own and as many keys as it has tokens. */
+    @Test
+    void sequencesAreLimitedByTheirSlots() {
+        Tensor k = new Tensor("k", DType.F32, Shape.of(3, 9, 8), Tensor.Kind.CACHE, 1);
+        Op op = new Op.Attention(
+                Tensor.activation("q", 3, 16),
+                k,
+                k,
+                new Op.Heads(2, 1, 8),
+                1,
+                0,
+                Optional.empty(),
+                Op.Keys.TOKENS,
+                Tensor.activation("mixed", 3, 16));
+        Program program = new Program("slots", List.of(Segment.once("layer", List.of(op))));
+        StepLimits limits = StepLimits.of(program);
+        Step step = new Step(List.of(sequence(2, 8), sequence(0, 3)));
+        limits.check(program, step);
+        assertEquals(new OpCost(4 * (2 * 2 * 16 + 2 * (9 + 4) * 8), 4 * (9 + 4) * 16), OpCost.of(op, step));
+        assertEquals("slots: position 9 and 1 rows, k F32[3, 9, 8] has 9",
+                refused(() -> limits.check(program, new Step(List.of(sequence(0, 3), sequence(1, 9))))));
+        assertEquals("slots: slot 3, k F32[3, 9, 8] has 3",
+                refused(() -> limits.check(program, new Step(List.of(sequence(0, 3), sequence(3, 2))))));
+        assertEquals("two sequences in slot 1", refused(() -> new Step(List.of(sequence(1, 3), sequence(1, 2)))));
+        Program one = new Program("one", List.of(Segment.once("layer", List.of(attention(Op.Keys.TOKENS, 4, 9)))));
+        assertEquals("one: 2 sequences, one takes 1",
+                refused(() -> StepLimits.of(one).check(one, new Step(List.of(sequence(0, 3), sequence(1, 2))))));
+        assertEquals("one of 2 sequences has 2 rows; several have one each",
+                refused(() -> new Step(List.of(
+                        sequence(0, 3), new Step.Sequence(1, 0, 2, 0, 0, Sampling.GREEDY)))));
+    }
+
     @Test
     void typesAreThoseThatTheOperationTakes() {
         Tensor ids = new Tensor("ids", DType.I32, Shape.of(32, 64), Tensor.Kind.WEIGHT, 1);

@@ -1,0 +1,215 @@
+package stormsight.cli;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.zip.CRC32;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import stormsight.backend.Backend;
+import stormsight.backend.RunListener;
+import stormsight.generate.Batch;
+import stormsight.generate.BatchItem;
+import stormsight.generate.Generator;
+import stormsight.generate.LimitException;
+import stormsight.image.ImageDecoder;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
+import stormsight.program.Step;
+
+/** Answers many prompts about many images. */
+@Command(
+        name = "batch",
+        description = {
+            "Answers prompts about many images, several at a time, into a file with one JSON object a line: index, image, "
+                    + "prompt, other fields of the input, answer, tokens with log-probabilities, timings; or the error.",
+            "Lines about one image follow each other. What was interrupted goes on with --resume."
+        })
+final class BatchCommand extends PromptCommand implements Runnable {
+    @Option(
+            names = {"-i", "--image"},
+            paramLabel = "FILE",
+            converter = ImageArgument.class,
+            description = "An image, a folder of images, or a pattern such as 'photos/*.jpg'. May be repeated.")
+    private List<Path> images = new ArrayList<>();
+
+    @Option(
+            names = "--dataset",
+            paramLabel = "FILE",
+            description =
+                    "Lines of JSON with \"image\", a path from the file's folder, and \"prompt\" or \"question\"; other fields "
+                            + "are carried through.")
+    private Path dataset;
+
+    @Option(
+            names = {"-p", "--prompt"},
+            paramLabel = "TEXT",
+            description = "What to do with each image. May be repeated: each image is asked all of them.")
+    private List<String> prompts = new ArrayList<>();
+
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "FILE",
+            required = true,
+            description = "Gets a line for each image and prompt.")
+    private Path file;
+
+    @Option(names = "--resume", description = "Go on with a file that an earlier run began, as far as it came.")
+    private boolean resume;
+
+    @Option(
+            names = "--shard",
+            paramLabel = "I/N",
+            description = "Take every N-th image from the I-th on, 1/N to N/N, to share the work among processes.")
+    private String shard;
+
+    @Option(
+            names = "--parallel",
+            paramLabel = "N",
+            defaultValue = "8",
+            description = "Answers at a time, 1 to 16; more take more memory. Default: ${DEFAULT-VALUE}.")
+    private int parallel;
+
+    @Option(names = "--ignore-orientation", description = "Do not turn images as their EXIF data says.")
+    private boolean ignoreOrientation;
+
+    @Mixin
+    private SamplingMixin sampling;
+
+    @Override
+    public void run() {
+        sampling.check();
+        if (parallel < 1 || parallel > Step.MOST_SEQUENCES) {
+            throw new UsageException("--parallel " + parallel + " is not from 1 to " + Step.MOST_SEQUENCES);
+        }
+        if (images.isEmpty() && dataset == null) {
+            throw new UsageException("--image or --dataset is missing: there is nothing to ask about");
+        }
+        if (!images.isEmpty() && prompts.isEmpty()) {
+            throw new UsageException("--prompt is missing: what is to be done with the images?");
+        }
+        OutputOption.requireWritable("--out", file);
+        int[] part = shard();
+        withModel((directory, backend, progress) -> {
+            List<BatchItem> items = BatchItem.ordered(items(directory), part[0], part[1]);
+            try {
+                answer(directory, backend, items, progress);
+            } catch (IOException e) {
+                throw new UncheckedIOException(file + " cannot be written: " + e.getMessage(), e);
+            }
+        });
+    }
+
+    private int[] shard() {
+        if (shard == null) {
+            return new int[] {1, 1};
+        }
+        if (shard.matches("\\d{1,6}/\\d{1,6}")) {
+            int part = Integer.parseInt(shard.substring(0, shard.indexOf('/')));
+            int parts = Integer.parseInt(shard.substring(shard.indexOf('/') + 1));
+            if (part >= 1 && part <= parts) {
+                return new int[] {part, parts};
+            }
+        }
+        throw new UsageException("--shard " + shard + " is not a part of all, such as 1/4 or 4/4");
+    }
+
+    private List<BatchItem> items(ModelDirectory directory) {
+        List<String> texts = prompts.stream().map(PromptText::of).toList();
+        List<BatchItem> items = new ArrayList<>();
+        for (Path named : images) {
+            for (Path image : ItemsMixin.expanded(named)) {
+                texts.forEach(text ->
+                        items.add(new BatchItem(items.size(), image.toString(), image, text, Optional.empty())));
+            }
+        }
+        if (dataset != null) {
+            try {
+                items.addAll(BatchItem.read(dataset, texts, directory.processor()::questionPrompt, items.size()));
+            } catch (IllegalArgumentException e) {
+                throw new UsageException("--dataset " + e.getMessage());
+            } catch (NoSuchFileException e) {
+                throw new UsageException("--dataset " + dataset + ": no such file");
+            } catch (IOException e) {
+                throw new UsageException("--dataset " + dataset + " cannot be read: " + e.getMessage());
+            }
+        }
+        return items;
+    }
+
+    private void answer(ModelDirectory directory, Backend backend, List<BatchItem> items, Progress progress)
+            throws IOException {
+        long start = System.nanoTime();
+        // Broken files of the tokenizer end the run here, not each answer.
+        directory.tokenizer();
+        Batch.Settings settings = new Batch.Settings(
+                new ImageDecoder(
+                        !ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES),
+                sampling.maxTokens(),
+                sampling.sampling(),
+                sampling.seed(),
+                run(directory));
+        Batch.Outcome outcome;
+        try (Generator generator = Generator.open(
+                directory, backend, limits(directory, items), model.options(), RunListener.NONE, List.of())) {
+            outcome = Batch.run(
+                    generator, items, settings, file, resume, done -> progress.item(done + 1, items.size() + 1));
+        } catch (IllegalArgumentException e) {
+            throw new UsageException(e.getMessage());
+        } finally {
+            progress.clear();
+        }
+        double seconds = (System.nanoTime() - start) / 1e9;
+        err().println(String.format(
+                Locale.ROOT,
+                "%d answers and %d errors about %d images in %.1f s, %.2f a second, %.1f tokens a second%s: %s",
+                outcome.answered(),
+                outcome.failed(),
+                outcome.images(),
+                seconds,
+                (outcome.answered() + outcome.failed()) / seconds,
+                outcome.tokens() / seconds,
+                outcome.before() == 0 ? "" : ", behind " + outcome.before() + " of before",
+                file));
+    }
+
+    /** For the longest prompt that the model has room for; longer ones become errors. */
+    private Limits limits(ModelDirectory directory, List<BatchItem> items) {
+        int longest = items.stream()
+                .mapToInt(item -> directory.promptTokensAtMost(item.prompt()))
+                .max()
+                .orElse(directory.processor().imageTokens() + 1);
+        int room = directory.describe().decoder().positions() - sampling.maxTokens();
+        if (room < directory.processor().imageTokens()) {
+            throw new LimitException("an image of up to " + directory.processor().imageTokens()
+                    + " tokens and an answer of up to " + sampling.maxTokens() + " do not fit into the "
+                    + directory.describe().decoder().positions()
+                    + " positions of the model; give a lower --max-tokens");
+        }
+        return directory.processor()
+                .limits(Math.min(longest, room), sampling.maxTokens())
+                .withSequences(Math.min(parallel, Math.max(items.size(), 1)));
+    }
+
+    /** A checksum of all that answers depend on beside the items. */
+    private String run(ModelDirectory directory) {
+        Map<String, Object> inputs = new LinkedHashMap<>();
+        inputs.put("model", directory.fingerprint());
+        inputs.put("ignore_orientation", ignoreOrientation);
+        inputs.put("raw_prompt", rawPrompt());
+        inputs.putAll(sampling.json());
+        inputs.putAll(model.json());
+        CRC32 sum = new CRC32();
+        sum.update(inputs.toString().getBytes(StandardCharsets.UTF_8));
+        return Long.toHexString(sum.getValue());
+    }
+}

@@ -1,0 +1,71 @@
+package stormsight.cli;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import picocli.CommandLine.Option;
+import stormsight.generate.Request;
+import stormsight.image.RgbImage;
+import stormsight.program.Sampling;
+
+/** Options that say how long an answer is and how its tokens are drawn. */
+final class SamplingMixin {
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "128",
+            description = "The longest answer, in tokens. Default: ${DEFAULT-VALUE}.")
+    private int maxTokens;
+
+    @Option(names = {"--temp", "--temperature"}, paramLabel = "T", defaultValue = "0",
+            description = "0 takes the most probable token, more draws more freely. Default: ${DEFAULT-VALUE}.")
+    private float temperature;
+
+    @Option(names = "--top-k", paramLabel = "K", defaultValue = "0",
+            description = "Draw among the K most probable tokens; 0 keeps all. Default: ${DEFAULT-VALUE}.")
+    private int topK;
+
+    @Option(names = "--top-p", paramLabel = "P", defaultValue = "1",
+            description = "Draw among the most probable tokens that sum to P. Default: ${DEFAULT-VALUE}.")
+    private float topP;
+
+    @Option(names = "--seed", paramLabel = "N", defaultValue = "0",
+            description = "The same seed gives the same answer. Default: ${DEFAULT-VALUE}.")
+    private long seed;
+
+    /** Before anything is computed. */
+    void check() {
+        sampling();
+    }
+
+    /** @throws UsageException naming the option that is wrong */
+    Sampling sampling() {
+        if (maxTokens < 1) {
+            throw new UsageException("--max-tokens " + maxTokens + " is not positive");
+        }
+        try {
+            return new Sampling(temperature, topK, topP);
+        } catch (IllegalArgumentException e) {
+            throw new UsageException("--" + e.getMessage());
+        }
+    }
+
+    int maxTokens() {
+        return maxTokens;
+    }
+
+    long seed() {
+        return seed;
+    }
+
+    Request request(RgbImage image, String prompt) {
+        return new Request(image, prompt, maxTokens, sampling(), seed);
+    }
+
+    /** What was chosen, for JSON. */
+    Map<String, Object> json() {
+        Map<String, Object> chosen = new LinkedHashMap<>();
+        chosen.put("max_new_tokens", maxTokens);
+        chosen.put("temperature", temperature);
+        chosen.put("top_k", topK);
+        chosen.put("top_p", topP);
+        chosen.put("seed", seed);
+        return chosen;
+    }
+}

@@ -1,0 +1,180 @@
+package stormsight.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import stormsight.cli.MainTest.Run;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Many prompts about many images, with the embedded model. */
+class BatchTest {
+    private static final Path HELDOUT = Path.of("models/shapes/heldout").toAbsolutePath();
+
+    @TempDir
+    private Path temporary;
+
+    private static Run run(String... arguments) {
+        return MainTest.run(Stream.concat(Stream.of("batch", "--backend", "cpu", "-n", "6"), Arrays.stream(arguments))
+                .toArray(String[]::new));
+    }
+
+    /** Two scenes in turn, a broken file, and a prompt that is too long. */
+    private Path dataset() throws IOException {
+        Files.copy(HELDOUT.resolve("000.png"), temporary.resolve("a.png"));
+        Files.copy(HELDOUT.resolve("001.png"), temporary.resolve("b.png"));
+        Files.writeString(temporary.resolve("broken.png"), "no picture");
+        String large = "word ".repeat(300);
+        return Files.writeString(
+                temporary.resolve("set.jsonl"),
+                """
+                {"image": "a.png", "question": "what color is the circle?", "id": 7, "tags": ["x"]}
+                {"image": "b.png", "prompt": "caption en"}
+                {"image": "broken.png", "prompt": "caption en"}
+
+                {"image": "a.png", "prompt": "detect circle"}
+                {"image": "b.png", "prompt": "answer en %s"}
+                {"image": "a.png", "prompt": "answer en how many blue objects are there?"}
+                {"image": "b.png", "prompt": "answer en is there a circle?"}
+                """
+                        .formatted(large));
+    }
+
+    /** All but what a clock says. */
+    private static List<JsonNode> lines(Path file) throws IOException {
+        return Files.readAllLines(file).stream()
+                .map(line -> {
+                    JsonNode node = JsonMapper.shared().readTree(line);
+                    if (node.has("seconds")) {
+                        ((tools.jackson.databind.node.ObjectNode) node).remove("seconds");
+                    }
+                    return node;
+                })
+                .toList();
+    }
+
+    @Test
+    void everyItemHasALine() throws IOException {
+        Path file = temporary.resolve("out.jsonl");
+        Run run = run("--dataset", dataset().toString(), "--out", file.toString(), "--parallel", "3");
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.err().contains("5 answers and 2 errors about 3 images"), run.err());
+        List<JsonNode> lines = lines(file);
+        // Those about one image follow each other.
+        assertEquals(
+                List.of(0, 3, 5, 1, 4, 6, 2),
+                lines.stream().map(line -> line.get("index").asInt()).toList());
+        assertEquals("what color is the circle?", lines.get(0).get("input").get("question").asString());
+        assertEquals(7, lines.get(0).get("input").get("id").asInt());
+        assertTrue(lines.get(6).get("error").asString().contains("broken.png"), lines.get(6).toString());
+        assertTrue(lines.get(4).get("error").asString().contains("tokens"), lines.get(4).toString());
+        for (JsonNode line : lines) {
+            if (!line.has("error")) {
+                Run alone = MainTest.run(
+                        "generate",
+                        "--backend",
+                        "cpu",
+                        "-n",
+                        "6",
+                        "--json",
+                        "--image",
+                        temporary.resolve(line.get("image").asString()).toString(),
+                        "--prompt",
+                        line.get("prompt").asString());
+                JsonNode expected = JsonMapper.shared().readTree(alone.out());
+                assertEquals(expected.get("answer"), line.get("answer"));
+                assertEquals(expected.get("tokens"), line.get("tokens"));
+                assertEquals(expected.get("stop"), line.get("stop"));
+            }
+        }
+    }
+
+    /** Cut anywhere, even within a line, the file ends as one that nothing happened to. */
+    @Test
+    void resumesWhereverItWasCut() throws IOException {
+        Path dataset = dataset();
+        Path whole = temporary.resolve("whole.jsonl");
+        String[] options = {"--dataset", dataset.toString(), "--temp", "1.5", "--seed", "3", "--out"};
+        assertEquals(0, run(with(options, whole.toString())).exitCode());
+        byte[] bytes = Files.readAllBytes(whole);
+        Path cut = temporary.resolve("cut.jsonl");
+        Random random = new Random(5);
+        for (int i = 0; i < 5; i++) {
+            int length = i == 0 ? 0 : random.nextInt(bytes.length);
+            Files.write(cut, Arrays.copyOf(bytes, length));
+            Run run = run(with(options, cut.toString(), "--resume", "--parallel", String.valueOf(1 + 3 * i)));
+            assertEquals(0, run.exitCode(), run.err());
+            assertEquals(lines(whole), lines(cut), "cut at byte " + length);
+        }
+        Run again = run(with(options, cut.toString(), "--resume"));
+        assertTrue(again.err().contains("0 answers and 0 errors"), again.err());
+        assertEquals(lines(whole), lines(cut));
+    }
+
+    private static String[] with(String[] options, String... more) {
+        return Stream.concat(Arrays.stream(options), Arrays.stream(more)).toArray(String[]::new);
+    }
+
+    @Test
+    void shardsAreAllOfItTogether() throws IOException {
+        Path dataset = dataset();
+        Path first = temporary.resolve("1.jsonl");
+        Path second = temporary.resolve("2.jsonl");
+        assertEquals(0, run("--dataset", dataset.toString(), "-o", first.toString(), "--shard", "1/2").exitCode());
+        assertEquals(0, run("--dataset", dataset.toString(), "-o", second.toString(), "--shard", "2/2").exitCode());
+        assertEquals(
+                List.of(0, 2, 3, 5),
+                lines(first).stream().map(line -> line.get("index").asInt()).sorted().toList());
+        assertEquals(
+                List.of(1, 4, 6),
+                lines(second).stream().map(line -> line.get("index").asInt()).sorted().toList());
+    }
+
+    @Test
+    void imagesAreAskedEachPrompt() throws IOException {
+        dataset();
+        Path file = temporary.resolve("out.jsonl");
+        Run run = run("-i", temporary.resolve("[ab].png").toString(), "-p", "caption en", "-p", "detect ring", "-o",
+                file.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals(
+                List.of("caption en", "detect ring", "caption en", "detect ring"),
+                lines(file).stream().map(line -> line.get("prompt").asString()).toList());
+    }
+
+    @Test
+    void saysWhatIsWrong() throws IOException {
+        Path dataset = dataset();
+        Path file = temporary.resolve("out.jsonl");
+        String[] options = {"--dataset", dataset.toString(), "--out", file.toString()};
+        assertEquals(0, run(options).exitCode());
+        refused("has answers already; --resume goes on", options);
+        refused("an answer of another model or of other options", with(options, "--resume", "--seed", "9", "--top-k",
+                "4"));
+        refused("where item", with(options, "--resume", "--shard", "2/3"));
+        Files.writeString(file, "nothing of ours\n", StandardCharsets.UTF_8);
+        refused("line 1: not JSON", with(options, "--resume"));
+        refused("--parallel 17 is not from 1 to 16", with(options, "--parallel", "17"));
+        refused("--shard 3/2 is not a part", with(options, "--shard", "3/2"));
+        refused("--image or --dataset is missing", "-o", file.toString());
+        refused("--prompt is missing", "-o", file.toString(), "-i", temporary.toString());
+        Files.writeString(dataset, "{\"image\": \"a.png\"}");
+        refused("line 1: neither \"prompt\" nor \"question\"", with(options, "--resume"));
+    }
+
+    private static void refused(String said, String... options) {
+        Run run = run(options);
+        assertEquals(2, run.exitCode(), run.err());
+        assertTrue(run.err().contains(said), run.err());
+    }
+}
