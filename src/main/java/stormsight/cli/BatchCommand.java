@@ -30,8 +30,9 @@ import stormsight.program.Step;
 @Command(
         name = "batch",
         description = {
-            "Answers prompts about many images, several at a time, into a file with one JSON object a line: index, image, "
-                    + "prompt, other fields of the input, answer, tokens with log-probabilities, timings; or the error.",
+            "Answers prompts about many images, several at a time, into a file with one JSON object a line: index, "
+                    + "image, prompt, other fields of the input, answer, tokens with log-probabilities, timings; or "
+                    + "the error.",
             "Lines about one image follow each other. What was interrupted goes on with --resume."
         })
 final class BatchCommand extends PromptCommand implements Runnable {
@@ -46,8 +47,8 @@ final class BatchCommand extends PromptCommand implements Runnable {
             names = "--dataset",
             paramLabel = "FILE",
             description =
-                    "Lines of JSON with \"image\", a path from the file's folder, and \"prompt\" or \"question\"; other fields "
-                            + "are carried through.")
+                    "Lines of JSON with \"image\", a path from the file's folder, and \"prompt\" or \"question\"; "
+                            + "other fields are carried through.")
     private Path dataset;
 
     @Option(

@@ -13,9 +13,10 @@ import stormsight.program.DType;
 import stormsight.program.Step;
 
 /**
- * A {@link Product} whose x is packed. A piece is a block of weight rows and, with many tokens, a block of tokens. Few
- * tokens go through {@link MatVec}; otherwise 8 rows x {@value #DEPTH} weights at a time are decoded once into a panel
- * that stays in the first-level cache, and {@link Tile} multiplies it with the tiles of tokens.
+ * A {@link Product} whose x is packed. A piece is a block of weight rows and, with many tokens, a block of tokens. One
+ * token goes through {@link MatVec}, up to 16 through {@link FewTokens}; otherwise 8 rows x {@value #DEPTH} weights at
+ * a time are decoded once into a panel that stays in the first-level cache, and {@link Tile} multiplies it with the
+ * tiles of tokens.
  */
 final class MatMulVectors implements Kernel {
     /** Weights of a row in a panel. */
@@ -71,7 +72,8 @@ final class MatMulVectors implements Kernel {
     }
 
     private long rowOffset() {
-        return blockOffset() + Math.max(MatVec.SCRATCH, (product.up() == null ? 1 : 2) * blockBytes());
+        return blockOffset() + Math.max(Math.max(MatVec.SCRATCH, FewTokens.SCRATCH),
+                (product.up() == null ? 1 : 2) * blockBytes());
     }
 
     private int rowBlocks() {
@@ -93,7 +95,9 @@ final class MatMulVectors implements Kernel {
         int tokenBlocks = tokenBlocks(tokens);
         int first = piece / tokenBlocks * rows;
         int count = Math.min(rows, product.width() - first);
-        if (Packing.single(tokens)) {
+        if (tokens > 1 && Packing.single(tokens) && FewTokens.takes(product.dtype()) && !packing.small()) {
+            few(first, count, tokens, worker);
+        } else if (Packing.single(tokens)) {
             single(first, count, tokens, worker);
         } else {
             int firstToken = piece % tokenBlocks * TOKENS;
@@ -122,6 +126,21 @@ final class MatMulVectors implements Kernel {
                 }
             }
             finish(sums, upSums, first, count, t);
+        }
+    }
+
+    private void few(int first, int count, int tokens, int worker) {
+        long sums = scratch.own(worker);
+        long upSums = sums + TRANSPOSED * SUMS;
+        long lanes = sums + blockOffset();
+        long xBytes = 4L * packing.slots();
+        int whole = (count + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS;
+        FewTokens.rows(product.w(), packing, first, whole, scratch.shared(), xBytes, tokens, sums, SUMS, lanes);
+        if (product.up() != null) {
+            FewTokens.rows(product.up(), packing, first, whole, scratch.shared(), xBytes, tokens, upSums, SUMS, lanes);
+        }
+        for (int t = 0; t < tokens; t++) {
+            finish(sums + t * SUMS, upSums + t * SUMS, first, count, t);
         }
     }
 
