@@ -33,8 +33,8 @@ public final class Goldens {
 
     /** The checkpoints of models that compare images with texts, or name what is on them. */
     public static final List<String> ENCODERS =
-            List.of(
-                    "siglip", "siglip2", "clip", "clip-eos", "vit", "zeroshot-clip", "zeroshot-siglip", "blip2-itm");
+            List.of("siglip", "siglip2", "clip", "clip-eos", "vit", "zeroshot-clip", "zeroshot-siglip", "blip2-itm",
+                    "shapes-dual");
 
     private Goldens() {}
 

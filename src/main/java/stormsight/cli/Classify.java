@@ -193,7 +193,7 @@ final class Classify extends EncoderCommand implements Runnable {
         }
         if (json.isWanted()) {
             Map<String, Object> object = new LinkedHashMap<>();
-            object.put("model", model.name());
+            object.put("model", model.encoderName());
             object.put("family", title);
             if (folders != null) {
                 object.put("accuracy", accuracy);
@@ -278,7 +278,7 @@ final class Classify extends EncoderCommand implements Runnable {
                                 Locale.ROOT,
                                 "%s, %s; %.1f%% of %d images right",
                                 title,
-                                model.name(),
+                                model.encoderName(),
                                 100 * accuracy,
                                 right.length))
                 .write(

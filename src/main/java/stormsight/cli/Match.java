@@ -101,7 +101,7 @@ final class Match extends EncoderCommand implements Runnable {
                 return;
             }
             if (head.isPresent()) {
-                throw new UsageException("--head " + head.get() + " is of BLIP-2, which " + model.name() + " is not");
+                throw new UsageException("--head " + head.get() + " is of BLIP-2, which " + model.encoderName() + " is not");
             }
             try (Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
                 FileEmbedder files = new FileEmbedder(embedder, true);
@@ -217,7 +217,7 @@ final class Match extends EncoderCommand implements Runnable {
 
     private Map<String, Object> described(String title, ItemsMixin.Items named) {
         Map<String, Object> object = new LinkedHashMap<>();
-        object.put("model", model.name());
+        object.put("model", model.encoderName());
         object.put("family", title);
         object.put("images", named.images().stream().map(Path::toString).toList());
         object.put("texts", named.texts());
@@ -321,7 +321,7 @@ final class Match extends EncoderCommand implements Runnable {
             values[i] = (float) cells[i / named.texts().size()][i % named.texts().size()];
         }
         List<String> rows = named.images().stream().map(image -> image.getFileName().toString()).toList();
-        new MatrixFigure(ColorMap.VIRIDIS, title + ", " + model.name())
+        new MatrixFigure(ColorMap.VIRIDIS, title + ", " + model.encoderName())
                 .write(
                         figure,
                         "Images and texts",

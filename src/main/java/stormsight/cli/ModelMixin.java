@@ -86,8 +86,20 @@ final class ModelMixin {
     }
 
     ModelDirectory open() {
-        Optional<Resampling> resampling = Optional.ofNullable(resize).map(chosen -> chosen.resampling);
-        return model == null ? EmbeddedModel.open(resampling) : Families.open(model, resampling, strict.strictness());
+        return model == null ? EmbeddedModel.open(resampling()) : named();
+    }
+
+    /** The same where images are compared with texts. */
+    ModelDirectory openEncoder() {
+        return model == null ? EmbeddedModel.openEncoder(resampling()) : named();
+    }
+
+    private ModelDirectory named() {
+        return Families.open(model, resampling(), strict.strictness());
+    }
+
+    private Optional<Resampling> resampling() {
+        return Optional.ofNullable(resize).map(Resize::resampling);
     }
 
     /** @throws UsageException naming the option if a text cannot be a prompt of the model */
@@ -102,6 +114,11 @@ final class ModelMixin {
     /** What users call it. */
     String name() {
         return model == null ? EmbeddedModel.NAME : model.toString();
+    }
+
+    /** The same of what {@link #openEncoder} opens. */
+    String encoderName() {
+        return model == null ? EmbeddedModel.ENCODER_NAME : model.toString();
     }
 
     /** What was chosen beside the model itself, for JSON. */

@@ -136,6 +136,9 @@ final class EncoderCheck {
                 for (int t = 0; t < templates.size(); t++) {
                     template("t" + t + ".", templates.get(t), model, towers, text, similarity, unit);
                 }
+                if (expected.find("captions").isPresent()) {
+                    captions(expected.get("captions"), model, towers, text, similarity, unit);
+                }
             }
         }
     }
@@ -306,14 +309,10 @@ final class EncoderCheck {
             Tapped tapped,
             Similarity similarity,
             float[][] images) {
-        List<String> texts = template.get("texts").elements().stream().map(JsonRecord::text).toList();
         // Where a tokenizer leaves letters as they are although the model was trained on lower case, both are recorded.
         boolean lowered = template.find("input_ids_lower").isPresent();
         int[][] wanted = ids(template.get(lowered ? "input_ids_lower" : "input_ids"));
-        int[][] found = texts.stream().map(model::ids).toArray(int[][]::new);
-        for (int i = 0; i < found.length; i++) {
-            recorded.exact(name + "ids." + i, found[i], model.needed(wanted[i]));
-        }
+        int[][] found = foundIds(name, template, model, wanted);
         float[][] plain = unit(embeddings(towers, tapped, lowered ? ids(template.get("input_ids")) : found));
         recorded.floats(name + "text_embeds", GoldenCheck.joined(List.of(plain)), GoldenCheck.STATES);
         double[][] probabilities = scores(name, similarity, images, plain);
@@ -324,6 +323,32 @@ final class EncoderCheck {
         if (lowered) {
             scores(name + "lower.", similarity, images, unit(embeddings(towers, tapped, found)));
         }
+    }
+
+    /** Each image has a text. */
+    private void captions(
+            JsonRecord captions,
+            DualEncoder model,
+            Towers towers,
+            Tapped tapped,
+            Similarity similarity,
+            float[][] images) {
+        int[][] found = foundIds("captions.", captions, model, ids(captions.get("input_ids")));
+        float[][] texts = unit(texts(model, towers, tapped, found));
+        recorded.floats("captions.text_embeds", GoldenCheck.joined(List.of(texts)), GoldenCheck.STATES);
+        scores("captions.", similarity, images, texts);
+        recorded.floats(
+                "captions.loss", new float[] {(float) similarity.loss(images, texts).total()}, LOGITS);
+    }
+
+    /** What the tokenizer makes of recorded texts, which must be the recorded ids. */
+    private int[][] foundIds(String name, JsonRecord record, DualEncoder model, int[][] wanted) {
+        int[][] found = record.get("texts").elements().stream().map(JsonRecord::text).map(model::ids)
+                .toArray(int[][]::new);
+        for (int i = 0; i < found.length; i++) {
+            recorded.exact(name + "ids." + i, found[i], model.needed(wanted[i]));
+        }
+        return found;
     }
 
     private static float[][] embeddings(Towers towers, Tapped tapped, int[][] texts) {

@@ -15,14 +15,20 @@ import stormsight.model.ModelDirectory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** The small checkpoint in the box, and images to ask it about. */
+/** The small checkpoints in the box, and images to ask them about. */
 public final class EmbeddedModel {
     /** What users read in place of a directory. */
     public static final String NAME = "shapes (embedded)";
 
+    /** The same of the dual encoder. */
+    public static final String ENCODER_NAME = "shapes-dual (embedded)";
+
     private static final String MODEL = "/models/shapes/";
+    private static final String ENCODER = "/models/shapes-dual/";
     private static final List<String> FILES = List.of("config.json", "generation_config.json", "model.safetensors",
             "preprocessor_config.json", "tokenizer.json");
+    private static final List<String> ENCODER_FILES = List.of("config.json", "model.safetensors",
+            "preprocessor_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json");
     private static final String EXAMPLES = "/examples/";
 
     private EmbeddedModel() {}
@@ -44,13 +50,22 @@ public final class EmbeddedModel {
         }
     }
 
-    /** Opens the checkpoint. Mapping needs files, so it is unpacked into a temporary folder. */
+    /** Opens the model that answers. Mapping needs files, so it is unpacked into a temporary folder. */
     public static ModelDirectory open(Optional<Resampling> resize) {
+        return open(MODEL, FILES, resize);
+    }
+
+    /** Opens the dual encoder, see {@link #open}. */
+    public static ModelDirectory openEncoder(Optional<Resampling> resize) {
+        return open(ENCODER, ENCODER_FILES, resize);
+    }
+
+    private static ModelDirectory open(String from, List<String> names, Optional<Resampling> resize) {
         try {
             Path directory = TemporaryFolder.create();
-            for (String name : FILES) {
+            for (String name : names) {
                 Path file = directory.resolve(name);
-                try (InputStream in = resource(MODEL + name)) {
+                try (InputStream in = resource(from + name)) {
                     Files.copy(in, file);
                 }
             }

@@ -1,0 +1,224 @@
+package stormsight.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static stormsight.cli.MainTest.fails;
+import static stormsight.cli.MainTest.run;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import stormsight.Goldens;
+import stormsight.checkpoint.Checkpoint;
+import stormsight.model.family.EmbeddedModel;
+import stormsight.report.Npy;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Commands that compare and name images: values against transformers', files, and one line for every error. */
+class MatchingTest {
+    private static final Path DUAL = Goldens.folder("shapes-dual");
+    private static final Path HELD_OUT = Path.of("models", "shapes-dual", "heldout");
+    private static final double PROBABILITY = 1e-5;
+    private static final double STATE = 1e-4;
+
+    @TempDir
+    private Path temporary;
+
+    private static JsonNode json(String... arguments) {
+        MainTest.Run run = run(arguments);
+        assertEquals(0, run.exitCode(), run.err());
+        return JsonMapper.shared().readTree(run.out());
+    }
+
+    private static List<String> command(String name, String... more) {
+        List<String> arguments = new ArrayList<>(List.of(name, "--backend", "cpu"));
+        arguments.addAll(List.of(more));
+        return arguments;
+    }
+
+    private static String[] withImages(List<String> command) {
+        for (int i = 0; i < 4; i++) {
+            command.addAll(List.of("-i", DUAL.resolve("input_" + i + ".png").toString()));
+        }
+        return command.toArray(String[]::new);
+    }
+
+    private static float[] recorded(String name) throws IOException {
+        try (Checkpoint values = Checkpoint.openFile(DUAL.resolve("expected.safetensors"))) {
+            byte[] bytes = values.bytes(name, 0, (int) values.info(name).bytes());
+            float[] floats = new float[bytes.length / Float.BYTES];
+            ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(floats);
+            return floats;
+        }
+    }
+
+    private static JsonNode expected(String... path) throws IOException {
+        JsonNode node = JsonMapper.shared().readTree(Files.readString(DUAL.resolve("expected.json")));
+        for (String part : path) {
+            node = node.get(part);
+        }
+        return node;
+    }
+
+    private static void assertClose(float[] wanted, JsonNode rows, double tolerance) {
+        int place = 0;
+        for (JsonNode row : rows) {
+            for (JsonNode cell : row) {
+                assertEquals(wanted[place++], cell.asDouble(), tolerance);
+            }
+        }
+        assertEquals(wanted.length, place);
+    }
+
+    private static List<String> captions() throws IOException {
+        return expected("captions", "texts").valueStream().map(JsonNode::asString).toList();
+    }
+
+    @Test
+    void matchGivesTheRecordedValuesWithoutAModelNamed() throws IOException {
+        List<String> command = command("match", "--json", "--figure", temporary.resolve("m.png").toString());
+        captions().forEach(text -> command.addAll(List.of("-p", text)));
+        JsonNode found = json(withImages(command));
+        assertEquals(EmbeddedModel.ENCODER_NAME, found.get("model").asString());
+        assertEquals("sigmoid", found.get("objective").asString());
+        assertClose(recorded("captions.logits_per_image"), found.get("logits"), STATE);
+        assertClose(recorded("captions.probabilities"), found.get("probabilities"), PROBABILITY);
+        assertTrue(ImageIO.read(temporary.resolve("m.png").toFile()).getWidth() > 200);
+
+        List<String> loss = command("match", "--loss", "--json");
+        captions().forEach(text -> loss.addAll(List.of("-p", text)));
+        JsonNode losses = json(withImages(loss));
+        double wanted = recorded("captions.loss")[0];
+        assertEquals(wanted, losses.get("loss").asDouble(), STATE * wanted);
+        double sum = losses.get("loss_per_pair").valueStream().mapToDouble(JsonNode::asDouble).sum();
+        assertEquals(losses.get("loss").asDouble(), sum / 4, 1e-12 * sum);
+    }
+
+    @Test
+    void matchPrintsATable() throws IOException {
+        String text = captions().getLast();
+        MainTest.Run run = run(withImages(command("match", "--show", "cosine", "-p", text)));
+        assertEquals(0, run.exitCode(), run.err());
+        List<String> lines = run.out().lines().toList();
+        assertEquals("text 1  " + text, lines.getFirst());
+        assertTrue(lines.get(1).startsWith("cosine"), run.out());
+        assertEquals(6, lines.size());
+        for (int i = 0; i < 4; i++) {
+            float[] image = Arrays.copyOfRange(recorded("image_embeds"), 128 * i, 128 * (i + 1));
+            float[] caption = Arrays.copyOfRange(recorded("captions.text_embeds"), 128 * 3, 128 * 4);
+            double cosine = 0;
+            for (int c = 0; c < 128; c++) {
+                cosine += (double) image[c] * caption[c];
+            }
+            String[] words = lines.get(2 + i).split(" +");
+            assertEquals(cosine, Double.parseDouble(words[words.length - 1]), 1e-4);
+        }
+    }
+
+    @Test
+    void matchRefuses() {
+        String image = DUAL.resolve("input_0.png").toString();
+        fails(2, "no text to compare", "match", "-i", image);
+        fails(2, "no image to compare", "match", "-p", "a star");
+        fails(2, "1 images and 2 texts", "match", "-i", image, "-p", "a", "-p", "b", "--loss");
+        fails(2, "does not end in .png", "match", "-i", image, "-p", "a", "--figure", "m.svg");
+        fails(4, "nowhere.png", "match", "-i", "nowhere.png", "-p", "a");
+        fails(3, "is no model that compares images with texts", "match", "-m", Goldens.folder("vit").toString(),
+                "-i", image, "-p", "a");
+        fails(3, "is no model that compares images with texts", "match", "-m", "models/shapes", "-i", image, "-p", "a");
+    }
+
+    @Test
+    void classifyGivesTheRecordedProbabilities() throws IOException {
+        JsonNode template = expected("templates").get(0);
+        List<String> labels = new ArrayList<>(
+                expected("labels").valueStream().map(JsonNode::asString).toList());
+        // One of the labels holds a comma, which the option takes for the end of a label.
+        List<String> command = command("classify", "--json", "--best", "9", "--template",
+                template.get("template").asString(), "--labels",
+                String.join(",", labels.get(0), labels.get(1), labels.get(4)));
+        JsonNode images = json(withImages(command)).get("images");
+        float[] wanted = recorded("t0.probabilities");
+        for (int i = 0; i < 4; i++) {
+            JsonNode answer = images.get(i);
+            assertEquals(3, answer.get("labels").size());
+            double last = 1;
+            for (int l = 0; l < 3; l++) {
+                double probability = answer.get("probabilities").get(l).asDouble();
+                int place = labels.indexOf(answer.get("labels").get(l).asString());
+                assertEquals(wanted[5 * i + place], probability, PROBABILITY);
+                assertTrue(probability <= last);
+                last = probability;
+            }
+        }
+    }
+
+    @Test
+    void classifyMeasuresFolders() throws IOException {
+        Path figure = temporary.resolve("confusion.png");
+        JsonNode found = json("classify", "--backend", "cpu", "--folders", HELD_OUT.toString(), "--json", "--figure",
+                figure.toString());
+        // As the model's card has it, with the words alone.
+        assertEquals(46.0 / 48, found.get("accuracy").asDouble(), 1e-12);
+        assertEquals(48, found.get("images").size());
+        assertEquals("circle", found.get("images").get(0).get("right").asString());
+        assertTrue(ImageIO.read(figure.toFile()).getWidth() > 200);
+    }
+
+    @Test
+    void classifyTakesTheLabelsOfAVit() throws IOException {
+        Path vit = Goldens.folder("vit");
+        JsonNode expected = JsonMapper.shared().readTree(Files.readString(vit.resolve("expected.json")));
+        JsonNode config = JsonMapper.shared().readTree(Files.readString(vit.resolve("config.json")));
+        JsonNode found = json("classify", "--backend", "cpu", "-m", vit.toString(), "--json", "--best", "1", "-i",
+                vit.resolve("input_0.png").toString());
+        assertEquals(
+                config.get("id2label").get(expected.get("top1").get(0).asString()).asString(),
+                found.get("images").get(0).get("labels").get(0).asString());
+        fails(2, "has labels of its own", "classify", "-m", vit.toString(), "-i",
+                vit.resolve("input_0.png").toString(), "--labels", "a,b");
+    }
+
+    @Test
+    void classifyRefuses() {
+        String image = DUAL.resolve("input_0.png").toString();
+        fails(2, "--labels is missing", "classify", "-i", image);
+        fails(2, "--image or --folders is missing", "classify", "--labels", "a");
+        fails(2, "exclude each other", "classify", "-i", image, "--folders", HELD_OUT.toString());
+        fails(2, "has no {}", "classify", "-i", image, "--labels", "a", "--template", "x");
+        fails(2, "is empty", "classify", "-i", image, "--labels", "a,,b");
+        fails(2, "no folders with images", "classify", "--folders", temporary.toString());
+    }
+
+    @Test
+    void embedWritesTheRecordedRows() throws IOException {
+        Path file = temporary.resolve("e.npy");
+        List<String> command = command("embed", "-o", file.toString());
+        captions().forEach(text -> command.addAll(List.of("-p", text)));
+        MainTest.Run run = run(withImages(command));
+        assertEquals(0, run.exitCode(), run.err());
+        Npy found = Npy.read(file);
+        assertArrayEquals(new int[] {8, 128}, found.shape());
+        assertArrayEquals(recorded("image_embeds"), Arrays.copyOf(found.values(), 4 * 128), (float) STATE);
+        assertArrayEquals(
+                recorded("captions.text_embeds"), Arrays.copyOfRange(found.values(), 4 * 128, 8 * 128), (float) STATE);
+        List<String> raw = command("embed", "--raw", "-o", file.toString());
+        assertEquals(0, run(withImages(raw)).exitCode());
+        float[] pooled = recorded("vision.pooled");
+        float largest = 0;
+        for (float value : pooled) {
+            largest = Math.max(largest, Math.abs(value));
+        }
+        assertArrayEquals(pooled, Npy.read(file).values(), (float) STATE * largest);
+    }
+}
