@@ -37,6 +37,7 @@ class ImportRulesTest {
     private static final String GENERATE = "stormsight.generate";
     private static final String STUDY = "stormsight.study";
     private static final String MATCH = "stormsight.match";
+    private static final String SERVE = "stormsight.serve";
     private static final String VERIFY = "stormsight.verify";
     private static final String BENCH = "stormsight.bench";
 
@@ -62,7 +63,9 @@ class ImportRulesTest {
             Map.entry(MATCH, below()),
             Map.entry(VERIFY, below(FAMILIES, PROBE, GENERATE, MATCH)),
             Map.entry(BENCH, below(FAMILIES, PROBE, GENERATE, VERIFY, REPORT)),
-            Map.entry("stormsight.cli", below(FAMILIES, PROBE, GENERATE, MATCH, STUDY, VERIFY, BENCH, REPORT)));
+            Map.entry("stormsight", below(FAMILIES, GENERATE, MATCH)),
+            Map.entry(SERVE, below(GENERATE, MATCH)),
+            Map.entry("stormsight.cli", below(FAMILIES, PROBE, GENERATE, MATCH, SERVE, STUDY, VERIFY, BENCH, REPORT)));
 
     /** A folder of model/ that is none of the shared ones. */
     private static boolean isFamily(String name) {

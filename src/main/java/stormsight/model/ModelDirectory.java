@@ -258,6 +258,17 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
+     * Limits of questions about one image that nobody knows yet: texts and answers of so many tokens, or of fewer where
+     * the model has too few positions, of which answers get half at least.
+     */
+    public Limits limitsWithin(int textTokens, int newTokens) {
+        int image = processor().imageTokens();
+        int positions = Math.max(2, describe().decoder().positions() - image);
+        int answer = Math.min(newTokens, Math.max(positions / 2, positions - textTokens));
+        return processor().limits(image + Math.min(textTokens, positions - answer), answer);
+    }
+
+    /**
      * Tells checkpoints apart without reading all of them: a checksum of config.json, of the names, shapes and places
      * of all tensors, and of the first 64 KiB of each one's values.
      */

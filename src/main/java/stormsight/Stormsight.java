@@ -1,0 +1,354 @@
+package stormsight;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.generate.AnswerListener;
+import stormsight.generate.Generator;
+import stormsight.generate.LimitException;
+import stormsight.generate.Request;
+import stormsight.generate.Scheduler;
+import stormsight.match.Embedder;
+import stormsight.model.DualEncoder;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
+import stormsight.model.VisionLanguageModel;
+import stormsight.model.family.EmbeddedModel;
+import stormsight.model.family.Families;
+import stormsight.program.Sampling;
+
+/**
+ * An open model, for programs that ask about images. It takes memory until it is closed, and seconds to open: open it
+ * once and keep it.
+ *
+ * <pre>{@code
+ * try (Stormsight model = Stormsight.model(Path.of("paligemma-3b-mix-224")).open()) {
+ *     System.out.println(model.ask(Image.read(Path.of("cat.jpg")), "caption en").text());
+ * }
+ * }</pre>
+ *
+ * <p><b>Threads.</b> All methods may be called by any thread at any time. Questions of several threads wait in line for
+ * the device and are answered in the order in which they came; the same question gets the same answer, whoever else
+ * asks. Closing ends all calls that are under way with a {@link CancellationException}.
+ *
+ * <p><b>Java.</b> JDK 25 or newer. On the class path, Java needs {@code --add-modules jdk.incubator.vector}; on the
+ * module path, the module {@code stormsight} brings it along. {@code --enable-native-access} with {@code ALL-UNNAMED}
+ * or {@code stormsight} keeps Java from warning.
+ */
+public final class Stormsight implements AutoCloseable {
+    private static final String VECTORS = "jdk.incubator.vector";
+    private static final String PROCESSOR = "cpu";
+    private static final int DEFAULT_TOKENS = 256;
+
+    private final ModelDirectory directory;
+    private final Backend backend;
+    /** Of a model that answers. */
+    private final Optional<Scheduler> scheduler;
+    /** Of a model that compares; guarded by itself. */
+    private final Optional<Embedder> embedder;
+    private volatile boolean closed;
+
+    private Stormsight(
+            ModelDirectory directory, Backend backend, Optional<Scheduler> scheduler, Optional<Embedder> embedder) {
+        this.directory = directory;
+        this.backend = backend;
+        this.scheduler = scheduler;
+        this.embedder = embedder;
+    }
+
+    /** Chooses how a model is opened. */
+    public static final class Builder {
+        private final Supplier<ModelDirectory> opening;
+        private String backend = Backends.AUTO;
+        private Optional<String> device = Optional.empty();
+        private int threads;
+        private boolean quantized;
+        /** Of the text of a prompt, 0 until somebody chooses. */
+        private int promptTokens;
+        private int answerTokens;
+
+        private Builder(Supplier<ModelDirectory> opening) {
+            this.opening = opening;
+        }
+
+        /**
+         * Where to run: {@code cpu}, {@code scalar} (the slow reference), {@code tornado}, or {@code auto}, the
+         * default: a GPU if there is one, else {@code cpu}.
+         */
+        public Builder backend(String name) {
+            backend = name;
+            return this;
+        }
+
+        /** A device of the backend, as the command {@code devices} lists it; otherwise its first one. */
+        public Builder device(String id) {
+            device = Optional.of(id);
+            return this;
+        }
+
+        /** Threads of a backend on the processor; otherwise one a core. */
+        public Builder threads(int count) {
+            threads = count;
+            return this;
+        }
+
+        /** Turns matrices into 8 bits while they are loaded: half the memory, answers that may differ a little. */
+        public Builder quantized() {
+            quantized = true;
+            return this;
+        }
+
+        /**
+         * What memory is set aside for; otherwise 256 tokens each, or what the model has positions for.
+         *
+         * @param prompt most tokens of a prompt's text, what the model's family puts around it included
+         * @param answer most tokens of an answer
+         */
+        public Builder longest(int prompt, int answer) {
+            if (prompt < 1 || answer < 1) {
+                throw new IllegalArgumentException("a prompt of " + prompt + " and an answer of " + answer + " tokens");
+            }
+            promptTokens = prompt;
+            answerTokens = answer;
+            return this;
+        }
+
+        /**
+         * Opens the model.
+         *
+         * @throws StormsightException of kind MODEL, BACKEND or TOO_LONG
+         */
+        public Stormsight open() {
+            return translated(() -> {
+                Backend device = openBackend();
+                try {
+                    ModelDirectory directory = opening.get();
+                    try {
+                        return open(directory, device);
+                    } catch (RuntimeException | Error e) {
+                        directory.close();
+                        throw e;
+                    }
+                } catch (RuntimeException | Error e) {
+                    device.close();
+                    throw e;
+                }
+            });
+        }
+
+        private Backend openBackend() {
+            String chosen = Backends.provider(backend).name();
+            if (chosen.equals(PROCESSOR) && ModuleLayer.boot().findModule(VECTORS).isEmpty()) {
+                throw new BackendException("Java runs without its Vector API, which the backend 'cpu' needs to be fast:"
+                        + " start it with --add-modules " + VECTORS
+                        + ", or choose backend(\"scalar\"), the slow reference");
+            }
+            return Backends.open(chosen, new BackendOptions(threads, device));
+        }
+
+        private Stormsight open(ModelDirectory directory, Backend device) {
+            Options options = Options.DEFAULT.withQuantized(quantized);
+            return switch (directory.anyModel()) {
+                case VisionLanguageModel model -> {
+                    Limits limits = promptTokens == 0
+                            ? directory.limitsWithin(DEFAULT_TOKENS, DEFAULT_TOKENS)
+                            : model.processor().limits(
+                                    Math.addExact(model.processor().imageTokens(), promptTokens), answerTokens);
+                    yield new Stormsight(
+                            directory,
+                            device,
+                            Optional.of(Scheduler.open(
+                                    () -> Generator.open(
+                                            directory, device, limits, options, RunListener.NONE, List.of()),
+                                    Integer.MAX_VALUE)),
+                            Optional.empty());
+                }
+                case DualEncoder _ -> new Stormsight(
+                        directory,
+                        device,
+                        Optional.empty(),
+                        Optional.of(Embedder.open(directory, device, quantized, RunListener.NONE)));
+                default -> throw new CheckpointException(
+                        directory.path(), "is a model that neither answers questions nor embeds images and texts");
+            };
+        }
+    }
+
+    /**
+     * A checkpoint directory as Hugging Face publishes it: {@link #ask} a PaliGemma or LLaVA, {@link #embed} with a
+     * SigLIP or CLIP.
+     */
+    public static Builder model(Path directory) {
+        return new Builder(() -> Families.open(directory, Optional.empty()));
+    }
+
+    /** The small model in the jar, which knows drawn shapes only: good for a first try and for tests. */
+    public static Builder embedded() {
+        return new Builder(() -> EmbeddedModel.open(Optional.empty()));
+    }
+
+    /** Answers with the most probable tokens, at most {@link Question#DEFAULT_MAX_TOKENS}; see {@link #ask(Question)}. */
+    public Answer ask(Image image, String prompt) {
+        return ask(Question.of(image, prompt));
+    }
+
+    /**
+     * Answers a question.
+     *
+     * @throws StormsightException of kind MODEL if the model does not answer, TOO_LONG if question and answer pass what
+     *     the model was opened for, BACKEND if the device fails
+     * @throws IllegalArgumentException if the text cannot be a prompt of the model
+     * @throws CancellationException if the model is closed, or the thread is interrupted, which stays interrupted
+     */
+    public Answer ask(Question question) {
+        return ask(question, _ -> {});
+    }
+
+    /**
+     * Answers a question and tells the text while it forms.
+     *
+     * @param text hears each piece, on the calling thread, never empty, never half a character; if it throws, the
+     *     answer is given up
+     * @throws StormsightException see {@link #ask(Question)}
+     */
+    public Answer ask(Question question, Consumer<String> text) {
+        return translated(() -> await(submit(question), text::accept));
+    }
+
+    /**
+     * Answers many questions together, in their order.
+     *
+     * @throws StormsightException of the first question that fails, see {@link #ask(Question)}; the others are given up
+     */
+    public List<Answer> askAll(List<Question> questions) {
+        return translated(() -> {
+            List<Scheduler.Pending> pending = new ArrayList<>();
+            try {
+                questions.forEach(question -> pending.add(submit(question)));
+                return pending.stream().map(each -> await(each, AnswerListener.NONE)).toList();
+            } finally {
+                pending.forEach(Scheduler.Pending::cancel);
+            }
+        });
+    }
+
+    private Scheduler.Pending submit(Question question) {
+        return scheduler
+                .orElseThrow(() -> new CheckpointException(
+                        directory.path(), "does not answer questions; it makes embeddings of images and texts"))
+                .submit(new Request(
+                        question.images().stream().map(Image::pixels).toList(),
+                        question.prompt(),
+                        question.maxTokens(),
+                        new Sampling(question.temperature(), question.topK(), question.topP()),
+                        question.seed()))
+                .orElseThrow();
+    }
+
+    private static Answer await(Scheduler.Pending pending, AnswerListener listener) {
+        try {
+            stormsight.generate.Answer answer = pending.await(listener);
+            return new Answer(
+                    answer.text(),
+                    answer.tokens().stream()
+                            .map(token -> new Answer.Token(token.id(), token.text(), token.logProbability()))
+                            .toList(),
+                    answer.stop() == stormsight.generate.Answer.Stop.END,
+                    answer.promptTokens());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new CancellationException("interrupted");
+        }
+    }
+
+    /**
+     * The embedding of an image, of length 1: the product of two is the cosine of their angle.
+     *
+     * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
+     */
+    public float[] embed(Image image) {
+        return translated(() -> {
+            synchronized (embedder()) {
+                requireOpen();
+                return Embedder.normalized(embedder().image(image.pixels()));
+            }
+        });
+    }
+
+    /**
+     * The embedding of a text, see {@link #embed(Image)}.
+     *
+     * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
+     */
+    public float[] embed(String text) {
+        return translated(() -> {
+            synchronized (embedder()) {
+                requireOpen();
+                return Embedder.normalized(embedder().text(text));
+            }
+        });
+    }
+
+    private Embedder embedder() {
+        return embedder.orElseThrow(() ->
+                new CheckpointException(directory.path(), "makes no embeddings; it answers questions about images"));
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw new CancellationException("the model is closed");
+        }
+    }
+
+    /** Turns what parts of ours throw into what programs can catch. */
+    private static <T> T translated(Supplier<T> call) {
+        try {
+            return call.get();
+        } catch (CheckpointException e) {
+            throw new StormsightException(StormsightException.Kind.MODEL, e);
+        } catch (BackendException e) {
+            throw new StormsightException(StormsightException.Kind.BACKEND, e);
+        } catch (LimitException e) {
+            throw new StormsightException(StormsightException.Kind.TOO_LONG, e);
+        }
+    }
+
+    /**
+     * Frees the model and its device. Closing again does nothing.
+     *
+     * @throws StormsightException of kind MODEL if the files were changed while the model was open, so that nobody
+     *     knows what it answered with
+     */
+    @Override
+    public void close() {
+        translated(() -> {
+            synchronized (this) {
+                if (closed) {
+                    return null;
+                }
+                scheduler.ifPresent(Scheduler::close);
+                embedder.ifPresent(used -> {
+                    synchronized (used) {
+                        closed = true;
+                        used.close();
+                    }
+                });
+                closed = true;
+            }
+            try (directory; backend) {
+                return null;
+            }
+        });
+    }
+}

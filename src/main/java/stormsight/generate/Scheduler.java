@@ -1,0 +1,216 @@
+package stormsight.generate;
+
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
+
+/**
+ * Answers the requests of many threads with one generator, which lives on a thread of its own. Requests wait in line
+ * and are answered in the order in which they came. Safe for use by several threads.
+ */
+public final class Scheduler implements AutoCloseable {
+    private final BlockingQueue<Pending> line;
+    private final Thread worker;
+    /** The generator, as soon as it is open. */
+    private final CompletableFuture<Generator> opened = new CompletableFuture<>();
+    private volatile boolean closed;
+    private volatile Pending running;
+
+    /** What happens to a request. */
+    public sealed interface Event {
+        /** The next piece of the answer's text, never empty. */
+        record Text(String piece) implements Event {}
+
+        /** The answer is complete; nothing follows. */
+        record Done(Answer answer) implements Event {}
+
+        /** There will be no answer; nothing follows. */
+        record Failed(Throwable reason) implements Event {}
+    }
+
+    /** A request that was taken. One thread waits for its events; any thread may cancel it. */
+    public final class Pending {
+        private final Request request;
+        private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
+        private volatile boolean cancelled;
+
+        private Pending(Request request) {
+            this.request = request;
+        }
+
+        /**
+         * What happens next.
+         *
+         * @return empty if nothing happened in that time
+         */
+        public Optional<Event> next(Duration atMost) throws InterruptedException {
+            return Optional.ofNullable(events.poll(atMost.toNanos(), TimeUnit.NANOSECONDS));
+        }
+
+        /**
+         * Waits for the answer.
+         *
+         * @param listener is called on this thread; the request is cancelled if it throws
+         * @throws RuntimeException what {@link Generator#answer} threw
+         * @throws CancellationException if the request was cancelled, or the scheduler closed
+         */
+        public Answer await(AnswerListener listener) throws InterruptedException {
+            try {
+                while (true) {
+                    switch (events.take()) {
+                        case Event.Text text -> listener.text(text.piece());
+                        case Event.Done done -> {
+                            return done.answer();
+                        }
+                        case Event.Failed failed -> throw thrown(failed.reason());
+                    }
+                }
+            } finally {
+                cancel();
+            }
+        }
+
+        /** Ends the request, if it still waits at once, else with the next piece of its text. */
+        public void cancel() {
+            cancelled = true;
+            if (line.remove(this)) {
+                events.add(new Event.Failed(new CancellationException("cancelled before its turn")));
+            }
+        }
+
+        private void answer(Generator generator) {
+            try {
+                requireWanted();
+                events.add(new Event.Done(generator.answer(request, piece -> {
+                    requireWanted();
+                    events.add(new Event.Text(piece));
+                })));
+            } catch (RuntimeException | Error e) {
+                // Whoever waits for it is told; the next request may be a better one.
+                events.add(new Event.Failed(e));
+            }
+        }
+
+        private void requireWanted() {
+            if (cancelled) {
+                throw new CancellationException("cancelled");
+            }
+        }
+    }
+
+    private Scheduler(Supplier<Generator> opening, int waiting) {
+        line = new LinkedBlockingQueue<>(waiting);
+        worker = Thread.ofPlatform().name("scheduler").daemon().start(() -> run(opening));
+    }
+
+    /**
+     * Opens a generator on a thread of its own and waits until it is there.
+     *
+     * @param waiting most requests that wait beside the one that is answered
+     * @throws RuntimeException what opening threw
+     */
+    public static Scheduler open(Supplier<Generator> opening, int waiting) {
+        Scheduler scheduler = new Scheduler(opening, waiting);
+        try {
+            scheduler.opened.join();
+            return scheduler;
+        } catch (CompletionException e) {
+            throw thrown(e.getCause());
+        }
+    }
+
+    private static RuntimeException thrown(Throwable e) {
+        return switch (e) {
+            case Error error -> throw error;
+            case RuntimeException problem -> problem;
+            default -> new IllegalStateException(e);
+        };
+    }
+
+    private void run(Supplier<Generator> opening) {
+        try (Generator generator = opening.get()) {
+            opened.complete(generator);
+            while (!closed) {
+                running = line.take();
+                if (closed) {
+                    running.cancel();
+                }
+                running.answer(generator);
+                running = null;
+            }
+        } catch (InterruptedException e) {
+            throw new IllegalStateException("somebody interrupted the thread of a scheduler", e);
+        } catch (RuntimeException | Error e) {
+            if (!opened.completeExceptionally(e)) {
+                throw e;
+            }
+        } finally {
+            closed = true;
+            line.forEach(Pending::cancel);
+        }
+    }
+
+    /** Of the model, the limits it was opened for, and the memory it takes; not to be asked. */
+    public Generator generator() {
+        return opened.join();
+    }
+
+    /**
+     * Takes a request.
+     *
+     * @return empty if as many wait as may
+     * @throws CancellationException if the scheduler is closed
+     */
+    public Optional<Pending> submit(Request request) {
+        Pending pending = new Pending(request);
+        boolean taken = !closed && line.offer(pending);
+        if (closed) {
+            // Closed since, so that nobody may look at the line again.
+            pending.cancel();
+            throw new CancellationException("the model is closed");
+        }
+        return taken ? Optional.of(pending) : Optional.empty();
+    }
+
+    /** Requests that wait for their turn. */
+    public int waiting() {
+        return line.size();
+    }
+
+    /** Requests that are being answered. */
+    public int running() {
+        return running == null ? 0 : 1;
+    }
+
+    /** Cancels all requests and frees the generator. Waits for a step that runs. */
+    @Override
+    public void close() {
+        closed = true;
+        line.forEach(Pending::cancel);
+        Pending last = running;
+        if (last != null) {
+            last.cancel();
+        }
+        // Wakes the thread where it waits for a request.
+        Pending none = new Pending(null);
+        none.cancelled = true;
+        line.offer(none);
+        boolean interrupted = false;
+        while (worker.isAlive()) {
+            try {
+                worker.join();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}
