@@ -62,8 +62,12 @@ def main():
     print(f"undisturbed: {len(lines(whole))} lines in {seconds:.1f} s")
     chance = random.Random(arguments.seed)
     for kill in range(arguments.kills):
+        before = killed.stat().st_size if killed.exists() else 0
         process = subprocess.Popen(command(killed, "--resume"), stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(chance.uniform(0, 2 * seconds / arguments.kills))
+        # Every fifth time while the program starts, else while it writes.
+        while kill % 5 != 4 and process.poll() is None and (not killed.exists() or killed.stat().st_size == before):
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, seconds / arguments.kills / 2))
         done = process.poll() is not None
         if not done:
             # The launcher has replaced itself by the JVM, or is still starting it.

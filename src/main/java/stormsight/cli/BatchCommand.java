@@ -155,9 +155,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
         Batch.Settings settings = new Batch.Settings(
                 new ImageDecoder(
                         !ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES),
-                sampling.maxTokens(),
-                sampling.sampling(),
-                sampling.seed(),
+                sampling::request,
                 run(directory));
         Batch.Outcome outcome;
         try (Generator generator = Generator.open(

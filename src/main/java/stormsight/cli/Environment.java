@@ -45,6 +45,16 @@ final class Environment {
                 built);
     }
 
+    /** Where lines that were typed into {@code chat} are kept. */
+    static Path chatHistory() {
+        return Path.of(System.getProperty("user.home"), ".stormsight_history");
+    }
+
+    /** Whether standard input and output are one terminal. */
+    static boolean interactive() {
+        return System.console() != null && System.console().isTerminal();
+    }
+
     /** Whether standard error is a terminal. */
     static boolean terminal() {
         return terminals().contains("error");

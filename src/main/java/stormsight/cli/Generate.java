@@ -2,6 +2,7 @@ package stormsight.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -25,6 +26,7 @@ import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.family.EmbeddedModel;
+import stormsight.report.OutputFile;
 
 /** Answers one prompt about one image. */
 @Command(
@@ -54,6 +56,12 @@ final class Generate extends PromptCommand implements Runnable {
     @Mixin
     private SamplingMixin sampling;
 
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "FILE",
+            description = "Write the answer, or the object of --json, into a file and not to standard output.")
+    private Path file;
+
     @Option(names = "--warm", description = "Report where the time of starting a device went.")
     private boolean warm;
 
@@ -63,6 +71,9 @@ final class Generate extends PromptCommand implements Runnable {
     @Override
     public void run() {
         sampling.check();
+        if (file != null) {
+            OutputOption.requireWritable("--out", file);
+        }
         if (prompt.equals(ImageArgument.STANDARD_INPUT) && image.toString().equals(ImageArgument.STANDARD_INPUT)) {
             throw new UsageException("--image - and --prompt - both want standard input");
         }
@@ -88,11 +99,14 @@ final class Generate extends PromptCommand implements Runnable {
                             progress,
                             List.of())) {
                 long loaded = System.nanoTime();
-                PrintWriter out = out();
+                StringWriter kept = new StringWriter();
+                PrintWriter out = file == null ? out() : new PrintWriter(kept);
                 Answer answer =
                         generator.answer(sampling.request(decoded.image(), text), piece -> {
                             if (!json) {
-                                interruption.streaming();
+                                if (file == null) {
+                                    interruption.streaming();
+                                }
                                 out.print(piece);
                                 // Nobody reads on: the rest of the answer need not be computed.
                                 if (out.checkError()) {
@@ -116,15 +130,24 @@ final class Generate extends PromptCommand implements Runnable {
                         generator.allocatedBytes());
                 if (json) {
                     JsonMixin.print(out, report.json(inputs(text)));
+                    write(kept);
                 } else {
                     out.println();
                     out.flush();
+                    write(kept);
                     report.print(err);
                     if (warm) {
                         printStartUp(err, generator.startUp(), answer.timings().encode());
                     }
                 }
             }
+        }
+    }
+
+    /** Writes what was printed for the file, if there is one. */
+    private void write(StringWriter kept) {
+        if (file != null) {
+            OutputFile.write(file, kept.toString());
         }
     }
 

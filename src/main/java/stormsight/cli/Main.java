@@ -65,6 +65,7 @@ public final class Main implements Runnable {
     static final List<String> COMMANDS = List.of(
             "generate",
             "batch",
+            "chat",
             "demo",
             "match",
             "classify",
@@ -98,6 +99,7 @@ public final class Main implements Runnable {
         return switch (name) {
             case "generate" -> new Generate();
             case "batch" -> new BatchCommand();
+            case "chat" -> new Chat();
             case "demo" -> new Demo();
             case "match" -> new Match();
             case "classify" -> new Classify();

@@ -1,6 +1,8 @@
 package stormsight.cli;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import picocli.CommandLine.Option;
 import stormsight.generate.Request;
@@ -29,13 +31,19 @@ final class SamplingMixin {
             description = "The same seed gives the same answer. Default: ${DEFAULT-VALUE}.")
     private long seed;
 
-    /** Before anything is computed. */
+    @Option(names = "--stop", paramLabel = "TEXT",
+            description = "End the answer before this text. May be repeated.")
+    private List<String> stops = new ArrayList<>();
+
+    /** @throws UsageException naming the option that is wrong, before anything is computed */
     void check() {
         sampling();
+        if (stops.contains("")) {
+            throw new UsageException("--stop: an empty text cannot end an answer");
+        }
     }
 
-    /** @throws UsageException naming the option that is wrong */
-    Sampling sampling() {
+    private Sampling sampling() {
         if (maxTokens < 1) {
             throw new UsageException("--max-tokens " + maxTokens + " is not positive");
         }
@@ -50,12 +58,8 @@ final class SamplingMixin {
         return maxTokens;
     }
 
-    long seed() {
-        return seed;
-    }
-
     Request request(RgbImage image, String prompt) {
-        return new Request(image, prompt, maxTokens, sampling(), seed);
+        return new Request(List.of(image), prompt, maxTokens, sampling(), seed, stops);
     }
 
     /** What was chosen, for JSON. */
@@ -66,6 +70,7 @@ final class SamplingMixin {
         chosen.put("top_k", topK);
         chosen.put("top_p", topP);
         chosen.put("seed", seed);
+        chosen.put("stop", stops);
         return chosen;
     }
 }

@@ -30,7 +30,9 @@ public record Answer(String text, List<Token> tokens, Stop stop, int promptToken
         /** The model ended its answer. */
         END,
         /** As many tokens as were asked for. */
-        LENGTH
+        LENGTH,
+        /** A text that was to end it; it is not part of the answer. */
+        TEXT
     }
 
     /**

@@ -13,12 +13,12 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.function.BiFunction;
 import java.util.function.IntConsumer;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Views;
-import stormsight.program.Sampling;
 
 /**
  * Answers many prompts about many images into a file. Images are decoded and cut ahead, each is encoded once, and lines
@@ -31,10 +31,10 @@ public final class Batch {
     /**
      * How all items are answered.
      *
-     * @param seed of each answer's coins
+     * @param asked makes a request of an image and a prompt
      * @param run tells apart what answers depend on beside the items
      */
-    public record Settings(ImageDecoder decoder, int maxTokens, Sampling sampling, long seed, String run) {}
+    public record Settings(ImageDecoder decoder, BiFunction<RgbImage, String, Request> asked, String run) {}
 
     /**
      * What was done.
@@ -186,8 +186,7 @@ public final class Batch {
                     case null, default -> throw e;
                 }
             }
-            Request request = new Request(
-                    cut.image, items.get(place).prompt(), settings.maxTokens(), settings.sampling(), settings.seed());
+            Request request = settings.asked().apply(cut.image, items.get(place).prompt());
             ModelDirectory directory = generator.directory();
             directory.processor().check(request.prompt());
             return new Prepared(request, cut.views, place == first ? cut.nanos : 0);

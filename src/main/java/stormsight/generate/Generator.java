@@ -59,7 +59,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     private final MemorySegment logProbabilities;
     private final Set<Integer> endIds;
     private String drawnBy = "";
-    /** The images whose features are on the device, where {@link #answer(Iterator)} put them there. */
+    /** The images whose features are on the device, if {@link #answer(Iterator)} put them there. */
     private List<Views> encoded = List.of();
     /** Whether the executor knows which ids may be answered. */
     private boolean answerPartsWritten;
@@ -272,7 +272,6 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public void answer(Iterator<? extends Question> questions) {
-        encoded = List.of();
         Sequence[] slots = new Sequence[passes.limits().sequences()];
         List<Sequence> live = new ArrayList<>();
         while (true) {
@@ -307,7 +306,6 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             prepared = question.prepared();
             requireViews(prepared.images());
             boolean known = isEncoded(prepared.images());
-            encoded = List.of();
             if (!known) {
                 load(prepared.images().getFirst(), 0);
             }
@@ -423,6 +421,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
 
     /** Encodes the view that is loaded, as the view of that number of all images. */
     public void encodeLoaded(int view) {
+        encoded = List.of();
         executor.write(passes.encode().input(), patches);
         executor.run(passes.encode().program(), passes.encodeStep(view));
         probes.forEach(probe -> probe.read(Probe.Pass.ENCODE, this));
@@ -579,6 +578,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         private final StringBuilder text = new StringBuilder();
         private final List<Answer.Token> tokens = new ArrayList<>();
         private Answer.Stop stop;
+        /** Characters of the text that were told. */
+        private int told;
         private long start;
         private long imageDone;
         private long encodeDone;
@@ -628,7 +629,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                 stop = Answer.Stop.END;
             } else {
                 print(detokenizer.push(id));
-                if (tokens.size() == prepared.request().maxTokens()) {
+                if (goesOn() && tokens.size() == prepared.request().maxTokens()) {
                     stop = Answer.Stop.LENGTH;
                 }
             }
@@ -641,7 +642,10 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             if (goesOn()) {
                 return;
             }
-            print(detokenizer.flush());
+            if (stop != Answer.Stop.TEXT) {
+                print(detokenizer.flush());
+                tell(text.length());
+            }
             question.answered(new Answer(
                     text.toString(),
                     tokens,
@@ -663,10 +667,36 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             return tokens.getLast().id();
         }
 
+        /** Adds a piece and tells what no text that is to end the answer can begin with. */
         private void print(String piece) {
-            if (!piece.isEmpty()) {
-                text.append(piece);
-                question.text(piece);
+            text.append(piece);
+            int certain = text.length();
+            for (String ending : prepared.request().stops()) {
+                int at = text.indexOf(ending, told);
+                if (at >= 0) {
+                    stop = Answer.Stop.TEXT;
+                    text.setLength(at);
+                }
+            }
+            if (stop == Answer.Stop.TEXT) {
+                tell(text.length());
+                return;
+            }
+            for (String ending : prepared.request().stops()) {
+                for (int length = Math.min(ending.length() - 1, text.length() - told); length > 0; length--) {
+                    if (ending.startsWith(text.substring(text.length() - length))) {
+                        certain = Math.min(certain, text.length() - length);
+                        break;
+                    }
+                }
+            }
+            tell(certain);
+        }
+
+        private void tell(int end) {
+            if (end > told) {
+                question.text(text.substring(told, end));
+                told = end;
             }
         }
     }

@@ -9,10 +9,16 @@ import stormsight.program.Sampling;
  *
  * @param maxTokens most tokens of the answer
  * @param seed of the coins that sampling uses; the same seed gives the same answer on every backend, but for rounding
+ * @param stops texts before the first of which the answer ends
  */
-public record Request(List<RgbImage> images, String prompt, int maxTokens, Sampling sampling, long seed) {
+public record Request(
+        List<RgbImage> images, String prompt, int maxTokens, Sampling sampling, long seed, List<String> stops) {
     public Request {
         images = List.copyOf(images);
+        stops = List.copyOf(stops);
+        if (stops.contains("")) {
+            throw new IllegalArgumentException("an empty text cannot end an answer");
+        }
         if (images.isEmpty()) {
             throw new IllegalArgumentException("no image");
         }
@@ -24,5 +30,10 @@ public record Request(List<RgbImage> images, String prompt, int maxTokens, Sampl
     /** About one image. */
     public Request(RgbImage image, String prompt, int maxTokens, Sampling sampling, long seed) {
         this(List.of(image), prompt, maxTokens, sampling, seed);
+    }
+
+    /** That ends as the model ends it. */
+    public Request(List<RgbImage> images, String prompt, int maxTokens, Sampling sampling, long seed) {
+        this(images, prompt, maxTokens, sampling, seed, List.of());
     }
 }
