@@ -39,6 +39,7 @@ import stormsight.model.Options;
 import stormsight.model.Prompt;
 import stormsight.model.Views;
 import stormsight.model.Weights;
+import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
 import stormsight.program.Sampling;
 
@@ -157,6 +158,39 @@ class GeneratorTest {
                 assertEquals(alone.text(), question.text.toString());
                 assertEquals(alone.stop(), question.answer.stop());
             }
+        }
+    }
+
+    /** The answer ends before the text, wherever tokens begin; nothing of it is told before that is known. */
+    @Test
+    void textsEndAnAnswer() {
+        try (ModelDirectory directory = EmbeddedModel.open(Optional.empty());
+                Generator generator = Generator.open(
+                        directory, backend, new Limits(300, 40), Options.DEFAULT, RunListener.NONE, List.of())) {
+            RgbImage image = EmbeddedModel.examples().getFirst().decode();
+            Request request = new Request(image, "caption en", 40, Sampling.GREEDY, 0);
+            Answer whole = generator.answer(request, AnswerListener.NONE);
+            String text = whole.text();
+            assertTrue(text.length() > 12, text);
+            for (int from = 1; from < text.length() - 3; from++) {
+                String stop = text.substring(from, from + 3);
+                StringBuilder told = new StringBuilder();
+                Answer answer = generator.answer(
+                        new Request(
+                                List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of("never so", stop)),
+                        told::append);
+                assertEquals(Answer.Stop.TEXT, answer.stop());
+                assertEquals(text.substring(0, text.indexOf(stop)), answer.text());
+                assertEquals(answer.text(), told.toString());
+                assertEquals(whole.tokens().subList(0, answer.tokens().size()), answer.tokens());
+            }
+            StringBuilder told = new StringBuilder();
+            String partly = text.substring(text.length() - 4) + "?";
+            Answer answer = generator.answer(
+                    new Request(List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of(partly)), told::append);
+            assertEquals(text, answer.text());
+            assertEquals(text, told.toString());
+            assertEquals(Answer.Stop.END, answer.stop());
         }
     }
 
