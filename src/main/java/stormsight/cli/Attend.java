@@ -50,6 +50,7 @@ final class Attend extends PromptCommand implements Runnable {
     /** Groups of maps as users name them. */
     enum Group {
         VISION,
+        QUERIES,
         WORDS,
         QUADRANTS,
         WHOLE,
@@ -118,14 +119,14 @@ final class Attend extends PromptCommand implements Runnable {
             names = "--maps",
             paramLabel = "GROUP",
             split = ",",
-            defaultValue = "vision,words",
             description =
-                    "vision: how strongly each patch attends to another in the vision tower. words: between words and "
-                            + "image in the decoder. quadrants: all of the decoder, summed over layers. whole: all of "
+                    "vision: how strongly each patch attends to another in the vision tower. queries: what each of "
+                            + "BLIP-2's queries reads of the image. words: between words and image in the decoder. "
+                            + "quadrants: all of the decoder, summed over layers. whole: all of "
                             + "the decoder in each layer, as numbers, and for a report from word to word and patch to "
                             + "patch. rollout: what reaches each word of the image through all layers of the decoder "
-                            + "(attention rollout). Default: ${DEFAULT-VALUE}.")
-    private List<Group> groups;
+                            + "(attention rollout). Default: vision and words, and queries where the model has some.")
+    private List<Group> chosenGroups = List.of();
 
     @Option(
             names = "--direction",
@@ -170,7 +171,7 @@ final class Attend extends PromptCommand implements Runnable {
         AttentionRequest request = request();
         OutputOption.requireFolder("--out", out);
         report.requireWritable();
-        if (report.isWanted() && Set.of(Group.QUADRANTS, Group.ROLLOUT).containsAll(groups)) {
+        if (report.isWanted() && Set.of(Group.QUADRANTS, Group.ROLLOUT).containsAll(groups())) {
             throw new UsageException("--html shows the maps of vision, words and whole, which --maps leaves out");
         }
         ImageDecoder decoder =
@@ -187,7 +188,8 @@ final class Attend extends PromptCommand implements Runnable {
             List<Prompt> all = asked.stream().flatMap(about -> about.prompts().stream()).toList();
             Limits limits = new Limits(all.stream().mapToInt(Prompt::length).max().orElseThrow(), maxTokens,
                     asked.stream().mapToInt(about -> about.views().count()).max().orElseThrow());
-            AttentionMaps maps = new AttentionMaps(request, directory.describe(), all);
+            AttentionMaps maps =
+                    new AttentionMaps(withQueries(request, all.getFirst()), directory.describe(), all);
             try (Generator generator =
                     Generator.open(directory, backend, limits, model.options(), progress, List.of(maps))) {
                 attend(generator, maps, pixels, texts, asked, backend);
@@ -235,11 +237,24 @@ final class Attend extends PromptCommand implements Runnable {
         return ("aeiouAEIOU".indexOf(noun.charAt(0)) >= 0 ? "an " : "a ") + noun;
     }
 
+    private List<Group> groups() {
+        return chosenGroups.isEmpty() ? List.of(Group.VISION, Group.WORDS) : chosenGroups;
+    }
+
+    /** With queries where there are some, if nobody chose otherwise. */
+    private AttentionRequest withQueries(AttentionRequest request, Prompt prompt) {
+        if (request.wants(Kind.QUERIES) && !prompt.hasQueries()) {
+            throw new UsageException("--maps queries: this model has none; its image tokens are patches");
+        }
+        return chosenGroups.isEmpty() && prompt.hasQueries() ? request.withQueries() : request;
+    }
+
     private AttentionRequest request() {
         Set<Kind> kinds = EnumSet.noneOf(Kind.class);
-        for (Group group : groups) {
+        for (Group group : groups()) {
             switch (group) {
                 case VISION -> kinds.add(Kind.VISION);
+                case QUERIES -> kinds.add(Kind.QUERIES);
                 case QUADRANTS -> kinds.add(Kind.QUADRANTS);
                 case WHOLE -> kinds.add(Kind.WHOLE);
                 case ROLLOUT -> kinds.add(Kind.ROLLOUT);

@@ -101,7 +101,8 @@ final class Match extends EncoderCommand implements Runnable {
                 return;
             }
             if (head.isPresent()) {
-                throw new UsageException("--head " + head.get() + " is of BLIP-2, which " + model.encoderName() + " is not");
+                throw new UsageException(
+                        "--head " + head.get() + " is of BLIP-2, which " + model.encoderName() + " is not");
             }
             try (Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
                 FileEmbedder files = new FileEmbedder(embedder, true);

@@ -47,6 +47,11 @@ public record Prompt(int[] ids, List<Span> spans, int prefixLength) {
         return spans.stream().filter(Span.Image.class::isInstance).map(Span.Image.class::cast).toList();
     }
 
+    /** Whether rows of images are queries, each of which was made of all of an image. */
+    public boolean hasQueries() {
+        return images().stream().anyMatch(image -> image.queried().isPresent());
+    }
+
     /** The one part of the one image that a map of the prompt can be drawn on; empty if there are several, or none. */
     public Optional<Span.Image> onlyGrid() {
         List<Span.Image> grids = images().stream().filter(image -> image.grid().isPresent()).toList();

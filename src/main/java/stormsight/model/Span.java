@@ -24,8 +24,15 @@ public sealed interface Span {
      * @param image which of the prompt's images, from 0
      * @param count how many places
      * @param grid how the rows lie on the image; absent if they belong to no place of it
+     * @param queried cells of the image that each row was made of, if rows are queries over all of it
      */
-    record Image(String name, int image, int from, int count, Optional<Grid> grid) implements Span {
+    record Image(String name, int image, int from, int count, Optional<Grid> grid, Optional<Grid> queried)
+            implements Span {
+        /** Rows that are no queries. */
+        public Image(String name, int image, int from, int count, Optional<Grid> grid) {
+            this(name, image, from, count, grid, Optional.empty());
+        }
+
         public Image {
             if (from < 0
                     || count < 1
@@ -43,12 +50,12 @@ public sealed interface Span {
 
         @Override
         public Image shifted(int places) {
-            return new Image(name, image, from + places, count, grid);
+            return new Image(name, image, from + places, count, grid, queried);
         }
 
         /** The same part of another image. */
         public Image ofImage(int number) {
-            return new Image(name, number, from, count, grid);
+            return new Image(name, number, from, count, grid, queried);
         }
 
         /** The place of a cell of the grid, row by row. */

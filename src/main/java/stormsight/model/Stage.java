@@ -14,6 +14,8 @@ import stormsight.program.Tensor;
 public record Stage(String name, String title, String segment, Tensor result) {
     /** Each layer of the vision tower. */
     public static final String VISION_LAYERS = "vision.layers";
+    /** Each layer in which queries read the rows of the vision tower, where rows of features are queries. */
+    public static final String QUERIES = "qformer.cross";
     /** Rows of features, as the decoder reads them. */
     public static final String PROJECTOR = "vision.projector";
     /** What the decoder's first layer reads in prefill, [promptTokens, hiddenSize]. */

@@ -16,6 +16,8 @@ public record AttentionMap(String name, String meaning, List<Axis> axes, float[]
     public static final String VISION_LAYERS = "vision_layers";
     public static final String VISION_HEADS = "vision_heads";
     public static final String VISION_SUM = "vision_sum";
+    public static final String QUERY_TO_IMAGE = "query_to_image";
+    public static final String QUERY_TO_IMAGE_SUM = "query_to_image_sum";
     public static final String WORD_TO_IMAGE = "word_to_image";
     public static final String WORD_TO_IMAGE_SUM = "word_to_image_sum";
     public static final String IMAGE_TO_WORD = "image_to_word";

@@ -33,9 +33,11 @@ public final class AttentionMaps implements Probe {
     private final Window read;
     private int capacity;
     private int generatedKeys;
+    private int queryLayers;
     private Optional<Probes.Probed> visionLayers = Optional.empty();
     private Optional<Probes.Probed> visionHeads = Optional.empty();
     private Optional<Probes.Probed> visionSum = Optional.empty();
+    private Optional<Probes.Probed> queries = Optional.empty();
     private Optional<Probes.Probed> wordToImage = Optional.empty();
     private Optional<Probes.Probed> generatedToImage = Optional.empty();
     private Optional<Probes.Probed> imageToWord = Optional.empty();
@@ -105,7 +107,7 @@ public final class AttentionMaps implements Probe {
     public Program add(Pass pass, Program program, Passes passes) {
         capacity = passes.limits().promptTokens();
         return switch (pass) {
-            case ENCODE -> addVision(program, passes.stage(Stage.VISION_LAYERS).segment());
+            case ENCODE -> addQueries(addVision(program, passes.stage(Stage.VISION_LAYERS).segment()), passes);
             case PREFILL ->
                 addPrompt(program, passes.stage(Stage.DECODER_LAYERS).segment());
             case DECODE ->
@@ -131,6 +133,33 @@ public final class AttentionMaps implements Probe {
                 : Optional.of(Probes.attentionPeaks(sum.program(), segment, vision, model.vision().rows(), patches,
                         NAME + AttentionMap.VISION_HEADS));
         return visionHeads.map(Probes.Probed::program).orElse(sum.program());
+    }
+
+    /** Maps of words lead over the queries, too. */
+    private Program addQueries(Program program, Passes passes) {
+        Optional<Stage> stage =
+                passes.encodeStages().stream().filter(each -> each.name().equals(Stage.QUERIES)).findFirst();
+        if (stage.isEmpty()
+                || Stream.of(Kind.QUERIES, Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD, Kind.ROLLOUT)
+                        .noneMatch(request::wants)) {
+            return program;
+        }
+        String segment = stage.get().segment();
+        queryLayers = Probes.layers(program, segment).size();
+        queries = Optional.of(Probes.attentionWeights(
+                program,
+                segment,
+                new Op.Part(
+                        Probes.layers(program, segment),
+                        Probes.heads(program, segment),
+                        0,
+                        model.vision().firstPatch()),
+                true,
+                Op.Kept.EACH,
+                stage.get().result().rows(),
+                model.vision().rows() - model.vision().firstPatch(),
+                NAME + AttentionMap.QUERY_TO_IMAGE));
+        return queries.get().program();
     }
 
     private Program addPrompt(Program program, String segment) {
@@ -218,7 +247,7 @@ public final class AttentionMaps implements Probe {
                     encoding = true;
                 }
                 Map<Probes.Probed, float[]> view = new HashMap<>();
-                Stream.of(visionLayers, visionHeads, visionSum)
+                Stream.of(visionLayers, visionHeads, visionSum, queries)
                         .flatMap(Optional::stream)
                         .forEach(probed -> view.put(probed, current.read(probed.output())));
                 views.add(view);
@@ -262,7 +291,38 @@ public final class AttentionMaps implements Probe {
                 "vision tower: sum over layers " + vision.layers() + " of the " + reduced,
                 axes(grid),
                 patches(probed, prompt, grid))));
+        if (request.wants(Kind.QUERIES)) {
+            queries.ifPresent(probed -> addQueries(maps, views.getFirst().get(probed), grid));
+        }
         return maps;
+    }
+
+    /** @param read [layers, queries, cells] */
+    private void addQueries(List<AttentionMap> maps, float[] read, MapGrid grid) {
+        float[] sum = queriesSum(read);
+        int count = sum.length / grid.cells().cells();
+        String meaning = "Q-Former: weight that a query gives to a patch, mean over heads";
+        Axis query = Axis.counted("query", count);
+        maps.add(new AttentionMap(
+                AttentionMap.QUERY_TO_IMAGE,
+                meaning + "; layers are counted over those with attention to the image",
+                axes(grid, Axis.counted("layer", queryLayers), query),
+                read));
+        maps.add(new AttentionMap(
+                AttentionMap.QUERY_TO_IMAGE_SUM, meaning + ", sum over layers", axes(grid, query), sum));
+    }
+
+    /** Of what queries read in each layer, [layers, queries, cells], the sum over layers. */
+    private float[] queriesSum(float[] read) {
+        double[] sums = new double[read.length / queryLayers];
+        for (int i = 0; i < read.length; i++) {
+            sums[i % sums.length] += read[i];
+        }
+        float[] sum = new float[sums.length];
+        for (int i = 0; i < sum.length; i++) {
+            sum[i] = (float) sums[i];
+        }
+        return sum;
     }
 
     /** What a probe of the tower read of the patches, [layers x heads, cells]. */
@@ -272,6 +332,16 @@ public final class AttentionMaps implements Probe {
         float[] patches = new float[planes * grid.cells().cells()];
         for (int i = 0; i < planes; i++) {
             int plane = i;
+            if (prompt.hasQueries()) {
+                // Rows of the prompt are none of the tower's.
+                System.arraycopy(
+                        views.getFirst().get(probed),
+                        plane * rows + model.vision().firstPatch(),
+                        patches,
+                        plane * grid.cells().cells(),
+                        grid.cells().cells());
+                continue;
+            }
             grid.mean(
                     place -> {
                         int row = -1 - prompt.ids()[place];
@@ -289,7 +359,8 @@ public final class AttentionMaps implements Probe {
      * @param answer its tokens without the one that ended it, each of which decode has read
      */
     public AttentionReading decoder(Tokenizer tokenizer, Prompt prompt, List<Integer> answer) {
-        MapGrid grid = MapGrid.of(prompt);
+        MapGrid grid = queries.map(probed -> MapGrid.of(prompt, queriesSum(views.getFirst().get(probed))))
+                .orElseGet(() -> MapGrid.of(prompt));
         List<Integer> places = prompt.textPlaces();
         List<Word> words = new ArrayList<>();
         for (int place : places) {
@@ -299,6 +370,8 @@ public final class AttentionMaps implements Probe {
         for (int id : answer) {
             words.add(Word.of(tokenizer, words.size(), id, true));
         }
+        // A word reads queries, each of which stands for what it read itself.
+        String over = queries.isPresent() ? " over the queries, each spread over the patches as it read them" : "";
         List<AttentionMap> maps = new ArrayList<>();
         wordToImage.ifPresent(probed -> {
             float[] values = wordToImage(run.read(probed.output()), places, grid);
@@ -306,7 +379,7 @@ public final class AttentionMaps implements Probe {
                     maps,
                     AttentionMap.WORD_TO_IMAGE,
                     AttentionMap.WORD_TO_IMAGE_SUM,
-                    "weight that a word gives to a patch",
+                    "weight that a word gives to a patch" + over,
                     words,
                     grid,
                     values);
@@ -317,7 +390,7 @@ public final class AttentionMaps implements Probe {
                     maps,
                     AttentionMap.IMAGE_TO_WORD,
                     AttentionMap.IMAGE_TO_WORD_SUM,
-                    "weight that a patch gives to a word of the prompt",
+                    "weight that a patch gives to a word of the prompt" + over,
                     words.subList(0, prompted),
                     grid,
                     values);

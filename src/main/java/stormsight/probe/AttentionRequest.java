@@ -1,5 +1,6 @@
 package stormsight.probe;
 
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -17,6 +18,8 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
     public enum Kind {
         /** How strongly each patch attends to another one, in the vision tower. */
         VISION,
+        /** What each query reads of the image, where rows of the image are queries. */
+        QUERIES,
         /** What each word reads of the image, in the decoder. */
         WORD_TO_IMAGE,
         /** What the image reads of each word of the prompt, in the decoder. Image rows never see generated tokens. */
@@ -41,12 +44,19 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
         layers = layers.map(List::copyOf);
     }
 
-    boolean wants(Kind kind) {
+    /** The same and what each query reads of the image. */
+    public AttentionRequest withQueries() {
+        Set<Kind> more = EnumSet.of(Kind.QUERIES);
+        more.addAll(kinds);
+        return new AttentionRequest(more, layers, heads);
+    }
+
+    public boolean wants(Kind kind) {
         return kinds.contains(kind);
     }
 
     private boolean wantsDecoder() {
-        return !kinds.equals(Set.of(Kind.VISION)) && !kinds.isEmpty();
+        return !Set.of(Kind.VISION, Kind.QUERIES).containsAll(kinds);
     }
 
     /**

@@ -3,16 +3,18 @@ package stormsight.probe;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import stormsight.model.Prompt;
 import stormsight.model.Span;
 
 /**
  * The cells that maps of a prompt's image are made of: those of the image's finest part. Where the image has several
- * parts, as a base view and tiles, each cell of the others is spread over the cells that it covers on the image.
+ * parts, as a base view and tiles, each cell of the others is spread over the cells that it covers on the image. Where
+ * rows are queries over the image, each is spread over all cells, as it read them.
  */
 final class MapGrid {
-    private final Span.Image finest;
+    private final Optional<Span.Image> finest;
     private final Span.Grid cells;
     private final List<Share> shares = new ArrayList<>();
 
@@ -25,17 +27,21 @@ final class MapGrid {
     private record Share(int place, int cell, double ofPlace, double ofCell) {}
 
     private MapGrid(Span.Image finest) {
-        this.finest = finest;
-        Span.Grid grid = finest.grid().orElseThrow();
+        this.finest = finest.grid().isPresent() ? Optional.of(finest) : Optional.empty();
+        Span.Grid grid = finest.grid().or(finest::queried).orElseThrow();
         cells = new Span.Grid(grid.rows(), grid.columns(), grid.columns(), grid.area());
     }
 
     /**
-     * Of the first image that has parts on the image.
+     * Of the first image that has parts on the image, or of queries: of these, without what they read.
      *
      * @throws IllegalArgumentException if there is none
      */
     static MapGrid of(Prompt prompt) {
+        Optional<Span.Image> queries = queries(prompt);
+        if (queries.isPresent()) {
+            return new MapGrid(queries.get());
+        }
         List<Span.Image> all = prompt.images().stream().filter(span -> span.grid().isPresent()).toList();
         if (all.isEmpty()) {
             throw new IllegalArgumentException("the prompt has no image that could be mapped");
@@ -48,9 +54,32 @@ final class MapGrid {
         return grid;
     }
 
+    /**
+     * Of queries over the prompt's image, as {@link #of} if there are none.
+     *
+     * @param read what each query gives to each cell, [queries, cells]; what it gives to all of them counts as 1
+     */
+    static MapGrid of(Prompt prompt, float[] read) {
+        Optional<Span.Image> queries = queries(prompt);
+        MapGrid grid = of(prompt);
+        for (int query = 0; queries.isPresent() && query < queries.get().count(); query++) {
+            int from = query * grid.cells.cells();
+            double all = IntStream.range(from, from + grid.cells.cells()).mapToDouble(i -> read[i]).sum();
+            for (int cell = 0; cell < grid.cells.cells(); cell++) {
+                double part = read[from + cell] / all;
+                grid.shares.add(new Share(queries.get().from() + query, cell, part, part));
+            }
+        }
+        return grid;
+    }
+
+    private static Optional<Span.Image> queries(Prompt prompt) {
+        return prompt.images().stream().filter(image -> image.queried().isPresent()).findFirst();
+    }
+
     private void add(Span.Image part) {
         Span.Grid from = part.grid().orElseThrow();
-        if (part == finest) {
+        if (finest.isPresent() && part == finest.get()) {
             IntStream.range(0, cells.cells()).forEach(cell -> shares.add(new Share(part.place(cell), cell, 1, 1)));
             return;
         }
@@ -106,9 +135,10 @@ final class MapGrid {
         return cells;
     }
 
-    /** Places of the finest part, in order of the cells. */
+    /** Places of the finest part, in order of the cells; empty if places are queries. */
     List<Integer> finestPlaces() {
-        return IntStream.range(0, cells.cells()).mapToObj(finest::place).toList();
+        return finest.map(part -> IntStream.range(0, cells.cells()).mapToObj(part::place).toList())
+                .orElse(List.of());
     }
 
     /** Values of places. */

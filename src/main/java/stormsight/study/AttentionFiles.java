@@ -138,7 +138,10 @@ public final class AttentionFiles {
         return inside.onBlack(right - left, bottom - top, x - left, y - top);
     }
 
-    /** Vision maps: numbers, an overlay for each layer, a grid of heads for each layer, the sum beside the image. */
+    /**
+     * Vision maps: numbers, an overlay for each layer, a grid of heads for each layer, the sum beside the image, a grid
+     * of queries.
+     */
     public List<Map<String, Object>> vision(String folder, RgbImage image, List<AttentionMap> maps) {
         List<Map<String, Object>> entries = new ArrayList<>();
         maps.forEach(map -> numbers(folder, map, entries));
@@ -161,6 +164,22 @@ public final class AttentionFiles {
                         entries.add(picture(file, map, "layer " + layers.get(l)));
                     }
                 }
+                case AttentionMap.QUERY_TO_IMAGE_SUM -> {
+                    String file = folder + AttentionMap.QUERY_TO_IMAGE + ".png";
+                    List<HeatMap> each = IntStream.range(0, map.axes().getFirst().size())
+                            .mapToObj(query -> patches("query " + query, map, map.at(query)))
+                            .toList();
+                    pictures()
+                            .grid(
+                                    path(file),
+                                    "What each query reads of the image, layers summed",
+                                    image,
+                                    each,
+                                    GRID_COLUMNS,
+                                    true);
+                    entries.add(picture(file, map, "all queries"));
+                }
+                case AttentionMap.QUERY_TO_IMAGE -> { }
                 default -> {
                     List<String> layers = map.axes().getFirst().labels();
                     List<String> heads = map.axes().get(1).labels();

@@ -46,6 +46,7 @@ public final class AttentionPage {
         reading.map(AttentionMap.WORD_TO_WORD).ifPresent(map -> directions.add(wordToWord(map, reading)));
         reading.map(AttentionMap.WHOLE).flatMap(whole -> patchToPatch(whole, patchPlaces)).ifPresent(directions::add);
         vision(vision).ifPresent(directions::add);
+        queries(vision).ifPresent(directions::add);
         runs.add(List.of(file.toString(), prompt, answer));
         if (!directions.isEmpty()) {
             attention.add(new AttentionData(
@@ -93,7 +94,7 @@ public final class AttentionPage {
     /** Of all weights, those from patch to patch, as far as a page should hold them. */
     private static Optional<Direction> patchToPatch(AttentionMap whole, List<Integer> places) {
         long each = (long) places.size() * places.size();
-        if (each > MOST_PATCH_NUMBERS) {
+        if (each == 0 || each > MOST_PATCH_NUMBERS) {
             return Optional.empty();
         }
         List<String> layers = whole.axes().getFirst().labels();
@@ -194,6 +195,15 @@ public final class AttentionPage {
             return new Direction(Kind.IMAGE, "Vision tower", layers.meaning(), layers.axes().getFirst().labels(),
                     heads.map(each -> each.axes().get(1).labels()).orElse(List.of()), List.of(), 0, layers.values(),
                     heads.map(AttentionMap::values), map(maps, AttentionMap.VISION_SUM).map(AttentionMap::values));
+        });
+    }
+
+    private static Optional<Direction> queries(List<AttentionMap> maps) {
+        return map(maps, AttentionMap.QUERY_TO_IMAGE).map(layers -> {
+            List<String> queries = layers.axes().get(1).labels().stream().map(query -> "query " + query).toList();
+            return new Direction(Kind.IMAGE, "Query to image", layers.meaning(), layers.axes().getFirst().labels(),
+                    List.of(), queries, queries.size(), layers.values(), Optional.empty(),
+                    map(maps, AttentionMap.QUERY_TO_IMAGE_SUM).map(AttentionMap::values));
         });
     }
 

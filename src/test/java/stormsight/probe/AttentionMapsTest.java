@@ -502,4 +502,80 @@ class AttentionMapsTest {
                 .mapToLong(Tensor::bytes)
                 .sum();
     }
+
+    /** Against the recorded cross attention, of which maps leave out the class token. */
+    @Test
+    void queriesReadTheImageAsRecorded() {
+        String golden = "blip2-opt";
+        Read read = read(golden, "a photo of", "cpu",
+                new AttentionRequest(EnumSet.of(Kind.VISION, Kind.QUERIES), Optional.empty(), Optional.empty()));
+        int layers = 2;
+        int heads = 3;
+        int queries = 5;
+        int patches = 16;
+        float[] wanted = new float[layers * queries * patches];
+        try (Checkpoint values = Checkpoint.openFile(Goldens.folder(golden).resolve("expected.safetensors"))) {
+            float[] all = values.f32(List.of("qformer.cross_attn"))
+                    .layers()
+                    .getFirst()
+                    .toArray(ValueLayout.JAVA_FLOAT);
+            for (int i = 0; i < wanted.length; i++) {
+                for (int head = 0; head < heads; head++) {
+                    int row = (i / queries / patches * heads + head) * queries + i / patches % queries;
+                    wanted[i] += all[row * (1 + patches) + 1 + i % patches] / heads;
+                }
+            }
+            float[] tower = values.f32(List.of("vision.attn")).layers().getFirst().toArray(ValueLayout.JAVA_FLOAT);
+            assertArrayEquals(peaks(tower, layers, 4, patches), read.values(AttentionMap.VISION_LAYERS), TOLERANCE);
+        }
+        assertArrayEquals(wanted, read.values(AttentionMap.QUERY_TO_IMAGE), ROUNDING);
+        float[] sum = read.values(AttentionMap.QUERY_TO_IMAGE_SUM);
+        for (int i = 0; i < sum.length; i++) {
+            assertEquals(wanted[i] + wanted[i + sum.length], sum[i], ROUNDING);
+        }
+    }
+
+    /** The largest weight between patches of the mean over heads, of [layers, heads, 1 + patches, 1 + patches]. */
+    private static float[] peaks(float[] all, int layers, int heads, int patches) {
+        float[] peaks = new float[layers * patches];
+        int rows = 1 + patches;
+        for (int i = 0; i < peaks.length; i++) {
+            for (int key = 1; key < rows; key++) {
+                float mean = 0;
+                for (int head = 0; head < heads; head++) {
+                    mean += all[((i / patches * heads + head) * rows + 1 + i % patches) * rows + key] / heads;
+                }
+                peaks[i] = Math.max(peaks[i], mean);
+            }
+        }
+        return peaks;
+    }
+
+    /** What a word gives to the queries is spread over the patches, and none of it is lost. */
+    @Test
+    void wordsReadTheImageOverQueries() {
+        Read read = read("blip2-opt", "a photo of", "cpu",
+                new AttentionRequest(EnumSet.of(Kind.WORD_TO_IMAGE, Kind.QUADRANTS, Kind.QUERIES), Optional.empty(),
+                        Optional.empty()));
+        int patches = 16;
+        int queries = 5;
+        float[] queried = read.values(AttentionMap.QUERY_TO_IMAGE_SUM);
+        float[] given = read.values(AttentionMap.QUADRANT + "text_image");
+        float[] map = read.values(AttentionMap.WORD_TO_IMAGE_SUM);
+        int words = given.length / queries;
+        assertTrue(words > 3 && map.length >= words * patches, words + " words");
+        for (int word = 0; word < words; word++) {
+            for (int patch = 0; patch < patches; patch++) {
+                double wanted = 0;
+                for (int query = 0; query < queries; query++) {
+                    double all = 0;
+                    for (int i = 0; i < patches; i++) {
+                        all += queried[query * patches + i];
+                    }
+                    wanted += given[word * queries + query] * queried[query * patches + patch] / all;
+                }
+                assertEquals(wanted, map[word * patches + patch], TOLERANCE);
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ import stormsight.model.nn.VisionTower;
 
 /**
  * Prepares an image: each side is resized by itself, with the mean and deviation of CLIP. As many rows as there are
- * queries stand for it, none of which belongs to a place of the image.
+ * queries stand for it, none of which belongs to a place of the image: each reads all of it.
  */
 record Blip2Images(ImageProcessor images, int queries) {
     /** @param resize how images are resized, if not as the files say */
@@ -43,7 +43,14 @@ record Blip2Images(ImageProcessor images, int queries) {
                 preprocessing.patches(),
                 new Views.Layout(vision.patchSize(), vision.firstPatch(), queries),
                 IntStream.range(0, queries).toArray(),
-                List.of(new Span.Image("image", 0, 0, queries, Optional.empty())));
+                List.of(new Span.Image(
+                        "image",
+                        0,
+                        0,
+                        queries,
+                        Optional.empty(),
+                        Optional.of(new Span.Grid(
+                                vision.grid(), vision.grid(), vision.grid(), preprocessing.area(image))))));
     }
 
     Resampling resampling() {
