@@ -5,10 +5,15 @@ import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import stormsight.bench.Machine;
 
 /** The only place that reads and sets system properties. */
 final class Environment {
+    /** Kept, or its level would be lost. Lucene tells everybody that it found the Vector API. */
+    private static final Logger LUCENE = Logger.getLogger("org.apache.lucene");
+
     /** An agent that waits for a debugger at a port can be there only once. */
     private static final String DEBUGGER = "-agentlib:jdwp";
 
@@ -76,6 +81,7 @@ final class Environment {
     /** Must run before the first logger is made. */
     static void configureLogging(boolean verbose) {
         String prefix = "org.slf4j.simpleLogger.";
+        LUCENE.setLevel(verbose ? Level.INFO : Level.WARNING);
         System.setProperty(prefix + "logFile", "System.err");
         System.setProperty(prefix + "defaultLogLevel", "warn");
         System.setProperty(prefix + "log.stormsight", verbose ? "debug" : "info");

@@ -70,6 +70,7 @@ public final class Main implements Runnable {
             "match",
             "classify",
             "embed",
+            "search",
             "attend",
             "knockout",
             "lens",
@@ -104,6 +105,7 @@ public final class Main implements Runnable {
             case "match" -> new Match();
             case "classify" -> new Classify();
             case "embed" -> new Embed();
+            case "search" -> new Search();
             case "attend" -> new Attend();
             case "knockout" -> new Knockout();
             case "lens" -> new Lens();

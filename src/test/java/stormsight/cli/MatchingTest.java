@@ -11,6 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -220,5 +221,65 @@ class MatchingTest {
             largest = Math.max(largest, Math.abs(value));
         }
         assertArrayEquals(pooled, Npy.read(file).values(), (float) STATE * largest);
+    }
+
+    private static List<String> found(JsonNode query) {
+        return query.get("found").valueStream()
+                .map(each -> Path.of(each.get("image").asString()).getFileName().toString()).toList();
+    }
+
+    @Test
+    void searchKeepsAnIndexCurrent() throws IOException {
+        Path photos = Files.createDirectories(temporary.resolve("photos"));
+        for (String name : List.of("red", "blue", "green")) {
+            Files.copy(HELD_OUT.resolve("star").resolve(name + ".png"), photos.resolve(name + ".png"));
+        }
+        Files.writeString(photos.resolve("broken.png"), "no image");
+        String index = temporary.resolve("index").toString();
+        Path sheet = temporary.resolve("sheet.png");
+        String[] fill = {"search", "--backend", "cpu", "-i", photos.toString(), "--index", index, "-p", "a red star",
+            "--similar-to", photos.resolve("blue.png").toString(), "--best", "2", "--figure", sheet.toString(),
+            "--json"};
+        JsonNode first = json(fill);
+        assertEquals(3, first.get("embedded").asInt());
+        assertEquals(1, first.get("skipped").size());
+        assertEquals("red.png", found(first.get("queries").get(0)).getFirst());
+        assertEquals(2, found(first.get("queries").get(0)).size());
+        assertEquals("blue.png", found(first.get("queries").get(1)).getFirst());
+        double self = first.get("queries").get(1).get("found").get(0).get("cosine").asDouble();
+        assertEquals(1, self, 1e-5);
+        assertTrue(ImageIO.read(sheet.toFile()).getWidth() > 200);
+
+        JsonNode match = json("match", "--backend", "cpu", "-i", photos.resolve("red.png").toString(), "-p",
+                "a red star", "--json");
+        assertEquals(match.get("cosines").get(0).get(0).asDouble(),
+                first.get("queries").get(0).get("found").get(0).get("cosine").asDouble(), 1e-5);
+
+        assertEquals(0, json(fill).get("embedded").asInt());
+        Files.copy(HELD_OUT.resolve("star").resolve("white.png"), photos.resolve("red.png"),
+                StandardCopyOption.REPLACE_EXISTING);
+        Files.delete(photos.resolve("green.png"));
+        JsonNode later = json(fill);
+        assertEquals(1, later.get("embedded").asInt());
+        assertEquals(1, later.get("gone").asInt());
+        assertEquals(2, later.get("images").asInt());
+
+        JsonNode alone = json("search", "--backend", "cpu", "--index", index, "-p", "a blue star", "--json");
+        assertEquals("blue.png", found(alone.get("queries").get(0)).getFirst());
+        fails(2, "embeddings of another model", "search", "-m", Goldens.folder("zeroshot-siglip").toString(),
+                "--index", index, "-p", "a");
+    }
+
+    @Test
+    void searchRefuses() throws IOException {
+        fails(2, "no image to search", "search", "-p", "a");
+        fails(2, "nothing to look for", "search", "-i", DUAL.toString());
+        fails(2, "no images in this folder", "search", "-i", temporary.toString(), "-p", "a");
+        fails(2, "holds no index yet", "search", "--index", temporary.toString(), "-p", "a");
+        fails(2, "is not positive", "search", "-i", DUAL.toString(), "-p", "a", "--best", "0");
+        fails(2, "does not end in .png", "search", "-i", DUAL.toString(), "-p", "a", "--figure", "x.jpg");
+        Files.writeString(temporary.resolve("letter.txt"), "kept");
+        fails(2, "holds something else", "search", "-i", DUAL.toString(), "-p", "a", "--index", temporary.toString());
+        assertEquals("kept", Files.readString(temporary.resolve("letter.txt")));
     }
 }

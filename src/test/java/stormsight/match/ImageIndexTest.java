@@ -1,0 +1,68 @@
+package stormsight.match;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ImageIndexTest {
+    /** Lucene scores in 32 bits, and 1 + cosine has lost some of them. */
+    private static final double COSINE = 1e-6;
+
+    @TempDir
+    private Path folder;
+
+    private static float[] unit(Random random, int columns) {
+        float[] vector = new float[columns];
+        for (int i = 0; i < columns; i++) {
+            vector[i] = (float) random.nextGaussian();
+        }
+        return Embedder.normalized(vector);
+    }
+
+    /** Widths around Lucene's own limit of 1024, of SigLIP so400m among them; files survive the index. */
+    @Test
+    void findsTheNearestOfAll() throws IOException {
+        for (int columns : new int[] {1, 7, 1024, 1152}) {
+            Random random = new Random(columns);
+            Path kept = folder.resolve("index" + columns);
+            List<float[]> embeddings = new ArrayList<>();
+            List<Path> files = new ArrayList<>();
+            try (ImageIndex index = ImageIndex.open(kept)) {
+                assertEquals(Optional.empty(), index.model());
+                for (int i = 0; i < 300; i++) {
+                    files.add(Files.writeString(folder.resolve(i + ".png"), "x"));
+                    embeddings.add(unit(random, columns));
+                    index.put(files.get(i), embeddings.get(i));
+                }
+                index.commit("a model");
+            }
+            try (ImageIndex index = ImageIndex.open(kept)) {
+                assertEquals(Optional.of("a model"), index.model());
+                assertEquals(300, index.size());
+                float[] query = embeddings.get(17);
+                List<ImageIndex.Hit> found = index.search(query, 3);
+                assertEquals(3, found.size());
+                assertEquals(1, found.getFirst().cosine(), COSINE);
+                List<Double> nearest = embeddings.stream().map(each -> -Similarity.cosine(query, each)).sorted()
+                        .limit(3).map(each -> -each).toList();
+                for (int i = 0; i < 3; i++) {
+                    assertEquals(nearest.get(i), found.get(i).cosine(), COSINE);
+                    int file = files.indexOf(found.get(i).image());
+                    assertEquals(nearest.get(i), Similarity.cosine(query, embeddings.get(file)), COSINE);
+                }
+                assertThrows(IllegalArgumentException.class, () -> index.put(files.getFirst(), new float[columns + 1]));
+                assertThrows(UncheckedIOException.class, () -> ImageIndex.open(kept));
+            }
+        }
+    }
+}
