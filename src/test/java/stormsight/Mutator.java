@@ -1,13 +1,18 @@
 package stormsight;
 
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 
@@ -76,31 +81,85 @@ public final class Mutator {
 
     /** What is tried with one mutator. */
     public interface Case {
-        void run(Mutator mutator) throws Exception;
+        Outcome run(Mutator mutator) throws Exception;
+    }
+
+    /** What may become of a mutated file; anything else is a failure. */
+    public enum Outcome {
+        REFUSED("refused"),
+        WARNED("read with a warning"),
+        READ("read");
+
+        private final String words;
+
+        Outcome(String words) {
+            this.words = words;
+        }
+
+        /**
+         * The outcome {@link #REFUSED}, after a look at what was said.
+         *
+         * @param start of the message: the file
+         * @throws AssertionError if that is not one line that begins with the file
+         */
+        public static Outcome refused(Exception e, Path start) {
+            String line = e.getMessage();
+            assertTrue(line.startsWith(start.toString()), e::toString);
+            assertFalse(line.contains("\n"), line);
+            assertTrue(line.length() < 2000, line);
+            return REFUSED;
+        }
+    }
+
+    /** How often each outcome came. */
+    public record Counts(Map<Outcome, Integer> byOutcome) {
+        public int of(Outcome outcome) {
+            return byOutcome.getOrDefault(outcome, 0);
+        }
+
+        public int cases() {
+            return byOutcome.values().stream().mapToInt(Integer::intValue).sum();
+        }
+
+        /** Fails if mutations are found too seldom, or always: then they do not reach what they should. */
+        public void assertRefused(double leastShare) {
+            int refused = of(Outcome.REFUSED);
+            assertTrue(refused > leastShare * cases() && refused < cases(), this::toString);
+        }
+
+        @Override
+        public String toString() {
+            StringBuilder line = new StringBuilder(cases() + " mutations");
+            byOutcome.forEach((outcome, count) -> line.append(", ").append(count).append(' ').append(outcome.words));
+            return line.toString();
+        }
     }
 
     /**
-     * Runs a target.
+     * Runs a target, and prints one line with its counts by outcome.
      *
+     * @param name of what is mutated, for that line
      * @param seed of the first case; the next one has the next seed
      * @param cases in an ordinary build
-     * @return how many cases were run
      * @throws AssertionError with the seed of a case that threw anything or took longer than five minutes
      */
-    public static int fuzz(long seed, int cases, Case target) {
+    public static Counts fuzz(String name, long seed, int cases, Case target) {
         long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(MINUTES);
         long first = SEED != null ? SEED : MINUTES > 0 ? System.nanoTime() : seed;
-        int done = 0;
-        while (MINUTES > 0 ? System.nanoTime() < end : done < cases) {
-            long current = first + done;
+        Map<Outcome, Integer> byOutcome = new EnumMap<>(Outcome.class);
+        Counts counts = new Counts(byOutcome);
+        long current = first;
+        for (; MINUTES > 0 ? System.nanoTime() < end : current < first + cases; current++) {
+            Mutator mutator = new Mutator(current);
             try {
-                assertTimeoutPreemptively(HANG, () -> target.run(new Mutator(current)));
+                byOutcome.merge(assertTimeoutPreemptively(HANG, () -> target.run(mutator)), 1, Integer::sum);
             } catch (Exception | Error e) {
+                System.out.println("fuzz " + name + ": " + counts + ", 1 failed");
                 throw new AssertionError("-Dstormsight.fuzz.seed=" + current + ": " + e.getMessage(), e);
             }
-            done++;
         }
-        return done;
+        System.out.println("fuzz " + name + ": " + counts + ", 0 failed");
+        return counts;
     }
 
     public Random random() {

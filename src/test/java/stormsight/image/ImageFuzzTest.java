@@ -15,8 +15,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import java.util.zip.DataFormatException;
@@ -25,6 +23,7 @@ import java.util.zip.Inflater;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.Mutator;
+import stormsight.Mutator.Outcome;
 
 /**
  * Broken images end in an {@link ImageException} or are read, at once and without taking more memory than their pixels.
@@ -58,19 +57,17 @@ class ImageFuzzTest {
             }
         }
         seeds.forEach(seed -> DECODER.decode(new ByteArrayInputStream(seed), "seed"));
-        Map<String, Integer> outcomes = new TreeMap<>();
-        int cases = Mutator.fuzz(format.hashCode(), CASES, mutator -> {
+        Mutator.Counts counts = Mutator.fuzz(format, format.hashCode(), CASES, mutator -> {
             byte[] seed = seeds.get(mutator.random().nextInt(seeds.size()));
             boolean inside = format.equals("png") && mutator.random().nextInt(4) > 0;
             byte[] mutated = inside ? withMutatedChunk(seed, mutator) : mutator.bytes(seed);
-            outcomes.merge(outcome(format, mutated), 1, Integer::sum);
+            return outcome(format, mutated);
         });
-        System.out.println(format + ": " + cases + " mutated images, " + outcomes);
-        assertTrue(outcomes.get("refused") > cases / 20, "too few mutations are found");
-        assertTrue(outcomes.get("read") > cases / 50, "too few mutations are harmless");
+        counts.assertRefused(0.05);
+        assertTrue(counts.of(Outcome.READ) > counts.cases() / 50, "too few mutations are harmless");
     }
 
-    private static String outcome(String format, byte[] file) throws IOException {
+    private static Outcome outcome(String format, byte[] file) throws IOException {
         Path kept = KEEP == null ? null
                 : Files.createTempFile(Files.createDirectories(Path.of(KEEP)), "case", "." + format);
         if (kept != null) {
@@ -79,7 +76,7 @@ class ImageFuzzTest {
         List<String> warnings = new ArrayList<>();
         long allocated = THREAD.getCurrentThreadAllocatedBytes();
         long start = THREAD.getCurrentThreadCpuTime();
-        String outcome = "read";
+        Outcome outcome = Outcome.READ;
         try {
             RgbImage image = DECODER.decode(new ByteArrayInputStream(file), "bad", warnings::add);
             assertTrue(image.width() * image.height() <= MOST_PIXELS);
@@ -87,7 +84,7 @@ class ImageFuzzTest {
                 Files.write(Path.of(kept + ".rgb"), image.rgb());
             }
         } catch (ImageException e) {
-            outcome = "refused";
+            outcome = Outcome.REFUSED;
             warnings.add(e.getMessage());
         }
         long milliseconds = (THREAD.getCurrentThreadCpuTime() - start) / 1_000_000;
@@ -100,7 +97,7 @@ class ImageFuzzTest {
             assertFalse(line.contains("\n"), line);
             assertEquals(-1, line.indexOf("Exception"), line);
         }
-        return outcome.equals("read") && !warnings.isEmpty() ? "read with a warning" : outcome;
+        return outcome == Outcome.READ && !warnings.isEmpty() ? Outcome.WARNED : outcome;
     }
 
     /**
