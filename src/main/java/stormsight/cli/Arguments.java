@@ -1,7 +1,5 @@
 package stormsight.cli;
 
-import java.util.Iterator;
-import java.util.List;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -11,23 +9,33 @@ import picocli.CommandLine.ParameterException;
 final class Arguments {
     private Arguments() {}
 
+    /** What picocli takes for the end of the options in place of "--", which can be a value, too. No word is like it. */
+    static final String END_OF_OPTIONS = "\0";
+
     /**
-     * Values may begin with a dash, as a prompt does that is a list. But a word that is an option's name, behind an
-     * option that lacks its value, is that option and not the value.
+     * Values may begin with a dash, as a prompt does that is a list, or be "--". But a word that is an option's name,
+     * behind an option that lacks its value, is that option and not the value.
      *
+     * @return the words as picocli takes them, where {@link #END_OF_OPTIONS} ends the options
      * @throws ParameterException naming the option that lacks its value
      */
-    static void requireValues(CommandLine line, List<String> words) {
+    static String[] checked(CommandLine line, String... words) {
         CommandLine current = line;
-        for (Iterator<String> rest = words.iterator(); rest.hasNext();) {
-            String word = rest.next();
+        String[] checked = words.clone();
+        for (int at = 0; at < words.length; at++) {
+            String word = words[at];
+            if (word.equals("--")) {
+                checked[at] = END_OF_OPTIONS;
+                break;
+            }
             CommandSpec command = current.getCommandSpec();
             OptionSpec option = command.findOption(word);
             if (option != null && word.startsWith("-") && option.arity().min() > 0) {
-                if (!rest.hasNext()) {
-                    return;
+                at++;
+                if (at == words.length) {
+                    break;
                 }
-                String value = rest.next();
+                String value = words[at];
                 if (value.startsWith("-") && command.findOption(value.split("=", 2)[0]) != null) {
                     throw new ParameterException(
                             current,
@@ -38,5 +46,6 @@ final class Arguments {
                 current = current.getSubcommands().get(word);
             }
         }
+        return checked;
     }
 }

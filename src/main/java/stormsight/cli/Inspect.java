@@ -130,11 +130,10 @@ final class Inspect implements Runnable {
         if (directory.describe().decoder().tied()) {
             return "head tied to the embeddings";
         }
-        try (Model configured = Families.configured(directory.path())) {
-            boolean tied = configured instanceof VisionLanguageModel model && model.describe().decoder().tied();
-            return "a head of its own"
-                    + (tied ? ", which differs from the embeddings although config.json ties the two" : "");
-        }
+        Model configured = Families.configured(directory.path());
+        boolean tied = configured instanceof VisionLanguageModel model && model.describe().decoder().tied();
+        return "a head of its own"
+                + (tied ? ", which differs from the embeddings although config.json ties the two" : "");
     }
 
     private static void print(PrintWriter out, String name, ModelDirectory directory, Sizes sizes) {

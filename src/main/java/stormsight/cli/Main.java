@@ -157,13 +157,13 @@ public final class Main implements Runnable {
                 // A prompt may begin with a dash, or with @.
                 .setAllowOptionsAsOptionParameters(true)
                 .setExpandAtFiles(false)
+                .setEndOfOptionsDelimiter(Arguments.END_OF_OPTIONS)
                 .setUsageHelpAutoWidth(true)
                 .setParameterExceptionHandler((e, _) -> main.wrong(e))
                 .setExecutionExceptionHandler((e, command, _) -> main.report(e, command.getErr()));
         int code;
         try {
-            Arguments.requireValues(line, List.of(arguments));
-            code = line.execute(arguments);
+            code = line.execute(Arguments.checked(line, arguments));
         } catch (ParameterException e) {
             return usage(e);
         } catch (LinkageError | VirtualMachineError e) {

@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -83,62 +83,52 @@ final class Synthesize implements Runnable {
             description = "The same seed writes the same files. Default: ${DEFAULT-VALUE}.")
     private long seed;
 
-    @Parameters(paramLabel = "DIR", description = "A directory that is empty or does not exist yet.")
-    private Path target;
+    @Mixin
+    private NewCheckpointMixin checkpoint;
+
+    @Parameters(
+            arity = "0..1",
+            paramLabel = "DIR",
+            description = "Where to write: a directory that is empty or does not exist yet.")
+    private Path argument;
 
     @Override
     public void run() {
         Preset preset = Families.presets().stream().filter(known -> known.name().equals(like)).findFirst()
                 .orElseThrow(() -> new UsageException("--like " + like + " is not known; there are "
                         + Families.presets().stream().map(Preset::name).collect(Collectors.joining(", "))));
-        List<Path> written = new ArrayList<>();
-        boolean created = !Files.exists(target);
-        try {
-            createEmpty();
+        Path target = checkpoint.place(argument);
+        List<Path> written = NewCheckpointMixin.write(target, folder -> {
             for (Map.Entry<String, Map<String, Object>> file : preset.files(type.torchName).entrySet()) {
-                write(written, file.getKey(), file.getValue());
+                write(folder.resolve(file.getKey()), file.getValue());
             }
-            List<Weights.Stored> weights = Families.weights(target, type.dtype());
-            requireSpace(weights);
-            written.addAll(writeWeights(weights));
-        } catch (IOException e) {
-            undo(written, created, e);
-            throw new CheckpointException(target, "cannot be written: " + e.getMessage(), e);
-        } catch (RuntimeException e) {
-            undo(written, created, e);
-            throw e;
-        }
+            List<Weights.Stored> weights = Families.weights(folder, type.dtype());
+            requireSpace(target, folder, weights);
+            writeWeights(folder, weights);
+            return NewCheckpointMixin.files(folder);
+        });
         PrintWriter out = spec.commandLine().getOut();
         out.println("wrote " + like + " in " + type + ", seed " + seed + ", to " + target + ":");
-        written.forEach(file -> out.println("  " + file.getFileName() + "  " + Memory.text(size(file))));
-    }
-
-    private void createEmpty() throws IOException {
-        Files.createDirectories(target);
-        try (Stream<Path> files = Files.list(target)) {
-            if (files.findAny().isPresent()) {
-                throw new CheckpointException(target, "is not empty");
-            }
+        for (Path file : written) {
+            out.println("  " + file.getFileName() + "  " + Memory.text(size(target.resolve(file.getFileName()))));
         }
     }
 
-    private void write(List<Path> written, String name, Map<String, Object> content) throws IOException {
-        Path file = target.resolve(name);
-        written.add(file);
+    private static void write(Path file, Map<String, Object> content) throws IOException {
         Files.writeString(
                 file, JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(content) + "\n");
     }
 
-    private void requireSpace(List<Weights.Stored> weights) throws IOException {
+    private void requireSpace(Path target, Path folder, List<Weights.Stored> weights) throws IOException {
         long needed = weights.stream().mapToLong(Weights.Stored::parameters).sum() * type.dtype().elementBytes();
-        long free = Files.getFileStore(target).getUsableSpace();
+        long free = Files.getFileStore(folder).getUsableSpace();
         if (needed > free) {
             throw new CheckpointException(
                     target, "needs " + Memory.text(needed) + ", the disk has " + Memory.text(free));
         }
     }
 
-    private List<Path> writeWeights(List<Weights.Stored> weights) {
+    private void writeWeights(Path folder, List<Weights.Stored> weights) {
         Map<String, Distribution> distributions = new HashMap<>();
         List<SafetensorsWriter.Entry> entries = new ArrayList<>();
         for (Weights.Stored weight : weights) {
@@ -147,7 +137,7 @@ final class Synthesize implements Runnable {
                 entries.add(new SafetensorsWriter.Entry(name, type.dtype(), weight.shape()));
             }
         }
-        return SafetensorsWriter.write(target, entries, SHARD_BYTES,
+        SafetensorsWriter.write(folder, entries, SHARD_BYTES,
                 new RandomWeights(seed, entry -> distributions.get(entry.name())));
     }
 
@@ -167,20 +157,6 @@ final class Synthesize implements Runnable {
                         : new Distribution(0, 0.02f);
             case ONE_PLUS -> new Distribution(0, 0.1f);
         };
-    }
-
-    /** Leaves the place as it was found. */
-    private void undo(List<Path> written, boolean created, Exception reason) {
-        try {
-            for (Path file : written) {
-                Files.deleteIfExists(file);
-            }
-            if (created) {
-                Files.deleteIfExists(target);
-            }
-        } catch (IOException e) {
-            reason.addSuppressed(e);
-        }
     }
 
     private static long size(Path file) {

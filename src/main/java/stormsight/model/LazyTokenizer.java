@@ -15,7 +15,7 @@ import stormsight.tokenizer.Tokenizer;
  * A tokenizer.json that is read when somebody needs it, or will soon: that takes longer than opening all the rest of a
  * model.
  */
-public final class LazyTokenizer implements AutoCloseable {
+public final class LazyTokenizer {
     private final Path file;
     private final Consumer<Tokenizer> check;
 
@@ -77,13 +77,8 @@ public final class LazyTokenizer implements AutoCloseable {
 
     private Tokenizer open() {
         Tokenizer tokenizer = Tokenizer.open(file);
-        try {
-            check.accept(tokenizer);
-            return tokenizer;
-        } catch (RuntimeException | Error e) {
-            tokenizer.close();
-            throw e;
-        }
+        check.accept(tokenizer);
+        return tokenizer;
     }
 
     /**
@@ -99,14 +94,6 @@ public final class LazyTokenizer implements AutoCloseable {
                 throw broken;
             }
             throw e;
-        }
-    }
-
-    @Override
-    public synchronized void close() {
-        Tokenizer opened = reading == null ? null : reading.exceptionally(_ -> null).join();
-        if (opened != null) {
-            opened.close();
         }
     }
 }

@@ -3,8 +3,8 @@ package stormsight.model;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.Strictness;
 
-/** What a checkpoint is, behind the door that fits it. Closing it frees what it read beside the weights. */
-public interface Model extends AutoCloseable {
+/** What a checkpoint is, behind the door that fits it. */
+public interface Model {
     /**
      * The model as its weights bear it out, where config.json leaves something open.
      *
@@ -17,7 +17,4 @@ public interface Model extends AutoCloseable {
 
     /** @throws stormsight.checkpoint.CheckpointException if a file that is read later is not there */
     void requireFiles();
-
-    @Override
-    void close();
 }

@@ -295,7 +295,7 @@ public final class ModelDirectory implements AutoCloseable {
      */
     @Override
     public void close() {
-        try (checkpoint; model) {
+        try (checkpoint) {
             checkpoint.requireUnchanged();
         }
     }

@@ -9,7 +9,7 @@ import stormsight.tokenizer.Tokenizer;
  * What a family does to images and texts before its programs see them. Nobody else knows sizes of images and patches,
  * templates or special tokens. Safe for use by several threads.
  */
-public interface Processor extends AutoCloseable {
+public interface Processor {
     /** Cuts an image into what the vision tower takes. Needs no tokenizer. */
     Views views(RgbImage image);
 
@@ -64,7 +64,4 @@ public interface Processor extends AutoCloseable {
 
     /** @throws stormsight.checkpoint.CheckpointException if the tokenizer is broken or does not belong to the model */
     Tokenizer tokenizer();
-
-    @Override
-    void close();
 }

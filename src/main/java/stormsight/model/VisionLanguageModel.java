@@ -29,9 +29,4 @@ public interface VisionLanguageModel extends Model {
     default void requireFiles() {
         processor().requireFiles();
     }
-
-    @Override
-    default void close() {
-        processor().close();
-    }
 }

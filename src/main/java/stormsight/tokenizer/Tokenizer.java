@@ -24,7 +24,7 @@ import stormsight.checkpoint.StrictJson;
  * not known here is refused by name. Nothing is cut off or padded, whatever the file says. Safe for use by several
  * threads.
  */
-public final class Tokenizer implements AutoCloseable {
+public final class Tokenizer {
     /** Real ones take up to 35 MB. */
     private static final long MOST_BYTES = 200_000_000;
 
@@ -229,10 +229,6 @@ public final class Tokenizer implements AutoCloseable {
             stream.push(token, out);
         }
     }
-
-    /** Does nothing: there is nothing to close. */
-    @Override
-    public void close() {}
 
     private void requireId(int id) {
         if (id < 0 || id >= size) {

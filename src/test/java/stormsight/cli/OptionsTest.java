@@ -130,7 +130,7 @@ class OptionsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"-n hello", "--json", "-5 degrees", "-h", "@file", "--unknown=1", "-i", "- a\n- b"})
+    @ValueSource(strings = {"-n hello", "--json", "-5 degrees", "-h", "@file", "--unknown=1", "-i", "- a\n- b", "--", "-- x"})
     void aValueMayBeginWithADash(String prompt) {
         MainTest.Run attached = ask("-i", IMAGE, "--prompt=" + prompt, "-n", "2");
         assertEquals(0, attached.exitCode(), attached.err());
@@ -142,6 +142,10 @@ class OptionsTest {
         String image = ask("-i", IMAGE, "--prompt=-5 degrees", "-n", "2").out();
         assertEquals(image, ask("-i", IMAGE, "--prompt", "-5 degrees", "-n", "2").out());
         assertEquals(0, ask("-i", IMAGE, "-p", "-n hello", "-n", "2").exitCode());
+        assertEquals(
+                ask("-i", IMAGE, "--prompt=--", "-n", "2").out(), ask("-i", IMAGE, "-p", "--", "-n", "2").out());
+        // Alone it ends the options.
+        assertEquals(0, run("inspect", "--", MODEL).exitCode());
         fails(
                 2,
                 "--prompt needs a value before --json; a value that is the name of an option is written "

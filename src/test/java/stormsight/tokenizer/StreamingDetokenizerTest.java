@@ -8,18 +8,12 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Random;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assertions;
 import org.junit.jupiter.api.Test;
 
 class StreamingDetokenizerTest {
     private static final Tokenizer TOKENIZER =
             Tokenizer.open(TokenizerTest.GOLDENS.resolve("tokenizer/tokenizer.json"));
-
-    @AfterAll
-    static void close() {
-        TOKENIZER.close();
-    }
 
     static String stream(Tokenizer tokenizer, int... ids) {
         StreamingDetokenizer detokenizer = new StreamingDetokenizer(tokenizer);

@@ -37,25 +37,24 @@ class TokenizerTest {
     @ValueSource(strings = {"tokenizer.json", "tokenizer_legacy_merges.json"})
     void agreesWithTheOriginal(String file) {
         JsonNode expected = json(GOLDENS.resolve("tokenizer/expected.json"));
-        try (Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer").resolve(file))) {
-            assertEquals(628, tokenizer.size());
-            for (JsonNode c : expected.get("cases")) {
-                String text = c.get("text").asString();
+        Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer").resolve(file));
+        assertEquals(628, tokenizer.size());
+        for (JsonNode c : expected.get("cases")) {
+            String text = c.get("text").asString();
+            int[] ids = ints(c.get("ids"));
+            assertArrayEquals(ids, tokenizer.encode(text), text);
+            String[] tokens = Arrays.stream(ids).mapToObj(tokenizer::token).toArray(String[]::new);
+            assertEquals(c.get("tokens"), JsonMapper.shared().valueToTree(tokens));
+        }
+        for (String kind : new String[] {"cases", "decode_cases"}) {
+            for (JsonNode c : expected.get(kind)) {
                 int[] ids = ints(c.get("ids"));
-                assertArrayEquals(ids, tokenizer.encode(text), text);
-                String[] tokens = Arrays.stream(ids).mapToObj(tokenizer::token).toArray(String[]::new);
-                assertEquals(c.get("tokens"), JsonMapper.shared().valueToTree(tokens));
-            }
-            for (String kind : new String[] {"cases", "decode_cases"}) {
-                for (JsonNode c : expected.get(kind)) {
-                    int[] ids = ints(c.get("ids"));
-                    assertEquals(c.get("decode_keep_special").asString(), tokenizer.decode(ids, false), c::toString);
-                    assertEquals(c.get("decode_skip_special").asString(), tokenizer.decode(ids, true), c::toString);
-                    assertEquals(
-                            c.get("decode_skip_special").asString(),
-                            StreamingDetokenizerTest.stream(tokenizer, ids),
-                            c::toString);
-                }
+                assertEquals(c.get("decode_keep_special").asString(), tokenizer.decode(ids, false), c::toString);
+                assertEquals(c.get("decode_skip_special").asString(), tokenizer.decode(ids, true), c::toString);
+                assertEquals(
+                        c.get("decode_skip_special").asString(),
+                        StreamingDetokenizerTest.stream(tokenizer, ids),
+                        c::toString);
             }
         }
     }
@@ -63,67 +62,63 @@ class TokenizerTest {
     /** Places count code points, which a text has fewer of than chars; together the pieces cover all of it. */
     @Test
     void piecesKnowTheirPlaces() {
-        try (Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"))) {
-            String text = "a <loc0001> \u65e5\u672c \ud83d\ude42 where  is it?";
-            List<Tokenizer.Piece> pieces = tokenizer.pieces(text);
-            assertArrayEquals(tokenizer.encode(text), pieces.stream().mapToInt(Tokenizer.Piece::id).toArray());
-            int[] points = text.codePoints().toArray();
-            int end = 0;
-            for (Tokenizer.Piece piece : pieces) {
-                assertTrue(
-                        piece.from() == end || tokenizer.isByte(piece.id()) && piece.to() == end,
-                        piece + " after " + end);
-                end = piece.to();
-                if (!tokenizer.isByte(piece.id())) {
-                    assertEquals(
-                            new String(points, piece.from(), piece.to() - piece.from()),
-                            tokenizer.token(piece.id()).replace('\u2581', ' '));
-                }
+        Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"));
+        String text = "a <loc0001> \u65e5\u672c \ud83d\ude42 where  is it?";
+        List<Tokenizer.Piece> pieces = tokenizer.pieces(text);
+        assertArrayEquals(tokenizer.encode(text), pieces.stream().mapToInt(Tokenizer.Piece::id).toArray());
+        int[] points = text.codePoints().toArray();
+        int end = 0;
+        for (Tokenizer.Piece piece : pieces) {
+            assertTrue(
+                    piece.from() == end || tokenizer.isByte(piece.id()) && piece.to() == end,
+                    piece + " after " + end);
+            end = piece.to();
+            if (!tokenizer.isByte(piece.id())) {
+                assertEquals(
+                        new String(points, piece.from(), piece.to() - piece.from()),
+                        tokenizer.token(piece.id()).replace('\u2581', ' '));
             }
-            assertEquals(points.length, end);
         }
+        assertEquals(points.length, end);
     }
 
     @Test
     void knowsItsVocabulary() {
-        try (Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"))) {
-            assertEquals(OptionalInt.of(108), tokenizer.id("\n"));
-            assertEquals(OptionalInt.of(627), tokenizer.id("<image>"));
-            assertEquals(OptionalInt.of(603), tokenizer.id("<loc0000>"));
-            assertEquals(OptionalInt.empty(), tokenizer.id("<loc1023>"));
-            assertTrue(tokenizer.isSpecial(1));
-            assertFalse(tokenizer.isSpecial(603));
-            assertTrue(tokenizer.isByte(188));
-            assertEquals('A', tokenizer.byteOf(188));
-            assertFalse(tokenizer.isByte(108));
-            assertThrows(IllegalArgumentException.class, () -> tokenizer.token(628));
-            assertThrows(IllegalArgumentException.class, () -> tokenizer.decode(new int[] {-1}, true));
-            CheckpointException e = assertThrows(CheckpointException.class, () -> tokenizer.require("<loc1023>"));
-            assertTrue(e.getMessage().contains("tokenizer.json"), e.getMessage());
-        }
+        Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"));
+        assertEquals(OptionalInt.of(108), tokenizer.id("\n"));
+        assertEquals(OptionalInt.of(627), tokenizer.id("<image>"));
+        assertEquals(OptionalInt.of(603), tokenizer.id("<loc0000>"));
+        assertEquals(OptionalInt.empty(), tokenizer.id("<loc1023>"));
+        assertTrue(tokenizer.isSpecial(1));
+        assertFalse(tokenizer.isSpecial(603));
+        assertTrue(tokenizer.isByte(188));
+        assertEquals('A', tokenizer.byteOf(188));
+        assertFalse(tokenizer.isByte(108));
+        assertThrows(IllegalArgumentException.class, () -> tokenizer.token(628));
+        assertThrows(IllegalArgumentException.class, () -> tokenizer.decode(new int[] {-1}, true));
+        CheckpointException e = assertThrows(CheckpointException.class, () -> tokenizer.require("<loc1023>"));
+        assertTrue(e.getMessage().contains("tokenizer.json"), e.getMessage());
     }
 
     @Test
     void neverCutsLongTexts() {
-        try (Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"))) {
-            assertEquals(20_000, tokenizer.encode("a b ".repeat(10_000)).length - 1);
-        }
+        Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"));
+        assertEquals(20_000, tokenizer.encode("a b ".repeat(10_000)).length - 1);
     }
 
     @Test
     void takesAnyString() {
-        try (Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"))) {
-            assertArrayEquals(tokenizer.encode("a\ufffdb\ufffd"), tokenizer.encode("a\ud800b\udfff"));
-            assertEquals("a\u0000b", tokenizer.decode(tokenizer.encode("a\u0000b"), true));
-            Random random = new Random(4);
-            for (int i = 0; i < 300; i++) {
-                String text = random.ints(random.nextInt(20), 0, i % 2 == 0 ? 0x300 : 0x110000)
-                        .filter(c -> c < 0xd800 || c > 0xdfff)
-                        .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
-                        .toString()
-                        .replace('\u2581', ' ');
-                assertEquals(text, tokenizer.decode(tokenizer.encode(text), false));
-            }
+        Tokenizer tokenizer = Tokenizer.open(GOLDENS.resolve("tokenizer/tokenizer.json"));
+        assertArrayEquals(tokenizer.encode("a\ufffdb\ufffd"), tokenizer.encode("a\ud800b\udfff"));
+        assertEquals("a\u0000b", tokenizer.decode(tokenizer.encode("a\u0000b"), true));
+        Random random = new Random(4);
+        for (int i = 0; i < 300; i++) {
+            String text = random.ints(random.nextInt(20), 0, i % 2 == 0 ? 0x300 : 0x110000)
+                    .filter(c -> c < 0xd800 || c > 0xdfff)
+                    .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
+                    .toString()
+                    .replace('\u2581', ' ');
+            assertEquals(text, tokenizer.decode(tokenizer.encode(text), false));
         }
     }
 
@@ -159,7 +154,8 @@ class TokenizerTest {
                 bad[random.nextInt(bad.length)] = (byte) random.nextInt(128);
             }
             Files.write(file, bad);
-            try (Tokenizer tokenizer = Tokenizer.open(file)) {
+            try {
+                Tokenizer tokenizer = Tokenizer.open(file);
                 tokenizer.decode(tokenizer.encode("caption en <loc0001> 日本"), true);
             } catch (CheckpointException e) {
                 assertTrue(e.getMessage().contains("tokenizer.json"), e.getMessage());
@@ -168,7 +164,7 @@ class TokenizerTest {
     }
 
     private static void assertMessage(String part, Path file) {
-        CheckpointException e = assertThrows(CheckpointException.class, () -> Tokenizer.open(file).close());
+        CheckpointException e = assertThrows(CheckpointException.class, () -> Tokenizer.open(file));
         assertTrue(e.getMessage().startsWith(file.toString()), e.getMessage());
         assertTrue(e.getMessage().contains(part), e.getMessage());
     }

@@ -176,9 +176,4 @@ final class Blip2Matcher implements Matcher {
     public void requireFiles() {
         tokenizer.requirePresent();
     }
-
-    @Override
-    public void close() {
-        tokenizer.close();
-    }
 }

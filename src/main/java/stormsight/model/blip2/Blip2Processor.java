@@ -108,9 +108,4 @@ final class Blip2Processor implements Processor {
     public Tokenizer tokenizer() {
         return tokenizer.get();
     }
-
-    @Override
-    public void close() {
-        tokenizer.close();
-    }
 }

@@ -164,9 +164,4 @@ public final class Clip implements DualEncoder {
     public void requireFiles() {
         tokenizer.requirePresent();
     }
-
-    @Override
-    public void close() {
-        tokenizer.close();
-    }
 }

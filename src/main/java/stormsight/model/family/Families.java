@@ -115,10 +115,9 @@ public final class Families {
 
     /** What a checkpoint would have to hold whose configuration lies in a directory. */
     public static List<Weights.Stored> weights(Path path, DType matrixType) {
-        try (Model model = configured(path)) {
-            Weights weights = Weights.declared(matrixType);
-            model.declare(weights);
-            return weights.stored();
-        }
+        Model model = configured(path);
+        Weights weights = Weights.declared(matrixType);
+        model.declare(weights);
+        return weights.stored();
     }
 }

@@ -196,9 +196,4 @@ final class LlavaProcessor implements Processor {
     public Tokenizer tokenizer() {
         return tokenizer.get();
     }
-
-    @Override
-    public void close() {
-        tokenizer.close();
-    }
 }

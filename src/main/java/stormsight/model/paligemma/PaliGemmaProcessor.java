@@ -128,9 +128,4 @@ final class PaliGemmaProcessor implements Processor {
     public Tokenizer tokenizer() {
         return tokenizer.get();
     }
-
-    @Override
-    public void close() {
-        tokenizer.close();
-    }
 }

@@ -149,8 +149,4 @@ public final class Siglip implements DualEncoder {
     public void requireFiles() {
         texts.requirePresent();
     }
-
-    /** Nothing is open. */
-    @Override
-    public void close() {}
 }

@@ -108,8 +108,4 @@ public final class Vit implements Classifier {
     /** There are none. */
     @Override
     public void requireFiles() {}
-
-    /** Nothing is open. */
-    @Override
-    public void close() {}
 }

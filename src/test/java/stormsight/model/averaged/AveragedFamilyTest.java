@@ -231,9 +231,6 @@ class AveragedFamilyTest {
         public Tokenizer tokenizer() {
             throw new UnsupportedOperationException("no tokenizer");
         }
-
-        @Override
-        public void close() {}
     }
 
     private static ModelDirectory open(Path folder) {

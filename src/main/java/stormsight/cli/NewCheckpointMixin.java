@@ -1,0 +1,151 @@
+package stormsight.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import picocli.CommandLine.Option;
+import stormsight.checkpoint.CheckpointException;
+
+/**
+ * The folder that a command writes a checkpoint to. It is written under a hidden name first and takes its place when it
+ * is whole: nobody takes what a killed process left for a checkpoint.
+ */
+final class NewCheckpointMixin {
+    private static final Pattern PARTIAL = Pattern.compile("\\..*\\.partial-(\\d{1,18})");
+    /** A folder without it is no checkpoint. */
+    private static final String CONFIG = "config.json";
+
+    @Option(
+            names = {"-o", "--out"},
+            paramLabel = "DIR",
+            description = "Where to write: another way to name the directory.")
+    private Path out;
+
+    /** Fills a folder. */
+    @FunctionalInterface
+    interface Content<R> {
+        /** Writes everything into an empty folder. */
+        R to(Path folder) throws IOException;
+    }
+
+    /**
+     * The place that was named, one way or the other.
+     *
+     * @param argument the directory as an argument, or null
+     * @throws UsageException if there is none, or there are two
+     */
+    Path place(Path argument) {
+        if (argument == null && out == null) {
+            throw new UsageException("the directory to write to is missing; name it last, or with --out");
+        }
+        if (argument != null && out != null) {
+            throw new UsageException("there are two directories to write to, " + argument + " and --out " + out);
+        }
+        return argument == null ? out : argument;
+    }
+
+    /**
+     * Writes a checkpoint.
+     *
+     * @param target a directory that is empty or does not exist yet
+     * @throws CheckpointException if it is not empty or cannot be written; whatever {@code content} throws otherwise.
+     *     In both cases it is left as it was.
+     */
+    static <R> R write(Path target, Content<R> content) {
+        try {
+            boolean exists = Files.exists(target);
+            Path place = exists ? target.toRealPath() : target.toAbsolutePath().normalize();
+            if (exists) {
+                requireEmpty(target);
+            } else {
+                Files.createDirectories(place.getParent());
+                deleteLeft(place.getParent(), place.getFileName());
+            }
+            // A folder that exists is kept: it may be where somebody's shell stands, or a disk.
+            Path begun = Files.createDirectory((exists ? place : place.getParent())
+                    .resolve("." + place.getFileName() + ".partial-" + ProcessHandle.current().pid()));
+            // Ctrl-C runs no finally.
+            Thread atExit = new Thread(() -> delete(begun), "stormsight-new-checkpoint");
+            Runtime.getRuntime().addShutdownHook(atExit);
+            try {
+                R result = content.to(begun);
+                if (exists) {
+                    moveFiles(begun, place);
+                } else {
+                    Files.move(begun, place);
+                }
+                return result;
+            } finally {
+                delete(begun);
+                removeHook(atExit);
+            }
+        } catch (IOException e) {
+            throw new CheckpointException(target, "cannot be written: " + e.getMessage(), e);
+        }
+    }
+
+    private static void requireEmpty(Path target) throws IOException {
+        if (!Files.isDirectory(target)) {
+            throw new CheckpointException(target, "is not a directory");
+        }
+        deleteLeft(target, target.toRealPath().getFileName());
+        if (!files(target).isEmpty()) {
+            throw new CheckpointException(target, "is not empty");
+        }
+    }
+
+    /** What processes that were killed had begun of this folder. */
+    private static void deleteLeft(Path folder, Path name) throws IOException {
+        for (Path file : files(folder)) {
+            Matcher left = PARTIAL.matcher(file.getFileName().toString());
+            if (left.matches()
+                    && left.group().startsWith("." + name + ".partial-")
+                    && ProcessHandle.of(Long.parseLong(left.group(1))).isEmpty()) {
+                delete(file);
+            }
+        }
+    }
+
+    private static void moveFiles(Path from, Path to) throws IOException {
+        for (Path file : files(from)) {
+            if (!file.endsWith(CONFIG)) {
+                Files.move(file, to.resolve(file.getFileName()));
+            }
+        }
+        Files.move(from.resolve(CONFIG), to.resolve(CONFIG));
+    }
+
+    /** What lies in a folder, by name. */
+    static List<Path> files(Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.sorted().toList();
+        }
+    }
+
+    /** What cannot be deleted is deleted when the folder is written to again. */
+    private static void delete(Path tree) {
+        if (!Files.exists(tree)) {
+            return;
+        }
+        try (Stream<Path> walk = Files.walk(tree)) {
+            for (Path file : walk.sorted(Comparator.reverseOrder()).toList()) {
+                Files.deleteIfExists(file);
+            }
+        } catch (IOException e) {
+            // Its name says what it is.
+        }
+    }
+
+    private static void removeHook(Thread atExit) {
+        try {
+            Runtime.getRuntime().removeShutdownHook(atExit);
+        } catch (IllegalStateException e) {
+            // It runs.
+        }
+    }
+}

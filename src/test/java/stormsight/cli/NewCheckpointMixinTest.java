@@ -1,0 +1,95 @@
+package stormsight.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static stormsight.cli.MainTest.fails;
+import static stormsight.cli.MainTest.run;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import stormsight.checkpoint.CheckpointException;
+
+class NewCheckpointMixinTest {
+    @TempDir
+    private Path folder;
+
+    private static List<String> names(Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    /** Whoever is killed at any moment leaves no config.json in the place, nor a place that was not there. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void nothingLooksLikeACheckpointBeforeItIsWhole(boolean exists) throws IOException {
+        Path place = folder.resolve("new");
+        if (exists) {
+            Files.createDirectory(place);
+        }
+        NewCheckpointMixin.write(place, begun -> {
+            Files.writeString(begun.resolve("config.json"), "{}");
+            Files.writeString(begun.resolve("model.safetensors"), "weights");
+            assertEquals(exists, Files.exists(place));
+            assertFalse(Files.exists(place.resolve("config.json")));
+            assertFalse(Files.exists(place.resolve("model.safetensors")));
+            assertTrue(begun.getFileName().toString().startsWith("."), begun::toString);
+            return begun;
+        });
+        assertEquals(List.of("config.json", "model.safetensors"), names(place));
+        assertEquals(List.of("new"), names(folder));
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aFailureLeavesThePlaceAsItWas(boolean exists) throws IOException {
+        Path place = folder.resolve("new");
+        if (exists) {
+            Files.createDirectory(place);
+        }
+        CheckpointException e = assertThrows(CheckpointException.class, () -> NewCheckpointMixin.write(place, begun -> {
+            Files.writeString(begun.resolve("config.json"), "{}");
+            throw new IOException("the disk is full");
+        }));
+        assertTrue(e.getMessage().contains(place + ": cannot be written: the disk is full"), e.getMessage());
+        assertEquals(exists ? List.of("new") : List.of(), names(folder));
+        assertEquals(List.of(), exists ? names(place) : List.of());
+    }
+
+    /** A process that was killed deletes nothing; the next one that writes to the same place does. */
+    @Test
+    void whatAKilledProcessLeftIsDeleted() throws Exception {
+        Process ended = new ProcessBuilder("true").start();
+        ended.waitFor();
+        Path left = Files.createDirectory(folder.resolve(".new.partial-" + ended.pid()));
+        Files.writeString(left.resolve("config.json"), "{}");
+        Path running = Files.createDirectory(
+                folder.resolve(".new.partial-" + ProcessHandle.current().parent().orElseThrow().pid()));
+        Path others = Files.createDirectory(folder.resolve(".other.partial-" + ended.pid()));
+        NewCheckpointMixin.write(folder.resolve("new"), begun -> Files.writeString(begun.resolve("config.json"), "{}"));
+        assertFalse(Files.exists(left));
+        assertTrue(Files.exists(running));
+        assertTrue(Files.exists(others));
+    }
+
+    @Test
+    void placesAreNamedEitherWay() throws IOException {
+        String named = folder.resolve("named").toString();
+        MainTest.Run run = run("synthesize", "--like", "tiny", "-o", named);
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals(0, run("quantize", named, "--out", folder.resolve("q8").toString()).exitCode());
+        assertTrue(Files.exists(folder.resolve("q8/config.json")));
+        fails(2, "name it last, or with --out", "synthesize", "--like", "tiny");
+        fails(2, "two directories to write to", "synthesize", "--like", "tiny", named, "-o", named);
+        fails(3, "is not a directory", "synthesize", "--like", "tiny", folder.resolve("named/config.json").toString());
+    }
+}
