@@ -198,7 +198,9 @@ public final class Stormsight implements AutoCloseable {
         return new Builder(() -> EmbeddedModel.open(Optional.empty()));
     }
 
-    /** Answers with the most probable tokens, at most {@link Question#DEFAULT_MAX_TOKENS}; see {@link #ask(Question)}. */
+    /**
+     * Answers with the most probable tokens, at most {@link Question#DEFAULT_MAX_TOKENS}; see {@link #ask(Question)}.
+     */
     public Answer ask(Image image, String prompt) {
         return ask(Question.of(image, prompt));
     }

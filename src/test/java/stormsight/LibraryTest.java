@@ -146,7 +146,8 @@ class LibraryTest {
         assertEquals(ANSWERS.subList(0, 1), run.answers(), run.err());
 
         Path inside = Files.writeString(
-                program.resolve("Inside.java"), "package program; class Inside { stormsight.generate.Generator used; }");
+                program.resolve("Inside.java"),
+                "package program; class Inside { stormsight.generate.Generator used; }");
         Run refused = run("javac", "-d", built.toString(), "-p", path, uses.toString(), inside.toString());
         assertFalse(refused.exitCode() == 0);
         assertTrue(refused.err().contains("does not export it"), refused.err());

@@ -9,7 +9,7 @@ import picocli.CommandLine.ParameterException;
 final class Arguments {
     private Arguments() {}
 
-    /** What picocli takes for the end of the options in place of "--", which can be a value, too. No word is like it. */
+    /** What picocli takes for the end of the options in place of "--", which can be a value. No word is like it. */
     static final String END_OF_OPTIONS = "\0";
 
     /**

@@ -4,8 +4,8 @@ import java.util.List;
 
 /**
  * Attention rollout: how much of each token's input reaches a token through all layers, if a layer hands on half of
- * what it is given as it is and half by attention, {@code R = A'_L ... A'_2 A'_1} with {@code A' = (I + A) / 2}, where A
- * is the mean over heads. Only the rows that are asked for are computed, from the last layer back.
+ * what it is given as it is and half by attention, {@code R = A'_L ... A'_2 A'_1} with {@code A' = (I + A) / 2}, where
+ * A is the mean over heads. Only the rows that are asked for are computed, from the last layer back.
  *
  * @see <a href="https://arxiv.org/abs/2005.00928">Abnar, Zuidema: Quantifying attention flow in transformers</a>
  */

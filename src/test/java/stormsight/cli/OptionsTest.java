@@ -130,7 +130,10 @@ class OptionsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"-n hello", "--json", "-5 degrees", "-h", "@file", "--unknown=1", "-i", "- a\n- b", "--", "-- x"})
+    @ValueSource(
+            strings = {
+                "-n hello", "--json", "-5 degrees", "-h", "@file", "--unknown=1", "-i", "- a\n- b", "--", "-- x"
+            })
     void aValueMayBeginWithADash(String prompt) {
         MainTest.Run attached = ask("-i", IMAGE, "--prompt=" + prompt, "-n", "2");
         assertEquals(0, attached.exitCode(), attached.err());
