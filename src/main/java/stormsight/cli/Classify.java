@@ -49,7 +49,7 @@ final class Classify extends EncoderCommand implements Runnable {
 
     @Option(
             names = "--labels",
-            paramLabel = "A,B,..",
+            paramLabel = "LABEL",
             split = ",",
             description = "The labels to choose from. Default with --folders: their names.")
     private List<String> labels = new ArrayList<>();

@@ -92,7 +92,7 @@ final class Knockout extends StudyCommand implements Runnable {
 
     @Option(
             names = "--heads",
-            paramLabel = "H,..",
+            paramLabel = "HEAD",
             split = ",",
             description = "Query heads in which edges are blocked. Default: all.")
     private Set<Integer> heads = Set.of();

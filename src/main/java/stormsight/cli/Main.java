@@ -34,7 +34,7 @@ import stormsight.report.FigureException;
         mixinStandardHelpOptions = true,
         scope = ScopeType.INHERIT,
         versionProvider = Version.class,
-        description = "Asks a vision-language model about an image.",
+        description = "Runs vision-language models, and shows what they look at while they answer.",
         synopsisSubcommandLabel = "COMMAND",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {
