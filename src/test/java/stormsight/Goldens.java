@@ -23,6 +23,7 @@ public final class Goldens {
             "paligemma-sharded",
             "paligemma2",
             "paligemma2-window",
+            "paligemma-multi",
             "llava",
             "llava-chat",
             "llava-chat-gqa",

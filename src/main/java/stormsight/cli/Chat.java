@@ -181,7 +181,7 @@ final class Chat extends PromptCommand implements Runnable {
         private void ask(String prompt) {
             Picture picture = image.orElseThrow(
                     () -> new IllegalArgumentException("there is no image yet; name one with /image FILE"));
-            generator.directory().processor().check(prompt);
+            generator.directory().processor().check(prompt, 1);
             Request request = sampling.request(picture.image, prompt);
             Asked asked = new Asked(new Prepared(request, picture.views, 0));
             lines.begin();

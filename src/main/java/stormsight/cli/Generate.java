@@ -25,10 +25,12 @@ import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Views;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.report.OutputFile;
+import stormsight.report.RegionFile;
 
-/** Answers one prompt about one image. */
+/** Answers one prompt about an image, or several. */
 @Command(
         name = "generate",
         description = {
@@ -38,8 +40,9 @@ import stormsight.report.OutputFile;
         })
 final class Generate extends PromptCommand implements Runnable {
     @Option(names = {"-i", "--image"}, paramLabel = "FILE", required = true, converter = ImageArgument.class,
-            description = "PNG, JPEG, GIF, BMP or WebP; - reads standard input. A data: or file: URL will do.")
-    private Path image;
+            description = "PNG, JPEG, GIF, BMP or WebP; - reads standard input. A data: or file: URL will do. Several "
+                    + "are asked about together, in their order; <image> in the prompt says where each stands.")
+    private List<Path> images;
 
     @Option(names = "--ignore-orientation", description = "Do not turn the image as its EXIF data says.")
     private boolean ignoreOrientation;
@@ -62,6 +65,9 @@ final class Generate extends PromptCommand implements Runnable {
             description = "Write the answer, or the object of --json, into a file and not to standard output.")
     private Path file;
 
+    @Mixin
+    private BoxesMixin boxes;
+
     @Option(names = "--warm", description = "Report where the time of starting a device went.")
     private boolean warm;
 
@@ -74,8 +80,18 @@ final class Generate extends PromptCommand implements Runnable {
         if (file != null) {
             OutputOption.requireWritable("--out", file);
         }
-        if (prompt.equals(ImageArgument.STANDARD_INPUT) && image.toString().equals(ImageArgument.STANDARD_INPUT)) {
+        boxes.check(json);
+        long readers = images.stream()
+                .filter(image -> image.toString().equals(ImageArgument.STANDARD_INPUT))
+                .count();
+        if (readers > 0 && prompt.equals(ImageArgument.STANDARD_INPUT)) {
             throw new UsageException("--image - and --prompt - both want standard input");
+        }
+        if (readers > 1) {
+            throw new UsageException("--image - is given " + readers + " times: standard input is one image");
+        }
+        if (boxes.wanted() && images.size() > 1) {
+            throw new UsageException("--boxes and --draw are for one image: an answer does not say which it marks");
         }
         withProgress((progress, interruption) -> answer(progress, interruption));
     }
@@ -88,13 +104,13 @@ final class Generate extends PromptCommand implements Runnable {
         // Beside opening the model, which takes longer.
         CompletableFuture<Decoded> decoding = CompletableFuture.supplyAsync(this::decodeImage);
         try (ModelDirectory directory = open()) {
-            model.requirePrompt(directory, text, "--prompt");
+            model.requirePrompt(directory, text, images.size(), "--prompt");
             Decoded decoded = decoded(decoding);
             try (Backend backend = backendOptions.open();
                     Generator generator = Generator.open(
                             directory,
                             backend,
-                            limits(directory, decoded.image(), text),
+                            limits(directory, decoded.images(), text),
                             model.options(),
                             progress,
                             List.of())) {
@@ -102,8 +118,8 @@ final class Generate extends PromptCommand implements Runnable {
                 StringWriter kept = new StringWriter();
                 PrintWriter out = file == null ? out() : new PrintWriter(kept);
                 Answer answer =
-                        generator.answer(sampling.request(decoded.image(), text), piece -> {
-                            if (!json) {
+                        generator.answer(sampling.request(decoded.images(), text), piece -> {
+                            if (!json && !boxes.printed()) {
                                 if (file == null) {
                                     interruption.streaming();
                                 }
@@ -128,11 +144,17 @@ final class Generate extends PromptCommand implements Runnable {
                         decoded.nanos(),
                         loaded - start,
                         generator.allocatedBytes());
+                RgbImage first = decoded.images().getFirst();
+                List<RegionFile.Scored> objects =
+                        images.size() > 1 ? List.of() : boxes.objects(err, answer, first);
+                boxes.tell(out, ImageArgument.shown(writtenImages().getFirst()), first, objects);
                 if (json) {
-                    JsonMixin.print(out, report.json(inputs(text)));
+                    JsonMixin.print(out, report.json(inputs(text), objects));
                     write(kept);
                 } else {
-                    out.println();
+                    if (!boxes.printed()) {
+                        out.println();
+                    }
                     out.flush();
                     write(kept);
                     report.print(err);
@@ -154,7 +176,12 @@ final class Generate extends PromptCommand implements Runnable {
     /** What was asked, so that an answer can be had again from what was printed. */
     private Map<String, Object> inputs(String text) {
         Map<String, Object> inputs = new LinkedHashMap<>();
-        inputs.put("image", ImageArgument.shown(writtenImage()));
+        List<String> shown = writtenImages().stream().map(ImageArgument::shown).toList();
+        if (shown.size() == 1) {
+            inputs.put("image", shown.getFirst());
+        } else {
+            inputs.put("images", shown);
+        }
         inputs.put("ignore_orientation", ignoreOrientation);
         inputs.put("prompt", text);
         inputs.put("raw_prompt", rawPrompt());
@@ -188,30 +215,39 @@ final class Generate extends PromptCommand implements Runnable {
         return prompt.equals(ImageArgument.STANDARD_INPUT) ? standardInputText() : PromptText.of(prompt);
     }
 
-    private String writtenImage() {
-        return spec.commandLine().getParseResult().matchedOption("--image").originalStringValues().getFirst();
+    private List<String> writtenImages() {
+        return spec.commandLine().getParseResult().matchedOption("--image").originalStringValues();
     }
 
     /**
      * What the prompt can need at most, so that reading the tokenizer need not be waited for; exactly that where it
-     * would not fit.
+     * would not fit, or there are several images.
      */
-    private Limits limits(ModelDirectory directory, RgbImage pixels, String text) {
+    private Limits limits(ModelDirectory directory, List<RgbImage> pixels, String text) {
+        if (pixels.size() > 1) {
+            List<Views> views = pixels.stream().map(directory.processor()::views).toList();
+            return new Limits(
+                    directory.prompt(text, views).length(),
+                    sampling.maxTokens(),
+                    views.stream().mapToInt(Views::count).sum());
+        }
         int atMost = directory.promptTokensAtMost(text);
         if ((long) atMost + sampling.maxTokens() > directory.describe().decoder().positions()) {
-            atMost = directory.prompt(text, List.of(directory.processor().views(pixels))).length();
+            atMost = directory.prompt(text, List.of(directory.processor().views(pixels.getFirst()))).length();
         }
         return directory.processor().limits(atMost, sampling.maxTokens());
     }
 
     /** @param nanos that decoding took */
-    private record Decoded(RgbImage image, long nanos) {}
+    private record Decoded(List<RgbImage> images, long nanos) {}
 
     private Decoded decodeImage() {
         long start = System.nanoTime();
         ImageDecoder decoder =
                 new ImageDecoder(!ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES);
-        return new Decoded(decoder.decode(ImageArgument.file(image)), System.nanoTime() - start);
+        List<RgbImage> decoded =
+                images.stream().map(ImageArgument::file).map(decoder::decode).toList();
+        return new Decoded(decoded, System.nanoTime() - start);
     }
 
     /** Waits for the image, and throws what decoding it threw. */
@@ -309,7 +345,7 @@ final class Generate extends PromptCommand implements Runnable {
                     : String.format(Locale.ROOT, "  %d tokens, %.1f tok/s", tokens, tokens * 1e9 / nanos);
         }
 
-        Map<String, Object> json(Map<String, Object> inputs) {
+        Map<String, Object> json(Map<String, Object> inputs, List<RegionFile.Scored> objects) {
             Answer.Timings timings = answer.timings();
             Map<String, Object> seconds = new LinkedHashMap<>();
             seconds.put("load", loadNanos / 1e9);
@@ -321,6 +357,9 @@ final class Generate extends PromptCommand implements Runnable {
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("inputs", inputs);
             object.putAll(answer.json());
+            if (!objects.isEmpty()) {
+                object.put("objects", RegionFile.json(objects));
+            }
             object.put("seconds", seconds);
             object.put("peak_heap_bytes", Memory.peakHeap());
             object.put("buffer_bytes", allocatedBytes);

@@ -104,8 +104,13 @@ final class ModelMixin {
 
     /** @throws UsageException naming the option if a text cannot be a prompt of the model */
     void requirePrompt(ModelDirectory directory, String text, String where) {
+        requirePrompt(directory, text, 1, where);
+    }
+
+    /** @throws UsageException naming the option if a text cannot be a prompt of the model about so many images */
+    void requirePrompt(ModelDirectory directory, String text, int images, String where) {
         try {
-            directory.processor().check(text);
+            directory.processor().check(text, images);
         } catch (IllegalArgumentException e) {
             throw new UsageException(where + ": " + e.getMessage());
         }

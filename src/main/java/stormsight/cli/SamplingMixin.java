@@ -58,8 +58,13 @@ final class SamplingMixin {
         return maxTokens;
     }
 
+    /** About one image. */
     Request request(RgbImage image, String prompt) {
-        return new Request(List.of(image), prompt, maxTokens, sampling(), seed, stops);
+        return request(List.of(image), prompt);
+    }
+
+    Request request(List<RgbImage> images, String prompt) {
+        return new Request(images, prompt, maxTokens, sampling(), seed, stops);
     }
 
     /** What was chosen, for JSON. */

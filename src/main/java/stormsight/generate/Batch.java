@@ -188,7 +188,7 @@ public final class Batch {
             }
             Request request = settings.asked().apply(cut.image, items.get(place).prompt());
             ModelDirectory directory = generator.directory();
-            directory.processor().check(request.prompt());
+            directory.processor().check(request.prompt(), request.images().size());
             return new Prepared(request, cut.views, place == first ? cut.nanos : 0);
         }
 

@@ -225,7 +225,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      */
     public static Prepared prepare(ModelDirectory directory, Request request) {
         long start = System.nanoTime();
-        directory.processor().check(request.prompt());
+        directory.processor().check(request.prompt(), request.images().size());
         List<Views> images = request.images().stream().map(directory.processor()::views).toList();
         return new Prepared(request, images, System.nanoTime() - start);
     }

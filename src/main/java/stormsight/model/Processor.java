@@ -24,8 +24,8 @@ public interface Processor {
         return new Limits(promptTokens, newTokens, mostViews());
     }
 
-    /** @throws IllegalArgumentException if a text cannot be a prompt; needs no tokenizer */
-    void check(String text);
+    /** @throws IllegalArgumentException if a text cannot be a prompt about so many images; needs no tokenizer */
+    void check(String text, int images);
 
     /** The most places that a text can take, images not counted. Needs no tokenizer. */
     int textTokensAtMost(String text);

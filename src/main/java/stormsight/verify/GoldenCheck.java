@@ -7,9 +7,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
+import java.util.Set;
 import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.RunListener;
@@ -454,6 +456,8 @@ public final class GoldenCheck {
             private final Generator generator;
             private final Passes passes;
             private final StageProbes stages = new StageProbes();
+            /** Stages that are recorded of all images together. */
+            private final Set<Stage> together = new HashSet<>();
             private final Taps taps = new Taps();
             private Probes.Knockout knockout;
             private final int layers;
@@ -485,8 +489,29 @@ public final class GoldenCheck {
                 passes = generator.passes();
             }
 
+            /** Features of all images, where they are recorded as one. */
+            private void features() {
+                for (Stage stage : stages.encode().keySet()) {
+                    long each = images.getFirst().count() * stage.result().shape().elements();
+                    if (stage.name().equals(Stage.PROJECTOR)
+                            && images.size() > 1
+                            && recorded.has(stage.name())
+                            && recorded.info(stage.name()).shape().elements() == images.size() * each) {
+                        List<float[]> found = new ArrayList<>();
+                        for (Views image : images) {
+                            generator.load(image, 0);
+                            generator.encodeLoaded(0);
+                            found.add(generator.read(stages.encode().get(stage)));
+                        }
+                        recorded.floats(stage.name(), joined(found), STATES);
+                        together.add(stage);
+                    }
+                }
+            }
+
             /** What the first image's views make. */
             void vision() {
+                features();
                 Views image = images.getFirst();
                 Map<Stage, List<float[]>> made = new LinkedHashMap<>();
                 List<float[]> weights = new ArrayList<>();
@@ -514,7 +539,7 @@ public final class GoldenCheck {
                                         .map(all -> patches(lastLayer(all, tower, width), tower, width))
                                         .toList()),
                                 STATES);
-                    } else {
+                    } else if (!together.contains(stage)) {
                         int width = stage.result().columns();
                         boolean withClass = !recorded.has(stage.name())
                                 || recorded.info(stage.name()).shape().elements()

@@ -406,7 +406,7 @@ class KnockoutTest {
             fails(2, "--limit 0 is not positive", command, "--dataset", set, "--limit", "0", "--out", out);
             fails(2, "--max-tokens 0 is not positive", command, "--dataset", set, "-n", "0", "--out", out);
             fails(4, "dog.png: no such file", command, "-i", temporary.resolve("dog.png").toString(), "-p", PROMPT);
-            fails(2, "<image>", command, "-i", IMAGE, "-p", "what is <image>?");
+            fails(2, "2 places <image> for 1 image", command, "-i", IMAGE, "-p", "what is <image><image>?");
             fails(2, "does not hold 'the dog'", command, "-i", IMAGE, "-p", PROMPT, "--question", "the dog");
             fails(6, "positions", command, "-i", IMAGE, "-p", "cat ".repeat(9000));
             fails(2, "cannot be written", command, "-i", IMAGE, "-p", PROMPT, "--out", IMAGE);

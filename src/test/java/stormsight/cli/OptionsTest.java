@@ -129,6 +129,70 @@ class OptionsTest {
                 "What is this?");
     }
 
+    @Test
+    void asksAboutSeveralImages() throws IOException {
+        Path folder = Goldens.folder("paligemma-multi");
+        JsonNode prompts =
+                JsonMapper.shared().readTree(Files.readString(folder.resolve("expected.json"))).get("prompts");
+        String first = folder.resolve("input_0.png").toString();
+        String second = folder.resolve("input_1.png").toString();
+        String[] command = {
+            "generate", "-m", folder.toString(), "--backend", "cpu", "-n", "12", "--json", "-i", first, "-i", second,
+            "-p"
+        };
+        for (int prompt : new int[] {0, 1}) {
+            List<String> arguments = new ArrayList<>(Arrays.asList(command));
+            arguments.add(prompts.get(prompt).get("text").asString());
+            JsonNode found = json(arguments.toArray(String[]::new));
+            assertEquals(prompts.get(prompt).get("text_skip_special").asString(), found.get("answer").asString());
+            assertEquals(2, found.get("inputs").get("images").size());
+        }
+        // Images that the text does not place stand before it.
+        List<String> arguments = new ArrayList<>(Arrays.asList(command));
+        arguments.add(prompts.get(0).get("text").asString().replace("<image>", ""));
+        assertEquals(
+                prompts.get(0).get("text_skip_special").asString(),
+                json(arguments.toArray(String[]::new)).get("answer").asString());
+        arguments.set(arguments.size() - 1, "<image>caption en");
+        fails(
+                2,
+                "--prompt: the prompt has 1 places <image> for 2 images",
+                arguments.toArray(String[]::new));
+        arguments.add("--draw");
+        arguments.add("x.png");
+        fails(2, "--boxes and --draw are for one image", arguments.toArray(String[]::new));
+    }
+
+    /** The embedded model finds a star where the card of the example says. */
+    @Test
+    void boxesComeInPixels() throws IOException {
+        Path drawn = temporary.resolve("drawn.png");
+        MainTest.Run text = run("generate", "--backend", "cpu", "-i", "examples/kitchen.png", "-p", "detect star",
+                "--boxes", "text", "--draw", drawn.toString());
+        assertEquals(0, text.exitCode(), text.err());
+        Matcher line = Pattern.compile(" *(\\d+) +(\\d+) +(\\d+) +(\\d+)  star\\s*").matcher(text.out());
+        assertTrue(line.matches(), text.out());
+        double[] known = {159, 250, 111, 111};
+        for (int i = 0; i < known.length; i++) {
+            assertEquals(known[i], Double.parseDouble(line.group(i + 1)), 8, text.out());
+        }
+        assertTrue(Files.size(drawn) > 0);
+        JsonNode coco = json("generate", "--backend", "cpu", "-i", "examples/kitchen.png", "-p", "detect star",
+                "--boxes", "coco");
+        assertEquals("star", coco.get("categories").get(0).get("name").asString());
+        assertEquals(448, coco.get("images").get(0).get("width").asInt());
+        JsonNode annotation = coco.get("annotations").get(0);
+        assertEquals(Integer.parseInt(line.group(3)), annotation.get("bbox").get(2).asInt());
+        double score = annotation.get("score").asDouble();
+        assertTrue(score > 0 && score <= 1, annotation.toString());
+        MainTest.Run none = run("generate", "--backend", "cpu", "-i", "examples/kitchen.png", "-p", "caption en",
+                "--boxes", "json");
+        assertEquals("[ ]", none.out().strip());
+        assertTrue(none.err().contains("The answer marks no object: "), none.err());
+        fails(2, "--boxes and --json exclude each other", "generate", "-i", "examples/kitchen.png", "-p", "detect star",
+                "--boxes", "json", "--json");
+    }
+
     @ParameterizedTest
     @ValueSource(
             strings = {

@@ -47,10 +47,13 @@ final class Blip2Processor implements Processor {
     }
 
     @Override
-    public void check(String text) {
+    public void check(String text, int images) {
         if (text.contains(IMAGE)) {
             throw new IllegalArgumentException(
                     "the prompt holds " + IMAGE + ": the image is placed before the text by itself");
+        }
+        if (images != 1) {
+            throw new IllegalArgumentException("a prompt of BLIP-2 is about one image, not " + images);
         }
     }
 
@@ -62,10 +65,7 @@ final class Blip2Processor implements Processor {
 
     @Override
     public Prompt prompt(String text, List<Views> about) {
-        check(text);
-        if (about.size() != 1) {
-            throw new IllegalArgumentException("a prompt of BLIP-2 is about one image, not " + about.size());
-        }
+        check(text, about.size());
         Views image = about.getFirst();
         Tokenizer words = tokenizer.get();
         List<Span> spans = new ArrayList<>(image.spans(0, 0));

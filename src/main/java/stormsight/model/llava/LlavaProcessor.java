@@ -1,19 +1,16 @@
 package stormsight.model.llava;
 
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
 import stormsight.model.LazyTokenizer;
 import stormsight.model.Processor;
 import stormsight.model.Prompt;
-import stormsight.model.Span;
 import stormsight.model.Views;
+import stormsight.model.nn.PromptWriter;
 import stormsight.model.nn.VisionTower;
 import stormsight.tokenizer.Tokenizer;
 
@@ -71,8 +68,11 @@ final class LlavaProcessor implements Processor {
     }
 
     @Override
-    public void check(String text) {
+    public void check(String text, int images) {
         template.apply(text, 0);
+        if (template != Template.NONE && text.contains(IMAGE)) {
+            PromptWriter.requireImages(PromptWriter.count(text, IMAGE), IMAGE, images);
+        }
         if (template == Template.NONE && !text.contains(IMAGE)) {
             throw new IllegalArgumentException("a prompt without the chat template says with " + IMAGE
                     + " where the image stands, as in \"USER: " + IMAGE + "\\nWhat is this? ASSISTANT:\"");
@@ -98,73 +98,10 @@ final class LlavaProcessor implements Processor {
     public Prompt prompt(String asked, List<Views> images) {
         String text = template.apply(asked, asked.contains(IMAGE) ? 0 : images.size());
         Tokenizer words = tokenizer.get();
-        int imageId = words.require(IMAGE);
-        List<Tokenizer.Piece> pieces = words.pieces(text);
-        long wanted = pieces.stream().filter(piece -> piece.id() == imageId).count();
-        if (wanted != images.size()) {
-            throw new IllegalArgumentException("the prompt has " + wanted + " places " + IMAGE + " for " + images.size()
-                    + (images.size() == 1 ? " image" : " images"));
-        }
-        Writer writer = new Writer(text.codePoints().toArray(), words.encodeWithSpecials(""));
-        int image = 0;
-        for (Tokenizer.Piece piece : pieces) {
-            if (piece.id() == imageId) {
-                writer.image(image, images.get(image), piece);
-                image++;
-            } else {
-                writer.text.add(piece);
-            }
-        }
-        return writer.prompt();
-    }
-
-    /** Puts ids and spans behind each other. */
-    private static final class Writer {
-        private final int[] characters;
-        private final List<Span> spans = new ArrayList<>();
-        private final List<Tokenizer.Piece> text = new ArrayList<>();
-        private final IntStream.Builder ids = IntStream.builder();
-        private int place;
-        private int featureRows;
-        /** Where the text behind the last image begins. */
-        private int from;
-
-        Writer(int[] characters, int[] first) {
-            this.characters = characters;
-            add(first);
-        }
-
-        private void add(int[] more) {
-            Arrays.stream(more).forEach(ids::add);
-            place += more.length;
-        }
-
-        void image(int number, Views image, Tokenizer.Piece piece) {
-            endText(piece.from());
-            from = piece.to();
-            spans.addAll(image.spans(number, place));
-            add(image.ids(featureRows));
-            featureRows += image.featureRows();
-        }
-
-        private void endText(int to) {
-            if (!text.isEmpty()) {
-                spans.add(new Span.Text(
-                        place,
-                        new String(characters, from, to - from),
-                        text.stream()
-                                .map(piece -> new Tokenizer.Piece(
-                                        piece.id(), Math.max(0, piece.from() - from), Math.max(0, piece.to() - from)))
-                                .toList()));
-                add(text.stream().mapToInt(Tokenizer.Piece::id).toArray());
-                text.clear();
-            }
-        }
-
-        Prompt prompt() {
-            endText(characters.length);
-            return new Prompt(ids.build().toArray(), spans, 0);
-        }
+        PromptWriter writer = new PromptWriter(text);
+        writer.ids(words.encodeWithSpecials(""));
+        writer.text(words.pieces(text), images, IMAGE, words.require(IMAGE));
+        return writer.prompt(false);
     }
 
     @Override

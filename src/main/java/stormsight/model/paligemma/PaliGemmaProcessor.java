@@ -1,18 +1,15 @@
 package stormsight.model.paligemma;
 
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.stream.IntStream;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
 import stormsight.model.LazyTokenizer;
 import stormsight.model.Processor;
 import stormsight.model.Prompt;
-import stormsight.model.Span;
 import stormsight.model.Views;
+import stormsight.model.nn.PromptWriter;
 import stormsight.model.nn.VisionTower;
 import stormsight.tokenizer.Tokenizer;
 
@@ -23,10 +20,10 @@ import stormsight.tokenizer.Tokenizer;
  * the joined string, where a newline at the end of the text would merge with the one that follows it. Newlines at the
  * end of the text are therefore dropped; elsewhere they stay.
  *
- * <p>{@code <image>} in the text is refused. (transformers replaces each by the tokens of an image and puts {@code
- * <bos>} after the last of them.) All other tokens that the tokenizer adds are taken where the text spells them, as
- * transformers does: {@code <loc0001>} and {@code <seg001>} to ask about places, but {@code <bos>} and {@code <eos>}
- * too, which then stand in the middle of the prompt and do not end it.
+ * <p>Where the text holds {@code <image>}, images stand there, in order, and {@code <bos>} stands after the last of
+ * them, as transformers has it: text between images comes before {@code <bos>}. All other tokens that the tokenizer
+ * adds are taken where the text spells them, as transformers does: {@code <loc0001>} and {@code <seg001>} to ask about
+ * places, but {@code <bos>} and {@code <eos>} too, which then stand in the middle of the prompt and do not end it.
  */
 final class PaliGemmaProcessor implements Processor {
     static final String IMAGE = "<image>";
@@ -61,10 +58,9 @@ final class PaliGemmaProcessor implements Processor {
     }
 
     @Override
-    public void check(String text) {
+    public void check(String text, int images) {
         if (text.contains(IMAGE)) {
-            throw new IllegalArgumentException(
-                    "the prompt holds " + IMAGE + ": the image is placed before the text by itself");
+            PromptWriter.requireImages(PromptWriter.count(text, IMAGE), IMAGE, images);
         }
     }
 
@@ -76,27 +72,21 @@ final class PaliGemmaProcessor implements Processor {
 
     @Override
     public Prompt prompt(String text, List<Views> images) {
-        check(text);
+        check(text, images.size());
         Tokenizer words = tokenizer.get();
-        List<Span> spans = new ArrayList<>();
-        IntStream before = IntStream.empty();
-        int place = 0;
-        int row = 0;
-        for (int i = 0; i < images.size(); i++) {
-            before = IntStream.concat(before, Arrays.stream(images.get(i).ids(row)));
-            spans.addAll(images.get(i).spans(i, place));
-            place += images.get(i).length();
-            row += images.get(i).featureRows();
-        }
         String spelled = text.replaceFirst("[\r\n]+\\z", "");
+        int begin = words.require("<bos>");
+        PromptWriter writer = new PromptWriter(spelled);
         List<Tokenizer.Piece> pieces = words.pieces(spelled);
-        spans.add(new Span.Text(place + 1, spelled, pieces));
-        IntStream after = IntStream.concat(
-                IntStream.concat(
-                        IntStream.of(words.require("<bos>")), pieces.stream().mapToInt(Tokenizer.Piece::id)),
-                IntStream.of(words.require("\n")));
-        int[] ids = IntStream.concat(before, after).toArray();
-        return new Prompt(ids, spans, ids.length);
+        if (spelled.contains(IMAGE)) {
+            writer.text(pieces, images, IMAGE, words.require(IMAGE), begin);
+        } else {
+            images.forEach(writer::image);
+            writer.ids(begin);
+            writer.text(pieces);
+        }
+        writer.ids(words.require("\n"));
+        return writer.prompt(true);
     }
 
     @Override

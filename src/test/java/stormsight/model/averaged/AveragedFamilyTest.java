@@ -182,7 +182,7 @@ class AveragedFamilyTest {
         }
 
         @Override
-        public void check(String text) {}
+        public void check(String text, int images) {}
 
         @Override
         public int textTokensAtMost(String text) {

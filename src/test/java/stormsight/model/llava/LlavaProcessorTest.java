@@ -107,10 +107,10 @@ class LlavaProcessorTest {
         Files.writeString(folder.resolve("chat_template.jinja"), "{{ '<|im_start|>' }}");
         try (ModelDirectory directory = Families.open(folder, Optional.empty())) {
             IllegalArgumentException e = assertThrows(
-                    IllegalArgumentException.class, () -> directory.processor().check("What is this?"));
+                    IllegalArgumentException.class, () -> directory.processor().check("What is this?", 1));
             assertTrue(e.getMessage().contains("supported are those of Vicuna"), e.getMessage());
             assertTrue(e.getMessage().contains("--raw-prompt"), e.getMessage());
-            directory.processor().raw().check("<|im_start|>user\n<image>\nWhat is this?");
+            directory.processor().raw().check("<|im_start|>user\n<image>\nWhat is this?", 1);
         }
     }
 }

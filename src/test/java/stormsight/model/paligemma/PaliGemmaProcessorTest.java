@@ -104,7 +104,7 @@ class PaliGemmaProcessorTest {
                 new int[] {2, 604, 620, 1, 2, 108},
                 processor.prompt("<loc0001><seg001><eos><bos>", List.of()).ids());
         IllegalArgumentException e =
-                assertThrows(IllegalArgumentException.class, () -> processor.prompt("see <image>", images(1)));
+                assertThrows(IllegalArgumentException.class, () -> processor.prompt("<image> <image>", images(1)));
         assertTrue(e.getMessage().contains("<image>"), e.getMessage());
     }
 }
