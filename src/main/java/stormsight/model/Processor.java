@@ -41,7 +41,7 @@ public interface Processor {
 
     /**
      * The same without a chat template: texts stand as they are, and the family's own token says where images are.
-     * Itself where a family has no chat template. Closed with this one.
+     * Itself where a family has no chat template.
      */
     default Processor raw() {
         return this;
