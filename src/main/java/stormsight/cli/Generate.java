@@ -50,10 +50,9 @@ final class Generate extends PromptCommand implements Runnable {
     @Option(
             names = {"-p", "--prompt"},
             paramLabel = "TEXT",
-            required = true,
             description =
                     "What to do with the image; - reads standard input. A text that begins with a dash is written "
-                            + "--prompt=TEXT.")
+                            + "--prompt=TEXT. BLIP-2 writes a caption without one.")
     private String prompt;
 
     @Mixin
@@ -84,7 +83,7 @@ final class Generate extends PromptCommand implements Runnable {
         long readers = images.stream()
                 .filter(image -> image.toString().equals(ImageArgument.STANDARD_INPUT))
                 .count();
-        if (readers > 0 && prompt.equals(ImageArgument.STANDARD_INPUT)) {
+        if (readers > 0 && ImageArgument.STANDARD_INPUT.equals(prompt)) {
             throw new UsageException("--image - and --prompt - both want standard input");
         }
         if (readers > 1) {
@@ -104,6 +103,9 @@ final class Generate extends PromptCommand implements Runnable {
         // Beside opening the model, which takes longer.
         CompletableFuture<Decoded> decoding = CompletableFuture.supplyAsync(this::decodeImage);
         try (ModelDirectory directory = open()) {
+            if (prompt == null && !directory.processor().captions()) {
+                throw new UsageException("--prompt is missing: this model does nothing without one");
+            }
             model.requirePrompt(directory, text, images.size(), "--prompt");
             Decoded decoded = decoded(decoding);
             try (Backend backend = backendOptions.open();
@@ -212,6 +214,9 @@ final class Generate extends PromptCommand implements Runnable {
     }
 
     private String text() {
+        if (prompt == null) {
+            return "";
+        }
         return prompt.equals(ImageArgument.STANDARD_INPUT) ? standardInputText() : PromptText.of(prompt);
     }
 

@@ -47,6 +47,11 @@ public interface Processor {
         return this;
     }
 
+    /** Whether models write a caption where the text is empty. */
+    default boolean captions() {
+        return false;
+    }
+
     /** A prompt that asks a question for a short answer, as the family's models were trained to. */
     String questionPrompt(String question);
 

@@ -80,6 +80,11 @@ final class Blip2Processor implements Processor {
     }
 
     @Override
+    public boolean captions() {
+        return true;
+    }
+
+    @Override
     public String questionPrompt(String question) {
         return "Question: " + question + " Answer:";
     }
