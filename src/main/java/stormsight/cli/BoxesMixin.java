@@ -74,18 +74,20 @@ final class BoxesMixin {
         return form != null || figure != null;
     }
 
-    /** The objects of an answer; what is malformed, or that there are none where they are wanted, is told. */
+    /** The objects of an answer; what is malformed, or that there are none, is told where they are wanted. */
     List<RegionFile.Scored> objects(PrintWriter err, Answer answer, RgbImage image) {
         Detections detections = Detections.of(
                 answer,
                 image.width(),
                 image.height(),
                 divisor == 1024 ? Detections.Bins.B1024 : Detections.Bins.B1023);
-        detections.warnings().forEach(warning -> err.println("in the answer, " + warning));
-        if (wanted() && detections.found().isEmpty()) {
-            err.println("The answer marks no object: " + answer.text());
+        if (wanted()) {
+            detections.warnings().forEach(warning -> err.println("in the answer, " + warning));
+            if (detections.found().isEmpty()) {
+                err.println("The answer marks no object: " + answer.text());
+            }
+            err.flush();
         }
-        err.flush();
         return detections.found().stream()
                 .map(found -> new RegionFile.Scored(
                         new Region(found.label(), found.box(), Optional.empty()), found.score()))
