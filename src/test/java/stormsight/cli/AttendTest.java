@@ -274,7 +274,7 @@ class AttendTest {
         fails(2, "--prompt or --compare-objects is missing", "--out", out);
         fails(2, "--compare-objects cat", "--out", out, "--compare-objects", "cat");
         fails(2, "--max-tokens 0", "-p", "caption en", "--out", out, "-n", "0");
-        fails(2, "<image>", "-p", "what is <image>?", "--out", out);
+        fails(2, "<image>", "-p", "is <image> or <image>?", "--out", out);
         fails(2, "--out", "-p", "caption en");
         fails(2, "'sounds'", "-p", "caption en", "--out", out, "--maps", "sounds");
         assertFalse(Files.exists(Path.of(out)));
