@@ -23,6 +23,7 @@ import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Segment;
+import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
@@ -213,7 +214,7 @@ final class MeasuredModel implements AutoCloseable {
                 Views cut = writePatches(pixels());
                 yield timed(() -> encodePatches(cut));
             }
-            case PROJECTOR -> timed(() -> generator.run(projector, passes().encodeStep(0)));
+            case PROJECTOR -> timed(this::project);
             case PREFILL -> {
                 Prompt prompt = prompt(trial.promptTokens());
                 yield timed(() -> prefill(prompt));
@@ -232,6 +233,11 @@ final class MeasuredModel implements AutoCloseable {
             }
             case FIRST_TOKEN -> timed(this::firstToken);
         };
+    }
+
+    /** The projector may have fewer rows than the tower, such as those of queries. */
+    private void project() {
+        generator.run(projector, new Step(0, projected.rows(), projected.rows()));
     }
 
     private static long timed(Runnable part) {
@@ -289,7 +295,7 @@ final class MeasuredModel implements AutoCloseable {
      */
     float[] projected() {
         encode(pixels());
-        generator.run(projector, passes().encodeStep(0));
+        project();
         return generator.read(projected);
     }
 

@@ -130,6 +130,15 @@ class BenchTest {
         assertTrue(Files.readString(temporary.resolve("plot-cold.svg")).contains("cold load"));
     }
 
+    /** Its projector has a row for each query, fewer than the tower has. */
+    @Test
+    void benchTimesAModelWithQueries() {
+        Run run = run("bench", "-m", Goldens.folder("blip2-opt").toString(), "-r", "2", "--no-warmup", "-n", "3",
+                "--backend", "cpu", "-t", "1", "-p", "8", "--cold", "0");
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.out().contains("projector"), run.out());
+    }
+
     @Test
     void benchComparesWithAFile() throws IOException {
         Path file = temporary.resolve("results.json");
