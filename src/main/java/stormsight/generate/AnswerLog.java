@@ -1,17 +1,12 @@
 package stormsight.generate;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import stormsight.checkpoint.JsonRecord;
+import stormsight.checkpoint.LineLog;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
@@ -24,12 +19,12 @@ final class AnswerLog implements AutoCloseable {
     private static final String PROMPT = "prompt";
     private static final String IMAGE = "image";
 
-    private final FileChannel channel;
+    private final LineLog lines;
     private final String run;
     private final int written;
 
-    private AnswerLog(FileChannel channel, String run, int written) {
-        this.channel = channel;
+    private AnswerLog(LineLog lines, String run, int written) {
+        this.lines = lines;
         this.run = run;
         this.written = written;
     }
@@ -44,50 +39,22 @@ final class AnswerLog implements AutoCloseable {
      * @throws IOException if the file cannot be read or written
      */
     static AnswerLog open(Path file, String run, List<BatchItem> items, boolean resume) throws IOException {
-        FileChannel channel =
-                FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        LineLog log = LineLog.open(file);
         try {
-            if (lock(channel) == null) {
-                throw new IllegalArgumentException(file + " is in use by another process");
-            }
-            if (!resume && channel.size() > 0) {
+            List<String> lines = log.lines();
+            if (!resume && (!lines.isEmpty() || log.rest().length > 0)) {
                 throw new IllegalArgumentException(
                         file + " has answers already; --resume goes on with them, or name another file");
             }
-            return new AnswerLog(channel, run, restore(channel, file, run, items));
+            for (int i = 0; i < lines.size(); i++) {
+                require(JsonRecord.parse(file + ", line " + (i + 1), lines.get(i)), run, items, i);
+            }
+            log.goOn();
+            return new AnswerLog(log, run, lines.size());
         } catch (IOException | RuntimeException e) {
-            channel.close();
+            log.close();
             throw e;
         }
-    }
-
-    private static FileLock lock(FileChannel channel) throws IOException {
-        try {
-            return channel.tryLock();
-        } catch (OverlappingFileLockException e) {
-            return null;
-        }
-    }
-
-    /** How many whole lines there are; what follows them is cut off. */
-    private static int restore(FileChannel channel, Path file, String run, List<BatchItem> items) throws IOException {
-        ByteBuffer bytes = ByteBuffer.allocate(Math.toIntExact(channel.size()));
-        while (bytes.hasRemaining() && channel.read(bytes) >= 0) {
-            continue;
-        }
-        int lines = 0;
-        int start = 0;
-        for (int i = 0; i < bytes.position(); i++) {
-            if (bytes.get(i) == '\n') {
-                String line = new String(bytes.array(), start, i - start, StandardCharsets.UTF_8);
-                require(JsonRecord.parse(file + ", line " + (lines + 1), line), run, items, lines);
-                lines++;
-                start = i + 1;
-            }
-        }
-        channel.truncate(start);
-        channel.position(start);
-        return lines;
     }
 
     private static void require(JsonRecord line, String run, List<BatchItem> items, int place) {
@@ -122,14 +89,11 @@ final class AnswerLog implements AutoCloseable {
         item.input().ifPresent(input -> line.put("input", input));
         line.putAll(result);
         line.put(RUN, run);
-        ByteBuffer text = StandardCharsets.UTF_8.encode(JsonMapper.shared().writeValueAsString(line) + "\n");
-        while (text.hasRemaining()) {
-            channel.write(text);
-        }
+        lines.add(JsonMapper.shared().writeValueAsString(line));
     }
 
     @Override
     public void close() throws IOException {
-        channel.close();
+        lines.close();
     }
 }

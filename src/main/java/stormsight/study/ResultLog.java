@@ -2,19 +2,16 @@ package stormsight.study;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import stormsight.checkpoint.LineLog;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.type.TypeReference;
 import tools.jackson.databind.PropertyNamingStrategies;
@@ -36,11 +33,11 @@ public final class ResultLog<R> implements AutoCloseable {
 
     private static final String SETTINGS = "settings";
 
-    private final FileChannel channel;
+    private final LineLog log;
     private final List<R> results = new ArrayList<>();
 
-    private ResultLog(FileChannel channel) {
-        this.channel = channel;
+    private ResultLog(LineLog log) {
+        this.log = log;
     }
 
     /**
@@ -51,62 +48,43 @@ public final class ResultLog<R> implements AutoCloseable {
      * @throws IOException if it cannot be read or written
      */
     public static <R> ResultLog<R> open(Path file, Map<String, String> settings, Class<R> type) throws IOException {
-        FileChannel channel =
-                FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        LineLog lines = LineLog.open(file);
         try {
-            FileLock lock = lock(channel);
-            if (lock == null) {
-                throw new IllegalArgumentException(file + " is in use by another process");
-            }
-            ResultLog<R> log = new ResultLog<>(channel);
+            ResultLog<R> log = new ResultLog<>(lines);
             log.restore(file, settings, type);
             return log;
         } catch (IOException | RuntimeException e) {
-            channel.close();
+            lines.close();
             throw e;
         }
     }
 
-    private static FileLock lock(FileChannel channel) throws IOException {
-        try {
-            return channel.tryLock();
-        } catch (OverlappingFileLockException e) {
-            return null;
-        }
-    }
-
     private void restore(Path file, Map<String, String> settings, Class<R> type) throws IOException {
-        ByteBuffer bytes = ByteBuffer.allocate(Math.toIntExact(channel.size()));
-        while (bytes.hasRemaining() && channel.read(bytes) >= 0) {
-            continue;
-        }
-        int end = bytes.position();
-        while (end > 0 && bytes.get(end - 1) != '\n') {
-            end--;
-        }
-        if (end == 0) {
-            int same = line(Map.of(SETTINGS, settings)).mismatch(bytes.flip());
-            if (same >= 0 && same < bytes.limit()) {
+        List<String> lines = log.lines();
+        if (lines.isEmpty()) {
+            byte[] begun = log.rest();
+            byte[] expected = (line(Map.of(SETTINGS, settings)) + "\n").getBytes(StandardCharsets.UTF_8);
+            int same = Arrays.mismatch(expected, begun);
+            if (same >= 0 && same < begun.length) {
                 throw foreign(file, 1, null);
             }
             begin(settings);
             return;
         }
-        String[] lines = new String(bytes.array(), 0, end - 1, StandardCharsets.UTF_8).split("\n", -1);
         int line = 1;
         try {
-            Map<String, Map<String, String>> first = MAPPER.readValue(lines[0], new TypeReference<>() {});
+            Map<String, Map<String, String>> first = MAPPER.readValue(lines.getFirst(), new TypeReference<>() {});
             if (first == null || first.get(SETTINGS) == null) {
                 throw foreign(file, line, null);
             }
-            if (lines.length == 1) {
+            if (lines.size() == 1) {
                 // No result depends on the old settings.
                 begin(settings);
                 return;
             }
             requireSame(file, first.get(SETTINGS), settings);
-            for (line = 2; line <= lines.length; line++) {
-                R result = MAPPER.readValue(lines[line - 1], type);
+            for (line = 2; line <= lines.size(); line++) {
+                R result = MAPPER.readValue(lines.get(line - 1), type);
                 if (result == null) {
                     throw foreign(file, line, null);
                 }
@@ -115,8 +93,7 @@ public final class ResultLog<R> implements AutoCloseable {
         } catch (JacksonException e) {
             throw foreign(file, line, e);
         }
-        channel.truncate(end);
-        channel.position(end);
+        log.goOn();
     }
 
     private static IllegalArgumentException foreign(Path file, int line, JacksonException cause) {
@@ -133,9 +110,8 @@ public final class ResultLog<R> implements AutoCloseable {
     }
 
     private void begin(Map<String, String> settings) throws IOException {
-        channel.truncate(0);
-        channel.position(0);
-        write(Map.of(SETTINGS, settings));
+        log.restart();
+        log.add(line(Map.of(SETTINGS, settings)));
     }
 
     private static void requireSame(Path file, Map<String, String> recorded, Map<String, String> wanted) {
@@ -158,23 +134,16 @@ public final class ResultLog<R> implements AutoCloseable {
 
     /** Writes a result; it is in the file when this returns. */
     public void add(R result) throws IOException {
-        write(result);
+        log.add(line(result));
         results.add(result);
     }
 
-    private void write(Object value) throws IOException {
-        ByteBuffer line = line(value);
-        while (line.hasRemaining()) {
-            channel.write(line);
-        }
-    }
-
-    private static ByteBuffer line(Object value) {
-        return StandardCharsets.UTF_8.encode(MAPPER.writeValueAsString(value) + "\n");
+    private static String line(Object value) {
+        return MAPPER.writeValueAsString(value);
     }
 
     @Override
     public void close() throws IOException {
-        channel.close();
+        log.close();
     }
 }
