@@ -58,15 +58,26 @@ public interface Processor {
     /** Of a resize, as the model's files or the user say. */
     Resampling resampling();
 
+    /** The tokenizer, read or not. */
+    LazyTokenizer lazyTokenizer();
+
     /** Whether there is a tokenizer that could be read. */
-    boolean hasTokenizer();
+    default boolean hasTokenizer() {
+        return lazyTokenizer().present();
+    }
 
     /** @throws stormsight.checkpoint.CheckpointException if a file that is read later is not there */
-    void requireFiles();
+    default void requireFiles() {
+        lazyTokenizer().requirePresent();
+    }
 
     /** Begins to read the tokenizer beside everything else, for it takes long; others wait for it when they need it. */
-    void readTokenizer();
+    default void readTokenizer() {
+        lazyTokenizer().read();
+    }
 
     /** @throws stormsight.checkpoint.CheckpointException if the tokenizer is broken or does not belong to the model */
-    Tokenizer tokenizer();
+    default Tokenizer tokenizer() {
+        return lazyTokenizer().get();
+    }
 }

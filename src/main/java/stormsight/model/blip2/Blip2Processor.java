@@ -95,22 +95,7 @@ final class Blip2Processor implements Processor {
     }
 
     @Override
-    public boolean hasTokenizer() {
-        return tokenizer.present();
-    }
-
-    @Override
-    public void requireFiles() {
-        tokenizer.requirePresent();
-    }
-
-    @Override
-    public void readTokenizer() {
-        tokenizer.read();
-    }
-
-    @Override
-    public Tokenizer tokenizer() {
-        return tokenizer.get();
+    public LazyTokenizer lazyTokenizer() {
+        return tokenizer;
     }
 }

@@ -115,22 +115,7 @@ final class LlavaProcessor implements Processor {
     }
 
     @Override
-    public boolean hasTokenizer() {
-        return tokenizer.present();
-    }
-
-    @Override
-    public void requireFiles() {
-        tokenizer.requirePresent();
-    }
-
-    @Override
-    public void readTokenizer() {
-        tokenizer.read();
-    }
-
-    @Override
-    public Tokenizer tokenizer() {
-        return tokenizer.get();
+    public LazyTokenizer lazyTokenizer() {
+        return tokenizer;
     }
 }

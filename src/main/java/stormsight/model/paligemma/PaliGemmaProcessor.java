@@ -100,22 +100,7 @@ final class PaliGemmaProcessor implements Processor {
     }
 
     @Override
-    public boolean hasTokenizer() {
-        return tokenizer.present();
-    }
-
-    @Override
-    public void requireFiles() {
-        tokenizer.requirePresent();
-    }
-
-    @Override
-    public void readTokenizer() {
-        tokenizer.read();
-    }
-
-    @Override
-    public Tokenizer tokenizer() {
-        return tokenizer.get();
+    public LazyTokenizer lazyTokenizer() {
+        return tokenizer;
     }
 }

@@ -31,6 +31,7 @@ import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
 import stormsight.model.Description;
+import stormsight.model.LazyTokenizer;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
@@ -228,7 +229,7 @@ class AveragedFamilyTest {
         public void readTokenizer() {}
 
         @Override
-        public Tokenizer tokenizer() {
+        public LazyTokenizer lazyTokenizer() {
             throw new UnsupportedOperationException("no tokenizer");
         }
     }
