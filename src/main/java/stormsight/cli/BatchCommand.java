@@ -20,7 +20,6 @@ import stormsight.backend.RunListener;
 import stormsight.generate.Batch;
 import stormsight.generate.BatchItem;
 import stormsight.generate.Generator;
-import stormsight.generate.LimitException;
 import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
@@ -187,15 +186,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
                 .mapToInt(item -> directory.promptTokensAtMost(item.prompt()))
                 .max()
                 .orElse(directory.processor().imageTokens() + 1);
-        int room = directory.describe().decoder().positions() - sampling.maxTokens();
-        if (room < directory.processor().imageTokens()) {
-            throw new LimitException("an image of up to " + directory.processor().imageTokens()
-                    + " tokens and an answer of up to " + sampling.maxTokens() + " do not fit into the "
-                    + directory.describe().decoder().positions()
-                    + " positions of the model; give a lower --max-tokens");
-        }
-        return directory.processor()
-                .limits(Math.min(longest, room), sampling.maxTokens())
+        return sampling.limits(directory, longest)
                 .withSequences(Math.min(parallel, Math.max(items.size(), 1)));
     }
 

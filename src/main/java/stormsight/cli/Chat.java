@@ -19,7 +19,6 @@ import stormsight.generate.Request;
 import stormsight.image.ImageDecoder;
 import stormsight.image.ImageException;
 import stormsight.image.RgbImage;
-import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Views;
 import stormsight.report.FigureException;
@@ -73,7 +72,7 @@ final class Chat extends PromptCommand implements Runnable {
                 try (Generator generator = Generator.open(
                         directory,
                         backend,
-                        limits(directory),
+                        sampling.limits(directory, Math.addExact(directory.processor().imageTokens(), promptTokens)),
                         model.options(),
                         (program, done, total) -> {
                             progress.finished(program, done, total);
@@ -84,18 +83,6 @@ final class Chat extends PromptCommand implements Runnable {
                 }
             }
         });
-    }
-
-    /** As long as the model has room for. */
-    private Limits limits(ModelDirectory directory) {
-        int image = directory.processor().imageTokens();
-        int room = directory.describe().decoder().positions() - sampling.maxTokens();
-        if (room <= image) {
-            throw new LimitException("an image of up to " + image + " tokens and an answer of up to "
-                    + sampling.maxTokens() + " do not fit into the " + directory.describe().decoder().positions()
-                    + " positions of the model; give a lower --max-tokens");
-        }
-        return directory.processor().limits(Math.min(image + promptTokens, room), sampling.maxTokens());
     }
 
     /** An image, cut once for all prompts about it. */

@@ -5,8 +5,11 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import picocli.CommandLine.Option;
+import stormsight.generate.LimitException;
 import stormsight.generate.Request;
 import stormsight.image.RgbImage;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
 import stormsight.program.Sampling;
 
 /** Options that say how long an answer is and how its tokens are drawn. */
@@ -56,6 +59,23 @@ final class SamplingMixin {
 
     int maxTokens() {
         return maxTokens;
+    }
+
+    /**
+     * Limits of prompts of up to so many tokens about one image, or of as many as the model has room for beside the
+     * longest answer.
+     *
+     * @throws LimitException if not even an image fits beside it
+     */
+    Limits limits(ModelDirectory directory, int promptTokens) {
+        int image = directory.processor().imageTokens();
+        int positions = directory.describe().decoder().positions();
+        int room = positions - maxTokens;
+        if (room <= image) {
+            throw new LimitException("an image of up to " + image + " tokens and an answer of up to " + maxTokens
+                    + " do not fit into the " + positions + " positions of the model; give a lower --max-tokens");
+        }
+        return directory.processor().limits(Math.min(promptTokens, room), maxTokens);
     }
 
     /** About one image. */
