@@ -97,7 +97,7 @@ public final class Stormsight implements AutoCloseable {
             return this;
         }
 
-        /** Threads of a backend on the processor; otherwise one a core. */
+        /** Threads of a backend on the processor; otherwise one per core. */
         public Builder threads(int count) {
             threads = count;
             return this;
@@ -229,7 +229,7 @@ public final class Stormsight implements AutoCloseable {
     }
 
     /**
-     * Answers many questions together, in their order.
+     * Answers many questions, in their order.
      *
      * @throws StormsightException of the first question that fails, see {@link #ask(Question)}; the others are given up
      */

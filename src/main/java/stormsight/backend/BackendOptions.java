@@ -5,7 +5,7 @@ import java.util.Optional;
 /**
  * What a user may choose of a backend.
  *
- * @param threads worker threads of a CPU backend; 0 takes one a core
+ * @param threads worker threads of a CPU backend; 0 takes one per core
  * @param device id of a device, as {@link DeviceInfo#id()}; empty takes the default
  */
 public record BackendOptions(int threads, Optional<String> device) {

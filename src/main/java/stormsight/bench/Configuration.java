@@ -19,7 +19,7 @@ import stormsight.model.family.Families;
  *
  * @param model directory of a checkpoint; empty for the embedded model
  * @param device empty for the backend's default
- * @param threads 0 for one a core
+ * @param threads 0 for one per core
  * @param quantized whether weights are turned into Q8 when they are loaded
  * @param resampling empty for what the checkpoint says
  */

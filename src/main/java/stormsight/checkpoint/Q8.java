@@ -112,9 +112,9 @@ public final class Q8 {
         MemorySegment from = tensor.layers().getFirst();
         long element = first;
         while (element < first + to.byteSize()) {
-            long column = element % columns;
-            long block = element - column % DType.Q8_BLOCK;
-            int count = (int) Math.min(DType.Q8_BLOCK, columns - (column - column % DType.Q8_BLOCK));
+            long row = element / columns * columns;
+            long block = element - (element - row) % DType.Q8_BLOCK;
+            int count = (int) Math.min(DType.Q8_BLOCK, row + columns - block);
             int here = (int) (Math.min(block + count, first + to.byteSize()) - element);
             float scale = scale(tensor.dtype(), from, block, count);
             levels(tensor.dtype(), from, element, here, scale, to, element - first);

@@ -47,7 +47,7 @@ public final class Quantization {
      * @param matrices the names of what becomes Q8; a tensor that is Q8 already is refused
      * @param to an empty directory
      * @param maxFileBytes of a shard
-     * @throws CheckpointException if something cannot be read or written, or the checkpoint is quantised already
+     * @throws CheckpointException if something cannot be read or written, or the checkpoint is quantized already
      */
     public static Result write(Checkpoint from, Set<String> matrices, Path to, long maxFileBytes) {
         Map<String, HostTensor> sources = new HashMap<>();

@@ -31,7 +31,8 @@ final class BoxesMixin {
             names = "--boxes",
             paramLabel = "FORM",
             description = "Print the objects that the answer marks instead of the answer, boxes as x, y, width and "
-                    + "height in pixels of the image. json; coco, a data set of the image; text, a line an object.")
+                    + "height in pixels of the image. json; coco, a data set of the image; text, a line for each "
+                    + "object.")
     private Form form;
 
     @Option(

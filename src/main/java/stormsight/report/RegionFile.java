@@ -24,12 +24,11 @@ public final class RegionFile {
             object.put("label", region.label());
             object.put("box", List.of(box.x(), box.y(), box.width(), box.height()));
             object.put("score", score);
-            region.mask().ifPresent(mask -> object.put("segmentation", rle(mask)));
             return object;
         }
     }
 
-    /** A line an object: x, y, width and height in pixels, and the label. */
+    /** A line for each object: x, y, width and height in pixels, and the label. */
     public static String text(List<Scored> objects) {
         StringBuilder text = new StringBuilder();
         for (Scored object : objects) {
@@ -46,7 +45,7 @@ public final class RegionFile {
         return text.toString();
     }
 
-    /** Label, box as x, y, width and height in pixels, and score of each object, and its mask as COCO's run lengths. */
+    /** Label, box as x, y, width and height in pixels, and score of each object. */
     public static List<Map<String, Object>> json(List<Scored> objects) {
         return objects.stream().map(Scored::json).toList();
     }
@@ -67,11 +66,8 @@ public final class RegionFile {
             annotation.put("image_id", 1);
             annotation.put("category_id", labels.indexOf(object.region().label()) + 1);
             annotation.put("bbox", List.of(box.x(), box.y(), box.width(), box.height()));
-            annotation.put(
-                    "area",
-                    object.region().mask().map(RegionFile::pixels).orElse(box.width() * box.height()));
-            annotation.put("iscrowd", object.region().mask().isPresent() ? 1 : 0);
-            object.region().mask().ifPresent(mask -> annotation.put("segmentation", rle(mask)));
+            annotation.put("area", box.width() * box.height());
+            annotation.put("iscrowd", 0);
             annotation.put("score", object.score());
             annotations.add(annotation);
         }
@@ -87,35 +83,5 @@ public final class RegionFile {
         object.put("annotations", annotations);
         object.put("categories", categories);
         return object;
-    }
-
-    private static double pixels(RegionFigure.Mask mask) {
-        int count = 0;
-        for (boolean inside : mask.inside()) {
-            count += inside ? 1 : 0;
-        }
-        return count;
-    }
-
-    /** Lengths of runs column by column, the first one outside of the mask, not compressed. */
-    static Map<String, Object> rle(RegionFigure.Mask mask) {
-        List<Integer> counts = new ArrayList<>();
-        boolean inside = false;
-        int run = 0;
-        for (int x = 0; x < mask.width(); x++) {
-            for (int y = 0; y < mask.height(); y++) {
-                if (mask.inside()[y * mask.width() + x] != inside) {
-                    counts.add(run);
-                    inside = !inside;
-                    run = 0;
-                }
-                run++;
-            }
-        }
-        counts.add(run);
-        Map<String, Object> rle = new LinkedHashMap<>();
-        rle.put("size", List.of(mask.height(), mask.width()));
-        rle.put("counts", counts);
-        return rle;
     }
 }
