@@ -1,17 +1,14 @@
 package stormsight.model.blip2;
 
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.stream.IntStream;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
 import stormsight.model.LazyTokenizer;
 import stormsight.model.Processor;
 import stormsight.model.Prompt;
-import stormsight.model.Span;
 import stormsight.model.Views;
+import stormsight.model.nn.PromptWriter;
 import stormsight.tokenizer.Tokenizer;
 
 /**
@@ -66,17 +63,12 @@ final class Blip2Processor implements Processor {
     @Override
     public Prompt prompt(String text, List<Views> about) {
         check(text, about.size());
-        Views image = about.getFirst();
         Tokenizer words = tokenizer.get();
-        List<Span> spans = new ArrayList<>(image.spans(0, 0));
-        int[] first = words.encodeWithSpecials("");
-        List<Tokenizer.Piece> pieces = words.pieces(text);
-        if (!pieces.isEmpty()) {
-            spans.add(new Span.Text(image.length() + first.length, text, pieces));
-        }
-        IntStream before = IntStream.concat(Arrays.stream(image.ids(0)), Arrays.stream(first));
-        return new Prompt(
-                IntStream.concat(before, pieces.stream().mapToInt(Tokenizer.Piece::id)).toArray(), spans, 0);
+        PromptWriter writer = new PromptWriter(text);
+        writer.image(about.getFirst());
+        writer.ids(words.encodeWithSpecials(""));
+        writer.text(words.pieces(text));
+        return writer.prompt(false);
     }
 
     @Override
