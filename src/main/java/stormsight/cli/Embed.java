@@ -13,7 +13,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -35,10 +34,13 @@ import tools.jackson.databind.json.JsonMapper;
         description = {
             "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images "
                     + "first, each in the order of the options.",
-            "A .jsonl file grows row by row; one that is there already, of the same model, is continued. An image or "
-                    + "text that comes twice is computed once."
+            "Interrupted, the same command goes on where it was: a .jsonl file grows row by row, and beside a file of "
+                    + "another kind, FILE.part.jsonl does until it is whole. An image or text that comes twice is "
+                    + "computed once."
         })
 final class Embed extends EncoderCommand implements Runnable {
+    /** Rows of a file of another form, until all of them are there. */
+    private static final String PART = ".part.jsonl";
     private static final long SECOND = 1_000_000_000;
 
     @Mixin
@@ -79,20 +81,17 @@ final class Embed extends EncoderCommand implements Runnable {
         PrintWriter err = err();
         try (ModelDirectory directory = open()) {
             String made = directory.fingerprint() + (raw ? " raw" : "") + " " + model.options().quantized();
-            Map<String, Row> done = form == Form.JSONL ? done(made) : Map.of();
+            Path rowFile = form == Form.JSONL ? file : file.resolveSibling(file.getFileName() + PART);
+            Map<String, Row> done = done(rowFile, made);
             try (Backend backend = backendOptions.open();
                     Embedder embedder =
                             Embedder.open(directory, backend, model.options().quantized(), RunListener.NONE)) {
                 long start = System.nanoTime();
-                List<Row> rows = rows(
-                        named,
-                        new FileEmbedder(embedder, !raw),
-                        done,
-                        progress,
-                        form == Form.JSONL ? Optional.of(made) : Optional.empty());
+                List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, rowFile, made);
                 progress.clear();
                 if (form != Form.JSONL) {
                     write(form, rows, embedder.model().columns());
+                    deletePart(rowFile);
                 }
                 long computed = rows.stream().filter(row -> !done.containsValue(row)).count();
                 double seconds = (double) (System.nanoTime() - start) / SECOND;
@@ -125,7 +124,8 @@ final class Embed extends EncoderCommand implements Runnable {
             FileEmbedder embedder,
             Map<String, Row> done,
             Progress progress,
-            Optional<String> appended) {
+            Path rowFile,
+            String made) {
         List<Row> rows = new ArrayList<>();
         int all = named.images().size() + named.texts().size();
         int images = named.images().size();
@@ -140,25 +140,36 @@ final class Embed extends EncoderCommand implements Runnable {
             progress.item(i + 1, all);
             Row row = new Row(kind, name, i < images ? embedder.image(named.images().get(i)) : embedder.text(name));
             rows.add(row);
-            appended.ifPresent(made -> append(row, made));
+            append(rowFile, row, made);
         }
         return rows;
     }
 
-    private void append(Row row, String made) {
+    private static void append(Path rowFile, Row row, String made) {
         Map<String, Object> object = new LinkedHashMap<>();
         object.put(row.kind(), row.name());
         object.put("model", made);
         object.put("embedding", row.embedding());
         try {
+            if (rowFile.getParent() != null) {
+                Files.createDirectories(rowFile.getParent());
+            }
             Files.writeString(
-                    file,
+                    rowFile,
                     JsonMapper.shared().writeValueAsString(object) + "\n",
                     StandardCharsets.UTF_8,
                     StandardOpenOption.CREATE,
                     StandardOpenOption.APPEND);
         } catch (IOException e) {
-            throw new UncheckedIOException(file + " cannot be written: " + e.getMessage(), e);
+            throw new UncheckedIOException(rowFile + " cannot be written: " + e.getMessage(), e);
+        }
+    }
+
+    private static void deletePart(Path rowFile) {
+        try {
+            Files.deleteIfExists(rowFile);
+        } catch (IOException e) {
+            throw new UncheckedIOException(rowFile + " cannot be deleted: " + e.getMessage(), e);
         }
     }
 
@@ -167,19 +178,20 @@ final class Embed extends EncoderCommand implements Runnable {
      *
      * @throws UsageException if it is of another model
      */
-    private Map<String, Row> done(String made) {
+    private static Map<String, Row> done(Path rowFile, String made) {
         Map<String, Row> done = new HashMap<>();
-        if (!Files.isRegularFile(file)) {
+        if (!Files.isRegularFile(rowFile)) {
             return done;
         }
         try {
-            String text = Files.readString(file);
+            String text = Files.readString(rowFile);
             String whole = text.substring(0, text.lastIndexOf('\n') + 1);
             for (String line : whole.lines().toList()) {
                 JsonNode row = JsonMapper.shared().readTree(line);
                 if (!row.path("model").asString("").equals(made)) {
                     throw new UsageException(
-                            "--out " + file + " holds embeddings of another model or other options; name another file");
+                            rowFile + " holds embeddings of another model or other options; "
+                                    + "delete it or name another file");
                 }
                 String kind = row.has("image") ? "image" : "text";
                 float[] embedding = new float[row.get("embedding").size()];
@@ -189,11 +201,11 @@ final class Embed extends EncoderCommand implements Runnable {
                 done.put(kind + row.path(kind).asString(), new Row(kind, row.path(kind).asString(), embedding));
             }
             if (whole.length() < text.length()) {
-                OutputFile.write(file, whole);
+                OutputFile.write(rowFile, whole);
             }
             return done;
         } catch (IOException | JacksonException e) {
-            throw new UsageException("--out " + file + " is there already and cannot be continued: " + e.getMessage());
+            throw new UsageException(rowFile + " is there already and cannot be continued: " + e.getMessage());
         }
     }
 

@@ -1,6 +1,7 @@
 package stormsight.cli;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,6 +16,7 @@ import tools.jackson.databind.json.JsonMapper;
 
 /** Options that name many images and texts. */
 final class ItemsMixin {
+    private static final Path STANDARD_INPUT = Path.of(ImageArgument.STANDARD_INPUT);
     private static final List<String> ENDINGS = List.of(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp");
 
     @Option(
@@ -29,6 +31,9 @@ final class ItemsMixin {
     @Option(names = {"-p", "--prompt"}, paramLabel = "TEXT", description = "A text. May be repeated.")
     private List<String> texts = new ArrayList<>();
 
+    @Option(names = "--texts", paramLabel = "FILE", description = "Texts, one a line; - reads standard input.")
+    private Path textFile;
+
     @Option(names = "--pairs", paramLabel = "FILE",
             description = "Lines of JSON with \"image\", a path from the file's folder, or \"text\", or both.")
     private Path pairs;
@@ -38,13 +43,35 @@ final class ItemsMixin {
 
     /** @throws UsageException if there is nothing, or something cannot be found */
     Items read() {
+        if (STANDARD_INPUT.equals(textFile) && images.contains(textFile)) {
+            throw new UsageException("--image - and --texts - both read standard input, which can be read once");
+        }
         List<Path> allImages = new ArrayList<>();
         images.forEach(image -> allImages.addAll(expanded(image)));
         List<String> allTexts = new ArrayList<>(texts);
+        if (textFile != null) {
+            allTexts.addAll(lines());
+        }
         if (pairs != null) {
             readPairs(allImages, allTexts);
         }
         return new Items(allImages, allTexts);
+    }
+
+    private List<String> lines() {
+        try {
+            String all = textFile.equals(STANDARD_INPUT)
+                    ? new String(System.in.readAllBytes(), StandardCharsets.UTF_8)
+                    : Files.readString(textFile);
+            List<String> found =
+                    PromptText.of(all).lines().map(String::strip).filter(line -> !line.isEmpty()).toList();
+            if (found.isEmpty()) {
+                throw new UsageException("--texts " + textFile + ": no line with a text");
+            }
+            return found;
+        } catch (IOException e) {
+            throw new UsageException("--texts " + textFile + " cannot be read: " + e.getMessage());
+        }
     }
 
     /** Images of a folder, whatever is in its folders too, in order of their names. */

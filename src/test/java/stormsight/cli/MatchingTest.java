@@ -6,9 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static stormsight.cli.MainTest.fails;
 import static stormsight.cli.MainTest.run;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -281,5 +284,51 @@ class MatchingTest {
         Files.writeString(temporary.resolve("letter.txt"), "kept");
         fails(2, "holds something else", "search", "-i", DUAL.toString(), "-p", "a", "--index", temporary.toString());
         assertEquals("kept", Files.readString(temporary.resolve("letter.txt")));
+    }
+
+    /** What is left of an interrupted command is gone on with, in every form, and the rows are those of one run. */
+    @Test
+    void embedGoesOnWhereItWas() throws IOException {
+        Path texts = Files.writeString(temporary.resolve("texts.txt"), "a red star\n\na blue ring\r\na red star\n");
+        Path lines = temporary.resolve("e.jsonl");
+        Path whole = temporary.resolve("whole.csv");
+        String image = DUAL.resolve("input_0.png").toString();
+        for (Path file : List.of(lines, whole)) {
+            assertEquals(0, run("embed", "--backend", "cpu", "-i", image, "--texts", texts.toString(), "-o",
+                    file.toString()).exitCode());
+        }
+        List<String> rows = Files.readAllLines(lines);
+        assertEquals(4, rows.size());
+        assertEquals(5, Files.readAllLines(whole).size());
+        Path resumed = temporary.resolve("resumed.csv");
+        Path part = temporary.resolve("resumed.csv.part.jsonl");
+        // The second row was cut off in the middle of writing it.
+        Files.writeString(part, rows.get(0) + "\n" + rows.get(1).substring(0, 40));
+        MainTest.Run run = run("embed", "--backend", "cpu", "-i", image, "--texts", texts.toString(), "-o",
+                resumed.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.err().contains("4 embeddings of 128 numbers") && run.err().contains("; 3 made"), run.err());
+        assertEquals(Files.readString(whole), Files.readString(resumed));
+        assertTrue(Files.notExists(part));
+        Files.writeString(part, rows.get(0) + "\n");
+        fails(2, "embeddings of another model or other options", "embed", "--raw", "-i", image, "-o",
+                resumed.toString());
+        fails(2, "no line with a text", "embed", "--texts", Files.writeString(texts, "\n").toString(), "-o",
+                resumed.toString());
+    }
+
+    @Test
+    void embedReadsTextsFromStandardInput() throws IOException {
+        InputStream terminal = System.in;
+        Path file = temporary.resolve("e.npy");
+        try {
+            System.setIn(new ByteArrayInputStream("a red star\na blue ring\n".getBytes(StandardCharsets.UTF_8)));
+            MainTest.Run run = run("embed", "--backend", "cpu", "--texts", "-", "-o", file.toString());
+            assertEquals(0, run.exitCode(), run.err());
+        } finally {
+            System.setIn(terminal);
+        }
+        assertArrayEquals(new int[] {2, 128}, Npy.read(file).shape());
+        fails(2, "both read standard input", "embed", "-i", "-", "--texts", "-", "-o", file.toString());
     }
 }
