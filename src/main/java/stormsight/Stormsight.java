@@ -27,6 +27,7 @@ import stormsight.model.VisionLanguageModel;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
 import stormsight.program.Sampling;
+import stormsight.program.Step;
 
 /**
  * An open model, for programs that ask about images. It takes memory until it is closed, and seconds to open: open it
@@ -39,7 +40,7 @@ import stormsight.program.Sampling;
  * }</pre>
  *
  * <p><b>Threads.</b> All methods may be called by any thread at any time. Questions of several threads wait in line for
- * the device and are answered in the order in which they came; the same question gets the same answer, whoever else
+ * the device and begin in the order in which they came; the same question gets the same answer, whoever else
  * asks. Closing ends all calls that are under way with a {@link CancellationException}.
  *
  * <p><b>Java.</b> JDK 25 or newer. On the class path, Java needs {@code --add-modules jdk.incubator.vector}; on the
@@ -74,6 +75,7 @@ public final class Stormsight implements AutoCloseable {
         private Optional<String> device = Optional.empty();
         private int threads;
         private boolean quantized;
+        private int parallel = 1;
         /** Of the text of a prompt, 0 until somebody chooses. */
         private int promptTokens;
         private int answerTokens;
@@ -106,6 +108,16 @@ public final class Stormsight implements AutoCloseable {
         /** Turns matrices into 8 bits while they are loaded: half the memory, answers that may differ a little. */
         public Builder quantized() {
             quantized = true;
+            return this;
+        }
+
+        /** Answers so many questions at a time, otherwise one: more take more memory, and less time together. */
+        public Builder parallel(int questions) {
+            if (questions < 1 || questions > Step.MOST_SEQUENCES) {
+                throw new IllegalArgumentException(questions + " questions at a time are not in 1 .. "
+                        + Step.MOST_SEQUENCES);
+            }
+            parallel = questions;
             return this;
         }
 
@@ -161,10 +173,11 @@ public final class Stormsight implements AutoCloseable {
             Options options = Options.DEFAULT.withQuantized(quantized);
             return switch (directory.anyModel()) {
                 case VisionLanguageModel model -> {
-                    Limits limits = promptTokens == 0
+                    Limits longest = promptTokens == 0
                             ? directory.limitsWithin(DEFAULT_TOKENS, DEFAULT_TOKENS)
                             : model.processor().limits(
                                     Math.addExact(model.processor().imageTokens(), promptTokens), answerTokens);
+                    Limits limits = longest.withSequences(parallel);
                     yield new Stormsight(
                             directory,
                             device,

@@ -5,14 +5,17 @@ import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import stormsight.bench.Machine;
 
-/** The only place that reads and sets system properties. */
+/** The only place that reads and sets system properties and variables. */
 final class Environment {
     /** Kept, or its level would be lost. Lucene tells everybody that it found the Vector API. */
     private static final Logger LUCENE = Logger.getLogger("org.apache.lucene");
+    /** Tells what it is made of. */
+    private static final Logger HELIDON = Logger.getLogger("io.helidon");
 
     /** An agent that waits for a debugger at a port can be there only once. */
     private static final String DEBUGGER = "-agentlib:jdwp";
@@ -78,10 +81,16 @@ final class Environment {
         return told != null ? told : System.console() != null && System.console().isTerminal() ? "output,error" : "";
     }
 
+    /** What clients of a server must send, where no option says so: an option can be seen in the list of processes. */
+    static Optional<String> apiKey() {
+        return Optional.ofNullable(System.getenv("STORMSIGHT_API_KEY")).filter(key -> !key.isEmpty());
+    }
+
     /** Must run before the first logger is made. */
     static void configureLogging(boolean verbose) {
         String prefix = "org.slf4j.simpleLogger.";
         LUCENE.setLevel(verbose ? Level.INFO : Level.WARNING);
+        HELIDON.setLevel(verbose ? Level.INFO : Level.WARNING);
         System.setProperty(prefix + "logFile", "System.err");
         System.setProperty(prefix + "defaultLogLevel", "warn");
         System.setProperty(prefix + "log.stormsight", verbose ? "debug" : "info");

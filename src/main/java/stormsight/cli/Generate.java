@@ -21,6 +21,7 @@ import stormsight.backend.DeviceInfo;
 import stormsight.backend.StartUp;
 import stormsight.generate.Answer;
 import stormsight.generate.Generator;
+import stormsight.image.DataUrl;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
@@ -149,7 +150,7 @@ final class Generate extends PromptCommand implements Runnable {
                 RgbImage first = decoded.images().getFirst();
                 List<RegionFile.Scored> objects =
                         images.size() > 1 ? List.of() : boxes.objects(err, answer, first);
-                boxes.tell(out, ImageArgument.shown(writtenImages().getFirst()), first, objects);
+                boxes.tell(out, DataUrl.shown(writtenImages().getFirst()), first, objects);
                 if (json) {
                     JsonMixin.print(out, report.json(inputs(text), objects));
                     write(kept);
@@ -178,7 +179,7 @@ final class Generate extends PromptCommand implements Runnable {
     /** What was asked, so that an answer can be had again from what was printed. */
     private Map<String, Object> inputs(String text) {
         Map<String, Object> inputs = new LinkedHashMap<>();
-        List<String> shown = writtenImages().stream().map(ImageArgument::shown).toList();
+        List<String> shown = writtenImages().stream().map(DataUrl::shown).toList();
         if (shown.size() == 1) {
             inputs.put("image", shown.getFirst());
         } else {

@@ -67,6 +67,7 @@ public final class Main implements Runnable {
             "batch",
             "chat",
             "demo",
+            "serve",
             "match",
             "classify",
             "embed",
@@ -102,6 +103,7 @@ public final class Main implements Runnable {
             case "batch" -> new BatchCommand();
             case "chat" -> new Chat();
             case "demo" -> new Demo();
+            case "serve" -> new Serve();
             case "match" -> new Match();
             case "classify" -> new Classify();
             case "embed" -> new Embed();

@@ -660,7 +660,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         }
 
         boolean goesOn() {
-            return stop == null;
+            return stop == null && question.wanted();
         }
 
         int lastId() {

@@ -12,6 +12,11 @@ public interface Question extends AnswerListener {
     @Override
     default void text(String piece) {}
 
+    /** Whether somebody still waits for the answer; otherwise it ends without a word, and others go on. */
+    default boolean wanted() {
+        return true;
+    }
+
     /** The answer is complete. */
     void answered(Answer answer);
 

@@ -1,18 +1,23 @@
 package stormsight.generate;
 
 import java.time.Duration;
+import java.util.Iterator;
+import java.util.NoSuchElementException;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
 /**
- * Answers the requests of many threads with one generator, which lives on a thread of its own. Requests wait in line
- * and are answered in the order in which they came. Safe for use by several threads.
+ * Answers the requests of many threads with one generator, which lives on a thread of its own: as many at a time as its
+ * limits have sequences, the others wait in line and begin in the order in which they came. Safe for use by several
+ * threads.
  */
 public final class Scheduler implements AutoCloseable {
     private final BlockingQueue<Pending> line;
@@ -20,7 +25,7 @@ public final class Scheduler implements AutoCloseable {
     /** The generator, as soon as it is open. */
     private final CompletableFuture<Generator> opened = new CompletableFuture<>();
     private volatile boolean closed;
-    private volatile Pending running;
+    private final Set<Pending> running = ConcurrentHashMap.newKeySet();
 
     /** What happens to a request. */
     public sealed interface Event {
@@ -35,13 +40,13 @@ public final class Scheduler implements AutoCloseable {
     }
 
     /** A request that was taken. One thread waits for its events; any thread may cancel it. */
-    public final class Pending {
-        private final Request request;
+    public final class Pending implements Question {
+        private final Prepared prepared;
         private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
         private volatile boolean cancelled;
 
-        private Pending(Request request) {
-            this.request = request;
+        private Pending(Prepared prepared) {
+            this.prepared = prepared;
         }
 
         /**
@@ -57,7 +62,8 @@ public final class Scheduler implements AutoCloseable {
          * Waits for the answer.
          *
          * @param listener is called on this thread; the request is cancelled if it throws
-         * @throws RuntimeException what {@link Generator#answer} threw
+         * @throws LimitException if prompt and answer do not fit what the generator was opened for
+         * @throws stormsight.backend.BackendException if the device fails
          * @throws CancellationException if the request was cancelled, or the scheduler closed
          */
         public Answer await(AnswerListener listener) throws InterruptedException {
@@ -76,31 +82,41 @@ public final class Scheduler implements AutoCloseable {
             }
         }
 
-        /** Ends the request, if it still waits at once, else with the next piece of its text. */
+        /** Ends the request: if it still waits at once, else before its next token. */
         public void cancel() {
             cancelled = true;
-            if (line.remove(this)) {
-                events.add(new Event.Failed(new CancellationException("cancelled before its turn")));
-            }
+            line.remove(this);
+            end(new Event.Failed(new CancellationException("cancelled")));
         }
 
-        private void answer(Generator generator) {
-            try {
-                requireWanted();
-                events.add(new Event.Done(generator.answer(request, piece -> {
-                    requireWanted();
-                    events.add(new Event.Text(piece));
-                })));
-            } catch (RuntimeException | Error e) {
-                // Whoever waits for it is told; the next request may be a better one.
-                events.add(new Event.Failed(e));
-            }
+        private void end(Event event) {
+            running.remove(this);
+            events.add(event);
         }
 
-        private void requireWanted() {
-            if (cancelled) {
-                throw new CancellationException("cancelled");
-            }
+        @Override
+        public Prepared prepared() {
+            return prepared;
+        }
+
+        @Override
+        public void text(String piece) {
+            events.add(new Event.Text(piece));
+        }
+
+        @Override
+        public boolean wanted() {
+            return !cancelled;
+        }
+
+        @Override
+        public void answered(Answer answer) {
+            end(new Event.Done(answer));
+        }
+
+        @Override
+        public void refused(RuntimeException why) {
+            end(new Event.Failed(why));
         }
     }
 
@@ -137,12 +153,7 @@ public final class Scheduler implements AutoCloseable {
         try (Generator generator = opening.get()) {
             opened.complete(generator);
             while (!closed) {
-                running = line.take();
-                if (closed) {
-                    running.cancel();
-                }
-                running.answer(generator);
-                running = null;
+                serve(generator, line.take());
             }
         } catch (InterruptedException e) {
             throw new IllegalStateException("somebody interrupted the thread of a scheduler", e);
@@ -156,19 +167,57 @@ public final class Scheduler implements AutoCloseable {
         }
     }
 
+    /** Answers a request and all that come meanwhile. */
+    private void serve(Generator generator, Pending first) {
+        try {
+            generator.answer(new Iterator<Pending>() {
+                private Pending next = first;
+
+                @Override
+                public boolean hasNext() {
+                    while (next == null || !next.wanted()) {
+                        next = line.poll();
+                        if (next == null) {
+                            return false;
+                        }
+                    }
+                    return true;
+                }
+
+                @Override
+                public Pending next() {
+                    if (!hasNext()) {
+                        throw new NoSuchElementException();
+                    }
+                    Pending begun = next;
+                    next = null;
+                    running.add(begun);
+                    if (closed) {
+                        begun.cancel();
+                    }
+                    return begun;
+                }
+            });
+        } catch (RuntimeException | Error e) {
+            // Whoever waits is told; the next requests may be better ones.
+            running.forEach(pending -> pending.end(new Event.Failed(e)));
+        }
+    }
+
     /** Of the model, the limits it was opened for, and the memory it takes; not to be asked. */
     public Generator generator() {
         return opened.join();
     }
 
     /**
-     * Takes a request.
+     * Takes a request. Its images are cut on this thread.
      *
      * @return empty if as many wait as may
+     * @throws IllegalArgumentException if the text cannot be a prompt
      * @throws CancellationException if the scheduler is closed
      */
     public Optional<Pending> submit(Request request) {
-        Pending pending = new Pending(request);
+        Pending pending = new Pending(Generator.prepare(generator().directory(), request));
         boolean taken = !closed && line.offer(pending);
         if (closed) {
             // Closed since, so that nobody may look at the line again.
@@ -185,7 +234,7 @@ public final class Scheduler implements AutoCloseable {
 
     /** Requests that are being answered. */
     public int running() {
-        return running == null ? 0 : 1;
+        return running.size();
     }
 
     /** Cancels all requests and frees the generator. Waits for a step that runs. */
@@ -193,10 +242,7 @@ public final class Scheduler implements AutoCloseable {
     public void close() {
         closed = true;
         line.forEach(Pending::cancel);
-        Pending last = running;
-        if (last != null) {
-            last.cancel();
-        }
+        running.forEach(Pending::cancel);
         // Wakes the thread where it waits for a request.
         Pending none = new Pending(null);
         none.cancelled = true;

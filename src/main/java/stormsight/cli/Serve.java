@@ -1,0 +1,144 @@
+package stormsight.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import stormsight.backend.Backend;
+import stormsight.generate.Generator;
+import stormsight.generate.Scheduler;
+import stormsight.match.Embedder;
+import stormsight.model.DualEncoder;
+import stormsight.model.Limits;
+import stormsight.model.ModelDirectory;
+import stormsight.program.Step;
+import stormsight.serve.Server;
+import stormsight.serve.ServerOptions;
+
+/** Answers over HTTP until it is stopped. */
+@Command(
+        name = "serve",
+        description = {
+            "Answers over HTTP as OpenAI's clients ask: /v1/chat/completions, /v1/embeddings (SigLIP, CLIP), "
+                + "/v1/models;",
+            "/health, /metrics, and a page to try it at /. Ctrl-C or SIGTERM ends it after the requests that it took."
+        })
+final class Serve extends ModelCommand implements Runnable {
+    private static final String LOOPBACK = "127.0.0.1";
+
+    @Option(names = "--host", paramLabel = "ADDRESS", defaultValue = LOOPBACK,
+            description = "Where to listen; 0.0.0.0 lets other machines ask. Default: ${DEFAULT-VALUE}.")
+    private String host;
+
+    @Option(names = "--port", paramLabel = "N", defaultValue = "8080",
+            description = "0 takes a free port. Default: ${DEFAULT-VALUE}.")
+    private int port;
+
+    @Option(names = "--api-key", paramLabel = "KEY",
+            description = "What clients must send; others see it in the list of processes, so that the variable "
+                    + "STORMSIGHT_API_KEY is the better place.")
+    private Optional<String> apiKey = Optional.empty();
+
+    @Option(names = "--root", paramLabel = "DIR",
+            description = "Requests may name image files below this folder. Without it they send images themselves.")
+    private Path root;
+
+    @Option(names = "--parallel", paramLabel = "N", defaultValue = "4",
+            description = "Requests that are answered at a time. Default: ${DEFAULT-VALUE}.")
+    private int parallel;
+
+    @Option(names = "--queue", paramLabel = "N", defaultValue = "64",
+            description = "Requests that may wait; more are refused. Default: ${DEFAULT-VALUE}.")
+    private int queue;
+
+    @Option(names = "--timeout", paramLabel = "SECONDS", defaultValue = "300",
+            description = "Longest time of a request, waiting included. Default: ${DEFAULT-VALUE}.")
+    private int timeout;
+
+    @Option(names = "--grace", paramLabel = "SECONDS", defaultValue = "30",
+            description = "Time that requests get when the server is stopped. Default: ${DEFAULT-VALUE}.")
+    private int grace;
+
+    @Option(names = "--max-body", paramLabel = "MB", defaultValue = "32",
+            description = "Largest request. Default: ${DEFAULT-VALUE}.")
+    private int maxBody;
+
+    @Option(names = "--max-pixels", paramLabel = "N", defaultValue = "33554432",
+            description = "Largest image. Default: ${DEFAULT-VALUE}.")
+    private int maxPixels;
+
+    @Option(names = "--prompt-tokens", paramLabel = "N", defaultValue = "256",
+            description = "Longest text of a prompt, in tokens. Default: ${DEFAULT-VALUE}, or what the model has "
+                    + "room for.")
+    private int promptTokens;
+
+    @Option(names = {"-n", "--max-new-tokens", "--max-tokens"}, paramLabel = "N", defaultValue = "256",
+            description = "The longest answer, in tokens. Default: ${DEFAULT-VALUE}, or what the model has room for.")
+    private int maxTokens;
+
+    @Override
+    public void run() {
+        check();
+        withModel((directory, backend, progress) -> {
+            if (directory.anyModel() instanceof DualEncoder) {
+                try (Embedder embedder =
+                        Embedder.open(directory, backend, model.options().quantized(), progress)) {
+                    serve(Optional.empty(), Optional.of(embedder), maxTokens, backend);
+                }
+                return;
+            }
+            Limits limits = directory.limitsWithin(promptTokens, maxTokens).withSequences(parallel);
+            try (Scheduler scheduler = Scheduler.open(
+                    () -> Generator.open(directory, backend, limits, model.options(), progress, List.of()), queue)) {
+                serve(Optional.of(scheduler), Optional.empty(), limits.newTokens(), backend);
+            }
+        });
+    }
+
+    private void check() {
+        if (port < 0 || port > 65535) {
+            throw new UsageException("--port " + port + " is not in 0 .. 65535");
+        }
+        if (parallel < 1 || parallel > Step.MOST_SEQUENCES) {
+            throw new UsageException("--parallel " + parallel + " is not in 1 .. " + Step.MOST_SEQUENCES);
+        }
+        if (queue < 1 || timeout < 1 || maxBody < 1 || maxBody > 1024 || maxPixels < 1 || promptTokens < 1
+                || maxTokens < 1 || grace < 0) {
+            throw new UsageException("--queue, --timeout, --max-body (at most 1024), --max-pixels, --prompt-tokens and "
+                    + "--max-tokens must be positive, and --grace not negative");
+        }
+        if (root != null && !Files.isDirectory(root)) {
+            throw new UsageException("--root " + root + " is no folder");
+        }
+    }
+
+    /** Listens until the process is asked to end. */
+    private void serve(Optional<Scheduler> scheduler, Optional<Embedder> embedder, int longest, Backend backend) {
+        Optional<String> key = apiKey.isPresent() ? apiKey : Environment.apiKey();
+        ServerOptions options = new ServerOptions(host, port, key, Optional.ofNullable(root), maxBody << 20, maxPixels,
+                queue,
+                Duration.ofSeconds(timeout), longest);
+        try (Server server = new Server(options, served(), scheduler, embedder)) {
+            err().println("Serving " + served() + " (" + backend.device().title() + ") at http://"
+                    + (host.contains(":") ? "[" + host + "]" : host) + ":" + server.port() + "/");
+            if (key.isEmpty() && !host.equals(LOOPBACK) && !host.equals("localhost") && !host.equals("::1")) {
+                err().println("Whoever reaches " + host + " can ask: no --api-key was given.");
+            }
+            err().flush();
+            Thread hook = new Thread(() -> server.stop(Duration.ofSeconds(grace)), "stop");
+            Runtime.getRuntime().addShutdownHook(hook);
+            new CountDownLatch(1).await();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** What clients call the model. */
+    private String served() {
+        return model.chosen() ? Path.of(model.name()).toAbsolutePath().normalize().getFileName().toString() : "shapes";
+    }
+}

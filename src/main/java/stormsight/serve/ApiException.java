@@ -1,0 +1,38 @@
+package stormsight.serve;
+
+/** A request that is refused, as the interface of OpenAI tells it. */
+final class ApiException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    private final int status;
+    private final String code;
+
+    /** @param code for programs: what is wrong, in one word */
+    ApiException(int status, String code, String message) {
+        super(message);
+        this.status = status;
+        this.code = code;
+    }
+
+    static ApiException invalid(String message) {
+        return new ApiException(400, "invalid_request", message);
+    }
+
+    /** Of HTTP. */
+    int status() {
+        return status;
+    }
+
+    String code() {
+        return code;
+    }
+
+    String type() {
+        return switch (status) {
+            case 401, 403 -> "authentication_error";
+            case 429 -> "rate_limit_error";
+            case 500, 503, 504 -> "server_error";
+            default -> "invalid_request_error";
+        };
+    }
+}

@@ -1,0 +1,28 @@
+package stormsight.serve;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
+
+/**
+ * What a server allows.
+ *
+ * @param port 0 takes a free one
+ * @param apiKey what clients must send, if anything
+ * @param root the folder below which requests may name image files; none where it is empty
+ * @param maxBody bytes of a request
+ * @param maxPixels pixels of an image
+ * @param waiting requests that wait beside those that are answered
+ * @param timeout of a request, from its arrival to its last token
+ * @param maxTokens most tokens of an answer, and how many it has where a request does not say
+ */
+public record ServerOptions(
+        String host,
+        int port,
+        Optional<String> apiKey,
+        Optional<Path> root,
+        int maxBody,
+        long maxPixels,
+        int waiting,
+        Duration timeout,
+        int maxTokens) {}
