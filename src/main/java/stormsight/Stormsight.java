@@ -76,6 +76,7 @@ public final class Stormsight implements AutoCloseable {
         private int threads;
         private boolean quantized;
         private int parallel = 1;
+        private Optional<Path> adapter = Optional.empty();
         /** Of the text of a prompt, 0 until somebody chooses. */
         private int promptTokens;
         private int answerTokens;
@@ -122,6 +123,16 @@ public final class Stormsight implements AutoCloseable {
         }
 
         /**
+         * Merges a LoRA adapter into the weights while they are loaded; the matrices that it changes are copied.
+         *
+         * @param directory as PEFT saves it, trained for this model
+         */
+        public Builder adapter(Path directory) {
+            adapter = Optional.of(directory);
+            return this;
+        }
+
+        /**
          * What memory is set aside for; otherwise 256 tokens each, or what the model has positions for.
          *
          * @param prompt most tokens of a prompt's text, what the model's family puts around it included
@@ -145,7 +156,8 @@ public final class Stormsight implements AutoCloseable {
             return translated(() -> {
                 Backend device = openBackend();
                 try {
-                    ModelDirectory directory = opening.get();
+                    ModelDirectory base = opening.get();
+                    ModelDirectory directory = adapter.map(base::withAdapter).orElse(base);
                     try {
                         return open(directory, device);
                     } catch (RuntimeException | Error e) {

@@ -8,6 +8,7 @@ import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
 import stormsight.checkpoint.Checkpoint;
@@ -69,8 +70,13 @@ public final class EditedCheckpoint {
 
     /** All tensors of a golden. */
     public static Map<String, Stored> tensors(String golden) {
+        return tensors(Goldens.folder(golden).resolve("model.safetensors"));
+    }
+
+    /** All tensors of a file. */
+    public static Map<String, Stored> tensors(Path file) {
         Map<String, Stored> tensors = new LinkedHashMap<>();
-        try (Checkpoint checkpoint = Checkpoint.openFile(Goldens.folder(golden).resolve("model.safetensors"))) {
+        try (Checkpoint checkpoint = Checkpoint.openFile(file)) {
             for (String name : checkpoint.names()) {
                 TensorInfo info = checkpoint.info(name);
                 tensors.put(
@@ -101,21 +107,29 @@ public final class EditedCheckpoint {
     /** Writes the tensors to shards of at most so many bytes with an index, or to one file. */
     public void write(long maxFileBytes) throws IOException {
         Files.delete(folder.resolve("model.safetensors"));
-        SafetensorsWriter.write(
-                folder,
-                tensors.entrySet().stream()
-                        .map(entry -> new SafetensorsWriter.Entry(
-                                entry.getKey(),
-                                entry.getValue().type(),
-                                entry.getValue().shape()))
-                        .toList(),
-                maxFileBytes,
-                (entry, first, piece) -> MemorySegment.copy(
-                        tensors.get(entry.name()).bytes(),
-                        Math.toIntExact(first),
-                        piece,
-                        ValueLayout.JAVA_BYTE,
-                        0,
-                        Math.toIntExact(piece.byteSize())));
+        SafetensorsWriter.write(folder, entries(tensors), maxFileBytes, content(tensors));
+    }
+
+    /** Writes tensors to a file in place of what it held. */
+    public static void write(Path file, Map<String, Stored> tensors) throws IOException {
+        Files.deleteIfExists(file);
+        SafetensorsWriter.writeFile(file, entries(tensors), content(tensors));
+    }
+
+    private static List<SafetensorsWriter.Entry> entries(Map<String, Stored> tensors) {
+        return tensors.entrySet().stream()
+                .map(entry -> new SafetensorsWriter.Entry(
+                        entry.getKey(), entry.getValue().type(), entry.getValue().shape()))
+                .toList();
+    }
+
+    private static SafetensorsWriter.Content content(Map<String, Stored> tensors) {
+        return (entry, first, piece) -> MemorySegment.copy(
+                tensors.get(entry.name()).bytes(),
+                Math.toIntExact(first),
+                piece,
+                ValueLayout.JAVA_BYTE,
+                0,
+                Math.toIntExact(piece.byteSize()));
     }
 }

@@ -24,6 +24,7 @@ public final class Goldens {
             "paligemma2",
             "paligemma2-window",
             "paligemma-multi",
+            "paligemma-lora",
             "llava",
             "llava-chat",
             "llava-chat-gqa",
@@ -42,7 +43,7 @@ public final class Goldens {
     /** Copies a folder, so that it can be changed. */
     public static void copy(String name, Path target) throws IOException {
         try (Stream<Path> files = Files.list(folder(name))) {
-            for (Path file : files.toList()) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
                 Files.copy(file, target.resolve(file.getFileName().toString()), StandardCopyOption.REPLACE_EXISTING);
             }
         }

@@ -18,6 +18,7 @@ import stormsight.model.family.Families;
  * A model and where it runs.
  *
  * @param model directory of a checkpoint; empty for the embedded model
+ * @param adapter directory of an adapter that is merged into the model
  * @param device empty for the backend's default
  * @param threads 0 for one per core
  * @param quantized whether weights are turned into Q8 when they are loaded
@@ -25,6 +26,7 @@ import stormsight.model.family.Families;
  */
 public record Configuration(
         Optional<String> model,
+        Optional<String> adapter,
         String backend,
         Optional<String> device,
         int threads,
@@ -34,29 +36,38 @@ public record Configuration(
         boolean finalSoftCap) {
     public Configuration withModel(String directory) {
         return new Configuration(
-                Optional.of(directory), backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+                Optional.of(directory), adapter, backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+    }
+
+    public Configuration withAdapter(String directory) {
+        return new Configuration(
+                model, Optional.of(directory), backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     public Configuration withBackend(String name) {
-        return new Configuration(model, name, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+        return new Configuration(
+                model, adapter, name, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     public Configuration withDevice(String id) {
         return new Configuration(
-                model, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap);
+                model, adapter, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     public Configuration withThreads(int count) {
-        return new Configuration(model, backend, device, count, quantized, resampling, slidingWindow, finalSoftCap);
+        return new Configuration(
+                model, adapter, backend, device, count, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     public Configuration withQuantized(boolean chosen) {
-        return new Configuration(model, backend, device, threads, chosen, resampling, slidingWindow, finalSoftCap);
+        return new Configuration(
+                model, adapter, backend, device, threads, chosen, resampling, slidingWindow, finalSoftCap);
     }
 
     ModelDirectory openModel() {
-        return model.map(directory -> Families.open(Path.of(directory), resampling))
+        ModelDirectory opened = model.map(directory -> Families.open(Path.of(directory), resampling))
                 .orElseGet(() -> EmbeddedModel.open(resampling));
+        return adapter.map(directory -> opened.withAdapter(Path.of(directory))).orElse(opened);
     }
 
     Backend openBackend() {
@@ -67,14 +78,14 @@ public record Configuration(
         return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withQuantized(quantized);
     }
 
-    /** The model's name, without the directories that lead to it. */
+    /** The model's name, and its adapter's, without the directories that lead to them. */
     String modelName() {
-        return model.map(directory -> Path.of(directory)
-                        .toAbsolutePath()
-                        .normalize()
-                        .getFileName()
-                        .toString())
-                .orElse(EmbeddedModel.NAME);
+        return model.map(Configuration::name).orElse(EmbeddedModel.NAME)
+                + adapter.map(directory -> " + " + name(directory)).orElse("");
+    }
+
+    private static String name(String directory) {
+        return Path.of(directory).toAbsolutePath().normalize().getFileName().toString();
     }
 
     /**
@@ -93,12 +104,14 @@ public record Configuration(
     /** The same model on another backend, with its default device and a thread a core. */
     Configuration on(String otherBackend) {
         return new Configuration(
-                model, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap);
+                model, adapter, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap);
     }
 
     /** How users would write it: {@code backend=cpu}, {@code threads=2}, {@code weights=q8} and so on. */
     List<String> keys() {
-        List<String> keys = new ArrayList<>(List.of("model=" + modelName(), "backend=" + backend));
+        List<String> keys = new ArrayList<>(List.of(
+                "model=" + model.map(Configuration::name).orElse(EmbeddedModel.NAME), "backend=" + backend));
+        adapter.ifPresent(directory -> keys.add("adapter=" + name(directory)));
         device.ifPresent(id -> keys.add("device=" + id));
         if (threads > 0) {
             keys.add("threads=" + threads);

@@ -65,6 +65,7 @@ public final class Checkpoint implements AutoCloseable {
     private final Map<Path, MemorySegment> files;
     private final Map<Path, FileTime> times;
     private final Arena arena;
+    private Optional<Adapter> adapter = Optional.empty();
 
     private Checkpoint(
             Path source,
@@ -246,6 +247,7 @@ public final class Checkpoint implements AutoCloseable {
      * @throws CheckpointException if one has another size or was written since
      */
     public void requireUnchanged() {
+        adapter.ifPresent(taken -> taken.file().requireUnchanged());
         files.forEach((file, mapped) -> {
             if (!Files.exists(file)) {
                 return;
@@ -402,6 +404,34 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /**
+     * Lets weights be what an adapter makes of them wherever they are bound; the values that can be read here stay those
+     * of the files. Owns the adapter from here on.
+     *
+     * @param matrices names of the weights that the model multiplies with
+     * @throws CheckpointException if it changes others, or of other shapes: it was made for another model
+     */
+    public void adapt(Adapter taken, Set<String> matrices) {
+        taken.requireFor(this, matrices);
+        adapter = Optional.of(taken);
+    }
+
+    public Optional<Adapter> adapter() {
+        return adapter;
+    }
+
+    /** Bytes of the weights that an adapter changes, each of which is a copy once it is bound. */
+    public long adaptedBytes() {
+        return adapter.map(Adapter::weights).orElse(Set.of()).stream()
+                .map(this::info)
+                .mapToLong(weight -> weight(weight).orElseThrow().bytes(weight.shape().matrix()))
+                .sum();
+    }
+
+    private boolean isAdapted(String name) {
+        return adapter.isPresent() && adapter.get().changes(name);
+    }
+
+    /**
      * Whether two weights are equal in shape and in every value, whatever their types. Reads both, as far as they are
      * equal.
      *
@@ -464,18 +494,33 @@ public final class Checkpoint implements AutoCloseable {
      * @throws CheckpointException if there is no such tensor, or it is not F32, F16, BF16 or F64
      */
     public HostTensor tensor(String name) {
-        return stack(List.of(name), weightType(List.of(name)));
+        return stack(List.of(name), weightType(List.of(name)), arena);
     }
 
     /**
-     * Weights of identical layers as one stack, in place if all are stored in the type.
+     * Weights of identical layers as one stack, in place if all are stored in the type. One that an adapter changes is
+     * a copy of its own.
      *
      * @param names the tensor of each layer
      * @param type of the stack: {@link #weightType} of these layers, or F32
+     * @param merged owns what an adapter changes; allows access by other threads
      * @throws CheckpointException if one is missing, is not F32, F16, BF16 or F64, or differs from the first in shape
      */
-    public HostTensor stack(List<String> names, DType type) {
+    public HostTensor stack(List<String> names, DType type, Arena merged) {
         requireEqualShapes(names);
+        if (names.stream().noneMatch(this::isAdapted)) {
+            return stack(names, type);
+        }
+        List<MemorySegment> layers = names.stream()
+                .map(name -> isAdapted(name)
+                        ? adapter.orElseThrow().merged(this, name, type, merged)
+                        : stack(List.of(name), type).layers().getFirst())
+                .toList();
+        Shape shape = info(names.getFirst()).shape();
+        return new HostTensor(type, type == DType.Q8 ? shape.matrix() : shape, layers);
+    }
+
+    private HostTensor stack(List<String> names, DType type) {
         if (type == DType.Q8) {
             Shape matrix = info(names.getFirst()).shape().matrix();
             return new HostTensor(type, matrix, names.stream().map(name -> q8(info(name), matrix)).toList());
@@ -557,7 +602,7 @@ public final class Checkpoint implements AutoCloseable {
      * Into arrays, as no compiler has seen this code when a model is opened: an interpreted access to a segment takes
      * some hundred nanoseconds.
      */
-    private float[] decode(TensorInfo tensor, long first, int count) {
+    float[] decode(TensorInfo tensor, long first, int count) {
         MemorySegment stored = MemorySegment.ofArray(bytes(
                 tensor,
                 first * tensor.type().bits() / 8,
@@ -595,6 +640,11 @@ public final class Checkpoint implements AutoCloseable {
             }
         }
         return values;
+    }
+
+    /** All values of a tensor of weights. */
+    float[] decode(TensorInfo tensor) {
+        return decode(tensor, 0, Math.toIntExact(tensor.shape().elements()));
     }
 
     private static long scaleOf(long element, long columns, long perRow) {
@@ -662,6 +712,7 @@ public final class Checkpoint implements AutoCloseable {
     /** Unmaps the files. No segment of this checkpoint may be used afterwards. */
     @Override
     public void close() {
+        adapter.ifPresent(Adapter::close);
         if (arena.scope().isAlive()) {
             arena.close();
         }

@@ -2,6 +2,7 @@ package stormsight.checkpoint;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -133,6 +134,19 @@ public final class ConfigFile {
             }
             return pair.stream().map(number -> integer(key, number)).toList();
         }).toList();
+    }
+
+    /** The keys of this object, in their order. */
+    List<String> names() {
+        return object.keySet().stream().map(String::valueOf).toList();
+    }
+
+    /** The finite numbers of an object, whose keys may hold dots, in their order; empty if absent. */
+    Map<String, Double> numbersByName(String key) {
+        Map<String, Double> numbers = new LinkedHashMap<>();
+        find(key).ifPresent(value -> object(key, value).object.forEach((name, number) ->
+                numbers.put(String.valueOf(name), number(key + "." + name, number))));
+        return numbers;
     }
 
     /** A text, number or truth value as text, if it is there and leads through objects; never fails. */

@@ -20,7 +20,8 @@ import java.util.regex.Pattern;
  */
 public final class ModelPath {
     private static final String CONFIG = "config.json";
-    private static final String ADAPTER = "adapter_config.json";
+    static final String ADAPTER = "adapter_config.json";
+    static final String ADAPTER_WEIGHTS = "adapter_model.safetensors";
     private static final String TOKENIZER = "tokenizer.json";
 
     /** A repository, as people copy its name or its address. */
@@ -62,10 +63,42 @@ public final class ModelPath {
         if (!Files.isDirectory(path)) {
             throw refused(path, "is a file: " + file(path));
         }
-        Path folder = snapshot(path);
+        Path folder = snapshot(path, CONFIG);
         refusePointers(folder);
         refuseWithoutConfig(folder);
         refuseQuantized(folder);
+        return folder;
+    }
+
+    /**
+     * The folder of the adapter that was named, see {@link #resolve}.
+     *
+     * @throws CheckpointException if there is none, or it holds no adapter that can be read; the message says what it
+     *     is and what to do
+     */
+    static Path resolveAdapter(Path named) {
+        Path path = local(named);
+        if (!Files.exists(path)) {
+            throw absent(path);
+        }
+        if (!Files.isDirectory(path)) {
+            throw refused(path, "is a file: an adapter is a folder with " + ADAPTER + " and " + ADAPTER_WEIGHTS);
+        }
+        Path folder = snapshot(path, ADAPTER);
+        refusePointers(folder);
+        if (!Files.exists(folder.resolve(ADAPTER))) {
+            List<Path> inner = list(folder, inside -> Files.exists(inside.resolve(ADAPTER)));
+            throw refused(folder, inner.isEmpty()
+                    ? "is no adapter as PEFT saves it: " + ADAPTER + " is missing"
+                            + (Files.exists(folder.resolve(CONFIG)) ? "; a model is named with --model" : "")
+                    : "no " + ADAPTER + " in this directory, but in " + names(inner) + ": name that folder");
+        }
+        if (!Files.exists(folder.resolve(ADAPTER_WEIGHTS))) {
+            throw refused(folder, Files.exists(folder.resolve("adapter_model.bin"))
+                    ? "holds adapter_model.bin: weights of PyTorch, which are programs and not read; save the adapter "
+                            + "anew with peft: save_pretrained(NEW_FOLDER, safe_serialization=True)"
+                    : ADAPTER_WEIGHTS + " is missing; download it, too");
+        }
         return folder;
     }
 
@@ -138,9 +171,13 @@ public final class ModelPath {
                 : "a model is a folder with config.json, weights and tokenizer.json";
     }
 
-    /** The snapshot of a model in Hugging Face's cache; the folder itself if it is no such cache. */
-    private static Path snapshot(Path folder) {
-        if (Files.exists(folder.resolve(CONFIG))) {
+    /**
+     * The snapshot of a model in Hugging Face's cache; the folder itself if it is no such cache.
+     *
+     * @param config the file that is in the folder of a model
+     */
+    private static Path snapshot(Path folder, String config) {
+        if (Files.exists(folder.resolve(config))) {
             return folder;
         }
         Path snapshots = folder.resolve("snapshots");
@@ -163,7 +200,7 @@ public final class ModelPath {
         List<Path> models =
                 list(hub, path -> name(path).startsWith("models--") && Files.isDirectory(path.resolve("snapshots")));
         if (models.size() == 1) {
-            return snapshot(models.getFirst());
+            return snapshot(models.getFirst(), config);
         }
         if (!models.isEmpty()) {
             throw refused(folder, "is the cache of Hugging Face: name a model in it, such as " + models.getFirst());
@@ -199,9 +236,8 @@ public final class ModelPath {
             throw refused(
                     folder,
                     "is an adapter (PEFT, such as LoRA)" + base
-                            + " without the model that it adapts; merge the two with peft: "
-                            + "PeftModel.from_pretrained(base, "
-                            + "adapter).merge_and_unload().save_pretrained(NEW_FOLDER)");
+                            + " without the model that it adapts; name it with --adapter, and the folder of that model "
+                            + "with --model");
         }
         Optional<CheckpointException> other = otherWeights(folder);
         if (other.isPresent()) {
@@ -285,7 +321,7 @@ public final class ModelPath {
             return refused(
                     folder,
                     "holds an adapter (PEFT, such as LoRA), but not the weights of the model that it adapts; download "
-                            + "those, too, and merge the two");
+                            + "those, too, name their folder with --model and this one with --adapter");
         }
         Optional<CheckpointException> other = otherWeights(folder);
         if (other.isPresent()) {

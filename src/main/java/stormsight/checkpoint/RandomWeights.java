@@ -125,7 +125,7 @@ public final class RandomWeights implements SafetensorsWriter.Content {
     }
 
     /** The bits of a finite value as BF16, rounded to the nearest, ties to even. */
-    private static int bf16(float value) {
+    static int bf16(float value) {
         int bits = Float.floatToRawIntBits(value);
         return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
     }

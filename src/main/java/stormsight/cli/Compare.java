@@ -25,7 +25,7 @@ import stormsight.report.OutputFile;
                     + "are fed its tokens, and each of their own choices is compared. Then all are fed the images' "
                     + "right captions, whose perplexity is given. The largest error is over all logits of both.",
             "Configurations: all combinations of --model, --backend, --device, --weights and --threads, or one for "
-                    + "each --config."
+                    + "each --config; --adapter goes for all that name none."
         })
 final class Compare implements Runnable {
     private static final int MOST_CONFIGURATIONS = 16;
@@ -41,7 +41,7 @@ final class Compare implements Runnable {
             paramLabel = "KEYS",
             description =
                     "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: model, "
-                            + "backend, device, threads, weights. What is left out is as the other options say.")
+                            + "adapter, backend, device, threads, weights. What is left out is as the other options say.")
     private List<String> configs = List.of();
 
     @Option(
@@ -123,6 +123,7 @@ final class Compare implements Runnable {
         }
         return switch (entry.substring(0, equals)) {
             case "model" -> base.withModel(value);
+            case "adapter" -> base.withAdapter(value);
             case "backend" -> base.withBackend(value);
             case "device" -> base.withDevice(value);
             case "threads" -> base.withThreads(threads(value));

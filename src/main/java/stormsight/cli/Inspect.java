@@ -56,6 +56,10 @@ final class Inspect implements Runnable {
     @Option(names = {"-m", "--model"}, paramLabel = "DIR", description = "The same as DIR.")
     private Path model;
 
+    @Option(names = "--adapter", paramLabel = "DIR",
+            description = "A LoRA adapter as PEFT saves it, for this model: says what it changes and what that takes.")
+    private Path adapter;
+
     @Parameters(paramLabel = "DIR", arity = "0..1",
             description = "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model.")
     private Path path;
@@ -79,9 +83,7 @@ final class Inspect implements Runnable {
             throw new UsageException("DIR and --model are both given");
         }
         Path chosen = path != null ? path : model;
-        try (ModelDirectory directory = chosen == null
-                ? EmbeddedModel.open(Optional.empty())
-                : Families.open(chosen, Optional.empty(), strict.strictness())) {
+        try (ModelDirectory directory = open(chosen)) {
             String name = chosen == null ? EmbeddedModel.NAME : chosen.toString();
             if (directory.anyModel() instanceof ImageEncoder encoder) {
                 tell(spec.commandLine().getOut(), name, directory, encoder);
@@ -101,6 +103,13 @@ final class Inspect implements Runnable {
                 print(out, name, directory, sizes);
             }
         }
+    }
+
+    private ModelDirectory open(Path chosen) {
+        ModelDirectory directory = chosen == null
+                ? EmbeddedModel.open(Optional.empty())
+                : Families.open(chosen, Optional.empty(), strict.strictness());
+        return adapter == null ? directory : directory.withAdapter(adapter);
     }
 
     private Sizes sizes(ModelDirectory directory) {
@@ -168,7 +177,35 @@ final class Inspect implements Runnable {
                                 .map(entry -> entry.getValue() + " " + entry.getKey())
                                 .collect(Collectors.joining(", "))
                         + ", " + Memory.text(directory.checkpoint().fileBytes()) + " in files");
-        line(out, "weights", Memory.text(sizes.weights) + ", used in place from the files, except for small ones");
+        long copied = directory.checkpoint().adaptedBytes();
+        line(out, "weights", Memory.text(sizes.weights) + ", used in place from the files, except for small ones"
+                + (copied == 0 ? "" : " and " + Memory.text(copied) + " that the adapter changes"));
+        directory.checkpoint().adapter().ifPresent(changes -> line(
+                out,
+                "adapter",
+                String.format(
+                        Locale.ROOT,
+                        "LoRA %s of rank %s: %,d parameters for %d matrices%s",
+                        changes.directory(),
+                        changes.ranks().stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                        changes.parameters(),
+                        changes.weights().size(),
+                        changes.base().map(base -> ", made for " + base).orElse(""))));
+    }
+
+    /** What an adapter changes; empty if there is none. */
+    private static Map<String, Object> adapter(ModelDirectory directory) {
+        Map<String, Object> object = new LinkedHashMap<>();
+        directory.checkpoint().adapter().ifPresent(changes -> {
+            object.put("directory", changes.directory().toString());
+            object.put("type", "LORA");
+            object.put("base_model", changes.base());
+            object.put("ranks", changes.ranks());
+            object.put("parameters", changes.parameters());
+            object.put("matrices", changes.weights());
+            object.put("bytes_copied", directory.checkpoint().adaptedBytes());
+        });
+        return object;
     }
 
     /** A model that does not answer has no cache and no prompt. */
@@ -185,6 +222,7 @@ final class Inspect implements Runnable {
             object.put("parts", encoder.parts());
             object.put("parameters", directory.parameters());
             object.put("tensors", types(directory.checkpoint()));
+            object.putAll(adapter(directory).isEmpty() ? Map.of() : Map.of("adapter", adapter(directory)));
             object.put(
                     "bytes",
                     Map.of(
@@ -230,6 +268,7 @@ final class Inspect implements Runnable {
         object.put("vocabulary", vocabulary);
         object.put("parameters", directory.parameters());
         object.put("tensors", types(directory.checkpoint()));
+        object.putAll(adapter(directory).isEmpty() ? Map.of() : Map.of("adapter", adapter(directory)));
         object.put("prompt_tokens", sizes.limits.promptTokens());
         object.put("capacity_tokens", sizes.limits.capacity());
         object.put("bytes", bytes);

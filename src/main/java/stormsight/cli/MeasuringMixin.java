@@ -41,6 +41,9 @@ final class MeasuringMixin {
             description = "A checkpoint directory; may be repeated. Default: the small embedded model.")
     private List<Path> models = List.of();
 
+    @Option(names = "--adapter", paramLabel = "DIR", description = "A LoRA adapter of the model: as for generate.")
+    private Path adapter;
+
     @Option(
             names = "--backend",
             paramLabel = "NAMES",
@@ -165,6 +168,7 @@ final class MeasuringMixin {
                         for (int count : THREADED.contains(backend) ? threads() : List.of(0)) {
                             configurations.add(new Configuration(
                                     model,
+                                    Optional.ofNullable(adapter).map(Path::toString),
                                     backend,
                                     device,
                                     count,

@@ -56,6 +56,14 @@ final class ModelMixin {
     private Path model;
 
     @Option(
+            names = "--adapter",
+            paramLabel = "DIR",
+            description =
+                    "A LoRA adapter as PEFT saves it, for this model: merged into the weights when the model is loaded. "
+                            + "The matrices that it changes are copied into memory.")
+    private Path adapter;
+
+    @Option(
             names = "--resize",
             paramLabel = "HOW",
             description =
@@ -86,12 +94,21 @@ final class ModelMixin {
     }
 
     ModelDirectory open() {
-        return model == null ? EmbeddedModel.open(resampling()) : named();
+        return adapted(model == null ? EmbeddedModel.open(resampling()) : named());
     }
 
     /** The same where images are compared with texts. */
     ModelDirectory openEncoder() {
-        return model == null ? EmbeddedModel.openEncoder(resampling()) : named();
+        return adapted(model == null ? EmbeddedModel.openEncoder(resampling()) : named());
+    }
+
+    private ModelDirectory adapted(ModelDirectory directory) {
+        return adapter == null ? directory : directory.withAdapter(adapter);
+    }
+
+    /** The adapter that was named. */
+    Optional<Path> adapter() {
+        return Optional.ofNullable(adapter);
     }
 
     private ModelDirectory named() {
@@ -129,6 +146,9 @@ final class ModelMixin {
     /** What was chosen beside the model itself, for JSON. */
     Map<String, Object> json() {
         Map<String, Object> chosen = new LinkedHashMap<>();
+        if (adapter != null) {
+            chosen.put("adapter", adapter.toString());
+        }
         chosen.put("weights", weights.toString());
         chosen.put("resize", resize == null ? "as the checkpoint says" : resize.toString());
         chosen.put("sliding_window", slidingWindow);

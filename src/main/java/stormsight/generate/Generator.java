@@ -181,6 +181,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                 .filter(tensor -> tensor.kind() != Tensor.Kind.WEIGHT || options.quantized())
                 .mapToLong(Tensor::bytes)
                 .sum();
+        needed += options.quantized() ? 0 : directory.checkpoint().adaptedBytes();
         long memory = backend.device().memoryBytes();
         if (needed > memory) {
             throw new BackendException("the model needs " + needed + " bytes for " + limits.capacity() + " tokens"

@@ -15,6 +15,7 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32;
+import stormsight.checkpoint.Adapter;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
@@ -59,6 +60,29 @@ public final class ModelDirectory implements AutoCloseable {
      */
     public ModelDirectory withRawPrompts() {
         return new ModelDirectory(path, model, checkpoint, true);
+    }
+
+    /**
+     * The same with an adapter merged into its weights when they are bound, which copies the matrices that it changes.
+     * Takes the place of this one, and ends its use if the adapter is refused.
+     *
+     * @param adapter a folder as PEFT saves it
+     * @throws CheckpointException if it is no adapter that can be read, or was made for another model
+     */
+    public ModelDirectory withAdapter(Path adapter) {
+        try {
+            Adapter opened = Adapter.open(adapter);
+            try {
+                checkpoint.adapt(opened, matrices());
+            } catch (RuntimeException | Error e) {
+                opened.close();
+                throw e;
+            }
+            return this;
+        } catch (RuntimeException | Error e) {
+            checkpoint.close();
+            throw e;
+        }
     }
 
     public Path path() {
@@ -270,7 +294,7 @@ public final class ModelDirectory implements AutoCloseable {
 
     /**
      * Tells checkpoints apart without reading all of them: a checksum of config.json, of the names, shapes and places
-     * of all tensors, and of the first 64 KiB of each one's values.
+     * of all tensors, and of the first 64 KiB of each one's values; the same of an adapter, and its scales.
      */
     public String fingerprint() {
         CRC32 sum = new CRC32();
@@ -279,12 +303,20 @@ public final class ModelDirectory implements AutoCloseable {
         } catch (IOException e) {
             throw new CheckpointException(path.resolve("config.json"), "cannot be read: " + e.getMessage(), e);
         }
-        for (String name : new TreeSet<>(checkpoint.names())) {
-            TensorInfo tensor = checkpoint.info(name);
-            sum.update((name + tensor.shape() + tensor.offset()).getBytes(StandardCharsets.UTF_8));
-            sum.update(checkpoint.bytes(name, 0, (int) Math.min(tensor.bytes(), FINGERPRINTED)));
-        }
+        update(sum, checkpoint);
+        checkpoint.adapter().ifPresent(adapter -> {
+            sum.update(adapter.scales().toString().getBytes(StandardCharsets.UTF_8));
+            update(sum, adapter.file());
+        });
         return Long.toHexString(sum.getValue());
+    }
+
+    private static void update(CRC32 sum, Checkpoint tensors) {
+        for (String name : new TreeSet<>(tensors.names())) {
+            TensorInfo tensor = tensors.info(name);
+            sum.update((name + tensor.shape() + tensor.offset()).getBytes(StandardCharsets.UTF_8));
+            sum.update(tensors.bytes(name, 0, (int) Math.min(tensor.bytes(), FINGERPRINTED)));
+        }
     }
 
     /**

@@ -250,21 +250,27 @@ public final class Weights {
     }
 
     private HostTensor value(Stored weight, List<Stored> together, Tensor tensor, Checkpoint checkpoint) {
-        HostTensor stored = stored(weight, together, checkpoint);
-        return held(tensor, stored.dtype(), stored.layers());
+        if (tensor.dtype() == DType.Q8 && checkpoint.weightType(names(together)) != DType.Q8) {
+            // What an adapter changes is not needed any more once it is quantised.
+            try (Arena scratch = Arena.ofShared()) {
+                return held(tensor, stored(weight, together, checkpoint, scratch));
+            }
+        }
+        return held(tensor, stored(weight, together, checkpoint, state.arena.orElseThrow()));
     }
 
-    private static HostTensor stored(Stored weight, List<Stored> together, Checkpoint checkpoint) {
+    /** @param merged owns what an adapter changes */
+    private static HostTensor stored(Stored weight, List<Stored> together, Checkpoint checkpoint, Arena merged) {
         return switch (weight.use()) {
-            case MATRIX -> checkpoint.stack(weight.names(), checkpoint.weightType(names(together)));
+            case MATRIX -> checkpoint.stack(weight.names(), checkpoint.weightType(names(together)), merged);
             case VECTOR -> checkpoint.f32(weight.names());
             case ONE_PLUS -> checkpoint.f32(weight.names(), x -> 1 + x);
         };
     }
 
-    private HostTensor held(Tensor tensor, DType stored, List<MemorySegment> layers) {
-        HostTensor value = new HostTensor(stored, tensor.shape(), layers);
-        return tensor.dtype() == DType.Q8 && stored != DType.Q8
+    private HostTensor held(Tensor tensor, HostTensor stored) {
+        HostTensor value = new HostTensor(stored.dtype(), tensor.shape(), stored.layers());
+        return tensor.dtype() == DType.Q8 && stored.dtype() != DType.Q8
                 ? Q8.quantize(value, state.arena.orElseThrow())
                 : value;
     }
@@ -293,10 +299,11 @@ public final class Weights {
         }
         List<Tensor> tensors = IntStream.range(0, parts).mapToObj(i -> state.tensors.get(part(weight, i))).toList();
         if (sound && state.arena.isPresent()) {
-            HostTensor whole = stored(weight, List.of(weight), state.checkpoint.orElseThrow());
+            HostTensor whole =
+                    stored(weight, List.of(weight), state.checkpoint.orElseThrow(), state.arena.orElseThrow());
             for (int i = 0; i < parts; i++) {
-                HostTensor part = whole.part(i, parts, state.arena.get());
-                state.values.put(tensors.get(i), held(tensors.get(i), part.dtype(), part.layers()));
+                state.values.put(
+                        tensors.get(i), held(tensors.get(i), whole.part(i, parts, state.arena.get())));
             }
         }
         return tensors;

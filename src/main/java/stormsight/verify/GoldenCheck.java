@@ -2,6 +2,7 @@ package stormsight.verify;
 
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -10,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.Set;
 import java.util.stream.IntStream;
@@ -44,6 +46,9 @@ import stormsight.program.Program;
  * input.png} or {@code input_0.png} and so on, and one or two sets of values: {@code expected.json} and {@code
  * expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding window. A prompt is a
  * text, or ids alone where the folder has no tokenizer, about some of the images.
+ *
+ * <p>Where the folder holds {@code adapter}, the values are those of the adapted model, {@code base.*} those without it.
+ * {@code NAME.*} are those of {@code adapter-NAME}; one that has none gives the same values as {@code adapter}.
  */
 public final class GoldenCheck {
     /**
@@ -74,6 +79,9 @@ public final class GoldenCheck {
     private static final double MAPS = 1e-4;
     /** In percent of a probability. */
     private static final double PERCENT_CHANGE = 0.01;
+    /** F32 sums of a product with few columns. */
+    private static final double MERGED = 1e-6;
+    private static final String ADAPTER = "adapter";
 
     private final Path folder;
     private final ModelDirectory directory;
@@ -104,7 +112,10 @@ public final class GoldenCheck {
      * @throws CheckpointException if the folder is not laid out so, or records something that is not known here
      */
     public static boolean run(Path folder, Backend backend, boolean stopAtFailure, Consumer<Result> listener) {
-        try (ModelDirectory directory = Families.openForIds(folder)) {
+        Path adapter = folder.resolve(ADAPTER);
+        try (ModelDirectory directory = Files.exists(adapter)
+                ? Families.openForIds(folder).withAdapter(adapter)
+                : Families.openForIds(folder)) {
             GoldenCheck check = new GoldenCheck(folder, directory, backend, stopAtFailure, listener);
             try {
                 check.compare("expected", true);
@@ -214,7 +225,42 @@ public final class GoldenCheck {
             if (recorded.has("p0.prefill_logits_capped")) {
                 capped(limits);
             }
+            if (directory.checkpoint().adapter().isPresent()) {
+                adapters(limits);
+            }
             recorded.requireAllCompared();
+        }
+
+        /** The model without an adapter, and with each of the others. */
+        private void adapters(Limits limits) {
+            adapted(limits, "base", Optional.empty());
+            List<Path> others = new ArrayList<>();
+            try (DirectoryStream<Path> found = Files.newDirectoryStream(folder, ADAPTER + "-*")) {
+                found.forEach(others::add);
+            } catch (IOException e) {
+                throw new CheckpointException(folder, "cannot be read: " + e.getMessage(), e);
+            }
+            others.stream().sorted().forEach(other -> adapted(
+                    limits, other.getFileName().toString().substring(ADAPTER.length() + 1), Optional.of(other)));
+        }
+
+        private void adapted(Limits limits, String name, Optional<Path> adapter) {
+            ModelDirectory base = Families.openForIds(folder);
+            try (ModelDirectory chosen = adapter.map(base::withAdapter).orElse(base);
+                    Generator generator = Generator.open(
+                            chosen, backend, limits, options(false, false), RunListener.NONE, List.of())) {
+                for (int p = 0; p < prompts.size(); p++) {
+                    String logits = "p" + p + ".prefill_logits";
+                    String own = name + "." + logits;
+                    encode(generator, p);
+                    generator.prefill(prompts.get(p));
+                    recorded.compare(
+                            own,
+                            generator.read(generator.passes().prefill().output()),
+                            recorded.values(recorded.has(own) ? own : logits),
+                            logitsTolerance);
+                }
+            }
         }
 
         private int views(List<Integer> chosen) {
@@ -489,6 +535,19 @@ public final class GoldenCheck {
                 passes = generator.passes();
             }
 
+            /** A matrix that an adapter changed. */
+            private void merged() {
+                generator.weights().forEach((tensor, value) -> {
+                    if (tensor.name().endsWith(".self_attn.q_proj.weight")
+                            && tensor.name().startsWith("language_model.")) {
+                        recorded.floats(
+                                "merged.layers.0.q_proj",
+                                value.layers().getFirst().toArray(ValueLayout.JAVA_FLOAT_UNALIGNED),
+                                MERGED);
+                    }
+                });
+            }
+
             /** Features of all images, where they are recorded as one. */
             private void features() {
                 for (Stage stage : stages.encode().keySet()) {
@@ -511,6 +570,7 @@ public final class GoldenCheck {
 
             /** What the first image's views make. */
             void vision() {
+                merged();
                 features();
                 Views image = images.getFirst();
                 Map<Stage, List<float[]>> made = new LinkedHashMap<>();

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.net.URISyntaxException;
@@ -80,7 +81,7 @@ class CheckpointTest {
                 "language_model.model.layers.0.self_attn.q_proj.weight",
                 "language_model.model.layers.1.self_attn.q_proj.weight");
         try (Checkpoint checkpoint = Checkpoint.open(golden("paligemma-bf16"))) {
-            HostTensor stack = checkpoint.stack(names, DType.BF16);
+            HostTensor stack = checkpoint.stack(names, DType.BF16, Arena.global());
             assertEquals(DType.BF16, stack.dtype());
             assertEquals(Shape.of(60, 48), stack.shape());
             assertEquals(checkpoint.data(names.get(1)).address(), stack.layers().get(1).address());
@@ -142,7 +143,8 @@ class CheckpointTest {
                             List.of(
                                     "language_model.model.layers.0.self_attn.q_proj.weight",
                                     "language_model.model.norm.weight"),
-                            DType.F32),
+                            DType.F32,
+                            Arena.global()),
                     "model.safetensors: tensor language_model.model.norm.weight is F32 [48], F32 [60, 48] as in");
             assertRefused(() -> checkpoint.tensor("x"), "model.safetensors: tensor x is missing");
         }

@@ -85,7 +85,7 @@ class ForeignModelsTest {
                 "adapter_config.json",
                 "{\"peft_type\": \"LORA\", \"base_model_name_or_path\": \"google/paligemma-3b-pt-224\"}");
         write("adapter_model.safetensors", "");
-        folderRefused("is an adapter (PEFT, such as LoRA) for google/paligemma-3b-pt-224", "merge_and_unload");
+        folderRefused("is an adapter (PEFT, such as LoRA) for google/paligemma-3b-pt-224", "name it with --adapter");
         write("adapter_config.json", "not JSON");
         folderRefused("is an adapter (PEFT, such as LoRA) without the model that it adapts");
     }
