@@ -36,12 +36,14 @@ public record Configuration(
         boolean finalSoftCap) {
     public Configuration withModel(String directory) {
         return new Configuration(
-                Optional.of(directory), adapter, backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+                Optional.of(directory), adapter, backend, device, threads, quantized, resampling,
+                slidingWindow, finalSoftCap);
     }
 
     public Configuration withAdapter(String directory) {
         return new Configuration(
-                model, Optional.of(directory), backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+                model, Optional.of(directory), backend, device, threads, quantized, resampling,
+                slidingWindow, finalSoftCap);
     }
 
     public Configuration withBackend(String name) {

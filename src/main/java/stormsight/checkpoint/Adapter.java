@@ -150,7 +150,8 @@ public final class Adapter implements AutoCloseable {
             int which = factor.group(2).equals("A") ? 0 : 1;
             if (pair[which] != null) {
                 throw new CheckpointException(
-                        info.file(), "tensors " + pair[which].label() + " and " + info.label() + " are the same factor");
+                        info.file(),
+                        "tensors " + pair[which].label() + " and " + info.label() + " are the same factor");
             }
             pair[which] = info;
         }
@@ -297,7 +298,8 @@ public final class Adapter implements AutoCloseable {
             throw new CheckpointException(file.source(), problems.getFirst()
                     + (problems.size() == 1 ? "" : " (and " + (problems.size() - 1) + " more)")
                     + "; the adapter was made for "
-                    + base.map(name -> StrictJson.printable(name) + ": name that model").orElse("another model: name it")
+                    + base.map(name -> StrictJson.printable(name) + ": name that model")
+                            .orElse("another model: name it")
                     + " with --model");
         }
     }

@@ -404,8 +404,8 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /**
-     * Lets weights be what an adapter makes of them wherever they are bound; the values that can be read here stay those
-     * of the files. Owns the adapter from here on.
+     * Lets weights be what an adapter makes of them wherever they are bound; the values that can be read here stay
+     * those of the files. Owns the adapter from here on.
      *
      * @param matrices names of the weights that the model multiplies with
      * @throws CheckpointException if it changes others, or of other shapes: it was made for another model

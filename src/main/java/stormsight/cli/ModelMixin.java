@@ -59,8 +59,8 @@ final class ModelMixin {
             names = "--adapter",
             paramLabel = "DIR",
             description =
-                    "A LoRA adapter as PEFT saves it, for this model: merged into the weights when the model is loaded. "
-                            + "The matrices that it changes are copied into memory.")
+                    "A LoRA adapter as PEFT saves it, for this model: merged into the weights when the model is "
+                            + "loaded. The matrices that it changes are copied into memory.")
     private Path adapter;
 
     @Option(

@@ -47,8 +47,8 @@ import stormsight.program.Program;
  * expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding window. A prompt is a
  * text, or ids alone where the folder has no tokenizer, about some of the images.
  *
- * <p>Where the folder holds {@code adapter}, the values are those of the adapted model, {@code base.*} those without it.
- * {@code NAME.*} are those of {@code adapter-NAME}; one that has none gives the same values as {@code adapter}.
+ * <p>Where the folder holds {@code adapter}, the values are those of the adapted model, {@code base.*} those without
+ * it. {@code NAME.*} are those of {@code adapter-NAME}; one that has none gives the same values as {@code adapter}.
  */
 public final class GoldenCheck {
     /**

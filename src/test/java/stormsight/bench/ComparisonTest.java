@@ -14,7 +14,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** How configurations are told apart. */
 class ComparisonTest {
     private static final Configuration PLAIN = new Configuration(
-            Optional.of("/a/model"), Optional.empty(), "cpu", Optional.empty(), 0, false, Optional.empty(), false, false);
+            Optional.of("/a/model"), Optional.empty(), "cpu", Optional.empty(), 0, false, Optional.empty(), false,
+            false);
 
     @TempDir
     private Path temporary;

@@ -166,7 +166,7 @@ class AdapterTest {
                 "\"bias\": \"none\" | \"bias\": \"all\" | bias: adapters that change biases",
                 "\"lora_bias\": false | \"lora_bias\": true | lora_bias: adapters that change biases",
                 "\"fan_in_fan_out\": false | \"fan_in_fan_out\": true | fan_in_fan_out: matrices",
-                "\"modules_to_save\": null | \"modules_to_save\": [\"lm_head\"] | modules_to_save: adapters that change",
+                "\"modules_to_save\": null | \"modules_to_save\": [\"lm_head\"] | modules_to_save: adapters that",
                 "\"init_lora_weights\": true | \"init_lora_weights\": \"pissa\" | init_lora_weights: pissa changes",
             })
     void refusesOtherKinds(String before, String after, String said) throws IOException {
