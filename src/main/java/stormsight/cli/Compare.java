@@ -41,7 +41,8 @@ final class Compare implements Runnable {
             paramLabel = "KEYS",
             description =
                     "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: "
-                            + "model, adapter, backend, device, threads, weights. What is left out is as the other options say.")
+                            + "model, adapter, backend, device, threads, weights. What is left out is as the other "
+                            + "options say.")
     private List<String> configs = List.of();
 
     @Option(
