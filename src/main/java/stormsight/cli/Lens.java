@@ -17,9 +17,10 @@ import stormsight.study.LensSession;
 @Command(
         name = "lens",
         description = {
-            "How an answer forms: the state of the prompt's last token after each layer, read through the model's own "
-                    + "head as if that layer were the last. Shows the probability of chosen tokens, by default the "
-                    + "first token of the answer in lower case and capitalised, and the most probable tokens.",
+            "How an answer forms: the state of the prompt's last token, or of another, after each layer, read through "
+                    + "the model's own head as if that layer were the last. Shows the probability of chosen tokens, by "
+                    + "default the first token of the answer in lower case and capitalised, and the most probable "
+                    + "tokens.",
             "Layer 0 is the embeddings. Without the final norm the last point is behind it, as in the published curves."
         })
 final class Lens extends StudyCommand implements Runnable {
@@ -30,6 +31,15 @@ final class Lens extends StudyCommand implements Runnable {
             paramLabel = "TEXT",
             description = "A text whose first token to follow as well; may be repeated.")
     private List<String> tokens = new ArrayList<>();
+
+    @Option(
+            names = "--position",
+            paramLabel = "N",
+            description =
+                    "The place of the prompt whose state is read, counted from 0, the image's rows included, or from "
+                            + "the end: -1 is the last. It predicts the token at the next place. A number that is too "
+                            + "high lists what stands where. Default: -1, which predicts the answer.")
+    private Integer position;
 
     @Option(names = "--top", paramLabel = "K", defaultValue = "3",
             description = "Also show the K most probable tokens of each layer; 0 for none. Default: ${DEFAULT-VALUE}.")
@@ -49,6 +59,9 @@ final class Lens extends StudyCommand implements Runnable {
         Map<String, String> settings = new LinkedHashMap<>();
         settings.put("tokens", texts.toString());
         settings.put("top", String.valueOf(top));
+        if (position != null) {
+            settings.put(LensFindings.POSITION, String.valueOf(position));
+        }
         study(
                 asked,
                 new Experiment<>(
@@ -62,6 +75,7 @@ final class Lens extends StudyCommand implements Runnable {
                                 asking.example(),
                                 asking.prompt(),
                                 examples.maxTokens(),
+                                Optional.ofNullable(position),
                                 top,
                                 texts),
                         (_, outcome) -> new LensFindings(outcome)));

@@ -2,6 +2,7 @@ package stormsight.probe;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
@@ -177,20 +178,37 @@ public final class Probes {
     }
 
     /**
-     * Reads the last row of the residual stream through the model's head after every layer of a segment.
+     * The input that says which row a {@link #lens} reads; those of one program may share it.
+     *
+     * @param rows most rows of a run
+     * @return [rows] I32, of which the first element is the row
+     */
+    public static Tensor lensRow(int rows) {
+        return new Tensor("lens.row", DType.I32, Shape.of(rows), Tensor.Kind.INPUT, 1);
+    }
+
+    /**
+     * Reads a row of the residual stream through the model's head after every layer of a segment.
      *
      * @param stream tensor that holds the residual stream at the end of a layer
+     * @param row as {@link #lensRow} makes it
      * @param head operations that turn a state [1, hiddenSize] into logits [1, vocabulary]
      * @param vocabulary columns of the output
      */
-    public static Probed lens(Program program, String segment, Tensor stream, BiFunction<Tensor, Tensor, List<Op>> head,
-            int vocabulary, String name) {
+    public static Probed lens(
+            Program program,
+            String segment,
+            Tensor stream,
+            Tensor row,
+            BiFunction<Tensor, Tensor, List<Op>> head,
+            int vocabulary,
+            String name) {
         Tensor state = Tensor.activation(name + ".state", 1, stream.columns());
         Tensor output =
                 new Tensor(name, DType.F32, Shape.of(1, vocabulary), Tensor.Kind.OUTPUT, stack(program, segment));
         return new Probed(inSegment(program, segment, ops -> {
             List<Op> rewritten = new ArrayList<>(ops);
-            rewritten.add(new Op.LastRow(stream, state));
+            rewritten.add(new Op.Embed(row, stream, 1, Optional.empty(), Optional.empty(), state));
             rewritten.addAll(head.apply(state, output));
             return rewritten;
         }), output);

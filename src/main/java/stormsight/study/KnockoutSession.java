@@ -277,13 +277,12 @@ public final class KnockoutSession implements Session {
         }
 
         private String spelled(int token) {
-            if (token < prompt.length() && prompt.isImage(token)) {
-                return "image patch " + prompt.imagePlaces().indexOf(token);
+            if (token >= prompt.length()) {
+                return Place.shown(directory.tokenizer().token(answer.ids().get(token - prompt.length())))
+                        + ", generated";
             }
-            int id = token < prompt.length() ? prompt.ids()[token] : answer.ids().get(token - prompt.length());
-            String text = directory.tokenizer().token(id).replace("\n", "\\n");
-            return "'" + text + "'" + (token == prompt.length() - 1 ? ", last" : question.contains(token) ? ", question"
-                    : token >= prompt.length() ? ", generated" : "");
+            return Place.of(prompt, directory.tokenizer(), token).shown()
+                    + (token == prompt.length() - 1 ? ", last" : question.contains(token) ? ", question" : "");
         }
 
         private static String listed(Set<Integer> heads) {

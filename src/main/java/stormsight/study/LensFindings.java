@@ -17,6 +17,9 @@ import stormsight.report.TextTable;
 
 /** How the answers form. */
 public record LensFindings(Outcome<LensResult> outcome) implements Findings<LensResult> {
+    /** The setting that names the position whose states are read; absent for the last one. */
+    public static final String POSITION = "position";
+
     @Override
     public String name() {
         return "lens";
@@ -29,7 +32,15 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
 
     @Override
     public List<Fact> facts() {
-        return List.of();
+        return position().map(read -> new Fact("Position", read)).stream().toList();
+    }
+
+    /** Whose states were read, if not those of the prompt's last token by default. */
+    private Optional<String> position() {
+        String asked = outcome.settings().get(POSITION);
+        return outcome.many() || asked == null
+                ? Optional.ofNullable(asked)
+                : outcome.results().getFirst().place().map(place -> place.position() + ", " + place.shown());
     }
 
     /** By name of the curve, probabilities in percent. */
@@ -55,6 +66,7 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
             out.println("answer '" + only.prediction().orElse("") + "'");
             only.tokens().forEach((name, token) -> out.println(name + ": token '" + token + "'"));
         }
+        position().ifPresent(read -> out.println("read at position " + read));
         for (boolean normed : new boolean[] {true, false}) {
             Map<String, MeanBand> bands = bands(normed);
             if (bands.isEmpty()) {
@@ -123,7 +135,8 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
         return curves.isEmpty()
                 ? Optional.empty()
                 : Optional.of(new ReportData.CurveSet(
-                        "How the answer forms, " + norm(normed)
+                        "How the answer forms, " + position().map(read -> "position " + read + ", ").orElse("")
+                                + norm(normed)
                                 + (several ? " (n = " + outcome.kept().size() + ")" : ""),
                         several ? MeanBand.METHOD : "",
                         "Layer",
@@ -213,6 +226,11 @@ public record LensFindings(Outcome<LensResult> outcome) implements Findings<Lens
             curves.put(name, curve);
         });
         Map<String, Object> measured = new LinkedHashMap<>();
+        result.place().ifPresent(place -> {
+            measured.put("position", place.position());
+            place.token().ifPresent(token -> measured.put("position_token", token));
+            place.imageRow().ifPresent(row -> measured.put("position_image_row", row));
+        });
         measured.put("curves", curves);
         measured.put("top", result.top());
         return measured;

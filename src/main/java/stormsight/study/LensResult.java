@@ -15,6 +15,7 @@ import stormsight.tokenizer.Tokenizer;
 /**
  * How the answer to one example forms.
  *
+ * @param place whose state was read, if it was asked for; else that of the prompt's last token was
  * @param tokens by name of the curve, the token whose probability it is
  * @param raw by name of the curve, the probability without the final norm, [layers + 1]; the last one is behind it
  * @param normed the same with the final norm
@@ -27,6 +28,7 @@ public record LensResult(
         Optional<String> dropped,
         Optional<String> detail,
         Optional<String> prediction,
+        Optional<Place> place,
         Map<String, String> tokens,
         Map<String, double[]> raw,
         Map<String, double[]> normed,
@@ -43,9 +45,11 @@ public record LensResult(
      * Reads the probabilities of tokens on one example. It is kept if the model's whole answer is the right one.
      *
      * @param prompt what the model is asked
+     * @param position of the token whose state is read, as {@link LensSession#ask} takes it; the last one's if absent
      * @param most how many of the most probable tokens are kept for each depth
      * @param texts texts of which the first token is followed, each a curve, beside the answer in lower case and
      *     capitalised
+     * @throws IllegalArgumentException if the prompt has no such position
      */
     public static LensResult of(
             LensSession session,
@@ -53,16 +57,19 @@ public record LensResult(
             Example example,
             String prompt,
             int maxTokens,
+            Optional<Integer> position,
             int most,
             List<String> texts) {
         LensSession.States states;
         try {
-            states = session.ask(new Inquiry(
-                    new ImageDecoder().decode(example.image()),
-                    prompt,
-                    example.question(),
-                    Optional.empty(),
-                    maxTokens));
+            states = session.ask(
+                    new Inquiry(
+                            new ImageDecoder().decode(example.image()),
+                            prompt,
+                            example.question(),
+                            Optional.empty(),
+                            maxTokens),
+                    position.orElse(LensSession.LAST));
         } catch (ImageException e) {
             return dropped(example, "image cannot be read", Optional.of(e.getMessage()), Optional.empty());
         }
@@ -98,7 +105,7 @@ public record LensResult(
                     .toList());
         }
         return new LensResult(example.line(), example.name(), example.question(), Optional.empty(), Optional.empty(),
-                Optional.of(states.answer()), tokens, raw, normed, top);
+                Optional.of(states.answer()), position.map(_ -> states.place()), tokens, raw, normed, top);
     }
 
     private static int firstToken(Tokenizer tokenizer, String text) {
@@ -118,6 +125,7 @@ public record LensResult(
                 Optional.of(reason),
                 detail,
                 prediction,
+                Optional.empty(),
                 Map.of(),
                 Map.of(),
                 Map.of(),

@@ -19,14 +19,19 @@ import stormsight.model.Views;
 import stormsight.probe.Probe;
 import stormsight.probe.Probes;
 import stormsight.program.Program;
+import stormsight.program.Tensor;
 
 /**
- * A model prepared to show how an answer forms: the residual stream of the prompt's last token, read after every layer
+ * A model prepared to show how an answer forms: the residual stream of a token of the prompt, read after every layer
  * through the model's own head. Prepared once for any number of questions.
  */
 public final class LensSession implements Session {
-    /** Reads the last row of a prompt at every depth. */
+    /** The place of a prompt's last token, which predicts the answer. */
+    public static final int LAST = -1;
+
+    /** Reads a row of a prompt at every depth. */
     private static final class Depths implements Probe {
+        private Tensor row;
         private Probes.Probed first;
         private Probes.Probed firstNormed;
         private Probes.Probed layers;
@@ -37,6 +42,7 @@ public final class LensSession implements Session {
             if (pass != Pass.PREFILL) {
                 return program;
             }
+            row = Probes.lensRow(passes.limits().promptTokens());
             first = lens(program, passes, passes.stage(Stage.DECODER_EMBEDDINGS), false, "lens.first");
             firstNormed =
                     lens(first.program(), passes, passes.stage(Stage.DECODER_EMBEDDINGS), true, "lens.first_normed");
@@ -46,11 +52,12 @@ public final class LensSession implements Session {
             return layersNormed.program();
         }
 
-        private static Probes.Probed lens(Program program, Passes passes, Stage stage, boolean normed, String name) {
+        private Probes.Probed lens(Program program, Passes passes, Stage stage, boolean normed, String name) {
             return Probes.lens(
                     program,
                     stage.segment(),
                     stage.result(),
+                    row,
                     (state, logits) -> passes.readOut().ops(state, logits, normed),
                     passes.prefill().output().columns(),
                     name);
@@ -79,14 +86,15 @@ public final class LensSession implements Session {
     }
 
     /**
-     * What the head makes of the last token's state at every depth.
+     * What the head makes of a token's state at every depth.
      *
      * @param answer the model's own answer
+     * @param place where in the prompt the token stands
      * @param raw logits without the final norm, [layers + 1, vocabulary]: the embeddings, then every layer. The last
      *     row is behind the final norm, as in the published curves, whose last state is
      * @param normed the same with the final norm on every row
      */
-    public record States(String answer, float[] raw, float[] normed, int vocabulary) {
+    public record States(String answer, Place place, float[] raw, float[] normed, int vocabulary) {
         /** Probability of a token at every depth, [layers + 1]. */
         public double[] probability(int token, boolean withNorm) {
             float[] logits = withNorm ? normed : raw;
@@ -128,22 +136,26 @@ public final class LensSession implements Session {
     /**
      * Asks a question.
      *
+     * @param position of the token whose state is read, from 0; negative ones count from the prompt's end, as
+     *     {@link #LAST} does
      * @throws stormsight.generate.LimitException if prompt and answer do not fit what the session was opened for
-     * @throws IllegalArgumentException if the prompt holds the image token
+     * @throws IllegalArgumentException if the prompt holds the image token or has no such position
      * @throws BackendException if the device fails or computes something that is not a number
      */
-    public States ask(Inquiry inquiry) {
+    public States ask(Inquiry inquiry, int position) {
         List<Views> images = List.of(generator.directory().processor().views(inquiry.image()));
         Prompt prompt = generator.directory().prompt(inquiry.prompt(), images);
+        Place place = Place.numbered(prompt, generator.directory().tokenizer(), position);
         generator.requireFits(prompt, inquiry.maxTokens());
         generator.encodeViews(images);
+        generator.write(depths.row, new int[] {place.position()});
         GreedyAnswer answer = GreedyAnswer.of(generator, prompt, inquiry.maxTokens());
         int vocabulary = generator.passes().prefill().output().columns();
         float[] normed =
                 joined(generator.read(depths.firstNormed.output()), generator.read(depths.layersNormed.output()));
         float[] raw = joined(generator.read(depths.first.output()), generator.read(depths.layers.output()));
         System.arraycopy(normed, normed.length - vocabulary, raw, raw.length - vocabulary, vocabulary);
-        return new States(answer.text(), raw, normed, vocabulary);
+        return new States(answer.text(), place, raw, normed, vocabulary);
     }
 
     private static float[] joined(float[] first, float[] rest) {

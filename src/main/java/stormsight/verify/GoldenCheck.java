@@ -40,6 +40,7 @@ import stormsight.probe.Probes;
 import stormsight.probe.StageProbes;
 import stormsight.program.Op;
 import stormsight.program.Program;
+import stormsight.program.Tensor;
 
 /**
  * Compares a checkpoint's every recorded value with what a backend computes. A folder holds the checkpoint, {@code
@@ -426,6 +427,7 @@ public final class GoldenCheck {
             private final Map<String, Probes.Probed> encodeAttention = new LinkedHashMap<>();
             private Probes.Probed attention;
             private Probes.Probed attentionSum;
+            private Tensor lensRow;
             private Probes.Probed lensFirst;
             private Probes.Probed lensFirstNormed;
             private Probes.Probed lens;
@@ -476,6 +478,7 @@ public final class GoldenCheck {
                         capacity,
                         capacity,
                         "golden.dec.attn_sum");
+                lensRow = Probes.lensRow(capacity);
                 lensFirst = lens(passes, attentionSum.program(), embeddings, false, "golden.lens_first");
                 lensFirstNormed = lens(passes, lensFirst.program(), embeddings, true, "golden.lens_first_normed");
                 lens = lens(passes, lensFirstNormed.program(), layers, false, "golden.lens");
@@ -488,6 +491,7 @@ public final class GoldenCheck {
                         program,
                         stage.segment(),
                         stage.result(),
+                        lensRow,
                         (state, logits) -> passes.readOut().ops(state, logits, normed),
                         model.decoder().vocabularySize(),
                         name);
@@ -632,6 +636,7 @@ public final class GoldenCheck {
                 String name = "p" + p + ".";
                 int tokens = prompt.length();
                 encode(generator, p);
+                generator.write(taps.lensRow, new int[] {tokens - 1});
                 generator.prefill(prompt);
                 stages.prefill().forEach((stage, output) -> {
                     float[] states = part(

@@ -532,6 +532,43 @@ class KnockoutTest {
     }
 
     @Test
+    void lensReadsAnyPosition() throws IOException {
+        JsonNode last = json(golden("lens", "-i", IMAGE, "-p", PROMPT, "--json"));
+        JsonNode named = json(golden("lens", "-i", IMAGE, "-p", PROMPT, "--json", "--position", "-1"));
+        JsonNode before = json(golden("lens", "-i", IMAGE, "-p", PROMPT, "--json", "--position=-2"));
+        JsonNode patch = json(golden("lens", "-i", IMAGE, "-p", PROMPT, "--json", "--position", "3"));
+        JsonNode result = named.get("results").get(0);
+        assertEquals(last.get("results").get(0).get("curves"), result.get("curves"));
+        assertEquals(last.get("results").get(0).get("top"), result.get("top"));
+        assertFalse(last.get("settings").has("position"));
+        assertFalse(last.get("results").get(0).has("position"));
+        assertEquals("-1", named.get("settings").get("position").asString());
+        assertEquals("\n", result.get("position_token").asString());
+        assertEquals(
+                result.get("position").asInt() - 1,
+                before.get("results").get(0).get("position").asInt());
+        assertFalse(result.get("curves").equals(before.get("results").get(0).get("curves")));
+        assertEquals(3, patch.get("results").get(0).get("position_image_row").asInt());
+        assertFalse(patch.get("results").get(0).has("position_token"));
+
+        Run table = golden("lens", "-i", IMAGE, "-p", PROMPT, "--position", "25");
+        assertTrue(table.out().contains("read at position 25, '<bos>'\n"), table.out());
+        int length = result.get("position").asInt() + 1;
+        String range = "this prompt has 0 to " + (length - 1) + ", or -1 to -" + length
+                + " from its end: 0 to 24 image, 25 '<bos>', ";
+        fails(2, range, "lens", "-i", IMAGE, "-p", PROMPT, "--position", String.valueOf(length));
+        fails(2, range, "lens", "-i", IMAGE, "-p", PROMPT, "--position", String.valueOf(-length - 1));
+        // A question of a data set is named by its line, and a folder keeps one position.
+        Path out = temporary.resolve("positions");
+        String[] command = {"--dataset", dataset().toString(), "-n", "8", "--position", "99", "--out", out.toString()};
+        assertTrue(golden("lens", command).err().contains("line 1 of the data set: position 99: "));
+        golden("lens", "-i", IMAGE, "-p", PROMPT, "--out", out.toString(), "--position", "3");
+        Run again = golden("lens", "-i", IMAGE, "-p", PROMPT, "--out", out.toString(), "--position", "3");
+        assertTrue(again.out().contains("read at position 3, row 3 of the image\n"), again.out() + again.err());
+        fails(2, "position was 3 and is not set", "lens", "-i", IMAGE, "-p", PROMPT, "--out", out.toString());
+    }
+
+    @Test
     void lensTakesADataSet() throws IOException {
         Path out = temporary.resolve("lens");
         String[] command = {"--dataset", dataset().toString(), "-n", "8", "--out", out.toString()};
