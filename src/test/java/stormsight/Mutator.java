@@ -21,11 +21,15 @@ import java.util.concurrent.TimeUnit;
  * so that a case can be run again.
  *
  * <p>A target runs a fixed number of cases, which are the same in each build. {@code mvn test -Dtest='*FuzzTest'
- * -Dstormsight.fuzz.minutes=60} lets each of them run for that time on fresh cases instead; {@code
- * -Dstormsight.fuzz.seed=N} starts with the seed that a failure names.
+ * -Dstormsight.fuzz.minutes=60} lets each of them run for that time on fresh cases instead, {@code
+ * -Dstormsight.fuzz.cases=N} runs N fresh ones of each; {@code -Dstormsight.fuzz.seed=N} starts with that seed, which
+ * each line of counts and each failure names.
  */
 public final class Mutator {
     private static final long MINUTES = Long.getLong("stormsight.fuzz.minutes", 0);
+
+    /** Fresh cases of each target; 0 for what it runs in an ordinary build. */
+    private static final int CASES = Integer.getInteger("stormsight.fuzz.cases", 0);
 
     /** No case takes as long, on no machine. */
     private static final Duration HANG = Duration.ofMinutes(5);
@@ -145,20 +149,21 @@ public final class Mutator {
      */
     public static Counts fuzz(String name, long seed, int cases, Case target) {
         long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(MINUTES);
-        long first = SEED != null ? SEED : MINUTES > 0 ? System.nanoTime() : seed;
+        long first = SEED != null ? SEED : MINUTES > 0 || CASES > 0 ? System.nanoTime() : seed;
+        long last = first + (CASES > 0 ? CASES : cases);
         Map<Outcome, Integer> byOutcome = new EnumMap<>(Outcome.class);
         Counts counts = new Counts(byOutcome);
         long current = first;
-        for (; MINUTES > 0 ? System.nanoTime() < end : current < first + cases; current++) {
+        for (; MINUTES > 0 ? System.nanoTime() < end : current < last; current++) {
             Mutator mutator = new Mutator(current);
             try {
                 byOutcome.merge(assertTimeoutPreemptively(HANG, () -> target.run(mutator)), 1, Integer::sum);
             } catch (Exception | Error e) {
-                System.out.println("fuzz " + name + ": " + counts + ", 1 failed");
+                System.out.println("fuzz " + name + ": " + counts + ", 1 failed, from seed " + first);
                 throw new AssertionError("-Dstormsight.fuzz.seed=" + current + ": " + e.getMessage(), e);
             }
         }
-        System.out.println("fuzz " + name + ": " + counts + ", 0 failed");
+        System.out.println("fuzz " + name + ": " + counts + ", 0 failed, from seed " + first);
         return counts;
     }
 
