@@ -59,7 +59,7 @@ class ImportRulesTest {
             Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
             Map.entry(GENERATE, below(PROBE)),
-            Map.entry(STUDY, below(PROBE, GENERATE, REPORT)),
+            Map.entry(STUDY, below(PROBE, GENERATE, MATCH, REPORT)),
             Map.entry(MATCH, below()),
             Map.entry(VERIFY, below(FAMILIES, PROBE, GENERATE, MATCH)),
             Map.entry(BENCH, below(FAMILIES, PROBE, GENERATE, VERIFY, REPORT)),

@@ -72,6 +72,7 @@ public final class Main implements Runnable {
             "classify",
             "embed",
             "search",
+            "explain",
             "attend",
             "knockout",
             "lens",
@@ -108,6 +109,7 @@ public final class Main implements Runnable {
             case "classify" -> new Classify();
             case "embed" -> new Embed();
             case "search" -> new Search();
+            case "explain" -> new Explain();
             case "attend" -> new Attend();
             case "knockout" -> new Knockout();
             case "lens" -> new Lens();

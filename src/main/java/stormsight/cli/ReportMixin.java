@@ -1,7 +1,6 @@
 package stormsight.cli;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Model.CommandSpec;
@@ -47,16 +46,17 @@ final class ReportMixin {
         if (file == null) {
             return;
         }
-        List<Fact> facts = new ArrayList<>(page.facts());
-        facts.add(new Fact("Model", model));
-        facts.add(new Fact("Device", device.title()));
-        facts.add(new Fact("Command", "stormsight " + spec.commandLine().getParseResult().originalArgs().stream()
-                .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true));
-        facts.add(new Fact("Version", "stormsight " + Version.text()));
-        HtmlReport.write(
-                file,
-                new ReportData(page.title(), facts, page.image(), page.attention(), page.curves(), page.tables()),
-                style);
+        HtmlReport.write(file, page.with(facts(spec, model, device)), style);
+    }
+
+    /** How a page came about: model, device, command and version. */
+    static List<Fact> facts(CommandSpec command, String model, DeviceInfo device) {
+        return List.of(
+                new Fact("Model", model),
+                new Fact("Device", device.title()),
+                new Fact("Command", "stormsight " + command.commandLine().getParseResult().originalArgs().stream()
+                        .map(ReportMixin::quoted).collect(Collectors.joining(" ")), true),
+                new Fact("Version", "stormsight " + Version.text()));
     }
 
     /** As a shell takes it. */

@@ -23,8 +23,15 @@ public record Description(String family, Vision vision, Decoder decoder, int ima
      * @param firstPatch rows before that of the first patch
      * @param gridRows rows of patches of a view
      * @param gridColumns patches in a row
+     * @param positions name of the stored position embeddings, one a row of the tower
      */
-    public record Vision(int layers, int heads, int rows, int firstPatch, int gridRows, int gridColumns) {}
+    public record Vision(
+            int layers, int heads, int rows, int firstPatch, int gridRows, int gridColumns, String positions) {
+        /** Patches of a view. */
+        public int patches() {
+            return gridRows * gridColumns;
+        }
+    }
 
     /**
      * The decoder.

@@ -3,6 +3,7 @@ package stormsight.model;
 import java.util.List;
 import java.util.Optional;
 import stormsight.program.Tensor;
+import stormsight.tokenizer.Tokenizer;
 
 /** What puts images and texts into one space of vectors, where those that belong together lie close. */
 public non-sealed interface DualEncoder extends ImageEncoder {
@@ -30,6 +31,9 @@ public non-sealed interface DualEncoder extends ImageEncoder {
 
     /** Numbers in an embedding. */
     int columns();
+
+    /** What names the ids of texts. Waits for the tokenizer. */
+    Tokenizer tokenizer();
 
     /**
      * The ids of a text as its encoder takes them: cut off, padded and with special tokens as the model was trained.

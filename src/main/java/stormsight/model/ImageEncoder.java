@@ -12,6 +12,9 @@ public sealed interface ImageEncoder extends Model permits DualEncoder, Matcher,
     /** Lines about its parts, for people, by the part's name. */
     Map<String, String> parts();
 
+    /** The vision tower. */
+    Description.Vision vision();
+
     /** An image as the model takes it. */
     Views views(RgbImage image);
 

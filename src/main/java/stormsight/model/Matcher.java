@@ -1,6 +1,7 @@
 package stormsight.model;
 
 import java.util.List;
+import stormsight.tokenizer.Tokenizer;
 
 /**
  * What reads an image and a text together and says whether they belong to each other, and also puts each alone into one
@@ -8,6 +9,13 @@ import java.util.List;
  * Q-Former's own heads.
  */
 public non-sealed interface Matcher extends ImageEncoder {
+    /** Stage of the image's program in which queries read the image, in each layer that does so. */
+    String QUERIES_ALONE = "itc.image_cross";
+    /** The same of the program of a pair. */
+    String QUERIES_WITH_TEXT = "itm.cross";
+    /** Stage of the program of a pair in which queries and words read each other, in each layer. */
+    String TOGETHER = "itm.self";
+
     /**
      * The programs of a model.
      *
@@ -24,6 +32,9 @@ public non-sealed interface Matcher extends ImageEncoder {
 
     /** Numbers in a vector. */
     int columns();
+
+    /** What names the ids of texts. Waits for the tokenizer. */
+    Tokenizer tokenizer();
 
     /**
      * The ids of a text, special tokens included. Waits for the tokenizer.

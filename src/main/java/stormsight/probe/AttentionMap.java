@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * Numbers about attention, with named axes.
+ * Numbers that were read of a model, most of them about attention, with named axes.
  *
  * @param name unique among the maps of a run
  * @param meaning what a number says and how it was reduced
@@ -18,6 +18,9 @@ public record AttentionMap(String name, String meaning, List<Axis> axes, float[]
     public static final String VISION_SUM = "vision_sum";
     public static final String QUERY_TO_IMAGE = "query_to_image";
     public static final String QUERY_TO_IMAGE_SUM = "query_to_image_sum";
+    /** What words read of queries, where rows of the image are queries. */
+    public static final String WORD_TO_QUERY = "word_to_query";
+    public static final String WORD_TO_QUERY_SUM = "word_to_query_sum";
     public static final String WORD_TO_IMAGE = "word_to_image";
     public static final String WORD_TO_IMAGE_SUM = "word_to_image_sum";
     public static final String IMAGE_TO_WORD = "image_to_word";

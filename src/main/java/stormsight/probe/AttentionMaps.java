@@ -292,31 +292,41 @@ public final class AttentionMaps implements Probe {
                 axes(grid),
                 patches(probed, prompt, grid))));
         if (request.wants(Kind.QUERIES)) {
-            queries.ifPresent(probed -> addQueries(maps, views.getFirst().get(probed), grid));
+            queries.ifPresent(probed ->
+                    maps.addAll(queryMaps(views.getFirst().get(probed), queryLayers, grid.cells())));
         }
         return maps;
     }
 
-    /** @param read [layers, queries, cells] */
-    private void addQueries(List<AttentionMap> maps, float[] read, MapGrid grid) {
-        float[] sum = queriesSum(read);
-        int count = sum.length / grid.cells().cells();
+    /**
+     * Maps of what queries read of an image.
+     *
+     * @param read mean over heads, [layers, queries, rows, columns], layers with attention to the image alone
+     * @param layers how many of these
+     * @param cells rows and columns
+     */
+    public static List<AttentionMap> queryMaps(float[] read, int layers, Span.Grid cells) {
+        float[] sum = sumOverLayers(read, layers);
         String meaning = "Q-Former: weight that a query gives to a patch, mean over heads";
-        Axis query = Axis.counted("query", count);
-        maps.add(new AttentionMap(
-                AttentionMap.QUERY_TO_IMAGE,
-                meaning + "; layers are counted over those with attention to the image",
-                axes(grid, Axis.counted("layer", queryLayers), query),
-                read));
-        maps.add(new AttentionMap(
-                AttentionMap.QUERY_TO_IMAGE_SUM, meaning + ", sum over layers", axes(grid, query), sum));
+        Axis query = Axis.counted("query", sum.length / cells.cells());
+        return List.of(
+                new AttentionMap(
+                        AttentionMap.QUERY_TO_IMAGE,
+                        meaning + "; layers are counted over those with attention to the image",
+                        joined(List.of(Axis.counted("layer", layers), query), axes(cells)),
+                        read),
+                new AttentionMap(
+                        AttentionMap.QUERY_TO_IMAGE_SUM,
+                        meaning + ", sum over layers",
+                        joined(List.of(query), axes(cells)),
+                        sum));
     }
 
-    /** Of what queries read in each layer, [layers, queries, cells], the sum over layers. */
-    private float[] queriesSum(float[] read) {
-        double[] sums = new double[read.length / queryLayers];
-        for (int i = 0; i < read.length; i++) {
-            sums[i % sums.length] += read[i];
+    /** [layers, ...] to [...]. */
+    public static float[] sumOverLayers(float[] values, int layers) {
+        double[] sums = new double[values.length / layers];
+        for (int i = 0; i < values.length; i++) {
+            sums[i % sums.length] += values[i];
         }
         float[] sum = new float[sums.length];
         for (int i = 0; i < sum.length; i++) {
@@ -359,7 +369,8 @@ public final class AttentionMaps implements Probe {
      * @param answer its tokens without the one that ended it, each of which decode has read
      */
     public AttentionReading decoder(Tokenizer tokenizer, Prompt prompt, List<Integer> answer) {
-        MapGrid grid = queries.map(probed -> MapGrid.of(prompt, queriesSum(views.getFirst().get(probed))))
+        MapGrid grid = queries.map(probed -> sumOverLayers(views.getFirst().get(probed), queryLayers))
+                .map(read -> MapGrid.of(prompt, read))
                 .orElseGet(() -> MapGrid.of(prompt));
         List<Integer> places = prompt.textPlaces();
         List<Word> words = new ArrayList<>();
@@ -374,15 +385,30 @@ public final class AttentionMaps implements Probe {
         String over = queries.isPresent() ? " over the queries, each spread over the patches as it read them" : "";
         List<AttentionMap> maps = new ArrayList<>();
         wordToImage.ifPresent(probed -> {
-            float[] values = wordToImage(run.read(probed.output()), places, grid);
+            float[] all = run.read(probed.output());
             add(
                     maps,
                     AttentionMap.WORD_TO_IMAGE,
                     AttentionMap.WORD_TO_IMAGE_SUM,
                     "weight that a word gives to a patch" + over,
                     words,
-                    grid,
-                    values);
+                    axes(grid.cells()),
+                    byWords(all, places, grid.cells().cells(), grid::sum));
+            if (prompt.hasQueries()) {
+                List<Integer> rows = prompt.imagePlaces();
+                add(
+                        maps,
+                        AttentionMap.WORD_TO_QUERY,
+                        AttentionMap.WORD_TO_QUERY_SUM,
+                        "weight that a word gives to a query",
+                        words,
+                        List.of(Axis.counted("query", rows.size())),
+                        byWords(all, places, rows.size(), (given, out, from) -> {
+                            for (int query = 0; query < rows.size(); query++) {
+                                out[from + query] = given.at(rows.get(query));
+                            }
+                        }));
+            }
         });
         imageToWord.ifPresent(probed -> {
             float[] values = imageToWord(run.read(probed.output()), places, grid);
@@ -392,7 +418,7 @@ public final class AttentionMaps implements Probe {
                     AttentionMap.IMAGE_TO_WORD_SUM,
                     "weight that a patch gives to a word of the prompt" + over,
                     words.subList(0, prompted),
-                    grid,
+                    axes(grid.cells()),
                     values);
         });
         quadrants.ifPresent(
@@ -421,10 +447,11 @@ public final class AttentionMaps implements Probe {
     }
 
     private static List<Axis> axes(MapGrid grid, Axis... first) {
-        List<Axis> axes = new ArrayList<>(List.of(first));
-        axes.add(Axis.counted("patch_row", grid.cells().rows()));
-        axes.add(Axis.counted("patch_column", grid.cells().columns()));
-        return axes;
+        return joined(List.of(first), axes(grid.cells()));
+    }
+
+    private static List<Axis> axes(Span.Grid cells) {
+        return List.of(Axis.counted("patch_row", cells.rows()), Axis.counted("patch_column", cells.columns()));
     }
 
     private Axis headAxis() {
@@ -435,12 +462,19 @@ public final class AttentionMaps implements Probe {
         return "mean over heads " + heads;
     }
 
+    /** Puts what a word gives to places of the image where its map begins. */
+    @FunctionalInterface
+    private interface Spread {
+        void put(MapGrid.Places given, float[] out, int from);
+    }
+
     /**
-     * What words of the prompt and generated ones give to the cells of a grid, all parts of the image together, [layers
-     * x heads, words, cells]; 0 for what they cannot see.
+     * What words of the prompt and generated ones give to the image, [layers x heads, words, cells]; 0 for what they
+     * cannot see.
+     *
+     * @param cells numbers of a word's map, which {@code spread} fills
      */
-    private float[] wordToImage(float[] prompt, List<Integer> places, MapGrid grid) {
-        int cells = grid.cells().cells();
+    private float[] byWords(float[] prompt, List<Integer> places, int cells, Spread spread) {
         int words = places.size() + generated.size();
         float[] values = new float[Math.multiplyExact(Math.multiplyExact(planes(), words), cells)];
         for (int plane = 0; plane < planes(); plane++) {
@@ -451,7 +485,7 @@ public final class AttentionMaps implements Probe {
                 int rows = prompted ? reading.rows() : 1;
                 if (row >= 0) {
                     int first = (plane * rows + row) * reading.keys() - reading.key();
-                    grid.sum(place -> from[first + place], values, (plane * words + word) * cells);
+                    spread.put(place -> from[first + place], values, (plane * words + word) * cells);
                 }
             }
         }
@@ -487,15 +521,15 @@ public final class AttentionMaps implements Probe {
             String sumName,
             String meaning,
             List<Word> words,
-            MapGrid grid,
+            List<Axis> cells,
             float[] values) {
         Axis wordAxis = wordAxis(words);
         maps.add(new AttentionMap(
                 name,
                 "decoder: " + meaning + (request.headMean() ? ", " + heads(decoder.heads()) : ""),
-                axes(grid, Axis.of("layer", decoder.layers()), headAxis(), wordAxis),
+                joined(List.of(Axis.of("layer", decoder.layers()), headAxis(), wordAxis), cells),
                 values));
-        double[] sums = new double[words.size() * grid.cells().cells()];
+        double[] sums = new double[values.length / planes()];
         for (int i = 0; i < values.length; i++) {
             sums[i % sums.length] += values[i];
         }
@@ -506,8 +540,14 @@ public final class AttentionMaps implements Probe {
         maps.add(new AttentionMap(
                 sumName,
                 "decoder: " + meaning + ", " + heads(decoder.heads()) + ", sum over layers " + decoder.layers(),
-                axes(grid, wordAxis),
+                joined(List.of(wordAxis), cells),
                 sum));
+    }
+
+    private static List<Axis> joined(List<Axis> first, List<Axis> last) {
+        List<Axis> axes = new ArrayList<>(first);
+        axes.addAll(last);
+        return axes;
     }
 
     private static Axis wordAxis(List<Word> words) {

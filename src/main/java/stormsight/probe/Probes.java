@@ -248,7 +248,7 @@ public final class Probes {
     }
 
     /** Layers that differ stand in several segments, which bear the name of the whole and their first layer. */
-    private static boolean isPart(Segment segment, String name) {
+    static boolean isPart(Segment segment, String name) {
         return segment.name().equals(name) || segment.name().startsWith(name + ":");
     }
 

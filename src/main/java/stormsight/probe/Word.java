@@ -13,7 +13,8 @@ import stormsight.tokenizer.Tokenizer;
 public record Word(int index, int tokenId, String text, boolean generated) {
     private static final String SPACE = "\u2581";
 
-    static Word of(Tokenizer tokenizer, int index, int tokenId, boolean generated) {
+    /** A token as its tokenizer names it. */
+    public static Word of(Tokenizer tokenizer, int index, int tokenId, boolean generated) {
         String text = readable(tokenizer, tokenId).replace("\n", "\\n").replace(SPACE, " ").strip();
         return new Word(index, tokenId, text.isEmpty() ? "(space)" : text, generated);
     }

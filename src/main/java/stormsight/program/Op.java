@@ -99,6 +99,17 @@ public sealed interface Op {
                 throw new IllegalArgumentException("window of " + size + " in every " + period + "th layer");
             }
         }
+
+        /** Whether it limits what tokens see in a layer. */
+        public boolean slides(int layer) {
+            return layer % period == 0;
+        }
+
+        /** The first token that row i of a step sees through a window of a size. */
+        public static int first(int size, Step step, int i) {
+            int token = step.token(i);
+            return token < step.sequence(i).prefixLength() ? 0 : Math.max(0, token - size + 1);
+        }
     }
 
     /**

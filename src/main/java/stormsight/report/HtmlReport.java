@@ -2,6 +2,7 @@ package stormsight.report;
 
 import java.awt.Color;
 import java.awt.image.BufferedImage;
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -9,6 +10,7 @@ import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -109,6 +111,8 @@ public final class HtmlReport {
                         .map(color -> color.equals(Color.BLACK) ? null : "#%06x".formatted(color.getRGB() & 0xffffff))
                         .toList());
         data.image().ifPresent(image -> object.put("image", json(image)));
+        object.put("figures", data.figures().stream().map(HtmlReport::json).toList());
+        object.put("mapsTitle", data.figures().isEmpty() ? "Attention" : "Maps to look into");
         boolean exact = data.attention().stream()
                         .flatMap(example -> example.directions().stream())
                         .filter(direction -> direction.kind() != AttentionData.Kind.PATCHES)
@@ -131,6 +135,22 @@ public final class HtmlReport {
     private static long size(AttentionData.Direction direction) {
         return direction.mean().length + direction.values().map(values -> (long) values.length).orElse(0L)
                 + direction.sum().map(sum -> (long) sum.length).orElse(0L);
+    }
+
+    private static Map<String, Object> json(ReportData.Figure figure) {
+        Map<String, Object> object = new LinkedHashMap<>();
+        object.put("title", figure.title());
+        object.put("text", figure.text());
+        try {
+            byte[] bytes = Files.readAllBytes(figure.png());
+            BufferedImage picture = ImageIO.read(new ByteArrayInputStream(bytes));
+            object.put("width", picture.getWidth());
+            object.put("height", picture.getHeight());
+            object.put("data", "data:image/png;base64," + Base64.getEncoder().encodeToString(bytes));
+        } catch (IOException e) {
+            throw new FigureException(figure.png(), "cannot be read: " + e.getMessage(), e);
+        }
+        return object;
     }
 
     /** Where the very image is in the list, at the end of which it is added if need be. */

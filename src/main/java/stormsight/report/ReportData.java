@@ -1,7 +1,9 @@
 package stormsight.report;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import stormsight.image.RgbImage;
 
 /**
@@ -9,21 +11,55 @@ import stormsight.image.RgbImage;
  *
  * @param facts model, prompt, answer, command and the like, in the order in which they are to be read
  * @param image shown alone; images of maps are shown with them
+ * @param figures in the order in which they are to be read
  * @param attention to choose from where there are several
  */
 public record ReportData(
         String title,
         List<Fact> facts,
         Optional<RgbImage> image,
+        List<Figure> figures,
         List<AttentionData> attention,
         List<CurveSet> curves,
         List<Table> tables) {
     public ReportData {
         facts = List.copyOf(facts);
+        figures = List.copyOf(figures);
         attention = List.copyOf(attention);
         curves = List.copyOf(curves);
         tables = List.copyOf(tables);
     }
+
+    /** Without figures. */
+    public ReportData(
+            String title,
+            List<Fact> facts,
+            Optional<RgbImage> image,
+            List<AttentionData> attention,
+            List<CurveSet> curves,
+            List<Table> tables) {
+        this(title, facts, image, List.of(), attention, curves, tables);
+    }
+
+    /** The same with more facts behind its own. */
+    public ReportData with(List<Fact> more) {
+        return new ReportData(
+                title,
+                Stream.concat(facts.stream(), more.stream()).toList(),
+                image,
+                figures,
+                attention,
+                curves,
+                tables);
+    }
+
+    /**
+     * A picture that is drawn already.
+     *
+     * @param text what is seen in it, in a sentence or two
+     * @param png its file, which the page takes in
+     */
+    public record Figure(String title, String text, Path png) {}
 
     /**
      * A line about the run.

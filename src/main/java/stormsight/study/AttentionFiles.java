@@ -71,7 +71,7 @@ public final class AttentionFiles {
         OutputFile.write(path(name), text);
     }
 
-    private void numbers(String folder, AttentionMap map, List<Map<String, Object>> entries) {
+    void numbers(String folder, AttentionMap map, List<Map<String, Object>> entries) {
         String name = folder + map.name() + ".npy";
         Npy.write(path(name), map.values(), map.shape());
         Map<String, Object> entry = entry(name, map);
@@ -241,6 +241,8 @@ public final class AttentionFiles {
                     path(file), "What reaches each word of the image, all layers", image, maps, GRID_COLUMNS, true);
             entries.add(picture(file, map, "all words"));
         });
+        reading.map(AttentionMap.WORD_TO_QUERY_SUM)
+                .ifPresent(map -> wordToQuery(folder, map, layers, pictures.caption(), entries));
         reading.map(AttentionMap.WORD_TO_WORD).ifPresent(map -> {
             String file = folder + map.name() + ".png";
             new MatrixFigure(style.colors(), pictures.caption())
@@ -260,6 +262,22 @@ public final class AttentionFiles {
             }
         }
         return entries;
+    }
+
+    /** What each word reads of each query, [words, queries]. */
+    void wordToQuery(
+            String folder, AttentionMap map, String layers, String caption, List<Map<String, Object>> entries) {
+        String file = folder + AttentionMap.WORD_TO_QUERY + ".png";
+        Matrix matrix = new Matrix(
+                "",
+                "reading word",
+                map.axes().get(0).labels(),
+                "query that is read",
+                map.axes().get(1).labels(),
+                map.values());
+        new MatrixFigure(style.colors(), caption)
+                .write(path(file), "What each word reads of each query, " + layers, List.of(matrix), 1);
+        entries.add(picture(file, map, "all words"));
     }
 
     /** {@code 0, 3-5}. */

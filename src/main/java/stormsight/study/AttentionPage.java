@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import stormsight.image.RgbImage;
 import stormsight.probe.AttentionMap;
+import stormsight.probe.AttentionMaps;
 import stormsight.probe.AttentionReading;
 import stormsight.probe.Word;
 import stormsight.report.AttentionData.Direction;
@@ -88,7 +89,8 @@ public final class AttentionPage {
         return new Direction(Kind.WORDS, "Word to word", map.meaning(), layers, meanOnly ? List.of() : heads,
                 reading.words().stream().map(word -> word.generated() ? "+ " + word.text() : word.text()).toList(),
                 (int) reading.words().stream().filter(word -> !word.generated()).count(), mean,
-                meanOnly ? Optional.empty() : Optional.of(map.values()), Optional.of(sum(mean, layers.size())));
+                meanOnly ? Optional.empty() : Optional.of(map.values()),
+                Optional.of(AttentionMaps.sumOverLayers(mean, layers.size())));
     }
 
     /** Of all weights, those from patch to patch, as far as a page should hold them. */
@@ -102,7 +104,7 @@ public final class AttentionPage {
         boolean meanOnly = heads.equals(List.of(MEAN));
         float[] image = part(whole.values(), whole.axes().getLast().size(), places);
         float[] means = meanOverHeads(image, layers.size(), heads.size());
-        float[] sum = sum(means, layers.size());
+        float[] sum = AttentionMaps.sumOverLayers(means, layers.size());
         String meaning = "decoder: weight that the chosen patch gives to each patch";
         if (each * (layers.size() + 1) > MOST_PATCH_NUMBERS) {
             return Optional.of(new Direction(
@@ -160,21 +162,8 @@ public final class AttentionPage {
         return part;
     }
 
-    /** [layers, ...] to [...]. */
-    private static float[] sum(float[] layers, int count) {
-        float[] sum = new float[layers.length / count];
-        for (int i = 0; i < sum.length; i++) {
-            double total = 0;
-            for (int layer = 0; layer < count; layer++) {
-                total += layers[layer * sum.length + i];
-            }
-            sum[i] = (float) total;
-        }
-        return sum;
-    }
-
     /** [layers, heads, ...] to [layers, ...]. */
-    private static float[] meanOverHeads(float[] values, int layers, int heads) {
+    static float[] meanOverHeads(float[] values, int layers, int heads) {
         int size = values.length / layers / heads;
         float[] mean = new float[layers * size];
         for (int layer = 0; layer < layers; layer++) {
@@ -198,7 +187,7 @@ public final class AttentionPage {
         });
     }
 
-    private static Optional<Direction> queries(List<AttentionMap> maps) {
+    static Optional<Direction> queries(List<AttentionMap> maps) {
         return map(maps, AttentionMap.QUERY_TO_IMAGE).map(layers -> {
             List<String> queries = layers.axes().get(1).labels().stream().map(query -> "query " + query).toList();
             return new Direction(Kind.IMAGE, "Query to image", layers.meaning(), layers.axes().getFirst().labels(),

@@ -57,7 +57,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
     }
 
     private static int window(Op.Attention op, int layer) {
-        return op.window().filter(window -> layer % window.period() == 0).map(Op.SlidingWindow::size).orElse(0);
+        return op.window().filter(window -> window.slides(layer)).map(Op.SlidingWindow::size).orElse(0);
     }
 
     int rows(Step step) {
@@ -76,11 +76,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
 
     /** First key that row i sees. */
     int from(Step step, int i) {
-        if (window == 0) {
-            return 0;
-        }
-        int token = step.token(i);
-        return token < step.sequence(i).prefixLength() ? 0 : Math.max(0, token - window + 1);
+        return window == 0 ? 0 : Op.SlidingWindow.first(window, step, i);
     }
 
     /** One past the last key that row i sees. */

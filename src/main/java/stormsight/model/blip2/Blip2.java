@@ -42,6 +42,7 @@ import stormsight.program.Tensor;
 public final class Blip2 implements VisionLanguageModel {
     public static final Family FAMILY = new Family("blip-2", "BLIP-2", Blip2::openEither, Blip2Preset.all());
 
+    private static final String TOWER = "vision_model.";
     private static final String PROJECTION = "language_projection";
     private static final double LOGITS = 1e-4;
 
@@ -86,7 +87,7 @@ public final class Blip2 implements VisionLanguageModel {
     public Description describe() {
         return new Description(
                 config.family(),
-                config.vision().describe(),
+                config.vision().describe(TOWER),
                 config.text().decoder().describe(),
                 config.imageTokenId(),
                 config.padId(),
@@ -123,7 +124,7 @@ public final class Blip2 implements VisionLanguageModel {
     @Override
     public Passes build(Weights weights, Limits limits, Options options) {
         weights.ignore("*.position_ids");
-        VisionTower tower = new VisionTower(config.vision(), weights.in("vision_model."));
+        VisionTower tower = new VisionTower(config.vision(), weights.in(TOWER));
         QFormer qformer = QFormer.queries(
                 config.qformer(), weights, "qformer.", QFormer.Image.within(config.qformer(), tower.output()));
         int queries = config.qformer().queries();

@@ -13,6 +13,7 @@ import stormsight.checkpoint.ConfigFile;
 import stormsight.checkpoint.Strictness;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
+import stormsight.model.Description;
 import stormsight.model.Encoding;
 import stormsight.model.LazyTokenizer;
 import stormsight.model.Matcher;
@@ -41,6 +42,8 @@ import stormsight.tokenizer.Tokenizer;
  * @see <a href="https://arxiv.org/abs/2301.12597">BLIP-2: Bootstrapping Language-Image Pre-training</a>
  */
 final class Blip2Matcher implements Matcher {
+    private static final String TOWER = "vision_model.";
+
     private final Blip2Images images;
     private final QFormer.Config qformer;
     private final int columns;
@@ -82,6 +85,11 @@ final class Blip2Matcher implements Matcher {
     }
 
     @Override
+    public Description.Vision vision() {
+        return images.images().vision().describe(TOWER);
+    }
+
+    @Override
     public Views views(RgbImage image) {
         return images.views(image);
     }
@@ -89,6 +97,11 @@ final class Blip2Matcher implements Matcher {
     @Override
     public int columns() {
         return columns;
+    }
+
+    @Override
+    public Tokenizer tokenizer() {
+        return tokenizer.get();
     }
 
     @Override
@@ -118,7 +131,7 @@ final class Blip2Matcher implements Matcher {
     @Override
     public Encoders build(Weights weights) {
         weights.ignore("*.position_ids");
-        VisionTower tower = new VisionTower(images.images().vision(), weights.in("vision_model."));
+        VisionTower tower = new VisionTower(images.images().vision(), weights.in(TOWER));
         QFormer.Image image = QFormer.Image.kept(qformer, tower.output());
         QFormer queries = QFormer.queries(qformer, weights, "itc.image_", image);
         List<Segment> segments = new ArrayList<>(tower.segments());

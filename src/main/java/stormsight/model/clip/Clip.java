@@ -13,6 +13,7 @@ import stormsight.checkpoint.Strictness;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
+import stormsight.model.Description;
 import stormsight.model.DualEncoder;
 import stormsight.model.Encoding;
 import stormsight.model.Family;
@@ -42,6 +43,8 @@ import stormsight.tokenizer.Tokenizer;
  */
 public final class Clip implements DualEncoder {
     public static final Family FAMILY = new Family("clip", "CLIP", Clip::open, ClipPreset.all());
+
+    private static final String TOWER = "vision_model.";
 
     private static final TextTower.Defaults TEXT =
             new TextTower.Defaults("clip_text_model", 512, 8, 77, 49408, "quick_gelu", 1e-5, true);
@@ -103,8 +106,18 @@ public final class Clip implements DualEncoder {
     }
 
     @Override
+    public Description.Vision vision() {
+        return images.vision().describe(TOWER);
+    }
+
+    @Override
     public Views views(RgbImage image) {
         return images.views(image);
+    }
+
+    @Override
+    public Tokenizer tokenizer() {
+        return tokenizer.get();
     }
 
     @Override
@@ -130,7 +143,7 @@ public final class Clip implements DualEncoder {
     @Override
     public Encoders build(Weights weights) {
         weights.ignore("*.position_ids");
-        Weights visionWeights = weights.in("vision_model.");
+        Weights visionWeights = weights.in(TOWER);
         VisionTower tower = new VisionTower(images.vision(), visionWeights);
         Norm norm = images.vision().layer().norm();
         Tensor classToken = Tensor.activation("vision.class", 1, images.vision().width());

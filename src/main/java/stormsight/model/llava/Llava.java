@@ -98,7 +98,7 @@ public final class Llava implements VisionLanguageModel {
     public Description describe() {
         return new Description(
                 config.family(),
-                config.vision().describe(),
+                config.vision().describe(TOWER),
                 config.text().decoder().describe(),
                 config.imageTokenId(),
                 config.padId(),

@@ -58,9 +58,16 @@ public final class VisionTower {
             return CHANNELS * patchSize * patchSize;
         }
 
-        public Description.Vision describe() {
+        /** @param prefix of the tower's stored weights */
+        public Description.Vision describe(String prefix) {
             return new Description.Vision(
-                    layers, layer.attention().heads().queryHeads(), rows(), firstPatch(), grid(), grid());
+                    layers,
+                    layer.attention().heads().queryHeads(),
+                    rows(),
+                    firstPatch(),
+                    grid(),
+                    grid(),
+                    prefix + names.positions());
         }
     }
 

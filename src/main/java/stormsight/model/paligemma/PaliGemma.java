@@ -87,7 +87,7 @@ public final class PaliGemma implements VisionLanguageModel {
     public Description describe() {
         return new Description(
                 config.family(),
-                config.vision().describe(),
+                config.vision().describe(TOWER),
                 decoder(Options.DEFAULT).describe(),
                 config.imageTokenId(),
                 config.padId(),

@@ -11,6 +11,7 @@ import stormsight.checkpoint.Strictness;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
+import stormsight.model.Description;
 import stormsight.model.DualEncoder;
 import stormsight.model.Encoding;
 import stormsight.model.Family;
@@ -27,6 +28,7 @@ import stormsight.model.nn.VisionTower;
 import stormsight.program.Op;
 import stormsight.program.Segment;
 import stormsight.program.Tensor;
+import stormsight.tokenizer.Tokenizer;
 
 /**
  * SigLIP, and SigLIP 2 of a fixed resolution: a vision tower whose patches a learned query pools, and a text tower that
@@ -37,6 +39,8 @@ import stormsight.program.Tensor;
  */
 public final class Siglip implements DualEncoder {
     public static final Family FAMILY = new Family("siglip", "SigLIP and SigLIP 2", Siglip::open, SiglipPreset.all());
+
+    private static final String TOWER = "vision_model.";
 
     private static final TextTower.Defaults TEXT =
             new TextTower.Defaults("siglip_text_model", 768, 12, 64, 32000, "gelu_pytorch_tanh", 1e-6, false);
@@ -105,8 +109,18 @@ public final class Siglip implements DualEncoder {
     }
 
     @Override
+    public Description.Vision vision() {
+        return images.vision().describe(TOWER);
+    }
+
+    @Override
     public Views views(RgbImage image) {
         return images.views(image);
+    }
+
+    @Override
+    public Tokenizer tokenizer() {
+        return texts.tokenizer();
     }
 
     @Override
@@ -123,7 +137,7 @@ public final class Siglip implements DualEncoder {
     @Override
     public Encoders build(Weights weights) {
         weights.ignore("*.position_ids");
-        VisionTower tower = new VisionTower(images.vision(), weights.in("vision_model."));
+        VisionTower tower = new VisionTower(images.vision(), weights.in(TOWER));
         Tensor image = Pooled.output("image.embedding", columns);
         Segment head = PoolingHead.segment(images.vision(), weights.in("vision_model.head."), tower.output(), image);
         Encoding imageEncoding = Pooled.image(

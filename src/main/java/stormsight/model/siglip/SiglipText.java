@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.model.nn.TextTower;
 import stormsight.tokenizer.TextRows;
+import stormsight.tokenizer.Tokenizer;
 
 /**
  * Texts as SigLIP was trained to read them: all of its positions, of which the last ones are padding that every token
@@ -28,11 +29,19 @@ final class SiglipText {
     }
 
     /** As many ids as there are positions. */
-    synchronized int[] ids(String text) {
+    int[] ids(String text) {
+        return config.checked(rows().row(text), tokenizer());
+    }
+
+    Tokenizer tokenizer() {
+        return rows().tokenizer();
+    }
+
+    private synchronized TextRows rows() {
         if (rows == null) {
             rows = TextRows.open(directory, config.positions(), true);
         }
-        return config.checked(rows.row(text), rows.tokenizer());
+        return rows;
     }
 
     void requirePresent() {

@@ -12,6 +12,7 @@ import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
 import stormsight.model.Classifier;
+import stormsight.model.Description;
 import stormsight.model.Encoding;
 import stormsight.model.Family;
 import stormsight.model.Stage;
@@ -33,6 +34,8 @@ import stormsight.program.Tensor;
  */
 public final class Vit implements Classifier {
     public static final Family FAMILY = new Family("vit", "ViT", Vit::open, VitPreset.all());
+
+    private static final String TOWER = "vit.";
 
     private final ImageProcessor images;
     private final List<String> labels;
@@ -85,6 +88,11 @@ public final class Vit implements Classifier {
     }
 
     @Override
+    public Description.Vision vision() {
+        return images.vision().describe(TOWER);
+    }
+
+    @Override
     public Views views(RgbImage image) {
         return images.views(image);
     }
@@ -93,7 +101,7 @@ public final class Vit implements Classifier {
     public Encoding build(Weights weights) {
         // A head of other tasks, stored beside this one.
         weights.ignore("vit.pooler.*");
-        VisionTower tower = new VisionTower(images.vision(), weights.in("vit."));
+        VisionTower tower = new VisionTower(images.vision(), weights.in(TOWER));
         Tensor logits = Pooled.output("logits", labels.size());
         Segment classifier = Segment.once(
                 "classifier",

@@ -134,7 +134,7 @@ class AveragedFamilyTest {
 
         @Override
         public Description describe() {
-            return new Description("Averaged", vision.describe(), text.describe(), 39, 0, true, Set.of(1), 1e-4);
+            return new Description("Averaged", vision.describe("vit."), text.describe(), 39, 0, true, Set.of(1), 1e-4);
         }
 
         @Override
