@@ -49,7 +49,7 @@ final class Gif {
         int canvasHeight = Math.max(in.littleShort(8), top + height);
         reading.checkSize(canvasWidth, canvasHeight);
         reading.checkSize(width, height);
-        byte[] frame = indexes(in, at, Math.multiplyExact(width, height));
+        byte[] frame = indexes(in, at, Math.multiplyExact(width, height), reading);
         RgbImage image = RgbImage.black(canvasWidth, canvasHeight);
         // What the frame does not cover has the transparent colour, else the first.
         byte[] uncovered = new byte[canvasWidth];
@@ -106,15 +106,20 @@ final class Gif {
      *
      * @throws IOException if it is broken or has less than count pixels
      */
-    private static byte[] indexes(Bytes in, int at, int count) throws IOException {
-        lzw(in, at, count, null);
+    private static byte[] indexes(Bytes in, int at, int count, Reading reading) throws IOException {
+        if (lzw(in, at, count, null) > in.length()) {
+            reading.warn("its last block of pixels is cut short; all of its pixels are there");
+        }
         byte[] indexes = new byte[count];
         lzw(in, at, count, indexes);
         return indexes;
     }
 
-    /** @param out [count], or null to count only */
-    private static void lzw(Bytes in, int start, int count, byte[] out) throws IOException {
+    /**
+     * @param out [count], or null to count only
+     * @return where the block ends that has the last pixel, by what the block says
+     */
+    private static int lzw(Bytes in, int start, int count, byte[] out) throws IOException {
         int bits = in.at(start);
         if (bits > 11) {
             throw new IOException("its LZW codes begin with " + bits + " bits");
@@ -195,5 +200,6 @@ final class Gif {
             }
             previous = code;
         }
+        return at + blockLeft;
     }
 }

@@ -227,6 +227,19 @@ class ImageDecoderTest {
         assertTrue(e.getMessage().contains("ends too early") || e.getMessage().contains("broken"), e.getMessage());
     }
 
+    /** Behind the code of the last pixel comes one that ends them, in the last byte of their last block. */
+    @Test
+    void warnsOfAGifThatEndsInsideItsLastBlock() throws IOException {
+        byte[] gif = Files.readAllBytes(FILES.resolve("palette.gif"));
+        byte[] cut = Arrays.copyOf(gif, gif.length - 3);
+        List<String> warnings = new ArrayList<>();
+        RgbImage image = SMALL.decode(new ByteArrayInputStream(cut), "x", warnings::add);
+        assertArrayEquals(SMALL.decode(FILES.resolve("palette.gif")).rgb(), image.rgb());
+        assertEquals(List.of("x: its last block of pixels is cut short; all of its pixels are there"), warnings);
+        SMALL.decode(new ByteArrayInputStream(Arrays.copyOf(gif, gif.length - 1)), "x", warnings::add);
+        assertEquals(1, warnings.size());
+    }
+
     @Test
     void broken16BitGrayIsSaidToDiffer() throws IOException {
         List<String> warnings = new ArrayList<>();
