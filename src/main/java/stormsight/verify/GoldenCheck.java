@@ -307,8 +307,12 @@ public final class GoldenCheck {
                     throw prompt.get("ids").invalid("no tokens");
                 }
                 Prompt made;
-                // A null text is an empty one; of ids alone there is none.
-                if (prompt.names().contains("text")) {
+                // A null text is an empty one. Without any, nothing would compare what the tokenizer makes of it.
+                boolean hasText = prompt.names().contains("text");
+                if (directory.processor().hasTokenizer() && !hasText) {
+                    throw prompt.invalid("\"text\" is missing, which the folder's tokenizer is checked with");
+                }
+                if (hasText) {
                     made = rawPrompt(prompt, about);
                     recorded.exact("p" + prompts.size() + ".ids", made.plainIds(imageToken), ids);
                 } else {

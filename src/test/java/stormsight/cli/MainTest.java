@@ -272,6 +272,7 @@ class MainTest {
             {"\"greedy\":", "\"other\":", "prompts[0]: \"greedy\" is missing"},
             {"\"greedy\":", "\"greedy\": [], \"other\":", "prompts[0].greedy: no tokens"},
             {"\"greedy\":", "\"greedy\": [1e9], \"other\":", "prompts[0].greedy[0]: "},
+            {"\"text\":", "\"other\":", "prompts[0]: \"text\" is missing, which the folder's tokenizer is checked"},
             {"\"text\":", "\"text\": 7, \"other\":", "prompts[0].text: 7 found, a text expected"},
             {"\"text\":", "\"images\": [1], \"text\":", "prompts[0].images[0]: 1 found, an integer from 0 to 0 expected"
             },
