@@ -2,8 +2,10 @@ package stormsight.tornado;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.PlannedLaunch;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -53,6 +55,12 @@ final class Lowering {
     record Graph(TaskGraph graph, int repeat, List<Task> tasks) {
         String name() {
             return graph.getTaskGraphName();
+        }
+
+        /** How a task of it is launched. */
+        PlannedLaunch planned(Task task) {
+            return new PlannedLaunch(task.program(), task.segment(), repeat, Optional.ofNullable(task.op()),
+                    task.kernel(), task.geometry().toString());
         }
     }
 

@@ -3,11 +3,11 @@ package stormsight.tornado;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
+import stormsight.backend.KernelSource;
 import stormsight.backend.PlannedLaunch;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.HostTensor;
@@ -44,14 +44,16 @@ final class TornadoVm implements Backend {
             Lowering lowering = new Lowering(residency, device, Settings.unroll());
             for (Program program : programs) {
                 for (Lowering.Graph graph : lowering.lower(program).graphs()) {
-                    for (Lowering.Task task : graph.tasks()) {
-                        launches.add(new PlannedLaunch(task.program(), task.segment(), graph.repeat(),
-                                Optional.ofNullable(task.op()), task.kernel(), task.geometry().toString()));
-                    }
+                    graph.tasks().forEach(task -> launches.add(graph.planned(task)));
                 }
             }
         }
         return launches;
+    }
+
+    @Override
+    public List<KernelSource> sources(List<Program> programs) {
+        return Sources.of(device, programs);
     }
 
     @Override

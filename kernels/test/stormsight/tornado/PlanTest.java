@@ -4,7 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -13,16 +16,18 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.KernelSource;
 import stormsight.backend.PlannedLaunch;
 import stormsight.model.Limits;
 import stormsight.model.Options;
-import stormsight.model.Passes;
 import stormsight.model.Preset;
 import stormsight.model.VisionLanguageModel;
 import stormsight.model.Weights;
 import stormsight.model.family.Families;
 import stormsight.program.DType;
+import stormsight.program.Program;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Models in full size can be launched on GPUs that are not here: limits are checked for each launch. */
@@ -52,19 +57,22 @@ class PlanTest {
 
     private List<PlannedLaunch> plan(String preset, DType weights, DeviceInfo info,
             String language) throws IOException {
-        Preset found = Families.presets().stream().filter(known ->
-                known.name().equals(preset)).findFirst().orElseThrow();
-        Files.writeString(folder.resolve("config.json"),
-                JsonMapper.shared().writeValueAsString(found.files("bfloat16").get("config.json")));
-        VisionLanguageModel model = (VisionLanguageModel) Families.configured(folder);
-        Passes passes = model.build(Weights.declared(weights), new Limits(model.processor().imageTokens() + 40, 64),
-                Options.DEFAULT);
         // TornadoVM looks at kernels as soon as they are put into a graph, so those for tensor cores need a driver that
         // knows them.
         Runtime.Device device = Runtime.devices().stream().filter(known ->
                 known.language().equals(language)).findFirst().orElse(null);
         assumeTrue(device != null, "there is no device of TornadoVM's backend " + language);
-        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(passes.programs());
+        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(programs(preset, weights));
+    }
+
+    private List<Program> programs(String preset, DType weights) throws IOException {
+        Preset found = Families.presets().stream().filter(known ->
+                known.name().equals(preset)).findFirst().orElseThrow();
+        Files.writeString(folder.resolve("config.json"),
+                JsonMapper.shared().writeValueAsString(found.files("bfloat16").get("config.json")));
+        VisionLanguageModel model = (VisionLanguageModel) Families.configured(folder);
+        return model.build(Weights.declared(weights), new Limits(model.processor().imageTokens() + 40, 64),
+                Options.DEFAULT).programs();
     }
 
     @Test
@@ -98,5 +106,27 @@ class PlanTest {
                 .filter(launch -> launch.program().equals("encode")
                 && launch.kernel().equals("Attention.flash")).count();
         assertEquals(27, layers);
+    }
+
+    /** Every launch has its code, and nothing of it appears on standard output. */
+    @Test
+    void everyKernelHasItsSource() throws IOException {
+        List<Program> programs = programs("tiny-llava", DType.BF16);
+        PrintStream standard = System.out;
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        try (Backend backend = Devices.open(Devices.all().getFirst());
+                PrintStream caught = new PrintStream(printed, true, StandardCharsets.UTF_8)) {
+            System.setOut(caught);
+            List<KernelSource> sources = backend.sources(programs);
+            assertEquals(backend.plan(programs), sources.stream().map(KernelSource::launch).toList());
+            for (KernelSource source : sources) {
+                assertTrue(source.text().contains(" " + source.entryPoint() + "("), source.text());
+                assertTrue(source.launch().kernel().contains(source.entryPoint()),
+                        source.launch() + " is not " + source.entryPoint());
+            }
+        } finally {
+            System.setOut(standard);
+        }
+        assertEquals("", printed.toString(StandardCharsets.UTF_8));
     }
 }

@@ -52,6 +52,18 @@ public interface Backend extends AutoCloseable {
     }
 
     /**
+     * The source code of the kernels that {@link #prepare} would launch, one for each of {@link #plan}, in order.
+     * Compiles them, which takes seconds; sends and launches nothing.
+     *
+     * @throws BackendException if this backend generates no code, the device cannot hold the programs, or a kernel does
+     *     not compile
+     */
+    default List<KernelSource> sources(List<Program> programs) {
+        throw new BackendException("backend '" + device().backend() + "' runs Java as it is and generates no kernels; "
+                + "choose a device with --backend tornado");
+    }
+
+    /**
      * Measures what the device does at most. Takes seconds, and memory well beyond the device's caches.
      *
      * @param repetitions how often each rate is measured, at least 1

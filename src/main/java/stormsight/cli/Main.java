@@ -46,7 +46,7 @@ import stormsight.report.FigureException;
             "5:a backend or device is missing, too small, fails, or computes something that is not a number",
             "6:prompt and answer do not fit the model",
             "7:a verification found a difference, or a result was wrong before it was to be timed",
-            "8:a row is slower than in the result file it was compared with",
+            "8:a row is slower, or a kernel worse, than in the result file it was compared with",
             "130:interrupted"
         })
 public final class Main implements Runnable {
@@ -83,6 +83,7 @@ public final class Main implements Runnable {
             "compare",
             Measure.NAME,
             "roofline",
+            Offline.NAME,
             "quantize",
             "synthesize",
             "devices");
@@ -120,6 +121,7 @@ public final class Main implements Runnable {
             case "compare" -> new Compare();
             case Measure.NAME -> new Measure();
             case "roofline" -> new RooflineCommand();
+            case Offline.NAME -> new Offline();
             case "quantize" -> new Quantize();
             case "synthesize" -> new Synthesize();
             case "devices" -> new Devices();

@@ -1,5 +1,7 @@
 package stormsight.cli;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import stormsight.report.OutputFile;
@@ -38,6 +40,18 @@ final class OutputOption {
         OutputFile.folderObstacle(folder).ifPresent(obstacle -> {
             throw new UsageException(option + " " + folder + " cannot be written: " + obstacle);
         });
+    }
+
+    /** @throws UsageException naming option and folder, if it cannot be made, or there is something in it */
+    static void requireNewFolder(String option, Path folder) {
+        requireFolder(option, folder);
+        try {
+            if (Files.exists(folder) && !NewCheckpointMixin.files(folder).isEmpty()) {
+                throw new UsageException(option + " " + folder + " is not empty; name a new folder");
+            }
+        } catch (IOException e) {
+            throw OutputFile.unwritable(folder, e);
+        }
     }
 
     /** @throws UsageException naming option and file, if there is no place for it or its ending is that of no figure */

@@ -1,6 +1,7 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -9,8 +10,10 @@ import java.util.Map;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
 import stormsight.backend.PlannedLaunch;
+import stormsight.bench.KernelFolder;
 import stormsight.model.Encoding;
 import stormsight.model.ImageEncoder;
 import stormsight.model.Limits;
@@ -29,7 +32,8 @@ import stormsight.report.TextTable;
         description = {
             "Prints the programs of a model and what a backend makes of them: for each operation its weights, its "
                     + "kernel, how the kernel is launched and how often, and the bytes and floating-point operations "
-                    + "that it needs at least, summed over the layers. Nothing is run."
+                    + "that it needs at least, summed over the layers. Nothing is run. With --sources, the source code "
+                    + "of the kernels goes into a folder."
         })
 final class Plan extends ModelCommand implements Runnable {
     @Mixin
@@ -37,6 +41,18 @@ final class Plan extends ModelCommand implements Runnable {
 
     @Mixin
     private JsonMixin json;
+
+    @Option(
+            names = "--sources",
+            paramLabel = "DIR",
+            description =
+                    "Write the source code of every kernel into a new folder, as the device's backend generates it, "
+                            + "with launches and compiler flags in contents.txt and contents.json. Takes seconds, as "
+                            + "the kernels are compiled.")
+    private Path sources;
+
+    /** The programs that a backend would prepare together, and the runs of them that are shown. */
+    private record Runs(List<Program> programs, List<Program> shown, List<Step> steps) {}
 
     /**
      * A launch with what all of its times cost: nothing, if it is a further kernel of an operation, whose cost stands
@@ -121,11 +137,19 @@ final class Plan extends ModelCommand implements Runnable {
     @Override
     public void run() {
         length.check();
+        if (sources != null) {
+            OutputOption.requireNewFolder("--sources", sources);
+        }
         PrintWriter out = out();
         try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            List<Planned> planned = directory.anyModel() instanceof ImageEncoder encoder
-                    ? planned(backend, directory, encoder)
-                    : planned(backend, directory);
+            Runs runs = directory.anyModel() instanceof ImageEncoder encoder
+                    ? runs(directory, encoder)
+                    : runs(directory);
+            List<PlannedLaunch> launches = backend.plan(runs.programs());
+            List<Planned> planned = new ArrayList<>();
+            for (int i = 0; i < runs.shown().size(); i++) {
+                planned.add(Planned.of(runs.shown().get(i), runs.steps().get(i), launches));
+            }
             if (json.isWanted()) {
                 Map<String, Object> object = new LinkedHashMap<>();
                 object.put("model", model.name());
@@ -137,28 +161,33 @@ final class Plan extends ModelCommand implements Runnable {
             } else {
                 planned.forEach(program -> out.println(text(program)));
             }
+            if (sources != null) {
+                int files = KernelFolder.write(
+                        sources, model.name(), backend.device(), backend.sources(runs.programs()));
+                err().println("wrote " + files + " kernel sources to " + sources);
+            }
         }
     }
 
-    private List<Planned> planned(Backend backend, ModelDirectory directory) {
+    private Runs runs(ModelDirectory directory) {
         Limits limits = length.limits(directory.processor());
         int prompt = limits.promptTokens();
         int prefix = directory.describe().causal() ? 0 : prompt;
         Passes passes = directory.unbound(limits, model.options());
-        List<PlannedLaunch> launches = backend.plan(passes.programs());
-        return List.of(
-                Planned.of(passes.encode().program(), passes.encodeStep(0), launches),
-                Planned.of(passes.prefill().program(), passes.prefillStep(prompt, prefix), launches),
-                Planned.of(passes.decode().program(), passes.decodeStep(prompt, prefix), launches));
+        return new Runs(
+                passes.programs(),
+                List.of(passes.encode().program(), passes.prefill().program(), passes.decode().program()),
+                List.of(passes.encodeStep(0), passes.prefillStep(prompt, prefix), passes.decodeStep(prompt, prefix)));
     }
 
     /** For the longest text. */
-    private List<Planned> planned(Backend backend, ModelDirectory directory, ImageEncoder encoder) {
+    private Runs runs(ModelDirectory directory, ImageEncoder encoder) {
         List<Encoding> encodings = encoder.encodings(Weights.of(directory.checkpoint(), model.options().quantized()));
-        List<PlannedLaunch> launches = backend.plan(encodings.stream().map(Encoding::program).toList());
-        return encodings.stream()
-                .map(encoding -> Planned.of(encoding.program(), encoding.step(encoding.rows()), launches))
-                .toList();
+        List<Program> programs = encodings.stream().map(Encoding::program).toList();
+        return new Runs(
+                programs,
+                programs,
+                encodings.stream().map(encoding -> encoding.step(encoding.rows())).toList());
     }
 
     private static String text(Planned planned) {

@@ -453,6 +453,18 @@ class OptionsTest {
     }
 
     @Test
+    void sourcesNeedADeviceAndANewFolder(@TempDir Path folder) throws IOException {
+        String[] plan = {"plan", "-m", MODEL, "--backend", "cpu", "--sources", folder.toString()};
+        MainTest.Run none = MainTest.run(plan);
+        assertEquals(5, none.exitCode());
+        assertTrue(none.err().contains("runs Java as it is and generates no kernels; choose a device"), none.err());
+        Files.writeString(folder.resolve("mine.txt"), "mine");
+        MainTest.Run full = MainTest.run(plan);
+        assertEquals(2, full.exitCode());
+        assertTrue(full.err().contains("--sources " + folder + " is not empty; name a new folder"), full.err());
+    }
+
+    @Test
     void generateTellsWhatItWasAsked() {
         JsonNode answer = json(
                 "generate",

@@ -1,0 +1,96 @@
+package stormsight.tornado;
+
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import stormsight.backend.BackendException;
+import stormsight.backend.KernelSource;
+import stormsight.program.Program;
+import uk.ac.manchester.tornado.api.ImmutableTaskGraph;
+import uk.ac.manchester.tornado.api.TornadoExecutionPlan;
+import uk.ac.manchester.tornado.api.exceptions.TornadoExecutionPlanException;
+import uk.ac.manchester.tornado.api.exceptions.TornadoInternalError;
+
+/**
+ * The code that TornadoVM generates for a device. It gives that away only by printing it while it compiles, so what is
+ * printed is caught here; nothing is sent to the device and nothing is launched.
+ */
+final class Sources {
+    private static final Pattern ENTRY = Pattern.compile(
+            "(?:__kernel void|extern \"C\" __global__ void|\\.visible \\.entry|kernel void)\\s+(\\w+)");
+    private static final String OPENCL_FLAGS = "tornado.opencl.compiler.flags";
+    /** TornadoVM's own, as of 5.2. */
+    private static final String DEFAULT_OPENCL_FLAGS = "-cl-mad-enable -cl-fast-relaxed-math -w";
+
+    private Sources() {}
+
+    /**
+     * One for each task of the programs, in order.
+     *
+     * @throws BackendException if the device cannot hold the programs, or a kernel does not compile
+     */
+    static List<KernelSource> of(Runtime.Device device, List<Program> programs) {
+        try (Residency residency = Residency.unfilled(device.info(), programs)) {
+            Lowering lowering = new Lowering(residency, device, Settings.unroll());
+            List<Lowering.Graph> graphs = new ArrayList<>();
+            programs.forEach(program -> graphs.addAll(lowering.lower(program).graphs()));
+            ImmutableTaskGraph[] snapshots = graphs.stream()
+                    .map(graph -> graph.graph().snapshot())
+                    .toArray(ImmutableTaskGraph[]::new);
+            try (TornadoExecutionPlan plan = new TornadoExecutionPlan(snapshots)) {
+                plan.withDevice(device.tornado());
+                plan.withGridScheduler(lowering.grids());
+                plan.withPrintKernel();
+                List<KernelSource> sources = new ArrayList<>();
+                for (int i = 0; i < graphs.size(); i++) {
+                    sources.addAll(sources(device, graphs.get(i), printed(plan, i)));
+                }
+                return sources;
+            }
+        } catch (TornadoExecutionPlanException | TornadoInternalError e) {
+            throw new BackendException("compiling for " + device.info().name() + " failed: " + Runtime.reason(e), e);
+        }
+    }
+
+    /** What TornadoVM prints while it compiles a graph: a text for each task. */
+    private static List<String> printed(TornadoExecutionPlan plan, int graph) {
+        List<String> printed = new ArrayList<>();
+        PrintStream standard = System.out;
+        System.setOut(new PrintStream(OutputStream.nullOutputStream()) {
+            @Override
+            public void println(String text) {
+                printed.add(text);
+            }
+        });
+        try {
+            plan.withGraph(graph).withPreCompilation();
+        } finally {
+            System.setOut(standard);
+        }
+        return printed;
+    }
+
+    private static List<KernelSource> sources(Runtime.Device device, Lowering.Graph graph, List<String> printed) {
+        List<KernelSource> sources = new ArrayList<>();
+        for (String text : printed) {
+            Matcher entry = ENTRY.matcher(text);
+            if (entry.find() && sources.size() < graph.tasks().size()) {
+                Lowering.Task task = graph.tasks().get(sources.size());
+                sources.add(new KernelSource(graph.planned(task), device.language(), entry.group(1), flags(device),
+                        task.geometry().groupSize(), task.geometry().localBytes(), text));
+            }
+        }
+        if (sources.size() != graph.tasks().size()) {
+            throw new BackendException("TornadoVM showed the code of " + sources.size() + " of "
+                    + graph.tasks().size() + " kernels; is tornado.print.kernel.dir set, which sends it elsewhere?");
+        }
+        return sources;
+    }
+
+    private static String flags(Runtime.Device device) {
+        return device.language().equals("opencl") ? System.getProperty(OPENCL_FLAGS, DEFAULT_OPENCL_FLAGS) : "";
+    }
+}

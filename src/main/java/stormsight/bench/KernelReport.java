@@ -1,0 +1,187 @@
+package stormsight.bench;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.Consumer;
+import stormsight.checkpoint.JsonRecord;
+import stormsight.report.TextTable;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * What the kernels of a {@link KernelFolder} need on some GPUs, without any of them.
+ *
+ * @param model what was planned
+ * @param kernels target by target, in the folder's order
+ */
+public record KernelReport(String model, List<KernelResources> kernels) {
+    private static final String FORMAT = "stormsight-kernels-1";
+    private static final int LARGEST = 1 << 30;
+
+    /** The targets that are known, for a help text. */
+    public static List<String> targets() {
+        return GpuTarget.names();
+    }
+
+    /**
+     * Compiles every kernel of a folder for every target for which there are compilers.
+     *
+     * @param targets of {@link #targets}
+     * @param notes gets a line for each target that was left out
+     * @throws IOException if the folder has no readable table of contents
+     * @throws JsonRecord.WrongShapeException if the table is not one
+     * @throws MeasuringException if there is no compiler for any target, or a compiler refuses a kernel
+     */
+    public static KernelReport of(Path folder, List<String> targets, Consumer<String> notes) throws IOException {
+        JsonRecord contents = JsonRecord.read(folder.resolve(KernelFolder.CONTENTS));
+        String language = contents.get("language").text();
+        String flags = contents.get("flags").text();
+        Map<String, Set<String>> uses = new HashMap<>();
+        for (JsonRecord launch : contents.get("launches").elements()) {
+            uses.computeIfAbsent(launch.get("file").text(), _ -> new LinkedHashSet<>())
+                    .add(launch.get("program").text() + " " + launch.get("segment").text());
+        }
+        OfflineCompiler compiler = OfflineCompiler.find();
+        List<KernelResources> kernels = new ArrayList<>();
+        Path made = Files.createTempDirectory("stormsight-kernels");
+        try {
+            for (String name : targets) {
+                GpuTarget target = GpuTarget.named(name).orElseThrow();
+                Optional<String> missing = compiler.missing(language, target);
+                if (missing.isPresent()) {
+                    notes.accept(name + " left out: " + missing.get());
+                    continue;
+                }
+                Map<String, Integer> counts = new HashMap<>();
+                for (JsonRecord code : contents.get("sources").elements()) {
+                    String file = code.get("file").text();
+                    if (!Path.of(file).equals(Path.of(file).getFileName())) {
+                        throw code.get("file").invalid("is not the name of a file in the folder");
+                    }
+                    OfflineCompiler.Needs needs =
+                            compiler.compile(folder.resolve(file), language, flags, target, made);
+                    int number = counts.merge(code.get("kernel").text(), 1, Integer::sum);
+                    kernels.add(new KernelResources(
+                            name,
+                            code.get("kernel").text() + (number == 1 ? "" : "#" + number),
+                            String.join(", ", uses.getOrDefault(file, Set.of())),
+                            needs.registers(),
+                            needs.spillBytes(),
+                            needs.stackBytes(),
+                            needs.localBytes(),
+                            target.occupancy(
+                                    needs.registers(), code.get("group_size").index(LARGEST), needs.localBytes()),
+                            needs.loads(),
+                            needs.waits()));
+                }
+            }
+        } finally {
+            delete(made);
+        }
+        if (kernels.isEmpty()) {
+            throw new MeasuringException(1, "no kernel was compiled: install clang with libclc or ROCm's device "
+                    + "libraries, ptxas or nvcc, so that they are on the PATH");
+        }
+        return new KernelReport(contents.get("model").text(), kernels);
+    }
+
+    private static void delete(Path folder) throws IOException {
+        try (var files = Files.walk(folder)) {
+            for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+                Files.deleteIfExists(file);
+            }
+        }
+    }
+
+    /** A table for people; what a compiler does not show stays empty. */
+    public String table() {
+        TextTable table = new TextTable(
+                "target",
+                "kernel",
+                ">registers",
+                ">spills B",
+                ">stack B",
+                ">local B",
+                ">occupancy %",
+                ">loads",
+                ">waits",
+                "where");
+        kernels.forEach(kernel -> table.row(
+                kernel.target(),
+                kernel.kernel(),
+                kernel.registers(),
+                kernel.spillBytes(),
+                kernel.stackBytes(),
+                kernel.localBytes(),
+                kernel.occupancy(),
+                text(kernel.loads()),
+                text(kernel.waits()),
+                kernel.uses()));
+        return table.plain();
+    }
+
+    private static String text(OptionalInt number) {
+        return number.isPresent() ? String.valueOf(number.getAsInt()) : "";
+    }
+
+    /** The same as JSON text that ends with a newline. */
+    public String json() {
+        Map<String, Object> file = new LinkedHashMap<>();
+        file.put("format", FORMAT);
+        file.put("model", model);
+        file.put("kernels", kernels.stream().map(KernelResources::json).toList());
+        return JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(file) + "\n";
+    }
+
+    /**
+     * What is worse than in a file of {@link #json}: more registers where that costs occupancy, more spilled bytes, more
+     * local memory where that does, more waits. A line for each; and, to {@code notes}, what is in one of both alone, of
+     * the targets that were compiled for.
+     *
+     * @throws IOException if the file cannot be read
+     * @throws JsonRecord.WrongShapeException if it is not one
+     */
+    public List<String> worseThan(Path file, Consumer<String> notes) throws IOException {
+        JsonRecord recorded = JsonRecord.read(file);
+        Map<String, JsonRecord> then = new LinkedHashMap<>();
+        for (JsonRecord kernel : recorded.get("kernels").elements()) {
+            then.put(kernel.get("target").text() + " " + kernel.get("kernel").text(), kernel);
+        }
+        List<String> worse = new ArrayList<>();
+        for (KernelResources now : kernels) {
+            String name = now.target() + " " + now.kernel();
+            JsonRecord old = then.remove(name);
+            if (old == null) {
+                notes.accept(name + " is not in " + file);
+                continue;
+            }
+            int occupancy = old.get("occupancy").index(LARGEST);
+            if (now.occupancy() < occupancy) {
+                worse.add(name + ": occupancy " + occupancy + " % -> " + now.occupancy() + " % ("
+                        + old.get("registers").index(LARGEST) + " -> " + now.registers() + " registers, "
+                        + old.get("local_bytes").index(LARGEST) + " -> " + now.localBytes() + " B local)");
+            }
+            int spills = old.get("spill_bytes").index(LARGEST);
+            if (now.spillBytes() > spills) {
+                worse.add(name + ": " + spills + " -> " + now.spillBytes() + " B spilled");
+            }
+            int waits = old.find("waits").map(number -> number.index(LARGEST)).orElse(Integer.MAX_VALUE);
+            if (now.waits().orElse(0) > waits) {
+                worse.add(name + ": " + waits + " -> " + now.waits().getAsInt() + " waits for memory");
+            }
+        }
+        then.keySet().removeIf(name -> kernels.stream().noneMatch(kernel -> name.startsWith(kernel.target() + " ")));
+        then.keySet().forEach(name -> notes.accept(name + " is in " + file + " alone"));
+        return worse;
+    }
+}
