@@ -144,9 +144,9 @@ public record KernelReport(String model, List<KernelResources> kernels) {
     }
 
     /**
-     * What is worse than in a file of {@link #json}: more registers where that costs occupancy, more spilled bytes, more
-     * local memory where that does, more waits. A line for each; and, to {@code notes}, what is in one of both alone, of
-     * the targets that were compiled for.
+     * What is worse than in a file of {@link #json}: more registers or local memory where that costs occupancy, more
+     * spilled bytes, more waits. A line for each; and, to {@code notes}, what is in one of both alone, of the targets
+     * that were compiled for.
      *
      * @throws IOException if the file cannot be read
      * @throws JsonRecord.WrongShapeException if it is not one

@@ -20,9 +20,9 @@ import stormsight.report.OutputFile;
         name = Offline.NAME,
         hidden = true,
         description = {
-            "Compiles the kernels that plan --sources wrote for GPUs that need not be here, with the compilers that are "
-                    + "on the PATH: nvcc, ptxas, clang. Prints registers, spills, local memory and occupancy of each "
-                    + "kernel, and for AMD how many instructions read global memory and wait for it.",
+            "Compiles the kernels that plan --sources wrote for GPUs that need not be here, with the compilers that "
+                    + "are on the PATH: nvcc, ptxas, clang. Prints registers, spills, local memory and occupancy of "
+                    + "each kernel, and for AMD how many instructions read global memory and wait for it.",
             "OpenCL for sm_* goes through clang, libclc and ptxas, which is close to what NVIDIA's own compiler makes "
                     + "of it but not the same. NVIDIA's tools show no waits."
         })
@@ -49,7 +49,7 @@ final class Offline implements Callable<Integer> {
             description = "For which GPUs, of ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
     private List<String> targets;
 
-    @Option(names = "--out", paramLabel = "FILE", description = "Write the table as JSON as well.")
+    @Option(names = {"-o", "--out"}, paramLabel = "FILE", description = "Write the table as JSON as well.")
     private Path out;
 
     @Option(
