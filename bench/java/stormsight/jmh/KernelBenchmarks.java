@@ -317,6 +317,7 @@ public final class KernelBenchmarks implements Callable<Integer> {
                 micros,
                 benchCase.cost(),
                 Optional.empty(),
+                false,
                 1,
                 "the formulas in double precision, " + benchCase.checked() + ", error up to " + benchCase.tolerance()
                         + " of 1 + the largest value");

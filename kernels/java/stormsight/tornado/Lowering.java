@@ -93,8 +93,8 @@ final class Lowering {
     /** What the kernels of an operation leave to each other. */
     static Scratch scratch(Op op, DeviceInfo device) {
         return switch (op) {
-            case Op.MatMul matMul -> MatMul.scratch(matMul, device, Settings.tensorCores(device));
-            case Op.GatedMatMul gatedMatMul -> MatMul.scratch(gatedMatMul, device, Settings.tensorCores(device));
+            case Op.MatMul matMul -> MatMul.scratch(matMul, device, device.tensorCores());
+            case Op.GatedMatMul gatedMatMul -> MatMul.scratch(gatedMatMul, device, device.tensorCores());
             case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
             case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
             case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
@@ -373,7 +373,7 @@ final class Lowering {
 
         @Override
         public boolean tensorCores() {
-            return Settings.tensorCores(device.info());
+            return device.info().tensorCores();
         }
 
         @Override

@@ -22,7 +22,12 @@ import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
 /** TornadoVM in this JVM, and the only class that knows in what its versions differ. */
 final class Runtime {
     /** A device, and what is known of it. */
-    record Device(TornadoDevice tornado, DeviceInfo info, String language) {}
+    record Device(TornadoDevice tornado, DeviceInfo info, String language) {
+        /** Without tensor cores: products are those of kernels that run on any GPU, in 32 bits. */
+        Device strict() {
+            return new Device(tornado, info.withoutNativeTypes(), language);
+        }
+    }
 
     private static final String MEMORY_LIMIT = "tornado.device.memory";
 

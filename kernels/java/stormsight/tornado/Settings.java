@@ -2,8 +2,6 @@ package stormsight.tornado;
 
 import java.util.List;
 import java.util.Optional;
-import stormsight.backend.DeviceInfo;
-import stormsight.program.DType;
 
 /** The only place of this backend that reads system properties of ours. */
 final class Settings {
@@ -31,13 +29,5 @@ final class Settings {
     static boolean capture(String language) {
         return List.of("cuda", "ptx").contains(language)
                 && !"false".equals(System.getProperty("stormsight.tornado.capture"));
-    }
-
-    /**
-     * {@code -Dstormsight.tornado.strict=true} leaves tensor cores alone: products are those of kernels that run on any
-     * GPU, in 32 bits.
-     */
-    static boolean tensorCores(DeviceInfo device) {
-        return !Boolean.getBoolean("stormsight.tornado.strict") && device.nativeTypes().contains(DType.BF16);
     }
 }

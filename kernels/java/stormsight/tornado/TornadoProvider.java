@@ -51,6 +51,7 @@ public final class TornadoProvider implements OptionalProvider {
         unavailable().ifPresent(why -> {
             throw new BackendException("backend '" + NAME + "' is not available: " + why);
         });
-        return new TornadoVm(options.device().map(Runtime::device).orElseGet(() -> Runtime.devices().getFirst()));
+        Runtime.Device device = options.device().map(Runtime::device).orElseGet(() -> Runtime.devices().getFirst());
+        return new TornadoVm(options.strictMath() ? device.strict() : device);
     }
 }

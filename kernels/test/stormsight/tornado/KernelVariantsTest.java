@@ -3,38 +3,30 @@ package stormsight.tornado;
 import static org.junit.jupiter.api.Assumptions.abort;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.TestFactory;
 import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.OpCases;
 
 /** Kernels that the devices here would not choose by themselves. */
 class KernelVariantsTest {
-    private static final String STRICT = "stormsight.tornado.strict";
-
-    @AfterEach
-    void leave() {
-        System.clearProperty(STRICT);
-    }
-
     /** Where a device has kernels of its own: on GPUs with tensor cores. */
     @TestFactory
     Stream<DynamicContainer> kernelsForAnyGpu() {
-        return cases("(matMul|gatedMatMul)_.*", Settings::tensorCores, device -> {
-            System.setProperty(STRICT, "true");
-            return Devices.open(device);
-        });
+        return cases("(matMul|gatedMatMul)_.*", DeviceInfo::tensorCores, device -> new TornadoProvider().open(
+                new BackendOptions(0, Optional.of(device.id()), true)));
     }
 
     /** As on a GPU with one multiprocessor: its groups do several units, and all parts of each. */
     @TestFactory
     Stream<DynamicContainer> tensorCoresOfASmallGpu() {
-        return cases("(matMul|gatedMatMul)_.*", Settings::tensorCores, device -> {
+        return cases("(matMul|gatedMatMul)_.*", DeviceInfo::tensorCores, device -> {
             Runtime.Device found = Runtime.device(device.id());
             DeviceInfo small = new DeviceInfo(device.id(), device.backend(), device.name(), device.vendor(),
                     device.runtime(), device.driver(), device.kind(), device.memoryBytes(), device.localMemoryBytes(),

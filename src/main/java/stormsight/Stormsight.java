@@ -75,6 +75,7 @@ public final class Stormsight implements AutoCloseable {
         private Optional<String> device = Optional.empty();
         private int threads;
         private boolean quantized;
+        private boolean strictMath;
         private int parallel = 1;
         private Optional<Path> adapter = Optional.empty();
         /** Of the text of a prompt, 0 until somebody chooses. */
@@ -133,6 +134,15 @@ public final class Stormsight implements AutoCloseable {
         }
 
         /**
+         * Computes products in 32 bits even where the device has faster units for 16, AVX-512 BF16, AMX or tensor
+         * cores: slower, with answers that differ less from one machine to another.
+         */
+        public Builder strictMath() {
+            strictMath = true;
+            return this;
+        }
+
+        /**
          * What memory is set aside for; otherwise 256 tokens each, or what the model has positions for.
          *
          * @param prompt most tokens of a prompt's text, what the model's family puts around it included
@@ -178,7 +188,7 @@ public final class Stormsight implements AutoCloseable {
                         + " start it with --add-modules " + VECTORS
                         + ", or choose backend(\"scalar\"), the slow reference");
             }
-            return Backends.open(chosen, new BackendOptions(threads, device));
+            return Backends.open(chosen, new BackendOptions(threads, device, strictMath));
         }
 
         private Stormsight open(ModelDirectory directory, Backend device) {

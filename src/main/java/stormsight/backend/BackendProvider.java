@@ -23,6 +23,11 @@ public interface BackendProvider {
     /** Devices, the default one first; empty if {@link #unavailable} says why. */
     List<DeviceInfo> devices();
 
+    /** What people who ask for devices should know beside them, one line each. May load native code. */
+    default List<String> notes() {
+        return List.of();
+    }
+
     /** @throws BackendException if it is not available or has no such device */
     Backend open(BackendOptions options);
 }

@@ -1,6 +1,7 @@
 package stormsight.backend;
 
 import java.util.List;
+import java.util.Optional;
 import stormsight.program.OpCost;
 
 /**
@@ -9,9 +10,14 @@ import stormsight.program.OpCost;
  * @param read bytes a second that are read from memory, from a buffer that no cache holds
  * @param copy bytes a second that are copied within memory; what is read and what is written both count
  * @param fma floating-point operations a second in F32; a multiplication and an addition in one count as two
+ * @param bf16 floating-point operations a second of products of BF16 on units for them, where products run on such
  * @see <a href="https://doi.org/10.1145/1498765.1498785">Williams, Waterman, Patterson: Roofline</a>
  */
-public record Ceilings(Rate read, Rate copy, Rate fma) {
+public record Ceilings(Rate read, Rate copy, Rate fma, Optional<Rate> bf16) {
+    public Ceilings(Rate read, Rate copy, Rate fma) {
+        this(read, copy, fma, Optional.empty());
+    }
+
     /**
      * A rate that was measured several times.
      *
@@ -37,16 +43,23 @@ public record Ceilings(Rate read, Rate copy, Rate fma) {
         }
     }
 
+    /** The rate of what computes: of units for BF16, where an operation runs on them, else of multiply-adds. */
+    public Rate compute(boolean onBf16) {
+        return bf16.filter(_ -> onBf16).orElse(fma);
+    }
+
     /**
      * Seconds that an operation takes at the ceiling if nothing comes from a cache: the longer of reading and
      * computing. At the median rates, since what is held against it is a median, too.
+     *
+     * @param onBf16 whether it runs on units for BF16
      */
-    public double leastSeconds(OpCost cost) {
-        return Math.max(cost.bytes() / read.median(), cost.operations() / fma.median());
+    public double leastSeconds(OpCost cost, boolean onBf16) {
+        return Math.max(cost.bytes() / read.median(), cost.operations() / compute(onBf16).median());
     }
 
     /** Whether {@link #leastSeconds} is the time to read. */
-    public boolean memoryBound(OpCost cost) {
-        return cost.bytes() / read.median() >= cost.operations() / fma.median();
+    public boolean memoryBound(OpCost cost, boolean onBf16) {
+        return cost.bytes() / read.median() >= cost.operations() / compute(onBf16).median();
     }
 }

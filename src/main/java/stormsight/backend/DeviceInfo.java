@@ -29,6 +29,17 @@ public record DeviceInfo(String id, String backend, String name, String vendor, 
         nativeTypes = Set.copyOf(nativeTypes);
     }
 
+    /** As if it computed in F32 alone. */
+    public DeviceInfo withoutNativeTypes() {
+        return new DeviceInfo(id, backend, name, vendor, runtime, driver, kind, memoryBytes, localMemoryBytes,
+                maxAllocationBytes, maxWorkGroupSize, computeUnits, Set.of());
+    }
+
+    /** Whether it has tensor cores. */
+    public boolean tensorCores() {
+        return nativeTypes.contains(DType.BF16);
+    }
+
     /** Name and runtime: what people are told. */
     public String title() {
         return name + ", " + runtime;

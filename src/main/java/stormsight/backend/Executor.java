@@ -45,6 +45,14 @@ public interface Executor extends AutoCloseable {
     /** Bytes that this executor holds beside the weights that it uses in place. */
     long allocatedBytes();
 
+    /**
+     * Whether products of many rows round x to BF16, so that results differ from those of F32 by about 1e-2 of their
+     * size.
+     */
+    default boolean roundsActivations() {
+        return false;
+    }
+
     /** Where the time of {@link Backend#prepare} went; empty if nothing was compiled or sent. */
     default Optional<StartUp> startUp() {
         return Optional.empty();

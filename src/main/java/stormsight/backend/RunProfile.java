@@ -25,6 +25,11 @@ public record RunProfile(Program program, Step step, long nanos, List<Entry> ent
      * @param kernel what ran for it; several are joined by {@code " + "}
      * @param calls how often it ran: once a layer
      * @param nanos of all calls together
+     * @param bf16 whether it ran on units for products of BF16, whose ceiling is another one
      */
-    public record Entry(String segment, Optional<Op> op, String kernel, int calls, long nanos) {}
+    public record Entry(String segment, Optional<Op> op, String kernel, int calls, long nanos, boolean bf16) {
+        public Entry(String segment, Optional<Op> op, String kernel, int calls, long nanos) {
+            this(segment, op, kernel, calls, nanos, false);
+        }
+    }
 }

@@ -262,7 +262,7 @@ final class Check implements AutoCloseable {
         BackendComparison.Stage stage = BackendComparison.Stage.of(trial.name(), expected, found);
         String closeness = String.format(
                 Locale.ROOT, "cosine %.8f, error %.2g of %.3g", stage.cosine(), stage.error(), stage.scale());
-        if (!stage.agrees()) {
+        if (!stage.agrees(subject.roundsActivations())) {
             throw new CheckFailedException(trial.name() + " on "
                     + subject.backend().device().backend() + " differs from " + with + ": " + closeness);
         }

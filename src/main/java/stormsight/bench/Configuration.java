@@ -23,6 +23,7 @@ import stormsight.model.family.Families;
  * @param threads 0 for one per core
  * @param quantized whether weights are turned into Q8 when they are loaded
  * @param resampling empty for what the checkpoint says
+ * @param strictMath as {@link BackendOptions#strictMath}
  */
 public record Configuration(
         Optional<String> model,
@@ -33,37 +34,49 @@ public record Configuration(
         boolean quantized,
         Optional<Resampling> resampling,
         boolean slidingWindow,
-        boolean finalSoftCap) {
+        boolean finalSoftCap,
+        boolean strictMath) {
     public Configuration withModel(String directory) {
         return new Configuration(
                 Optional.of(directory), adapter, backend, device, threads, quantized, resampling,
-                slidingWindow, finalSoftCap);
+                slidingWindow, finalSoftCap,
+                strictMath);
     }
 
     public Configuration withAdapter(String directory) {
         return new Configuration(
                 model, Optional.of(directory), backend, device, threads, quantized, resampling,
-                slidingWindow, finalSoftCap);
+                slidingWindow, finalSoftCap,
+                strictMath);
     }
 
     public Configuration withBackend(String name) {
         return new Configuration(
-                model, adapter, name, device, threads, quantized, resampling, slidingWindow, finalSoftCap);
+                model, adapter, name, device, threads, quantized, resampling, slidingWindow, finalSoftCap,
+                strictMath);
     }
 
     public Configuration withDevice(String id) {
         return new Configuration(
-                model, adapter, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap);
+                model, adapter, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap,
+                strictMath);
     }
 
     public Configuration withThreads(int count) {
         return new Configuration(
-                model, adapter, backend, device, count, quantized, resampling, slidingWindow, finalSoftCap);
+                model, adapter, backend, device, count, quantized, resampling, slidingWindow, finalSoftCap,
+                strictMath);
     }
 
     public Configuration withQuantized(boolean chosen) {
         return new Configuration(
-                model, adapter, backend, device, threads, chosen, resampling, slidingWindow, finalSoftCap);
+                model, adapter, backend, device, threads, chosen, resampling, slidingWindow, finalSoftCap,
+                strictMath);
+    }
+
+    public Configuration withStrictMath(boolean chosen) {
+        return new Configuration(
+                model, adapter, backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap, chosen);
     }
 
     ModelDirectory openModel() {
@@ -73,7 +86,7 @@ public record Configuration(
     }
 
     Backend openBackend() {
-        return Backends.open(backend, new BackendOptions(threads, device));
+        return Backends.open(backend, new BackendOptions(threads, device, strictMath));
     }
 
     Options options() {
@@ -103,10 +116,11 @@ public record Configuration(
         }
     }
 
-    /** The same model on another backend, with its default device and a thread a core. */
+    /** The same model on another backend, to compare with: its default device, a thread a core and strict math. */
     Configuration on(String otherBackend) {
         return new Configuration(
-                model, adapter, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap);
+                model, adapter, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap,
+                true);
     }
 
     /** How users would write it: {@code backend=cpu}, {@code threads=2}, {@code weights=q8} and so on. */
@@ -119,6 +133,9 @@ public record Configuration(
             keys.add("threads=" + threads);
         }
         keys.add(quantized ? "weights=q8" : "weights=stored");
+        if (strictMath) {
+            keys.add("math=strict");
+        }
         return keys;
     }
 

@@ -148,6 +148,11 @@ final class MeasuredModel implements AutoCloseable {
         return generator.passes();
     }
 
+    /** As {@link Generator#roundsActivations}. */
+    boolean roundsActivations() {
+        return generator.roundsActivations();
+    }
+
     Backend backend() {
         return backend;
     }

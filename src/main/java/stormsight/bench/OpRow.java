@@ -19,6 +19,7 @@ import stormsight.program.OpName;
  * @param samples microseconds
  * @param cost what a sample moved and computed at least
  * @param ceilings of the device, if they were measured
+ * @param bf16 whether it ran on units for BF16
  * @param calls how often it ran in a sample
  * @param checkedAgainst what the result was compared with before it was timed
  */
@@ -31,6 +32,7 @@ public record OpRow(
         List<Double> samples,
         OpCost cost,
         Optional<Ceilings> ceilings,
+        boolean bf16,
         int calls,
         String checkedAgainst) {
     private static final double GIGA = 1e9;
@@ -91,7 +93,7 @@ public record OpRow(
         fields.put("stddev", deviation().isPresent() ? deviation().getAsDouble() : null);
         fields.put("samples", samples);
         // Without ceilings, the rate of what an operation is known for: products compute, all others move.
-        boolean memory = ceilings.map(known -> known.memoryBound(cost)).orElse(cost.operations() < cost.bytes());
+        boolean memory = ceilings.map(known -> known.memoryBound(cost, bf16)).orElse(cost.operations() < cost.bytes());
         List<Double> rates = samples.stream()
                 .map(sample -> (memory ? cost.bytes() : cost.operations()) / sample * MICROS / GIGA)
                 .toList();
@@ -102,9 +104,9 @@ public record OpRow(
         fields.put("bytes", cost.bytes());
         fields.put("operations", cost.operations());
         ceilings.ifPresent(known -> {
-            fields.put("ceiling", (memory ? known.read() : known.fma()).median() / GIGA);
+            fields.put("ceiling", (memory ? known.read() : known.compute(bf16)).median() / GIGA);
             fields.put("ceiling_unit", memory ? "GB/s" : "GFLOP/s");
-            fields.put("ceiling_share", known.leastSeconds(cost) * MICROS / mean());
+            fields.put("ceiling_share", known.leastSeconds(cost, bf16) * MICROS / mean());
         });
         fields.put("calls", calls);
         fields.put("checked_against", checkedAgainst);

@@ -98,6 +98,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
      * @param calls layers times runs
      * @param seconds of each pass
      * @param cost what all calls must move and compute
+     * @param bf16 whether it ran on units for BF16
      */
     public record Row(
             String segment,
@@ -106,7 +107,8 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
             String kernel,
             int calls,
             List<Double> seconds,
-            OpCost cost) {
+            OpCost cost,
+            boolean bf16) {
         public Row {
             seconds = List.copyOf(seconds);
         }
@@ -132,7 +134,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
 
         /** @see Ceilings#leastSeconds */
         public double leastSeconds(Ceilings ceilings) {
-            return ceilings.leastSeconds(cost);
+            return ceilings.leastSeconds(cost, bf16);
         }
 
         /** Of the ceiling, 1 for all of it; above that, data came from a cache. */
@@ -143,6 +145,11 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
 
     public Roofline {
         stages = List.copyOf(stages);
+    }
+
+    /** Whether any operation ran on units for BF16. */
+    public boolean usesBf16() {
+        return stages.stream().flatMap(stage -> stage.rows().stream()).anyMatch(Row::bf16);
     }
 
     /** The lower one of two in the middle. */
@@ -294,7 +301,8 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                         entry.kernel(),
                         entry.calls() * steps.size(),
                         seconds,
-                        new OpCost(bytes, operations)));
+                        new OpCost(bytes, operations),
+                        entry.bf16()));
             }
             List<Double> seconds = passes.stream()
                     .map(pass -> pass.stream().mapToLong(RunProfile::nanos).sum() / 1e9)

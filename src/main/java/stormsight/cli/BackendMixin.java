@@ -15,6 +15,12 @@ import stormsight.backend.DeviceInfo;
 
 /** Options that choose where a model runs. */
 final class BackendMixin {
+    static final String STRICT_MATH = "--strict-math";
+    static final String STRICT_MATH_HELP =
+            "Compute products in 32 bits even where there are faster units for 16: AVX-512 BF16 and AMX of a "
+                    + "processor, which multiply many rows of a large bf16 model, and tensor cores.";
+    private static final String PROCESSOR = "cpu";
+
     /** Names of the backends, for completion. */
     static final class Names implements Iterable<String> {
         @Override
@@ -52,6 +58,9 @@ final class BackendMixin {
             description = "A device of the backend, as 'devices' lists it.")
     private Optional<String> device = Optional.empty();
 
+    @Option(names = STRICT_MATH, description = STRICT_MATH_HELP)
+    private boolean strictMath;
+
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
 
@@ -75,6 +84,15 @@ final class BackendMixin {
     }
 
     Backend open() {
-        return Backends.open(name, new BackendOptions(threads, device));
+        return open(strictMath);
+    }
+
+    /** The processor in 32 bits, whatever the options say; devices as {@link #open}. */
+    Backend openToVerify() {
+        return open(strictMath || Backends.provider(name).name().equals(PROCESSOR));
+    }
+
+    private Backend open(boolean strict) {
+        return Backends.open(name, new BackendOptions(threads, device, strict || Environment.strictMath()));
     }
 }

@@ -41,8 +41,8 @@ final class Compare implements Runnable {
             paramLabel = "KEYS",
             description =
                     "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: "
-                            + "model, adapter, backend, device, threads, weights. What is left out is as the other "
-                            + "options say.")
+                            + "model, adapter, backend, device, threads, weights, math (fast or strict, as "
+                            + "--strict-math). What is left out is as the other options say.")
     private List<String> configs = List.of();
 
     @Option(
@@ -132,6 +132,11 @@ final class Compare implements Runnable {
                 case "stored" -> base.withQuantized(false);
                 case "q8" -> base.withQuantized(true);
                 default -> throw new UsageException("--config: weights are stored or q8, not '" + value + "'");
+            };
+            case "math" -> switch (value) {
+                case "fast" -> base.withStrictMath(false);
+                case "strict" -> base.withStrictMath(true);
+                default -> throw new UsageException("--config: math is fast or strict, not '" + value + "'");
             };
             default -> throw new UsageException("--config: no key '" + entry.substring(0, equals) + "'");
         };

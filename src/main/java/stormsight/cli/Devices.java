@@ -49,6 +49,7 @@ final class Devices implements Runnable {
             for (int i = 0; i < devices.size(); i++) {
                 out.println((i == 0 && provider.name().equals(automatic) ? "* " : "  ") + describe(devices.get(i)));
             }
+            provider.notes().forEach(note -> out.println("    " + note));
         }
     }
 
@@ -58,6 +59,7 @@ final class Devices implements Runnable {
         object.put("default", provider.name().equals(automatic));
         Optional<String> unavailable = provider.unavailable();
         unavailable.ifPresent(why -> object.put("unavailable", why));
+        object.put("notes", unavailable.isPresent() ? List.of() : provider.notes());
         object.put("devices", unavailable.isPresent() ? List.of() : provider.devices());
         return object;
     }

@@ -58,6 +58,12 @@ final class Environment {
         return Path.of(System.getProperty("user.home"), ".stormsight_history");
     }
 
+    /** Whether everything is to be computed as closely to IEEE 754 as a device can; the launcher sets flags with it. */
+    static boolean strictMath() {
+        String chosen = System.getenv("STORMSIGHT_STRICT_MATH");
+        return chosen != null && !chosen.isEmpty();
+    }
+
     /** Whether standard input and output are one terminal. */
     static boolean interactive() {
         return System.console() != null && System.console().isTerminal();

@@ -68,6 +68,9 @@ final class MeasuringMixin {
             description = "stored, q8 or both as a list. Default: ${DEFAULT-VALUE}.")
     private List<ModelMixin.WeightForm> weights;
 
+    @Option(names = BackendMixin.STRICT_MATH, description = BackendMixin.STRICT_MATH_HELP)
+    private boolean strictMath;
+
     @Option(
             names = "--resize",
             paramLabel = "HOW",
@@ -175,7 +178,8 @@ final class MeasuringMixin {
                                     form == ModelMixin.WeightForm.Q8,
                                     Optional.ofNullable(resize).map(ModelMixin.Resize::resampling),
                                     slidingWindow,
-                                    finalSoftCap));
+                                    finalSoftCap,
+                                    strictMath || Environment.strictMath()));
                         }
                     }
                 }

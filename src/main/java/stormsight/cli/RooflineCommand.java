@@ -132,9 +132,16 @@ final class RooflineCommand extends ModelCommand implements Runnable {
     }
 
     private static String note(Ceilings ceilings) {
+        return note(ceilings, ceilings.bf16()
+                .map(rate -> String.format(Locale.ROOT, ", bf16 product %.2f GFLOP/s (%s)", rate.median() / GIGA,
+                        rate.method()))
+                .orElse(""));
+    }
+
+    private static String note(Ceilings ceilings, String bf16) {
         return String.format(
                 Locale.ROOT,
-                "Ceilings, medians of %d: read %.2f GB/s (%s), copy %.2f GB/s (%s), multiply-add %.2f GFLOP/s (%s)."
+                "Ceilings, medians of %d: read %.2f GB/s (%s), copy %.2f GB/s (%s), multiply-add %.2f GFLOP/s (%s)%s."
                         + " Samples are the time of all calls of a pass.",
                 ceilings.read().samples().size(),
                 ceilings.read().median() / GIGA,
@@ -142,7 +149,8 @@ final class RooflineCommand extends ModelCommand implements Runnable {
                 ceilings.copy().median() / GIGA,
                 ceilings.copy().method(),
                 ceilings.fma().median() / GIGA,
-                ceilings.fma().method());
+                ceilings.fma().method(),
+                bf16);
     }
 
     private List<OpRow> rows(ModelDirectory directory, DeviceInfo device, Roofline roofline) {
@@ -163,6 +171,7 @@ final class RooflineCommand extends ModelCommand implements Runnable {
                             row.seconds().stream().map(seconds -> seconds * 1e6).toList(),
                             row.cost(),
                             Optional.of(roofline.ceilings()),
+                            row.bf16(),
                             row.calls(),
                             "the same passes without timers: equal logits"));
                 }
@@ -185,7 +194,8 @@ final class RooflineCommand extends ModelCommand implements Runnable {
                     .toList());
         }
         RooflineFigure.write(file, name + " on " + device.backend() + ", " + device.runtime(),
-                roofline.ceilings().read().median() / GIGA, roofline.ceilings().fma().median() / GIGA, points);
+                roofline.ceilings().read().median() / GIGA,
+                roofline.ceilings().compute(roofline.usesBf16()).median() / GIGA, points);
     }
 
     private String markdown(DeviceInfo device, Roofline roofline) {
@@ -194,6 +204,7 @@ final class RooflineCommand extends ModelCommand implements Runnable {
         ceiling(table, "read", "GB/s", ceilings.read());
         ceiling(table, "copy", "GB/s", ceilings.copy());
         ceiling(table, "multiply-add", "GFLOP/s", ceilings.fma());
+        ceilings.bf16().ifPresent(rate -> ceiling(table, "bf16 product", "GFLOP/s", rate));
         StringBuilder text = new StringBuilder(model.name() + " on " + device.backend() + " " + device.id() + ": "
                 + device.title() + ", " + device.driver() + "\n\n" + table.markdown());
         roofline.stages().forEach(stage -> text.append('\n').append(markdown(stage, ceilings)));
@@ -244,7 +255,7 @@ final class RooflineCommand extends ModelCommand implements Runnable {
                     fixed(2, row.bandwidth() / GIGA),
                     fixed(2, row.rate() / GIGA),
                     row.op()
-                            .map(_ -> ceilings.memoryBound(row.cost()) ? "memory" : "compute")
+                            .map(_ -> ceilings.memoryBound(row.cost(), row.bf16()) ? "memory" : "compute")
                             .orElse(""),
                     row.op().map(_ -> percent(row.share(ceilings))).orElse(""));
         }

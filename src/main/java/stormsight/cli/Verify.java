@@ -73,7 +73,7 @@ final class Verify extends PromptCommand implements Callable<Integer> {
         }
         prompt = PromptText.of(prompt);
         boolean agree;
-        try (Backend backend = backendOptions.open()) {
+        try (Backend backend = backendOptions.openToVerify()) {
             agree = golden != null ? againstRecord(backend) : againstOracle(backend);
         }
         return agree ? 0 : Main.DIFFERENCE;
@@ -166,7 +166,7 @@ final class Verify extends PromptCommand implements Callable<Integer> {
         }
         Told told = new Told();
         RgbImage pixels = new ImageDecoder().decode(ImageArgument.file(image));
-        try (ModelDirectory directory = open(); Backend reference = Backends.open(with, BackendOptions.DEFAULT)) {
+        try (ModelDirectory directory = open(); Backend reference = Backends.open(with, BackendOptions.STRICT)) {
             Optional<String> differs = BackendComparison.run(
                     new BackendComparison.Side(directory, reference),
                     new BackendComparison.Side(directory, backend),

@@ -214,6 +214,11 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         return executor.allocatedBytes();
     }
 
+    /** As {@link Executor#roundsActivations}. */
+    public boolean roundsActivations() {
+        return executor.roundsActivations();
+    }
+
     /** Where the time of preparing the backend went, if it says so. */
     public Optional<StartUp> startUp() {
         return executor.startUp();

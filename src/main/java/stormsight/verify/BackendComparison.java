@@ -28,6 +28,10 @@ public final class BackendComparison {
     private static final double MIN_COSINE = 0.99999;
     /** Share of the stage's largest value. */
     private static final double MAX_ERROR = 2e-3;
+    /** The same where products round activations to BF16, with 8 bits, in each of many layers. */
+    private static final double MIN_COSINE_ROUNDED = 0.999;
+
+    private static final double MAX_ERROR_ROUNDED = 5e-2;
 
     /**
      * A stage of both backends.
@@ -38,7 +42,13 @@ public final class BackendComparison {
     public record Stage(String name, double cosine, double error, double scale) {
         /** False where a value is not a number, too. */
         public boolean agrees() {
-            return cosine >= MIN_COSINE && error <= MAX_ERROR * scale;
+            return agrees(false);
+        }
+
+        /** @param rounded whether one side rounds activations to BF16 */
+        public boolean agrees(boolean rounded) {
+            return cosine >= (rounded ? MIN_COSINE_ROUNDED : MIN_COSINE)
+                    && error <= (rounded ? MAX_ERROR_ROUNDED : MAX_ERROR) * scale;
         }
 
         /** Compares two values of the same length. */

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 class ComparisonTest {
     private static final Configuration PLAIN = new Configuration(
             Optional.of("/a/model"), Optional.empty(), "cpu", Optional.empty(), 0, false, Optional.empty(), false,
-            false);
+            false, false);
 
     @TempDir
     private Path temporary;

@@ -139,14 +139,18 @@ class RooflineTest {
         Ceilings ceilings = new Ceilings(
                 new Ceilings.Rate("read", List.of(10.0, 30.0, 20.0)),
                 new Ceilings.Rate("copy", List.of(1.0)),
-                new Ceilings.Rate("fma", List.of(200.0, 100.0)));
+                new Ceilings.Rate("fma", List.of(200.0, 100.0)),
+                Optional.of(new Ceilings.Rate("bf16", List.of(400.0))));
         assertEquals(30, ceilings.read().best());
         assertEquals(20, ceilings.read().median());
         assertEquals(100, ceilings.fma().median());
-        assertTrue(ceilings.memoryBound(new OpCost(40, 100)));
-        assertEquals(2, ceilings.leastSeconds(new OpCost(40, 100)));
-        assertTrue(!ceilings.memoryBound(new OpCost(20, 300)));
-        assertEquals(3, ceilings.leastSeconds(new OpCost(20, 300)));
+        assertTrue(ceilings.memoryBound(new OpCost(40, 100), false));
+        assertEquals(2, ceilings.leastSeconds(new OpCost(40, 100), false));
+        assertTrue(!ceilings.memoryBound(new OpCost(20, 300), false));
+        assertEquals(3, ceilings.leastSeconds(new OpCost(20, 300), false));
+        assertTrue(ceilings.memoryBound(new OpCost(20, 300), true));
+        assertEquals(1, ceilings.leastSeconds(new OpCost(20, 300), true));
+        assertEquals(3, ceilings.leastSeconds(new OpCost(20, 1200), true));
         assertThrows(IllegalArgumentException.class, () -> new Ceilings.Rate("no", List.of()));
         assertThrows(IllegalArgumentException.class, () -> new Ceilings.Rate("no", List.of(Double.POSITIVE_INFINITY)));
     }

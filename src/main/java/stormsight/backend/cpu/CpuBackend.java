@@ -4,43 +4,59 @@ import com.sun.management.OperatingSystemMXBean;
 import java.lang.management.ManagementFactory;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
+import stormsight.backend.PlannedLaunch;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.Program;
+import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /** This machine's processor. */
 final class CpuBackend implements Backend {
     private static final String DEVICE_ID = "0";
+    private static final Logger LOG = LoggerFactory.getLogger(CpuBackend.class);
 
     private final DeviceInfo device;
     private final Path path;
     private final Workers workers;
 
-    private CpuBackend(DeviceInfo device, Path path) {
+    /** Bytes of weights from which on products may be native; {@link Long#MAX_VALUE} for never. */
+    private final long nativeFrom;
+
+    private CpuBackend(DeviceInfo device, Path path, long nativeFrom) {
         this.device = device;
         this.path = path;
+        this.nativeFrom = nativeFrom;
         workers = new Workers(device.computeUnits());
     }
 
     /** @throws BackendException if the options name a device that is not there */
     static CpuBackend open(String name, BackendOptions options, Path path) {
+        boolean exact = options.strictMath() || path == Path.SCALAR;
+        return open(name, options, path, exact ? Long.MAX_VALUE : NativeProducts.LEAST_BYTES);
+    }
+
+    /** @param nativeFrom bytes of weights from which on products are native where they can be */
+    static CpuBackend open(String name, BackendOptions options, Path path, long nativeFrom) {
         options.device().filter(id -> !id.equals(DEVICE_ID)).ifPresent(id -> {
             throw new BackendException("backend '" + name + "' has no device " + id + ", only " + DEVICE_ID);
         });
         int threads = options.threads() == 0 ? Runtime.getRuntime().availableProcessors() : options.threads();
-        return new CpuBackend(device(name, path.description(), threads), path);
+        return new CpuBackend(device(name, path.description(), threads), path, nativeFrom);
     }
 
     static DeviceInfo device(String backend, String runtime, int threads) {
-        return new DeviceInfo(DEVICE_ID, backend, System.getProperty("os.arch"), "", runtime,
+        return new DeviceInfo(DEVICE_ID, backend, Settings.architecture(), "", runtime,
                 "Java " + Runtime.version(), DeviceInfo.Kind.CPU, memoryBytes(), 0, 0, 0, threads, Set.of());
     }
 
@@ -56,12 +72,56 @@ final class CpuBackend implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
-        return CpuExecutor.prepare(weights, programs, listener, path, workers, device.memoryBytes());
+        boolean wanted = NativeProducts.wanted(programs, nativeFrom);
+        Optional<String> without = wanted ? NativeProducts.unavailable() : Optional.empty();
+        without.ifPresent(why -> LOG.debug("{}: {}; products are computed in Java", device.backend(), why));
+        if (!wanted || without.isPresent()) {
+            return CpuExecutor.prepare(weights, programs, listener, path, workers, null, device.memoryBytes());
+        }
+        LOG.info("{}: products of bf16 weights with more than {} rows by oneDNN, x rounded to bf16"
+                + " (--strict-math: all in 32 bits)", device.backend(), Step.MOST_SEQUENCES);
+        NativeProducts natives = NativeProducts.open(workers.count());
+        try {
+            return CpuExecutor.prepare(weights, programs, listener, path, workers, natives, device.memoryBytes());
+        } catch (RuntimeException | Error e) {
+            natives.close();
+            throw e;
+        }
+    }
+
+    @Override
+    public List<PlannedLaunch> plan(List<Program> programs) {
+        List<PlannedLaunch> launches = Backend.super.plan(programs);
+        if (!NativeProducts.wanted(programs, nativeFrom)) {
+            return launches;
+        }
+        Optional<String> without = NativeProducts.unavailable();
+        if (without.isPresent()) {
+            LOG.info("{}: {}; products are computed in Java", device.backend(), without.get());
+            return launches;
+        }
+        try (NativeProducts natives = NativeProducts.open(workers.count())) {
+            return launches.stream().map(launch -> launch.op()
+                            .flatMap(natives::implementation)
+                            .map(kernel -> new PlannedLaunch(launch.program(), launch.segment(), launch.times(),
+                                    launch.op(), "oneDNN " + kernel,
+                                    "from " + (Step.MOST_SEQUENCES + 1) + " rows on; x rounded to bf16, error about "
+                                            + NativeProducts.ERROR))
+                            .orElse(launch))
+                    .toList();
+        }
     }
 
     @Override
     public Ceilings ceilings(int repetitions) {
-        return Peaks.measure(workers, path.peaks(), repetitions, device.memoryBytes());
+        Ceilings ceilings = Peaks.measure(workers, path.peaks(), repetitions, device.memoryBytes());
+        if (nativeFrom == Long.MAX_VALUE || NativeProducts.unavailable().isPresent()) {
+            return ceilings;
+        }
+        try (NativeProducts natives = NativeProducts.open(workers.count())) {
+            return new Ceilings(ceilings.read(), ceilings.copy(), ceilings.fma(),
+                    Optional.of(natives.peak(workers, repetitions)));
+        }
     }
 
     @Override

@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
@@ -38,19 +39,23 @@ final class CpuExecutor implements Executor {
     private final RunListener listener;
     private final Workers workers;
 
+    /** Null if all products are Java's. */
+    private final NativeProducts natives;
+
     /** Kept reachable: kernels know the addresses alone. */
     private final Map<Tensor, HostTensor> weights;
 
     private boolean closed;
 
     private CpuExecutor(Arena arena, long allocatedBytes, Map<Tensor, Long> addresses, Prepared[] programs,
-            RunListener listener, Workers workers, Map<Tensor, HostTensor> weights) {
+            RunListener listener, Workers workers, NativeProducts natives, Map<Tensor, HostTensor> weights) {
         this.arena = arena;
         this.allocatedBytes = allocatedBytes;
         this.addresses = addresses;
         this.programs = programs;
         this.listener = listener;
         this.workers = workers;
+        this.natives = natives;
         this.weights = weights;
     }
 
@@ -64,8 +69,9 @@ final class CpuExecutor implements Executor {
     /** @param layers in order, over all segments */
     private record Prepared(Program program, StepLimits limits, Layer[] layers) {}
 
+    /** @param natives for products with many tokens, closed with the executor; null for none */
     static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Path path,
-            Workers workers, long memoryBytes) {
+            Workers workers, NativeProducts natives, long memoryBytes) {
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
         Map<String, Tensor> names = new HashMap<>();
@@ -89,7 +95,7 @@ final class CpuExecutor implements Executor {
 
         // A first round, over addresses that nothing uses yet, finds out how much scratch the kernels want.
         Scratch wanted = new Scratch(workers.count());
-        programs.forEach(program -> layers(program, offsets, used, wanted, path));
+        programs.forEach(program -> layers(program, offsets, used, wanted, path, natives));
         long allocated = Math.addExact(bytes, wanted.nativeBytes());
         long total = Math.addExact(allocated, wanted.heapBytes());
         if (total > memoryBytes) {
@@ -106,10 +112,12 @@ final class CpuExecutor implements Executor {
             Prepared[] prepared = new Prepared[programs.size()];
             for (int i = 0; i < prepared.length; i++) {
                 Program program = programs.get(i);
-                prepared[i] = new Prepared(program, limits.get(i), layers(program, addresses, used, scratch, path));
+                prepared[i] = new Prepared(program, limits.get(i),
+                        layers(program, addresses, used, scratch, path, natives));
             }
             scratch.place(base + bytes);
-            CpuExecutor executor = new CpuExecutor(arena, total, addresses, prepared, listener, workers, used);
+            CpuExecutor executor = new CpuExecutor(arena, total, addresses, prepared, listener, workers,
+                    natives, used);
             done = true;
             return executor;
         } catch (OutOfMemoryError e) {
@@ -140,9 +148,9 @@ final class CpuExecutor implements Executor {
     }
 
     private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights,
-            Scratch scratch, Path path) {
+            Scratch scratch, Path path, NativeProducts natives) {
         List<Layer> layers = new ArrayList<>();
-        Packs packs = new Packs();
+        Packs packs = new Packs(natives);
         int firstOp = 0;
         for (Segment segment : program.segments()) {
             for (int layer = 0; layer < segment.layers(); layer++) {
@@ -209,19 +217,20 @@ final class CpuExecutor implements Executor {
             for (Op op : segment.ops()) {
                 int index = entries.size();
                 entries.add(new RunProfile.Entry(segment.name(), Optional.of(op),
-                        kernelNames(prepared.layers[layer], index), segment.layers(), nanos[index]));
+                        kernels(prepared.layers[layer], index).map(kernel -> kernel.name(step))
+                                .collect(Collectors.joining(" + ")),
+                        segment.layers(), nanos[index],
+                        kernels(prepared.layers[layer], index).anyMatch(kernel -> kernel.bf16(step))));
             }
             layer += segment.layers();
         }
         return new RunProfile(program, step, total, entries);
     }
 
-    private static String kernelNames(Layer layer, int op) {
+    private static Stream<Kernel> kernels(Layer layer, int op) {
         return IntStream.range(0, layer.ops.length)
                 .filter(i -> layer.ops[i] == op)
-                .mapToObj(i -> layer.kernels[i].getClass().getName())
-                .map(name -> name.substring(name.lastIndexOf('.') + 1).replace('$', '.'))
-                .collect(Collectors.joining(" + "));
+                .mapToObj(i -> layer.kernels[i]);
     }
 
     /**
@@ -299,6 +308,11 @@ final class CpuExecutor implements Executor {
     }
 
     @Override
+    public boolean roundsActivations() {
+        return natives != null;
+    }
+
+    @Override
     public long allocatedBytes() {
         return allocatedBytes;
     }
@@ -308,6 +322,9 @@ final class CpuExecutor implements Executor {
         if (!closed) {
             closed = true;
             arena.close();
+            if (natives != null) {
+                natives.close();
+            }
         }
     }
 }

@@ -12,4 +12,15 @@ interface Kernel {
 
     /** @param worker index of the running thread, for its own scratch memory */
     void run(Step step, int piece, int worker);
+
+    /** As profiles call it. */
+    default String name(Step step) {
+        String name = getClass().getName();
+        return name.substring(name.lastIndexOf('.') + 1).replace('$', '.');
+    }
+
+    /** Whether the step's products are those of the processor's units for BF16. */
+    default boolean bf16(Step step) {
+        return false;
+    }
 }

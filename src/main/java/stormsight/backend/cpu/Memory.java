@@ -59,6 +59,10 @@ final class Memory {
         return ALL.get(I16, address);
     }
 
+    static void i16(long address, short value) {
+        ALL.set(I16, address, value);
+    }
+
     static byte i8(long address) {
         return ALL.get(ValueLayout.JAVA_BYTE, address);
     }

@@ -11,11 +11,20 @@ import stormsight.program.Tensor;
  * it once.
  */
 final class Packs {
+    /** Null where all products are Java's. */
+    private final NativeProducts natives;
+
     private Tensor packed;
     private Packing packing;
+    private boolean narrowed;
 
     /** Layers of a model have few packings, and their orders are long. */
     private final Map<Packing, int[]> orders = new HashMap<>();
+
+    /** @param natives for products with many tokens; null for none */
+    Packs(NativeProducts natives) {
+        this.natives = natives;
+    }
 
     /**
      * Called when the next kernel may find tensors and shared scratch changed by others: before a layer, after other
@@ -27,13 +36,19 @@ final class Packs {
 
     List<Kernel> kernels(Product product, Tensor x, Tensor out, Scratch scratch) {
         Packing wanted = Packing.of(product);
+        boolean many = natives != null && natives.takes(product);
         List<Kernel> kernels = new ArrayList<>();
-        if (!x.equals(packed) || !wanted.equals(packing)) {
-            kernels.add(new Pack(product.x(), wanted, orders.computeIfAbsent(wanted, Packing::order), scratch));
+        if (!x.equals(packed) || !wanted.equals(packing) || many != narrowed) {
+            Kernel pack = new Pack(product.x(), wanted, orders.computeIfAbsent(wanted, Packing::order), scratch);
+            kernels.add(many ? new ByTokens(pack, new Narrow(product, scratch), product.capacity()) : pack);
         }
-        kernels.add(new MatMulVectors(product, wanted, scratch));
+        Kernel vectors = new MatMulVectors(product, wanted, scratch);
+        kernels.add(many
+                ? new ByTokens(vectors, natives.kernel(product, scratch), product.capacity())
+                : vectors);
         packed = out.equals(x) ? null : x;
         packing = wanted;
+        narrowed = many;
         return kernels;
     }
 }

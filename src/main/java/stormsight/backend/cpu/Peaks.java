@@ -102,7 +102,7 @@ final class Peaks {
     }
 
     private Ceilings measure(long bytes) {
-        String threads = workers.count() == 1 ? "1 thread" : workers.count() + " threads";
+        String threads = threads(workers);
         String size = String.format(Locale.ROOT, "%d MiB", bytes >> 20);
         try (Arena arena = Arena.ofShared()) {
             long buffer = arena.allocate(bytes, PIECE_BYTES).address();
@@ -131,14 +131,26 @@ final class Peaks {
         }
     }
 
+    static String threads(Workers workers) {
+        return workers.count() == 1 ? "1 thread" : workers.count() + " threads";
+    }
+
     /** One after the other in a single stream, or far apart in several: processors differ in what they read ahead. */
     private Loop reading(long buffer, int pieces, long distance, long step) {
         int times = PIECE_BYTES / (PLACES * loops.readBytes());
         return new Loop(pieces, piece -> loops.read(buffer + (long) piece * PIECE_BYTES, distance, step, times), this);
     }
 
-    /** @param amount what one run of the kernel does */
     private List<Double> rates(long amount, Kernel kernel) {
+        return rates(workers, repetitions, amount, kernel);
+    }
+
+    /**
+     * How much a kernel does in a second, once it has run for a while.
+     *
+     * @param amount what one run of the kernel does
+     */
+    static List<Double> rates(Workers workers, int repetitions, double amount, Kernel kernel) {
         for (long start = System.nanoTime(); System.nanoTime() - start < WARM_UP_NANOS;) {
             workers.run(kernel, STEP);
         }

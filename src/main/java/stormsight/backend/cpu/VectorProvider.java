@@ -43,6 +43,14 @@ public final class VectorProvider implements BackendProvider {
     }
 
     @Override
+    public List<String> notes() {
+        return List.of(!vectors() ? "without " + MODULE + ", all is computed in plain loops"
+                : NativeProducts.unavailable()
+                        .map(why -> why + "; all products are computed in Java")
+                        .orElse(NativeProducts.DESCRIPTION));
+    }
+
+    @Override
     public Backend open(BackendOptions options) {
         Backend backend = CpuBackend.open(name(), options, path());
         DeviceInfo device = backend.device();

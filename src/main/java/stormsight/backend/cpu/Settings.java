@@ -1,0 +1,22 @@
+package stormsight.backend.cpu;
+
+import java.nio.file.Path;
+
+/** The only place of this backend that reads system properties and environment. */
+final class Settings {
+    private Settings() {}
+
+    static String architecture() {
+        return System.getProperty("os.arch");
+    }
+
+    static boolean linux() {
+        return System.getProperty("os.name").equals("Linux");
+    }
+
+    /** Where programs of this user keep what can be made again. */
+    static Path caches() {
+        String chosen = System.getenv("XDG_CACHE_HOME");
+        return chosen != null && !chosen.isEmpty() ? Path.of(chosen) : Path.of(System.getProperty("user.home"), ".cache");
+    }
+}

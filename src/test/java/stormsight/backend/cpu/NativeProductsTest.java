@@ -1,0 +1,339 @@
+package stormsight.backend.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.Executor;
+import stormsight.backend.PlannedLaunch;
+import stormsight.backend.RunListener;
+import stormsight.backend.RunProfile;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Shape;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+
+/** Products through oneDNN against the reference in double precision. */
+class NativeProductsTest {
+    /** F32 sums of up to 16384 products of BF16 numbers, which are exact, then a function. Of the largest result. */
+    private static final double EXACT = 2e-5;
+
+    /** x has 8 bits left: errors of up to 2^-9 of each term, of which most cancel out. Of the largest result. */
+    private static final double ROUNDED = 4e-3;
+
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+
+    @BeforeAll
+    static void needsTheLibrary() {
+        assumeTrue(NativeProducts.unavailable().isEmpty(), () -> NativeProducts.unavailable().orElse(""));
+    }
+
+    private static Backend always(int threads) {
+        return CpuBackend.open("cpu", new BackendOptions(threads, Optional.empty()), Path.VECTORS, 0);
+    }
+
+    /** One product with its data. */
+    private static final class Case implements AutoCloseable {
+        final Arena arena = Arena.ofShared();
+        final SplittableRandom random = new SplittableRandom(7);
+        final Map<Tensor, HostTensor> weights = new HashMap<>();
+        final Tensor x;
+        final Tensor out;
+        final Tensor residual;
+        final Program program;
+        final MemorySegment values;
+        final MemorySegment added;
+
+        /**
+         * A product over capacity rows.
+         *
+         * @param residual none, other: a tensor of its own, out: the result's
+         * @param rounded whether x holds numbers that BF16 has
+         */
+        Case(int capacity, int depth, int width, boolean gated, boolean bias, Op.Activation activation,
+                String residual, boolean rounded) {
+            x = new Tensor("x", DType.F32, Shape.of(capacity, depth), Tensor.Kind.INPUT, 1);
+            Tensor sum = new Tensor("residual", DType.F32, Shape.of(capacity, width), Tensor.Kind.INPUT, 1);
+            Tensor result = new Tensor("out", DType.F32, Shape.of(capacity, width), Tensor.Kind.OUTPUT, 1);
+            out = result;
+            this.residual = sum;
+            Tensor w = weight("w", depth, width);
+            List<Op> ops = new ArrayList<>();
+            if (gated) {
+                ops.add(new Op.GatedMatMul(x, w, weight("up", depth, width), activation, result));
+            } else {
+                if (residual.equals("out")) {
+                    ops.add(new Op.Copy(sum, result));
+                }
+                ops.add(new Op.MatMul(
+                        x,
+                        w,
+                        bias ? Optional.of(vector(width)) : Optional.empty(),
+                        activation,
+                        switch (residual) {
+                            case "out" -> Optional.of(result);
+                            case "other" -> Optional.of(sum);
+                            default -> Optional.empty();
+                        },
+                        result));
+            }
+            program = new Program("product", List.of(Segment.once("product", ops)));
+            values = floats((long) capacity * depth, 1);
+            added = floats((long) capacity * width, 1);
+            if (rounded) {
+                for (long i = 0; i < (long) capacity * depth; i++) {
+                    values.setAtIndex(FLOAT, i, Float.intBitsToFloat(
+                            Narrow.bf16(Float.floatToRawIntBits(values.getAtIndex(FLOAT, i))) << Short.SIZE));
+                }
+            }
+        }
+
+        private MemorySegment floats(long count, double scale) {
+            MemorySegment segment = arena.allocate(4 * count, 64);
+            for (long i = 0; i < count; i++) {
+                segment.setAtIndex(FLOAT, i, (float) random.nextDouble(-scale, scale));
+            }
+            return segment;
+        }
+
+        /** Large enough that activations are used on both sides of their bend. */
+        private Tensor weight(String name, int depth, int width) {
+            Tensor tensor = new Tensor(name, DType.BF16, Shape.of(width, depth), Tensor.Kind.WEIGHT, 1);
+            double scale = 3 / Math.sqrt(depth);
+            // Two bytes further than aligned, as in a file.
+            MemorySegment segment = arena.allocate(2L * depth * width + 2, 64).asSlice(2);
+            for (long i = 0; i < (long) depth * width; i++) {
+                segment.set(ValueLayout.JAVA_SHORT_UNALIGNED, 2 * i,
+                        Narrow.bf16(Float.floatToRawIntBits((float) random.nextDouble(-scale, scale))));
+            }
+            weights.put(tensor, new HostTensor(DType.BF16, tensor.shape(), List.of(segment)));
+            return tensor;
+        }
+
+        private Tensor vector(int width) {
+            Tensor tensor = new Tensor("bias", DType.F32, Shape.of(width), Tensor.Kind.WEIGHT, 1);
+            weights.put(tensor, new HostTensor(DType.F32, tensor.shape(), List.of(floats(width, 1))));
+            return tensor;
+        }
+
+        Executor prepare(Backend backend) {
+            Executor executor = backend.prepare(weights, List.of(program), RunListener.NONE);
+            executor.write(x, values);
+            if (program.tensors().contains(residual)) {
+                executor.write(residual, added);
+            }
+            return executor;
+        }
+
+        float[] run(Executor executor, int rows) {
+            executor.run(program, new Step(0, rows, 0));
+            return read(executor, rows);
+        }
+
+        float[] read(Executor executor, int rows) {
+            float[] result = new float[rows * out.columns()];
+            executor.read(out, MemorySegment.ofArray(result));
+            return result;
+        }
+
+        float[] run(Backend backend, int rows) {
+            try (Executor executor = prepare(backend)) {
+                return run(executor, rows);
+            }
+        }
+
+        @Override
+        public void close() {
+            arena.close();
+        }
+    }
+
+    private static void assertClose(float[] expected, float[] actual, double tolerance) {
+        double largest = 0;
+        for (float value : expected) {
+            largest = Math.max(largest, Math.abs(value));
+        }
+        for (int i = 0; i < expected.length; i++) {
+            assertTrue(Math.abs((double) expected[i] - actual[i]) <= tolerance * largest,
+                    "element " + i + " is " + actual[i] + ", expected " + expected[i] + ", largest " + largest);
+        }
+    }
+
+    private static void check(Case product, int rows, double tolerance) {
+        try (product; Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT); Backend cpu = always(2)) {
+            float[] expected = product.run(scalar, rows);
+            try (Executor executor = product.prepare(cpu)) {
+                RunProfile profile = executor.profile(product.program, new Step(0, rows, 0));
+                RunProfile.Entry entry = profile.entries().getLast();
+                assertTrue(entry.kernel().contains("oneDNN brg_matmul"), entry::kernel);
+                assertTrue(entry.bf16());
+                assertClose(expected, product.read(executor, rows), tolerance);
+            }
+        }
+    }
+
+    /** Depths and widths of PaliGemma 3B, one of both small where both are large; odd numbers of rows. */
+    @ParameterizedTest
+    @CsvSource({
+        "17, 2048, 256", "33, 2048, 2048", "18, 128, 16384", "19, 16384, 64", "37, 1152, 1152", "21, 1152, 4304",
+        "20, 4304, 1152", "268, 588, 128", "300, 65, 67", "17, 64, 64", "1031, 96, 100", "61, 2048, 200"
+    })
+    void shapesOfModels(int rows, int depth, int width) {
+        check(new Case(rows, depth, width, false, false, Op.Activation.NONE, "none", true), rows, EXACT);
+        check(new Case(rows, depth, width, false, false, Op.Activation.NONE, "none", false), rows, ROUNDED);
+    }
+
+    @ParameterizedTest
+    @EnumSource(Op.Activation.class)
+    void activations(Op.Activation activation) {
+        for (boolean rounded : new boolean[] {true, false}) {
+            double tolerance = rounded ? EXACT : ROUNDED;
+            check(new Case(29, 327, 133, false, true, activation, "none", rounded), 29, tolerance);
+            check(new Case(40, 256, 300, true, false, activation, "none", rounded), 40, tolerance);
+            check(new Case(31, 300, 129, false, true, activation, "other", rounded), 31, tolerance);
+            check(new Case(31, 300, 129, false, true, activation, "out", rounded), 31, tolerance);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"none", "other", "out"})
+    void residualsOfManyTerms(String residual) {
+        check(new Case(23, 16384, 130, false, false, Op.Activation.NONE, residual, true), 23, EXACT);
+        check(new Case(23, 4304, 130, false, true, Op.Activation.NONE, residual, true), 23, EXACT);
+    }
+
+    @Test
+    void gatedProductsOfTheModel() {
+        check(new Case(27, 2048, 320, true, false, Op.Activation.GELU_TANH, "none", true), 27, EXACT);
+        check(new Case(27, 128, 8200, true, false, Op.Activation.GELU_TANH, "none", true), 27, EXACT);
+    }
+
+    /** Rows beyond those of the step keep what they had; more lengths than are kept compiled, and again. */
+    @Test
+    void anyNumberOfRowsUpToTheCapacity() {
+        try (Case product = new Case(64, 200, 150, true, false, Op.Activation.SILU, "none", true);
+                Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT); Backend cpu = always(2)) {
+            float[] all = product.run(scalar, 64);
+            try (Executor executor = product.prepare(cpu)) {
+                for (int round = 0; round < 2; round++) {
+                    for (int rows = 1; rows <= 64; rows += 3) {
+                        float[] expected = Arrays.copyOf(all, rows * 150);
+                        assertClose(expected, product.run(executor, rows), EXACT);
+                    }
+                }
+                float[] before = product.run(executor, 64);
+                product.run(executor, 40);
+                float[] after = product.read(executor, 64);
+                assertArrayEquals(Arrays.copyOfRange(before, 40 * 150, 64 * 150),
+                        Arrays.copyOfRange(after, 40 * 150, 64 * 150));
+            }
+        }
+    }
+
+    /** Up to 16 rows are Java's, bit for bit, and so is everything with strict math or in a small model. */
+    @Test
+    void fewRowsAndSmallModelsAndStrictMathAreJava() {
+        BackendOptions two = new BackendOptions(2, Optional.empty());
+        try (Case product = new Case(40, 200, 150, false, true, Op.Activation.GELU_ERF, "other", false);
+                Backend cpu = always(2);
+                Backend small = Backends.open("cpu", two);
+                Backend strict = Backends.open("cpu", two.withStrictMath(true))) {
+            float[] inJava = product.run(strict, 40);
+            assertArrayEquals(inJava, product.run(small, 40));
+            for (int rows : new int[] {1, 2, 16}) {
+                assertArrayEquals(product.run(strict, rows), product.run(cpu, rows));
+            }
+            float[] bf16 = product.run(cpu, 40);
+            assertClose(inJava, bf16, ROUNDED);
+            assertFalse(Arrays.equals(inJava, bf16));
+            try (Executor executor = product.prepare(small); Executor rounding = product.prepare(cpu)) {
+                assertFalse(executor.roundsActivations());
+                assertTrue(rounding.roundsActivations());
+            }
+        }
+    }
+
+    /** Pieces of work do not depend on the number of threads, so neither do the results. */
+    @Test
+    void threadsDoNotMatter() {
+        try (Case product = new Case(50, 333, 777, true, false, Op.Activation.GELU_TANH, "none", false);
+                Backend one = always(1); Backend three = always(3)) {
+            assertArrayEquals(product.run(one, 50), product.run(three, 50));
+        }
+    }
+
+    /** What is not a number stays none, in its row alone. */
+    @Test
+    void infinityAndNaN() {
+        try (Case product = new Case(20, 128, 64, false, false, Op.Activation.NONE, "none", true);
+                Backend cpu = always(2)) {
+            product.values.setAtIndex(FLOAT, 3 * 128 + 5, Float.NaN);
+            product.values.setAtIndex(FLOAT, 7 * 128 + 9, Float.POSITIVE_INFINITY);
+            float[] out = product.run(cpu, 20);
+            for (int i = 0; i < out.length; i++) {
+                int row = i / 64;
+                assertEquals(row != 3 && row != 7, Float.isFinite(out[i]), "row " + row);
+            }
+        }
+    }
+
+    @Test
+    void plansNameTheKernelAndTheRounding() {
+        try (Case product = new Case(40, 200, 150, false, true, Op.Activation.NONE, "none", false);
+                Backend cpu = always(1); Backend strict = Backends.open("cpu", BackendOptions.STRICT)) {
+            PlannedLaunch launch = cpu.plan(List.of(product.program)).getFirst();
+            assertTrue(launch.kernel().startsWith("oneDNN brg_matmul:"), launch::kernel);
+            assertTrue(launch.geometry().contains("x rounded to bf16"), launch::geometry);
+            assertEquals("MatMul", strict.plan(List.of(product.program)).getFirst().kernel());
+        }
+    }
+
+    /** To the nearest number that has 8 bits, and of two the one whose last bit is 0. */
+    @Test
+    void narrowingRoundsToNearestEven() {
+        SplittableRandom random = new SplittableRandom(3);
+        for (int i = 0; i < 1_000_000; i++) {
+            float value = Float.intBitsToFloat(random.nextInt());
+            if (!Float.isFinite(value)) {
+                continue;
+            }
+            int cut = Float.floatToRawIntBits(value) & 0xFFFF0000;
+            double low = Float.intBitsToFloat(cut);
+            float next = Float.intBitsToFloat(cut + 0x10000);
+            // The largest finite numbers round to infinity as if there were one more number.
+            double high = Float.isInfinite(next) ? Math.copySign(0x1p128, low) : next;
+            boolean up = Math.abs(value - low) > Math.abs(high - value)
+                    || Math.abs(value - low) == Math.abs(high - value) && (cut >>> 16 & 1) == 1;
+            assertEquals((short) ((up ? cut + 0x10000 : cut) >>> 16), Narrow.bf16(Float.floatToRawIntBits(value)),
+                    () -> "of " + value);
+        }
+        assertEquals((short) 0x7F80, Narrow.bf16(Float.floatToRawIntBits(Float.POSITIVE_INFINITY)));
+        for (int bits : new int[] {0x7F800001, 0xFF80FFFF, 0x7FC00000, 0x7FFFFFFF}) {
+            assertTrue(Float.isNaN(Float.intBitsToFloat(Narrow.bf16(bits) << 16)));
+        }
+    }
+}
