@@ -2,12 +2,14 @@ package stormsight.backend.cpu;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
 import java.net.JarURLConnection;
 import java.net.URL;
-import java.nio.channels.FileChannel;
 import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -96,7 +98,7 @@ final class NativeLibrary {
         if (!Files.exists(folder, LinkOption.NOFOLLOW_LINKS)) {
             try {
                 Files.createDirectory(folder, PosixFilePermissions.asFileAttribute(OWNER_ALONE));
-            } catch (java.nio.file.FileAlreadyExistsException e) {
+            } catch (FileAlreadyExistsException e) {
                 // Another process was faster; whose it is is looked at below.
                 return requireOwn(folder);
             }
@@ -156,8 +158,9 @@ final class NativeLibrary {
     private static void extract(URL resource, Path file) throws IOException {
         Path part = Files.createTempFile(file.getParent(), "", ".part");
         try {
-            try (InputStream from = resource.openStream()) {
-                Files.copy(from, part, StandardCopyOption.REPLACE_EXISTING);
+            // Into the file that is there, which is for its owner alone; a new one would be as open as other files.
+            try (InputStream from = resource.openStream(); OutputStream to = Files.newOutputStream(part)) {
+                from.transferTo(to);
             }
             Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
         } finally {

@@ -199,8 +199,8 @@ final class OneDnn {
     }
 
     /**
-     * {@code out = last(activation(x . transpose(w) + bias))}, x [rows, depth] and w [width, depth] in BF16, dense; bias
-     * and out F32.
+     * {@code out = last(activation(x . transpose(w) + bias))}, x [rows, depth] and w [width, depth] in BF16, dense;
+     * bias and out F32.
      *
      * @param stride elements from a row of out to the next one
      */
@@ -236,7 +236,8 @@ final class OneDnn {
                 last(postOps, shape.last);
                 done(() -> (int) setScratchpad.invokeExact(attributes, USER_SCRATCHPAD));
                 done(() -> (int) setPostOps.invokeExact(attributes, postOps));
-                product = made(arena, to -> (int) describeProduct.invokeExact(to, engine, x, w, bias, out, attributes));
+                product = made(arena,
+                        to -> (int) describeProduct.invokeExact(to, engine, x, w, bias, out, attributes));
             } finally {
                 done(() -> (int) destroyPostOps.invokeExact(postOps));
                 done(() -> (int) destroyAttributes.invokeExact(attributes));

@@ -17,6 +17,8 @@ final class Settings {
     /** Where programs of this user keep what can be made again. */
     static Path caches() {
         String chosen = System.getenv("XDG_CACHE_HOME");
-        return chosen != null && !chosen.isEmpty() ? Path.of(chosen) : Path.of(System.getProperty("user.home"), ".cache");
+        return chosen != null && !chosen.isEmpty()
+                ? Path.of(chosen)
+                : Path.of(System.getProperty("user.home"), ".cache");
     }
 }
