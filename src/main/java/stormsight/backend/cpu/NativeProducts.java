@@ -25,8 +25,8 @@ import stormsight.program.Tensor;
 
 /**
  * Products of BF16 weights with many tokens, by the processor's own units for BF16, which the Vector API does not
- * reach: oneDNN has kernels for them. x is rounded to BF16, which makes results differ by about 1e-2 of their size; sums
- * are F32. What is compiled is shared by all kernels of an executor.
+ * reach: oneDNN has kernels for them. x is rounded to BF16, which makes results differ by about 1e-2 of their size;
+ * sums are F32. What is compiled is shared by all kernels of an executor.
  */
 final class NativeProducts implements AutoCloseable {
     /**
