@@ -11,6 +11,7 @@ import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
 import stormsight.generate.Generator;
 import stormsight.generate.Scheduler;
+import stormsight.image.ImageDecoder;
 import stormsight.match.Embedder;
 import stormsight.model.DualEncoder;
 import stormsight.model.Limits;
@@ -46,6 +47,10 @@ final class Serve extends ModelCommand implements Runnable {
     @Option(names = "--root", paramLabel = "DIR",
             description = "Requests may name image files below this folder. Without it they send images themselves.")
     private Path root;
+
+    @Option(names = "--remote-images",
+            description = "Fetch images that requests name by http and https, from public addresses only.")
+    private boolean remoteImages;
 
     @Option(names = "--parallel", paramLabel = "N", defaultValue = "4",
             description = "Requests that are answered at a time. Default: ${DEFAULT-VALUE}.")
@@ -87,14 +92,15 @@ final class Serve extends ModelCommand implements Runnable {
             if (directory.anyModel() instanceof DualEncoder) {
                 try (Embedder embedder =
                         Embedder.open(directory, backend, model.options().quantized(), progress)) {
-                    serve(Optional.empty(), Optional.of(embedder), maxTokens, backend);
+                    serve(Optional.empty(), Optional.of(embedder), 1, maxTokens, backend);
                 }
                 return;
             }
             Limits limits = directory.limitsWithin(promptTokens, maxTokens).withSequences(parallel);
             try (Scheduler scheduler = Scheduler.open(
-                    () -> Generator.open(directory, backend, limits, model.options(), progress, List.of()), queue)) {
-                serve(Optional.of(scheduler), Optional.empty(), limits.newTokens(), backend);
+                    () -> Generator.open(directory, backend, limits, model.options(), progress, List.of()),
+                    parallel + queue)) {
+                serve(Optional.of(scheduler), Optional.empty(), parallel, limits.newTokens(), backend);
             }
         });
     }
@@ -106,22 +112,32 @@ final class Serve extends ModelCommand implements Runnable {
         if (parallel < 1 || parallel > Step.MOST_SEQUENCES) {
             throw new UsageException("--parallel " + parallel + " is not in 1 .. " + Step.MOST_SEQUENCES);
         }
-        if (queue < 1 || timeout < 1 || maxBody < 1 || maxBody > 1024 || maxPixels < 1 || promptTokens < 1
-                || maxTokens < 1 || grace < 0) {
-            throw new UsageException("--queue, --timeout, --max-body (at most 1024), --max-pixels, --prompt-tokens and "
-                    + "--max-tokens must be positive, and --grace not negative");
+        if (queue < 0 || timeout < 1 || maxBody < 1 || maxBody > 1024 || promptTokens < 1 || maxTokens < 1
+                || grace < 0) {
+            throw new UsageException("--timeout, --max-body (at most 1024), --prompt-tokens and --max-tokens must be "
+                    + "positive, --queue and --grace not negative");
+        }
+        if (maxPixels < 1 || maxPixels > ImageDecoder.MOST_PIXELS) {
+            throw new UsageException("--max-pixels " + maxPixels + " is not in 1 .. " + ImageDecoder.MOST_PIXELS);
+        }
+        if (apiKey.isPresent() && apiKey.get().isBlank()) {
+            throw new UsageException("--api-key is empty; leave it out where everybody may ask");
         }
         if (root != null && !Files.isDirectory(root)) {
             throw new UsageException("--root " + root + " is no folder");
         }
     }
 
-    /** Listens until the process is asked to end. */
-    private void serve(Optional<Scheduler> scheduler, Optional<Embedder> embedder, int longest, Backend backend) {
+    /**
+     * Listens until the process is asked to end.
+     *
+     * @param atATime requests that are answered at a time
+     */
+    private void serve(
+            Optional<Scheduler> scheduler, Optional<Embedder> embedder, int atATime, int longest, Backend backend) {
         Optional<String> key = apiKey.isPresent() ? apiKey : Environment.apiKey();
-        ServerOptions options = new ServerOptions(host, port, key, Optional.ofNullable(root), maxBody << 20, maxPixels,
-                queue,
-                Duration.ofSeconds(timeout), longest);
+        ServerOptions options = new ServerOptions(host, port, key, Optional.ofNullable(root), remoteImages,
+                maxBody << 20, maxPixels, atATime + queue, Duration.ofSeconds(timeout), longest);
         try (Server server = new Server(options, served(), scheduler, embedder)) {
             err().println("Serving " + served() + " (" + backend.device().title() + ") at http://"
                     + (host.contains(":") ? "[" + host + "]" : host) + ":" + server.port() + "/");
@@ -129,8 +145,7 @@ final class Serve extends ModelCommand implements Runnable {
                 err().println("Whoever reaches " + host + " can ask: no --api-key was given.");
             }
             err().flush();
-            Thread hook = new Thread(() -> server.stop(Duration.ofSeconds(grace)), "stop");
-            Runtime.getRuntime().addShutdownHook(hook);
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> server.stop(Duration.ofSeconds(grace)), "stop"));
             new CountDownLatch(1).await();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();

@@ -12,4 +12,9 @@ public record Prepared(Request request, List<Views> images, long nanos) {
     public Prepared {
         images = List.copyOf(images);
     }
+
+    /** The same with views in place of the images, which may be much larger: for requests that wait. */
+    Prepared small() {
+        return new Prepared(request.with(images.stream().map(views -> views.view(0)).toList()), images, nanos);
+    }
 }

@@ -36,4 +36,9 @@ public record Request(
     public Request(List<RgbImage> images, String prompt, int maxTokens, Sampling sampling, long seed) {
         this(images, prompt, maxTokens, sampling, seed, List.of());
     }
+
+    /** The same question about other images. */
+    Request with(List<RgbImage> others) {
+        return new Request(others, prompt, maxTokens, sampling, seed, stops);
+    }
 }

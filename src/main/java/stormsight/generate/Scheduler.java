@@ -192,7 +192,8 @@ public final class Scheduler implements AutoCloseable {
                     Pending begun = next;
                     next = null;
                     running.add(begun);
-                    if (closed) {
+                    // Cancelled since it was looked at, it would stay among those that run.
+                    if (closed || !begun.wanted()) {
                         begun.cancel();
                     }
                     return begun;
@@ -217,7 +218,7 @@ public final class Scheduler implements AutoCloseable {
      * @throws CancellationException if the scheduler is closed
      */
     public Optional<Pending> submit(Request request) {
-        Pending pending = new Pending(Generator.prepare(generator().directory(), request));
+        Pending pending = new Pending(Generator.prepare(generator().directory(), request).small());
         boolean taken = !closed && line.offer(pending);
         if (closed) {
             // Closed since, so that nobody may look at the line again.

@@ -33,7 +33,7 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
     public static final int DEFAULT_MAX_BYTES = 512 << 20;
 
     /** An array of three bytes a pixel holds no more. */
-    private static final long MOST_PIXELS = (Integer.MAX_VALUE - 8) / 3;
+    public static final long MOST_PIXELS = (Integer.MAX_VALUE - 8) / 3;
 
     private static final String BROKEN = "the image is broken";
 

@@ -18,6 +18,18 @@ final class ApiException extends RuntimeException {
         return new ApiException(400, "invalid_request", message);
     }
 
+    static ApiException image(String message) {
+        return new ApiException(400, "invalid_image", message);
+    }
+
+    static ApiException remote(String message) {
+        return new ApiException(400, "remote_image", message);
+    }
+
+    static ApiException shuttingDown() {
+        return new ApiException(503, "shutting_down", "the server is shutting down");
+    }
+
     /** Of HTTP. */
     int status() {
         return status;

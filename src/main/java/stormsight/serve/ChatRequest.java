@@ -14,8 +14,8 @@ import tools.jackson.databind.JsonNode;
  * @see <a href="https://platform.openai.com/docs/api-reference/chat/create">OpenAI's reference</a>
  */
 record ChatRequest(Request request, boolean stream, boolean usage) {
-    private static final List<String> UNSUPPORTED = List.of("tools", "functions", "tool_choice", "stop", "logit_bias",
-            "logprobs", "top_logprobs", "audio", "modalities");
+    private static final List<String> UNSUPPORTED = List.of(
+            "tools", "functions", "tool_choice", "logit_bias", "logprobs", "top_logprobs", "audio", "modalities");
 
     /** @throws ApiException naming what cannot be asked for */
     static ChatRequest of(JsonNode body, int maxTokens, ImageSource source) {
@@ -47,8 +47,8 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         if (text.isEmpty()) {
             throw ApiException.invalid("the message has no text: add a part {\"type\": \"text\", \"text\": \"...\"}");
         }
-        int tokens = (int) number(body, body.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens",
-                maxTokens, 1, Integer.MAX_VALUE, true);
+        String most = body.hasNonNull("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
+        int tokens = (int) number(body, most, maxTokens, 1, Integer.MAX_VALUE, true);
         if (tokens > maxTokens) {
             throw ApiException.invalid("max_tokens " + tokens + " is more than this server allows: " + maxTokens);
         }
@@ -58,7 +58,8 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         number(body, "seed", 0, Long.MIN_VALUE, Long.MAX_VALUE, true);
         // As a double it would lose digits.
         long seed = body.path("seed").asLong(0);
-        return new ChatRequest(new Request(images, text.toString(), tokens, sampling, seed),
+        List<String> stops = stops(body.path("stop"));
+        return new ChatRequest(new Request(images, text.toString(), tokens, sampling, seed, stops),
                 body.path("stream").asBoolean(false),
                 body.path("stream_options").path("include_usage").asBoolean(false));
     }
@@ -70,6 +71,16 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
             throw ApiException.invalid("a part of the type image_url has no image_url.url");
         }
         return url.asString();
+    }
+
+    /** A text, or several. */
+    private static List<String> stops(JsonNode stop) {
+        List<JsonNode> texts = stop.isArray() ? stop.valueStream().toList()
+                : stop.isMissingNode() || stop.isNull() ? List.of() : List.of(stop);
+        if (!texts.stream().allMatch(text -> text.isString() && !text.asString().isEmpty())) {
+            throw ApiException.invalid("'stop' is neither a text nor a list of texts");
+        }
+        return texts.stream().map(JsonNode::asString).toList();
     }
 
     private static void refuseUnsupported(JsonNode body) {

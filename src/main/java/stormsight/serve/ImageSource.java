@@ -2,7 +2,10 @@ package stormsight.serve;
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.URI;
+import java.nio.file.FileSystemNotFoundException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Optional;
@@ -12,35 +15,46 @@ import stormsight.image.ImageDecoder;
 import stormsight.image.ImageException;
 import stormsight.image.RgbImage;
 
-/** The images that requests name: data URLs, and files below one folder. Nothing is fetched. */
+/** The images that requests name: data URLs, files below one folder, and what is fetched if that is allowed. */
 final class ImageSource {
     private final Optional<Path> root;
+    private final Optional<RemoteImages> remote;
     private final ImageDecoder decoder;
     /** An image is much larger decoded: only so many at a time. */
     private final Semaphore decoding = new Semaphore(Runtime.getRuntime().availableProcessors());
 
-    ImageSource(Optional<Path> root, long maxPixels) {
+    ImageSource(Optional<Path> root, Optional<RemoteImages> remote, long maxPixels) {
         this.root = root;
+        this.remote = remote;
         decoder = new ImageDecoder(true, maxPixels, ImageDecoder.DEFAULT_MAX_BYTES);
     }
 
     /** @throws ApiException if it cannot be read, or may not be */
     RgbImage read(String url) {
         String lower = url.toLowerCase(Locale.ROOT);
-        decoding.acquireUninterruptibly();
         try {
             if (lower.startsWith("data:")) {
-                byte[] file = DataUrl.bytes(url);
-                return decoder.decode(new ByteArrayInputStream(file), "the image of the request");
+                return decode(new ByteArrayInputStream(DataUrl.bytes(url)), "the image of the request");
             }
             if (lower.matches("(?s)[a-z][a-z0-9+.-]+://.*") && !lower.startsWith("file:")) {
-                throw new ApiException(400, "remote_image",
-                        "remote images are not fetched: send the image itself as a data: URL, such as "
-                                + "data:image/png;base64,...");
+                RemoteImages allowed = remote.orElseThrow(() -> ApiException.remote("remote images are not fetched: "
+                        + "send the image itself as a data: URL, such as data:image/png;base64,..."));
+                return decode(new ByteArrayInputStream(allowed.fetch(url)), DataUrl.shown(url));
             }
-            return decoder.decode(allowed(url));
+            try (InputStream file = Files.newInputStream(allowed(url))) {
+                return decode(file, DataUrl.shown(url));
+            }
         } catch (ImageException e) {
-            throw new ApiException(400, "invalid_image", e.getMessage());
+            throw ApiException.image(e.getMessage());
+        } catch (IOException e) {
+            throw ApiException.image(DataUrl.shown(url) + ": cannot be read");
+        }
+    }
+
+    private RgbImage decode(InputStream in, String name) {
+        decoding.acquireUninterruptibly();
+        try {
+            return decoder.decode(in, name);
         } finally {
             decoding.release();
         }
@@ -53,10 +67,11 @@ final class ImageSource {
             Path real = folder.toRealPath();
             Path file = url.toLowerCase(Locale.ROOT).startsWith("file:") ? Path.of(URI.create(url)) : real.resolve(url);
             Path found = file.toRealPath();
-            if (found.startsWith(real)) {
+            // A pipe would never end.
+            if (found.startsWith(real) && Files.isRegularFile(found)) {
                 return found;
             }
-        } catch (IOException | IllegalArgumentException | java.nio.file.FileSystemNotFoundException e) {
+        } catch (IOException | IllegalArgumentException | FileSystemNotFoundException e) {
             // Whether a file exists elsewhere is nobody's business.
         }
         throw new ApiException(403, "file_not_allowed",

@@ -1,14 +1,21 @@
 package stormsight.serve;
 
+import io.helidon.common.buffers.DataReader;
+import io.helidon.common.socket.SocketWriterException;
 import io.helidon.http.HeaderNames;
+import io.helidon.http.HeaderValues;
+import io.helidon.http.HttpPrologue;
 import io.helidon.http.RequestException;
+import io.helidon.webserver.CloseConnectionException;
+import io.helidon.webserver.ConnectionContext;
 import io.helidon.webserver.WebServer;
 import io.helidon.webserver.http.HttpRouting;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
+import io.helidon.webserver.http1.Http1Config;
+import io.helidon.webserver.http1.Http1ConnectionListener;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -19,22 +26,28 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.UUID;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.ReentrantLock;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-import stormsight.generate.Answer;
 import stormsight.generate.LimitException;
 import stormsight.generate.Scheduler;
+import stormsight.image.ImageException;
 import stormsight.match.Embedder;
-import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 /**
  * Answers over HTTP, as clients of OpenAI's interface ask: {@code /v1/chat/completions}, {@code /v1/embeddings},
@@ -43,12 +56,21 @@ import tools.jackson.databind.json.JsonMapper;
  */
 public final class Server implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Server.class);
-    private static final JsonMapper JSON = JsonMapper.shared();
     private static final Set<String> LOOPBACK = Set.of("localhost", "127.0.0.1", "[::1]", "::1");
     private static final String CHAT = "/v1/chat/completions";
     private static final String EMBEDDINGS = "/v1/embeddings";
-    /** How often a client that waits hears something, so that one that left is noticed. */
+    /** Of a stream that waits, so that a client that left is noticed. */
     private static final Duration HEARTBEAT = Duration.ofSeconds(1);
+    /** How often is looked whether a client that waits for a whole answer is still there. */
+    private static final Duration LOOK = Duration.ofMillis(100);
+    /** Most time that a body takes to come. */
+    private static final Duration BODY = Duration.ofSeconds(60);
+    /** Beyond the time of a request: for a client to read why it ended. */
+    private static final Duration LAST_WORDS = Duration.ofSeconds(5);
+    /** Most time in which a refused body is read all the same. */
+    private static final Duration DRAIN = Duration.ofSeconds(2);
+    /** Most time between the requests of a connection. */
+    private static final Duration IDLE = Duration.ofSeconds(60);
     private static final int CLOSED_BY_CLIENT = 499;
 
     private final ServerOptions options;
@@ -59,6 +81,12 @@ public final class Server implements AutoCloseable {
     private final ImageSource images;
     private final Metrics metrics;
     private final long started = System.currentTimeMillis() / 1000;
+    private final Semaphore places;
+    private final Set<Scheduler.Pending> pending = ConcurrentHashMap.newKeySet();
+    /** The connection of the request that a thread is at. */
+    private final ThreadLocal<DataReader> connection = new ThreadLocal<>();
+    private final ScheduledExecutorService clock =
+            Executors.newSingleThreadScheduledExecutor(Thread.ofPlatform().daemon().name("clock").factory());
     private final WebServer web;
     private volatile boolean draining;
 
@@ -66,7 +94,7 @@ public final class Server implements AutoCloseable {
      * Starts to listen. Closing the server does not close what answers.
      *
      * @param model what clients call it
-     * @param scheduler of a model that answers
+     * @param scheduler of a model that answers, whose line has room for all places
      * @param embedder of a model that embeds
      * @throws UncheckedIOException if it cannot listen there
      */
@@ -75,7 +103,11 @@ public final class Server implements AutoCloseable {
         this.model = model;
         this.scheduler = scheduler;
         this.embedder = embedder;
-        images = new ImageSource(options.root(), options.maxPixels());
+        places = new Semaphore(options.places());
+        Optional<RemoteImages> remote = options.remoteImages()
+                ? Optional.of(new RemoteImages(options.maxBody(), options.timeout()))
+                : Optional.empty();
+        images = new ImageSource(options.root(), remote, options.maxPixels());
         metrics = new Metrics(
                 () -> scheduler.map(Scheduler::running).orElse(embedding.isLocked() ? 1 : 0),
                 () -> scheduler.map(Scheduler::waiting).orElse(embedding.getQueueLength()));
@@ -85,10 +117,17 @@ public final class Server implements AutoCloseable {
                     .port(options.port())
                     .shutdownHook(false)
                     .shutdownGracePeriod(Duration.ofSeconds(2))
+                    .addProtocol(Http1Config.builder().addReceiveListener(new Http1ConnectionListener() {
+                        @Override
+                        public void prologue(ConnectionContext context, HttpPrologue prologue) {
+                            connection.set(context.dataReader());
+                        }
+                    }).build())
                     .routing(this::routes)
                     .build()
                     .start();
         } catch (RuntimeException e) {
+            clock.close();
             throw new UncheckedIOException(options.host() + ":" + options.port() + " cannot be listened on: "
                     + root(e).getMessage(), new IOException(e));
         }
@@ -113,28 +152,20 @@ public final class Server implements AutoCloseable {
                     }
                     chain.proceed();
                 })
-                .error(ApiException.class, this::refuse)
-                .error(RequestException.class, (request, response, e) -> refuse(
-                        request,
-                        response,
-                        e.status().code() == 413
-                                ? tooLarge()
-                                : new ApiException(e.status().code(), "invalid_request", e.getMessage())));
+                .error(Exception.class, (request, response, e) -> tell(request, response, problem(e), false));
         routing.get("/", (_, response) -> response.header("Content-Type", "text/html; charset=utf-8").send(page()))
                 .get("/health", (_, response) -> {
                     response.status(draining ? 503 : 200);
-                    send(response, Map.of("status", draining ? "shutting down" : "ok", "model", model));
+                    Json.send(response, Map.of("status", draining ? "shutting down" : "ok", "model", model));
                 })
                 .get("/metrics",
                         (_, response) -> response.header("Content-Type", Metrics.CONTENT_TYPE).send(metrics.text()))
                 .get("/v1/models",
-                        (_, response) -> send(response, Map.of("object", "list", "data", List.of(described()))))
-                .post(CHAT, this::chat)
-                .post(EMBEDDINGS, this::embeddings)
-                .any((request, _) -> {
-                    throw new ApiException(404, "not_found", "there is no " + request.prologue().method().text() + " "
-                            + request.path().path());
-                });
+                        (_, response) -> Json.send(response, Map.of("object", "list", "data", List.of(described()))))
+                .post(CHAT, (request, response) -> within(CHAT, request, response, this::chat))
+                .post(EMBEDDINGS, (request, response) -> within(EMBEDDINGS, request, response, this::embeddings))
+                .any((request, response) -> refuse(request, response, new ApiException(404, "not_found", "there is no "
+                        + request.prologue().method().text() + " " + request.path().path())));
     }
 
     /** Who may ask, and how. */
@@ -142,7 +173,7 @@ public final class Server implements AutoCloseable {
         String path = request.path().path();
         // A page of another site may lead its name to this machine, but cannot change what the browser calls the host.
         String host = request.headers().first(HeaderNames.HOST).orElse("").replaceFirst(":\\d+$", "");
-        if (LOOPBACK.contains(options.host()) && !LOOPBACK.contains(host)) {
+        if (LOOPBACK.contains(options.host()) && !LOOPBACK.contains(host.toLowerCase(Locale.ROOT))) {
             throw new ApiException(403, "wrong_host",
                     "this server is for this machine only; call it localhost, not " + host);
         }
@@ -157,7 +188,7 @@ public final class Server implements AutoCloseable {
             }
         }
         if (draining && path.startsWith("/v1/")) {
-            throw new ApiException(503, "shutting_down", "the server is shutting down");
+            throw ApiException.shuttingDown();
         }
     }
 
@@ -177,20 +208,48 @@ public final class Server implements AutoCloseable {
         return new ApiException(413, "too_large", "the request has more than " + options.maxBody() + " bytes");
     }
 
+    /**
+     * Tells why there is no answer.
+     *
+     * @throws CloseConnectionException after a body: the rest of it may be on its way, or somebody waits for what comes
+     */
     private void refuse(ServerRequest request, ServerResponse response, ApiException e) {
+        boolean close = request.content().hasEntity();
+        tell(request, response, e, close);
+        if (!close) {
+            return;
+        }
+        // A connection that is closed before all was read loses the answer; who waits for 100-continue sends nothing.
+        if (!request.content().consumed() && e.status() != 408 && request.continueSent()) {
+            try (InputStream in = request.content().inputStream()) {
+                drain(in);
+            } catch (IOException | RuntimeException problem) {
+                LOG.debug("the rest of a refused request", problem);
+            }
+        }
+        throw new CloseConnectionException("refused: " + e.getMessage());
+    }
+
+    private void tell(ServerRequest request, ServerResponse response, ApiException e, boolean close) {
         metrics.request(known(request.path().path()), String.valueOf(e.status()));
         if (response.isSent()) {
             return;
         }
+        if (close) {
+            response.header("Connection", "close");
+        }
         if (e.status() == 429) {
             response.header("Retry-After", "1");
         }
-        response.status(e.status());
-        if (e.status() == 413 || e.status() == 401) {
-            // What is left of the body is not read.
-            response.header("Connection", "close");
+        Json.send(response.status(e.status()), Json.error(e));
+    }
+
+    private static void drain(InputStream in) throws IOException {
+        long end = System.nanoTime() + DRAIN.toNanos();
+        byte[] rest = new byte[1 << 16];
+        while (System.nanoTime() < end && in.read(rest) >= 0) {
+            // Nobody wants it.
         }
-        send(response, error(e));
     }
 
     /** So that nobody can make the metrics grow. */
@@ -198,20 +257,117 @@ public final class Server implements AutoCloseable {
         return path.equals(CHAT) || path.equals(EMBEDDINGS) ? path : "other";
     }
 
-    private static Map<String, Object> error(ApiException e) {
-        Map<String, Object> inner = new LinkedHashMap<>();
-        inner.put("message", e.getMessage());
-        inner.put("type", e.type());
-        inner.put("param", null);
-        inner.put("code", e.code());
-        return Map.of("error", inner);
+    /** Answers a request. */
+    private interface Handler {
+        void handle(Asked asked) throws IOException, InterruptedException;
     }
 
-    private static void send(ServerResponse response, Object body) {
-        response.header("Content-Type", "application/json").send(JSON.writeValueAsBytes(body));
+    /** A request that has a place. */
+    private final class Asked {
+        private final ServerResponse response;
+        private final long start = System.nanoTime();
+        private final DataReader reader = connection.get();
+        /**
+         * Waits for the first byte of the next request, or for the end of the connection: a client that waits for a
+         * whole answer is noticed to leave by nothing else. A stream notices when it writes.
+         */
+        private final FutureTask<Void> next = new FutureTask<>(() -> {
+            if (reader.available() == 0) {
+                reader.pullData();
+            }
+            return null;
+        });
+        private JsonNode body;
+        private boolean streams;
+
+        Asked(ServerResponse response) {
+            this.response = response;
+        }
+
+        void received(JsonNode object) {
+            body = object;
+            streams = object.path("stream").asBoolean(false);
+            if (!streams) {
+                Thread.ofVirtual().start(next);
+            }
+        }
+
+        /** What was asked, once: it may hold images of many megabytes. */
+        JsonNode body() {
+            JsonNode object = body;
+            body = null;
+            return object;
+        }
+
+        /** Nanoseconds that are left of its time. */
+        long left() {
+            return options.timeout().toNanos() - age();
+        }
+
+        long age() {
+            return System.nanoTime() - start;
+        }
+
+        /** @throws CloseConnectionException if the client left */
+        void requireClient() {
+            if (next.state() == Future.State.FAILED) {
+                throw new CloseConnectionException("the client left", next.exceptionNow());
+            }
+        }
+
+        /**
+         * Waits for the next request of the connection, which nobody may read meanwhile.
+         *
+         * @throws CloseConnectionException if there is none
+         */
+        void awaitNext() {
+            long end = System.nanoTime() + IDLE.toNanos();
+            while (!draining && System.nanoTime() < end) {
+                try {
+                    next.get(LOOK.toNanos(), TimeUnit.NANOSECONDS);
+                    return;
+                } catch (TimeoutException e) {
+                    // Not yet.
+                } catch (ExecutionException | InterruptedException e) {
+                    throw new CloseConnectionException("the client left", e);
+                }
+            }
+            throw new CloseConnectionException("nothing more was asked");
+        }
     }
 
-    private JsonNode body(ServerRequest request) {
+    /** Gives a request a place, and sees that it does not keep it for too long. */
+    private void within(String path, ServerRequest request, ServerResponse response, Handler handler) {
+        if (!places.tryAcquire()) {
+            refuse(request, response, new ApiException(429, "queue_full", "as many requests are here as may be ("
+                    + options.places() + "); try again later"));
+            return;
+        }
+        // What a client does not read blocks the thread that writes; to interrupt it closes the connection.
+        Future<?> cut = clock.schedule(
+                Thread.currentThread()::interrupt, options.timeout().plus(LAST_WORDS).toNanos(), TimeUnit.NANOSECONDS);
+        Asked asked = new Asked(response);
+        try {
+            asked.received(body(request, asked.left()));
+            handler.handle(asked);
+        } catch (IOException | UncheckedIOException | SocketWriterException | CloseConnectionException e) {
+            metrics.request(path, String.valueOf(CLOSED_BY_CLIENT));
+            throw new CloseConnectionException("the client left", e);
+        } catch (InterruptedException e) {
+            throw new CloseConnectionException("the client does not read", e);
+        } catch (RuntimeException e) {
+            refuse(request, response, problem(e));
+        } finally {
+            cut.cancel(false);
+            Thread.interrupted();
+            places.release();
+        }
+        if (!asked.streams && !request.headers().containsToken(HeaderValues.CONNECTION_CLOSE)) {
+            asked.awaitNext();
+        }
+    }
+
+    private JsonNode body(ServerRequest request, long nanos) {
         String type = request.headers().first(HeaderNames.CONTENT_TYPE).orElse("");
         if (!type.startsWith("application/json")) {
             // Pages of other sites can send other types without asking the browser.
@@ -220,24 +376,32 @@ public final class Server implements AutoCloseable {
         if (request.headers().contentLength().orElse(0) > options.maxBody()) {
             throw tooLarge();
         }
+        // On a thread of its own, since a client that stops in the middle would block this one.
+        FutureTask<byte[]> reading = new FutureTask<>(() -> {
+            try (InputStream in = request.content().inputStream()) {
+                byte[] read = in.readNBytes(options.maxBody() + 1);
+                if (read.length > options.maxBody()) {
+                    drain(in);
+                }
+                return read;
+            }
+        });
+        Thread.ofVirtual().start(reading);
         byte[] bytes;
-        try (InputStream in = request.content().inputStream()) {
-            bytes = in.readNBytes(options.maxBody() + 1);
-        } catch (IOException | UncheckedIOException e) {
-            throw ApiException.invalid("the body cannot be read: " + e.getMessage());
+        try {
+            bytes = reading.get(Math.min(nanos, BODY.toNanos()), TimeUnit.NANOSECONDS);
+        } catch (TimeoutException e) {
+            throw new ApiException(408, "body_timeout", "the body did not come within "
+                    + Math.min(BODY.toSeconds(), options.timeout().toSeconds()) + " s");
+        } catch (ExecutionException e) {
+            throw ApiException.invalid("the body cannot be read: " + e.getCause().getMessage());
+        } catch (InterruptedException e) {
+            throw new CloseConnectionException("the body did not come", e);
         }
         if (bytes.length > options.maxBody()) {
             throw tooLarge();
         }
-        JsonNode body;
-        try {
-            body = JSON.readTree(bytes);
-        } catch (JacksonException e) {
-            throw ApiException.invalid("the body is not JSON: " + e.getOriginalMessage());
-        }
-        if (!body.isObject()) {
-            throw ApiException.invalid("the body is not a JSON object");
-        }
+        JsonNode body = Json.read(bytes);
         String asked = body.path("model").asString("");
         if (!asked.isEmpty() && !asked.equals(model)) {
             throw new ApiException(404, "model_not_found", "there is no model '" + asked + "' here, only '" + model
@@ -246,70 +410,63 @@ public final class Server implements AutoCloseable {
         return body;
     }
 
-    private ApiException full() {
-        return new ApiException(429, "queue_full", "as many requests wait as may (" + options.waiting()
-                + "); try again later");
-    }
-
     private ApiException late() {
         return new ApiException(504, "timeout", "no answer within " + options.timeout().toSeconds() + " s");
     }
 
-    private void chat(ServerRequest request, ServerResponse response) {
-        long start = System.nanoTime();
-        Scheduler asked = scheduler.orElseThrow(
-                () -> ApiException.invalid("the model '" + model + "' embeds images and texts: ask " + EMBEDDINGS));
-        ChatRequest chat = ChatRequest.of(body(request), options.maxTokens(), images);
-        Scheduler.Pending pending;
+    private void chat(Asked asked) throws IOException, InterruptedException {
+        Scheduler model = scheduler.orElseThrow(
+                () -> ApiException.invalid("the model '" + this.model + "' embeds images and texts: ask "
+                        + EMBEDDINGS));
+        ChatRequest chat = ChatRequest.of(asked.body(), options.maxTokens(), images);
+        asked.requireClient();
+        Scheduler.Pending taken;
         try {
-            pending = asked.submit(chat.request()).orElseThrow(this::full);
-        } catch (IllegalArgumentException e) {
-            throw ApiException.invalid(e.getMessage());
+            taken = model.submit(chat.request()).orElseThrow();
         } catch (CancellationException e) {
-            throw new ApiException(503, "shutting_down", "the server is shutting down");
+            throw ApiException.shuttingDown();
         }
-        Reply reply = new Reply(response, chat);
+        pending.add(taken);
         try {
-            answer(pending, reply, start);
-        } catch (IOException | UncheckedIOException e) {
-            metrics.request(CHAT, String.valueOf(CLOSED_BY_CLIENT));
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
+            answer(taken, asked, new ChatReply(asked.response, chat, this.model));
         } finally {
-            pending.cancel();
+            pending.remove(taken);
+            taken.cancel();
         }
     }
 
-    private void answer(Scheduler.Pending pending, Reply reply, long start)
+    private void answer(Scheduler.Pending taken, Asked asked, ChatReply reply)
             throws IOException, InterruptedException {
-        boolean begun = false;
+        boolean first = true;
+        long said = System.nanoTime();
         while (true) {
-            long left = options.timeout().toNanos() - (System.nanoTime() - start);
-            if (left <= 0) {
+            Optional<Scheduler.Event> event =
+                    taken.next(Duration.ofNanos(Math.max(1, Math.min(asked.left(), LOOK.toNanos()))));
+            asked.requireClient();
+            if (asked.left() <= 0) {
                 fail(reply, late());
                 return;
             }
-            Optional<Scheduler.Event> event =
-                    pending.next(Duration.ofNanos(Math.min(left, HEARTBEAT.toNanos())));
             if (event.isEmpty()) {
-                if (begun || reply.chat.stream()) {
+                if (System.nanoTime() - said > HEARTBEAT.toNanos()) {
                     reply.heartbeat();
+                    said = System.nanoTime();
                 }
                 continue;
             }
             switch (event.get()) {
                 case Scheduler.Event.Text text -> {
-                    if (!begun) {
-                        metrics.firstToken(System.nanoTime() - start);
-                        begun = true;
+                    if (first) {
+                        metrics.firstToken(asked.age());
+                        first = false;
                     }
                     reply.text(text.piece());
+                    said = System.nanoTime();
                 }
                 case Scheduler.Event.Done done -> {
                     reply.done(done.answer());
                     metrics.request(CHAT, "200");
-                    metrics.answered(System.nanoTime() - start, done.answer().promptTokens(),
-                            done.answer().tokens().size());
+                    metrics.answered(asked.age(), done.answer().promptTokens(), done.answer().tokens().size());
                     return;
                 }
                 case Scheduler.Event.Failed failed -> {
@@ -322,8 +479,12 @@ public final class Server implements AutoCloseable {
 
     private static ApiException problem(Throwable reason) {
         return switch (reason) {
+            case ApiException e -> e;
+            case RequestException e when e.status().code() < 500 ->
+                    new ApiException(e.status().code(), "invalid_request", e.getMessage());
             case LimitException e -> new ApiException(400, "context_length_exceeded", e.getMessage());
-            case CancellationException _ -> new ApiException(503, "shutting_down", "the server is shutting down");
+            case CancellationException _ -> ApiException.shuttingDown();
+            case ImageException e -> ApiException.image(e.getMessage());
             case IllegalArgumentException e -> ApiException.invalid(e.getMessage());
             default -> {
                 LOG.warn("a request failed", reason);
@@ -332,7 +493,7 @@ public final class Server implements AutoCloseable {
         };
     }
 
-    private void fail(Reply reply, ApiException e) throws IOException {
+    private void fail(ChatReply reply, ApiException e) throws IOException {
         if (!reply.begun()) {
             throw e;
         }
@@ -340,119 +501,11 @@ public final class Server implements AutoCloseable {
         reply.failed(e);
     }
 
-    /** An answer on its way to a client, as one object or as events. */
-    private final class Reply {
-        private final ServerResponse response;
-        private final ChatRequest chat;
-        private final String id = "chatcmpl-" + UUID.randomUUID().toString().replace("-", "");
-        private final long created = System.currentTimeMillis() / 1000;
-        private OutputStream out;
-
-        Reply(ServerResponse response, ChatRequest chat) {
-            this.response = response;
-            this.chat = chat;
-        }
-
-        /** Whether the status was sent. */
-        boolean begun() {
-            return out != null;
-        }
-
-        private void write(String text) throws IOException {
-            if (out == null) {
-                response.header("Content-Type", chat.stream() ? "text/event-stream" : "application/json");
-                response.header("Cache-Control", "no-cache");
-                out = response.outputStream();
-                if (chat.stream()) {
-                    event(chunk(Map.of("role", "assistant", "content", ""), null));
-                }
-            }
-            out.write(text.getBytes(StandardCharsets.UTF_8));
-            out.flush();
-        }
-
-        private void event(Object object) throws IOException {
-            write("data: " + JSON.writeValueAsString(object) + "\n\n");
-        }
-
-        /** Something that means nothing: a comment between events, a space before an object. */
-        void heartbeat() throws IOException {
-            write(chat.stream() ? ": waiting\n\n" : " ");
-        }
-
-        void text(String piece) throws IOException {
-            if (chat.stream()) {
-                event(chunk(Map.of("content", piece), null));
-            }
-        }
-
-        void done(Answer answer) throws IOException {
-            String finish = answer.stop() == Answer.Stop.END ? "stop" : "length";
-            Map<String, Object> usage = usage(answer.promptTokens(), answer.tokens().size());
-            if (chat.stream()) {
-                event(chunk(Map.of(), finish));
-                if (chat.usage()) {
-                    Map<String, Object> last = object("chat.completion.chunk", List.of());
-                    last.put("usage", usage);
-                    event(last);
-                }
-                write("data: [DONE]\n\n");
-                out.close();
-                return;
-            }
-            Map<String, Object> choice = new LinkedHashMap<>();
-            choice.put("index", 0);
-            choice.put("message", Map.of("role", "assistant", "content", answer.text()));
-            choice.put("logprobs", null);
-            choice.put("finish_reason", finish);
-            Map<String, Object> whole = object("chat.completion", List.of(choice));
-            whole.put("usage", usage);
-            if (begun()) {
-                write(JSON.writeValueAsString(whole));
-                out.close();
-            } else {
-                send(response, whole);
-            }
-        }
-
-        void failed(ApiException e) throws IOException {
-            if (chat.stream()) {
-                event(error(e));
-            } else {
-                write(JSON.writeValueAsString(error(e)));
-            }
-            out.close();
-        }
-
-        private Map<String, Object> chunk(Map<String, Object> delta, String finish) {
-            Map<String, Object> choice = new LinkedHashMap<>();
-            choice.put("index", 0);
-            choice.put("delta", delta);
-            choice.put("finish_reason", finish);
-            return object("chat.completion.chunk", List.of(choice));
-        }
-
-        private Map<String, Object> object(String kind, List<?> choices) {
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("id", id);
-            object.put("object", kind);
-            object.put("created", created);
-            object.put("model", model);
-            object.put("choices", choices);
-            return object;
-        }
-    }
-
-    private static Map<String, Object> usage(int prompt, int answer) {
-        return Map.of("prompt_tokens", prompt, "completion_tokens", answer, "total_tokens", prompt + answer);
-    }
-
     /** Texts as OpenAI has them, and parts of the type image_url as chat has them. */
-    private void embeddings(ServerRequest request, ServerResponse response) {
-        long start = System.nanoTime();
-        Embedder asked = embedder.orElseThrow(
+    private void embeddings(Asked asked) {
+        Embedder encoder = embedder.orElseThrow(
                 () -> ApiException.invalid("the model '" + model + "' answers questions: ask " + CHAT));
-        JsonNode body = body(request);
+        JsonNode body = asked.body();
         JsonNode input = body.path("input");
         List<JsonNode> items = input.isArray() ? input.valueStream().toList() : List.of(input);
         String format = body.path("encoding_format").asString("float");
@@ -460,12 +513,16 @@ public final class Server implements AutoCloseable {
             throw ApiException.invalid(
                     items.isEmpty() ? "'input' is empty" : "'encoding_format' is neither float nor base64");
         }
-        if (body.has("dimensions") && body.path("dimensions").asInt(0) != asked.model().columns()) {
-            throw ApiException.invalid("'dimensions' must be " + asked.model().columns() + "; leave it out");
+        int columns = encoder.model().columns();
+        if (body.hasNonNull("dimensions") && body.path("dimensions").asInt(0) != columns) {
+            throw ApiException.invalid("'dimensions' must be " + columns + "; leave it out");
         }
         List<Map<String, Object>> data = new ArrayList<>();
+        int tokens = 0;
         for (JsonNode item : items) {
-            float[] row = embedded(asked, item, start);
+            asked.requireClient();
+            float[] row = embedded(encoder, item, asked);
+            tokens += item.isString() ? encoder.model().needed(encoder.model().ids(item.asString())).length : 0;
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("object", "embedding");
             object.put("index", data.size());
@@ -477,30 +534,26 @@ public final class Server implements AutoCloseable {
         whole.put("object", "list");
         whole.put("model", model);
         whole.put("data", data);
-        whole.put("usage", Map.of("prompt_tokens", 0, "total_tokens", 0));
-        send(response, whole);
+        whole.put("usage", Map.of("prompt_tokens", tokens, "total_tokens", tokens));
+        Json.send(asked.response, whole);
     }
 
-    private float[] embedded(Embedder asked, JsonNode item, long start) {
+    private float[] embedded(Embedder encoder, JsonNode item, Asked asked) {
         boolean image = item.path("type").asString("").equals("image_url");
         if (!image && !item.isString()) {
             throw ApiException.invalid("'input' must be a text, a list of texts, or of parts {\"type\": \"image_url\", "
                     + "\"image_url\": {\"url\": \"data:...\"}}");
         }
         var pixels = image ? images.read(ChatRequest.url(item)) : null;
-        if (embedding.getQueueLength() >= options.waiting()) {
-            throw full();
-        }
         try {
-            if (!embedding.tryLock(options.timeout().toNanos() - (System.nanoTime() - start), TimeUnit.NANOSECONDS)) {
+            if (!embedding.tryLock(asked.left(), TimeUnit.NANOSECONDS)) {
                 throw late();
             }
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new ApiException(503, "shutting_down", "the server is shutting down");
+            throw late();
         }
         try {
-            return Embedder.normalized(image ? asked.image(pixels) : asked.text(item.asString()));
+            return Embedder.normalized(image ? encoder.image(pixels) : encoder.text(item.asString()));
         } finally {
             embedding.unlock();
         }
@@ -513,21 +566,32 @@ public final class Server implements AutoCloseable {
     }
 
     /**
-     * Refuses new requests, gives those that were taken some time, and stops listening.
+     * Refuses new requests, gives those that have a place some time, tells the others that it ends, and stops
+     * listening.
      *
      * @param grace most time that requests get
      */
     public void stop(Duration grace) {
         draining = true;
-        long end = System.nanoTime() + grace.toNanos();
         try {
-            while (System.nanoTime() < end && scheduler.map(s -> s.running() + s.waiting()).orElse(0) > 0) {
-                Thread.sleep(20);
+            if (!emptied(grace)) {
+                pending.forEach(Scheduler.Pending::cancel);
+                emptied(LAST_WORDS);
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
         web.stop();
+        clock.shutdownNow();
+    }
+
+    /** Waits until no request is left. */
+    private boolean emptied(Duration atMost) throws InterruptedException {
+        boolean empty = places.tryAcquire(options.places(), atMost.toNanos(), TimeUnit.NANOSECONDS);
+        if (empty) {
+            places.release(options.places());
+        }
+        return empty;
     }
 
     @Override

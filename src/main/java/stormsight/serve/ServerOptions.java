@@ -10,9 +10,11 @@ import java.util.Optional;
  * @param port 0 takes a free one
  * @param apiKey what clients must send, if anything
  * @param root the folder below which requests may name image files; none where it is empty
- * @param maxBody bytes of a request
+ * @param remoteImages whether images are fetched by http and https, from public addresses
+ * @param maxBody bytes of a request, and of an image that is fetched
  * @param maxPixels pixels of an image
- * @param waiting requests that wait beside those that are answered
+ * @param places requests that are here at a time, whether they are answered, wait, or are still on their way; more are
+ *     refused
  * @param timeout of a request, from its arrival to its last token
  * @param maxTokens most tokens of an answer, and how many it has where a request does not say
  */
@@ -21,8 +23,9 @@ public record ServerOptions(
         int port,
         Optional<String> apiKey,
         Optional<Path> root,
+        boolean remoteImages,
         int maxBody,
         long maxPixels,
-        int waiting,
+        int places,
         Duration timeout,
         int maxTokens) {}

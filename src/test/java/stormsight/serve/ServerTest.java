@@ -2,19 +2,29 @@ package stormsight.serve;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static stormsight.serve.Served.CAPTION;
+import static stormsight.serve.Served.CHAT;
+import static stormsight.serve.Served.CLIENT;
+import static stormsight.serve.Served.JSON;
+import static stormsight.serve.Served.KEY;
+import static stormsight.serve.Served.MAX_BODY;
+import static stormsight.serve.Served.caption;
+import static stormsight.serve.Served.content;
+import static stormsight.serve.Served.data;
+import static stormsight.serve.Served.post;
+import static stormsight.serve.Served.question;
+import static stormsight.serve.Served.refused;
+import static stormsight.serve.Served.send;
+import static stormsight.serve.Served.to;
 
 import java.io.IOException;
-import java.io.InputStream;
 import java.net.Socket;
-import java.net.URI;
-import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -27,113 +37,33 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
-import stormsight.backend.Backend;
-import stormsight.backend.BackendOptions;
-import stormsight.backend.Backends;
 import stormsight.backend.RunListener;
-import stormsight.generate.Generator;
-import stormsight.generate.Scheduler;
 import stormsight.match.Embedder;
-import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.model.Options;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 /** The server as clients meet it. */
 @Timeout(120)
 class ServerTest {
-    private static final String KEY = "sesame";
-    private static final String CHAT = "/v1/chat/completions";
-    private static final String CAPTION = "a red triangle, a purple star and a blue triangle";
     private static final int CLIENTS = 16;
-    private static final int MAX_BODY = 1 << 20;
-    private static final int MAX_PIXELS = 1 << 20;
-    private static final JsonMapper JSON = JsonMapper.shared();
 
     @TempDir
     private static Path elsewhere;
 
-    private static Backend backend;
-    private static ModelDirectory directory;
-    private static Scheduler scheduler;
+    private static Served served;
     private static Server server;
-    private static HttpClient client;
 
     @BeforeAll
     static void start() {
-        backend = Backends.open("cpu", BackendOptions.DEFAULT);
-        directory = EmbeddedModel.open(Optional.empty());
-        scheduler = scheduler(4, CLIENTS);
-        server = server(scheduler, CLIENTS, Optional.of(KEY), Duration.ofSeconds(60));
-        client = HttpClient.newHttpClient();
+        served = new Served(4, 4 + CLIENTS, Duration.ofSeconds(60));
+        server = served.server;
     }
 
     @AfterAll
     static void stop() {
-        client.close();
-        server.close();
-        scheduler.close();
-        directory.close();
-        backend.close();
-    }
-
-    private static Scheduler scheduler(int sequences, int waiting) {
-        Limits limits = directory.limitsWithin(64, 128).withSequences(sequences);
-        return Scheduler.open(
-                () -> Generator.open(directory, backend, limits, Options.DEFAULT, RunListener.NONE, List.of()),
-                waiting);
-    }
-
-    private static Server server(Scheduler scheduler, int waiting, Optional<String> key, Duration timeout) {
-        return new Server(new ServerOptions("127.0.0.1", 0, key, Optional.of(Path.of("examples")), MAX_BODY,
-                MAX_PIXELS, waiting, timeout, 128), "shapes", Optional.of(scheduler), Optional.empty());
-    }
-
-    private static HttpRequest.Builder to(Server server, String path) {
-        return HttpRequest.newBuilder(URI.create("http://localhost:" + server.port() + path))
-                .header("Authorization", "Bearer " + KEY)
-                .header("Content-Type", "application/json");
-    }
-
-    private static HttpResponse<String> post(Server server, String path, String body) {
-        try {
-            return client.send(to(server, path).POST(HttpRequest.BodyPublishers.ofString(body)).build(),
-                    HttpResponse.BodyHandlers.ofString());
-        } catch (IOException | InterruptedException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    private static HttpResponse<String> get(String path, String key) throws IOException, InterruptedException {
-        return client.send(HttpRequest.newBuilder(URI.create("http://localhost:" + server.port() + path))
-                .header("Authorization", "Bearer " + key).build(), HttpResponse.BodyHandlers.ofString());
-    }
-
-    private static String question(String url, String text, Map<String, Object> more) {
-        Map<String, Object> body = new java.util.LinkedHashMap<>(more);
-        body.put("messages", List.of(Map.of("role", "user", "content", List.of(
-                Map.of("type", "text", "text", text),
-                Map.of("type", "image_url", "image_url", Map.of("url", url))))));
-        return JSON.writeValueAsString(body);
-    }
-
-    private static String data(byte[] file) {
-        return "data:image/png;base64," + Base64.getEncoder().encodeToString(file);
-    }
-
-    private static String content(HttpResponse<String> response) {
-        assertEquals(200, response.statusCode(), response.body());
-        return JSON.readTree(response.body()).at("/choices/0/message/content").asString();
-    }
-
-    private static void refused(int status, String code, HttpResponse<String> response) {
-        assertEquals(status, response.statusCode(), response.body());
-        JsonNode error = JSON.readTree(response.body()).path("error");
-        assertEquals(code, error.path("code").asString(), response.body());
-        assertTrue(error.path("message").asString().length() > 10, response.body());
+        served.close();
     }
 
     @Test
@@ -151,6 +81,7 @@ class ServerTest {
                 post(server, CHAT, question("kitchen.png", "caption en", Map.of("max_tokens", 2))).body());
         assertEquals("length", cut.at("/choices/0/finish_reason").asString());
         assertEquals(2, cut.at("/usage/completion_tokens").asInt());
+        assertEquals("a red triangle, a purple star", content(post(server, CHAT, caption(Map.of("stop", " and")))));
     }
 
     @Test
@@ -180,9 +111,7 @@ class ServerTest {
         assertTrue(alone.stream().distinct().count() > 5, alone.toString());
         for (int round = 0; round < 3; round++) {
             List<CompletableFuture<HttpResponse<String>>> together = bodies.stream()
-                    .map(body -> client.sendAsync(
-                            to(server, CHAT).POST(HttpRequest.BodyPublishers.ofString(body)).build(),
-                            HttpResponse.BodyHandlers.ofString()))
+                    .map(body -> send(server, CHAT, body))
                     .toList();
             assertEquals(alone, together.stream().map(answer -> content(answer.join())).toList());
         }
@@ -191,15 +120,16 @@ class ServerTest {
     @Test
     void whatCannotBeAskedIsRefusedByName() throws IOException, InterruptedException {
         byte[] kitchen = Files.readAllBytes(Path.of("examples", "kitchen.png"));
-        refused(401, "invalid_api_key", get("/v1/models", "wrong"));
-        refused(401, "invalid_api_key", get("/metrics", "wrong"));
-        refused(404, "not_found", get("/v1/nothing", KEY));
+        refused(401, "invalid_api_key", served.get("/v1/models", "wrong"));
+        refused(401, "invalid_api_key", served.get("/metrics", "wrong"));
+        refused(404, "not_found", served.get("/v1/nothing", KEY));
         refused(400, "invalid_request", post(server, CHAT, "{"));
         refused(400, "invalid_request", post(server, CHAT, "{\"messages\": []}"));
         refused(400, "invalid_request", post(server, CHAT,
                 "{\"messages\": [{\"role\": \"user\", \"content\": \"caption en\"}]}"));
         refused(404, "model_not_found", post(server, CHAT, question("kitchen.png", "a", Map.of("model", "gpt-4o"))));
-        for (Map<String, Object> more : List.<Map<String, Object>>of(Map.of("n", 2), Map.of("stop", "."),
+        for (Map<String, Object> more : List.<Map<String, Object>>of(Map.of("n", 2), Map.of("stop", ""),
+                Map.of("stop", List.of(1)),
                 Map.of("temperature", -1), Map.of("max_tokens", 0), Map.of("max_tokens", 5000),
                 Map.of("response_format", Map.of("type", "json_object")))) {
             refused(400, "invalid_request", post(server, CHAT, question("kitchen.png", "caption en", more)));
@@ -218,7 +148,7 @@ class ServerTest {
                 question(data(java.util.Arrays.copyOf(kitchen, kitchen.length / 2)), "caption en", Map.of())));
         refused(413, "too_large", post(server, CHAT, question("x".repeat(MAX_BODY), "caption en", Map.of())));
         refused(400, "invalid_request", post(server, "/v1/embeddings", "{\"input\": \"a\"}"));
-        HttpResponse<String> text = client.send(to(server, CHAT).setHeader("Content-Type", "text/plain")
+        HttpResponse<String> text = CLIENT.send(to(server, CHAT).setHeader("Content-Type", "text/plain")
                 .POST(HttpRequest.BodyPublishers.ofString("{}")).build(), HttpResponse.BodyHandlers.ofString());
         refused(415, "not_json", text);
         java.awt.image.BufferedImage large =
@@ -247,16 +177,12 @@ class ServerTest {
     /** What does not fit the line is told so, what does not end in time, too; all others are answered. */
     @Test
     void aFullLineAndALateAnswerAreTold() {
-        try (Scheduler one = scheduler(1, 1);
-                Server small = server(one, 1, Optional.empty(), Duration.ofSeconds(60));
-                Server hasty = server(one, 1, Optional.empty(), Duration.ofMillis(1))) {
-            refused(504, "timeout", post(hasty, CHAT, question("kitchen.png", "caption en", Map.of())));
-            String body = question("kitchen.png", "caption en", Map.of());
+        try (Served small = new Served(1, 2, Duration.ofSeconds(60));
+                Served hasty = new Served(1, 2, Duration.ofMillis(1))) {
+            refused(504, "timeout", hasty.ask(caption(Map.of())));
+            refused(504, "timeout", hasty.ask(caption(Map.of("stream", true))));
             List<CompletableFuture<HttpResponse<String>>> together = IntStream.range(0, CLIENTS)
-                    .mapToObj(_ -> client.sendAsync(
-                            to(small, CHAT).POST(HttpRequest.BodyPublishers.ofString(body)).build(),
-                            HttpResponse.BodyHandlers.ofString()))
-                    .toList();
+                    .mapToObj(_ -> send(small.server, CHAT, caption(Map.of()))).toList();
             int full = 0;
             for (CompletableFuture<HttpResponse<String>> each : together) {
                 HttpResponse<String> response = each.join();
@@ -272,36 +198,16 @@ class ServerTest {
         }
     }
 
-    /** A client that leaves frees its place: nothing goes on for it, and others are answered. */
-    @Test
-    void clientsMayLeave() throws IOException, InterruptedException {
-        List<HttpResponse<InputStream>> left = new ArrayList<>();
-        for (int i = 0; i < CLIENTS / 2; i++) {
-            left.add(client.send(to(server, CHAT).POST(HttpRequest.BodyPublishers.ofString(question("kitchen.png",
-                    "caption en", Map.of("stream", true, "temperature", 50, "seed", i)))).build(),
-                    HttpResponse.BodyHandlers.ofInputStream()));
-        }
-        for (HttpResponse<InputStream> each : left) {
-            each.body().close();
-        }
-        assertEquals(CAPTION, content(post(server, CHAT, question("kitchen.png", "caption en", Map.of()))));
-        long end = System.nanoTime() + Duration.ofSeconds(20).toNanos();
-        while (scheduler.running() + scheduler.waiting() > 0) {
-            assertTrue(System.nanoTime() < end, "still answers somebody who left");
-            Thread.sleep(20);
-        }
-    }
-
     @Test
     void healthModelsMetricsAndThePageAreThere() throws IOException, InterruptedException {
         content(post(server, CHAT, question("kitchen.png", "caption en", Map.of())));
-        assertEquals("ok", JSON.readTree(get("/health", "none").body()).path("status").asString());
-        assertEquals("shapes", JSON.readTree(get("/v1/models", KEY).body()).at("/data/0/id").asString());
-        String metrics = get("/metrics", KEY).body();
+        assertEquals("ok", JSON.readTree(served.get("/health", "none").body()).path("status").asString());
+        assertEquals("shapes", JSON.readTree(served.get("/v1/models", KEY).body()).at("/data/0/id").asString());
+        String metrics = served.get("/metrics", KEY).body();
         assertTrue(metrics.matches("(?s).*stormsight_requests_total\\{path=\"" + CHAT + "\",status=\"200\"} [1-9].*"),
                 metrics);
         assertTrue(metrics.contains("stormsight_first_token_seconds_count "), metrics);
-        HttpResponse<String> page = get("/", "none");
+        HttpResponse<String> page = served.get("/", "none");
         assertEquals(200, page.statusCode());
         assertTrue(page.body().contains("Drop an image here"));
     }
@@ -309,9 +215,8 @@ class ServerTest {
     @Test
     void embeddingsAreTheModels() {
         try (ModelDirectory dual = Families.open(Path.of("models", "shapes-dual"), Optional.empty());
-                Embedder embedder = Embedder.open(dual, backend, false, RunListener.NONE);
-                Server encoder = new Server(new ServerOptions("127.0.0.1", 0, Optional.empty(),
-                        Optional.of(Path.of("examples")), MAX_BODY, MAX_PIXELS, 4, Duration.ofSeconds(60), 1), "dual",
+                Embedder embedder = Embedder.open(dual, served.backend, false, RunListener.NONE);
+                Server encoder = new Server(Served.options(4, Duration.ofSeconds(60), Optional.empty(), false), "dual",
                         Optional.empty(), Optional.of(embedder))) {
             float[] star = Embedder.normalized(embedder.text("a star"));
             JsonNode data = JSON.readTree(post(encoder, "/v1/embeddings", "{\"input\": [\"a star\", {\"type\": "
@@ -327,20 +232,5 @@ class ServerTest {
             assertEquals(star[0], first);
             refused(400, "invalid_request", post(encoder, CHAT, question("kitchen.png", "caption en", Map.of())));
         }
-    }
-
-    /** What was taken is answered; what comes later is told why not. */
-    @Test
-    void stoppingWaitsForWhatWasTaken() throws InterruptedException {
-        Server ending = server(scheduler, CLIENTS, Optional.empty(), Duration.ofSeconds(60));
-        CompletableFuture<HttpResponse<String>> taken = client.sendAsync(
-                to(ending, CHAT).POST(HttpRequest.BodyPublishers.ofString(
-                        question("kitchen.png", "caption en", Map.of()))).build(),
-                HttpResponse.BodyHandlers.ofString());
-        while (scheduler.running() == 0 && !taken.isDone()) {
-            Thread.sleep(1);
-        }
-        ending.stop(Duration.ofSeconds(30));
-        assertEquals(CAPTION, content(taken.join()));
     }
 }
