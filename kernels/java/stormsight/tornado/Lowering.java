@@ -99,7 +99,7 @@ final class Lowering {
             case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
             case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
             case Op.Embed _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.AttentionWeights _,
-                    Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.LastRow _, Op.MeanRows _,
+                    Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _,
                     Op.SoftCap _ -> Scratch.NONE;
         };
     }
@@ -111,8 +111,8 @@ final class Lowering {
             case Op.AttentionPeak peak -> Attention.chosen(peak);
             case Op.RowMax max -> Rows.chosen(max);
             case Op.Embed _, Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _,
-                    Op.Attention _, Op.BlockedAttention _, Op.Copy _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _,
-                    Op.Sample _ -> List.of();
+                    Op.Attention _, Op.BlockedAttention _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _,
+                    Op.SoftCap _, Op.Sample _ -> List.of();
         };
     }
 
@@ -226,6 +226,7 @@ final class Lowering {
                 case Op.AttentionPeak peak -> Attention.lower(peak, this);
                 case Op.RowMax max -> Rows.lower(max, this);
                 case Op.Copy copy -> Rows.lower(copy, this);
+                case Op.Gather gather -> Rows.lower(gather, this);
                 case Op.LastRow lastRow -> Rows.lower(lastRow, this);
                 case Op.MeanRows mean -> Rows.lower(mean, this);
                 case Op.SoftCap softCap -> Rows.lower(softCap, this);

@@ -33,6 +33,16 @@ public final class Rows {
                         op.out().columns()));
     }
 
+    public static void lower(Op.Gather op, Tasks tasks) {
+        if (op.index().layers() > 1) {
+            throw new IllegalArgumentException(op.index() + " differs between layers");
+        }
+        tasks.task("gather", items(op.out()),
+                (graph, name) -> graph.task(name, Rows::gather, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        tasks.ints(op.index()), tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()),
+                        op.out().rows(), op.out().columns(), op.columns()));
+    }
+
     public static void lower(Op.LastRow op, Tasks tasks) {
         tasks.task("lastRow", items(op.out()),
                 (graph, name) -> graph.task(name, Rows::lastRow, tasks.context(), tasks.step(), tasks.floats(op.x()),
@@ -88,6 +98,21 @@ public final class Rows {
         if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
             int layer = step.get(StepBuffer.LAYER);
             out.set(layer * outStride + item, x.get(layer * xStride + item));
+        }
+    }
+
+    /** {@code out[i, t] = x[index[i, t]]}, zeros for a negative index. */
+    public static void gather(KernelContext context, IntArray step, FloatArray x, IntArray index, FloatArray out,
+            int xStride, int outStride, int capacity, int columns, int rowColumns) {
+        int item = context.globalIdx;
+        if (item < TornadoMath.min(step.get(StepBuffer.ROWS), capacity) * columns) {
+            int layer = step.get(StepBuffer.LAYER);
+            int row = index.get(item / rowColumns);
+            float value = 0;
+            if (row >= 0) {
+                value = x.get(layer * xStride + row * rowColumns + item % rowColumns);
+            }
+            out.set(layer * outStride + item, value);
         }
     }
 

@@ -11,8 +11,15 @@ import java.util.Map;
  * @param text without special tokens; {@code <loc>} and {@code <seg>} tokens stay
  * @param tokens all that were drawn, the one that ended the answer included
  * @param promptTokens image tokens included
+ * @param masks what the mask decoder made of codes in the text, by the codes; empty without a decoder
  */
-public record Answer(String text, List<Token> tokens, Stop stop, int promptTokens, Timings timings) {
+public record Answer(
+        String text,
+        List<Token> tokens,
+        Stop stop,
+        int promptTokens,
+        Timings timings,
+        Map<List<Integer>, MaskMap> masks) {
     /**
      * @param logProbability natural logarithm of the token's probability under softmax(logits), whatever the sampling
      */
@@ -47,6 +54,7 @@ public record Answer(String text, List<Token> tokens, Stop stop, int promptToken
 
     public Answer {
         tokens = List.copyOf(tokens);
+        masks = Map.copyOf(masks);
     }
 
     /** Answer, tokens and what ended them, for JSON. */

@@ -3,10 +3,14 @@ package stormsight.generate;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import stormsight.image.Box;
+import stormsight.image.Mask;
 
 /**
  * Objects that an answer of PaliGemma marks: {@code <locY1><locX1><locY2><locX2>}, perhaps 16 {@code <segNNN>}, and a
@@ -22,6 +26,7 @@ public record Detections(List<Detection> found, List<String> warnings) {
     private static final int CORNERS = 4;
     private static final Pattern GROUP =
             Pattern.compile("((?:<loc\\d{4}>)+)\\s*((?:<seg\\d{3}>)*)([^;<]*)|((?:<seg\\d{3}>)+)");
+    private static final Pattern CODE_RUN = Pattern.compile("(?:<seg\\d{3}>)+");
     private static final Pattern NUMBER = Pattern.compile("\\d+");
     private static final Pattern LOCATION = Pattern.compile("<loc\\d{4}>");
 
@@ -32,8 +37,9 @@ public record Detections(List<Detection> found, List<String> warnings) {
      * @param box in pixels of the image
      * @param score geometric mean of the probabilities of the box's four tokens
      * @param codes of the mask, {@link #CODES} or none
+     * @param mask in pixels of the image, where the answer's codes were decoded
      */
-    public record Detection(String label, Box box, double score, List<Integer> codes) {
+    public record Detection(String label, Box box, double score, List<Integer> codes, Optional<Mask> mask) {
         public Detection {
             codes = List.copyOf(codes);
         }
@@ -99,16 +105,27 @@ public record Detections(List<Detection> found, List<String> warnings) {
                             + " at y %d .. %d, x %d .. %d in bins", label, corners.get(0), corners.get(2),
                             corners.get(1), corners.get(3)));
                 } else {
+                    Box box = box(corners, width, height, bins);
                     found.add(new Detection(
                             last ? label : "",
-                            box(corners, width, height, bins),
+                            box,
                             score(logProbabilities, seen + from),
-                            codes));
+                            codes,
+                            Optional.ofNullable(answer.masks().get(codes))
+                                    .map(mask -> mask.pasted(box, width, height))));
                 }
             }
             seen += locations.size();
         }
         return new Detections(found, warnings);
+    }
+
+    /** The codes of all masks in a text. */
+    static Set<List<Integer>> codes(String text) {
+        return CODE_RUN.matcher(text).results()
+                .map(run -> numbers(run.group()))
+                .filter(codes -> codes.size() == CODES)
+                .collect(Collectors.toSet());
     }
 
     private static List<Integer> numbers(String tokens) {

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
@@ -44,6 +45,7 @@ import stormsight.tokenizer.StreamingDetokenizer;
  */
 public final class Generator implements Probe.Outputs, AutoCloseable {
     private final ModelDirectory directory;
+    private final Backend backend;
     private final Passes passes;
     private final long parameters;
     private final Map<Tensor, HostTensor> weights;
@@ -63,15 +65,19 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     private List<Views> encoded = List.of();
     /** Whether the executor knows which ids may be answered. */
     private boolean answerPartsWritten;
+    /** Opened for the first mask. */
+    private Optional<MaskDecoder> maskDecoder = Optional.empty();
 
     private Generator(
             ModelDirectory directory,
+            Backend backend,
             ModelDirectory.Bound bound,
             Passes passes,
             Executor executor,
             Arena arena,
             List<Probe> probes) {
         this.directory = directory;
+        this.backend = backend;
         this.passes = passes;
         this.executor = executor;
         this.arena = arena;
@@ -153,7 +159,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             }
             List<Program> programs = new ArrayList<>(passes.programs());
             programs.addAll(more.apply(passes));
-            return new Generator(directory, bound, passes, preparing.prepare(bound.weights(), programs), arena, probes);
+            return new Generator(
+                    directory, backend, bound, passes, preparing.prepare(bound.weights(), programs), arena, probes);
         } catch (RuntimeException | Error e) {
             arena.close();
             throw e;
@@ -568,9 +575,20 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
 
     @Override
     public void close() {
-        try (arena) {
-            executor.close();
+        try (arena; executor) {
+            maskDecoder.ifPresent(MaskDecoder::close);
         }
+    }
+
+    /** What the mask decoder makes of codes in a text, if there is a decoder. */
+    private Map<List<Integer>, MaskMap> masks(String text) {
+        Map<List<Integer>, MaskMap> masks = new HashMap<>();
+        Set<List<Integer>> codes = Detections.codes(text);
+        if (!codes.isEmpty() && maskDecoder.isEmpty()) {
+            maskDecoder = directory.maskDecoder().map(file -> MaskDecoder.open(file, backend));
+        }
+        maskDecoder.ifPresent(decoder -> codes.forEach(each -> masks.put(each, decoder.decode(each))));
+        return masks;
     }
 
     /** A prompt and the answer that forms behind it. */
@@ -652,17 +670,14 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                 print(detokenizer.flush());
                 tell(text.length());
             }
+            Answer.Timings timings = new Answer.Timings(
+                    prepared.nanos(),
+                    encodeDone - imageDone,
+                    prefillDone - encodeDone,
+                    prefillDone - start,
+                    System.nanoTime() - prefillDone);
             question.answered(new Answer(
-                    text.toString(),
-                    tokens,
-                    stop,
-                    prompt.length(),
-                    new Answer.Timings(
-                            prepared.nanos(),
-                            encodeDone - imageDone,
-                            prefillDone - encodeDone,
-                            prefillDone - start,
-                            System.nanoTime() - prefillDone)));
+                    text.toString(), tokens, stop, prompt.length(), timings, masks(text.toString())));
         }
 
         boolean goesOn() {

@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
@@ -30,10 +31,14 @@ public final class ModelDirectory implements AutoCloseable {
     /** Of each tensor, in bytes: enough to tell weights apart, and little to read of a large checkpoint. */
     private static final int FINGERPRINTED = 1 << 16;
 
+    /** How big_vision calls the mask decoder of PaliGemma. */
+    public static final String MASK_DECODER = "vae-oid.npz";
+
     private final Path path;
     private final Model model;
     private final Checkpoint checkpoint;
     private final boolean rawPrompts;
+    private Optional<Path> maskDecoder = Optional.empty();
 
     /**
      * A model's programs and the values of their weights, for a backend to prepare.
@@ -59,7 +64,19 @@ public final class ModelDirectory implements AutoCloseable {
      * on.
      */
     public ModelDirectory withRawPrompts() {
-        return new ModelDirectory(path, model, checkpoint, true);
+        ModelDirectory raw = new ModelDirectory(path, model, checkpoint, true);
+        raw.maskDecoder = maskDecoder;
+        return raw;
+    }
+
+    /** Chooses the file that decodes masks; otherwise {@value #MASK_DECODER} beside the checkpoint does, if it is there. */
+    public void decodeMasksWith(Path file) {
+        maskDecoder = Optional.of(file);
+    }
+
+    /** The file that decodes masks, if there is one. */
+    public Optional<Path> maskDecoder() {
+        return maskDecoder.or(() -> Optional.of(path.resolve(MASK_DECODER)).filter(Files::exists));
     }
 
     /**

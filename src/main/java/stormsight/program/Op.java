@@ -686,6 +686,53 @@ public sealed interface Op {
     }
 
     /**
+     * {@code out[i, t] = x[index[i, t]]}, or zeros for a negative index, where x is seen as rows of as many columns as
+     * out has for one t: what a convolution reads around each place, for a product to sum up.
+     *
+     * @param x [N, n x C], the rows [n x N, C]; all of them are there, whatever the rows of the run
+     * @param index [R, T] I32, below n x N
+     * @param out [R, T x C], not {@code x}
+     */
+    record Gather(Tensor x, Tensor index, Tensor out) implements Op {
+        public Gather {
+            require(
+                    index.shape().rank() == 2 && out.columns() % index.columns() == 0,
+                    "%s does not have so many rows side by side as %s",
+                    out,
+                    index);
+            require(
+                    x.columns() % (out.columns() / index.columns()) == 0,
+                    "%s cannot be seen as rows of " + out.columns() / index.columns(),
+                    x);
+            require(index.rows() == out.rows(), "%s and %s differ in rows", index, out);
+            require(!x.equals(out), "%s is both read and written", x);
+        }
+
+        /** Columns of one row of x. */
+        public int columns() {
+            return out.columns() / index.columns();
+        }
+
+        @Override
+        public List<Operand> operands() {
+            return List.of(
+                    read(x, Extent.ALL),
+                    read(index, Extent.run(out.rows())).as(Operand.Type.I32),
+                    write(out, Extent.run(out.rows())));
+        }
+
+        @Override
+        public long operations(Step step) {
+            return 0;
+        }
+
+        @Override
+        public String shape(Step step) {
+            return matrix(step, out) + "of" + x.shape().elements() / columns();
+        }
+    }
+
+    /**
      * {@code out[0] = x[rows - 1]}: the row that predicts the next token of one sequence.
      *
      * @param x [R, D]

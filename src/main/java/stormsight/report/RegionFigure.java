@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import stormsight.image.Box;
+import stormsight.image.Mask;
 import stormsight.image.RgbImage;
 
 /**
@@ -23,24 +24,6 @@ public final class RegionFigure {
     private static final double LARGEST_EM = 48;
 
     private RegionFigure() {}
-
-    /**
-     * Which pixels of an image belong to an object.
-     *
-     * @param inside [height, width] of the image, row by row; not copied and not to be changed
-     */
-    public record Mask(int width, int height, boolean[] inside) {
-        /** @throws IllegalArgumentException if there are not width x height pixels */
-        public Mask {
-            if (width < 1 || height < 1 || (long) width * height != inside.length) {
-                throw new IllegalArgumentException(inside.length + " pixels for a mask of " + width + " x " + height);
-            }
-        }
-
-        private boolean at(int x, int y) {
-            return x >= 0 && y >= 0 && x < width && y < height && inside[y * width + x];
-        }
-    }
 
     /**
      * Something on an image.
@@ -59,6 +42,21 @@ public final class RegionFigure {
      */
     public static void write(Path png, RgbImage image, List<Region> regions) {
         Drawing.write(png, draw(image, regions));
+    }
+
+    /**
+     * Writes a mask as a picture of its own, white on black, in the image's size.
+     *
+     * @throws FigureException if the file cannot be written
+     */
+    public static void write(Path png, Mask mask) {
+        BufferedImage drawn = new BufferedImage(mask.width(), mask.height(), BufferedImage.TYPE_BYTE_GRAY);
+        for (int y = 0; y < mask.height(); y++) {
+            for (int x = 0; x < mask.width(); x++) {
+                drawn.setRGB(x, y, mask.at(x, y) ? Color.WHITE.getRGB() : Color.BLACK.getRGB());
+            }
+        }
+        Drawing.write(png, drawn);
     }
 
     static BufferedImage draw(RgbImage image, List<Region> regions) {

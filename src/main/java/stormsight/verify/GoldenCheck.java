@@ -48,6 +48,8 @@ import stormsight.program.Tensor;
  * expected.safetensors} as transformers 5 computes, and {@code expected_bv.*} without sliding window. A prompt is a
  * text, or ids alone where the folder has no tokenizer, about some of the images.
  *
+ * <p>A folder that holds no model but a mask decoder has the masks that it makes of codes.
+ *
  * <p>Where the folder holds {@code adapter}, the values are those of the adapted model, {@code base.*} those without
  * it. {@code NAME.*} are those of {@code adapter-NAME}; one that has none gives the same values as {@code adapter}.
  */
@@ -113,6 +115,9 @@ public final class GoldenCheck {
      * @throws CheckpointException if the folder is not laid out so, or records something that is not known here
      */
     public static boolean run(Path folder, Backend backend, boolean stopAtFailure, Consumer<Result> listener) {
+        if (Files.exists(folder.resolve(ModelDirectory.MASK_DECODER)) && !Files.exists(folder.resolve("config.json"))) {
+            return MaskCheck.run(folder, backend, stopAtFailure, listener);
+        }
         Path adapter = folder.resolve(ADAPTER);
         try (ModelDirectory directory = Files.exists(adapter)
                 ? Families.openForIds(folder).withAdapter(adapter)

@@ -158,6 +158,8 @@ public final class BenchCases {
 
     private void moves() {
         copy(17, 256, true, true);
+        gather(17, 9, 32, true, true);
+        gather(256, 9, 64, false, true);
         lastRow(17, 256, true, true);
         meanRows(17, 256, true, true);
         softCap(17, 256, true, true);
@@ -495,6 +497,26 @@ public final class BenchCases {
                 quick,
                 COPY,
                 data -> data.floats(x, 1));
+    }
+
+    /** What a convolution of 3 x 3 reads. */
+    private void gather(int rows, int places, int columns, boolean small, boolean quick) {
+        Tensor x = input("x", rows, columns);
+        Tensor index = new Tensor("index", DType.I32, Shape.of(rows, places), Tensor.Kind.INPUT, 1);
+        whole(
+                new Op.Gather(x, index, output("out", rows, places * columns)),
+                new Step(0, rows, rows),
+                small,
+                quick,
+                COPY,
+                data -> {
+                    data.floats(x, 1);
+                    data.ids(
+                            index,
+                            IntStream.range(0, rows * places)
+                                    .map(i -> data.random.nextInt(rows + 1) - 1)
+                                    .toArray());
+                });
     }
 
     private void lastRow(int rows, int columns, boolean small, boolean quick) {

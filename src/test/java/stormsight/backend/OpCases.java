@@ -531,6 +531,27 @@ public final class OpCases {
         });
         add("copy", 0, "a copy", data -> data.run(new Step(2, 3, 0),
                 new Op.Copy(data.input("x", 1, 5, 7), data.output("out", 1, 4, 7))));
+        // Rows, places and columns; then x as rows of twice as many columns.
+        for (int[] shape : new int[][] {{1, 1, 1, 1}, {5, 9, 7, 1}, {16, 9, 128, 1}, {37, 3, 20, 4}, {1024, 1, 16, 4}}) {
+            int rows = shape[0];
+            int places = shape[1];
+            int columns = shape[2];
+            add("gather_" + rows + "x" + places + "x" + columns + "of" + shape[3], 0, "a copy", data -> {
+                int there = (rows + 6) / shape[3] * shape[3] + shape[3];
+                Tensor index = new Tensor("index", DType.I32, Shape.of(rows, places), Tensor.Kind.INPUT, 1);
+                data.inputs.put(
+                        index,
+                        MemorySegment.ofArray(data.random
+                                .ints((long) rows * places, -1, there)
+                                .toArray()));
+                data.run(
+                        new Step(3, Math.max(1, rows - 1), 0),
+                        new Op.Gather(
+                                data.input("x", 1, there / shape[3], shape[3] * columns),
+                                index,
+                                data.output("out", 1, rows, places * columns)));
+            });
+        }
         add("lastRow", 0, "a copy", data -> data.run(new Step(2, 3, 0),
                 new Op.LastRow(data.input("x", 1, 5, 7), data.output("out", 1, 1, 7))));
         for (int[] shape : new int[][] {{1, 1, 1}, {5, 3, 7}, {9, 9, 65}, {257, 256, 768}}) {

@@ -193,6 +193,14 @@ class ScalarBackendTest {
         assertValues(run(one, new Step(0, 2, 0), new Op.LastRow(x, one)), 2);
         assertValues(run(one, new Step(0, 3, 0), new Op.MeanRows(x, one)), 3);
         assertValues(run(one, new Step(0, 2, 0), new Op.MeanRows(x, one)), 1.5);
+        Tensor two = output("two", 2, 4);
+        Tensor pairs = input("pairs", 2, 1, 2, 3, 4, 5, 6);
+        assertValues(run(two, new Step(0, 2, 0),
+                new Op.Gather(pairs, ids("places", Shape.of(2, 2), 2, -1, 0, 1), two)), 5, 6, 0, 0, 1, 2, 3, 4);
+        // The same numbers seen as rows of one.
+        Tensor ones = output("ones", 2, 1);
+        assertValues(run(ones, new Step(0, 2, 0), new Op.Gather(pairs, ids("single", Shape.of(2, 1), 5, 1), ones)), 6,
+                2);
         Tensor max = output("max", 1, 3);
         assertValues(run(max, new Step(0, 2, 0), new Op.RowMax(input("y", 2, 1, -2, -4, -3, 7, 7), List.of(0), max)), 1,
                 -3, 0);

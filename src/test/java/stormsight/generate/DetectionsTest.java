@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -18,7 +19,10 @@ class DetectionsTest {
         Pattern.compile("<\\w+>|[^<]+").matcher(text).results().forEach(found -> tokens.add(
                 new Answer.Token(tokens.size(), found.group(), -Math.log(tokens.size() + 2))));
         return Detections.of(
-                new Answer(text, tokens, Answer.Stop.END, 1, new Answer.Timings(0, 0, 0, 0, 0)), width, height, bins);
+                new Answer(text, tokens, Answer.Stop.END, 1, new Answer.Timings(0, 0, 0, 0, 0), Map.of()),
+                width,
+                height,
+                bins);
     }
 
     private static String codes(int count) {

@@ -17,8 +17,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.image.Box;
+import stormsight.image.Mask;
 import stormsight.image.RgbImage;
-import stormsight.report.RegionFigure.Mask;
 import stormsight.report.RegionFigure.Region;
 
 class RegionFigureTest {

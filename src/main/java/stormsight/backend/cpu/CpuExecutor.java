@@ -192,6 +192,7 @@ final class CpuExecutor implements Executor {
             case Op.RowMax max -> max.layers().contains(binding.layer()) ? List.of(new Rows.Max(max, binding))
                     : List.of();
             case Op.Copy copy -> List.of(new Rows.Copy(copy, binding));
+            case Op.Gather gather -> List.of(new Rows.Gather(gather, binding));
             case Op.LastRow last -> List.of(new Rows.Last(last, binding));
             case Op.MeanRows mean -> List.of(new Rows.Mean(mean, binding));
             case Op.SoftCap cap -> List.of(Cap.kernel(cap, binding));

@@ -111,6 +111,57 @@ final class Rows {
         }
     }
 
+    /** {@code out[i, t] = x[index[i, t]]}, or zeros. */
+    static final class Gather implements Kernel {
+        /** Rows of one piece. */
+        private static final int PIECE = 16;
+
+        private final long from;
+        private final long index;
+        private final long to;
+        private final int capacity;
+        private final int places;
+        private final long rows;
+        private final long rowBytes;
+
+        Gather(Op.Gather op, Binding binding) {
+            from = binding.address(op.x());
+            index = binding.address(op.index());
+            to = binding.address(op.out());
+            capacity = op.out().rows();
+            places = op.index().columns();
+            rows = op.x().shape().elements() / op.columns();
+            rowBytes = 4L * op.columns();
+        }
+
+        private int rows(Step step) {
+            return Math.min(step.rows(), capacity);
+        }
+
+        @Override
+        public int pieces(Step step) {
+            return (rows(step) + PIECE - 1) / PIECE;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            long end = (long) places * Math.min(rows(step), (piece + 1) * PIECE);
+            for (long place = (long) places * piece * PIECE; place < end; place++) {
+                int row = Memory.i32(index + 4 * place);
+                if (row >= rows) {
+                    throw new IllegalArgumentException("row " + row + ", there are " + rows);
+                }
+                if (row >= 0) {
+                    Memory.copy(from + row * rowBytes, to + place * rowBytes, rowBytes);
+                } else {
+                    for (long c = 0; c < rowBytes; c += 4) {
+                        Memory.f32(to + place * rowBytes + c, 0);
+                    }
+                }
+            }
+        }
+    }
+
     /** {@code out[0] = x[rows - 1]}. */
     static final class Last implements Kernel {
         private final long from;
