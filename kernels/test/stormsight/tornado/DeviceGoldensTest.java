@@ -16,7 +16,8 @@ class DeviceGoldensTest {
     @TestFactory
     Stream<DynamicTest> reproducesGoldens() {
         return Devices.all().stream()
-                .flatMap(device -> Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream())
+                .flatMap(device -> Stream.of(Goldens.MODELS, Goldens.ENCODERS, List.of(Goldens.MASKS))
+                        .flatMap(List::stream)
                         .map(golden -> DynamicTest.dynamicTest(device.id() + " " + golden, () -> {
                             List<GoldenCheck.Result> failures = new ArrayList<>();
                             try (Backend backend = Devices.open(device)) {

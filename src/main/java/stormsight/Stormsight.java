@@ -2,11 +2,13 @@ package stormsight;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
@@ -14,10 +16,13 @@ import stormsight.backend.Backends;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.generate.AnswerListener;
+import stormsight.generate.Detections;
 import stormsight.generate.Generator;
 import stormsight.generate.LimitException;
+import stormsight.generate.MaskDecoder;
 import stormsight.generate.Request;
 import stormsight.generate.Scheduler;
+import stormsight.image.Mask;
 import stormsight.match.Embedder;
 import stormsight.model.DualEncoder;
 import stormsight.model.Limits;
@@ -78,6 +83,7 @@ public final class Stormsight implements AutoCloseable {
         private boolean strictMath;
         private int parallel = 1;
         private Optional<Path> adapter = Optional.empty();
+        private Optional<Path> maskDecoder = Optional.empty();
         /** Of the text of a prompt, 0 until somebody chooses. */
         private int promptTokens;
         private int answerTokens;
@@ -143,6 +149,17 @@ public final class Stormsight implements AutoCloseable {
         }
 
         /**
+         * Decodes the masks of PaliGemma's answers with a file; otherwise {@code vae-oid.npz} beside the checkpoint
+         * does, if it is there.
+         *
+         * @param file {@code vae-oid.npz} as big_vision publishes it
+         */
+        public Builder maskDecoder(Path file) {
+            maskDecoder = Optional.of(file);
+            return this;
+        }
+
+        /**
          * What memory is set aside for; otherwise 256 tokens each, or what the model has positions for.
          *
          * @param prompt most tokens of a prompt's text, what the model's family puts around it included
@@ -169,6 +186,10 @@ public final class Stormsight implements AutoCloseable {
                     ModelDirectory base = opening.get();
                     ModelDirectory directory = adapter.map(base::withAdapter).orElse(base);
                     try {
+                        maskDecoder.ifPresent(file -> {
+                            MaskDecoder.check(file);
+                            directory.decodeMasksWith(file);
+                        });
                         return open(directory, device);
                     } catch (RuntimeException | Error e) {
                         directory.close();
@@ -260,7 +281,7 @@ public final class Stormsight implements AutoCloseable {
      * @throws StormsightException see {@link #ask(Question)}
      */
     public Answer ask(Question question, Consumer<String> text) {
-        return translated(() -> await(submit(question), text::accept));
+        return translated(() -> await(submit(question), question, text::accept));
     }
 
     /**
@@ -273,7 +294,9 @@ public final class Stormsight implements AutoCloseable {
             List<Scheduler.Pending> pending = new ArrayList<>();
             try {
                 questions.forEach(question -> pending.add(submit(question)));
-                return pending.stream().map(each -> await(each, AnswerListener.NONE)).toList();
+                return IntStream.range(0, questions.size())
+                        .mapToObj(i -> await(pending.get(i), questions.get(i), AnswerListener.NONE))
+                        .toList();
             } finally {
                 pending.forEach(Scheduler.Pending::cancel);
             }
@@ -293,7 +316,7 @@ public final class Stormsight implements AutoCloseable {
                 .orElseThrow();
     }
 
-    private static Answer await(Scheduler.Pending pending, AnswerListener listener) {
+    private static Answer await(Scheduler.Pending pending, Question question, AnswerListener listener) {
         try {
             stormsight.generate.Answer answer = pending.await(listener);
             return new Answer(
@@ -302,11 +325,31 @@ public final class Stormsight implements AutoCloseable {
                             .map(token -> new Answer.Token(token.id(), token.text(), token.logProbability()))
                             .toList(),
                     answer.stop() == stormsight.generate.Answer.Stop.END,
-                    answer.promptTokens());
+                    answer.promptTokens(),
+                    question.images().size() > 1 ? List.of() : marked(answer, question.images().getFirst()));
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new CancellationException("interrupted");
         }
+    }
+
+    private static List<Answer.Marked> marked(stormsight.generate.Answer answer, Image image) {
+        return Detections.of(answer, image.width(), image.height(), Detections.Bins.B1024).found().stream()
+                .map(found -> new Answer.Marked(
+                        found.label(),
+                        (int) found.box().x(),
+                        (int) found.box().y(),
+                        (int) found.box().width(),
+                        (int) found.box().height(),
+                        found.score(),
+                        found.mask().map(Stormsight::mask)))
+                .toList();
+    }
+
+    private static Answer.Mask mask(Mask mask) {
+        BitSet inside = new BitSet(mask.inside().length);
+        IntStream.range(0, mask.inside().length).filter(i -> mask.inside()[i]).forEach(inside::set);
+        return new Answer.Mask(mask.width(), mask.height(), inside);
     }
 
     /**

@@ -38,6 +38,9 @@ public final class Goldens {
             List.of("siglip", "siglip2", "clip", "clip-eos", "vit", "zeroshot-clip", "zeroshot-siglip", "blip2-itm",
                     "shapes-dual");
 
+    /** Values of the decoder of masks. */
+    public static final String MASKS = "segmentation";
+
     private Goldens() {}
 
     /** Copies a folder, so that it can be changed. */

@@ -20,6 +20,7 @@ import stormsight.backend.RunListener;
 import stormsight.generate.Batch;
 import stormsight.generate.BatchItem;
 import stormsight.generate.Generator;
+import stormsight.generate.MaskDecoder;
 import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
@@ -30,8 +31,8 @@ import stormsight.program.Step;
         name = "batch",
         description = {
             "Answers prompts about many images, several at a time, into a file with one JSON object a line: index, "
-                    + "image, prompt, other fields of the input, answer, tokens with log-probabilities, timings; or "
-                    + "the error.",
+                    + "image, prompt, other fields of the input, answer, tokens with log-probabilities, the objects "
+                    + "that it marks with boxes and masks, timings; or the error.",
             "Lines about one image follow each other. What was interrupted goes on with --resume."
         })
 final class BatchCommand extends PromptCommand implements Runnable {
@@ -85,9 +86,13 @@ final class BatchCommand extends PromptCommand implements Runnable {
     @Mixin
     private SamplingMixin sampling;
 
+    @Mixin
+    private ObjectsMixin objects;
+
     @Override
     public void run() {
         sampling.check();
+        objects.check();
         if (parallel < 1 || parallel > Step.MOST_SEQUENCES) {
             throw new UsageException("--parallel " + parallel + " is not from 1 to " + Step.MOST_SEQUENCES);
         }
@@ -100,6 +105,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
         OutputOption.requireWritable("--out", file);
         int[] part = shard();
         withModel((directory, backend, progress) -> {
+            objects.choose(directory);
             List<BatchItem> items = BatchItem.ordered(items(directory), part[0], part[1]);
             try {
                 answer(directory, backend, items, progress);
@@ -149,12 +155,14 @@ final class BatchCommand extends PromptCommand implements Runnable {
     private void answer(ModelDirectory directory, Backend backend, List<BatchItem> items, Progress progress)
             throws IOException {
         long start = System.nanoTime();
-        // Broken files of the tokenizer end the run here, not each answer.
+        // Broken files end the run here, not each answer.
         directory.tokenizer();
+        directory.maskDecoder().ifPresent(MaskDecoder::check);
         Batch.Settings settings = new Batch.Settings(
                 new ImageDecoder(
                         !ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES),
                 sampling::request,
+                objects::json,
                 run(directory));
         Batch.Outcome outcome;
         try (Generator generator = Generator.open(
@@ -198,6 +206,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
         inputs.put("raw_prompt", rawPrompt());
         inputs.putAll(sampling.json());
         inputs.putAll(model.json());
+        inputs.putAll(objects.chosen(directory));
         CRC32 sum = new CRC32();
         sum.update(inputs.toString().getBytes(StandardCharsets.UTF_8));
         return Long.toHexString(sum.getValue());

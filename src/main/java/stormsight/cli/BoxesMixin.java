@@ -4,17 +4,21 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.generate.Answer;
 import stormsight.generate.Detections;
 import stormsight.image.RgbImage;
+import stormsight.model.ModelDirectory;
 import stormsight.report.RegionFigure.Region;
 import stormsight.report.RegionFigure;
 import stormsight.report.RegionFile;
 
 /** Options for the objects that an answer marks. */
 final class BoxesMixin {
+    /** Characters of a label in the name of a file. */
+    private static final int LONGEST_NAME = 40;
+
     /** Formats as users name them. */
     enum Form {
         JSON,
@@ -38,22 +42,21 @@ final class BoxesMixin {
     @Option(
             names = "--draw",
             paramLabel = "FILE",
-            description = "Draw the objects on the image, .png, with their labels.")
+            description = "Draw the objects on the image, .png, with their labels and masks.")
     private Path figure;
 
     @Option(
-            names = "--loc-divisor",
-            paramLabel = "N",
-            defaultValue = "1024",
-            description = "What a location is a part of: 1024, as Hugging Face draws, or 1023, as big_vision "
-                    + "measures; a pixel's difference at most. Default: ${DEFAULT-VALUE}.")
-    private int divisor;
+            names = "--masks",
+            paramLabel = "DIR",
+            description = "Write the mask of each object into this folder, a PNG of the image's size, white on black.")
+    private Path masks;
+
+    @Mixin
+    private ObjectsMixin reading;
 
     /** Before anything is computed. */
     void check(boolean json) {
-        if (divisor != 1024 && divisor != 1023) {
-            throw new UsageException("--loc-divisor " + divisor + " is neither 1024 nor 1023");
-        }
+        reading.check();
         if (form != null && json) {
             throw new UsageException("--boxes and --json exclude each other; --json holds the objects too");
         }
@@ -62,6 +65,18 @@ final class BoxesMixin {
                 throw new UsageException("--draw " + figure + " does not end in .png");
             }
             OutputOption.requireWritable("--draw", figure);
+        }
+        if (masks != null) {
+            OutputOption.requireFolder("--masks", masks);
+        }
+    }
+
+    /** Tells a model how its masks are decoded. */
+    void choose(ModelDirectory directory) {
+        reading.choose(directory);
+        if (masks != null && directory.maskDecoder().isEmpty()) {
+            throw new UsageException("--masks: there is no decoder; put " + ModelDirectory.MASK_DECODER
+                    + " of big_vision beside the checkpoint or name it with --mask-decoder");
         }
     }
 
@@ -72,30 +87,19 @@ final class BoxesMixin {
 
     /** Whether anything is done with objects. */
     boolean wanted() {
-        return form != null || figure != null;
+        return form != null || figure != null || masks != null;
     }
 
     /** The objects of an answer; what is malformed, or that there are none, is told where they are wanted. */
     List<RegionFile.Scored> objects(PrintWriter err, Answer answer, RgbImage image) {
-        Detections detections = Detections.of(
-                answer,
-                image.width(),
-                image.height(),
-                divisor == 1024 ? Detections.Bins.B1024 : Detections.Bins.B1023);
+        Detections detections = reading.read(answer, image);
         if (wanted()) {
-            detections.warnings().forEach(warning -> err.println("in the answer, " + warning));
-            if (detections.found().isEmpty()) {
-                err.println("The answer marks no object: " + answer.text());
-            }
-            err.flush();
+            ObjectsMixin.warn(err, answer, detections);
         }
-        return detections.found().stream()
-                .map(found -> new RegionFile.Scored(
-                        new Region(found.label(), found.box(), Optional.empty()), found.score()))
-                .toList();
+        return ObjectsMixin.scored(detections);
     }
 
-    /** Prints and draws what was asked for. */
+    /** Prints, draws and writes what was asked for. */
     void tell(PrintWriter out, String file, RgbImage image, List<RegionFile.Scored> objects) {
         if (form != null) {
             switch (form) {
@@ -108,5 +112,19 @@ final class BoxesMixin {
         if (figure != null) {
             RegionFigure.write(figure, image, objects.stream().map(RegionFile.Scored::region).toList());
         }
+        if (masks != null) {
+            for (int i = 0; i < objects.size(); i++) {
+                Region object = objects.get(i).region();
+                Path png = masks.resolve(name(i + 1, object.label()));
+                object.mask().ifPresent(mask -> RegionFigure.write(png, mask));
+            }
+        }
+    }
+
+    /** Letters and digits of the label alone, as a label may hold anything. */
+    private static String name(int number, String label) {
+        String plain = label.replaceAll("[^\\p{L}\\p{N}]+", "-").replaceAll("^-|-$", "");
+        String shortened = plain.substring(0, Math.min(plain.length(), LONGEST_NAME));
+        return String.format(Locale.ROOT, "%02d%s.png", number, shortened.isEmpty() ? "" : "-" + shortened);
     }
 }

@@ -11,6 +11,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.generate.Answer;
+import stormsight.generate.Detections;
 import stormsight.generate.Generator;
 import stormsight.generate.LimitException;
 import stormsight.generate.Prepared;
@@ -23,6 +24,8 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.Views;
 import stormsight.report.FigureException;
 import stormsight.report.OutputFile;
+import stormsight.report.RegionFigure;
+import stormsight.report.RegionFile;
 
 /** Answers prompt after prompt, with the model loaded once. */
 @Command(
@@ -30,14 +33,15 @@ import stormsight.report.OutputFile;
         description = {
             "Answers the prompts that are typed, one after the other, about one image until /image names another.",
             "Each prompt stands alone: the models do not see what was said before.",
-            "/image FILE, /task TEXT (put before every prompt; alone: nothing), /save FILE, /help, /quit; "
-                    + "Ctrl-C stops an answer."
+            "/image FILE, /task TEXT (put before every prompt; alone: nothing), /draw FILE (the objects of the last "
+                    + "answer), /save FILE, /help, /quit; Ctrl-C stops an answer."
         })
 final class Chat extends PromptCommand implements Runnable {
     private static final String HELP =
             """
             /image FILE   ask about another image
             /task TEXT    put TEXT before every prompt, such as: /task answer en
+            /draw FILE    draw the objects that the last answer marks on its image, .png
             /save FILE    write what was said into a file
             /help         show this
             /quit         end; so does Ctrl-D
@@ -60,13 +64,18 @@ final class Chat extends PromptCommand implements Runnable {
     @Mixin
     private SamplingMixin sampling;
 
+    @Mixin
+    private ObjectsMixin objects;
+
     @Override
     public void run() {
         sampling.check();
+        objects.check();
         if (promptTokens < 1) {
             throw new UsageException("--prompt-tokens " + promptTokens + " is not positive");
         }
         withModel((directory, backend, progress) -> {
+            objects.choose(directory);
             Optional<Picture> image = first == null ? Optional.empty() : Optional.of(read(directory, first));
             try (ChatLines lines = ChatLines.open()) {
                 try (Generator generator = Generator.open(
@@ -93,6 +102,9 @@ final class Chat extends PromptCommand implements Runnable {
         return new Picture(file.toString(), image, List.of(directory.processor().views(image)));
     }
 
+    /** An answer, and the image that it is about. */
+    private record Drawn(Answer answer, RgbImage image) {}
+
     /** What is typed, and what becomes of it. */
     private final class Conversation {
         private final Generator generator;
@@ -100,6 +112,7 @@ final class Chat extends PromptCommand implements Runnable {
         private final PrintWriter out = out();
         private final List<String> said = new ArrayList<>();
         private Optional<Picture> image;
+        private Optional<Drawn> last = Optional.empty();
         private String task = "";
 
         Conversation(Generator generator, ChatLines lines, Optional<Picture> image) {
@@ -149,6 +162,10 @@ final class Chat extends PromptCommand implements Runnable {
                     task = rest;
                     say(rest.isEmpty() ? "prompts are taken as they are" : "before every prompt: " + rest);
                 }
+                case "/draw" -> {
+                    require(!rest.isEmpty(), "/draw wants a file");
+                    draw(Path.of(rest));
+                }
                 case "/save" -> {
                     require(!rest.isEmpty(), "/save wants a file");
                     OutputFile.write(Path.of(rest), String.join("\n", said) + "\n");
@@ -165,11 +182,27 @@ final class Chat extends PromptCommand implements Runnable {
             }
         }
 
+        private void draw(Path file) {
+            require(file.toString().toLowerCase(Locale.ROOT).endsWith(".png"), file + " does not end in .png");
+            Drawn drawn = last.orElseThrow(
+                    () -> new IllegalArgumentException("there is no answer yet; ask, such as: detect THING"));
+            Detections detections = objects.read(drawn.answer, drawn.image);
+            ObjectsMixin.warn(out, drawn.answer, detections);
+            if (!detections.found().isEmpty()) {
+                RegionFigure.write(
+                        file,
+                        drawn.image,
+                        ObjectsMixin.scored(detections).stream().map(RegionFile.Scored::region).toList());
+                say("drawn in " + file);
+            }
+        }
+
         private void ask(String prompt) {
             Picture picture = image.orElseThrow(
                     () -> new IllegalArgumentException("there is no image yet; name one with /image FILE"));
             generator.directory().processor().check(prompt, 1);
             Request request = sampling.request(picture.image, prompt);
+            last = Optional.empty();
             Asked asked = new Asked(new Prepared(request, picture.views, 0));
             lines.begin();
             try {
@@ -210,6 +243,7 @@ final class Chat extends PromptCommand implements Runnable {
 
             @Override
             public void answered(Answer answer) {
+                last = Optional.of(new Drawn(answer, prepared.request().images().getFirst()));
                 if (answer.text().isEmpty()) {
                     text("[the model ended its answer at once]");
                 }

@@ -55,7 +55,7 @@ final class ChatLines implements AutoCloseable {
         return LineReaderBuilder.builder()
                 .terminal(terminal)
                 .parser(parser)
-                .completer(new StringsCompleter("/image", "/task", "/save", "/help", "/quit"))
+                .completer(new StringsCompleter("/image", "/task", "/draw", "/save", "/help", "/quit"))
                 .variable(LineReader.HISTORY_FILE, Environment.chatHistory())
                 .option(LineReader.Option.DISABLE_EVENT_EXPANSION, true)
                 .build();

@@ -91,7 +91,8 @@ final class Generate extends PromptCommand implements Runnable {
             throw new UsageException("--image - is given " + readers + " times: standard input is one image");
         }
         if (boxes.wanted() && images.size() > 1) {
-            throw new UsageException("--boxes and --draw are for one image: an answer does not say which it marks");
+            throw new UsageException("--boxes, --draw and --masks are for one image: an answer does not say which "
+                    + "it marks");
         }
         withProgress((progress, interruption) -> answer(progress, interruption));
     }
@@ -104,6 +105,7 @@ final class Generate extends PromptCommand implements Runnable {
         // Beside opening the model, which takes longer.
         CompletableFuture<Decoded> decoding = CompletableFuture.supplyAsync(this::decodeImage);
         try (ModelDirectory directory = open()) {
+            boxes.choose(directory);
             if (prompt == null && !directory.processor().captions()) {
                 throw new UsageException("--prompt is missing: this model does nothing without one");
             }

@@ -32,9 +32,14 @@ public final class Batch {
      * How all items are answered.
      *
      * @param asked makes a request of an image and a prompt
+     * @param told what a line says of an answer about an image beside the answer itself
      * @param run tells apart what answers depend on beside the items
      */
-    public record Settings(ImageDecoder decoder, BiFunction<RgbImage, String, Request> asked, String run) {}
+    public record Settings(
+            ImageDecoder decoder,
+            BiFunction<RgbImage, String, Request> asked,
+            BiFunction<Answer, RgbImage, Map<String, Object>> told,
+            String run) {}
 
     /**
      * What was done.
@@ -168,6 +173,7 @@ public final class Batch {
     private final class Item implements Question {
         private final int place;
         private final int first;
+        private RgbImage image;
 
         Item(int place, int first) {
             this.place = place;
@@ -186,6 +192,7 @@ public final class Batch {
                     case null, default -> throw e;
                 }
             }
+            image = cut.image;
             Request request = settings.asked().apply(cut.image, items.get(place).prompt());
             ModelDirectory directory = generator.directory();
             directory.processor().check(request.prompt(), request.images().size());
@@ -203,6 +210,7 @@ public final class Batch {
             seconds.put("prefill", timings.prefill() / 1e9);
             seconds.put("decode", timings.decode() / 1e9);
             Map<String, Object> result = new LinkedHashMap<>(answer.json());
+            result.putAll(settings.told().apply(answer, image));
             result.put("seconds", seconds);
             put(place, result);
         }

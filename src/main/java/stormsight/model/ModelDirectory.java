@@ -69,7 +69,7 @@ public final class ModelDirectory implements AutoCloseable {
         return raw;
     }
 
-    /** Chooses the file that decodes masks; otherwise {@value #MASK_DECODER} beside the checkpoint does, if it is there. */
+    /** Chooses the file that decodes masks; otherwise {@value #MASK_DECODER} beside the checkpoint, if it is there. */
     public void decodeMasksWith(Path file) {
         maskDecoder = Optional.of(file);
     }

@@ -532,7 +532,8 @@ public final class OpCases {
         add("copy", 0, "a copy", data -> data.run(new Step(2, 3, 0),
                 new Op.Copy(data.input("x", 1, 5, 7), data.output("out", 1, 4, 7))));
         // Rows, places and columns; then x as rows of twice as many columns.
-        for (int[] shape : new int[][] {{1, 1, 1, 1}, {5, 9, 7, 1}, {16, 9, 128, 1}, {37, 3, 20, 4}, {1024, 1, 16, 4}}) {
+        for (int[] shape :
+                new int[][] {{1, 1, 1, 1}, {5, 9, 7, 1}, {16, 9, 128, 1}, {37, 3, 20, 4}, {1024, 1, 16, 4}}) {
             int rows = shape[0];
             int places = shape[1];
             int columns = shape[2];

@@ -3,6 +3,7 @@ package stormsight.checkpoint;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.ThreadMXBean;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
@@ -12,6 +13,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.zip.CRC32;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Mutator;
@@ -95,6 +99,55 @@ class CheckpointFuzzTest {
             return check(mutated.length, () -> touch(ConfigFile.read(file)));
         });
         counts.assertRefused(0.5);
+    }
+
+    /** Archives of arrays, stored and compressed. */
+    @Test
+    void mutatedArchives() throws IOException {
+        Path file = directory.resolve("arrays.npz");
+        List<byte[]> originals = List.of(archive(ZipOutputStream.STORED), archive(ZipOutputStream.DEFLATED));
+        Mutator.Counts counts = Mutator.fuzz("npz", 4_000_000, CASES, mutator -> {
+            byte[] original = originals.get(mutator.random().nextInt(2));
+            byte[] mutated = switch (mutator.random().nextInt(3)) {
+                case 0 -> mutator.flipped(original, original.length);
+                case 1 -> mutator.bytes(original);
+                default -> mutator.cut(original);
+            };
+            Files.deleteIfExists(file);
+            Files.write(file, mutated);
+            return check(mutated.length, () -> {
+                try (Npz npz = Npz.open(file)) {
+                    npz.array("a.weight", 2, 0);
+                    npz.array("a.bias", 3);
+                }
+            });
+        });
+        counts.assertRefused(0.5);
+    }
+
+    private static byte[] archive(int method) throws IOException {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        try (ZipOutputStream zip = new ZipOutputStream(bytes)) {
+            zip.setMethod(method);
+            for (String array : List.of("a.weight 2, 3", "a.bias 3,", "unused 1,")) {
+                String name = array.substring(0, array.indexOf(' '));
+                String header = "{'descr': '<f4', 'fortran_order': False, 'shape': ("
+                        + array.substring(array.indexOf(' ') + 1) + "), }\n";
+                int numbers = array.startsWith("a.weight") ? 6 : array.startsWith("a.bias") ? 3 : 1;
+                byte[] content = ("\u0093NUMPY\1\0" + (char) header.length() + "\0" + header
+                                + "\0\0\u0080\u003f".repeat(numbers))
+                        .getBytes(StandardCharsets.ISO_8859_1);
+                ZipEntry entry = new ZipEntry(name + ".npy");
+                CRC32 sum = new CRC32();
+                sum.update(content);
+                entry.setSize(content.length);
+                entry.setCrc(sum.getValue());
+                zip.putNextEntry(entry);
+                zip.write(content);
+                zip.closeEntry();
+            }
+        }
+        return bytes.toByteArray();
     }
 
     private static List<SafetensorsWriter.Entry> tensors() {

@@ -18,9 +18,10 @@ import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.checkpoint.NumpyArray;
+import stormsight.checkpoint.NumpyFiles;
 import stormsight.model.ModelDirectory;
 import stormsight.model.family.EmbeddedModel;
-import stormsight.report.Npy;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -66,7 +67,7 @@ class AttendTest {
         for (JsonNode file : files) {
             Path path = out.resolve(file.get("file").asString());
             if (path.toString().endsWith(".npy")) {
-                Npy array = Npy.read(path);
+                NumpyArray array = NumpyFiles.read(path);
                 assertArrayEquals(ints(file.get("shape")), array.shape(), path.toString());
                 int[] labels = file.get("axes").valueStream().mapToInt(axis -> axis.get("labels").size()).toArray();
                 assertArrayEquals(array.shape(), labels, path.toString());
@@ -118,7 +119,7 @@ class AttendTest {
         assertFalse(words.get(4).has("image_to_word"));
 
         // Rows of the whole sum to 1; the words' maps and shares are parts of it.
-        Npy whole = Npy.read(out.resolve("whole.npy"));
+        NumpyArray whole = NumpyFiles.read(out.resolve("whole.npy"));
         int tokens = whole.shape()[3];
         int heads = whole.shape()[1];
         int patches = tokens - 4;
@@ -139,7 +140,7 @@ class AttendTest {
             assertEquals(onImage, words.get(word).get("word_to_image").get("share").asDouble(), ROUNDING);
         }
         // The peak in JSON is where the array is largest.
-        Npy sums = Npy.read(out.resolve("word_to_image_sum.npy"));
+        NumpyArray sums = NumpyFiles.read(out.resolve("word_to_image_sum.npy"));
         for (int word = 0; word < words.size(); word++) {
             int[] peak = ints(words.get(word).get("word_to_image").get("peak_patch"));
             int side = sums.shape()[1];

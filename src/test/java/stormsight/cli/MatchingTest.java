@@ -23,8 +23,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
 import stormsight.checkpoint.Checkpoint;
+import stormsight.checkpoint.NumpyArray;
+import stormsight.checkpoint.NumpyFiles;
 import stormsight.model.family.EmbeddedModel;
-import stormsight.report.Npy;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -211,7 +212,7 @@ class MatchingTest {
         captions().forEach(text -> command.addAll(List.of("-p", text)));
         MainTest.Run run = run(withImages(command));
         assertEquals(0, run.exitCode(), run.err());
-        Npy found = Npy.read(file);
+        NumpyArray found = NumpyFiles.read(file);
         assertArrayEquals(new int[] {8, 128}, found.shape());
         assertArrayEquals(recorded("image_embeds"), Arrays.copyOf(found.values(), 4 * 128), (float) STATE);
         assertArrayEquals(
@@ -223,7 +224,7 @@ class MatchingTest {
         for (float value : pooled) {
             largest = Math.max(largest, Math.abs(value));
         }
-        assertArrayEquals(pooled, Npy.read(file).values(), (float) STATE * largest);
+        assertArrayEquals(pooled, NumpyFiles.read(file).values(), (float) STATE * largest);
     }
 
     private static List<String> found(JsonNode query) {
@@ -328,7 +329,7 @@ class MatchingTest {
         } finally {
             System.setIn(terminal);
         }
-        assertArrayEquals(new int[] {2, 128}, Npy.read(file).shape());
+        assertArrayEquals(new int[] {2, 128}, NumpyFiles.read(file).shape());
         fails(2, "both read standard input", "embed", "-i", "-", "--texts", "-", "-o", file.toString());
     }
 }

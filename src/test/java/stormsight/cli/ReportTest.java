@@ -17,8 +17,9 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.checkpoint.NumpyArray;
+import stormsight.checkpoint.NumpyFiles;
 import stormsight.cli.MainTest.Run;
-import stormsight.report.Npy;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -65,7 +66,7 @@ class ReportTest {
     }
 
     private static float[] array(Path directory, String name) {
-        return Npy.read(directory.resolve(name + ".npy")).values();
+        return NumpyFiles.read(directory.resolve(name + ".npy")).values();
     }
 
     @Test
@@ -168,7 +169,7 @@ class ReportTest {
         JsonNode toPatch = directions.get(1);
         int patches = data.get("attention").get(0).get("columns").asInt()
                 * data.get("attention").get(0).get("rows").asInt();
-        Npy whole = Npy.read(out.resolve("whole.npy"));
+        NumpyArray whole = NumpyFiles.read(out.resolve("whole.npy"));
         int tokens = whole.shape()[3];
         byte[] steps = Base64.getDecoder().decode(toPatch.get("values").get("data").asString());
         float[] low = floats(toPatch.get("values").get("low").asString());

@@ -45,6 +45,17 @@ class GoldenCheckTest {
         }
     }
 
+    @TestFactory
+    Stream<DynamicTest> masksAgree() {
+        return Stream.of("cpu", "scalar").map(name -> DynamicTest.dynamicTest(name, () -> {
+            List<GoldenCheck.Result> results = new ArrayList<>();
+            try (Backend backend = Backends.open(name, BackendOptions.DEFAULT)) {
+                assertTrue(GoldenCheck.run(Goldens.folder(Goldens.MASKS), backend, false, results::add));
+            }
+            assertEquals(5, results.size());
+        }));
+    }
+
     @Test
     void refusesValuesOfAnotherModel(@TempDir Path folder) throws IOException {
         Goldens.copy("paligemma-mqa", folder);
