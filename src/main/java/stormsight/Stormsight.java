@@ -312,7 +312,9 @@ public final class Stormsight implements AutoCloseable {
                         question.prompt(),
                         question.maxTokens(),
                         new Sampling(question.temperature(), question.topK(), question.topP()),
-                        question.seed()))
+                        question.seed(),
+                        List.of(),
+                        question.repeatPenalty()))
                 .orElseThrow();
     }
 

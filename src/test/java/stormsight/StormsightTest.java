@@ -131,7 +131,7 @@ class StormsightTest {
                 kindOf(() -> model.ask(Question.of(image, "caption en").withMaxTokens(100_000))));
         assertThrows(IllegalArgumentException.class, () -> Question.of(image, "caption en").withMaxTokens(0));
         assertThrows(IllegalArgumentException.class,
-                () -> new Question(List.of(), "caption en", 10, 0, 0, 1, 0));
+                () -> new Question(List.of(), "caption en", 10, 0, 0, 1, 0, 1));
     }
 
     @Test

@@ -34,6 +34,11 @@ final class SamplingMixin {
             description = "The same seed gives the same answer. Default: ${DEFAULT-VALUE}.")
     private long seed;
 
+    @Option(names = {"--repeat-penalty", "--repetition-penalty"}, paramLabel = "P", defaultValue = "1",
+            description = "Make tokens that the prompt or the answer holds already less probable, as transformers' "
+                    + "repetition_penalty does; 1.1 is a little. Default: ${DEFAULT-VALUE}, none.")
+    private float repeatPenalty;
+
     @Option(names = "--stop", paramLabel = "TEXT",
             description = "End the answer before this text. May be repeated.")
     private List<String> stops = new ArrayList<>();
@@ -43,6 +48,9 @@ final class SamplingMixin {
         sampling();
         if (stops.contains("")) {
             throw new UsageException("--stop: an empty text cannot end an answer");
+        }
+        if (!(repeatPenalty > 0) || Float.isInfinite(repeatPenalty)) {
+            throw new UsageException("--repeat-penalty " + repeatPenalty + " is not a positive number");
         }
     }
 
@@ -84,7 +92,7 @@ final class SamplingMixin {
     }
 
     Request request(List<RgbImage> images, String prompt) {
-        return new Request(images, prompt, maxTokens, sampling(), seed, stops);
+        return new Request(images, prompt, maxTokens, sampling(), seed, stops, repeatPenalty);
     }
 
     /** What was chosen, for JSON. */
@@ -95,6 +103,7 @@ final class SamplingMixin {
         chosen.put("top_k", topK);
         chosen.put("top_p", topP);
         chosen.put("seed", seed);
+        chosen.put("repeat_penalty", repeatPenalty);
         chosen.put("stop", stops);
         return chosen;
     }

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
@@ -13,6 +14,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
@@ -65,6 +67,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     private List<Views> encoded = List.of();
     /** Whether the executor knows which ids may be answered. */
     private boolean answerPartsWritten;
+    /** Opened for the first request that has one. */
+    private Optional<RepeatPenalty> repeatPenalty = Optional.empty();
     /** Opened for the first mask. */
     private Optional<MaskDecoder> maskDecoder = Optional.empty();
 
@@ -338,6 +342,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         Sequence sequence = new Sequence(question, prepared, prompt, slot);
         prefill(passes.prefill().program(), prompt, slot, sequence.coin(), prepared.request().sampling());
         readDrawn(1);
+        Tensor logits = passes.prefill().output();
+        penalise(List.of(sequence), logits, logits.rows() == 1 ? 0 : prompt.length() - 1);
         sequence.take(0);
         sequence.begun(start, imageDone, encodeDone);
         return sequence;
@@ -361,6 +367,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         }
         decode(new Step(steps));
         readDrawn(live.size());
+        penalise(live, passes.decode().output(), 0);
         for (int i = 0; i < live.size(); i++) {
             live.get(i).take(i);
         }
@@ -369,6 +376,46 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     private void readDrawn(int sequences) {
         executor.read(passes.token(), drawn.asSlice(0, (long) Integer.BYTES * sequences));
         executor.read(passes.logProbability(), logProbabilities.asSlice(0, (long) Float.BYTES * sequences));
+    }
+
+    /**
+     * Draws again where tokens are to repeat less.
+     *
+     * @param drawing the sequences that were drawn for, in the order of their rows of logits
+     * @param first row of logits
+     */
+    private void penalise(List<Sequence> drawing, Tensor logits, int first) {
+        List<Integer> places = IntStream.range(0, drawing.size())
+                .filter(i -> drawing.get(i).prepared.request().repeatPenalty() != 1)
+                // What is not a number is told of by whoever takes it.
+                .filter(i -> drawn.getAtIndex(ValueLayout.JAVA_INT, i) >= 0)
+                .boxed()
+                .toList();
+        if (places.isEmpty()) {
+            return;
+        }
+        int columns = logits.columns();
+        List<RepeatPenalty.Draw> draws = new ArrayList<>();
+        try (Arena local = Arena.ofConfined()) {
+            long rowBytes = (long) columns * Float.BYTES;
+            MemorySegment rows = local.allocate((first + drawing.size()) * rowBytes);
+            executor.read(logits, rows);
+            places.forEach(i -> draws.add(drawing.get(i)
+                    .draw(rows.asSlice((first + i) * rowBytes, rowBytes).toArray(ValueLayout.JAVA_FLOAT))));
+        }
+        if (repeatPenalty.isEmpty()) {
+            repeatPenalty = Optional.of(
+                    new RepeatPenalty(backend, passes.limits().sequences(), directory.answerParts()));
+        }
+        int[] ids = repeatPenalty.get().draw(draws);
+        int counted = directory.counted();
+        for (int i = 0; i < ids.length; i++) {
+            drawn.setAtIndex(ValueLayout.JAVA_INT, places.get(i), ids[i]);
+            logProbabilities.setAtIndex(
+                    ValueLayout.JAVA_FLOAT,
+                    places.get(i),
+                    (float) Probability.logOf(draws.get(i).logits(), 0, counted, ids[i]));
+        }
     }
 
     private void requireViews(List<Views> images) {
@@ -577,6 +624,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     public void close() {
         try (arena; executor) {
             maskDecoder.ifPresent(MaskDecoder::close);
+            repeatPenalty.ifPresent(RepeatPenalty::close);
         }
     }
 
@@ -598,6 +646,9 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         private final Prompt prompt;
         private final int slot;
         private final Random coins;
+        private float coin;
+        /** Ids of the prompt and of the answer so far. */
+        private final BitSet seen = new BitSet();
         private final StreamingDetokenizer detokenizer = new StreamingDetokenizer(directory.tokenizer());
         private final StringBuilder text = new StringBuilder();
         private final List<Answer.Token> tokens = new ArrayList<>();
@@ -615,11 +666,21 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             this.prompt = prompt;
             this.slot = slot;
             coins = new Random(prepared.request().seed());
+            for (int id : prompt.plainIds(directory.describe().imageToken())) {
+                seen.set(id);
+            }
         }
 
         /** For the next token. */
         float coin() {
-            return prepared.request().sampling().greedy() ? 0 : coins.nextFloat();
+            coin = prepared.request().sampling().greedy() ? 0 : coins.nextFloat();
+            return coin;
+        }
+
+        /** What the last token is drawn from, and by which coin. */
+        RepeatPenalty.Draw draw(float[] logits) {
+            Request request = prepared.request();
+            return new RepeatPenalty.Draw(logits, seen, request.repeatPenalty(), coin, request.sampling());
         }
 
         /** The step that reads the last token. */
@@ -649,6 +710,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                     id,
                     directory.tokenizer().token(id),
                     logProbabilities.getAtIndex(ValueLayout.JAVA_FLOAT, place)));
+            seen.set(id);
             if (endIds.contains(id)) {
                 stop = Answer.Stop.END;
             } else {

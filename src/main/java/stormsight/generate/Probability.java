@@ -11,6 +11,11 @@ public final class Probability {
      * @param token of that row
      */
     public static double of(float[] logits, int from, int count, int token) {
+        return Math.exp(logOf(logits, from, count, token));
+    }
+
+    /** Natural logarithm of the probability of a token. */
+    static double logOf(float[] logits, int from, int count, int token) {
         double largest = Double.NEGATIVE_INFINITY;
         for (int i = 0; i < count; i++) {
             largest = Math.max(largest, logits[from + i]);
@@ -19,6 +24,6 @@ public final class Probability {
         for (int i = 0; i < count; i++) {
             sum += Math.exp(logits[from + i] - largest);
         }
-        return Math.exp(logits[from + token] - largest) / sum;
+        return logits[from + token] - largest - Math.log(sum);
     }
 }

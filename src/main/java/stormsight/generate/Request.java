@@ -10,9 +10,17 @@ import stormsight.program.Sampling;
  * @param maxTokens most tokens of the answer
  * @param seed of the coins that sampling uses; the same seed gives the same answer on every backend, but for rounding
  * @param stops texts before the first of which the answer ends
+ * @param repeatPenalty positive; above 1, tokens that the prompt or the answer holds become less probable: their logits
+ *     are divided by it where they are positive, and multiplied where they are negative; 1 for none
  */
 public record Request(
-        List<RgbImage> images, String prompt, int maxTokens, Sampling sampling, long seed, List<String> stops) {
+        List<RgbImage> images,
+        String prompt,
+        int maxTokens,
+        Sampling sampling,
+        long seed,
+        List<String> stops,
+        float repeatPenalty) {
     public Request {
         images = List.copyOf(images);
         stops = List.copyOf(stops);
@@ -25,6 +33,9 @@ public record Request(
         if (maxTokens < 1) {
             throw new IllegalArgumentException("max-tokens " + maxTokens + " is not positive");
         }
+        if (!(repeatPenalty > 0) || Float.isInfinite(repeatPenalty)) {
+            throw new IllegalArgumentException("repeat-penalty " + repeatPenalty + " is not a positive number");
+        }
     }
 
     /** About one image. */
@@ -34,7 +45,7 @@ public record Request(
 
     /** That ends as the model ends it. */
     public Request(List<RgbImage> images, String prompt, int maxTokens, Sampling sampling, long seed) {
-        this(images, prompt, maxTokens, sampling, seed, List.of());
+        this(images, prompt, maxTokens, sampling, seed, List.of(), 1);
     }
 
     /** The same question about other images. */

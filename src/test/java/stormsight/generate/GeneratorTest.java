@@ -31,6 +31,7 @@ import stormsight.backend.Backends;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.HostTensor;
+import stormsight.checkpoint.JsonRecord;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.Limits;
@@ -177,7 +178,7 @@ class GeneratorTest {
                 StringBuilder told = new StringBuilder();
                 Answer answer = generator.answer(
                         new Request(
-                                List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of("never so", stop)),
+                                List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of("never so", stop), 1),
                         told::append);
                 assertEquals(Answer.Stop.TEXT, answer.stop());
                 assertEquals(text.substring(0, text.indexOf(stop)), answer.text());
@@ -187,10 +188,82 @@ class GeneratorTest {
             StringBuilder told = new StringBuilder();
             String partly = text.substring(text.length() - 4) + "?";
             Answer answer = generator.answer(
-                    new Request(List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of(partly)), told::append);
+                    new Request(List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of(partly), 1), told::append);
             assertEquals(text, answer.text());
             assertEquals(text, told.toString());
             assertEquals(Answer.Stop.END, answer.stop());
+        }
+    }
+
+    /** Greedy answers with a penalty, as transformers gives them; one by one, and with others that have none beside. */
+    @Test
+    void repeatsAsLittleAsTransformers() throws IOException {
+        JsonRecord recorded = JsonRecord.read(Goldens.folder("repetition").resolve("expected.json"));
+        for (String golden : List.of("paligemma-mqa", "llava-chat")) {
+            JsonRecord expected = JsonRecord.read(Goldens.folder(golden).resolve("expected.json"));
+            List<Asked> asked = new ArrayList<>();
+            List<List<Integer>> wanted = new ArrayList<>();
+            try (ModelDirectory directory =
+                            Families.open(Goldens.folder(golden), Optional.empty()).withRawPrompts();
+                    Generator generator = Generator.open(
+                            directory,
+                            backend,
+                            new Limits(160, 16, 1, 3),
+                            Options.DEFAULT,
+                            RunListener.NONE,
+                            List.of())) {
+                for (JsonRecord each : recorded.get("cases").elements()) {
+                    if (!each.get("golden").text().equals(golden)) {
+                        continue;
+                    }
+                    JsonRecord prompt = expected.get("prompts")
+                            .elements()
+                            .get(each.get("prompt").index(expected.get("prompts").elements().size()));
+                    int image = prompt.find("images").map(images -> images.indices(9)[0]).orElse(0);
+                    Path folder = Goldens.folder(golden);
+                    RgbImage pixels = new ImageDecoder().decode(
+                            golden.equals("llava-chat") ? folder.resolve("input_" + image + ".png")
+                                    : folder.resolve("input.png"));
+                    asked.add(new Asked(directory, new Request(List.of(pixels), prompt.get("text").text(), 16,
+                            Sampling.GREEDY, 0, List.of(), (float) each.get("penalty").number())));
+                    wanted.add(Arrays.stream(each.get("greedy").indices(1 << 20)).boxed().toList());
+                    asked.add(new Asked(directory, new Request(pixels, prompt.get("text").text(), 7, Sampling.GREEDY,
+                            0)));
+                    wanted.add(Arrays.stream(prompt.get("greedy").indices(1 << 20)).limit(7).boxed().toList());
+                }
+                assertTrue(asked.size() >= 16, asked.size() + " requests");
+                generator.answer(asked.iterator());
+                for (int i = 0; i < asked.size(); i++) {
+                    assertEquals(
+                            wanted.get(i),
+                            asked.get(i).answer.tokens().stream().map(Answer.Token::id).toList(),
+                            golden + ", request " + i);
+                }
+                Answer.Token first = asked.getFirst().answer.tokens().getFirst();
+                assertEquals(
+                        asked.get(1).answer.tokens().getFirst().logProbability(), first.logProbability(), 1e-6);
+            }
+        }
+    }
+
+    /** Sampling draws among what the penalty leaves: one that forbids to repeat lets no token come twice. */
+    @Test
+    void samplingIsPenalised() {
+        try (ModelDirectory directory = Families.open(Goldens.folder("paligemma-mqa"), Optional.empty());
+                Generator generator = generator(directory)) {
+            for (int seed = 0; seed < 6; seed++) {
+                Request request = new Request(
+                        List.of(image()), "caption en", 12, new Sampling(1, 3, 1), seed, List.of(), 1e6f);
+                List<Integer> ids = generator.answer(request, AnswerListener.NONE).tokens().stream()
+                        .map(Answer.Token::id)
+                        .toList();
+                assertEquals(ids.size(), ids.stream().distinct().count(), ids.toString());
+                assertEquals(
+                        ids,
+                        generator.answer(request, AnswerListener.NONE).tokens().stream()
+                                .map(Answer.Token::id)
+                                .toList());
+            }
         }
     }
 
