@@ -18,8 +18,9 @@ import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
+import stormsight.checkpoint.NumpyArray;
+import stormsight.checkpoint.NumpyFiles;
 import stormsight.model.family.EmbeddedModel;
-import stormsight.report.Npy;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -61,7 +62,7 @@ class ExplainTest {
         }
         for (JsonNode file : object.get("files")) {
             named.add(file.get("file").asString());
-            Npy array = Npy.read(out().resolve(file.get("file").asString()));
+            NumpyArray array = NumpyFiles.read(out().resolve(file.get("file").asString()));
             assertArrayEquals(
                     file.get("axes").valueStream().mapToInt(axis -> axis.get("labels").size()).toArray(),
                     array.shape(),
@@ -82,7 +83,7 @@ class ExplainTest {
                 consistent(object));
         assertEquals(16, object.get("tower").get("patch_rows").asInt());
         assertFalse(object.get("tower").get("class_token").asBoolean());
-        Npy embeddings = Npy.read(out().resolve("embeddings.npy"));
+        NumpyArray embeddings = NumpyFiles.read(out().resolve("embeddings.npy"));
         assertEquals(256, embeddings.shape()[0]);
         JsonNode first = object.get("first_numbers").get(3);
         double squares = 0;
@@ -94,7 +95,7 @@ class ExplainTest {
         }
         assertEquals(Math.sqrt(squares), first.get("norm").asDouble(), 1e-4);
         // Image and prompt see each other, and nothing of the answer; three of its words see what is before them.
-        Npy mask = Npy.read(out().resolve("mask.npy"));
+        NumpyArray mask = NumpyFiles.read(out().resolve("mask.npy"));
         assertArrayEquals(new int[] {263, 263}, mask.shape());
         double edges = 0;
         for (float edge : mask.values()) {
@@ -112,7 +113,7 @@ class ExplainTest {
         assertEquals(
                 Set.of("grid", "patches", "embeddings", "positions", "norms", "norm_curves", "pooling"),
                 consistent(object));
-        Npy pooling = Npy.read(out().resolve("pooling.npy"));
+        NumpyArray pooling = NumpyFiles.read(out().resolve("pooling.npy"));
         assertArrayEquals(new int[] {4, 16, 16}, pooling.shape());
         double sum = 0;
         for (float weight : pooling.values()) {
@@ -130,8 +131,8 @@ class ExplainTest {
                 Set.of("grid", "patches", "embeddings", "positions", "norms", "norm_curves", "class_token", "mask",
                         "query_to_image", "word_to_query"),
                 consistent(object));
-        assertArrayEquals(new int[] {2, 5, 4, 4}, Npy.read(out().resolve("query_to_image.npy")).shape());
-        assertArrayEquals(new int[] {4, 5}, Npy.read(out().resolve("word_to_query_sum.npy")).shape());
+        assertArrayEquals(new int[] {2, 5, 4, 4}, NumpyFiles.read(out().resolve("query_to_image.npy")).shape());
+        assertArrayEquals(new int[] {4, 5}, NumpyFiles.read(out().resolve("word_to_query_sum.npy")).shape());
     }
 
     @Test

@@ -188,7 +188,8 @@ class GeneratorTest {
             StringBuilder told = new StringBuilder();
             String partly = text.substring(text.length() - 4) + "?";
             Answer answer = generator.answer(
-                    new Request(List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of(partly), 1), told::append);
+                    new Request(List.of(image), "caption en", 40, Sampling.GREEDY, 0, List.of(partly), 1),
+                    told::append);
             assertEquals(text, answer.text());
             assertEquals(text, told.toString());
             assertEquals(Answer.Stop.END, answer.stop());
