@@ -160,7 +160,7 @@ class OptionsTest {
                 arguments.toArray(String[]::new));
         arguments.add("--draw");
         arguments.add("x.png");
-        fails(2, "--boxes and --draw are for one image", arguments.toArray(String[]::new));
+        fails(2, "--boxes, --draw and --masks are for one image", arguments.toArray(String[]::new));
     }
 
     /** The embedded model finds a star where the card of the example says. */
