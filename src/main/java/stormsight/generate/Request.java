@@ -50,6 +50,6 @@ public record Request(
 
     /** The same question about other images. */
     Request with(List<RgbImage> others) {
-        return new Request(others, prompt, maxTokens, sampling, seed, stops);
+        return new Request(others, prompt, maxTokens, sampling, seed, stops, repeatPenalty);
     }
 }
