@@ -58,7 +58,7 @@ class ImportRulesTest {
             Map.entry("stormsight.backend.cpu", Set.of(BACKEND, PROGRAM, CHECKPOINT)),
             Map.entry("stormsight.tornado", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado.kernel")),
             Map.entry("stormsight.tornado.kernel", Set.of(BACKEND, PROGRAM, CHECKPOINT, "stormsight.tornado")),
-            Map.entry(GENERATE, below(PROBE)),
+            Map.entry(GENERATE, below(PROBE, REPORT)),
             Map.entry(STUDY, below(PROBE, GENERATE, MATCH, REPORT)),
             Map.entry(MATCH, below()),
             Map.entry(VERIFY, below(FAMILIES, PROBE, GENERATE, MATCH)),

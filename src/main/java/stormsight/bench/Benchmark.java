@@ -32,13 +32,15 @@ public final class Benchmark {
      * @param answers tokens decoded. Default: {@value #DEFAULT_NEW_TOKENS}
      * @param depths tokens in the cache before. Default: as many as the first prefill has
      * @param both a prefill and the tokens after it, pair by pair
+     * @param sequences of one run: each of the rows above is measured with each number. Default: 1
      */
     public record Sizes(
             List<Integer> prefills,
             List<Integer> prompts,
             List<Integer> answers,
             List<Integer> depths,
-            List<List<Integer>> both) {
+            List<List<Integer>> both,
+            List<Integer> sequences) {
         /** Beginning with what no size changes. */
         private List<Trial> trials(int imageTokens, boolean images) {
             List<Integer> beside = prefills.isEmpty() && prompts.isEmpty() ? List.of(DEFAULT_WORDS) : prompts;
@@ -54,15 +56,24 @@ public final class Benchmark {
             }
             trials.add(Trial.of(Trial.Part.ENCODE));
             trials.add(Trial.of(Trial.Part.PROJECTOR));
-            tokensOfPrefills.stream().filter(tokens -> tokens > 0).map(Trial::prefill).forEach(trials::add);
+            tokensOfPrefills.stream()
+                    .filter(tokens -> tokens > 0)
+                    .forEach(tokens -> add(trials, Trial.prefill(tokens)));
             for (int tokens : answers.isEmpty() ? List.of(DEFAULT_NEW_TOKENS) : answers) {
                 if (tokens > 0) {
-                    before.forEach(depth -> trials.add(Trial.decode(tokens, depth)));
+                    before.forEach(depth -> add(trials, Trial.decode(tokens, depth)));
                 }
             }
-            both.forEach(pair -> trials.add(Trial.prefillAndDecode(pair.getFirst(), pair.getLast())));
+            both.forEach(pair -> add(trials, Trial.prefillAndDecode(pair.getFirst(), pair.getLast())));
             trials.add(Trial.of(Trial.Part.FIRST_TOKEN));
             return trials;
+        }
+
+        private void add(List<Trial> trials, Trial one) {
+            if (sequences.isEmpty()) {
+                trials.add(one);
+            }
+            sequences.forEach(count -> trials.add(one.withSequences(count)));
         }
     }
 
@@ -114,9 +125,11 @@ public final class Benchmark {
                 List<Trial> trials = plan.sizes().trials(directory.processor().imageTokens(), images);
                 int promptTokens = Math.max(prompt, directory.promptTokensAtMost(MeasuredModel.PROMPT));
                 int positions = Math.min(promptTokens + answer, directory.describe().decoder().positions());
+                int sequences = 1;
                 for (Trial trial : trials) {
                     promptTokens = Math.max(promptTokens, Math.max(trial.promptTokens(), trial.depth()));
                     positions = Math.max(positions, trial.positions());
+                    sequences = Math.max(sequences, trial.sequences());
                 }
                 return new Task(
                         configuration,
@@ -126,6 +139,7 @@ public final class Benchmark {
                                 promptTokens,
                                 Math.max(1, positions - promptTokens),
                                 directory.processor().mostViews(),
+                                sequences,
                                 plan.image()));
             }
         }

@@ -2,8 +2,10 @@ package stormsight.bench;
 
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import stormsight.program.OpCost;
 import stormsight.image.RgbImage;
@@ -42,6 +44,10 @@ final class Check implements AutoCloseable {
 
     private final MeasuredModel subject;
     private final Optional<MeasuredModel> reference;
+    /** What trials of one sequence were compared with: those of several sequences are compared with these. */
+    private final Map<Trial, String> single = new HashMap<>();
+    /** Of prompts of so many tokens, how many sequences were compared. */
+    private final Map<Integer, Integer> prefilled = new HashMap<>();
 
     private Check(MeasuredModel subject, Optional<MeasuredModel> reference) {
         this.subject = subject;
@@ -104,11 +110,92 @@ final class Check implements AutoCloseable {
      * @throws CheckFailedException if it differs
      */
     String check(Trial trial) {
+        String one = single.computeIfAbsent(trial.withSequences(1), this::checkSingle);
+        return trial.sequences() == 1 ? one : one + "; one by one: " + oneByOne(trial);
+    }
+
+    private String checkSingle(Trial trial) {
         return switch (trial.part()) {
             case IMAGE_DECODE -> image();
             case RESIZE -> resize();
             default -> reference.map(model -> reference(trial, model)).orElseGet(() -> self(trial));
         };
+    }
+
+    /** Each of several sequences against itself alone, in its own slot; the last one in another slot, too. */
+    private String oneByOne(Trial trial) {
+        subject.encode(subject.pixels());
+        int sequences = trial.sequences();
+        Closeness closeness = new Closeness(trial);
+        if (trial.promptTokens() > 0) {
+            for (int i = prefilled.getOrDefault(trial.promptTokens(), 1); i < sequences; i++) {
+                Prompt prompt = subject.prompt(trial.promptTokens(), i);
+                subject.prefill(prompt, 0);
+                float[] alone = subject.promptLogits();
+                subject.prefill(prompt, i);
+                closeness.add(alone, subject.promptLogits());
+            }
+            prefilled.merge(trial.promptTokens(), sequences, Math::max);
+        }
+        int tokens = Math.min(trial.newTokens(), CHECKED_TOKENS);
+        if (tokens > 0) {
+            subject.fill(trial.depth(), sequences);
+            subject.decode(trial.depth(), tokens, trial.depth(), sequences);
+            float[][] together = subject.nextLogits(sequences);
+            int[] chosen = subject.lastTokens(sequences);
+            for (int i = 0; i < sequences; i++) {
+                subject.decodeAlone(trial.depth(), tokens, trial.depth(), i, i);
+                closeness.add(subject.nextLogits(), together[i]);
+                closeness.add(subject.lastToken(), chosen[i]);
+            }
+            int last = sequences - 1;
+            if (trial.depth() > 0) {
+                subject.prefill(subject.prompt(trial.depth(), last), 0);
+            }
+            subject.decodeAlone(trial.depth(), tokens, trial.depth(), last, 0);
+            closeness.add(subject.nextLogits(), together[last]);
+        }
+        return closeness.toString();
+    }
+
+    /** How close several sequences are to each of them alone: on a processor equal, on a device but for rounding. */
+    private final class Closeness {
+        private final Trial trial;
+        private final boolean exact = Setting.threads(subject.backend().device()).isPresent();
+        private boolean equal = true;
+        private double cosine = 1;
+        private double error;
+
+        Closeness(Trial trial) {
+            this.trial = trial;
+        }
+
+        void add(float[] alone, float[] together) {
+            if (Arrays.equals(alone, together)) {
+                return;
+            }
+            equal = false;
+            BackendComparison.Stage stage = BackendComparison.Stage.of(trial.name(), alone, together);
+            cosine = Math.min(cosine, stage.cosine());
+            error = Math.max(error, stage.error());
+            if (exact || !stage.agrees()) {
+                throw new CheckFailedException(trial.name() + " on " + subject.backend().device().backend()
+                        + " differs from the same sequences one by one: " + this);
+            }
+        }
+
+        /** Tokens of logits that differ within rounding may differ, too. */
+        void add(int alone, int together) {
+            if (exact && alone != together) {
+                throw new CheckFailedException(trial.name() + ": token " + together + " was chosen, " + alone
+                        + " where the sequence is alone");
+            }
+        }
+
+        @Override
+        public String toString() {
+            return equal ? "equal" : String.format(Locale.ROOT, "cosine %.8f, error %.2g", cosine, error);
+        }
     }
 
     private String image() {

@@ -2,9 +2,11 @@ package stormsight.bench;
 
 import java.io.ByteArrayInputStream;
 import java.lang.management.ManagementFactory;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
@@ -22,6 +24,7 @@ import stormsight.model.Views;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
+import stormsight.program.Sampling;
 import stormsight.program.Segment;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
@@ -45,8 +48,8 @@ final class MeasuredModel implements AutoCloseable {
     private RgbImage pixels;
     private Views views;
     private int[] text;
-    /** Tokens of {@link #prompt(int)} that the cache begins with, or -1 if it holds something else. */
-    private int cached = -1;
+    /** Of each slot, tokens of {@link #prompt(int, int)} that it begins with, or -1 if it holds something else. */
+    private final int[] cached;
 
     private MeasuredModel(
             Configuration configuration,
@@ -65,6 +68,8 @@ final class MeasuredModel implements AutoCloseable {
         this.projector = projector;
         this.projected = projected;
         this.openNanos = openNanos;
+        cached = new int[generator.passes().limits().sequences()];
+        Arrays.fill(cached, -1);
     }
 
     /**
@@ -221,19 +226,19 @@ final class MeasuredModel implements AutoCloseable {
             }
             case PROJECTOR -> timed(this::project);
             case PREFILL -> {
-                Prompt prompt = prompt(trial.promptTokens());
-                yield timed(() -> prefill(prompt));
+                List<Prompt> prompts = prompts(trial);
+                yield timed(() -> prefill(prompts));
             }
             case DECODE -> {
-                fill(trial.depth());
+                fill(trial.depth(), trial.sequences());
                 text();
-                yield timed(() -> decode(trial.depth(), trial.newTokens(), trial.depth()));
+                yield timed(() -> decode(trial.depth(), trial.newTokens(), trial.depth(), trial.sequences()));
             }
             case PREFILL_AND_DECODE -> {
-                Prompt prompt = prompt(trial.promptTokens());
+                List<Prompt> prompts = prompts(trial);
                 yield timed(() -> {
-                    prefill(prompt);
-                    decode(prompt.length(), trial.newTokens(), prompt.length());
+                    prefill(prompts);
+                    decode(trial.promptTokens(), trial.newTokens(), trial.promptTokens(), trial.sequences());
                 });
             }
             case FIRST_TOKEN -> timed(this::firstToken);
@@ -288,7 +293,7 @@ final class MeasuredModel implements AutoCloseable {
 
     /** Encodes an image, whose features later prompts are merged with. */
     Views encode(RgbImage image) {
-        cached = -1;
+        Arrays.fill(cached, -1);
         Views cut = writePatches(image);
         encodePatches(cut);
         return cut;
@@ -349,12 +354,28 @@ final class MeasuredModel implements AutoCloseable {
      * @param tokens at least 1
      */
     Prompt prompt(int tokens) {
+        return prompt(tokens, 0);
+    }
+
+    /** The same for one of several sequences: each has another text. */
+    Prompt prompt(int tokens, int sequence) {
         int[] image = tokens >= views().length() + 2 ? views().ids(0) : new int[0];
         int[] ids = Arrays.copyOf(image, tokens);
         for (int i = image.length; i < tokens; i++) {
-            ids[i] = text()[(i - image.length) % text().length];
+            ids[i] = word(i - image.length, sequence);
         }
         return new Prompt(ids, List.of(), prefixLength(tokens));
+    }
+
+    private List<Prompt> prompts(Trial trial) {
+        return IntStream.range(0, trial.sequences())
+                .mapToObj(sequence -> prompt(trial.promptTokens(), sequence))
+                .toList();
+    }
+
+    /** A token of the fixed text, which begins elsewhere for each sequence. */
+    private int word(int place, int sequence) {
+        return text()[(place + sequence) % text().length];
     }
 
     /** Of a prompt of which so many tokens see each other, if the model is not causal. */
@@ -364,18 +385,36 @@ final class MeasuredModel implements AutoCloseable {
 
     /** @return the id of the next token */
     int prefill(Prompt prompt) {
-        cached = -1;
-        generator.prefill(prompt);
+        return prefill(prompt, 0);
+    }
+
+    /** The same into a slot of several. */
+    int prefill(Prompt prompt, int slot) {
+        cached[slot] = -1;
+        generator.prefill(prompt, slot);
         return generator.token();
+    }
+
+    private void prefill(List<Prompt> prompts) {
+        for (int slot = 0; slot < prompts.size(); slot++) {
+            prefill(prompts.get(slot), slot);
+        }
     }
 
     /** Puts the prompt of so many tokens into the cache, unless that is what it begins with. */
     void fill(int tokens) {
-        if (cached != tokens) {
-            if (tokens > 0) {
-                prefill(prompt(tokens));
+        fill(tokens, 1);
+    }
+
+    /** The same for so many sequences, each in the slot of its number. */
+    void fill(int tokens, int sequences) {
+        for (int slot = 0; slot < sequences; slot++) {
+            if (cached[slot] != tokens) {
+                if (tokens > 0) {
+                    prefill(prompt(tokens, slot), slot);
+                }
+                cached[slot] = tokens;
             }
-            cached = tokens;
         }
     }
 
@@ -385,9 +424,38 @@ final class MeasuredModel implements AutoCloseable {
      * @param prompt tokens of the prompt before them
      */
     void decode(int position, int tokens, int prompt) {
+        decode(position, tokens, prompt, 1);
+    }
+
+    /** The same for so many sequences together, each in the slot of its number. */
+    void decode(int position, int tokens, int prompt, int sequences) {
+        int[] together = IntStream.range(0, sequences).toArray();
         for (int i = 0; i < tokens; i++) {
-            feed(text()[i % text().length], position + i, prefixLength(prompt));
+            feed(i, position + i, prefixLength(prompt), together, together);
         }
+    }
+
+    /**
+     * As {@link #decode(int, int, int, int)} for one sequence alone.
+     *
+     * @param slot where its prompt is
+     */
+    void decodeAlone(int position, int tokens, int prompt, int sequence, int slot) {
+        for (int i = 0; i < tokens; i++) {
+            feed(i, position + i, prefixLength(prompt), new int[] {sequence}, new int[] {slot});
+        }
+    }
+
+    /** Feeds each sequence its word of that place. */
+    private void feed(int place, int position, int prefixLength, int[] sequences, int[] slots) {
+        int[] ids = new int[sequences.length];
+        List<Step.Sequence> steps = new ArrayList<>();
+        for (int i = 0; i < ids.length; i++) {
+            ids[i] = word(place, sequences[i]);
+            steps.add(new Step.Sequence(slots[i], position, 1, prefixLength, 0, Sampling.GREEDY));
+        }
+        generator.decode(ids, new Step(steps));
+        generator.tokens(ids.length);
     }
 
     /**
@@ -410,9 +478,25 @@ final class MeasuredModel implements AutoCloseable {
         return generator.read(passes().prefill().output());
     }
 
+    /** The tokens that the last decode chose for so many sequences. */
+    int[] lastTokens(int sequences) {
+        return generator.tokens(sequences);
+    }
+
     /** [vocabularySize], of the last decode. */
     float[] nextLogits() {
-        return generator.read(passes().decode().output());
+        return nextLogits(1)[0];
+    }
+
+    /** [sequences][vocabularySize], of the last decode. */
+    float[][] nextLogits(int sequences) {
+        Tensor logits = passes().decode().output();
+        float[] all = generator.read(logits);
+        float[][] rows = new float[sequences][];
+        for (int i = 0; i < sequences; i++) {
+            rows[i] = Arrays.copyOfRange(all, i * logits.columns(), (i + 1) * logits.columns());
+        }
+        return rows;
     }
 
     @Override

@@ -20,11 +20,18 @@ import tools.jackson.databind.json.JsonMapper;
 public final class MeasuringService {
     /**
      * @param views most views of an image
+     * @param sequences most sequences of a run
      * @param image path of an image; empty for the drawn picture
      */
-    record Open(Configuration configuration, int promptTokens, int newTokens, int views, Optional<String> image) {
+    record Open(
+            Configuration configuration,
+            int promptTokens,
+            int newTokens,
+            int views,
+            int sequences,
+            Optional<String> image) {
         Limits limits() {
-            return new Limits(promptTokens, newTokens, views);
+            return new Limits(promptTokens, newTokens, views, sequences);
         }
 
         Picture picture() {

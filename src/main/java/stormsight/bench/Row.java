@@ -71,6 +71,7 @@ public record Row(
             fields.put("new_tokens", timed.newTokens());
             fields.put("depth", timed.depth());
         });
+        trial.filter(timed -> timed.sequences() > 1).ifPresent(timed -> fields.put("sequences", timed.sequences()));
         fields.put("image", setting.image());
         fields.put("unit", "ms");
         fields.put("mean", mean());

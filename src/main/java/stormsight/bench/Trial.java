@@ -6,8 +6,9 @@ package stormsight.bench;
  * @param promptTokens rows of the prefill, image tokens included; 0 where there is none
  * @param newTokens tokens that are decoded; 0 where there are none
  * @param depth tokens in the cache before the first one that is decoded
+ * @param sequences each with a prompt of so many tokens of its own, or with so many decoded; decoded together
  */
-public record Trial(Part part, int promptTokens, int newTokens, int depth) {
+public record Trial(Part part, int promptTokens, int newTokens, int depth, int sequences) {
     /** Parts of an answer. */
     public enum Part {
         /** From the bytes of the image file in memory to pixels. */
@@ -35,44 +36,53 @@ public record Trial(Part part, int promptTokens, int newTokens, int depth) {
     }
 
     public Trial {
-        if (promptTokens < 0 || newTokens < 0 || depth < 0) {
-            throw new IllegalArgumentException(
-                    promptTokens + " prompt tokens, " + newTokens + " new tokens, depth " + depth);
+        if (promptTokens < 0 || newTokens < 0 || depth < 0 || sequences < 1) {
+            throw new IllegalArgumentException(promptTokens + " prompt tokens, " + newTokens + " new tokens, depth "
+                    + depth + ", " + sequences + " sequences");
         }
     }
 
     static Trial of(Part part) {
-        return new Trial(part, 0, 0, 0);
+        return new Trial(part, 0, 0, 0, 1);
     }
 
     public static Trial prefill(int promptTokens) {
-        return new Trial(Part.PREFILL, promptTokens, 0, 0);
+        return new Trial(Part.PREFILL, promptTokens, 0, 0, 1);
     }
 
     public static Trial decode(int newTokens, int depth) {
-        return new Trial(Part.DECODE, 0, newTokens, depth);
+        return new Trial(Part.DECODE, 0, newTokens, depth, 1);
     }
 
     public static Trial prefillAndDecode(int promptTokens, int newTokens) {
-        return new Trial(Part.PREFILL_AND_DECODE, promptTokens, newTokens, promptTokens);
+        return new Trial(Part.PREFILL_AND_DECODE, promptTokens, newTokens, promptTokens, 1);
     }
 
-    /** As tables show it: {@code pp272}, {@code tg32@272}, {@code pp272+tg32}, {@code encode}. */
+    /** The same with several sequences in one run. */
+    public Trial withSequences(int count) {
+        return new Trial(part, promptTokens, newTokens, depth, count);
+    }
+
+    /**
+     * As tables show it: {@code pp272}, {@code tg32@272}, {@code pp272+tg32}, {@code encode}, and {@code tg32@272 x8}
+     * with 8 sequences.
+     */
     public String name() {
-        return switch (part) {
+        String one = switch (part) {
             case PREFILL -> "pp" + promptTokens;
             case DECODE -> "tg" + newTokens + "@" + depth;
             case PREFILL_AND_DECODE -> "pp" + promptTokens + "+tg" + newTokens;
             default -> part.text;
         };
+        return sequences == 1 ? one : one + " x" + sequences;
     }
 
-    /** Tokens that a rate counts; 0 where there is none. */
+    /** Tokens of all sequences that a rate counts; 0 where there is none. */
     public int tokens() {
-        return promptTokens + newTokens;
+        return sequences * (promptTokens + newTokens);
     }
 
-    /** Positions in the cache that it needs. */
+    /** Positions in the cache that each of its sequences needs. */
     int positions() {
         return Math.max(promptTokens, depth) + newTokens;
     }

@@ -11,20 +11,26 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.zip.CRC32;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
+import stormsight.backend.DeviceInfo;
 import stormsight.backend.RunListener;
+import stormsight.bench.Machine;
 import stormsight.generate.Batch;
 import stormsight.generate.BatchItem;
+import stormsight.generate.FeatureCache;
 import stormsight.generate.Generator;
 import stormsight.generate.MaskDecoder;
 import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.program.Step;
+import stormsight.report.OutputFile;
 
 /** Answers many prompts about many images. */
 @Command(
@@ -36,6 +42,8 @@ import stormsight.program.Step;
             "Lines about one image follow each other. What was interrupted goes on with --resume."
         })
 final class BatchCommand extends PromptCommand implements Runnable {
+    private static final Pattern SIZE = Pattern.compile("(\\d{1,9})([KMGTkmgt]?)");
+
     @Option(
             names = {"-i", "--image"},
             paramLabel = "FILE",
@@ -80,6 +88,23 @@ final class BatchCommand extends PromptCommand implements Runnable {
             description = "Answers at a time, 1 to 16; more take more memory. Default: ${DEFAULT-VALUE}.")
     private int parallel;
 
+    @Option(
+            names = "--feature-cache",
+            paramLabel = "DIR",
+            description =
+                    "Keep the features of images there, and take them from there in later runs with the same model on "
+                            + "the same device. Several runs may share it.")
+    private Path featureCache;
+
+    @Option(
+            names = "--feature-cache-size",
+            paramLabel = "SIZE",
+            defaultValue = "4G",
+            description =
+                    "Most bytes to keep, such as 500M or 4G; what was not used for the longest time goes first. "
+                            + "Default: ${DEFAULT-VALUE}.")
+    private String featureCacheSize;
+
     @Option(names = "--ignore-orientation", description = "Do not turn images as their EXIF data says.")
     private boolean ignoreOrientation;
 
@@ -103,16 +128,32 @@ final class BatchCommand extends PromptCommand implements Runnable {
             throw new UsageException("--prompt is missing: what is to be done with the images?");
         }
         OutputOption.requireWritable("--out", file);
+        if (featureCache != null) {
+            OutputFile.folderObstacle(featureCache).ifPresent(obstacle -> {
+                throw new UsageException("--feature-cache " + featureCache + " cannot be written: " + obstacle);
+            });
+        }
+        long keptBytes = bytes();
         int[] part = shard();
         withModel((directory, backend, progress) -> {
             objects.choose(directory);
             List<BatchItem> items = BatchItem.ordered(items(directory), part[0], part[1]);
             try {
-                answer(directory, backend, items, progress);
+                answer(directory, backend, items, keptBytes, progress);
             } catch (IOException e) {
                 throw new UncheckedIOException(file + " cannot be written: " + e.getMessage(), e);
             }
         });
+    }
+
+    private long bytes() {
+        Matcher size = SIZE.matcher(featureCacheSize);
+        if (!size.matches()) {
+            throw new UsageException(
+                    "--feature-cache-size " + featureCacheSize + " is not a number of bytes such as 500M or 4G");
+        }
+        int unit = size.group(2).isEmpty() ? 0 : 1 + "KMGT".indexOf(Character.toUpperCase(size.group(2).charAt(0)));
+        return Long.parseLong(size.group(1)) << 10 * unit;
     }
 
     private int[] shard() {
@@ -152,7 +193,8 @@ final class BatchCommand extends PromptCommand implements Runnable {
         return items;
     }
 
-    private void answer(ModelDirectory directory, Backend backend, List<BatchItem> items, Progress progress)
+    private void answer(
+            ModelDirectory directory, Backend backend, List<BatchItem> items, long keptBytes, Progress progress)
             throws IOException {
         long start = System.nanoTime();
         // Broken files end the run here, not each answer.
@@ -165,8 +207,9 @@ final class BatchCommand extends PromptCommand implements Runnable {
                 objects::json,
                 run(directory));
         Batch.Outcome outcome;
-        try (Generator generator = Generator.open(
-                directory, backend, limits(directory, items), model.options(), RunListener.NONE, List.of())) {
+        Optional<FeatureCache> cache = Optional.ofNullable(featureCache)
+                .map(folder -> new FeatureCache(folder, keptBytes, producer(directory, backend)));
+        try (Generator generator = open(directory, backend, limits(directory, items), cache)) {
             outcome = Batch.run(
                     generator, items, settings, file, resume, done -> progress.item(done + 1, items.size() + 1));
         } catch (IllegalArgumentException e) {
@@ -174,18 +217,49 @@ final class BatchCommand extends PromptCommand implements Runnable {
         } finally {
             progress.clear();
         }
+        cache.flatMap(FeatureCache::failure).ifPresent(reason ->
+                err().println("stormsight: warning: not all features were kept: " + reason));
         double seconds = (System.nanoTime() - start) / 1e9;
         err().println(String.format(
                 Locale.ROOT,
-                "%d answers and %d errors about %d images in %.1f s, %.2f a second, %.1f tokens a second%s: %s",
+                "%d answers and %d errors about %d images in %.1f s, %.2f a second, %.1f tokens a second%s%s: %s",
                 outcome.answered(),
                 outcome.failed(),
                 outcome.images(),
                 seconds,
                 (outcome.answered() + outcome.failed()) / seconds,
                 outcome.tokens() / seconds,
+                cache.map(used -> ", features of " + used.found() + " images found and of " + used.kept() + " kept")
+                        .orElse(""),
                 outcome.before() == 0 ? "" : ", behind " + outcome.before() + " of before",
                 file));
+    }
+
+    private Generator open(
+            ModelDirectory directory, Backend backend, Limits limits, Optional<FeatureCache> cache) {
+        return cache.map(used -> Generator.open(directory, backend, limits, model.options(), used))
+                .orElseGet(() -> Generator.open(
+                        directory, backend, limits, model.options(), RunListener.NONE, List.of()));
+    }
+
+    /**
+     * All that features depend on beside the image: another build may round otherwise, and so may another device, its
+     * runtime and its settings.
+     */
+    private String producer(ModelDirectory directory, Backend backend) {
+        Machine machine = Environment.machine();
+        DeviceInfo device = backend.device();
+        return String.join(
+                "\n",
+                machine.version(),
+                machine.commit().orElse(""),
+                directory.fingerprint(),
+                model.json().toString(),
+                device.backend(),
+                device.name(),
+                device.runtime(),
+                device.driver(),
+                Environment.deviceSettings());
     }
 
     /** For the longest prompt that the model has room for; longer ones become errors. */

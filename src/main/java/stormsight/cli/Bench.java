@@ -28,7 +28,9 @@ import tools.jackson.databind.JsonNode;
             "Warm rows, each timed after its result has been checked: image decode (file to pixels), resize (pixels "
                     + "to patches), encode (patches to features), projector (a part of encode), ppN (prefill of N "
                     + "tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' to "
-                    + "the first token).",
+                    + "the first token). With --parallel 8, pp and tg are also measured with 8 sequences in one run, "
+                    + "as ppN x8 and tgN@D x8, after their results were found equal to the sequences' one by one; on "
+                    + "a device, equal but for rounding.",
             "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: "
                     + "jvm (until main runs), load (model and buffers), on a device runtime, lowering, upload and "
                     + "compile, then image, encode, prefill, and their sum as first token, which is compared with the "

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import java.util.stream.Collectors;
 import stormsight.bench.Machine;
 
 /** The only place that reads and sets system properties and variables. */
@@ -35,6 +36,15 @@ final class Environment {
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
         command.addAll(List.of(arguments));
         return command;
+    }
+
+    /** What else of this JVM decides how a device computes: TornadoVM's settings and ours of it. */
+    static String deviceSettings() {
+        return System.getProperties().stringPropertyNames().stream()
+                .filter(name -> name.startsWith("tornado.") || name.startsWith("stormsight.tornado."))
+                .sorted()
+                .map(name -> name + "=" + System.getProperty(name))
+                .collect(Collectors.joining(" "));
     }
 
     /** Where this runs, for results. */

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.HashMap;
 import java.util.Iterator;
@@ -33,8 +34,10 @@ import stormsight.model.Prompt;
 import stormsight.model.Views;
 import stormsight.probe.Probe;
 import stormsight.program.DType;
+import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Sampling;
+import stormsight.program.Segment;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 import stormsight.tokenizer.StreamingDetokenizer;
@@ -65,6 +68,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     private String drawnBy = "";
     /** The images whose features are on the device, if {@link #answer(Iterator)} put them there. */
     private List<Views> encoded = List.of();
+    /** Where features of images may be found, and are kept. */
+    private Optional<KeptFeatures> keptFeatures = Optional.empty();
     /** Whether the executor knows which ids may be answered. */
     private boolean answerPartsWritten;
     /** Opened for the first request that has one. */
@@ -136,6 +141,15 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             Function<Passes, List<Program>> more) {
         return open(directory, backend, limits, options, List.copyOf(probes), more,
                 (weights, programs) -> backend.prepare(weights, programs, listener));
+    }
+
+    /** A generator that looks for an image's features in a folder before it makes them, and keeps them there. */
+    public static Generator open(
+            ModelDirectory directory, Backend backend, Limits limits, Options options, FeatureCache cache) {
+        Generator generator = open(directory, backend, limits, options, RunListener.NONE, List.of(),
+                passes -> KeptFeatures.programs(passes.encode().output()));
+        generator.keptFeatures = Optional.of(generator.new KeptFeatures(cache));
+        return generator;
     }
 
     /** A generator whose steps can be {@link #profile profiled}. */
@@ -327,7 +341,9 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                 load(prepared.images().getFirst(), 0);
             }
             imageDone = System.nanoTime();
-            if (!known) {
+            if (!known && keptFeatures.isPresent()) {
+                keptFeatures.get().encode(prepared.images());
+            } else if (!known) {
                 encodeLoaded(prepared.images());
             }
             encoded = prepared.images();
@@ -492,6 +508,11 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         prefill(passes.prefill().program(), prompt);
     }
 
+    /** The same into a slot of several. */
+    public void prefill(Prompt prompt, int slot) {
+        prefill(passes.prefill().program(), prompt, slot, 0, Sampling.GREEDY);
+    }
+
     /** The same by a variant of prefill. */
     public void prefill(Program variant, Prompt prompt) {
         prefill(variant, prompt, 0, 0, Sampling.GREEDY);
@@ -520,6 +541,16 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     public void decode(int id, int position, int prefixLength) {
         lastIds.set(ValueLayout.JAVA_INT, 0, id);
         decode(passes.decodeStep(position, prefixLength));
+    }
+
+    /**
+     * Reads one token more of each sequence of a step.
+     *
+     * @param ids one for each, in their order
+     */
+    public void decode(int[] ids, Step step) {
+        MemorySegment.copy(ids, 0, lastIds, ValueLayout.JAVA_INT, 0, step.rows());
+        decode(step);
     }
 
     /** Reads the next token of each sequence of a step, as they stand in {@link #lastIds}. */
@@ -583,6 +614,13 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         return checked(drawn());
     }
 
+    /** The tokens that the last decode drew for so many sequences, each as {@link #token()} has it. */
+    public int[] tokens(int sequences) {
+        MemorySegment tokens = drawn.asSlice(0, (long) Integer.BYTES * sequences);
+        executor.read(passes.token(), tokens);
+        return Arrays.stream(tokens.toArray(ValueLayout.JAVA_INT)).map(this::checked).toArray();
+    }
+
     private int checked(int id) {
         if (id < 0) {
             throw new BackendException(drawnBy
@@ -637,6 +675,62 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         }
         maskDecoder.ifPresent(decoder -> codes.forEach(each -> masks.put(each, decoder.decode(each))));
         return masks;
+    }
+
+    /** Features that go from the device to a folder and back. */
+    private final class KeptFeatures {
+        private final FeatureCache cache;
+        private final Tensor readable = readable(passes.encode().output());
+        private final Tensor written = written(passes.encode().output());
+        private final Program reading = programs(passes.encode().output()).getFirst();
+        private final Program writing = programs(passes.encode().output()).getLast();
+        private final MemorySegment values = arena.allocate(readable.bytes(), 64);
+
+        KeptFeatures(FeatureCache cache) {
+            this.cache = cache;
+        }
+
+        private static Tensor readable(Tensor features) {
+            return features.as("features.readable", Tensor.Kind.OUTPUT, 1);
+        }
+
+        private static Tensor written(Tensor features) {
+            return features.as("features.written", Tensor.Kind.INPUT, 1);
+        }
+
+        /** One that makes the features readable, and one that puts written ones in their place. */
+        static List<Program> programs(Tensor features) {
+            Op read = new Op.Copy(features, readable(features));
+            Op write = new Op.Store(written(features), features);
+            return List.of(
+                    new Program("read features", List.of(Segment.once("features.read", List.of(read)))),
+                    new Program("write features", List.of(Segment.once("features.write", List.of(write)))));
+        }
+
+        /** Encodes all views of images, of which the first is loaded, unless their features are kept. */
+        void encode(List<Views> images) {
+            List<byte[]> views = new ArrayList<>();
+            for (Views image : images) {
+                for (int view = 0; view < image.count(); view++) {
+                    load(image, view);
+                    views.add(patches.toArray(ValueLayout.JAVA_BYTE));
+                }
+            }
+            int rows = views.size() * passes.rowsPerView();
+            Step all = new Step(0, rows, rows);
+            MemorySegment used = values.asSlice(0, (long) rows * readable.columns() * Float.BYTES);
+            FeatureCache.Key key = cache.key(views);
+            if (cache.read(key, used)) {
+                executor.write(written, used);
+                executor.run(writing, all);
+                return;
+            }
+            load(images.getFirst(), 0);
+            encodeLoaded(images);
+            executor.run(reading, all);
+            executor.read(readable, used);
+            cache.write(key, used);
+        }
     }
 
     /** A prompt and the answer that forms behind it. */

@@ -21,8 +21,8 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * The cpu backend with an error of 1 in the first number of what a pass over several rows made, to see that it is
- * found.
+ * The cpu backend with an error of 1 in the first number of what a pass over several rows made, or on the device
+ * {@code together} in what a step of several sequences made, to see that it is found.
  */
 public final class WrongBackend implements BackendProvider {
     static final String NAME = "wrong";
@@ -49,7 +49,8 @@ public final class WrongBackend implements BackendProvider {
 
     @Override
     public Backend open(BackendOptions options) {
-        Backend cpu = Backends.open("cpu", options);
+        boolean together = options.device().equals(Optional.of("together"));
+        Backend cpu = Backends.open("cpu", new BackendOptions(options.threads(), Optional.empty()));
         return new Backend() {
             @Override
             public DeviceInfo device() {
@@ -72,7 +73,7 @@ public final class WrongBackend implements BackendProvider {
 
             @Override
             public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
-                return wrong(cpu.prepare(weights, programs, listener));
+                return wrong(cpu.prepare(weights, programs, listener), together);
             }
 
             @Override
@@ -87,19 +88,23 @@ public final class WrongBackend implements BackendProvider {
         };
     }
 
-    private static Executor wrong(Executor right) {
+    private static Executor wrong(Executor right, boolean together) {
         return new Executor() {
             private boolean severalRows;
 
+            private boolean wrong(Step step) {
+                return together ? step.sequences().size() > 1 : step.rows() > 1;
+            }
+
             @Override
             public void run(Program program, Step step) {
-                severalRows = step.rows() > 1;
+                severalRows = wrong(step);
                 right.run(program, step);
             }
 
             @Override
             public RunProfile profile(Program program, Step step) {
-                severalRows = step.rows() > 1;
+                severalRows = wrong(step);
                 return right.profile(program, step);
             }
 

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -150,6 +151,50 @@ class BatchTest {
         assertEquals(
                 List.of("caption en", "detect ring", "caption en", "detect ring"),
                 lines(file).stream().map(line -> line.get("prompt").asString()).toList());
+    }
+
+    /** Answers are the same to the last bit, with features of before and without. */
+    @Test
+    void featuresAreKept() throws IOException {
+        Path dataset = dataset();
+        Path kept = temporary.resolve("kept");
+        Path without = temporary.resolve("without.jsonl");
+        assertEquals(0, run("--dataset", dataset.toString(), "-o", without.toString()).exitCode());
+        String[] options = {"--dataset", dataset.toString(), "--feature-cache", kept.toString()};
+        cached("features of 0 images found and of 2 kept", without, options);
+        cached("features of 2 images found and of 0 kept", without, options);
+        // The same picture under another name, whose entry is damaged, as the other one is.
+        Files.copy(temporary.resolve("a.png"), temporary.resolve("b.png"), StandardCopyOption.REPLACE_EXISTING);
+        Path same = temporary.resolve("same.jsonl");
+        assertEquals(0, run("--dataset", dataset.toString(), "-o", same.toString()).exitCode());
+        try (Stream<Path> files = Files.list(kept)) {
+            Files.write(files.sorted().toList().getFirst(), new byte[] {1, 2, 3});
+        }
+        try (Stream<Path> files = Files.list(kept)) {
+            Files.write(files.sorted().toList().getLast(), new byte[] {1, 2, 3});
+        }
+        cached("features of 1 images found and of 1 kept", same, options);
+        // Other weights, another resampling, and too little room.
+        Run run = run(with(options, "-o", temporary.resolve("q8.jsonl").toString(), "--weights", "q8"));
+        assertTrue(run.err().contains("features of 1 images found and of 1 kept"), run.err());
+        run = run(with(options, "-o", temporary.resolve("resized.jsonl").toString(), "--resize", "bilinear"));
+        assertTrue(run.err().contains("features of 1 images found and of 1 kept"), run.err());
+        run = run(with(options, "-o", temporary.resolve("small.jsonl").toString(), "--resize", "bilinear",
+                "--weights", "q8", "--feature-cache-size", "1k"));
+        assertTrue(run.err().contains("features of 0 images found and of 0 kept"), run.err());
+        refused("--feature-cache-size 4X is not a number of bytes", with(options, "-o", "x", "--feature-cache-size",
+                "4X"));
+        refused("is not a directory", "--dataset", dataset.toString(), "-o", "x", "--feature-cache",
+                dataset.toString());
+    }
+
+    private void cached(String said, Path expected, String... options) throws IOException {
+        Path file = temporary.resolve("cached.jsonl");
+        Files.deleteIfExists(file);
+        Run run = run(with(options, "-o", file.toString()));
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.err().contains(said), run.err());
+        assertEquals(lines(expected), lines(file));
     }
 
     @Test

@@ -174,6 +174,56 @@ class BenchTest {
         return all.toArray(String[]::new);
     }
 
+    /** Each number of sequences has rows of its own, whose tokens are those of all sequences. */
+    @Test
+    void benchRunsSeveralSequencesTogether() throws IOException {
+        Path output = temporary.resolve("results.json");
+        Path plot = temporary.resolve("plot.svg");
+        String[] options = {"--backend", "cpu", "-t", "1", "-p", "20", "-d", "0,20", "-pg", "5,2", "-b", "1,3"};
+        Run run = quick("bench", with(options, "--cold", "0", "-o", output.toString(), "--plot", plot.toString()));
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals(List.of(), ResultSchema.problems(Files.readString(output)));
+        JsonNode file = JsonMapper.shared().readTree(Files.readString(output));
+        assertEquals(
+                List.of("image decode", "resize", "encode", "projector", "pp20", "pp20 x3", "tg3@0", "tg3@0 x3",
+                        "tg3@20", "tg3@20 x3", "pp5+tg2", "pp5+tg2 x3", "first token"),
+                names(file));
+        for (JsonNode row : file.get("rows")) {
+            boolean together = row.get("name").asString().endsWith(" x3");
+            assertEquals(together, row.has("sequences"), row.toString());
+            if (together) {
+                assertEquals(3, row.get("sequences").asInt());
+                int tokens = 3 * (row.path("prompt_tokens").asInt(0) + row.path("new_tokens").asInt(0));
+                double rate = 0;
+                for (JsonNode sample : row.get("samples")) {
+                    rate += tokens * 1e3 / sample.asDouble() / row.get("samples").size();
+                }
+                assertEquals(rate, row.get("rate_mean").asDouble(), 1e-6 * rate);
+                String checked = row.get("checked_against").asString();
+                assertTrue(checked.startsWith("scalar: cosine"), checked);
+                assertTrue(checked.endsWith("; one by one: equal"), checked);
+            }
+        }
+        assertTrue(Files.readString(plot).contains("tg3@20 x3"));
+
+        Run same = quick("bench", with(options, "--cold", "0", "--against", output.toString(), "--tolerance", "100"));
+        assertEquals(0, same.exitCode(), same.err());
+        assertTrue(same.out().contains("| pp20 x3"), same.out());
+        assertFalse(same.out().contains("not compared"), same.out());
+        fails(2, "--parallel 17 is not in 1 .. 16", "bench", "-m", MODEL, "--parallel", "1,17");
+    }
+
+    /** The device's error is in steps of several sequences alone. */
+    @Test
+    void sequencesThatDifferFromThoseAloneAreNotTimed() {
+        Run run = quick("bench", "--backend", "wrong", "--device", "together", "-p", "4", "--cold", "0", "-b", "1");
+        assertEquals(0, run.exitCode(), run.err());
+        run = quick("bench", "--backend", "wrong", "--device", "together", "-p", "4", "--cold", "0", "-b", "1,2");
+        assertEquals(7, run.exitCode(), run.out() + run.err());
+        assertTrue(run.err().contains("tg3@4 x2 on wrong differs from the same sequences one by one"), run.err());
+        assertEquals("", run.out());
+    }
+
     @Test
     void everyCheckFindsAWrongBackend() {
         for (String check : List.of("scalar", "cpu", "self")) {
@@ -241,6 +291,8 @@ class BenchTest {
                 "weights=q8",
                 "-p",
                 "4",
+                "-b",
+                "1,2",
                 "--questions",
                 "1",
                 "--format",
@@ -250,6 +302,7 @@ class BenchTest {
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(run.out(), Files.readString(output));
         assertTrue(run.out().contains("baseline threads=1 weights=stored: "), run.out());
+        assertTrue(run.out().contains("| tg3@4 x2"), run.out());
     }
 
     @Test
