@@ -253,6 +253,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
                 "\n",
                 machine.version(),
                 machine.commit().orElse(""),
+                machine.cpu(),
                 directory.fingerprint(),
                 model.json().toString(),
                 device.backend(),

@@ -90,11 +90,18 @@ public final class FeatureCache {
         return failure;
     }
 
-    /** @param views the values that the tower takes, view by view */
-    Key key(List<byte[]> views) {
+    /**
+     * @param views the values that the tower takes, view by view
+     * @param rounded whether products are computed with rounded activations
+     */
+    Key key(List<byte[]> views, boolean rounded) {
         MessageDigest digest = digest();
         digest.update(MAGIC);
-        digest.update(ByteBuffer.allocate(8).putInt(producer.length).putInt(views.size()).flip());
+        digest.update(ByteBuffer.allocate(9)
+                .putInt(producer.length)
+                .putInt(views.size())
+                .put((byte) (rounded ? 1 : 0))
+                .flip());
         digest.update(producer);
         views.forEach(view -> digest.update(digest().digest(view)));
         return new Key(digest.digest());

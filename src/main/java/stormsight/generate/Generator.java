@@ -719,7 +719,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             int rows = views.size() * passes.rowsPerView();
             Step all = new Step(0, rows, rows);
             MemorySegment used = values.asSlice(0, (long) rows * readable.columns() * Float.BYTES);
-            FeatureCache.Key key = cache.key(views);
+            FeatureCache.Key key = cache.key(views, roundsActivations());
             if (cache.read(key, used)) {
                 executor.write(written, used);
                 executor.run(writing, all);

@@ -40,7 +40,7 @@ class FeatureCacheTest {
     }
 
     private static FeatureCache.Key key(FeatureCache cache, int image) {
-        return cache.key(List.of(new byte[] {(byte) image}));
+        return cache.key(List.of(new byte[] {(byte) image}), false);
     }
 
     private static MemorySegment values(int image) {
@@ -85,15 +85,16 @@ class FeatureCacheTest {
     @Test
     void everythingThatFeaturesFollowFromIsInTheKey() {
         FeatureCache cache = cache(PLENTY);
-        FeatureCache.Key key = cache.key(List.of(new byte[] {1, 2}));
+        FeatureCache.Key key = cache.key(List.of(new byte[] {1, 2}), false);
         for (FeatureCache.Key other : List.of(
-                cache.key(List.of(new byte[] {1, 3})),
-                cache.key(List.of(new byte[] {1}, new byte[] {2})),
-                cache.key(List.of(new byte[] {1, 2}, new byte[] {})),
-                new FeatureCache(folder, PLENTY, "another model").key(List.of(new byte[] {1, 2})))) {
+                cache.key(List.of(new byte[] {1, 3}), false),
+                cache.key(List.of(new byte[] {1, 2}), true),
+                cache.key(List.of(new byte[] {1}, new byte[] {2}), false),
+                cache.key(List.of(new byte[] {1, 2}, new byte[] {}), false),
+                new FeatureCache(folder, PLENTY, "another model").key(List.of(new byte[] {1, 2}), false))) {
             assertFalse(Arrays.equals(key.hash(), other.hash()));
         }
-        assertArrayEquals(key.hash(), cache(PLENTY).key(List.of(new byte[] {1, 2})).hash());
+        assertArrayEquals(key.hash(), cache(PLENTY).key(List.of(new byte[] {1, 2}), false).hash());
     }
 
     @Test
