@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
@@ -56,6 +57,9 @@ public final class ModelPath {
      *     what to do
      */
     public static Path resolve(Path named) {
+        if (named.toString().isEmpty()) {
+            throw refused(Path.of("''"), "is an empty name; name the folder of a model");
+        }
         Path path = local(named);
         if (!Files.exists(path)) {
             throw absent(path);
@@ -65,6 +69,7 @@ public final class ModelPath {
         }
         Path folder = snapshot(path, CONFIG);
         refusePointers(folder);
+        refuseStrangers(folder);
         refuseWithoutConfig(folder);
         refuseQuantized(folder);
         return folder;
@@ -86,6 +91,7 @@ public final class ModelPath {
         }
         Path folder = snapshot(path, ADAPTER);
         refusePointers(folder);
+        refuseStrangers(folder);
         if (!Files.exists(folder.resolve(ADAPTER))) {
             List<Path> inner = list(folder, inside -> Files.exists(inside.resolve(ADAPTER)));
             throw refused(folder, inner.isEmpty()
@@ -226,6 +232,48 @@ public final class ModelPath {
         }
     }
 
+    /** Files under the names of a model's that are something else. */
+    private static void refuseStrangers(Path folder) {
+        for (Path file : list(folder, path -> name(path).matches(".*\\.(safetensors|json)"))) {
+            if (Files.isSymbolicLink(file) && !Files.exists(file)) {
+                throw refused(
+                        file,
+                        "is a link to a file that is not there; copy the model with the files that its links lead to, "
+                                + "as cp -rL does, or download it anew");
+            }
+            stranger(start(file), name(file).endsWith(".json")).ifPresent(what -> {
+                throw refused(file, "is " + what);
+            });
+        }
+    }
+
+    /**
+     * What a file is that is neither weights nor JSON, by its first bytes; empty if it may be what its name says.
+     *
+     * @param start as Latin-1
+     */
+    private static Optional<String> stranger(String start, boolean json) {
+        // The length of a header of at most 100 MB, then the header.
+        if (!json && start.startsWith("\0\0\0\0{", 4)) {
+            return Optional.empty();
+        }
+        String text = start.strip().toLowerCase(Locale.ROOT);
+        String instead = ", as servers send in place of a file that is not there or asks for a login; download the "
+                + "file anew";
+        if (text.startsWith("<!doctype html") || text.startsWith("<html") || text.startsWith("<?xml")) {
+            return Optional.of("a web page (HTML or XML)" + instead);
+        }
+        if (start.startsWith("GGUF")) {
+            return Optional.of(GGUF);
+        }
+        if (start.startsWith("PK\3\4") || start.startsWith("\u0080\2")) {
+            return Optional.of("a ZIP archive or weights of PyTorch under another name; " + CONVERT);
+        }
+        return !json && text.matches("(?s)(\\{\\s*\"|invalid |not found|access to ).*")
+                ? Optional.of("text" + instead)
+                : Optional.empty();
+    }
+
     private static void refuseWithoutConfig(Path folder) {
         if (Files.exists(folder.resolve(CONFIG))) {
             return;
@@ -279,23 +327,34 @@ public final class ModelPath {
 
     private static void refuseQuantized(Path folder) {
         ConfigFile config = ConfigFile.read(folder.resolve(CONFIG));
+        // As MLX has it.
+        if (config.hasObject("quantization") && config.has("quantization.bits")) {
+            throw quantized(folder, "MLX" + bits(config, "quantization"));
+        }
         for (String key : List.of("quantization_config", "text_config.quantization_config")) {
             if (config.has(key)
                     && !text(config, key + ".quant_method").equals(Optional.of(Quantization.METHOD))) {
-                throw refused(
-                        folder.resolve(CONFIG),
-                        "the weights are quantized with " + method(config, key)
-                                + ", which is not read here; download the model as "
-                                + "it was before (--weights q8 makes it as small)");
+                throw quantized(folder, method(config, key));
             }
         }
     }
 
+    private static CheckpointException quantized(Path folder, String method) {
+        return refused(
+                folder.resolve(CONFIG),
+                "the weights are quantized with " + method + ", which is not read here; download the model as it was "
+                        + "before (--weights q8 makes it as small)");
+    }
+
     private static String method(ConfigFile config, String key) {
         String method = text(config, key + ".quant_method").orElse("an unknown method");
+        return StrictJson.printable(method) + bits(config, key);
+    }
+
+    private static String bits(ConfigFile config, String key) {
         String bits = config.isTrue(key + ".load_in_4bit") ? "4 bits" : config.isTrue(key + ".load_in_8bit") ? "8 bits"
                 : config.scalar(key + ".bits").map(number -> number + " bits").orElse("");
-        return StrictJson.printable(method) + (bits.isEmpty() ? "" : " (" + StrictJson.printable(bits) + ")");
+        return bits.isEmpty() ? "" : " (" + StrictJson.printable(bits) + ")";
     }
 
     /** Why there are no weights to open in a folder. */

@@ -19,9 +19,11 @@ import stormsight.image.ImageException;
 final class ImageArgument implements ITypeConverter<Path> {
     static final String STANDARD_INPUT = "-";
 
-
     @Override
     public Path convert(String text) {
+        if (text.isEmpty()) {
+            throw new ImageException("''", "is an empty name; name a file");
+        }
         String lower = text.toLowerCase(Locale.ROOT);
         try {
             if (lower.startsWith("data:")) {

@@ -33,7 +33,11 @@ public final class DataUrl {
             return content.getBytes(StandardCharsets.ISO_8859_1);
         }
         try {
-            return Base64.getMimeDecoder().decode(content.replace('-', '+').replace('_', '/'));
+            byte[] bytes = Base64.getMimeDecoder().decode(content.replace('-', '+').replace('_', '/'));
+            if (bytes.length == 0) {
+                throw new ImageException(shown(url), "holds nothing in base64");
+            }
+            return bytes;
         } catch (IllegalArgumentException e) {
             throw new ImageException(shown(url), "is not base64: " + e.getMessage(), e);
         }

@@ -41,6 +41,8 @@ final class UnknownFormat {
             new Kind("an OpenEXR image", 0, "v/1\1"),
             new Kind("a Radiance HDR image", 0, "#?RADIANCE"),
             new Kind("a GIMP image (XCF)", 0, "gimp xcf"),
+            new Kind("a video (Matroska or WebM)", 0, "\u001aE\u00df\u00a3"),
+            new Kind("a video (AVI)", 8, "AVI "),
             new Kind("a Canon raw image (CR3)", 4, "ftypcrx "));
 
     private UnknownFormat() {}
@@ -58,6 +60,9 @@ final class UnknownFormat {
                 return "it is " + kind.name() + CONVERT;
             }
         }
+        if (in.startsWith("PK\3\4") || in.startsWith("\u001f\u008b")) {
+            return "it is an archive (ZIP or gzip), not an image; unpack it first";
+        }
         if (in.is(4, "ftyp")) {
             return "it is " + boxed(in) + CONVERT;
         }
@@ -68,6 +73,12 @@ final class UnknownFormat {
         }
         if (text.contains("<!doctype html") || text.contains("<html")) {
             return "it is a web page (HTML), not an image; download the image itself";
+        }
+        if (text.matches("(?s)\\s*[{\\[]\\s*[\"{\\[].*")) {
+            return "it is JSON text, not an image, as servers send with an error; download the image anew";
+        }
+        if (text.matches("(?s)(ivborw0kggo|/9j/|r0lgod|uklgr)[a-z0-9+/=\\s]*")) {
+            return "it is an image in base64; decode it first, or give it as a URL: data:image/png;base64,...";
         }
         return "its format is not known; PNG, JPEG, GIF, BMP and WebP are read";
     }

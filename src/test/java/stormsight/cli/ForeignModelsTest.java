@@ -93,6 +93,8 @@ class ForeignModelsTest {
     @Test
     void quantizedWeights() throws IOException {
         String config = Files.readString(folder.resolve("config.json"));
+        write("config.json", config.replaceFirst("\\{", "{\"quantization\": {\"group_size\": 64, \"bits\": 4},"));
+        folderRefused("config.json: the weights are quantized with MLX (4 bits), which is not read here");
         for (String[] method : new String[][] {
             {"\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true", "bitsandbytes (4 bits)"},
             {"\"quant_method\": \"bitsandbytes\", \"load_in_8bit\": true", "bitsandbytes (8 bits)"},
@@ -134,6 +136,36 @@ class ForeignModelsTest {
         delete("paligemma-3b-pt-224.npz");
         write("model.safetensors.incomplete", "");
         folderRefused("the download of model.safetensors.incomplete did not end");
+    }
+
+    /** What a download or a copy left under the right name. */
+    @Test
+    void strangersUnderTheNamesOfAModel() throws IOException {
+        byte[] weights = Files.readAllBytes(folder.resolve("model.safetensors"));
+        String[][] strangers = {
+            {"<!DOCTYPE html><html><title>401</title></html>", "a web page (HTML or XML), as servers send"},
+            {"{\"error\": \"Repository not found\"}", "text, as servers send in place of a file"},
+            {"Invalid username or password.", "text, as servers send in place of a file"},
+            {"GGUF\3\0\0\0" + "\0".repeat(100), "weights in llama.cpp's format GGUF"},
+            {"PK\3\4\0\0\b\b" + "\0".repeat(100), "a ZIP archive or weights of PyTorch under another name"}
+        };
+        for (String[] each : strangers) {
+            write("model.safetensors", each[0]);
+            folderRefused("model.safetensors: is " + each[1]);
+        }
+        Files.delete(folder.resolve("model.safetensors"));
+        Files.createSymbolicLink(folder.resolve("model.safetensors"), Path.of("../blobs/0123"));
+        folderRefused("model.safetensors: is a link to a file that is not there", "cp -rL");
+        Files.delete(folder.resolve("model.safetensors"));
+        Files.write(folder.resolve("model.safetensors"), weights);
+        for (String name : List.of("config.json", "tokenizer.json")) {
+            String good = Files.readString(folder.resolve(name));
+            write(name, "  <html><body>404</body></html>");
+            folderRefused(name + ": is a web page (HTML or XML)");
+            write(name, good);
+        }
+        refused("", "'': is an empty name; name the folder of a model");
+        assertEquals(0, MainTest.run("inspect", folder.toString()).exitCode());
     }
 
     @Test

@@ -312,6 +312,8 @@ class OptionsTest {
                         arguments.toArray(String[]::new));
             }
         }
+        fails(4, "data:image/png;base64,@@: holds nothing", "generate", "-i", "data:image/png;base64,@@", "-p", "x");
+        fails(4, "'': is an empty name", "generate", "-i", "", "-p", "x");
         fails(4, "is not base64", "generate", "-i", "data:image/png;base64,a", "-p", "x");
         fails(4, "the comma before the data is missing", "generate", "-i", "data:image/png;base64", "-p", "x");
         fails(4, "data-url", "generate", "-i", "data:,no%20image", "-p", "x");

@@ -267,6 +267,11 @@ class ImageDecoderTest {
         "8BPS\\0\\1 | it is a Photoshop document (PSD), which is not supported",
         "%PDF-1.7 | it is a PDF document, which is not supported",
         "<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/> | it is an SVG drawing, which is not supported",
+        "\\x1aE\\xdf\\xa3webm | it is a video (Matroska or WebM), which is not supported",
+        "RIFF\\0\\0\\0\\0AVI LIST | it is a video (AVI), which is not supported",
+        "PK\\x03\\x04 | it is an archive (ZIP or gzip), not an image; unpack it first",
+        "{\"error\": 404} | it is JSON text, not an image, as servers send with an error",
+        "iVBORw0KGgoAAAANSUhEUgAA | it is an image in base64; decode it first, or give it as a URL",
         "<!DOCTYPE html><title>404</title> | it is a web page (HTML), not an image; download the image itself",
         "version https://git-lfs.github.com/spec/v1 | it is a Git LFS pointer"
     })
