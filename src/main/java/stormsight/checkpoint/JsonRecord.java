@@ -55,8 +55,7 @@ public final class JsonRecord {
         try {
             return new JsonRecord(file, "", JsonMapper.shared().readTree(text));
         } catch (JacksonException e) {
-            throw new WrongShapeException(
-                    file, "not JSON: " + StrictJson.printable(String.valueOf(e.getOriginalMessage())), e);
+            throw new WrongShapeException(file, "not JSON: " + StrictJson.problem(e), e);
         }
     }
 

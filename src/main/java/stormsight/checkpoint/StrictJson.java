@@ -88,8 +88,13 @@ public final class StrictJson {
             long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
             String place = at < 0 ? "" : " at character " + at;
             throw new CheckpointException(
-                    file, what + " is not valid JSON" + place + ": " + oneLine(e.getOriginalMessage()), e);
+                    file, what + " is not valid JSON" + place + ": " + problem(e), e);
         }
+    }
+
+    /** What the parser met, on one line and without where in its own words. */
+    static String problem(JacksonException e) {
+        return printable(String.valueOf(e.getOriginalMessage()).replaceFirst(" \\(start marker at .*", ""));
     }
 
     private static void skipByteOrderMark(Path file, String what, PushbackReader text) {

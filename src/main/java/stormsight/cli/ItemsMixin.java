@@ -4,15 +4,15 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Stream;
 import picocli.CommandLine.Option;
-import tools.jackson.core.JacksonException;
-import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
+import stormsight.checkpoint.JsonRecord;
 
 /** Options that name many images and texts. */
 final class ItemsMixin {
@@ -62,13 +62,15 @@ final class ItemsMixin {
         try {
             String all = textFile.equals(STANDARD_INPUT)
                     ? new String(System.in.readAllBytes(), StandardCharsets.UTF_8)
-                    : Files.readString(textFile);
+                    : JsonRecord.textOf(textFile);
             List<String> found =
                     PromptText.of(all).lines().map(String::strip).filter(line -> !line.isEmpty()).toList();
             if (found.isEmpty()) {
                 throw new UsageException("--texts " + textFile + ": no line with a text");
             }
             return found;
+        } catch (JsonRecord.WrongShapeException e) {
+            throw new UsageException("--texts " + e.getMessage());
         } catch (IOException e) {
             throw new UsageException("--texts " + textFile + " cannot be read: " + e.getMessage());
         }
@@ -118,30 +120,30 @@ final class ItemsMixin {
     private void readPairs(List<Path> allImages, List<String> allTexts) {
         List<String> lines;
         try {
-            lines = Files.readAllLines(pairs);
+            lines = JsonRecord.textOf(pairs).lines().toList();
+        } catch (JsonRecord.WrongShapeException e) {
+            throw new UsageException("--pairs " + e.getMessage());
         } catch (IOException e) {
             throw new UsageException("--pairs " + pairs + " cannot be read: " + e.getMessage());
         }
         for (int i = 0; i < lines.size(); i++) {
-            String line = PromptText.of(lines.get(i)).strip();
-            if (line.isEmpty()) {
+            if (lines.get(i).isBlank()) {
                 continue;
             }
             try {
-                JsonNode pair = JsonMapper.shared().readTree(line);
-                if (!pair.path("image").isString() && !pair.path("text").isString()) {
-                    throw new UsageException(
-                            "--pairs " + pairs + ", line " + (i + 1) + ": neither \"image\" nor \"text\"");
+                JsonRecord pair = JsonRecord.parse(pairs + ", line " + (i + 1), lines.get(i));
+                Optional<String> image = pair.find("image").map(JsonRecord::text);
+                Optional<String> text = pair.find("text").map(JsonRecord::text);
+                if (image.isEmpty() && text.isEmpty()) {
+                    throw pair.invalid("neither \"image\" nor \"text\"");
                 }
-                if (pair.path("image").isString()) {
-                    allImages.add(pairs.toAbsolutePath().getParent().resolve(pair.get("image").asString()));
-                }
-                if (pair.path("text").isString()) {
-                    allTexts.add(pair.get("text").asString());
-                }
-            } catch (JacksonException e) {
-                throw new UsageException(
-                        "--pairs " + pairs + ", line " + (i + 1) + " is no JSON: " + e.getOriginalMessage());
+                image.map(pairs.toAbsolutePath().getParent()::resolve).ifPresent(allImages::add);
+                text.ifPresent(allTexts::add);
+            } catch (JsonRecord.WrongShapeException e) {
+                throw new UsageException("--pairs " + e.getMessage());
+            } catch (InvalidPathException e) {
+                throw new UsageException("--pairs " + pairs + ", line " + (i + 1) + ": image: not the name of a file: "
+                        + e.getReason());
             }
         }
     }

@@ -1,9 +1,11 @@
 package stormsight.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -59,6 +61,28 @@ class MatchTest {
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().contains("probability"), run.out());
         assertTrue(Files.exists(figure));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', value = {
+        "{\"image\": 7} | image: 7 found, a text expected",
+        "{\"image\": \"a.png\", \"text\": [\"a\"]} | text: an array found, a text expected",
+        "[\"a.png\"] | an array found, an object expected",
+        "{\"caption\": \"a\"} | neither \"image\" nor \"text\"",
+        "{\"image\": \"\\u0000\"} | image: not the name of a file",
+        "{\"image\": \"a.png\" | not JSON: Unexpected end-of-input: expected close marker for Object"
+    })
+    void pairsOfTheWrongShapeAreNamed(String pair, String said) throws IOException {
+        Path pairs = Files.writeString(folder.resolve("pairs.jsonl"), "\uFEFF{\"text\": \"good\"}\n\n" + pair + "\n");
+        MainTest.fails(2, "--pairs " + pairs + ", line 3: " + said, "match", "-m", model, "--pairs", pairs.toString());
+        assertFalse(MainTest.run("match", "-m", model, "--pairs", pairs.toString()).err().contains("REDACTED"));
+    }
+
+    @Test
+    void textsAreUtf8() throws IOException {
+        Path texts = Files.write(folder.resolve("texts.txt"), new byte[] {(byte) 0xff, (byte) 0xfe, 'a', 0});
+        MainTest.fails(
+                2, "--texts " + texts + ": not UTF-8", "match", "-m", model, "-i", FIRST, "--texts", texts.toString());
     }
 
     @Test
