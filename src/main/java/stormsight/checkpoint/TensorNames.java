@@ -2,10 +2,11 @@ package stormsight.checkpoint;
 
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Brings the names under which different versions of transformers store a model to one form: that of the published
- * PaliGemma and LLaVA files. Names of other models stay as they are.
+ * PaliGemma and LLaVA files, and that of ViT's. Names of other models stay as they are.
  *
  * <pre>
  * part    published                  4.52 to 4.57                     5.x in memory       5.18 saved    bare model
@@ -14,6 +15,7 @@ import java.util.List;
  * tower   vision_tower.vision_model. model.vision_tower.vision_model. model.vision_tower. vision_tower. either
  * proj.   multi_modal_projector.     model.multi_modal_projector.     as 4.52             published     published
  * newline image_newline              model.image_newline              as 4.52             published     published
+ * ViT     vit.encoder.layer.         published                        vit.layers.         published     -
  * </pre>
  */
 final class TensorNames {
@@ -37,12 +39,30 @@ final class TensorNames {
             .sorted(Comparator.comparingInt((Rule rule) -> rule.prefix().length()).reversed())
             .toList();
 
+    /** ViT's layers as 5.x has them in memory, and the names of their parts in files. */
+    private static final String VIT_LAYERS = "vit.layers.";
+    private static final Map<String, String> VIT_PARTS = Map.of(
+            ".attention.q_proj.", ".attention.attention.query.",
+            ".attention.k_proj.", ".attention.attention.key.",
+            ".attention.v_proj.", ".attention.attention.value.",
+            ".attention.o_proj.", ".attention.output.dense.",
+            ".mlp.fc1.", ".intermediate.dense.",
+            ".mlp.fc2.", ".output.dense.");
+
     /** The head, which many files leave out: where it is tied it is the embedding table. */
     static final String HEAD = "language_model.lm_head.weight";
 
     private TensorNames() {}
 
     static String published(String stored) {
+        if (stored.startsWith(VIT_LAYERS)) {
+            String name = "vit.encoder.layer." + stored.substring(VIT_LAYERS.length());
+            return VIT_PARTS.entrySet().stream()
+                    .filter(part -> name.contains(part.getKey()))
+                    .findFirst()
+                    .map(part -> name.replace(part.getKey(), part.getValue()))
+                    .orElse(name);
+        }
         for (Rule rule : RULES) {
             if (stored.startsWith(rule.prefix())) {
                 return rule.published() + stored.substring(rule.prefix().length());

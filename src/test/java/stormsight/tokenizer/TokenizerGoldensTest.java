@@ -23,6 +23,7 @@ class TokenizerGoldensTest {
     /** @param key where the ids of a case stand, if they are not those under "ids" */
     @ParameterizedTest
     @CsvSource({
+        "bert, tokenizer.json, ids",
         "clip, tokenizer.json, ids",
         "llama, tokenizer.json, ids",
         "llama, tokenizer_metaspace.json, ids_metaspace_first",
@@ -41,7 +42,8 @@ class TokenizerGoldensTest {
 
     @ParameterizedTest
     @CsvSource({
-        "clip, tokenizer.json", "llama, tokenizer.json", "opt, tokenizer.json", "siglip, spiece.model",
+        "bert, tokenizer.json", "clip, tokenizer.json", "llama, tokenizer.json", "opt, tokenizer.json",
+        "siglip, spiece.model",
         "siglip2, tokenizer.json"
     })
     void textsAgree(String kind, String file) {

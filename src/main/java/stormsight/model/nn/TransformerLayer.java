@@ -28,9 +28,21 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
      * @param scale factor of q . k
      * @param softCap of the scores, 0 for none
      * @param window what limits generated tokens
-     * @param bias whether q, k, v and the output have biases
+     * @param qkvBias whether q, k and v have biases
+     * @param outBias whether the output has one
      */
-    public record Attention(Heads heads, float scale, float softCap, Optional<SlidingWindow> window, boolean bias) {
+    public record Attention(
+            Heads heads, float scale, float softCap, Optional<SlidingWindow> window, boolean qkvBias, boolean outBias) {
+        /** @param bias whether q, k, v and the output have biases */
+        public Attention(Heads heads, float scale, float softCap, Optional<SlidingWindow> window, boolean bias) {
+            this(heads, scale, softCap, window, bias, bias);
+        }
+
+        /** The same with or without biases of q, k and v. */
+        public Attention withQkvBias(boolean has) {
+            return new Attention(heads, scale, softCap, window, has, outBias);
+        }
+
         /**
          * All heads with keys of their own, scaled by the root of their size, with biases: what most vision towers
          * have.
@@ -227,7 +239,7 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
                 attention.window,
                 keys,
                 to.mixed));
-        add(ops, weights, names.out, attention.bias, to.mixed, names.afterAttention, to);
+        add(ops, weights, names.out, attention.outBias, to.mixed, names.afterAttention, to);
         ops.add(norm.op(weights, postNorm ? names.attentionNorm : names.mlpNorm, to.x, Optional.empty(), in));
         ops.add(hidden(weights, in, to));
         add(ops, weights, names.down, mlp.bias, to.hidden, names.afterMlp, to);
@@ -241,11 +253,11 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
     private List<Op> projections(Weights weights, Tensor in, Buffers to) {
         if (!names.fused()) {
             return List.of(
-                    Linear.op(weights, names.q, attention.bias, in, Activation.NONE, to.q),
-                    Linear.op(weights, names.k, attention.bias, in, Activation.NONE, to.k),
-                    Linear.op(weights, names.v, attention.bias, in, Activation.NONE, to.v));
+                    Linear.op(weights, names.q, attention.qkvBias, in, Activation.NONE, to.q),
+                    Linear.op(weights, names.k, attention.qkvBias, in, Activation.NONE, to.k),
+                    Linear.op(weights, names.v, attention.qkvBias, in, Activation.NONE, to.v));
         }
-        return Linear.fused(weights, names.q, attention.bias, in, List.of(to.q, to.k, to.v));
+        return Linear.fused(weights, names.q, attention.qkvBias, in, List.of(to.q, to.k, to.v));
     }
 
     private Op hidden(Weights weights, Tensor in, Buffers to) {

@@ -69,7 +69,8 @@ public final class VisionConfig {
                 "siglip_vision_model",
                 Absent.base(16, "gelu_pytorch_tanh", 1e-6),
                 SIGLIP,
-                TransformerLayer.Names.CLIP);
+                TransformerLayer.Names.CLIP,
+                true);
     }
 
     /**
@@ -81,7 +82,7 @@ public final class VisionConfig {
      */
     public static VisionTower.Config clip(ConfigFile config, String prefix) {
         return read(config, prefix, "clip_vision_model", Absent.base(32, "quick_gelu", 1e-5), CLIP,
-                TransformerLayer.Names.CLIP);
+                TransformerLayer.Names.CLIP, true);
     }
 
     /**
@@ -91,8 +92,8 @@ public final class VisionConfig {
      * @see <a href="https://arxiv.org/abs/2010.11929">An Image is Worth 16x16 Words</a>
      */
     public static VisionTower.Config vit(ConfigFile config, String prefix) {
-        requireBias(config, prefix);
-        return read(config, prefix, "vit", Absent.base(16, "gelu", 1e-12), VIT, TransformerLayer.Names.VIT);
+        return read(config, prefix, "vit", Absent.base(16, "gelu", 1e-12), VIT, TransformerLayer.Names.VIT,
+                qkvBias(config, prefix));
     }
 
     /**
@@ -103,15 +104,12 @@ public final class VisionConfig {
      * Learning at Scale</a>
      */
     public static VisionTower.Config eva(ConfigFile config, String prefix) {
-        requireBias(config, prefix);
         return read(config, prefix, "blip_2_vision_model", new Absent(1408, 6144, 39, 16, 14, "gelu", 1e-6), EVA,
-                TransformerLayer.Names.EVA);
+                TransformerLayer.Names.EVA, qkvBias(config, prefix));
     }
 
-    private static void requireBias(ConfigFile config, String prefix) {
-        if (!config.bool(prefix + "qkv_bias", true)) {
-            throw config.invalid(prefix + "qkv_bias", "false is not supported");
-        }
+    private static boolean qkvBias(ConfigFile config, String prefix) {
+        return config.bool(prefix + "qkv_bias", true);
     }
 
     private static VisionTower.Config read(
@@ -120,7 +118,8 @@ public final class VisionConfig {
             String supported,
             Absent absent,
             VisionTower.Names names,
-            TransformerLayer.Names layerNames) {
+            TransformerLayer.Names layerNames,
+            boolean qkvBias) {
         String type = config.text(prefix + "model_type", supported);
         if (!type.equals(supported)) {
             throw config.invalid(
@@ -151,7 +150,7 @@ public final class VisionConfig {
                     "a patch of " + patchSize + " pixels is larger than an image of " + imageSize);
         }
         TransformerLayer layer = new TransformerLayer(
-                TransformerLayer.Attention.plain(width, heads),
+                TransformerLayer.Attention.plain(width, heads).withQkvBias(qkvBias),
                 new TransformerLayer.Mlp(
                         intermediateSize,
                         Activations.read(config, prefix + "hidden_act", absent.activation()),
