@@ -62,7 +62,7 @@ class ImportRulesTest {
             Map.entry(STUDY, below(PROBE, GENERATE, MATCH, REPORT)),
             Map.entry(MATCH, below()),
             Map.entry(VERIFY, below(FAMILIES, PROBE, GENERATE, MATCH)),
-            Map.entry(BENCH, below(FAMILIES, PROBE, GENERATE, VERIFY, REPORT)),
+            Map.entry(BENCH, below(FAMILIES, PROBE, GENERATE, MATCH, VERIFY, REPORT)),
             Map.entry("stormsight", below(FAMILIES, GENERATE, MATCH)),
             Map.entry(SERVE, below(GENERATE, MATCH)),
             Map.entry("stormsight.cli", below(FAMILIES, PROBE, GENERATE, MATCH, SERVE, STUDY, VERIFY, BENCH, REPORT)));

@@ -10,6 +10,10 @@ import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import stormsight.backend.StartUp;
+import stormsight.model.Classifier;
+import stormsight.model.DualEncoder;
+import stormsight.model.ImageEncoder;
+import stormsight.model.Matcher;
 import stormsight.model.ModelDirectory;
 
 /**
@@ -41,6 +45,11 @@ public final class Benchmark {
             List<Integer> depths,
             List<List<Integer>> both,
             List<Integer> sequences) {
+        /** Whether nothing was chosen. */
+        public boolean isDefault() {
+            return Stream.of(prefills, prompts, answers, depths, both, sequences).allMatch(List::isEmpty);
+        }
+
         /** Beginning with what no size changes. */
         private List<Trial> trials(int imageTokens, boolean images) {
             List<Integer> beside = prefills.isEmpty() && prompts.isEmpty() ? List.of(DEFAULT_WORDS) : prompts;
@@ -115,6 +124,11 @@ public final class Benchmark {
 
     /** What a process has to be opened for. */
     record Task(Configuration configuration, List<Trial> trials, MeasuringService.Open open) {
+        /** What a first result is. */
+        private String begins() {
+            return open.encodes() ? "embedding" : "token";
+        }
+
         /**
          * @param images whether decoding and resizing the image are timed, which no backend does
          * @param prompt most tokens of other prompts
@@ -122,6 +136,12 @@ public final class Benchmark {
          */
         static Task of(Configuration configuration, Plan plan, boolean images, int prompt, int answer) {
             try (ModelDirectory directory = configuration.openModel()) {
+                if (directory.anyModel() instanceof ImageEncoder encoder && images) {
+                    return new Task(
+                            configuration,
+                            encoderTrials(encoder),
+                            MeasuringService.Open.ofEncoder(configuration, plan.image()));
+                }
                 List<Trial> trials = plan.sizes().trials(directory.processor().imageTokens(), images);
                 int promptTokens = Math.max(prompt, directory.promptTokensAtMost(MeasuredModel.PROMPT));
                 int positions = Math.min(promptTokens + answer, directory.describe().decoder().positions());
@@ -145,6 +165,24 @@ public final class Benchmark {
         }
     }
 
+    private static List<Trial> encoderTrials(ImageEncoder encoder) {
+        List<Trial.Part> parts = new ArrayList<>(
+                List.of(Trial.Part.IMAGE_DECODE, Trial.Part.RESIZE, Trial.Part.IMAGE, Trial.Part.IMAGE_FILE));
+        switch (encoder) {
+            case DualEncoder _ -> parts.add(Trial.Part.TEXT);
+            case Matcher _ -> parts.addAll(List.of(Trial.Part.TEXT, Trial.Part.PAIR));
+            case Classifier _ -> { }
+        }
+        return parts.stream().map(Trial::of).toList();
+    }
+
+    /** Whether a model compares or names images: sizes of prompts and answers mean nothing to it. */
+    public static boolean encodes(Configuration configuration) {
+        try (ModelDirectory directory = configuration.openModel()) {
+            return directory.anyModel() instanceof ImageEncoder;
+        }
+    }
+
     /**
      * Measures a configuration.
      *
@@ -155,12 +193,12 @@ public final class Benchmark {
         Task task = Task.of(configuration, plan, true, 2, 1);
         List<Row> rows = new ArrayList<>();
         Setting setting;
-        int firstToken;
+        int first;
         steps.accept("opening and checking " + configuration.label());
         try (MeasuringProcess process = MeasuringProcess.start(command, log)) {
             setting = process.open(task.open());
             MeasuringService.Checked checked = process.check(task.trials(), plan.against());
-            firstToken = checked.firstToken();
+            first = checked.first();
             for (int i = 0; i < task.trials().size(); i++) {
                 Trial trial = task.trials().get(i);
                 steps.accept("timing " + trial.name() + " (" + (i + 1) + " of " + task.trials().size() + ")");
@@ -173,7 +211,7 @@ public final class Benchmark {
             }
         }
         if (plan.cold() > 0) {
-            cold(task, plan.cold(), firstToken)
+            cold(task, plan.cold(), first)
                     .forEach((name, samples) -> add(
                             rows,
                             new Row(
@@ -182,7 +220,7 @@ public final class Benchmark {
                                     "cold " + name,
                                     Optional.empty(),
                                     samples,
-                                    "the warm process's first token: equal")));
+                                    "the warm process's first " + task.begins() + ": equal")));
         }
         return rows;
     }
@@ -199,17 +237,17 @@ public final class Benchmark {
         }
     }
 
-    private Map<String, List<Double>> cold(Task task, int starts, int firstToken) {
+    private Map<String, List<Double>> cold(Task task, int starts, int first) {
         Map<String, List<Double>> samples = new LinkedHashMap<>();
         for (int start = 0; start < starts; start++) {
             steps.accept("cold start " + (start + 1) + " of " + starts);
             try (MeasuringProcess process = MeasuringProcess.start(command, log)) {
-                MeasuredModel.Cold cold = process.cold(task.open());
-                if (cold.token() != firstToken) {
-                    throw new CheckFailedException(
-                            "a cold start's first token is " + cold.token() + ", the warm process's " + firstToken);
+                Measured.Cold cold = process.cold(task.open());
+                if (cold.first() != first) {
+                    throw new CheckFailedException("a cold start's first " + task.begins() + " is another one than "
+                            + "the warm process's: " + cold.first() + ", not " + first);
                 }
-                parts(process.startNanos(), cold)
+                parts(process.startNanos(), cold, task)
                         .forEach((name, nanos) -> samples.computeIfAbsent(name, _ -> new ArrayList<>())
                                 .add(nanos / 1e6));
             }
@@ -221,7 +259,7 @@ public final class Benchmark {
      * Parts of a first answer, in their order; those before the first token add up to it, those after it lie within
      * them or beside them.
      */
-    private static Map<String, Long> parts(long jvm, MeasuredModel.Cold cold) {
+    private static Map<String, Long> parts(long jvm, Measured.Cold cold, Task task) {
         Map<String, Long> parts = new LinkedHashMap<>();
         parts.put("jvm", jvm);
         if (cold.startUp().isPresent()) {
@@ -238,8 +276,10 @@ public final class Benchmark {
         }
         parts.put("image", cold.image());
         parts.put("encode", cold.encode());
-        parts.put("prefill", cold.prefill());
-        parts.put("first token", jvm + cold.open() + cold.image() + cold.encode() + cold.prefill());
+        if (!task.open().encodes()) {
+            parts.put("prefill", cold.prefill());
+        }
+        parts.put("first " + task.begins(), jvm + cold.open() + cold.image() + cold.encode() + cold.prefill());
         parts.put("JVM JIT", cold.compilers());
         cold.startUp().ifPresent(startUp -> {
             parts.put("device JIT", startUp.jit());

@@ -7,15 +7,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import stormsight.program.OpCost;
 import stormsight.image.RgbImage;
-import stormsight.model.Passes;
 import stormsight.model.Prompt;
-import stormsight.model.Stage;
 import stormsight.model.Views;
-import stormsight.program.Program;
-import stormsight.program.Segment;
-import stormsight.program.Step;
 import stormsight.verify.BackendComparison;
 
 /** Compares what a trial computes with what it should, before it is timed. */
@@ -35,26 +29,24 @@ final class Check implements AutoCloseable {
 
     /** Operations that the scalar backend does in some seconds. */
     private static final double SCALAR_OPERATIONS = 8e9;
-    /** An answer's tokens run the same program: the first few show whether it is right. */
-    private static final int CHECKED_TOKENS = 4;
     /** Of 255: rounding to 8 bits after each pass of a resize moves a mean by less. */
     private static final double MEAN_TOLERANCE = 1.5;
     /** Both are F32 of the order of 1. */
     private static final double PATCH_TOLERANCE = 1e-5;
 
-    private final MeasuredModel subject;
-    private final Optional<MeasuredModel> reference;
+    private final Measured subject;
+    private final Optional<Measured> reference;
     /** What trials of one sequence were compared with: those of several sequences are compared with these. */
     private final Map<Trial, String> single = new HashMap<>();
     /** Of prompts of so many tokens, how many sequences were compared. */
     private final Map<Integer, Integer> prefilled = new HashMap<>();
 
-    private Check(MeasuredModel subject, Optional<MeasuredModel> reference) {
+    private Check(Measured subject, Optional<Measured> reference) {
         this.subject = subject;
         this.reference = reference;
     }
 
-    static Check of(MeasuredModel subject, Against against, List<Trial> trials) {
+    static Check of(Measured subject, Against against, List<Trial> trials) {
         String own = subject.backend().device().backend();
         Optional<String> backend =
                 switch (against) {
@@ -63,7 +55,7 @@ final class Check implements AutoCloseable {
                     case SELF -> Optional.empty();
                     case AUTO -> {
                         boolean cheap = trials.stream()
-                                        .mapToDouble(trial -> operations(subject.passes(), trial))
+                                        .mapToDouble(subject::operations)
                                         .sum()
                                 <= SCALAR_OPERATIONS;
                         yield Optional.of(cheap && !own.equals("scalar") ? "scalar" : "cpu");
@@ -72,35 +64,7 @@ final class Check implements AutoCloseable {
         // A second run of the same code would repeat its errors.
         return new Check(
                 subject,
-                backend.filter(name -> !name.equals(own))
-                        .map(name -> MeasuredModel.open(
-                                subject.configuration().on(name),
-                                subject.passes().limits(),
-                                subject.picture())));
-    }
-
-    private static double operations(Passes passes, Trial trial) {
-        double encode = operations(passes.encode().program(), passes.encodeStep(0));
-        return switch (trial.part()) {
-            case IMAGE_DECODE, RESIZE -> 0;
-            case ENCODE, PROJECTOR -> encode;
-            default -> {
-                int rows = Math.max(2, Math.max(trial.promptTokens(), trial.depth()));
-                yield encode + operations(passes.prefill().program(), new Step(0, rows, rows)) + CHECKED_TOKENS
-                        * operations(passes.decode().program(), new Step(rows, 1, rows));
-            }
-        };
-    }
-
-    private static double operations(Program program, Step step) {
-        double operations = 0;
-        for (Segment segment : program.segments()) {
-            operations += segment.layers()
-                    * segment.ops().stream()
-                            .mapToDouble(op -> OpCost.of(op, step).operations())
-                            .sum();
-        }
-        return operations;
+                backend.filter(name -> !name.equals(own)).map(subject::on));
     }
 
     /**
@@ -124,36 +88,37 @@ final class Check implements AutoCloseable {
 
     /** Each of several sequences against itself alone, in its own slot; the last one in another slot, too. */
     private String oneByOne(Trial trial) {
-        subject.encode(subject.pixels());
+        MeasuredModel model = (MeasuredModel) subject;
+        model.encode(model.pixels());
         int sequences = trial.sequences();
         Closeness closeness = new Closeness(trial);
         if (trial.promptTokens() > 0) {
             for (int i = prefilled.getOrDefault(trial.promptTokens(), 1); i < sequences; i++) {
-                Prompt prompt = subject.prompt(trial.promptTokens(), i);
-                subject.prefill(prompt, 0);
-                float[] alone = subject.promptLogits();
-                subject.prefill(prompt, i);
-                closeness.add(alone, subject.promptLogits());
+                Prompt prompt = model.prompt(trial.promptTokens(), i);
+                model.prefill(prompt, 0);
+                float[] alone = model.promptLogits();
+                model.prefill(prompt, i);
+                closeness.add(alone, model.promptLogits());
             }
             prefilled.merge(trial.promptTokens(), sequences, Math::max);
         }
-        int tokens = Math.min(trial.newTokens(), CHECKED_TOKENS);
+        int tokens = Math.min(trial.newTokens(), MeasuredModel.CHECKED_TOKENS);
         if (tokens > 0) {
-            subject.fill(trial.depth(), sequences);
-            subject.decode(trial.depth(), tokens, trial.depth(), sequences);
-            float[][] together = subject.nextLogits(sequences);
-            int[] chosen = subject.lastTokens(sequences);
+            model.fill(trial.depth(), sequences);
+            model.decode(trial.depth(), tokens, trial.depth(), sequences);
+            float[][] together = model.nextLogits(sequences);
+            int[] chosen = model.lastTokens(sequences);
             for (int i = 0; i < sequences; i++) {
-                subject.decodeAlone(trial.depth(), tokens, trial.depth(), i, i);
-                closeness.add(subject.nextLogits(), together[i]);
-                closeness.add(subject.lastToken(), chosen[i]);
+                model.decodeAlone(trial.depth(), tokens, trial.depth(), i, i);
+                closeness.add(model.nextLogits(), together[i]);
+                closeness.add(model.lastToken(), chosen[i]);
             }
             int last = sequences - 1;
             if (trial.depth() > 0) {
-                subject.prefill(subject.prompt(trial.depth(), last), 0);
+                model.prefill(model.prompt(trial.depth(), last), 0);
             }
-            subject.decodeAlone(trial.depth(), tokens, trial.depth(), last, 0);
-            closeness.add(subject.nextLogits(), together[last]);
+            model.decodeAlone(trial.depth(), tokens, trial.depth(), last, 0);
+            closeness.add(model.nextLogits(), together[last]);
         }
         return closeness.toString();
     }
@@ -273,34 +238,8 @@ final class Check implements AutoCloseable {
         return Arrays.stream(sums).map(sum -> sum / pixels).toArray();
     }
 
-    private String reference(Trial trial, MeasuredModel model) {
-        return compared(trial, model.backend().device().backend(), result(trial, model), result(trial, subject));
-    }
-
-    private static float[] result(Trial trial, MeasuredModel model) {
-        int tokens = Math.min(trial.newTokens(), CHECKED_TOKENS);
-        switch (trial.part()) {
-            case IMAGE_DECODE, RESIZE -> throw new IllegalArgumentException(trial.name() + " runs on no backend");
-            case ENCODE, PROJECTOR -> {
-                return model.projected();
-            }
-            case PREFILL -> {
-                model.encode(model.pixels());
-                model.prefill(model.prompt(trial.promptTokens()));
-                return model.promptLogits();
-            }
-            case DECODE, PREFILL_AND_DECODE -> {
-                model.encode(model.pixels());
-                model.fill(trial.depth());
-                model.decode(trial.depth(), tokens, trial.depth());
-                return model.nextLogits();
-            }
-            case FIRST_TOKEN -> {
-                model.firstToken();
-                return model.promptLogits();
-            }
-        }
-        throw new IllegalStateException();
+    private String reference(Trial trial, Measured model) {
+        return compared(trial, model.backend().device().backend(), model.result(trial), subject.result(trial));
     }
 
     /**
@@ -308,41 +247,46 @@ final class Check implements AutoCloseable {
      * one, must give the same logits.
      */
     private String self(Trial trial) {
-        if (trial.part() == Trial.Part.ENCODE || trial.part() == Trial.Part.PROJECTOR) {
-            float[] first = subject.projected();
-            boolean usable = true;
-            boolean allZero = true;
-            for (float value : first) {
-                usable &= Float.isFinite(value);
-                allZero &= value == 0;
-            }
-            if (!usable || allZero || !Arrays.equals(first, subject.projected())) {
-                throw new CheckFailedException(trial.name() + ": "
-                        + (usable && !allZero ? "a second run gave other values" : "no usable values"));
-            }
-            return "a second run: equal, finite";
+        if (!trial.part().answers()) {
+            return twice(trial);
         }
-        subject.encode(subject.pixels());
+        MeasuredModel model = (MeasuredModel) subject;
+        model.encode(model.pixels());
         Prompt prompt = trial.part() == Trial.Part.FIRST_TOKEN
-                ? subject.directory().prompt(MeasuredModel.PROMPT, List.of(subject.views()))
-                : subject.prompt(Math.clamp(
+                ? model.directory().prompt(MeasuredModel.PROMPT, List.of(model.views()))
+                : model.prompt(Math.clamp(
                         Math.max(trial.depth(), trial.promptTokens()) + 1,
                         2,
-                        subject.passes().limits().promptTokens()));
+                        model.passes().limits().promptTokens()));
         // Image tokens are no words that could be fed.
         int words = (int) prompt.textPlaces().size();
-        int fed = Math.clamp(trial.newTokens(), 1, Math.min(words, CHECKED_TOKENS));
+        int fed = Math.clamp(trial.newTokens(), 1, Math.min(words, MeasuredModel.CHECKED_TOKENS));
         int before = prompt.length() - fed;
-        int prefix = subject.prefixLength(before);
-        subject.prefill(new Prompt(prompt.ids(), List.of(), prefix));
-        float[] atOnce = subject.promptLogits();
+        int prefix = model.prefixLength(before);
+        model.prefill(new Prompt(prompt.ids(), List.of(), prefix));
+        float[] atOnce = model.promptLogits();
         if (before > 0) {
-            subject.prefill(new Prompt(Arrays.copyOf(prompt.ids(), before), List.of(), prefix));
+            model.prefill(new Prompt(Arrays.copyOf(prompt.ids(), before), List.of(), prefix));
         }
         for (int i = before; i < prompt.length(); i++) {
-            subject.feed(prompt.ids()[i], i, prefix);
+            model.feed(prompt.ids()[i], i, prefix);
         }
-        return compared(trial, "itself, tokens at once or one by one", atOnce, subject.nextLogits());
+        return compared(trial, "itself, tokens at once or one by one", atOnce, model.nextLogits());
+    }
+
+    private String twice(Trial trial) {
+        float[] first = subject.result(trial);
+        boolean usable = true;
+        boolean allZero = true;
+        for (float value : first) {
+            usable &= Float.isFinite(value);
+            allZero &= value == 0;
+        }
+        if (!usable || allZero || !Arrays.equals(first, subject.result(trial))) {
+            throw new CheckFailedException(trial.name() + ": "
+                    + (usable && !allZero ? "a second run gave other values" : "no usable values"));
+        }
+        return "a second run: equal, finite";
     }
 
     private String compared(Trial trial, String with, float[] expected, float[] found) {
@@ -353,7 +297,7 @@ final class Check implements AutoCloseable {
             throw new CheckFailedException(trial.name() + " on "
                     + subject.backend().device().backend() + " differs from " + with + ": " + closeness);
         }
-        if (trial.part() != Trial.Part.ENCODE && trial.part() != Trial.Part.PROJECTOR) {
+        if (trial.part().answers()) {
             checkToken(trial, with, stage, expected);
         }
         return with + ": " + closeness;
@@ -361,9 +305,10 @@ final class Check implements AutoCloseable {
 
     /** The greedy token is the largest of logits that may each be off by the error that was found. */
     private void checkToken(Trial trial, String with, BackendComparison.Stage stage, float[] expected) {
-        BitSet ids = subject.directory().answerable();
+        MeasuredModel model = (MeasuredModel) subject;
+        BitSet ids = model.directory().answerable();
         double largest = ids.stream().mapToDouble(id -> expected[id]).max().orElseThrow();
-        int token = subject.lastToken();
+        int token = model.lastToken();
         if (token < 0 || !ids.get(token) || expected[token] < largest - 2 * stage.error()) {
             throw new CheckFailedException(
                     trial.name() + ": token " + token + " was chosen, which is not the most probable one by " + with);
@@ -372,6 +317,6 @@ final class Check implements AutoCloseable {
 
     @Override
     public void close() {
-        reference.ifPresent(MeasuredModel::close);
+        reference.ifPresent(Measured::close);
     }
 }

@@ -1,6 +1,5 @@
 package stormsight.bench;
 
-import java.io.ByteArrayInputStream;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -12,7 +11,6 @@ import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
 import stormsight.backend.StartUp;
 import stormsight.generate.Generator;
-import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.Description;
 import stormsight.model.Limits;
@@ -29,13 +27,13 @@ import stormsight.program.Segment;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
-/**
- * A model on a backend whose parts run one at a time and are timed from outside the backend: until the result is where
- * the host can read it. Everything that a part needs beside its own input is made before its clock starts.
- */
-final class MeasuredModel implements AutoCloseable {
+/** A model that answers. */
+final class MeasuredModel implements Measured {
     /** The prompt of {@link Trial.Part#FIRST_TOKEN}. */
     static final String PROMPT = "caption en";
+
+    /** Tokens of an answer that are checked. */
+    static final int CHECKED_TOKENS = 4;
 
     private final Configuration configuration;
     private final ModelDirectory directory;
@@ -137,7 +135,8 @@ final class MeasuredModel implements AutoCloseable {
                 .toList();
     }
 
-    Configuration configuration() {
+    @Override
+    public Configuration configuration() {
         return configuration;
     }
 
@@ -153,21 +152,28 @@ final class MeasuredModel implements AutoCloseable {
         return generator.passes();
     }
 
-    /** As {@link Generator#roundsActivations}. */
-    boolean roundsActivations() {
+    @Override
+    public boolean roundsActivations() {
         return generator.roundsActivations();
     }
 
-    Backend backend() {
+    @Override
+    public Backend backend() {
         return backend;
     }
 
-    Picture picture() {
+    @Override
+    public Picture picture() {
         return picture;
     }
 
-    /** The picture, decoded when it is first asked for. */
-    RgbImage pixels() {
+    @Override
+    public String family() {
+        return description().family();
+    }
+
+    @Override
+    public RgbImage pixels() {
         if (pixels == null) {
             pixels = decode();
         }
@@ -191,58 +197,97 @@ final class MeasuredModel implements AutoCloseable {
         return generator.startUp();
     }
 
-    /** Elements of all weights. */
-    long parameters() {
+    @Override
+    public long parameters() {
         return generator.parameters();
     }
 
-    /** The type that most bytes of the weights have, as they are held. */
-    DType dtype() {
-        List<Tensor> weights = List.copyOf(generator.weights().keySet());
-        return weights.stream().map(Tensor::dtype).distinct()
-                .max((a, b) -> Long.compare(bytes(weights, a), bytes(weights, b))).orElseThrow();
+    @Override
+    public DType dtype() {
+        return Measured.dtype(generator.weights().keySet());
     }
 
-    private static long bytes(List<Tensor> weights, DType dtype) {
-        return weights.stream().filter(tensor -> tensor.dtype() == dtype).mapToLong(Tensor::bytes).sum();
-    }
-
-    /**
-     * Runs a part once.
-     *
-     * @return nanoseconds
-     * @throws BackendException if the device fails or computes something that is not a number
-     */
-    long time(Trial trial) {
+    @Override
+    public long time(Trial trial) {
         return switch (trial.part()) {
-            case IMAGE_DECODE -> timed(this::decode);
+            case IMAGE_DECODE -> Measured.timed(this::decode);
             case RESIZE -> {
                 RgbImage image = pixels();
-                yield timed(() -> writePatches(image));
+                yield Measured.timed(() -> writePatches(image));
             }
             case ENCODE -> {
                 Views cut = writePatches(pixels());
-                yield timed(() -> encodePatches(cut));
+                yield Measured.timed(() -> encodePatches(cut));
             }
-            case PROJECTOR -> timed(this::project);
+            case PROJECTOR -> Measured.timed(this::project);
             case PREFILL -> {
                 List<Prompt> prompts = prompts(trial);
-                yield timed(() -> prefill(prompts));
+                yield Measured.timed(() -> prefill(prompts));
             }
             case DECODE -> {
                 fill(trial.depth(), trial.sequences());
                 text();
-                yield timed(() -> decode(trial.depth(), trial.newTokens(), trial.depth(), trial.sequences()));
+                yield Measured.timed(() -> decode(trial.depth(), trial.newTokens(), trial.depth(), trial.sequences()));
             }
             case PREFILL_AND_DECODE -> {
                 List<Prompt> prompts = prompts(trial);
-                yield timed(() -> {
+                yield Measured.timed(() -> {
                     prefill(prompts);
                     decode(trial.promptTokens(), trial.newTokens(), trial.promptTokens(), trial.sequences());
                 });
             }
-            case FIRST_TOKEN -> timed(this::firstToken);
+            case FIRST_TOKEN -> Measured.timed(this::first);
+            case IMAGE, TEXT, PAIR, IMAGE_FILE -> throw notHere(trial);
         };
+    }
+
+    private static IllegalArgumentException notHere(Trial trial) {
+        return new IllegalArgumentException(trial.name() + " is of models that answer nothing");
+    }
+
+    /** What an answer's tokens run is the same program: the first few show whether it is right. */
+    @Override
+    public float[] result(Trial trial) {
+        return switch (trial.part()) {
+            case IMAGE_DECODE, RESIZE -> throw new IllegalArgumentException(trial.name() + " runs on no backend");
+            case ENCODE, PROJECTOR -> projected();
+            case PREFILL -> {
+                encode(pixels());
+                prefill(prompt(trial.promptTokens()));
+                yield promptLogits();
+            }
+            case DECODE, PREFILL_AND_DECODE -> {
+                encode(pixels());
+                fill(trial.depth());
+                decode(trial.depth(), Math.min(trial.newTokens(), CHECKED_TOKENS), trial.depth());
+                yield nextLogits();
+            }
+            case FIRST_TOKEN -> {
+                first();
+                yield promptLogits();
+            }
+            case IMAGE, TEXT, PAIR, IMAGE_FILE -> throw notHere(trial);
+        };
+    }
+
+    @Override
+    public double operations(Trial trial) {
+        double encode = Measured.operations(passes().encode().program(), passes().encodeStep(0));
+        return switch (trial.part()) {
+            case IMAGE_DECODE, RESIZE -> 0;
+            case ENCODE, PROJECTOR -> encode;
+            default -> {
+                int rows = Math.max(2, Math.max(trial.promptTokens(), trial.depth()));
+                yield encode + Measured.operations(passes().prefill().program(), new Step(0, rows, rows))
+                        + CHECKED_TOKENS
+                                * Measured.operations(passes().decode().program(), new Step(rows, 1, rows));
+            }
+        };
+    }
+
+    @Override
+    public MeasuredModel on(String otherBackend) {
+        return open(configuration.on(otherBackend), passes().limits(), picture);
     }
 
     /** The projector may have fewer rows than the tower, such as those of queries. */
@@ -250,18 +295,8 @@ final class MeasuredModel implements AutoCloseable {
         generator.run(projector, new Step(0, projected.rows(), projected.rows()));
     }
 
-    private static long timed(Runnable part) {
-        long start = System.nanoTime();
-        part.run();
-        return System.nanoTime() - start;
-    }
-
-    RgbImage decode() {
-        return new ImageDecoder().decode(new ByteArrayInputStream(picture.file()), picture.name());
-    }
-
-    /** Of the picture, made when they are first asked for. */
-    Views views() {
+    @Override
+    public Views views() {
         if (views == null) {
             views = directory.processor().views(pixels());
         }
@@ -276,8 +311,8 @@ final class MeasuredModel implements AutoCloseable {
         return cut;
     }
 
-    /** The patches of the picture's first view as they are timed, [rows, 3 * patchSize * patchSize]. */
-    float[] patches() {
+    @Override
+    public float[] patches() {
         writePatches(pixels());
         return generator.loaded();
     }
@@ -310,13 +345,14 @@ final class MeasuredModel implements AutoCloseable {
     }
 
     /** The id of the first token of the prompt {@value #PROMPT} about the picture. */
-    int firstToken() {
+    @Override
+    public int first() {
         Views cut = encode(decode());
         return prefill(directory.prompt(PROMPT, List.of(cut)));
     }
 
-    /** As {@link #firstToken}, part by part, in a process in which nothing ran before. */
-    Cold cold() {
+    @Override
+    public Cold cold() {
         long start = System.nanoTime();
         Views cut = writePatches(decode());
         long imageDone = System.nanoTime();
@@ -334,18 +370,6 @@ final class MeasuredModel implements AutoCloseable {
                 compilers,
                 token);
     }
-
-    /**
-     * A first answer's beginning, in nanoseconds.
-     *
-     * @param open reading the model and preparing the backend, start-up included
-     * @param image file to patches
-     * @param prefill waiting for the tokenizer included
-     * @param compilers time that the JVM's compilers took until then, beside the rest and in threads of their own
-     * @param token id of the first token
-     */
-    record Cold(
-            long open, Optional<StartUp> startUp, long image, long encode, long prefill, long compilers, int token) {}
 
     /**
      * A prompt of so many tokens: the picture's, then the fixed text. One that is too short for the picture has none of

@@ -70,8 +70,8 @@ final class MeasuringProcess implements AutoCloseable {
         return call(MeasuringService.OPEN, open, Setting.class);
     }
 
-    MeasuredModel.Cold cold(MeasuringService.Open open) {
-        return call(MeasuringService.COLD, open, MeasuredModel.Cold.class);
+    Measured.Cold cold(MeasuringService.Open open) {
+        return call(MeasuringService.COLD, open, Measured.Cold.class);
     }
 
     /** Compares what each trial computes with what it should, see {@link Check}. */

@@ -19,6 +19,7 @@ import tools.jackson.databind.json.JsonMapper;
  */
 public final class MeasuringService {
     /**
+     * @param promptTokens 0 for a model that answers nothing, which has no limits
      * @param views most views of an image
      * @param sequences most sequences of a run
      * @param image path of an image; empty for the drawn picture
@@ -30,6 +31,15 @@ public final class MeasuringService {
             int views,
             int sequences,
             Optional<String> image) {
+        /** Of a model that compares or names images. */
+        static Open ofEncoder(Configuration configuration, Optional<String> image) {
+            return new Open(configuration, 0, 0, 1, 1, image);
+        }
+
+        boolean encodes() {
+            return promptTokens == 0;
+        }
+
         Limits limits() {
             return new Limits(promptTokens, newTokens, views, sequences);
         }
@@ -43,9 +53,9 @@ public final class MeasuringService {
 
     /**
      * @param against what each trial was compared with
-     * @param firstToken of {@link Trial.Part#FIRST_TOKEN}
+     * @param first see {@link Measured#first}
      */
-    record Checked(List<String> against, int firstToken) {}
+    record Checked(List<String> against, int first) {}
 
     record Timed(long nanos) {}
 
@@ -58,7 +68,7 @@ public final class MeasuringService {
     private static final JsonMapper JSON = JsonMapper.shared();
 
     private final PrintWriter out;
-    private MeasuredModel model;
+    private Measured model;
 
     private MeasuringService(PrintWriter out) {
         this.out = out;
@@ -104,7 +114,7 @@ public final class MeasuringService {
                 open(JSON.treeToValue(with, Open.class));
                 yield model.cold();
             }
-            case AGREE -> Agreement.run(model, JSON.treeToValue(with, Agreement.Request.class));
+            case AGREE -> Agreement.run((MeasuredModel) model, JSON.treeToValue(with, Agreement.Request.class));
             default -> throw new IllegalArgumentException("no request '" + what + "'");
         };
     }
@@ -112,7 +122,9 @@ public final class MeasuringService {
     private void open(Open open) {
         // Before the clock of opening runs.
         Picture picture = open.picture();
-        model = MeasuredModel.open(open.configuration(), open.limits(), picture);
+        model = open.encodes()
+                ? MeasuredEncoder.open(open.configuration(), picture)
+                : MeasuredModel.open(open.configuration(), open.limits(), picture);
     }
 
     private Checked check(Checks checks) {
@@ -120,6 +132,6 @@ public final class MeasuringService {
         try (Check check = Check.of(model, checks.against(), checks.trials())) {
             checks.trials().forEach(trial -> against.add(check.check(trial)));
         }
-        return new Checked(against, model.firstToken());
+        return new Checked(against, model.first());
     }
 }

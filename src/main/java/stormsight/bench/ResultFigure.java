@@ -20,7 +20,9 @@ public final class ResultFigure {
      * @throws stormsight.report.FigureException if a file cannot be written
      */
     public static void write(Path file, List<Row> rows) {
-        write(file, "Parts of an answer", "ms", 1, rows.stream().filter(row -> !row.cold()).toList());
+        boolean answers = rows.stream().flatMap(row -> row.trial().stream()).anyMatch(trial -> trial.part().answers());
+        String title = answers ? "Parts of an answer" : "Parts of an embedding";
+        write(file, title, "ms", 1, rows.stream().filter(row -> !row.cold()).toList());
         List<Row> cold = rows.stream().filter(Row::cold).toList();
         if (!cold.isEmpty()) {
             String name = file.getFileName().toString();

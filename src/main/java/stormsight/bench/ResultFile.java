@@ -94,8 +94,14 @@ public final class ResultFile {
                 text.append('\n');
             }
             heading(text, own.getFirst());
+            Set<String> units = own.stream()
+                    .filter(row -> !row.rates().isEmpty())
+                    .map(Row::rateUnit)
+                    .collect(Collectors.toSet());
+            // Of several units, each rate says its own.
+            String rate = units.size() > 1 ? ">rate" : ">" + units.stream().findFirst().orElse("tok/s");
             TextTable table = new TextTable(
-                    "model", "dtype", "backend", ">threads", "row", ">ms", ">tok/s", ">samples", "checked against");
+                    "model", "dtype", "backend", ">threads", "row", ">ms", rate, ">samples", "checked against");
             for (Row row : own) {
                 List<Double> rates = row.rates();
                 table.row(
@@ -105,7 +111,10 @@ public final class ResultFile {
                         setting.threads().map(String::valueOf).orElse(""),
                         row.name(),
                         plusMinus(row.mean(), row.deviation()),
-                        rates.isEmpty() ? "" : plusMinus(Statistics.mean(rates), Statistics.deviation(rates)),
+                        rates.isEmpty()
+                                ? ""
+                                : plusMinus(Statistics.mean(rates), Statistics.deviation(rates))
+                                        + (units.size() > 1 ? " " + row.rateUnit() : ""),
                         row.samples().size(),
                         row.checkedAgainst());
             }

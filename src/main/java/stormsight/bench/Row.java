@@ -42,10 +42,15 @@ public record Row(
         return Statistics.deviation(samples);
     }
 
-    /** Tokens a second of each sample; empty where no tokens are counted. */
+    /** Tokens, images or texts a second of each sample; empty where none are counted. */
     List<Double> rates() {
-        int tokens = trial.map(Trial::tokens).orElse(0);
-        return tokens == 0 ? List.of() : samples.stream().map(millis -> tokens * 1e3 / millis).toList();
+        int counted = trial.map(Trial::counted).orElse(0);
+        return counted == 0 ? List.of() : samples.stream().map(millis -> counted * 1e3 / millis).toList();
+    }
+
+    /** What {@link #rates} are in. */
+    String rateUnit() {
+        return trial.map(Trial::rateUnit).orElse("");
     }
 
     /** As bench/results/schema.json has a row. */
@@ -80,7 +85,7 @@ public record Row(
         List<Double> rates = rates();
         if (!rates.isEmpty()) {
             OptionalDouble deviation = Statistics.deviation(rates);
-            fields.put("rate_unit", "tok/s");
+            fields.put("rate_unit", rateUnit());
             fields.put("rate_mean", Statistics.mean(rates));
             fields.put("rate_stddev", deviation.isPresent() ? deviation.getAsDouble() : null);
         }

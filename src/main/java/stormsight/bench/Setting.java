@@ -35,7 +35,7 @@ public record Setting(
         return THREADED.contains(device.backend()) ? Optional.of(device.computeUnits()) : Optional.empty();
     }
 
-    static Setting of(MeasuredModel measured) {
+    static Setting of(Measured measured) {
         DeviceInfo device = measured.backend().device();
         return new Setting(
                 device.backend(),
@@ -44,7 +44,7 @@ public record Setting(
                 device.runtime(),
                 device.driver(),
                 measured.configuration().modelName(),
-                measured.description().family(),
+                measured.family(),
                 measured.parameters(),
                 measured.dtype().name().toLowerCase(Locale.ROOT),
                 threads(device),

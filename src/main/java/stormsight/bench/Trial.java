@@ -26,12 +26,28 @@ public record Trial(Part part, int promptTokens, int newTokens, int depth, int s
         /** A prefill and the tokens after it. */
         PREFILL_AND_DECODE("pp+tg"),
         /** From the bytes of the image file and a text to the id of the first token: all of the above. */
-        FIRST_TOKEN("first token");
+        FIRST_TOKEN("first token"),
+        /** From patches in host memory to an embedding, or the scores of labels, in host memory. */
+        IMAGE("image"),
+        /** From a text to its embedding in host memory. */
+        TEXT("text"),
+        /** From a text, and an image that was encoded before, to whether they belong together. */
+        PAIR("pair"),
+        /** From the bytes of the image file to what {@link #IMAGE} makes: file, resize and tower. */
+        IMAGE_FILE("image file");
 
         private final String text;
 
         Part(String text) {
             this.text = text;
+        }
+
+        /** Whether it is of a model that answers, and ends in a token. */
+        boolean answers() {
+            return switch (this) {
+                case PREFILL, DECODE, PREFILL_AND_DECODE, FIRST_TOKEN -> true;
+                default -> false;
+            };
         }
     }
 
@@ -77,9 +93,22 @@ public record Trial(Part part, int promptTokens, int newTokens, int depth, int s
         return sequences == 1 ? one : one + " x" + sequences;
     }
 
-    /** Tokens of all sequences that a rate counts; 0 where there is none. */
-    public int tokens() {
-        return sequences * (promptTokens + newTokens);
+    /** What a rate counts: tokens of all sequences, or the image or text that is encoded; 0 where there is no rate. */
+    public int counted() {
+        return switch (part) {
+            case IMAGE, TEXT, PAIR, IMAGE_FILE -> 1;
+            default -> sequences * (promptTokens + newTokens);
+        };
+    }
+
+    /** Of a rate. */
+    String rateUnit() {
+        return switch (part) {
+            case IMAGE, IMAGE_FILE -> "image/s";
+            case TEXT -> "text/s";
+            case PAIR -> "pair/s";
+            default -> "tok/s";
+        };
     }
 
     /** Positions in the cache that each of its sequences needs. */

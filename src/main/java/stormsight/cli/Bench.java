@@ -31,6 +31,9 @@ import tools.jackson.databind.JsonNode;
                     + "the first token). With --parallel 8, pp and tg are also measured with 8 sequences in one run, "
                     + "as ppN x8 and tgN@D x8, after their results were found equal to the sequences' one by one; on "
                     + "a device, equal but for rounding.",
+            "Of models that compare or name images instead: image (patches to embedding or scores), image file (file "
+                    + "to the same), text (a text to its embedding), and of BLIP-2 pair (a text, with an image that is "
+                    + "encoded, to whether they match), with images, texts or pairs a second.",
             "Cold rows, each in a new process with the flags of this one, with files that are in the system's cache: "
                     + "jvm (until main runs), load (model and buffers), on a device runtime, lowering, upload and "
                     + "compile, then image, encode, prefill, and their sum as first token, which is compared with the "
@@ -99,7 +102,14 @@ final class Bench implements Callable<Integer> {
                 measuring::progress,
                 measuring::step);
         List<Row> rows = new ArrayList<>();
-        for (Configuration configuration : measuring.configurations()) {
+        List<Configuration> configurations = measuring.configurations();
+        if (!plan.sizes().isDefault()) {
+            configurations.stream().filter(Benchmark::encodes).findFirst().ifPresent(configuration -> {
+                throw new UsageException("-p, -n, -d, -b, -pg and --prompt-tokens are sizes of prompts and answers, "
+                        + "which " + configuration.label() + " does not have");
+            });
+        }
+        for (Configuration configuration : configurations) {
             rows.addAll(benchmark.run(configuration, plan));
         }
         measuring.stepsDone();

@@ -6,11 +6,13 @@ import java.lang.foreign.ValueLayout;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import stormsight.backend.Backend;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
+import stormsight.backend.StartUp;
 import stormsight.checkpoint.HostTensor;
 import stormsight.model.Encoding;
 import stormsight.model.Views;
@@ -50,8 +52,23 @@ public final class Towers implements AutoCloseable {
         try (Arena local = Arena.ofConfined()) {
             MemorySegment patches = local.allocate(input.bytes(), 64);
             views.write(0, patches);
-            return run(encoding, patches, input.rows());
+            return patches(encoding, patches);
         }
+    }
+
+    /** The same of patches as {@link Views#write} writes them. */
+    public float[] patches(Encoding encoding, MemorySegment patches) {
+        return run(encoding, patches, encoding.pass().input().rows());
+    }
+
+    /** As {@link Executor#roundsActivations}. */
+    public boolean roundsActivations() {
+        return executor.roundsActivations();
+    }
+
+    /** Where the time of preparing the backend went, if it says so. */
+    public Optional<StartUp> startUp() {
+        return executor.startUp();
     }
 
     /** What an encoding makes of the ids of a text. */

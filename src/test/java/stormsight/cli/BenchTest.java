@@ -13,8 +13,11 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import stormsight.Goldens;
 import stormsight.bench.ResultSchema;
 import tools.jackson.databind.JsonNode;
@@ -128,6 +131,65 @@ class BenchTest {
         }
         assertTrue(Files.readString(plot).contains("<svg"));
         assertTrue(Files.readString(temporary.resolve("plot-cold.svg")).contains("cold load"));
+    }
+
+    /** Models that compare or name have rows of their own, with what they encode a second. */
+    @ParameterizedTest
+    @CsvSource({"models/shapes-dual, 0", "src/test/resources/goldens/vit, 1", "tiny-blip2-itm, 0"})
+    void benchTimesModelsThatCompareOrName(String model, int cold) throws IOException {
+        String directory = model;
+        List<String> expected = new ArrayList<>(List.of("image decode", "resize", "image", "image file"));
+        if (model.contains("itm")) {
+            directory = temporary.resolve(model).toString();
+            assertEquals(0, run("synthesize", "--like", model, directory).exitCode());
+            expected.addAll(List.of("text", "pair"));
+        } else if (model.contains("dual")) {
+            expected.add("text");
+        }
+        if (cold > 0) {
+            expected.addAll(List.of(
+                    "cold jvm", "cold load", "cold image", "cold encode", "cold first embedding", "cold JVM JIT"));
+        }
+        Path output = temporary.resolve("encoder.json");
+        Path plot = temporary.resolve("encoder.svg");
+        List<String> arguments = List.of(
+                "bench", "-m", directory, "-r", "2", "--no-warmup", "--backend", "cpu", "-t", "1", "--cold",
+                String.valueOf(cold));
+        Run run = run(with(arguments, "--out", output.toString(), "--plot", plot.toString()));
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals(List.of(), ResultSchema.problems(Files.readString(output)));
+        JsonNode file = JsonMapper.shared().readTree(Files.readString(output));
+        assertEquals(expected, names(file));
+        for (JsonNode row : file.get("rows")) {
+            String name = row.get("name").asString();
+            String rate = switch (name) {
+                case "image", "image file" -> "image/s";
+                case "text", "pair" -> name + "/s";
+                default -> "";
+            };
+            assertEquals(rate, row.path("rate_unit").asString(""), name);
+            if (!rate.isEmpty()) {
+                double first = 1e3 / row.get("samples").get(0).asDouble();
+                double second = 1e3 / row.get("samples").get(1).asDouble();
+                assertEquals((first + second) / 2, row.get("rate_mean").asDouble(), 1e-6 * first);
+                assertTrue(row.get("checked_against").asString().startsWith("scalar: cosine"), row.toString());
+            }
+        }
+        assertTrue(Files.readString(plot).contains("Parts of an embedding"));
+        if (cold == 0) {
+            Run compared = run(with(arguments, "--against", output.toString(), "--tolerance", "1000"));
+            assertEquals(0, compared.exitCode(), compared.err());
+            assertTrue(compared.out().contains("image file"), compared.out());
+        }
+    }
+
+    private static String[] with(List<String> arguments, String... more) {
+        return Stream.concat(arguments.stream(), Stream.of(more)).toArray(String[]::new);
+    }
+
+    @Test
+    void sizesOfPromptsMeanNothingToModelsThatCompare() {
+        fails(2, "sizes of prompts and answers", "bench", "-m", "models/shapes-dual", "-p", "16", "--backend", "cpu");
     }
 
     /** Its projector has a row for each query, fewer than the tower has. */
