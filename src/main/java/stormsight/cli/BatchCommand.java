@@ -82,7 +82,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
     private String shard;
 
     @Option(
-            names = "--parallel",
+            names = {"-b", "--parallel"},
             paramLabel = "N",
             defaultValue = "8",
             description = "Answers at a time, 1 to 16; more take more memory. Default: ${DEFAULT-VALUE}.")

@@ -52,7 +52,7 @@ final class Serve extends ModelCommand implements Runnable {
             description = "Fetch images that requests name by http and https, from public addresses only.")
     private boolean remoteImages;
 
-    @Option(names = "--parallel", paramLabel = "N", defaultValue = "4",
+    @Option(names = {"-b", "--parallel"}, paramLabel = "N", defaultValue = "4",
             description = "Requests that are answered at a time. Default: ${DEFAULT-VALUE}.")
     private int parallel;
 

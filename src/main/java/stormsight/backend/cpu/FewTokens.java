@@ -12,7 +12,7 @@ import stormsight.program.DType;
 
 /**
  * Dot products of a few packed rows of x with rows of weights: {@link MatVec} for several tokens, which share what is
- * read and decoded. Two rows of weights meet four tokens at a time; the next four find the weights in the cache. Each
+ * read and decoded. Four rows of weights meet four tokens at a time; the next four find the weights in the cache. Each
  * sum is added up in the order of MatVec, so that a token's result does not depend on the others.
  *
  * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are
@@ -25,16 +25,16 @@ final class FewTokens {
     private static final long BYTES = 4L * LANES;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
 
-    /** Rows of weights that meet the same tokens at once. */
-    private static final int ROWS = 2;
+    /** Rows of weights that meet the same tokens, far apart as in MatVec. */
+    private static final int ROWS = 4;
 
     /** Tokens of one pass over them. */
     private static final int TOKENS = 4;
 
-    /** Rows of weights that are read by turns, far apart as in MatVec. */
-    private static final int STREAMS = 4;
+    /** No two tokens of x are farther apart, and the compiler may know. */
+    private static final long FAR = (1L << 40) - 1;
 
-    /** Bytes of scratch for the sums of the lanes. */
+    /** Bytes of scratch for the sums of the lanes: of each row those of each token. */
     static final long SCRATCH = ROWS * TOKENS * BYTES;
 
     private FewTokens() {}
@@ -54,65 +54,58 @@ final class FewTokens {
      */
     static void rows(Weight w, Packing packing, int first, int count, long x, long xBytes, int tokens, long sums,
             long sumBytes, long lanes) {
-        int distance = count / STREAMS;
+        int distance = count / ROWS;
         int last = w.rows() - 1;
         long scaleBytes = 4L * w.scalesPerRow();
         for (int i = 0; i < distance; i++) {
-            for (int stream = 0; stream < STREAMS; stream += ROWS) {
-                int place = i + stream * distance;
-                int r0 = Math.min(first + place, last);
-                int r1 = Math.min(first + place + distance, last);
-                long w0 = w.address() + r0 * w.rowBytes();
-                long w1 = w.address() + r1 * w.rowBytes();
-                for (int t = 0; t < tokens; t += TOKENS) {
-                    // Surplus tokens repeat the last one.
-                    int left = tokens - 1 - t;
-                    long d1 = Math.min(1, left) * xBytes;
-                    long d2 = Math.min(2, left) * xBytes;
-                    long d3 = Math.min(3, left) * xBytes;
-                    if (w.dtype() == DType.BF16) {
-                        bf16(w0, w1, packing, x + t * xBytes, d1, d2, d3, lanes);
-                    } else {
-                        q8Quads(w0, w1, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes, packing,
-                                x + t * xBytes, d1, d2, d3, lanes, MatVec.TOP);
-                    }
-                    for (int j = 0; j < Math.min(TOKENS, tokens - t); j++) {
-                        add(lanes + j * BYTES, sums + (t + j) * sumBytes + 4L * place, 4L * distance);
-                    }
+            int r0 = Math.min(first + i, last);
+            int r1 = Math.min(first + i + distance, last);
+            int r2 = Math.min(first + i + 2 * distance, last);
+            int r3 = Math.min(first + i + 3 * distance, last);
+            long w0 = w.address() + r0 * w.rowBytes();
+            long w1 = w.address() + r1 * w.rowBytes();
+            long w2 = w.address() + r2 * w.rowBytes();
+            long w3 = w.address() + r3 * w.rowBytes();
+            for (int t = 0; t < tokens; t += TOKENS) {
+                // Surplus tokens repeat the last one.
+                int left = tokens - 1 - t;
+                long xs = x + t * xBytes;
+                long d1 = Math.min(1, left) * xBytes;
+                long d2 = Math.min(2, left) * xBytes;
+                long d3 = Math.min(3, left) * xBytes;
+                if (w.dtype() == DType.BF16) {
+                    bf16(w0, w1, w2, w3, packing, xs, d1 & FAR, d2 & FAR, d3 & FAR, lanes);
+                } else {
+                    q8Quads(w0, w1, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes, packing, xs, d1, d2,
+                            d3, lanes, MatVec.TOP);
+                    q8Quads(w2, w3, w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1, d2,
+                            d3, lanes + 2 * TOKENS * BYTES, MatVec.TOP);
+                }
+                for (int j = 0; j < Math.min(TOKENS, tokens - t); j++) {
+                    MatVec.add(lanes + j * BYTES, TOKENS * BYTES, sums + (t + j) * sumBytes + 4L * i, 4L * distance);
                 }
             }
         }
     }
 
-    /** The sums of the lanes of one token, of both rows. */
-    private static void add(long lanes, long to, long distance) {
-        float s0 = 0;
-        float s1 = 0;
-        for (int lane = 0; lane < LANES; lane++) {
-            s0 += Memory.f32(lanes + 4L * lane);
-            s1 += Memory.f32(lanes + TOKENS * BYTES + 4L * lane);
-        }
-        Memory.f32(to, s0);
-        Memory.f32(to + distance, s1);
-    }
-
-    private static void bf16(long w0, long w1, Packing packing, long x, long d1, long d2, long d3, long lanes) {
-        FloatVector e00 = FloatVector.zero(F);
-        FloatVector o00 = FloatVector.zero(F);
-        FloatVector e01 = FloatVector.zero(F);
-        FloatVector o01 = FloatVector.zero(F);
-        FloatVector e02 = FloatVector.zero(F);
-        FloatVector o02 = FloatVector.zero(F);
-        FloatVector e03 = FloatVector.zero(F);
-        FloatVector o03 = FloatVector.zero(F);
-        FloatVector e10 = FloatVector.zero(F);
-        FloatVector o10 = FloatVector.zero(F);
-        FloatVector e11 = FloatVector.zero(F);
-        FloatVector o11 = FloatVector.zero(F);
-        FloatVector e12 = FloatVector.zero(F);
-        FloatVector o12 = FloatVector.zero(F);
-        FloatVector e13 = FloatVector.zero(F);
-        FloatVector o13 = FloatVector.zero(F);
+    private static void bf16(long w0, long w1, long w2, long w3, Packing packing, long x, long d1, long d2, long d3,
+            long lanes) {
+        FloatVector a00 = FloatVector.zero(F);
+        FloatVector a01 = FloatVector.zero(F);
+        FloatVector a02 = FloatVector.zero(F);
+        FloatVector a03 = FloatVector.zero(F);
+        FloatVector a10 = FloatVector.zero(F);
+        FloatVector a11 = FloatVector.zero(F);
+        FloatVector a12 = FloatVector.zero(F);
+        FloatVector a13 = FloatVector.zero(F);
+        FloatVector a20 = FloatVector.zero(F);
+        FloatVector a21 = FloatVector.zero(F);
+        FloatVector a22 = FloatVector.zero(F);
+        FloatVector a23 = FloatVector.zero(F);
+        FloatVector a30 = FloatVector.zero(F);
+        FloatVector a31 = FloatVector.zero(F);
+        FloatVector a32 = FloatVector.zero(F);
+        FloatVector a33 = FloatVector.zero(F);
         int blocks = packing.slots() / packing.block();
         int full = packing.fullBlocks();
         // The second round is the partial block, which starts earlier in the row than its number says.
@@ -122,47 +115,77 @@ final class FewTokens {
             long shift = round == 0 ? 0 : 2L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 long at = b * BYTES + shift;
-                long xs = x + b * (2 * BYTES);
-                IntVector pairs = IntVector.fromMemorySegment(I, ALL, w0 + at, LE);
-                FloatVector u = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                FloatVector p = pairs.and(0xFFFF0000).reinterpretAsFloats();
-                pairs = IntVector.fromMemorySegment(I, ALL, w1 + at, LE);
-                FloatVector v = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                FloatVector q = pairs.and(0xFFFF0000).reinterpretAsFloats();
+                long xs = x + b * (2 * BYTES) & ADDRESSES;
+                IntVector pairs = IntVector.fromMemorySegment(I, ALL, w0 + at & ADDRESSES, LE);
+                FloatVector e0 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                FloatVector o0 = pairs.and(0xFFFF0000).reinterpretAsFloats();
+                pairs = IntVector.fromMemorySegment(I, ALL, w1 + at & ADDRESSES, LE);
+                FloatVector e1 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                FloatVector o1 = pairs.and(0xFFFF0000).reinterpretAsFloats();
+                pairs = IntVector.fromMemorySegment(I, ALL, w2 + at & ADDRESSES, LE);
+                FloatVector e2 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                FloatVector o2 = pairs.and(0xFFFF0000).reinterpretAsFloats();
+                pairs = IntVector.fromMemorySegment(I, ALL, w3 + at & ADDRESSES, LE);
+                FloatVector e3 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                FloatVector o3 = pairs.and(0xFFFF0000).reinterpretAsFloats();
                 FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-                e00 = u.fma(y, e00);
-                e10 = v.fma(y, e10);
-                y = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-                o00 = p.fma(y, o00);
-                o10 = q.fma(y, o10);
+                a00 = e0.fma(y, a00);
+                a10 = e1.fma(y, a10);
+                a20 = e2.fma(y, a20);
+                a30 = e3.fma(y, a30);
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d1, LE);
-                e01 = u.fma(y, e01);
-                e11 = v.fma(y, e11);
-                y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
-                o01 = p.fma(y, o01);
-                o11 = q.fma(y, o11);
+                a01 = e0.fma(y, a01);
+                a11 = e1.fma(y, a11);
+                a21 = e2.fma(y, a21);
+                a31 = e3.fma(y, a31);
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d2, LE);
-                e02 = u.fma(y, e02);
-                e12 = v.fma(y, e12);
-                y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
-                o02 = p.fma(y, o02);
-                o12 = q.fma(y, o12);
+                a02 = e0.fma(y, a02);
+                a12 = e1.fma(y, a12);
+                a22 = e2.fma(y, a22);
+                a32 = e3.fma(y, a32);
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
-                e03 = u.fma(y, e03);
-                e13 = v.fma(y, e13);
+                a03 = e0.fma(y, a03);
+                a13 = e1.fma(y, a13);
+                a23 = e2.fma(y, a23);
+                a33 = e3.fma(y, a33);
+                y = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+                a00 = o0.fma(y, a00);
+                a10 = o1.fma(y, a10);
+                a20 = o2.fma(y, a20);
+                a30 = o3.fma(y, a30);
+                y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
+                a01 = o0.fma(y, a01);
+                a11 = o1.fma(y, a11);
+                a21 = o2.fma(y, a21);
+                a31 = o3.fma(y, a31);
+                y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
+                a02 = o0.fma(y, a02);
+                a12 = o1.fma(y, a12);
+                a22 = o2.fma(y, a22);
+                a32 = o3.fma(y, a32);
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
-                o03 = p.fma(y, o03);
-                o13 = q.fma(y, o13);
+                a03 = o0.fma(y, a03);
+                a13 = o1.fma(y, a13);
+                a23 = o2.fma(y, a23);
+                a33 = o3.fma(y, a33);
             }
         }
-        e00.add(o00).intoMemorySegment(ALL, lanes, LE);
-        e01.add(o01).intoMemorySegment(ALL, lanes + BYTES, LE);
-        e02.add(o02).intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
-        e03.add(o03).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
-        e10.add(o10).intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
-        e11.add(o11).intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
-        e12.add(o12).intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
-        e13.add(o13).intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a00.intoMemorySegment(ALL, lanes, LE);
+        a01.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a02.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a03.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a10.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
+        a12.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
+        a13.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a20.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a21.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a22.intoMemorySegment(ALL, lanes + 10 * BYTES, LE);
+        a23.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
+        a30.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a31.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
+        a32.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
     /** Weights are moved to the top of an integer as in MatVec, and what is 2^24 times too much is undone. */

@@ -71,22 +71,32 @@ final class MatVec {
                 }
                 case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
             }
-            float s0 = 0;
-            float s1 = 0;
-            float s2 = 0;
-            float s3 = 0;
-            for (int lane = 0; lane < LANES; lane++) {
-                s0 += Memory.f32(lanes + 4L * lane);
-                s1 += Memory.f32(lanes + BYTES + 4L * lane);
-                s2 += Memory.f32(lanes + 2 * BYTES + 4L * lane);
-                s3 += Memory.f32(lanes + 3 * BYTES + 4L * lane);
-            }
-            long to = sums + 4L * i;
-            Memory.f32(to, s0);
-            Memory.f32(to + 4L * distance, s1);
-            Memory.f32(to + 8L * distance, s2);
-            Memory.f32(to + 12L * distance, s3);
+            add(lanes, BYTES, sums + 4L * i, 4L * distance);
         }
+    }
+
+    /**
+     * Writes the sums of the lanes of four rows.
+     *
+     * @param rowBytes from the lanes of a row to those of the next
+     * @param distance from where one sum goes to where the next does, in bytes
+     */
+    static void add(long lanes, long rowBytes, long to, long distance) {
+        float s0 = 0;
+        float s1 = 0;
+        float s2 = 0;
+        float s3 = 0;
+        for (int lane = 0; lane < LANES; lane++) {
+            long at = lanes + 4L * lane;
+            s0 += Memory.f32(at);
+            s1 += Memory.f32(at + rowBytes);
+            s2 += Memory.f32(at + 2 * rowBytes);
+            s3 += Memory.f32(at + 3 * rowBytes);
+        }
+        Memory.f32(to, s0);
+        Memory.f32(to + distance, s1);
+        Memory.f32(to + 2 * distance, s2);
+        Memory.f32(to + 3 * distance, s3);
     }
 
     private static void bf16(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
@@ -95,14 +105,10 @@ final class MatVec {
         long w1 = w + Math.min(row + distance, last) * rowBytes;
         long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;
         long w3 = w + Math.min(row + 3 * distance, last) * rowBytes;
-        FloatVector e0 = FloatVector.zero(F);
-        FloatVector o0 = FloatVector.zero(F);
-        FloatVector e1 = FloatVector.zero(F);
-        FloatVector o1 = FloatVector.zero(F);
-        FloatVector e2 = FloatVector.zero(F);
-        FloatVector o2 = FloatVector.zero(F);
-        FloatVector e3 = FloatVector.zero(F);
-        FloatVector o3 = FloatVector.zero(F);
+        FloatVector a0 = FloatVector.zero(F);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
         int blocks = packing.slots() / packing.block();
         int full = packing.fullBlocks();
         // The second round is the partial block, which starts earlier in the row than its number says.
@@ -115,23 +121,23 @@ final class MatVec {
                 FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
                 FloatVector xo = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES) + BYTES, LE);
                 IntVector pairs = IntVector.fromMemorySegment(I, ALL, w0 + at, LE);
-                e0 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e0);
-                o0 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o0);
+                a0 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, a0);
+                a0 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, a0);
                 pairs = IntVector.fromMemorySegment(I, ALL, w1 + at, LE);
-                e1 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e1);
-                o1 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o1);
+                a1 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, a1);
+                a1 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, a1);
                 pairs = IntVector.fromMemorySegment(I, ALL, w2 + at, LE);
-                e2 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e2);
-                o2 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o2);
+                a2 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, a2);
+                a2 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, a2);
                 pairs = IntVector.fromMemorySegment(I, ALL, w3 + at, LE);
-                e3 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, e3);
-                o3 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, o3);
+                a3 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, a3);
+                a3 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, a3);
             }
         }
-        e0.add(o0).intoMemorySegment(ALL, lanes, LE);
-        e1.add(o1).intoMemorySegment(ALL, lanes + BYTES, LE);
-        e2.add(o2).intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
-        e3.add(o3).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a0.intoMemorySegment(ALL, lanes, LE);
+        a1.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a2.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a3.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
     }
 
     private static void f16(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
