@@ -4,6 +4,7 @@ import static stormsight.backend.cpu.Memory.ADDRESSES;
 import static stormsight.backend.cpu.Memory.ALL;
 
 import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
@@ -39,9 +40,15 @@ final class FewTokens {
 
     private FewTokens() {}
 
+    /** Whether two vectors of floats are a block of 8-bit weights. */
+    private static final boolean HALVES = 2 * LANES == DType.Q8_BLOCK;
+
+    /** As many bytes as a float vector has lanes, where blocks are read as halves. */
+    private static final VectorSpecies<Byte> B = HALVES ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
+
     /** Whether there are such loops for a type; others are multiplied token by token. */
     static boolean takes(DType dtype) {
-        return dtype == DType.BF16 || dtype == DType.Q8 && Packing.QUADS;
+        return dtype == DType.BF16 || dtype == DType.Q8 && (Packing.QUADS || HALVES);
     }
 
     /**
@@ -75,6 +82,10 @@ final class FewTokens {
                 long d3 = Math.min(3, left) * xBytes;
                 if (w.dtype() == DType.BF16) {
                     bf16(w0, w1, w2, w3, packing, xs, d1 & FAR, d2 & FAR, d3 & FAR, lanes);
+                } else if (HALVES) {
+                    q8(w0, w1, w2, w3, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes,
+                            w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & FAR,
+                            d2 & FAR, d3 & FAR, lanes);
                 } else {
                     q8Quads(w0, w1, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes, packing, xs, d1, d2,
                             d3, lanes, MatVec.TOP);
@@ -168,6 +179,108 @@ final class FewTokens {
                 a13 = o1.fma(y, a13);
                 a23 = o2.fma(y, a23);
                 a33 = o3.fma(y, a33);
+            }
+        }
+        a00.intoMemorySegment(ALL, lanes, LE);
+        a01.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a02.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a03.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a10.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
+        a12.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
+        a13.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a20.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a21.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a22.intoMemorySegment(ALL, lanes + 10 * BYTES, LE);
+        a23.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
+        a30.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a31.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
+        a32.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
+    }
+
+    /** A block is two vectors, whose sum is multiplied with its scale, as in MatVec. */
+    private static void q8(long w0, long w1, long w2, long w3, long s0, long s1, long s2, long s3, Packing packing,
+            long x, long d1, long d2, long d3, long lanes) {
+        FloatVector a00 = FloatVector.zero(F);
+        FloatVector a01 = FloatVector.zero(F);
+        FloatVector a02 = FloatVector.zero(F);
+        FloatVector a03 = FloatVector.zero(F);
+        FloatVector a10 = FloatVector.zero(F);
+        FloatVector a11 = FloatVector.zero(F);
+        FloatVector a12 = FloatVector.zero(F);
+        FloatVector a13 = FloatVector.zero(F);
+        FloatVector a20 = FloatVector.zero(F);
+        FloatVector a21 = FloatVector.zero(F);
+        FloatVector a22 = FloatVector.zero(F);
+        FloatVector a23 = FloatVector.zero(F);
+        FloatVector a30 = FloatVector.zero(F);
+        FloatVector a31 = FloatVector.zero(F);
+        FloatVector a32 = FloatVector.zero(F);
+        FloatVector a33 = FloatVector.zero(F);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
+            for (int b = from; b < to; b++) {
+                // First of all, as calls past a certain size of the method are not inlined.
+                float scale0 = Memory.f32(s0 + 4L * b & ADDRESSES);
+                float scale1 = Memory.f32(s1 + 4L * b & ADDRESSES);
+                float scale2 = Memory.f32(s2 + 4L * b & ADDRESSES);
+                float scale3 = Memory.f32(s3 + 4L * b & ADDRESSES);
+                long at = b * (long) DType.Q8_BLOCK + shift;
+                long xs = x + b * (2 * BYTES) & ADDRESSES;
+                FloatVector f0 = FloatVector.broadcast(F, scale0);
+                long block0 = w0 + at & ADDRESSES;
+                FloatVector u0 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block0, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector v0 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block0 + LANES, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector f1 = FloatVector.broadcast(F, scale1);
+                long block1 = w1 + at & ADDRESSES;
+                FloatVector u1 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block1, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector v1 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block1 + LANES, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector f2 = FloatVector.broadcast(F, scale2);
+                long block2 = w2 + at & ADDRESSES;
+                FloatVector u2 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block2, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector v2 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block2 + LANES, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector f3 = FloatVector.broadcast(F, scale3);
+                long block3 = w3 + at & ADDRESSES;
+                FloatVector u3 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block3, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector v3 = (FloatVector) ByteVector.fromMemorySegment(B, ALL, block3 + LANES, LE)
+                        .convertShape(VectorOperators.B2F, F, 0);
+                FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+                FloatVector z = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+                a00 = v0.fma(z, u0.mul(y)).fma(f0, a00);
+                a10 = v1.fma(z, u1.mul(y)).fma(f1, a10);
+                a20 = v2.fma(z, u2.mul(y)).fma(f2, a20);
+                a30 = v3.fma(z, u3.mul(y)).fma(f3, a30);
+                y = FloatVector.fromMemorySegment(F, ALL, xs + d1, LE);
+                z = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
+                a01 = v0.fma(z, u0.mul(y)).fma(f0, a01);
+                a11 = v1.fma(z, u1.mul(y)).fma(f1, a11);
+                a21 = v2.fma(z, u2.mul(y)).fma(f2, a21);
+                a31 = v3.fma(z, u3.mul(y)).fma(f3, a31);
+                y = FloatVector.fromMemorySegment(F, ALL, xs + d2, LE);
+                z = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
+                a02 = v0.fma(z, u0.mul(y)).fma(f0, a02);
+                a12 = v1.fma(z, u1.mul(y)).fma(f1, a12);
+                a22 = v2.fma(z, u2.mul(y)).fma(f2, a22);
+                a32 = v3.fma(z, u3.mul(y)).fma(f3, a32);
+                y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
+                z = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
+                a03 = v0.fma(z, u0.mul(y)).fma(f0, a03);
+                a13 = v1.fma(z, u1.mul(y)).fma(f1, a13);
+                a23 = v2.fma(z, u2.mul(y)).fma(f2, a23);
+                a33 = v3.fma(z, u3.mul(y)).fma(f3, a33);
             }
         }
         a00.intoMemorySegment(ALL, lanes, LE);
