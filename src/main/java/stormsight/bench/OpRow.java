@@ -80,7 +80,7 @@ public record OpRow(
         fields.put("backend", device.backend());
         fields.put("device_id", device.id());
         fields.put("device", device.name());
-        fields.put("runtime", device.runtime());
+        fields.put("runtime", device.runtime() + (bf16 ? Setting.ONE_DNN : ""));
         fields.put("driver", device.driver());
         fields.put("model", model.map(Model::name).orElse(null));
         fields.put("family", model.map(Model::family).orElse(null));

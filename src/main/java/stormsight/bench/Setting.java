@@ -30,6 +30,9 @@ public record Setting(
     /** Backends whose threads a user chooses. */
     private static final Set<String> THREADED = Set.of("cpu", "scalar");
 
+    /** Behind the runtime, where products of many rows ran on units for BF16. */
+    static final String ONE_DNN = ", oneDNN";
+
     /** Threads of a CPU backend; empty on a device. */
     static Optional<Integer> threads(DeviceInfo device) {
         return THREADED.contains(device.backend()) ? Optional.of(device.computeUnits()) : Optional.empty();
@@ -41,7 +44,7 @@ public record Setting(
                 device.backend(),
                 device.id(),
                 device.name(),
-                device.runtime(),
+                device.runtime() + (measured.roundsActivations() ? ONE_DNN : ""),
                 device.driver(),
                 measured.configuration().modelName(),
                 measured.family(),

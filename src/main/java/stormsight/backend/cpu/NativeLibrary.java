@@ -9,9 +9,11 @@ import java.net.JarURLConnection;
 import java.net.URL;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFileAttributes;
@@ -64,7 +66,7 @@ final class NativeLibrary {
             }
         } catch (IOException e) {
             throw new UnusableException(
-                    "it cannot be laid into " + cache + " (" + e.getMessage()
+                    "it cannot be laid into " + cache + " (" + reason(e)
                             + "); set XDG_CACHE_HOME to a folder that you alone can write",
                     e);
         }
@@ -76,6 +78,16 @@ final class NativeLibrary {
                             + " where nothing may be executed: then set XDG_CACHE_HOME to another one)",
                     e);
         }
+    }
+
+    /** A file system's exceptions often hold the name of the file alone. */
+    private static String reason(IOException e) {
+        return switch (e) {
+            case NoSuchFileException missing -> missing.getFile() + " does not exist";
+            case AccessDeniedException denied -> "no permission for " + denied.getFile();
+            case FileAlreadyExistsException file -> file.getFile() + " is no folder";
+            default -> e.getMessage();
+        };
     }
 
     private static String name(URL resource) {

@@ -7,7 +7,8 @@ import stormsight.program.Step;
 /**
  * A {@link Product} with many tokens, whose x is narrowed to BF16, by oneDNN. A piece is a block of weight rows. They
  * are copied into the thread's own scratch first, where they stay in the second-level cache: native code that reads a
- * mapping would end the process if its file was cut short, and weights that lie apart by powers of two read no slower.
+ * mapping would end the process if its file was cut short. Each call into the library leaves a few hundred bytes of
+ * short-lived objects behind.
  */
 final class NativeMatMul implements Kernel {
     private static final int FEW_ROWS = 64;

@@ -110,7 +110,7 @@ class NativeLibraryTest {
     @Test
     void aFolderThatCannotBeMadeIsRefused() throws Exception {
         Files.createFile(cache);
-        assertRefused("it cannot be laid into " + cache);
+        assertRefused("it cannot be laid into " + cache + " (" + cache + " is no folder)");
         cache = Path.of("relative");
         assertRefused("no absolute path");
     }
