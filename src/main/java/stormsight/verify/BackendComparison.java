@@ -28,10 +28,10 @@ public final class BackendComparison {
     private static final double MIN_COSINE = 0.99999;
     /** Share of the stage's largest value. */
     private static final double MAX_ERROR = 2e-3;
-    /** The same where products round activations to BF16, with 8 bits, in each of many layers. */
-    private static final double MIN_COSINE_ROUNDED = 0.999;
+    /** The same where products round activations to BF16: PaliGemma 3B differs by 5e-3, cosines are above 0.99998. */
+    private static final double MIN_COSINE_ROUNDED = 0.9999;
 
-    private static final double MAX_ERROR_ROUNDED = 5e-2;
+    private static final double MAX_ERROR_ROUNDED = 2e-2;
 
     /**
      * A stage of both backends.
