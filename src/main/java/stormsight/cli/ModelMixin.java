@@ -106,9 +106,9 @@ final class ModelMixin {
         return adapter == null ? directory : directory.withAdapter(adapter);
     }
 
-    /** The adapter that was named. */
-    Optional<Path> adapter() {
-        return Optional.ofNullable(adapter);
+    /** Whether an adapter was named. */
+    boolean adapted() {
+        return adapter != null;
     }
 
     private ModelDirectory named() {
@@ -135,12 +135,16 @@ final class ModelMixin {
 
     /** What users call it. */
     String name() {
-        return model == null ? EmbeddedModel.NAME : model.toString();
+        return with(model == null ? EmbeddedModel.NAME : model.toString());
     }
 
     /** The same of what {@link #openEncoder} opens. */
     String encoderName() {
-        return model == null ? EmbeddedModel.ENCODER_NAME : model.toString();
+        return with(model == null ? EmbeddedModel.ENCODER_NAME : model.toString());
+    }
+
+    private String with(String name) {
+        return adapter == null ? name : name + " + " + adapter;
     }
 
     /** What was chosen beside the model itself, for JSON. */

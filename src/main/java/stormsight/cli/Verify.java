@@ -62,8 +62,8 @@ final class Verify extends PromptCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        if (golden != null && (model.chosen() || image != null)) {
-            throw new UsageException("--golden brings its own model and image");
+        if (golden != null && (model.chosen() || model.adapted() || image != null)) {
+            throw new UsageException("--golden brings its own model, adapters and image");
         }
         if (golden == null && image == null) {
             throw new UsageException("--golden or --image is missing");

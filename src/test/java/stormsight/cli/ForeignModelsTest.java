@@ -90,6 +90,26 @@ class ForeignModelsTest {
         folderRefused("is an adapter (PEFT, such as LoRA) without the model that it adapts");
     }
 
+    /** With the model that it was made for, an adapter answers; what is printed names it. */
+    @Test
+    void adaptersWithTheirModel() {
+        String base = Goldens.folder("paligemma-lora").toString();
+        String adapter = Goldens.folder("paligemma-lora/adapter").toString();
+        String image = Goldens.folder("paligemma-lora").resolve("input.png").toString();
+        MainTest.Run run = MainTest.run("generate", "--backend", "cpu", "-m", base, "--adapter", adapter, "-i", image,
+                "-p", "answer en where is the cat sitting?", "-n", "12");
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals("x t thXGGGGGGG", run.out().strip());
+        assertTrue(run.err().contains(base + " + " + adapter), run.err());
+        MainTest.Run inspected = MainTest.run("inspect", base, "--adapter", adapter);
+        assertEquals(0, inspected.exitCode(), inspected.err());
+        assertTrue(inspected.out().contains("of rank 4: 13,888 parameters for 37 matrices"), inspected.out());
+        MainTest.fails(2, "--golden brings its own model, adapters and image", "verify", "--golden", base, "--adapter",
+                adapter);
+        MainTest.fails(3, "no such directory", "generate", "-m", base, "--adapter", adapter + "-absent", "-i", image,
+                "-p", "caption en");
+    }
+
     @Test
     void quantizedWeights() throws IOException {
         String config = Files.readString(folder.resolve("config.json"));
