@@ -21,7 +21,7 @@ import stormsight.Answer;
 import stormsight.Image;
 import stormsight.Question;
 
-/** Turns requests into questions, and answers into responses. What would change an answer and is not known is refused. */
+/** Turns requests into questions, and answers into responses. What is not known and would change one is refused. */
 final class Questions {
     private Questions() {}
 

@@ -1,0 +1,2 @@
+/** Answers, boxes and embeddings of images in DataFrames of Apache Spark. */
+package stormsight.spark;
