@@ -104,15 +104,17 @@ final class Lowering {
         };
     }
 
-    /** Numbers that the kernels of an operation read from an array, because there is any number of them; else none. */
-    static List<Integer> constants(Op op) {
+    /** Lists of numbers that the kernels of an operation read from arrays, because there is any number of them. */
+    static List<List<Integer>> constants(Op op) {
         return switch (op) {
-            case Op.AttentionWeights weights -> Attention.chosen(weights);
-            case Op.AttentionPeak peak -> Attention.chosen(peak);
-            case Op.RowMax max -> Rows.chosen(max);
+            case Op.Attention attention -> List.of(Attention.windows(attention));
+            case Op.BlockedAttention blocked -> constants(blocked.attention());
+            case Op.AttentionWeights weights ->
+                List.of(Attention.chosen(weights), Attention.windows(weights.attention()));
+            case Op.AttentionPeak peak -> List.of(Attention.chosen(peak), Attention.windows(peak.attention()));
+            case Op.RowMax max -> List.of(Rows.chosen(max));
             case Op.Embed _, Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _,
-                    Op.Attention _, Op.BlockedAttention _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _,
-                    Op.SoftCap _, Op.Sample _ -> List.of();
+                    Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _, Op.Sample _ -> List.of();
         };
     }
 

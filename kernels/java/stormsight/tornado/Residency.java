@@ -131,7 +131,8 @@ final class Residency implements AutoCloseable {
         DecodeTables.fillF16(f16Table);
         List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
-                .map(Lowering::constants).filter(numbers -> !numbers.isEmpty()).forEach(this::addConstants);
+                .flatMap(op -> Lowering.constants(op).stream()).filter(numbers -> !numbers.isEmpty())
+                .forEach(this::addConstants);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
         parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);

@@ -46,15 +46,20 @@ public final class Attention {
     private Attention() {}
 
     /**
-     * What kernels take as {@code window}: the size of the sliding window, 0 for none; or, below 0, how many keys there
-     * are whatever the step, all of which every row sees.
+     * What kernels take as {@code fixed}: how many keys there are whatever the step, all of which every row sees; 0
+     * where they are tokens; or, below 0, how many windows of layers there are.
      */
-    private static int window(Op.Attention op) {
-        return op.keys().fixed() > 0 ? -op.keys().fixed() : op.window().map(Op.SlidingWindow::size).orElse(0);
+    private static int fixed(Op.Attention op) {
+        return op.windows().isNone() ? op.keys().fixed() : -op.windows().tokens().size();
     }
 
-    private static int period(Op.Attention op) {
-        return op.window().map(Op.SlidingWindow::period).orElse(1);
+    /** The windows of layers, none where no layer has one. */
+    public static List<Integer> windows(Op.Attention op) {
+        return op.windows().isNone() ? List.of() : op.windows().tokens();
+    }
+
+    private static IntArray windows(Op.Attention op, Tasks tasks) {
+        return op.windows().isNone() ? tasks.noInts() : tasks.constants(windows(op));
     }
 
     private static int chunks(Op.Attention op) {
@@ -84,8 +89,8 @@ public final class Attention {
         int queryHeads = heads.queryHeads();
         int group = queryHeads / heads.keyValueHeads();
         int dim = heads.headDim();
-        int window = window(op);
-        int period = period(op);
+        IntArray windows = windows(op, tasks);
+        int fixed = fixed(op);
         int capacity = op.out().rows();
         int stride = tasks.stride(op.k());
         int slotStride = tasks.slotStride(op.k());
@@ -103,7 +108,7 @@ public final class Attention {
             tasks.task("Attention.general", Geometry.items(Math.multiplyExact(capacity, queryHeads), GENERAL_ITEMS),
                     (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out,
                             stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
-                            window, period, tokens));
+                            windows, fixed, tokens));
         } else if (few(op)) {
             int chunks = chunks(op);
             tasks.task("Attention.decode",
@@ -111,7 +116,7 @@ public final class Attention {
                     (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags,
                             tasks.scratch(), stride, slotStride, capacity, queryHeads, group, dim, op.scale(),
-                            op.softCap(), window, period, tokens, chunks));
+                            op.softCap(), windows, fixed, tokens, chunks));
             tasks.task("Attention.merge", Geometry.groups(Math.multiplyExact(capacity, queryHeads), LANES),
                     (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out, outStride,
                     capacity, queryHeads, dim, chunks));
@@ -120,7 +125,7 @@ public final class Attention {
             tasks.task("Attention.flash", Geometry.groups(groups, LANES, TILE * (2 * dim + 2 + TILE) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
                             stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
-                            window, period, tokens));
+                            windows, fixed, tokens));
         }
     }
 
@@ -147,7 +152,7 @@ public final class Attention {
                         tasks.floats(of.q()), tasks.floats(of.k()), tasks.floats(op.out()), tasks.constants(chosen(op)),
                         tasks.stride(of.k()), of.q().rows(), op.rows(), op.out().columns(), op.part().firstRow(),
                         op.part().firstKey(), mode, of.heads().queryHeads(), of.heads().keyValueHeads(),
-                        of.heads().headDim(), of.scale(), of.softCap(), window(of), period(of)));
+                        of.heads().headDim(), of.scale(), of.softCap(), windows(of, tasks), fixed(of)));
     }
 
     public static void lower(Op.AttentionPeak op, Tasks tasks) {
@@ -158,14 +163,15 @@ public final class Attention {
                         tasks.floats(of.k()), tasks.floats(op.out()), tasks.constants(chosen(op)), tasks.stride(of.k()),
                         of.q().rows(), rows, op.keys(), op.part().firstRow(), op.part().firstKey(),
                         of.heads().queryHeads(), of.heads().keyValueHeads(), of.heads().headDim(), of.scale(),
-                        of.softCap(), window(of), period(of)));
+                        of.softCap(), windows(of, tasks), fixed(of)));
     }
 
     /** How far back token i past the prefix sees: i - j below it. */
-    static int reach(int layerNumber, int window, int period) {
+    static int reach(int layerNumber, IntArray windows, int fixed) {
         int reach = Integer.MAX_VALUE / 2;
-        if (window > 0) {
-            if (layerNumber % period == 0) {
+        if (fixed < 0) {
+            int window = windows.get(layerNumber % -fixed);
+            if (window > 0) {
                 reach = window;
             }
         }
@@ -178,13 +184,13 @@ public final class Attention {
     }
 
     /** How many keys there are. */
-    static int keys(int tokens, int window) {
-        return window < 0 ? -window : tokens;
+    static int keys(int tokens, int fixed) {
+        return fixed > 0 ? fixed : tokens;
     }
 
     /** One more than the last key that token i sees. */
-    static int end(int i, int prefix, int keys, int window) {
-        return window < 0 ? keys : TornadoMath.min(TornadoMath.max(prefix, i + 1), keys);
+    static int end(int i, int prefix, int keys, int fixed) {
+        return fixed > 0 ? keys : TornadoMath.min(TornadoMath.max(prefix, i + 1), keys);
     }
 
     /** The score of key j for token i from their product, or {@link #UNSEEN}. */
@@ -241,13 +247,13 @@ public final class Attention {
      */
     public static void flash(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
             ByteArray blocked, IntArray flags, FloatArray out, int stride, int slotStride, int outStride, int capacity,
-            int heads, int group, int dim, float scale, float cap, int window, int period, int tokens) {
+            int heads, int group, int dim, float scale, float cap, IntArray windows, int fixed, int tokens) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int position = StepBuffer.position(step, 0);
         int prefix = StepBuffer.prefix(step, 0);
-        int keys = keys(StepBuffer.tokens(step, 0), window);
+        int keys = keys(StepBuffer.tokens(step, 0), fixed);
         int head = context.groupIdx % heads;
         int firstRow = context.groupIdx / heads * TILE;
         int lane = context.localIdx;
@@ -260,13 +266,13 @@ public final class Attention {
         float[] weights = context.allocateFloatLocalArray(LANES);
         int columns = heads / group * dim;
         int base = layer * stride + StepBuffer.slot(step, 0) * slotStride + head / group * dim;
-        int reach = reach(number, window, period);
+        int reach = reach(number, windows, fixed);
         int blocks = blocks(flags, number, heads, head, tokens);
         int i = position + firstRow + r;
         int first = first(i, prefix, reach);
-        int end = end(i, prefix, keys, window);
+        int end = end(i, prefix, keys, fixed);
         int from = first(position + firstRow, prefix, reach);
-        int to = end(position + TornadoMath.min(firstRow + TILE, rows) - 1, prefix, keys, window);
+        int to = end(position + TornadoMath.min(firstRow + TILE, rows) - 1, prefix, keys, fixed);
         if (firstRow >= rows) {
             to = 0;
         }
@@ -352,7 +358,7 @@ public final class Attention {
      */
     public static void decode(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
             ByteArray blocked, IntArray flags, FloatArray parts, int stride, int slotStride, int capacity, int heads,
-            int group, int dim, float scale, float cap, int window, int period, int tokens, int chunks) {
+            int group, int dim, float scale, float cap, IntArray windows, int fixed, int tokens, int chunks) {
         int head = context.groupIdx % heads;
         int row = context.groupIdx / heads % capacity;
         int chunk = context.groupIdx / heads / capacity;
@@ -362,15 +368,15 @@ public final class Attention {
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int i = StepBuffer.token(step, row);
         int prefix = StepBuffer.prefix(step, row);
-        int keys = keys(StepBuffer.tokens(step, row), window);
+        int keys = keys(StepBuffer.tokens(step, row), fixed);
         int lane = context.localIdx;
         float[] qs = context.allocateFloatLocalArray(dim);
         float[] products = context.allocateFloatLocalArray(CHUNK * (SHARE + 1));
         float[] weights = context.allocateFloatLocalArray(CHUNK);
         int columns = heads / group * dim;
         int base = layer * stride + StepBuffer.slot(step, row) * slotStride + head / group * dim;
-        int first = first(i, prefix, reach(number, window, period));
-        int end = end(i, prefix, keys, window) * run;
+        int first = first(i, prefix, reach(number, windows, fixed));
+        int end = end(i, prefix, keys, fixed) * run;
         int blocks = blocks(flags, number, heads, head, tokens);
         int j = chunk * CHUNK;
         // Nothing to do where no key is seen, but no return before barriers.
@@ -469,21 +475,21 @@ public final class Attention {
      */
     public static void general(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
             ByteArray blocked, IntArray flags, FloatArray out, int stride, int slotStride, int outStride, int capacity,
-            int heads, int group, int dim, float scale, float cap, int window, int period, int tokens) {
+            int heads, int group, int dim, float scale, float cap, IntArray windows, int fixed, int tokens) {
         int row = context.globalIdx / heads;
         int head = context.globalIdx % heads;
         if (row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
             int layer = step.get(StepBuffer.LAYER);
             int number = step.get(StepBuffer.LAYER_NUMBER);
             int prefix = StepBuffer.prefix(step, row);
-            int keys = keys(StepBuffer.tokens(step, row), window);
+            int keys = keys(StepBuffer.tokens(step, row), fixed);
             int i = StepBuffer.token(step, row);
             int qStart = (row * heads + head) * dim;
             int outStart = layer * outStride + qStart;
             int columns = heads / group * dim;
             int base = layer * stride + StepBuffer.slot(step, row) * slotStride + head / group * dim;
-            int first = first(i, prefix, reach(number, window, period));
-            int end = end(i, prefix, keys, window);
+            int first = first(i, prefix, reach(number, windows, fixed));
+            int end = end(i, prefix, keys, fixed);
             int blocks = blocks(flags, number, heads, head, tokens);
             for (int d = 0; d < dim; d++) {
                 out.set(outStart + d, 0);
@@ -532,7 +538,7 @@ public final class Attention {
      */
     public static void weights(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out,
             IntArray chosen, int stride, int capacity, int rows, int keys, int firstRow, int firstKey, int mode,
-            int heads, int keyValueHeads, int dim, float scale, float cap, int window, int period) {
+            int heads, int keyValueHeads, int dim, float scale, float cap, IntArray windows, int fixed) {
         int row = context.globalIdx % rows;
         int plane = context.globalIdx / rows;
         int number = step.get(StepBuffer.LAYER_NUMBER);
@@ -541,11 +547,11 @@ public final class Attention {
         int planes = mode % 2 == HEAD_MEAN ? 1 : count;
         if (place >= 0 && plane < planes && firstRow + row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
             int prefix = StepBuffer.prefix(step, 0);
-            int all = keys(StepBuffer.tokens(step, 0), window);
+            int all = keys(StepBuffer.tokens(step, 0), fixed);
             int i = StepBuffer.position(step, 0) + firstRow + row;
             int columns = keyValueHeads * dim;
-            int first = first(i, prefix, reach(number, window, period));
-            int end = end(i, prefix, all, window);
+            int first = first(i, prefix, reach(number, windows, fixed));
+            int end = end(i, prefix, all, fixed);
             int written = TornadoMath.min(keys, all - firstKey);
             int outPlane = mode >= EACH_LAYER ? place * planes + plane : plane;
             int outStart = (outPlane * rows + row) * keys;
@@ -595,7 +601,7 @@ public final class Attention {
      */
     public static void peak(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray out,
             IntArray chosen, int stride, int capacity, int rows, int keys, int firstRow, int firstKey, int heads,
-            int keyValueHeads, int dim, float scale, float cap, int window, int period) {
+            int keyValueHeads, int dim, float scale, float cap, IntArray windows, int fixed) {
         int row = context.globalIdx % rows;
         int plane = context.globalIdx / rows;
         int number = step.get(StepBuffer.LAYER_NUMBER);
@@ -603,11 +609,11 @@ public final class Attention {
         int planes = Probed.heads(chosen);
         if (place >= 0 && plane < planes && firstRow + row < TornadoMath.min(step.get(StepBuffer.ROWS), capacity)) {
             int prefix = StepBuffer.prefix(step, 0);
-            int all = keys(StepBuffer.tokens(step, 0), window);
+            int all = keys(StepBuffer.tokens(step, 0), fixed);
             int i = StepBuffer.position(step, 0) + firstRow + row;
             int columns = keyValueHeads * dim;
-            int first = first(i, prefix, reach(number, window, period));
-            int end = end(i, prefix, all, window);
+            int first = first(i, prefix, reach(number, windows, fixed));
+            int end = end(i, prefix, all, fixed);
             int head = Probed.head(chosen, plane);
             int query = ((firstRow + row) * heads + head) * dim;
             int base = step.get(StepBuffer.LAYER) * stride + head / (heads / keyValueHeads) * dim;

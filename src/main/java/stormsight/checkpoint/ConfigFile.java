@@ -126,6 +126,11 @@ public final class ConfigFile {
         return find(key).filter(String.class::isInstance).map(String.class::cast);
     }
 
+    /** The texts of an array, or the one text that stands in its place; empty if absent. */
+    public List<String> texts(String key) {
+        return elements(key).stream().map(value -> text(key, value)).toList();
+    }
+
     /** The pairs of numbers of an array of such; empty if absent. */
     public List<List<Integer>> pairs(String key) {
         return elements(key).stream().map(value -> {

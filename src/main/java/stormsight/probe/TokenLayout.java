@@ -171,15 +171,15 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
      * The first token that a mask leaves nothing to see.
      *
      * @param mask as {@link #mask} gives it
-     * @param window what limits generated tokens
+     * @param window how many tokens a generated one sees, if not all
      */
-    public OptionalInt blind(byte[] mask, int capacity, Optional<Op.SlidingWindow> window) {
+    public OptionalInt blind(byte[] mask, int capacity, OptionalInt window) {
         return IntStream.range(0, tokens())
                 .filter(query -> {
                     int prefixTokens = prompt.prefixLength();
                     int from = window.isEmpty() || query < prefixTokens
                             ? 0
-                            : Math.max(0, query - window.get().size() + 1);
+                            : Math.max(0, query - window.getAsInt() + 1);
                     return IntStream.range(from, Math.max(prefixTokens, query + 1))
                             .allMatch(key -> mask[query * capacity + key] != 0);
                 })

@@ -90,19 +90,12 @@ public record Visibility(List<Integer> layers, int tokens, boolean[] seen) {
                         int from = step.token(row) * tokens;
                         Arrays.fill(
                                 seen,
-                                from + first(attention, layer, step, row),
+                                from + Op.Windows.first(attention.windows().of(layer), step, row),
                                 from + attention.keys().seen(step, row),
                                 true);
                     }
                 }
             }
         }
-    }
-
-    private static int first(Op.Attention attention, int layer, Step step, int row) {
-        return attention.window()
-                .filter(window -> window.slides(layer))
-                .map(window -> Op.SlidingWindow.first(window.size(), step, row))
-                .orElse(0);
     }
 }

@@ -8,6 +8,7 @@ import static stormsight.program.Operand.write;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import stormsight.program.Operand.Extent;
 
 /**
@@ -88,27 +89,41 @@ public sealed interface Op {
     }
 
     /**
-     * Limits what generated tokens see: token i past the prefix sees token j only if {@code i - j < size}. Tokens of
-     * the prefix see the whole prefix, as in transformers 5.
+     * How far back generated tokens see, in each layer: token i past the prefix sees token j only if
+     * {@code i - j < window}. Tokens of the prefix see the whole prefix, as in transformers 5.
      *
-     * @param period slides in layers whose index is a multiple of it: 1 all, 2 every other from the first
+     * @param tokens windows of layer 0, 1, .., 0 for one without; where there are more layers, they begin anew
      */
-    record SlidingWindow(int size, int period) {
-        public SlidingWindow {
-            if (size < 1 || period < 1) {
-                throw new IllegalArgumentException("window of " + size + " in every " + period + "th layer");
+    record Windows(List<Integer> tokens) {
+        /** In no layer. */
+        public static final Windows NONE = new Windows(List.of(0));
+
+        public Windows {
+            tokens = List.copyOf(tokens);
+            if (tokens.isEmpty() || tokens.stream().anyMatch(window -> window < 0)) {
+                throw new IllegalArgumentException("windows of " + tokens + " tokens");
             }
         }
 
-        /** Whether it limits what tokens see in a layer. */
-        public boolean slides(int layer) {
-            return layer % period == 0;
+        /** 0 for none. */
+        public int of(int layer) {
+            return tokens.get(layer % tokens.size());
         }
 
-        /** The first token that row i of a step sees through a window of a size. */
-        public static int first(int size, Step step, int i) {
-            int token = step.token(i);
-            return token < step.sequence(i).prefixLength() ? 0 : Math.max(0, token - size + 1);
+        /** The shortest there is, in any layer. */
+        public OptionalInt shortest() {
+            return tokens.stream().mapToInt(Integer::intValue).filter(window -> window > 0).min();
+        }
+
+        public boolean isNone() {
+            return shortest().isEmpty();
+        }
+
+        /** The first token that row i of a step sees through a window, 0 for none. */
+        public static int first(int window, Step step, int i) {
+            return window == 0 || step.token(i) < step.sequence(i).prefixLength()
+                    ? 0
+                    : Math.max(0, step.token(i) - window + 1);
         }
     }
 
@@ -407,23 +422,22 @@ public sealed interface Op {
     /**
      * For every row i and query head h: {@code out = sum over visible j of softmax_j(s_j) v_j}, with
      * {@code s_j = scale * (q . k_j)}, then {@code s = softCap * tanh(s / softCap)} if softCap is not 0. Which keys are
-     * visible, see {@link Keys} and {@link SlidingWindow}. Cross attention is one whose k and v are of something else
-     * than q.
+     * visible, see {@link Keys} and {@link Windows}. Cross attention is one whose k and v are of something else than q.
      *
      * @param q [R, queryHeads x headDim]
      * @param k [at least as many rows as there are keys, keyValueHeads x headDim], an activation or a cache; or a cache
      *     of [slots, as many rows, keyValueHeads x headDim], of which a row reads the slot of its sequence
      * @param v as k
-     * @param window only for keys that are tokens
+     * @param windows only for keys that are tokens
      * @param out [R, queryHeads x headDim], not q, k or v
      */
     record Attention(Tensor q, Tensor k, Tensor v, Heads heads, float scale, float softCap,
-            Optional<SlidingWindow> window, Keys keys, Tensor out) implements Op {
+            Windows windows, Keys keys, Tensor out) implements Op {
         public Attention {
             if (keys.fixed() > Math.min(k.rows(), v.rows())) {
                 throw new IllegalArgumentException(keys.fixed() + " keys of " + k + " and " + v);
             }
-            require(keys.fixed() == 0 || window.isEmpty(), "%s: a sliding window over keys that are no tokens", out);
+            require(keys.fixed() == 0 || windows.isNone(), "%s: a sliding window over keys that are no tokens", out);
             requireColumns(q, heads.queryColumns());
             requireColumns(out, heads.queryColumns());
             requireColumns(k, heads.keyValueColumns());

@@ -268,12 +268,13 @@ public final class KnockoutSession implements Session {
             return probability;
         }
 
-        private Optional<Op.SlidingWindow> window() {
+        /** The shortest of any layer. */
+        private OptionalInt window() {
             return passes.decode().program().segments().stream()
                     .flatMap(segment -> segment.ops().stream())
                     .filter(Op.BlockedAttention.class::isInstance)
-                    .findFirst()
-                    .flatMap(op -> ((Op.BlockedAttention) op).attention().window());
+                    .flatMapToInt(op -> ((Op.BlockedAttention) op).attention().windows().shortest().stream())
+                    .min();
         }
 
         private String spelled(int token) {

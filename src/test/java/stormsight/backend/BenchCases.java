@@ -597,7 +597,7 @@ public final class BenchCases {
                 heads,
                 (float) (1 / Math.sqrt(heads.headDim())),
                 0,
-                Optional.empty(),
+                Op.Windows.NONE,
                 Op.Keys.TOKENS,
                 output("out", rows, heads.queryColumns()));
         Step step = new Step(position, rows, tokens);
@@ -605,7 +605,7 @@ public final class BenchCases {
         int[] last = IntStream.range(rows - count, rows).toArray();
         Step someStep = new Step(tokens - count, count, tokens);
         Tensor someQ = input("some q", count, heads.queryColumns());
-        Op.Attention some = new Op.Attention(someQ, k, v, heads, op.scale(), 0, Optional.empty(), Op.Keys.TOKENS,
+        Op.Attention some = new Op.Attention(someQ, k, v, heads, op.scale(), 0, Op.Windows.NONE, Op.Keys.TOKENS,
                 output("some out", count, heads.queryColumns()));
         String checked = "the last " + checked(last, all(heads.queryColumns()));
         add(op, step, "", small, quick, SUM, checked, data -> {

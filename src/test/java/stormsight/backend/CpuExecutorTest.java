@@ -56,7 +56,7 @@ class CpuExecutorTest {
                 product(normed, stack("wq", DType.BF16, HIDDEN, HIDDEN), q),
                 product(normed, stack("wk", DType.F16, HIDDEN / 2, HIDDEN), kv), new Op.Rope(q, rope, 4),
                 new Op.Rope(kv, rope, 2), new Op.Store(kv, keys), new Op.Attention(q, keys, keys,
-                        new Op.Heads(4, 2, HIDDEN / 4), 0.25f, 50, Optional.of(new Op.SlidingWindow(9, 2)),
+                        new Op.Heads(4, 2, HIDDEN / 4), 0.25f, 50, new Op.Windows(List.of(9, 0)),
                         Op.Keys.TOKENS, attended),
                 new Op.MatMul(attended, stack("wo", DType.F32, HIDDEN, HIDDEN), Optional.empty(), Op.Activation.NONE,
                 Optional.of(x), x), new Op.GatedMatMul(x, stack("gate", DType.BF16, 4 * HIDDEN, HIDDEN),

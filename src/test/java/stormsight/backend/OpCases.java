@@ -666,7 +666,7 @@ public final class OpCases {
                 heads,
                 0.5f,
                 cap,
-                cap == 0 ? Optional.empty() : Optional.of(new Op.SlidingWindow(9, 1)),
+                cap == 0 ? Op.Windows.NONE : new Op.Windows(List.of(9)),
                 Op.Keys.TOKENS,
                 data.output(name + "Out", 1, rows, heads.queryColumns()));
     }
@@ -687,8 +687,10 @@ public final class OpCases {
     }
 
     /**
-     * What a case of attention is made of. Layer 1 slides only if the period is 1.
+     * What a case of attention is made of.
      *
+     * @param window of layer 0, 0 for none
+     * @param next window of layer 1
      * @param fixed 0, or how many keys there are whatever the step
      * @param pooled whether there is one query, while keys are those of all rows
      */
@@ -701,7 +703,7 @@ public final class OpCases {
             int prefix,
             float softCap,
             int window,
-            int period,
+            int next,
             int fixed,
             boolean pooled) {
         Attend(
@@ -713,8 +715,8 @@ public final class OpCases {
                 int prefix,
                 float softCap,
                 int window,
-                int period) {
-            this(heads, keyValueHeads, dim, rows, position, prefix, softCap, window, period, 0, false);
+                int next) {
+            this(heads, keyValueHeads, dim, rows, position, prefix, softCap, window, next, 0, false);
         }
 
         int keys() {
@@ -733,7 +735,7 @@ public final class OpCases {
 
         String name() {
             return rows + "x" + heads + "of" + keyValueHeads + "x" + dim + "_at" + position + "_prefix" + prefix
-                    + (softCap != 0 ? "_cap" : "") + (window != 0 ? "_window" + window + "in" + period : "")
+                    + (softCap != 0 ? "_cap" : "") + (window + next != 0 ? "_window" + window + "and" + next : "")
                     + (fixed > 0 ? "_to" + fixed : "") + (pooled ? "_pooled" : "");
         }
 
@@ -755,44 +757,46 @@ public final class OpCases {
                     new Op.Heads(heads, keyValueHeads, dim),
                     (float) (1 / Math.sqrt(dim)),
                     softCap,
-                    window == 0 ? Optional.empty() : Optional.of(new Op.SlidingWindow(window, period)),
+                    new Op.Windows(List.of(window, next)),
                     fixed == 0 ? Op.Keys.TOKENS : Op.Keys.first(fixed),
                     data.output("out", layers, capacity(), heads * dim));
         }
     }
 
     private static final Attend[] ATTENDS = {
-        new Attend(1, 1, 1, 1, 0, 0, 0, 0, 1),
-        new Attend(2, 2, 72, 50, 0, 50, 0, 0, 1),
-        new Attend(3, 3, 64, 49, 0, 49, 0, 0, 1),
-        new Attend(8, 1, 256, 19, 0, 19, 0, 0, 1),
-        new Attend(8, 4, 256, 13, 0, 13, 50, 0, 1),
-        new Attend(8, 1, 256, 1, 100, 60, 0, 0, 1),
-        new Attend(8, 4, 256, 1, 77, 60, 50, 0, 1),
-        new Attend(4, 2, 128, 48, 0, 0, 0, 0, 1),
-        new Attend(2, 1, 128, 47, 3, 0, 0, 0, 1),
-        new Attend(6, 2, 5, 17, 4, 9, 20, 0, 1),
-        new Attend(2, 2, 64, 31, 0, 10, 0, 7, 1),
-        new Attend(2, 1, 64, 31, 0, 10, 0, 7, 2),
-        new Attend(4, 2, 72, 1, 90, 20, 30, 16, 2),
-        new Attend(2, 2, 8, 20, 6, 26, 0, 3, 1),
-        new Attend(1, 1, 16, 300, 0, 0, 0, 64, 1),
+        new Attend(1, 1, 1, 1, 0, 0, 0, 0, 0),
+        new Attend(2, 2, 72, 50, 0, 50, 0, 0, 0),
+        new Attend(3, 3, 64, 49, 0, 49, 0, 0, 0),
+        new Attend(8, 1, 256, 19, 0, 19, 0, 0, 0),
+        new Attend(8, 4, 256, 13, 0, 13, 50, 0, 0),
+        new Attend(8, 1, 256, 1, 100, 60, 0, 0, 0),
+        new Attend(8, 4, 256, 1, 77, 60, 50, 0, 0),
+        new Attend(4, 2, 128, 48, 0, 0, 0, 0, 0),
+        new Attend(2, 1, 128, 47, 3, 0, 0, 0, 0),
+        new Attend(6, 2, 5, 17, 4, 9, 20, 0, 0),
+        new Attend(2, 2, 64, 31, 0, 10, 0, 7, 7),
+        new Attend(2, 1, 64, 31, 0, 10, 0, 7, 0),
+        new Attend(2, 1, 64, 31, 0, 10, 0, 7, 3),
+        new Attend(4, 2, 72, 1, 90, 20, 30, 0, 16),
+        new Attend(4, 2, 72, 1, 90, 20, 30, 16, 0),
+        new Attend(2, 2, 8, 20, 6, 26, 0, 3, 3),
+        new Attend(1, 1, 16, 300, 0, 0, 0, 64, 64),
         // Where an extent differs from position + rows: a tower at a position past its tokens, text that looks at an
         // image, one query for all rows.
-        new Attend(2, 2, 64, 17, 34, 17, 0, 0, 1, 17, false),
-        new Attend(3, 3, 16, 5, 0, 0, 0, 0, 1, 49, false),
-        new Attend(3, 3, 16, 9, 2, 4, 30, 0, 1, 3, false),
-        new Attend(2, 1, 64, 1, 40, 40, 0, 0, 1, 70, false),
-        new Attend(4, 4, 18, 50, 0, 50, 0, 0, 1, 0, true),
-        new Attend(4, 4, 18, 50, 0, 0, 0, 0, 1, 50, true),
+        new Attend(2, 2, 64, 17, 34, 17, 0, 0, 0, 17, false),
+        new Attend(3, 3, 16, 5, 0, 0, 0, 0, 0, 49, false),
+        new Attend(3, 3, 16, 9, 2, 4, 30, 0, 0, 3, false),
+        new Attend(2, 1, 64, 1, 40, 40, 0, 0, 0, 70, false),
+        new Attend(4, 4, 18, 50, 0, 50, 0, 0, 0, 0, true),
+        new Attend(4, 4, 18, 50, 0, 0, 0, 0, 0, 50, true),
         // Padding of a prompt is left out: rows are those of the tokens before it, seen both ways or backwards only.
-        new Attend(12, 12, 64, 23, 0, 23, 0, 0, 1),
-        new Attend(12, 12, 64, 23, 0, 0, 0, 0, 1),
+        new Attend(12, 12, 64, 23, 0, 23, 0, 0, 0),
+        new Attend(12, 12, 64, 23, 0, 0, 0, 0, 0),
     };
 
     private void attention() {
         for (Attend attend : ATTENDS) {
-            int layers = attend.window == 0 ? 1 : 2;
+            int layers = attend.window + attend.next == 0 ? 1 : 2;
             add("attention_" + attend.name(), SUM, SUM_REASON,
                     data -> data.run(layers, attend.step(), attend.all(data), attend.op(data, layers)));
         }

@@ -209,12 +209,12 @@ class ScalarBackendTest {
     }
 
     /** Scores 0, ln 2, ln 4 .. make softmax weights in the ratio 1 : 2 : 4. */
-    private Op.Attention attention(int rows, float softCap, Optional<Op.SlidingWindow> window, Op.Keys keys,
+    private Op.Attention attention(int rows, float softCap, Op.Windows windows, Op.Keys keys,
             Tensor out) {
         float[] twos = new float[rows];
         Arrays.fill(twos, 2);
         return new Op.Attention(input("q", 1, twos), input("k", 1, 0, LN_2, 2 * LN_2, 3 * LN_2),
-                input("v", 1, 21, 42, 84, 168), new Op.Heads(1, 1, 1), 0.5f, softCap, window, keys, out);
+                input("v", 1, 21, 42, 84, 168), new Op.Heads(1, 1, 1), 0.5f, softCap, windows, keys, out);
     }
 
     @Test
@@ -222,26 +222,26 @@ class ScalarBackendTest {
         Tensor out = output("out", 3, 1);
         double two = (21 + 2 * 42) / 3.0;
         double three = (21 + 2 * 42 + 4 * 84) / 7.0;
-        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), 21, two,
+        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Op.Windows.NONE, Op.Keys.TOKENS, out)), 21, two,
                 three);
-        assertValues(run(out, new Step(0, 3, 2), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), two, two,
+        assertValues(run(out, new Step(0, 3, 2), attention(3, 0, Op.Windows.NONE, Op.Keys.TOKENS, out)), two, two,
                 three);
-        assertValues(run(out, new Step(0, 3, 3), attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out)), three, three,
+        assertValues(run(out, new Step(0, 3, 3), attention(3, 0, Op.Windows.NONE, Op.Keys.TOKENS, out)), three, three,
                 three);
         double four = (21 + 2 * 42 + 4 * 84 + 8 * 168) / 15.0;
         Tensor one = output("one", 1, 1);
-        assertValues(run(one, new Step(3, 1, 0), attention(1, 0, Optional.empty(), Op.Keys.TOKENS, one)), four);
-        Optional<Op.SlidingWindow> window = Optional.of(new Op.SlidingWindow(2, 1));
+        assertValues(run(one, new Step(3, 1, 0), attention(1, 0, Op.Windows.NONE, Op.Keys.TOKENS, one)), four);
+        Op.Windows window = new Op.Windows(List.of(2));
         assertValues(run(one, new Step(3, 1, 0), attention(1, 0, window, Op.Keys.TOKENS, one)),
                 (4 * 84 + 8 * 168) / 12.0);
         assertValues(run(one, new Step(3, 1, 4), attention(1, 0, window, Op.Keys.TOKENS, one)), four);
         // Keys that are no tokens, before and after the end of the run.
-        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Optional.empty(), Op.Keys.first(4), out)), four, four,
+        assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Op.Windows.NONE, Op.Keys.first(4), out)), four, four,
                 four);
-        assertValues(run(one, new Step(3, 1, 0), attention(1, 0, Optional.empty(), Op.Keys.first(2), one)), two);
+        assertValues(run(one, new Step(3, 1, 0), attention(1, 0, Op.Windows.NONE, Op.Keys.first(2), one)), two);
         // Scores are capped: 0 and c tanh(ln 2 / c).
         double weight = Math.exp(0.5 * Math.tanh(Math.log(2) / 0.5));
-        assertValues(run(one, new Step(1, 1, 0), attention(1, 0.5f, Optional.empty(), Op.Keys.TOKENS, one)),
+        assertValues(run(one, new Step(1, 1, 0), attention(1, 0.5f, Op.Windows.NONE, Op.Keys.TOKENS, one)),
                 (21 + weight * 42) / (1 + weight));
     }
 
@@ -250,7 +250,7 @@ class ScalarBackendTest {
         Tensor out = output("out", 1, 2);
         // The second head's query is 0, so that it weighs all keys alike.
         Op attention = new Op.Attention(input("q", 2, 1, 0), input("k", 1, 0, LN_2), input("v", 1, 3, 6),
-                new Op.Heads(2, 1, 1), 1, 0, Optional.empty(), Op.Keys.TOKENS, out);
+                new Op.Heads(2, 1, 1), 1, 0, Op.Windows.NONE, Op.Keys.TOKENS, out);
         assertValues(run(out, new Step(1, 1, 0), attention), 5, 4.5);
     }
 
@@ -260,7 +260,7 @@ class ScalarBackendTest {
         Tensor blocked = new Tensor("blocked", DType.U8, Shape.of(3, 3), Tensor.Kind.INPUT, 1);
         inputs.put(blocked, MemorySegment.ofArray(new byte[] {1, 0, 0, 1, 0, 0, 0, 0, 1}));
         Tensor on = ids("on", Shape.of(1, 1), 1);
-        Op.Attention attention = attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out);
+        Op.Attention attention = attention(3, 0, Op.Windows.NONE, Op.Keys.TOKENS, out);
         assertValues(run(out, new Step(0, 3, 0), new Op.BlockedAttention(attention, blocked, on)), 0, 42,
                 (21 + 2 * 42) / 3.0);
         Tensor off = ids("off", Shape.of(1, 1), 0);
@@ -270,7 +270,7 @@ class ScalarBackendTest {
     @Test
     void probesShowTheWeights() {
         Tensor out = output("out", 3, 1);
-        Op.Attention attention = attention(3, 0, Optional.empty(), Op.Keys.TOKENS, out);
+        Op.Attention attention = attention(3, 0, Op.Windows.NONE, Op.Keys.TOKENS, out);
         Op.Part all = new Op.Part(List.of(0), List.of(0), 0, 0);
         Tensor each = output("each", 1, 3, 3);
         assertValues(run(each, new Step(0, 3, 0), new Op.AttentionWeights(attention, all, false, Op.Kept.EACH, each)),

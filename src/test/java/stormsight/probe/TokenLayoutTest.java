@@ -110,30 +110,30 @@ class TokenLayoutTest {
         for (Flow flow : Flow.PRESETS) {
             assertEquals(
                     OptionalInt.empty(),
-                    LAYOUT.blind(LAYOUT.mask(flow, TOKENS), TOKENS, Optional.empty()),
+                    LAYOUT.blind(LAYOUT.mask(flow, TOKENS), TOKENS, OptionalInt.empty()),
                     flow.name());
         }
     }
 
     @Test
     void findsTheTokenThatSeesNothing() {
-        assertEquals(OptionalInt.of(8), blind(LAYOUT, "0-8->last", Optional.empty()));
+        assertEquals(OptionalInt.of(8), blind(LAYOUT, "0-8->last", OptionalInt.empty()));
         // In the prefix a token sees those that follow it, so its past may go.
-        assertEquals(OptionalInt.empty(), blind(LAYOUT, "0-6->6", Optional.empty()));
-        assertEquals(OptionalInt.of(0), blind(LAYOUT, "0-8->image", Optional.empty()));
+        assertEquals(OptionalInt.empty(), blind(LAYOUT, "0-6->6", OptionalInt.empty()));
+        assertEquals(OptionalInt.of(0), blind(LAYOUT, "0-8->image", OptionalInt.empty()));
         // A generated token does not see what follows it.
-        assertEquals(OptionalInt.of(9), blind(LAYOUT, "0-9->9", Optional.empty()));
-        assertEquals(OptionalInt.empty(), blind(LAYOUT, "0-8->9", Optional.empty()));
+        assertEquals(OptionalInt.of(9), blind(LAYOUT, "0-9->9", OptionalInt.empty()));
+        assertEquals(OptionalInt.empty(), blind(LAYOUT, "0-8->9", OptionalInt.empty()));
         // Only a window makes these few keys all that there are.
-        assertEquals(OptionalInt.empty(), blind(LAYOUT, "9-10->10", Optional.empty()));
-        assertEquals(OptionalInt.of(10), blind(LAYOUT, "9-10->10", Optional.of(new Op.SlidingWindow(2, 2))));
+        assertEquals(OptionalInt.empty(), blind(LAYOUT, "9-10->10", OptionalInt.empty()));
+        assertEquals(OptionalInt.of(10), blind(LAYOUT, "9-10->10", OptionalInt.of(2)));
         TokenLayout causal = layout(4, 9, 0, List.of(6, 7), Optional.empty(), 0);
-        assertEquals(OptionalInt.of(0), blind(causal, "0->0", Optional.empty()));
-        assertEquals(OptionalInt.of(6), blind(causal, "0-6->6", Optional.empty()));
-        assertEquals(OptionalInt.empty(), blind(causal, "last->last", Optional.empty()));
+        assertEquals(OptionalInt.of(0), blind(causal, "0->0", OptionalInt.empty()));
+        assertEquals(OptionalInt.of(6), blind(causal, "0-6->6", OptionalInt.empty()));
+        assertEquals(OptionalInt.empty(), blind(causal, "last->last", OptionalInt.empty()));
     }
 
-    private static OptionalInt blind(TokenLayout layout, String edges, Optional<Op.SlidingWindow> window) {
+    private static OptionalInt blind(TokenLayout layout, String edges, OptionalInt window) {
         return layout.blind(layout.mask(Flow.ofEdges(edges), TOKENS), TOKENS, window);
     }
 

@@ -29,7 +29,7 @@ class OperandTest {
                 new Op.Heads(2, 1, 8),
                 1,
                 0,
-                Optional.empty(),
+                Op.Windows.NONE,
                 keys,
                 Tensor.activation("mixed", rows, 16));
     }
@@ -98,7 +98,7 @@ class OperandTest {
                 new Op.Heads(2, 1, 8),
                 1,
                 0,
-                Optional.empty(),
+                Op.Windows.NONE,
                 Op.Keys.TOKENS,
                 Tensor.activation("mixed", 3, 16));
         Program program = new Program("slots", List.of(Segment.once("layer", List.of(op))));

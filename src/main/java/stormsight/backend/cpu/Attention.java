@@ -33,7 +33,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
 
     private static Attention of(Op.Attention op, Binding binding) {
         return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()),
-                binding.address(op.out()), op.heads(), op.scale(), op.softCap(), window(op, binding.layer()),
+                binding.address(op.out()), op.heads(), op.scale(), op.softCap(), op.windows().of(binding.layer()),
                 op.out().rows(), op.keys(), op.k().slotRows(), slotBytes(op), 0, 0, 0);
     }
 
@@ -48,16 +48,12 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
     /** For a probe: the values and the output of the operation are not touched. */
     static Attention weightsOf(Op.Attention op, Binding binding) {
         return new Attention(binding.address(op.q()), binding.address(op.k()), 0, 0, op.heads(), op.scale(),
-                op.softCap(), window(op, binding.layer()), op.q().rows(), op.keys(), op.k().slotRows(), slotBytes(op),
-                0, 0, 0);
+                op.softCap(), op.windows().of(binding.layer()), op.q().rows(), op.keys(), op.k().slotRows(),
+                slotBytes(op), 0, 0, 0);
     }
 
     private static long slotBytes(Op.Attention op) {
         return op.k().slots() == 1 ? 0 : 4L * op.k().slotRows() * op.k().columns();
-    }
-
-    private static int window(Op.Attention op, int layer) {
-        return op.window().filter(window -> window.slides(layer)).map(Op.SlidingWindow::size).orElse(0);
     }
 
     int rows(Step step) {
@@ -76,7 +72,7 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
 
     /** First key that row i sees. */
     int from(Step step, int i) {
-        return window == 0 ? 0 : Op.SlidingWindow.first(window, step, i);
+        return Op.Windows.first(window, step, i);
     }
 
     /** One past the last key that row i sees. */

@@ -106,7 +106,7 @@ record OptConfig(
         Norm norm = new Norm(Norm.Kind.LAYER, EPSILON);
         TransformerLayer layer = new TransformerLayer(
                 new TransformerLayer.Attention(
-                        new Heads(heads, heads, headDim), (float) (1 / Math.sqrt(headDim)), 0, Optional.empty(), bias),
+                        new Heads(heads, heads, headDim), (float) (1 / Math.sqrt(headDim)), 0, 0, bias),
                 new TransformerLayer.Mlp(intermediateSize, activation, false, bias),
                 norm,
                 !normFirst,

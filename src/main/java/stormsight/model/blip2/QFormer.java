@@ -289,7 +289,7 @@ final class QFormer {
                 heads,
                 (float) (1 / Math.sqrt(heads.headDim())),
                 0,
-                Optional.empty(),
+                Op.Windows.NONE,
                 which,
                 out);
     }

@@ -11,7 +11,6 @@ import stormsight.model.nn.Sizes;
 import stormsight.model.nn.TransformerLayer;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Heads;
-import stormsight.program.Op.SlidingWindow;
 
 /**
  * Sizes of a Llama or Mistral decoder, with the defaults of transformers for what config.json leaves out: published
@@ -93,10 +92,9 @@ record LlamaConfig(
     /** The decoder as data. */
     Decoder.Config decoder() {
         Norm norm = new Norm(Norm.Kind.RMS, rmsNormEpsilon);
-        Optional<SlidingWindow> window =
-                slidingWindow > 0 ? Optional.of(new SlidingWindow(slidingWindow, 1)) : Optional.empty();
         TransformerLayer layer = new TransformerLayer(
-                new TransformerLayer.Attention(heads, (float) (1 / Math.sqrt(heads.headDim())), 0, window, false),
+                new TransformerLayer.Attention(
+                        heads, (float) (1 / Math.sqrt(heads.headDim())), 0, slidingWindow, false),
                 new TransformerLayer.Mlp(intermediateSize, activation, true, false),
                 norm,
                 TransformerLayer.Names.LLAMA);

@@ -2,6 +2,7 @@ package stormsight.model.nn;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import stormsight.checkpoint.Checkpoint;
@@ -39,7 +40,7 @@ public final class Decoder {
      *
      * @param vocabularySize rows of the embedding table
      * @param positions longest sequence
-     * @param groups neighbouring layers that are equal, each group a segment; all are of one shape
+     * @param groups the layers in order, each group a segment; all are of one shape
      * @param finalNorm before the head, if there is one
      * @param embeddingScale of token rows; rows of features are not scaled
      * @param finalSoftCap of the logits, 0 for none
@@ -69,8 +70,36 @@ public final class Decoder {
         }
     }
 
-    /** Neighbouring layers that are equal. */
-    public record Group(int count, TransformerLayer layer) {}
+    /**
+     * Neighbouring layers that differ in their windows at most.
+     *
+     * @param layers in order; where there are more, they begin anew
+     */
+    public record Group(int count, List<TransformerLayer> layers) {
+        public Group {
+            layers = List.copyOf(layers);
+            if (layers.stream().map(layer -> layer.withWindow(0)).distinct().count() != 1) {
+                throw new IllegalArgumentException("layers of a group differ: " + layers);
+            }
+        }
+
+        /** Equal layers. */
+        public Group(int count, TransformerLayer layer) {
+            this(count, List.of(layer));
+        }
+
+        private TransformerLayer layer() {
+            return layers.getFirst();
+        }
+
+        /** @param first index of the first layer of the group */
+        private Op.Windows windows(int first) {
+            List<Integer> windows = new ArrayList<>();
+            layers.forEach(layer -> windows.add(layer.attention().window()));
+            Collections.rotate(windows, first);
+            return new Op.Windows(windows);
+        }
+    }
 
     /**
      * Names of the stored weights.
@@ -263,7 +292,8 @@ public final class Decoder {
                         config.groups().size() == 1 ? LAYERS : LAYERS + ":" + first,
                         first,
                         group.count(),
-                        group.layer().ops(stack, buffers, Optional.of(cache))));
+                        group.layer()
+                                .ops(stack, buffers, Optional.of(cache), Op.Keys.TOKENS, group.windows(first))));
                 first += group.count();
             }
             return segments;

@@ -7,7 +7,6 @@ import stormsight.model.Weights;
 import stormsight.program.Op;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Heads;
-import stormsight.program.Op.SlidingWindow;
 import stormsight.program.Tensor;
 
 /**
@@ -24,17 +23,33 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
         this(attention, mlp, norm, false, names);
     }
 
+    /** The same layer with another window. */
+    TransformerLayer withWindow(int window) {
+        return new TransformerLayer(
+                new Attention(
+                        attention.heads,
+                        attention.scale,
+                        attention.softCap,
+                        window,
+                        attention.qkvBias,
+                        attention.outBias),
+                mlp,
+                norm,
+                postNorm,
+                names);
+    }
+
     /**
      * @param scale factor of q . k
      * @param softCap of the scores, 0 for none
-     * @param window what limits generated tokens
+     * @param window how many tokens a generated one sees, 0 for all
      * @param qkvBias whether q, k and v have biases
      * @param outBias whether the output has one
      */
     public record Attention(
-            Heads heads, float scale, float softCap, Optional<SlidingWindow> window, boolean qkvBias, boolean outBias) {
+            Heads heads, float scale, float softCap, int window, boolean qkvBias, boolean outBias) {
         /** @param bias whether q, k, v and the output have biases */
-        public Attention(Heads heads, float scale, float softCap, Optional<SlidingWindow> window, boolean bias) {
+        public Attention(Heads heads, float scale, float softCap, int window, boolean bias) {
             this(heads, scale, softCap, window, bias, bias);
         }
 
@@ -50,7 +65,7 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
         public static Attention plain(int width, int heads) {
             int headDim = width / heads;
             return new Attention(
-                    new Heads(heads, heads, headDim), (float) (1 / Math.sqrt(headDim)), 0, Optional.empty(), true);
+                    new Heads(heads, heads, headDim), (float) (1 / Math.sqrt(headDim)), 0, 0, true);
         }
     }
 
@@ -215,6 +230,11 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
 
     /** @param keys which of the keys the rows see */
     List<Op> ops(Weights weights, Buffers to, Optional<Cache> cache, Op.Keys keys) {
+        return ops(weights, to, cache, keys, new Op.Windows(List.of(attention.window)));
+    }
+
+    /** @param windows of this layer and those that differ from it in nothing else */
+    List<Op> ops(Weights weights, Buffers to, Optional<Cache> cache, Op.Keys keys, Op.Windows windows) {
         List<Op> ops = new ArrayList<>();
         Tensor in = postNorm ? to.x : to.normed;
         if (!postNorm) {
@@ -236,7 +256,7 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
                 attention.heads,
                 attention.scale,
                 attention.softCap,
-                attention.window,
+                windows,
                 keys,
                 to.mixed));
         add(ops, weights, names.out, attention.outBias, to.mixed, names.afterAttention, to);

@@ -51,7 +51,7 @@ final class PoolingHead {
                                 heads,
                                 config.layer().attention().scale(),
                                 0,
-                                Optional.empty(),
+                                Op.Windows.NONE,
                                 Op.Keys.first(rows.rows()),
                                 mixed),
                         Linear.op(weights, "attention.out_proj", true, mixed, Activation.NONE, attended),

@@ -91,14 +91,15 @@ class AveragedFamilyTest {
                         Optional.of("pre"),
                         "layers.{i}.",
                         Optional.empty()));
-        /** Two kinds of layers, which run as two segments. */
+        /** Two kinds of layers, which run as two segments; those of the second differ in their windows. */
         private final Decoder.Config text = new Decoder.Config(
                 WIDTH,
                 40,
                 64,
                 List.of(
-                        new Decoder.Group(1, layer(Op.Activation.SILU)),
-                        new Decoder.Group(2, layer(Op.Activation.GELU_TANH))),
+                        new Decoder.Group(1, layer(Op.Activation.SILU, 0)),
+                        new Decoder.Group(
+                                2, List.of(layer(Op.Activation.GELU_TANH, 3), layer(Op.Activation.GELU_TANH, 0)))),
                 Optional.of(RMS),
                 1,
                 Optional.of(new Rotation(10000)),
@@ -106,9 +107,9 @@ class AveragedFamilyTest {
                 false,
                 Decoder.Names.LANGUAGE_MODEL);
 
-        private static TransformerLayer layer(Op.Activation activation) {
+        private static TransformerLayer layer(Op.Activation activation, int window) {
             return new TransformerLayer(
-                    new TransformerLayer.Attention(new Op.Heads(4, 2, 4), 0.5f, 0, Optional.empty(), false),
+                    new TransformerLayer.Attention(new Op.Heads(4, 2, 4), 0.5f, 0, window, false),
                     new TransformerLayer.Mlp(24, activation, true, false),
                     RMS,
                     TransformerLayer.Names.LLAMA);
@@ -253,6 +254,25 @@ class AveragedFamilyTest {
         byte[] pixels = new byte[3 * SIZE * SIZE];
         new Random(seed).nextBytes(pixels);
         return new RgbImage(SIZE, SIZE, pixels);
+    }
+
+    /** A window is found by the index of the layer in the model, wherever its segment begins. */
+    @Test
+    void eachLayerHasItsWindow(@TempDir Path folder) {
+        try (ModelDirectory directory = open(folder)) {
+            Passes passes = directory.unbound(new Limits(8, 12), Options.DEFAULT);
+            List<Segment> layers = passes.decode().program().segments().stream()
+                    .filter(segment -> segment.name().startsWith("decoder.layers")).toList();
+            assertEquals(2, layers.size());
+            assertEquals(0, windows(layers.get(0)).of(0));
+            assertEquals(3, windows(layers.get(1)).of(1));
+            assertEquals(0, windows(layers.get(1)).of(2));
+        }
+    }
+
+    private static Op.Windows windows(Segment segment) {
+        return segment.ops().stream().filter(Op.Attention.class::isInstance).map(Op.Attention.class::cast)
+                .findFirst().orElseThrow().windows();
     }
 
     /**

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -16,6 +17,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.model.Options;
+import stormsight.model.nn.Decoder;
 import stormsight.program.Op.Heads;
 
 /** What config.json may leave out, switch off, or not ask for. */
@@ -61,7 +64,7 @@ class PaliGemmaConfigTest {
         assertEquals(1f / 16, text.queryScale());
         assertEquals(50, text.attentionSoftCap());
         assertEquals(30, text.finalSoftCap());
-        assertEquals(4096, text.slidingWindow());
+        assertEquals(List.of(4096, 0), text.windows());
     }
 
     @Test
@@ -71,7 +74,20 @@ class PaliGemmaConfigTest {
                 "hidden_activation": null, "rope_scaling": null""", "").text();
         assertEquals(0, text.attentionSoftCap());
         assertEquals(0, text.finalSoftCap());
-        assertEquals(0, text.slidingWindow());
+        assertEquals(List.of(0), text.windows());
+    }
+
+    @Test
+    void eachLayerHasTheWindowThatLayerTypesSay() {
+        GemmaConfig text = read("""
+                , "model_type": "gemma2", "num_hidden_layers": 3, "sliding_window": 512,
+                "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]""", "").text();
+        assertEquals(List.of(0, 512, 512), text.windows());
+        Decoder.Group group = text.decoder(Options.DEFAULT.withSlidingWindow(true)).groups().getFirst();
+        assertEquals(3, group.count());
+        assertEquals(
+                List.of(0, 512, 512),
+                group.layers().stream().map(layer -> layer.attention().window()).toList());
     }
 
     @Test
@@ -100,7 +116,9 @@ class PaliGemmaConfigTest {
                 "\"rope_parameters\": {\"rope_type\": \"yarn\"}",
                 "\"model_type\": \"gemma2\", \"query_pre_attn_scalar\": 0",
                 "\"model_type\": \"gemma2\", \"attn_logit_softcapping\": -50",
-                "\"model_type\": \"gemma2\", \"sliding_window\": 0"
+                "\"model_type\": \"gemma2\", \"sliding_window\": 0",
+                "\"model_type\": \"gemma2\", \"layer_types\": [\"full_attention\"]",
+                "\"model_type\": \"gemma2\", \"num_hidden_layers\": 1, \"layer_types\": [\"chunked_attention\"]"
             })
     void refusesDecodersThatItWouldComputeWrongly(String entry) {
         assertRefused(", " + entry, "");
