@@ -6,7 +6,6 @@ import java.util.Optional;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.PlannedLaunch;
-import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Segment;
@@ -325,7 +324,7 @@ final class Lowering {
         @Override
         public int scaleStride(Tensor tensor) {
             return tensor.layers() == 1 ? 0
-                    : Math.toIntExact(tensor.rows() * DType.scalesPerRow(tensor.shape()));
+                    : Math.toIntExact(tensor.rows() * tensor.dtype().scalesPerRow(tensor.shape()));
         }
 
         @Override

@@ -205,7 +205,7 @@ final class Residency implements AutoCloseable {
         for (Tensor tensor : tensors) {
             most = Math.max(most, tensor.layers());
             long elements = Math.max(1, tensor.shape().elements());
-            long bytes = Math.max(1, tensor.dtype() == DType.Q8 ? elements : tensor.dtype().bytes(tensor.shape()));
+            long bytes = Math.max(1, tensor.dtype().elementBytes(tensor.shape()));
             long fit = Integer.MAX_VALUE / elements;
             if (device.maxAllocationBytes() > 0) {
                 fit = Math.min(fit, (device.maxAllocationBytes() - HEADER - 1) / bytes);
@@ -229,7 +229,7 @@ final class Residency implements AutoCloseable {
         for (int first = 0; first < tensor.layers(); first += chunkLayers) {
             int layers = Math.min(chunkLayers, tensor.layers() - first);
             arrays.add(array(tensor, first, layers));
-            if (tensor.dtype() == DType.Q8) {
+            if (tensor.dtype().isBlocked()) {
                 scales.add(scales(tensor, first, layers));
             }
         }
@@ -238,7 +238,7 @@ final class Residency implements AutoCloseable {
 
     private TornadoNativeArray array(Tensor tensor, int first, int layers) {
         Shape shape = tensor.shape();
-        long layerBytes = tensor.dtype() == DType.Q8 ? shape.elements() : tensor.dtype().bytes(shape);
+        long layerBytes = tensor.dtype().elementBytes(shape);
         long bytes = HEADER + layerBytes * layers;
         if (tensor.kind() == Tensor.Kind.WEIGHT) {
             // Elements may be packed in words: whole ones.
@@ -277,8 +277,8 @@ final class Residency implements AutoCloseable {
 
     private FloatArray scales(Tensor tensor, int first, int layers) {
         Shape shape = tensor.shape();
-        long offset = DType.q8ScalesOffset(shape);
-        long layerBytes = DType.Q8.bytes(shape) - offset;
+        long offset = tensor.dtype().scalesOffset(shape);
+        long layerBytes = tensor.dtype().bytes(shape) - offset;
         Load load = load(HEADER + layerBytes * layers);
         FloatArray array = FloatArray.fromSegmentShallow(HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
         load.arrays.add(array);
@@ -294,12 +294,13 @@ final class Residency implements AutoCloseable {
         return array;
     }
 
+    /** Weights of less than 32 bits are packed into words. */
     private static TornadoNativeArray wrap(DType dtype, MemorySegment memory) {
         return switch (dtype) {
             case F32 -> FloatArray.fromSegmentShallow(memory);
             case I32 -> IntArray.fromSegmentShallow(memory);
-            case F16, BF16, Q8 -> LongArray.fromSegmentShallow(memory);
             case U8 -> ByteArray.fromSegmentShallow(memory);
+            default -> LongArray.fromSegmentShallow(memory);
         };
     }
 
@@ -404,7 +405,7 @@ final class Residency implements AutoCloseable {
         return arrays.get(tensor.layers() == 1 ? 0 : chunk);
     }
 
-    /** The scales of a Q8 tensor, split as its array is. */
+    /** The scales of a tensor of a blocked type, split as its array is. */
     FloatArray scales(Tensor tensor, int chunk) {
         List<FloatArray> scales = find(tensor).scales;
         return scales.get(tensor.layers() == 1 ? 0 : chunk);

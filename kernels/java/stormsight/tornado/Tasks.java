@@ -33,15 +33,15 @@ public interface Tasks {
     IntArray ints(Tensor tensor);
 
     /**
-     * The elements of an F16, BF16 or Q8 tensor, without scales: four or eight in a word, the first one in the lowest
-     * bits.
+     * The elements of a weight of less than 32 bits, without scales: four or eight in a word, the first one in the
+     * lowest bits.
      */
     LongArray words(Tensor tensor);
 
     /** A U8 tensor. */
     ByteArray bytes(Tensor tensor);
 
-    /** The scales of a Q8 tensor, [rows, ceil(columns / 32)] a layer. */
+    /** The scales of a tensor of a blocked type, [rows, ceil(columns / block)] a layer. */
     FloatArray scales(Tensor tensor);
 
     /** An array for a parameter that an operation leaves out; not to be read or written. */

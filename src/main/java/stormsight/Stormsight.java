@@ -31,6 +31,7 @@ import stormsight.model.Options;
 import stormsight.model.VisionLanguageModel;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
+import stormsight.program.DType;
 import stormsight.program.Sampling;
 import stormsight.program.Step;
 
@@ -79,7 +80,7 @@ public final class Stormsight implements AutoCloseable {
         private String backend = Backends.AUTO;
         private Optional<String> device = Optional.empty();
         private int threads;
-        private boolean quantized;
+        private Options options = Options.DEFAULT;
         private boolean strictMath;
         private int parallel = 1;
         private Optional<Path> adapter = Optional.empty();
@@ -115,7 +116,7 @@ public final class Stormsight implements AutoCloseable {
 
         /** Turns matrices into 8 bits while they are loaded: half the memory, answers that may differ a little. */
         public Builder quantized() {
-            quantized = true;
+            options = options.withWeights(Optional.of(DType.Q8));
             return this;
         }
 
@@ -213,7 +214,6 @@ public final class Stormsight implements AutoCloseable {
         }
 
         private Stormsight open(ModelDirectory directory, Backend device) {
-            Options options = Options.DEFAULT.withQuantized(quantized);
             return switch (directory.anyModel()) {
                 case VisionLanguageModel model -> {
                     Limits longest = promptTokens == 0
@@ -234,7 +234,7 @@ public final class Stormsight implements AutoCloseable {
                         directory,
                         device,
                         Optional.empty(),
-                        Optional.of(Embedder.open(directory, device, quantized, RunListener.NONE)));
+                        Optional.of(Embedder.open(directory, device, options, RunListener.NONE)));
                 default -> throw new CheckpointException(
                         directory.path(), "is a model that neither answers questions nor embeds images and texts");
             };

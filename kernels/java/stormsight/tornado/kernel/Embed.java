@@ -1,6 +1,5 @@
 package stormsight.tornado.kernel;
 
-import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -53,9 +52,9 @@ public final class Embed {
             if (id < 0) {
                 value = features.get(layer * featuresStride + (-1 - id) * columns + column);
             } else {
-                int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+                int scalesPerRow = Weight.scalesPerRow(type, columns);
                 value = scale * Weight.at(type, f32, words, factors, layer * stride + id * columns + column,
-                        layer * factorStride + id * scalesPerRow + column / DType.Q8_BLOCK);
+                        layer * factorStride + id * scalesPerRow + column / Weight.block(type));
             }
             if (hasPositions == 1) {
                 value += positions.get(StepBuffer.token(step, row) * columns + column);

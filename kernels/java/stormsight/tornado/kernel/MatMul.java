@@ -2,7 +2,6 @@ package stormsight.tornado.kernel;
 
 import java.util.Optional;
 import stormsight.backend.DeviceInfo;
-import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
 import stormsight.tornado.Geometry;
@@ -268,7 +267,7 @@ public final class MatMul {
         int laneRow = lane / DEPTH;
         int tx = (lane & 15) * 4;
         int ty = (lane / 16) * 4;
-        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        int scalesPerRow = Weight.scalesPerRow(type, columns);
         for (int k = 0; k < end; k += DEPTH) {
             int column = k + laneColumn;
             for (int t = 0; t < TILE; t += TILE_LANES / DEPTH) {
@@ -283,7 +282,7 @@ public final class MatMul {
                 float other = 0;
                 if (output < outputs && column < columns) {
                     int index = layer * stride + output * columns + column;
-                    int scale = layer * factorStride + output * scalesPerRow + column / DType.Q8_BLOCK;
+                    int scale = layer * factorStride + output * scalesPerRow + column / Weight.block(type);
                     value = Weight.at(type, f32, words, factors, index, scale);
                     if (gates == 1) {
                         other = Weight.at(type, upF32, upWords, upFactors, index, scale);
@@ -347,7 +346,7 @@ public final class MatMul {
         float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * lanes);
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int limit = run * outputs;
-        int scalesPerRow = (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
+        int scalesPerRow = Weight.scalesPerRow(type, columns);
         int w = layer * stride + first * columns;
         int scale = layer * factorStride + first * scalesPerRow;
         // Loops over constants are unrolled. TornadoVM limits the size of a kernel with all that it calls, so each is
@@ -385,7 +384,7 @@ public final class MatMul {
                     xs[e] = x.get(4 * j + e);
                 }
                 int shift = (j & 1) << 5;
-                int b = scale + j / (DType.Q8_BLOCK / 4);
+                int b = scale + j / (Weight.block(type) / 4);
                 for (int r = 0; r < VECTOR_ROWS; r++) {
                     if (r < each) {
                         row[r] = words.get(w / 8 + j / 2 + distance(first, r, outputs, each) * (columns / 8));
@@ -409,7 +408,7 @@ public final class MatMul {
             int end = run * columns;
             for (int k = lane; k < end; k += lanes) {
                 float xk = x.get(k);
-                int b = scale + k / DType.Q8_BLOCK;
+                int b = scale + k / Weight.block(type);
                 for (int r = 0; r < VECTOR_ROWS; r++) {
                     if (r < each) {
                         int d = distance(first, r, outputs, each);

@@ -282,8 +282,8 @@ public final class MmaMatMul {
 
     /**
      * {@code planes[m, 0, k] = bfloat16(w[m, k]), planes[m, 1, k] = bfloat16(w[m, k] - planes[m, 0, k])}, rows filled
-     * up with 0 to a multiple of 16 columns: a weight in F16, exactly, or in Q8 with 16 bits of each number, as
-     * {@link #product} reads it. An item handles four columns of a row m.
+     * up with 0 to a multiple of 16 columns: a weight in F16, exactly, or of a blocked type with 16 bits of each
+     * number, as {@link #product} reads it. An item handles four columns of a row m.
      */
     public static void decode(KernelContext context, IntArray step, LongArray words, FloatArray factors,
             LongArray planes, int type, int stride, int factorStride, int columns, int outputs) {
@@ -299,8 +299,8 @@ public final class MmaMatMul {
             float w3 = 0;
             if (k < columns) {
                 int index = layer * stride + output * columns + k;
-                int scale = layer * factorStride + output * ((columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK)
-                        + k / DType.Q8_BLOCK;
+                int scale = layer * factorStride + output * Weight.scalesPerRow(type, columns)
+                        + k / Weight.block(type);
                 w0 = Weight.scaled(type, Weight.packed(type, words, factors, index), factors, scale);
                 w1 = Weight.scaled(type, Weight.packed(type, words, factors, index + 1), factors, scale);
                 w2 = Weight.scaled(type, Weight.packed(type, words, factors, index + 2), factors, scale);

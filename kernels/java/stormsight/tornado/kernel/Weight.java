@@ -51,13 +51,7 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
 
     /** The type in the name of a kernel: {@code Bf16}. */
     static String suffix(DType type) {
-        return switch (type) {
-            case F32 -> "F32";
-            case F16 -> "F16";
-            case BF16 -> "Bf16";
-            case Q8 -> "Q8";
-            case I32, U8 -> throw new IllegalArgumentException(type + " is no type of a weight");
-        };
+        return type.name().charAt(0) + type.label().substring(1);
     }
 
     /** Whether rows of that many columns are words of four elements. */
@@ -85,6 +79,16 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
         } else {
             return half(type, (int) (words.get(index >> 2) >> ((index & 3) << 4)), factors);
         }
+    }
+
+    /** Elements of a row that share a scale; as many as an int can count where there are none. */
+    static int block(int type) {
+        return type == Q8 ? DType.Q8_BLOCK : Integer.MAX_VALUE;
+    }
+
+    /** Scales of a row of so many columns. */
+    static int scalesPerRow(int type, int columns) {
+        return type == Q8 ? (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK : 0;
     }
 
     /** An element times its scale, the factor {@code scaleIndex}, if it has one. */

@@ -13,6 +13,7 @@ import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
+import stormsight.program.DType;
 
 /**
  * A model and where it runs.
@@ -21,7 +22,7 @@ import stormsight.model.family.Families;
  * @param adapter directory of an adapter that is merged into the model
  * @param device empty for the backend's default
  * @param threads 0 for one per core
- * @param quantized whether weights are turned into Q8 when they are loaded
+ * @param weights what matrices are turned into when they are loaded; empty where they stay as they are stored
  * @param resampling empty for what the checkpoint says
  * @param strictMath as {@link BackendOptions#strictMath}
  */
@@ -31,44 +32,44 @@ public record Configuration(
         String backend,
         Optional<String> device,
         int threads,
-        boolean quantized,
+        Optional<DType> weights,
         Optional<Resampling> resampling,
         boolean slidingWindow,
         boolean finalSoftCap,
         boolean strictMath) {
     public Configuration withModel(String directory) {
         return new Configuration(
-                Optional.of(directory), adapter, backend, device, threads, quantized, resampling,
+                Optional.of(directory), adapter, backend, device, threads, weights, resampling,
                 slidingWindow, finalSoftCap,
                 strictMath);
     }
 
     public Configuration withAdapter(String directory) {
         return new Configuration(
-                model, Optional.of(directory), backend, device, threads, quantized, resampling,
+                model, Optional.of(directory), backend, device, threads, weights, resampling,
                 slidingWindow, finalSoftCap,
                 strictMath);
     }
 
     public Configuration withBackend(String name) {
         return new Configuration(
-                model, adapter, name, device, threads, quantized, resampling, slidingWindow, finalSoftCap,
+                model, adapter, name, device, threads, weights, resampling, slidingWindow, finalSoftCap,
                 strictMath);
     }
 
     public Configuration withDevice(String id) {
         return new Configuration(
-                model, adapter, backend, Optional.of(id), threads, quantized, resampling, slidingWindow, finalSoftCap,
+                model, adapter, backend, Optional.of(id), threads, weights, resampling, slidingWindow, finalSoftCap,
                 strictMath);
     }
 
     public Configuration withThreads(int count) {
         return new Configuration(
-                model, adapter, backend, device, count, quantized, resampling, slidingWindow, finalSoftCap,
+                model, adapter, backend, device, count, weights, resampling, slidingWindow, finalSoftCap,
                 strictMath);
     }
 
-    public Configuration withQuantized(boolean chosen) {
+    public Configuration withWeights(Optional<DType> chosen) {
         return new Configuration(
                 model, adapter, backend, device, threads, chosen, resampling, slidingWindow, finalSoftCap,
                 strictMath);
@@ -76,7 +77,7 @@ public record Configuration(
 
     public Configuration withStrictMath(boolean chosen) {
         return new Configuration(
-                model, adapter, backend, device, threads, quantized, resampling, slidingWindow, finalSoftCap, chosen);
+                model, adapter, backend, device, threads, weights, resampling, slidingWindow, finalSoftCap, chosen);
     }
 
     ModelDirectory openModel() {
@@ -90,7 +91,7 @@ public record Configuration(
     }
 
     Options options() {
-        return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withQuantized(quantized);
+        return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap).withWeights(weights);
     }
 
     /** The model's name, and its adapter's, without the directories that lead to them. */
@@ -119,7 +120,7 @@ public record Configuration(
     /** The same model on another backend, to compare with: its default device, a thread a core and strict math. */
     Configuration on(String otherBackend) {
         return new Configuration(
-                model, adapter, otherBackend, Optional.empty(), 0, quantized, resampling, slidingWindow, finalSoftCap,
+                model, adapter, otherBackend, Optional.empty(), 0, weights, resampling, slidingWindow, finalSoftCap,
                 true);
     }
 
@@ -132,7 +133,7 @@ public record Configuration(
         if (threads > 0) {
             keys.add("threads=" + threads);
         }
-        keys.add(quantized ? "weights=q8" : "weights=stored");
+        keys.add("weights=" + weights.map(DType::label).orElse("stored"));
         if (strictMath) {
             keys.add("math=strict");
         }

@@ -2,7 +2,6 @@ package stormsight.bench;
 
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -85,7 +84,7 @@ public record OpRow(
         fields.put("model", model.map(Model::name).orElse(null));
         fields.put("family", model.map(Model::family).orElse(null));
         fields.put("parameters", model.map(Model::parameters).orElse(null));
-        fields.put("dtype", op.dtype().name().toLowerCase(Locale.ROOT));
+        fields.put("dtype", op.dtype().label());
         fields.put("threads", Setting.threads(device).orElse(null));
         fields.put("shape", op.shape());
         fields.put("unit", "us");

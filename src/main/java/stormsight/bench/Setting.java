@@ -1,6 +1,5 @@
 package stormsight.bench;
 
-import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import stormsight.backend.DeviceInfo;
@@ -49,7 +48,7 @@ public record Setting(
                 measured.configuration().modelName(),
                 measured.family(),
                 measured.parameters(),
-                measured.dtype().name().toLowerCase(Locale.ROOT),
+                measured.dtype().label(),
                 threads(device),
                 measured.picture().name());
     }

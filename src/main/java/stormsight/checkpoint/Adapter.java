@@ -313,16 +313,16 @@ public final class Adapter implements AutoCloseable {
      * A weight with what the adapter adds: summed in F32 and then rounded to the type. Rows are shared among the
      * machine's cores.
      *
-     * @param type F32, F16, BF16 or Q8
+     * @param type of weights
      * @param arena owns the result; allows access by other threads
      */
     MemorySegment merged(Checkpoint model, String weight, DType type, Arena arena) {
         TensorInfo info = model.info(weight);
         Shape matrix = info.shape().matrix();
-        if (type == DType.Q8) {
+        if (type.isBlocked()) {
             try (Arena scratch = Arena.ofShared()) {
                 MemorySegment sums = merged(model, weight, DType.F32, scratch);
-                return Q8.quantize(HostTensor.of(DType.F32, matrix, sums), arena).layers().getFirst();
+                return Blocks.quantize(HostTensor.of(DType.F32, matrix, sums), type, arena).layers().getFirst();
             }
         }
         Factors of = factors.get(weight);

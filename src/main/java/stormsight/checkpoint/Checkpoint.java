@@ -60,8 +60,8 @@ public final class Checkpoint implements AutoCloseable {
 
     private final Path source;
     private final Map<String, TensorInfo> tensors;
-    /** Of matrices in Q8, by the stored name of the matrix. */
-    private final Map<String, TensorInfo> scales;
+    /** Of matrices of a blocked type, by the stored name of the matrix. */
+    private final Map<String, Scales> scales;
     private final Map<Path, MemorySegment> files;
     private final Map<Path, FileTime> times;
     private final Arena arena;
@@ -152,17 +152,19 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
-    /** Moves the scales of matrices in Q8 out of the other tensors. */
-    private static Map<String, TensorInfo> takeScales(Map<String, TensorInfo> tensors) {
-        Map<String, TensorInfo> taken = new HashMap<>();
-        tensors.values().stream().filter(tensor -> tensor.type() == StoredType.I8).toList().forEach(matrix -> {
-            TensorInfo found = tensors.get(Q8.scales(matrix.name()));
-            if (found != null
-                    && found.type() == StoredType.F32
-                    && matrix.shape().rank() >= 2
-                    && found.shape().equals(Q8.scales(matrix.shape()))) {
-                taken.put(matrix.storedName(), found);
-                tensors.remove(found.name());
+    /** @param type of the matrix */
+    private record Scales(DType type, TensorInfo tensor) {}
+
+    /** Moves the scales of matrices of a blocked type out of the other tensors. */
+    private static Map<String, Scales> takeScales(Map<String, TensorInfo> tensors) {
+        Map<String, Scales> taken = new HashMap<>();
+        tensors.values().stream().filter(tensor -> tensor.type() == Blocks.LEVELS).toList().forEach(matrix -> {
+            TensorInfo found = tensors.get(Blocks.scales(matrix.name()));
+            if (found != null) {
+                Blocks.type(matrix, found).ifPresent(type -> {
+                    taken.put(matrix.storedName(), new Scales(type, found));
+                    tensors.remove(found.name());
+                });
             }
         });
         return taken;
@@ -445,7 +447,7 @@ public final class Checkpoint implements AutoCloseable {
         if (!first.shape().equals(second.shape())) {
             return false;
         }
-        if (first.type() == second.type() && !isQ8(first) && !isQ8(second)) {
+        if (first.type() == second.type() && scales(first).isEmpty() && scales(second).isEmpty()) {
             for (long from = 0; from < first.bytes(); from += PIECE) {
                 int count = (int) Math.min(PIECE, first.bytes() - from);
                 if (!Arrays.equals(bytes(first, from, count), bytes(second, from, count))) {
@@ -469,7 +471,7 @@ public final class Checkpoint implements AutoCloseable {
 
     /**
      * The type in which weights can be read as one stack, or by one operation: theirs, or F32 where they differ in type
-     * or are F64. A matrix of I8 that has scales beside it is Q8.
+     * or are F64. A matrix of integers that has scales beside it is of a blocked type.
      *
      * @throws CheckpointException if one is missing or is not of weights
      */
@@ -517,13 +519,13 @@ public final class Checkpoint implements AutoCloseable {
                         : stack(List.of(name), type).layers().getFirst())
                 .toList();
         Shape shape = info(names.getFirst()).shape();
-        return new HostTensor(type, type == DType.Q8 ? shape.matrix() : shape, layers);
+        return new HostTensor(type, type.isBlocked() ? shape.matrix() : shape, layers);
     }
 
     private HostTensor stack(List<String> names, DType type) {
-        if (type == DType.Q8) {
+        if (type.isBlocked()) {
             Shape matrix = info(names.getFirst()).shape().matrix();
-            return new HostTensor(type, matrix, names.stream().map(name -> q8(info(name), matrix)).toList());
+            return new HostTensor(type, matrix, names.stream().map(name -> blocks(info(name), matrix)).toList());
         }
         boolean stored = names.stream().allMatch(name -> StoredType.of(type) == info(name).type());
         return stored ? new HostTensor(type, info(names.getFirst()).shape(), names.stream().map(this::data).toList())
@@ -552,16 +554,16 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     /** A matrix and its scales, in place where the file has the one behind the other, else as a copy. */
-    private MemorySegment q8(TensorInfo levels, Shape matrix) {
-        TensorInfo of = scales.get(levels.storedName());
-        boolean together = of.file().equals(levels.file())
-                && of.offset() == levels.offset() + DType.q8ScalesOffset(matrix);
+    private MemorySegment blocks(TensorInfo levels, Shape matrix) {
+        Scales of = scales(levels).orElseThrow();
+        long offset = of.type.scalesOffset(matrix);
+        boolean together = of.tensor.file().equals(levels.file()) && of.tensor.offset() == levels.offset() + offset;
         if (together) {
-            return files.get(levels.file()).asSlice(levels.offset(), DType.Q8.bytes(matrix));
+            return files.get(levels.file()).asSlice(levels.offset(), of.type.bytes(matrix));
         }
-        MemorySegment copy = arena.allocate(DType.Q8.bytes(matrix), ALIGNMENT);
+        MemorySegment copy = arena.allocate(of.type.bytes(matrix), ALIGNMENT);
         copy(levels, copy, 0);
-        copy(of, copy, DType.q8ScalesOffset(matrix));
+        copy(of.tensor, copy, offset);
         return copy;
     }
 
@@ -572,8 +574,10 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
-    private boolean isQ8(TensorInfo tensor) {
-        return tensor.type() == StoredType.I8 && scales.containsKey(tensor.storedName());
+    private Optional<Scales> scales(TensorInfo tensor) {
+        return tensor.type() == Blocks.LEVELS
+                ? Optional.ofNullable(scales.get(tensor.storedName()))
+                : Optional.empty();
     }
 
     private HostTensor decoded(List<String> names, Consumer<float[]> change) {
@@ -611,14 +615,15 @@ public final class Checkpoint implements AutoCloseable {
         switch (tensor.type()) {
             case F32 -> MemorySegment.copy(stored, FLOAT, 0, values, 0, count);
             case I8 -> {
-                TensorInfo of = scales.get(tensor.storedName());
+                Scales of = scales(tensor).orElseThrow();
                 long columns = tensor.shape().matrix().columns();
-                long perRow = DType.scalesPerRow(tensor.shape().matrix());
-                long begin = scaleOf(first, columns, perRow);
-                int held = (int) (scaleOf(first + count - 1, columns, perRow) - begin + 1);
-                float[] scale = decode(of, begin, held);
+                long perRow = of.type.scalesPerRow(tensor.shape().matrix());
+                int block = of.type.block();
+                long begin = scaleOf(first, columns, perRow, block);
+                int held = (int) (scaleOf(first + count - 1, columns, perRow, block) - begin + 1);
+                float[] scale = decode(of.tensor, begin, held);
                 for (int i = 0; i < count; i++) {
-                    values[i] = scale[(int) (scaleOf(first + i, columns, perRow) - begin)]
+                    values[i] = scale[(int) (scaleOf(first + i, columns, perRow, block) - begin)]
                             * stored.get(JAVA_BYTE, i);
                 }
             }
@@ -647,8 +652,8 @@ public final class Checkpoint implements AutoCloseable {
         return decode(tensor, 0, Math.toIntExact(tensor.shape().elements()));
     }
 
-    private static long scaleOf(long element, long columns, long perRow) {
-        return element / columns * perRow + element % columns / DType.Q8_BLOCK;
+    private static long scaleOf(long element, long columns, long perRow, int block) {
+        return element / columns * perRow + element % columns / block;
     }
 
     /**
@@ -701,7 +706,7 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private Optional<DType> weight(TensorInfo info) {
-        return isQ8(info) ? Optional.of(DType.Q8) : info.type().weightType();
+        return scales(info).map(Scales::type).or(() -> info.type().weightType());
     }
 
     private static CheckpointException notOfWeights(TensorInfo info) {

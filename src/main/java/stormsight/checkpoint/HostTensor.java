@@ -31,8 +31,8 @@ public record HostTensor(DType dtype, Shape shape, List<MemorySegment> layers) {
     }
 
     /**
-     * One of several equal parts of the rows of each layer: in place, but for Q8, whose integers and scales are brought
-     * together.
+     * One of several equal parts of the rows of each layer: in place, but for a blocked type, whose
+     * integers and scales are brought together.
      *
      * @param arena where a copy is allocated
      */
@@ -45,15 +45,15 @@ public record HostTensor(DType dtype, Shape shape, List<MemorySegment> layers) {
     }
 
     private MemorySegment part(MemorySegment whole, Shape rows, int index, Arena arena) {
-        if (dtype != DType.Q8) {
+        if (!dtype.isBlocked()) {
             return whole.asSlice(index * dtype.bytes(rows), dtype.bytes(rows));
         }
         MemorySegment part = arena.allocate(dtype.bytes(rows), Float.BYTES);
-        long levels = rows.elements();
-        long scales = rows.rows() * DType.scalesPerRow(rows) * Float.BYTES;
+        long levels = dtype.elementBytes(rows);
+        long scales = rows.rows() * dtype.scalesPerRow(rows) * Float.BYTES;
         MemorySegment.copy(whole, index * levels, part, 0, levels);
         MemorySegment.copy(
-                whole, DType.q8ScalesOffset(shape) + index * scales, part, DType.q8ScalesOffset(rows), scales);
+                whole, dtype.scalesOffset(shape) + index * scales, part, dtype.scalesOffset(rows), scales);
         return part;
     }
 }

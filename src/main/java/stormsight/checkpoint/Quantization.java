@@ -16,11 +16,12 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Writes a checkpoint whose matrices are in {@link DType#Q8}, so that a model is opened without converting them.
+ * Writes a checkpoint whose matrices are of a {@link DType#isBlocked blocked} type, so that a model is opened without
+ * converting them.
  *
  * <p>A matrix {@code NAME} becomes two tensors: {@code NAME}, I8, of the same shape, and {@code NAME.scales}, F32, one
- * for every {@value DType#Q8_BLOCK} elements of a row: [rows, ceil(columns / {@value DType#Q8_BLOCK})], where a tensor
- * of more than two dimensions counts as [first, product of the others]. A weight is its integer times its scale. Scales
+ * for every block of a row: [rows, ceil(columns / block)], where a tensor of more than two dimensions counts as [first,
+ * product of the others]. A weight is its integer times its scale. Scales
  * lie directly behind their matrix, so that both are mapped as one; a file that another program wrote in another order
  * is copied when it is opened. All other tensors stay as they were. {@code config.json} says {@code
  * "quantization_config": {"quant_method": "stormsight", "format": "q8", "block_size": 32}}.
@@ -34,7 +35,7 @@ public final class Quantization {
     /**
      * What was written.
      *
-     * @param quantized tensors that became Q8
+     * @param quantized tensors that were turned
      * @param kept tensors that stayed as they were
      * @param bytes of all weight files
      */
@@ -44,12 +45,14 @@ public final class Quantization {
      * Writes the directory of a model anew.
      *
      * @param from its weights
-     * @param matrices the names of what becomes Q8; a tensor that is Q8 already is refused
+     * @param matrices the names of what is turned; a tensor that is blocked already is refused
+     * @param type blocked
      * @param to an empty directory
      * @param maxFileBytes of a shard
      * @throws CheckpointException if something cannot be read or written, or the checkpoint is quantized already
      */
-    public static Result write(Checkpoint from, Set<String> matrices, Path to, long maxFileBytes) {
+    public static Result write(
+            Checkpoint from, Set<String> matrices, DType type, Path to, long maxFileBytes) {
         Map<String, HostTensor> sources = new HashMap<>();
         Map<String, String> known = new HashMap<>();
         List<SafetensorsWriter.Entry> entries = new ArrayList<>();
@@ -61,25 +64,26 @@ public final class Quantization {
                 entries.add(new SafetensorsWriter.Entry(stored, info.type(), info.shape()));
                 continue;
             }
-            if (from.weightType(name).filter(type -> type != DType.Q8).isEmpty()) {
+            if (from.weightType(name).filter(held -> !held.isBlocked()).isEmpty()) {
                 throw new CheckpointException(info.file(), "tensor " + info.label() + " is quantized already");
             }
             sources.put(stored, from.tensor(name));
-            entries.add(new SafetensorsWriter.Entry(stored, StoredType.I8, info.shape()));
-            entries.add(new SafetensorsWriter.Entry(Q8.scales(stored), StoredType.F32, Q8.scales(info.shape())));
+            entries.add(new SafetensorsWriter.Entry(stored, Blocks.LEVELS, info.shape()));
+            entries.add(new SafetensorsWriter.Entry(
+                    Blocks.scales(stored), StoredType.F32, Blocks.scales(type, info.shape())));
         }
         List<Path> files = SafetensorsWriter.write(to, entries, maxFileBytes, (tensor, firstByte, piece) -> {
             String name = tensor.name();
             if (sources.containsKey(name)) {
-                Q8.levels(sources.get(name), firstByte, piece);
+                Blocks.levels(sources.get(name), type, firstByte, piece);
             } else if (known.containsKey(name)) {
                 byte[] bytes = from.bytes(known.get(name), firstByte, Math.toIntExact(piece.byteSize()));
                 MemorySegment.copy(MemorySegment.ofArray(bytes), 0, piece, 0, bytes.length);
             } else {
-                Q8.scales(sources.get(Q8.matrix(name)), firstByte / Float.BYTES, piece);
+                Blocks.scales(sources.get(Blocks.matrix(name)), type, firstByte / Float.BYTES, piece);
             }
         });
-        copyOthers(from.directory(), to);
+        copyOthers(from.directory(), type, to);
         return new Result(sources.size(), known.size() - sources.size(), size(files));
     }
 
@@ -96,12 +100,12 @@ public final class Quantization {
     }
 
     /** Everything that is not weights: tokenizer, configuration, card. */
-    private static void copyOthers(Path from, Path to) {
+    private static void copyOthers(Path from, DType type, Path to) {
         try (DirectoryStream<Path> files = Files.newDirectoryStream(from, Files::isRegularFile)) {
             for (Path file : files) {
                 String name = file.getFileName().toString();
                 if (name.equals("config.json")) {
-                    writeConfig(file, to.resolve(name));
+                    writeConfig(file, type, to.resolve(name));
                 } else if (!name.toLowerCase(Locale.ROOT)
                         .matches(".*\\.(safetensors|index\\.json|bin|pt|pth|ckpt|h5|msgpack|gguf|onnx)")) {
                     Files.copy(file, to.resolve(name));
@@ -112,13 +116,13 @@ public final class Quantization {
         }
     }
 
-    private static void writeConfig(Path from, Path to) throws IOException {
+    private static void writeConfig(Path from, DType type, Path to) throws IOException {
         JsonMapper json = JsonMapper.shared();
         ObjectNode config = (ObjectNode) json.readTree(Files.readAllBytes(from));
         config.set("quantization_config", json.createObjectNode()
                 .put("quant_method", METHOD)
-                .put("format", "q8")
-                .put("block_size", DType.Q8_BLOCK));
+                .put("format", type.label())
+                .put("block_size", type.block()));
         Files.writeString(to, json.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
     }
 }

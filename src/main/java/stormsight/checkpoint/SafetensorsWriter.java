@@ -111,7 +111,7 @@ public final class SafetensorsWriter {
         long bytes = 0;
         for (Entry tensor : tensors) {
             // Scales stay beside their matrix, to be mapped as one.
-            if (bytes > 0 && bytes + tensor.bytes() > maxFileBytes && !Q8.isScales(tensor.name())) {
+            if (bytes > 0 && bytes + tensor.bytes() > maxFileBytes && !Blocks.isScales(tensor.name())) {
                 shards.add(new ArrayList<>());
                 bytes = 0;
             }
@@ -129,7 +129,7 @@ public final class SafetensorsWriter {
     public static void writeFile(Path file, List<Entry> tensors, Content content) {
         List<Entry> sorted = tensors.stream()
                 .sorted(Comparator.comparingInt((Entry tensor) ->
-                                Q8.isScales(tensor.name()) ? StoredType.I8.bits() : tensor.type().bits())
+                                Blocks.isScales(tensor.name()) ? Blocks.LEVELS.bits() : tensor.type().bits())
                         .reversed()
                         .thenComparing(Entry::name))
                 .toList();

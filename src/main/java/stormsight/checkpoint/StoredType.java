@@ -71,14 +71,8 @@ public enum StoredType {
 
     /** How a tensor of that type is stored. */
     public static StoredType of(DType dtype) {
-        return switch (dtype) {
-            case F32 -> F32;
-            case F16 -> F16;
-            case BF16 -> BF16;
-            case I32 -> I32;
-            case U8 -> U8;
-            case Q8 -> throw new IllegalArgumentException("Q8 is stored as two tensors");
-        };
+        return named(dtype.name())
+                .orElseThrow(() -> new IllegalArgumentException(dtype + " is stored as two tensors"));
     }
 
     /**
@@ -86,11 +80,10 @@ public enum StoredType {
      * is rounded to F32, no other is used.
      */
     public Optional<DType> weightType() {
-        return switch (this) {
-            case F32, F64 -> Optional.of(DType.F32);
-            case F16 -> Optional.of(DType.F16);
-            case BF16 -> Optional.of(DType.BF16);
-            default -> Optional.empty();
-        };
+        return this == F64
+                ? Optional.of(DType.F32)
+                : Arrays.stream(DType.values())
+                        .filter(type -> type.isWeight() && type.name().equals(name()))
+                        .findFirst();
     }
 }

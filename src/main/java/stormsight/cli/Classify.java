@@ -15,14 +15,12 @@ import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import stormsight.backend.Backend;
 import stormsight.image.ImageDecoder;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
 import stormsight.match.Labeller;
 import stormsight.match.ZeroShot;
 import stormsight.model.Classifier;
-import stormsight.model.ModelDirectory;
 import stormsight.report.ColorMap;
 import stormsight.report.Matrix;
 import stormsight.report.MatrixFigure;
@@ -91,7 +89,7 @@ final class Classify extends EncoderCommand implements Runnable {
                             + classifier.title() + " has labels of its own");
                 }
                 ImageDecoder decoder = new ImageDecoder();
-                try (Labeller labeller = Labeller.open(directory, backend, model.options().quantized(), progress)) {
+                try (Labeller labeller = Labeller.open(directory, backend, model.options(), progress)) {
                     tell(
                             out,
                             classifier.title(),
@@ -113,7 +111,7 @@ final class Classify extends EncoderCommand implements Runnable {
                 throw new UsageException(
                         "--labels is missing: " + directory.dualEncoder().title() + " has no labels of its own");
             }
-            try (Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
+            try (Embedder embedder = Embedder.open(directory, backend, model.options(), progress)) {
                 ZeroShot zeroShot =
                         new ZeroShot(embedder, chosen, templates.isEmpty() ? List.of(ZeroShot.TEMPLATE) : templates);
                 FileEmbedder files = new FileEmbedder(embedder, true);

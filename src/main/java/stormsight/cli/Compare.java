@@ -128,11 +128,10 @@ final class Compare implements Runnable {
             case "backend" -> base.withBackend(value);
             case "device" -> base.withDevice(value);
             case "threads" -> base.withThreads(threads(value));
-            case "weights" -> switch (value) {
-                case "stored" -> base.withQuantized(false);
-                case "q8" -> base.withQuantized(true);
-                default -> throw new UsageException("--config: weights are stored or q8, not '" + value + "'");
-            };
+            case "weights" -> base.withWeights(WeightForm.named(value)
+                    .orElseThrow(() -> new UsageException("--config: weights are "
+                            + String.join(" or ", new WeightForm.Names()) + ", not '" + value + "'"))
+                    .type());
             case "math" -> switch (value) {
                 case "fast" -> base.withStrictMath(false);
                 case "strict" -> base.withStrictMath(true);

@@ -80,12 +80,12 @@ final class Embed extends EncoderCommand implements Runnable {
     private void embed(ItemsMixin.Items named, Form form, Progress progress) {
         PrintWriter err = err();
         try (ModelDirectory directory = open()) {
-            String made = directory.fingerprint() + (raw ? " raw" : "") + " " + model.options().quantized();
+            String made = directory.fingerprint() + (raw ? " raw" : "") + " " + model.weights();
             Path rowFile = form == Form.JSONL ? file : file.resolveSibling(file.getFileName() + PART);
             Map<String, Row> done = done(rowFile, made);
             try (Backend backend = backendOptions.open();
                     Embedder embedder =
-                            Embedder.open(directory, backend, model.options().quantized(), RunListener.NONE)) {
+                            Embedder.open(directory, backend, model.options(), RunListener.NONE)) {
                 long start = System.nanoTime();
                 List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, rowFile, made);
                 progress.clear();

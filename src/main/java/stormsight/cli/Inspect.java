@@ -212,7 +212,7 @@ final class Inspect implements Runnable {
     private void tell(PrintWriter out, String name, ModelDirectory directory, ImageEncoder encoder) {
         Sizes sizes = sizes(
                 new Limits(2, 1),
-                encoder.encodings(Weights.of(directory.checkpoint(), false)).stream()
+                encoder.encodings(Weights.of(directory.checkpoint(), Options.DEFAULT)).stream()
                         .map(Encoding::program)
                         .toList());
         if (json.isWanted()) {

@@ -104,7 +104,7 @@ final class Match extends EncoderCommand implements Runnable {
                 throw new UsageException(
                         "--head " + head.get() + " is of BLIP-2, which " + model.encoderName() + " is not");
             }
-            try (Embedder embedder = Embedder.open(directory, backend, model.options().quantized(), progress)) {
+            try (Embedder embedder = Embedder.open(directory, backend, model.options(), progress)) {
                 FileEmbedder files = new FileEmbedder(embedder, true);
                 int all = named.images().size() + named.texts().size();
                 float[][] images = new float[named.images().size()][];
@@ -161,7 +161,7 @@ final class Match extends EncoderCommand implements Runnable {
             throw new UsageException("--loss: the files of BLIP-2 do not have the temperature of its training");
         }
         try (PairMatcher matcher =
-                PairMatcher.open(directory, backend, model.options().quantized(), progress)) {
+                PairMatcher.open(directory, backend, model.options(), progress)) {
             requireTexts(matcher.model(), named.texts());
             int images = named.images().size();
             double[][][] logits = new double[by == Head.ITM ? images : 0][named.texts().size()][];

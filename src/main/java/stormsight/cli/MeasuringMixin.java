@@ -65,9 +65,15 @@ final class MeasuringMixin {
             description = "Threads of a CPU backend. Default: one per core.")
     private String threads;
 
-    @Option(names = "--weights", paramLabel = "FORMS", split = ",", defaultValue = "stored",
-            description = "stored, q8 or both as a list. Default: ${DEFAULT-VALUE}.")
-    private List<ModelMixin.WeightForm> weights;
+    @Option(
+            names = "--weights",
+            paramLabel = "FORMS",
+            split = ",",
+            defaultValue = "stored",
+            converter = WeightForm.Converter.class,
+            completionCandidates = WeightForm.Names.class,
+            description = "${COMPLETION-CANDIDATES}, or several as a list. Default: ${DEFAULT-VALUE}.")
+    private List<WeightForm> weights;
 
     @Option(names = BackendMixin.STRICT_MATH, description = BackendMixin.STRICT_MATH_HELP)
     private boolean strictMath;
@@ -177,7 +183,7 @@ final class MeasuringMixin {
         for (Optional<String> model : orNone(models, Path::toString)) {
             for (String backend : backends) {
                 for (Optional<String> device : orNone(devices, Function.identity())) {
-                    for (ModelMixin.WeightForm form : weights) {
+                    for (WeightForm form : weights) {
                         for (int count : THREADED.contains(backend) ? threads() : List.of(0)) {
                             configurations.add(new Configuration(
                                     model,
@@ -185,7 +191,7 @@ final class MeasuringMixin {
                                     backend,
                                     device,
                                     count,
-                                    form == ModelMixin.WeightForm.Q8,
+                                    form.type(),
                                     Optional.ofNullable(resize).map(ModelMixin.Resize::resampling),
                                     slidingWindow,
                                     finalSoftCap,

@@ -36,17 +36,6 @@ final class ModelMixin {
         }
     }
 
-    /** How weights are held. */
-    enum WeightForm {
-        STORED,
-        Q8;
-
-        @Override
-        public String toString() {
-            return name().toLowerCase(Locale.ROOT);
-        }
-    }
-
     @Option(
             names = {"-m", "--model"},
             paramLabel = "DIR",
@@ -74,9 +63,9 @@ final class ModelMixin {
             names = "--weights",
             paramLabel = "FORM",
             defaultValue = "stored",
-            description =
-                    "stored: as in the files. q8: in 8 bits, with a scale for every 32 weights, converted when the "
-                            + "model is loaded. Default: ${DEFAULT-VALUE}.")
+            converter = WeightForm.Converter.class,
+            completionCandidates = WeightForm.Names.class,
+            description = WeightForm.HELP)
     private WeightForm weights;
 
     @Option(names = "--sliding-window",
@@ -160,8 +149,12 @@ final class ModelMixin {
         return chosen;
     }
 
+    WeightForm weights() {
+        return weights;
+    }
+
     Options options() {
         return Options.DEFAULT.withSlidingWindow(slidingWindow).withFinalSoftCap(finalSoftCap)
-                .withQuantized(weights == WeightForm.Q8);
+                .withWeights(weights.type());
     }
 }

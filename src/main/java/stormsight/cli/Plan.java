@@ -182,7 +182,7 @@ final class Plan extends ModelCommand implements Runnable {
 
     /** For the longest text. */
     private Runs runs(ModelDirectory directory, ImageEncoder encoder) {
-        List<Encoding> encodings = encoder.encodings(Weights.of(directory.checkpoint(), model.options().quantized()));
+        List<Encoding> encodings = encoder.encodings(Weights.of(directory.checkpoint(), model.options()));
         List<Program> programs = encodings.stream().map(Encoding::program).toList();
         return new Runs(
                 programs,

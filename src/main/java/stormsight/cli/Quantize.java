@@ -10,6 +10,7 @@ import picocli.CommandLine.Spec;
 import stormsight.checkpoint.Quantization;
 import stormsight.model.ModelDirectory;
 import stormsight.model.family.Families;
+import stormsight.program.DType;
 
 /** Writes a checkpoint with small weights. */
 @Command(
@@ -19,15 +20,6 @@ import stormsight.model.family.Families;
             "It answers as the original does with --weights q8, but is opened at once and takes half the space."
         })
 final class Quantize implements Runnable {
-    enum Form {
-        Q8;
-
-        @Override
-        public String toString() {
-            return "q8";
-        }
-    }
-
     @Spec
     private CommandSpec spec;
 
@@ -41,8 +33,10 @@ final class Quantize implements Runnable {
             names = "--weights",
             paramLabel = "FORM",
             defaultValue = "q8",
+            converter = WeightForm.Converter.class,
+            completionCandidates = WeightForm.Small.class,
             description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-    private Form form;
+    private WeightForm form;
 
     @Parameters(index = "0", paramLabel = "DIR", description = "A checkpoint directory as Hugging Face publishes it.")
     private Path source;
@@ -56,17 +50,19 @@ final class Quantize implements Runnable {
 
     @Override
     public void run() {
+        DType type = form.type().orElseThrow(() -> new UsageException("--weights " + form + " changes nothing"));
         Path target = checkpoint.place(argument);
         try (ModelDirectory directory = Families.openForIds(source, strict.strictness())) {
             Quantization.Result result = NewCheckpointMixin.write(target, folder -> {
                 Quantization.Result written = Quantization.write(
-                        directory.checkpoint(), directory.matrices(), folder, Synthesize.SHARD_BYTES);
+                        directory.checkpoint(), directory.matrices(), type, folder, Synthesize.SHARD_BYTES);
                 directory.checkpoint().requireUnchanged();
                 return written;
             });
             spec.commandLine()
                     .getOut()
-                    .println("wrote " + target + " in " + form + ": " + result.quantized() + " tensors in 8 bits, "
+                    .println("wrote " + target + " in " + form + ": " + result.quantized() + " tensors in "
+                            + Byte.SIZE * type.elementBytes() + " bits, "
                             + result.kept() + " as they were; " + Memory.text(result.bytes()) + " of weights, before "
                             + Memory.text(directory.checkpoint().fileBytes()));
         }

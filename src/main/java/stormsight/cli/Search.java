@@ -82,10 +82,10 @@ final class Search extends EncoderCommand implements Runnable {
         check();
         List<Path> files = images.stream().flatMap(image -> ItemsMixin.expanded(image).stream()).toList();
         withModel((directory, backend, progress) -> {
-            String made = directory.fingerprint() + " " + model.options().quantized();
+            String made = directory.fingerprint() + " " + model.weights();
             try (ImageIndex opened = index == null ? ImageIndex.inMemory() : ImageIndex.open(index);
                     Embedder embedder =
-                            Embedder.open(directory, backend, model.options().quantized(), progress)) {
+                            Embedder.open(directory, backend, model.options(), progress)) {
                 if (opened.model().isPresent() && !opened.model().get().equals(made)) {
                     throw new UsageException("--index " + index
                             + " holds embeddings of another model or other options; name another folder");

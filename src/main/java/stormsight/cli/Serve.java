@@ -91,7 +91,7 @@ final class Serve extends ModelCommand implements Runnable {
         withModel((directory, backend, progress) -> {
             if (directory.anyModel() instanceof DualEncoder) {
                 try (Embedder embedder =
-                        Embedder.open(directory, backend, model.options().quantized(), progress)) {
+                        Embedder.open(directory, backend, model.options(), progress)) {
                     serve(Optional.empty(), Optional.of(embedder), 1, maxTokens, backend);
                 }
                 return;

@@ -33,7 +33,6 @@ import stormsight.model.Passes;
 import stormsight.model.Prompt;
 import stormsight.model.Views;
 import stormsight.probe.Probe;
-import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Sampling;
@@ -203,14 +202,14 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         long needed = directory.unbound(limits, options).programs().stream()
                 .flatMap(program -> program.tensors().stream())
                 .distinct()
-                .filter(tensor -> tensor.kind() != Tensor.Kind.WEIGHT || options.quantized())
+                .filter(tensor -> tensor.kind() != Tensor.Kind.WEIGHT || options.weights().isPresent())
                 .mapToLong(Tensor::bytes)
                 .sum();
-        needed += options.quantized() ? 0 : directory.checkpoint().adaptedBytes();
+        needed += options.weights().isPresent() ? 0 : directory.checkpoint().adaptedBytes();
         long memory = backend.device().memoryBytes();
         if (needed > memory) {
             throw new BackendException("the model needs " + needed + " bytes for " + limits.capacity() + " tokens"
-                    + (options.quantized() ? " and weights in " + DType.Q8 : "") + ", "
+                    + options.weights().map(type -> " and weights in " + type).orElse("") + ", "
                     + backend.device().name() + " has " + memory);
         }
     }

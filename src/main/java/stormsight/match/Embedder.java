@@ -9,6 +9,7 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.image.RgbImage;
 import stormsight.model.DualEncoder;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
 import stormsight.model.Weights;
 
 /**
@@ -34,15 +35,15 @@ public final class Embedder implements AutoCloseable {
     /**
      * Prepares a model.
      *
-     * @param quantized whether matrices are turned into Q8
+     * @param options in what type matrices are held
      * @throws CheckpointException if the directory holds no dual encoder
      * @throws BackendException if the device cannot hold or compile the model
      */
-    public static Embedder open(ModelDirectory directory, Backend backend, boolean quantized, RunListener listener) {
+    public static Embedder open(ModelDirectory directory, Backend backend, Options options, RunListener listener) {
         DualEncoder model = directory.dualEncoder();
         Arena arena = Arena.ofShared();
         try {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, quantized);
+            Weights weights = Weights.bound(directory.checkpoint(), arena, options);
             DualEncoder.Encoders encoders = model.build(weights);
             Similarity similarity = Similarity.of(model, encoders, weights);
             if (!Double.isFinite(similarity.scale()) || !Double.isFinite(similarity.bias())) {

@@ -9,6 +9,7 @@ import stormsight.image.RgbImage;
 import stormsight.model.Classifier;
 import stormsight.model.Encoding;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
 import stormsight.model.Weights;
 
 /**
@@ -30,15 +31,15 @@ public final class Labeller implements AutoCloseable {
     /**
      * Prepares a model.
      *
-     * @param quantized whether matrices are turned into Q8
+     * @param options in what type matrices are held
      * @throws stormsight.checkpoint.CheckpointException if the directory holds no classifier
      * @throws BackendException if the device cannot hold or compile the model
      */
-    public static Labeller open(ModelDirectory directory, Backend backend, boolean quantized, RunListener listener) {
+    public static Labeller open(ModelDirectory directory, Backend backend, Options options, RunListener listener) {
         Classifier model = directory.classifier();
         Arena arena = Arena.ofShared();
         try {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, quantized);
+            Weights weights = Weights.bound(directory.checkpoint(), arena, options);
             Encoding encoding = model.build(weights);
             return new Labeller(model, encoding, new Towers(weights, List.of(encoding), backend, listener), arena);
         } catch (RuntimeException | Error e) {

@@ -10,6 +10,7 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.image.RgbImage;
 import stormsight.model.Matcher;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
 import stormsight.model.Weights;
 
 /**
@@ -31,15 +32,15 @@ public final class PairMatcher implements AutoCloseable {
     /**
      * Prepares a model.
      *
-     * @param quantized whether matrices are turned into Q8
+     * @param options in what type matrices are held
      * @throws CheckpointException if the directory holds no matcher
      * @throws BackendException if the device cannot hold or compile the model
      */
-    public static PairMatcher open(ModelDirectory directory, Backend backend, boolean quantized, RunListener listener) {
+    public static PairMatcher open(ModelDirectory directory, Backend backend, Options options, RunListener listener) {
         Matcher model = directory.matcher();
         Arena arena = Arena.ofShared();
         try {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, quantized);
+            Weights weights = Weights.bound(directory.checkpoint(), arena, options);
             Matcher.Encoders encoders = model.build(weights);
             return new PairMatcher(
                     model,

@@ -174,7 +174,7 @@ public final class ModelDirectory implements AutoCloseable {
      * @throws CheckpointException naming the tensors that are missing, of another shape or type, or odd
      */
     public void check(Strictness strictness) {
-        Weights weights = Weights.of(checkpoint, false);
+        Weights weights = Weights.of(checkpoint, Options.DEFAULT);
         model.declare(weights);
         weights.check(strictness);
     }
@@ -186,12 +186,12 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** The model's programs without values, to count what they would cost. */
     public Passes unbound(Limits limits, Options options) {
-        return model().build(Weights.of(checkpoint, options.quantized()), limits, options);
+        return model().build(Weights.of(checkpoint, options), limits, options);
     }
 
     /** Names of the weights that programs read as matrices in the type of the files. */
     public Set<String> matrices() {
-        Weights weights = Weights.of(checkpoint, false);
+        Weights weights = Weights.of(checkpoint, Options.DEFAULT);
         model.declare(weights);
         return weights.stored().stream()
                 .filter(weight -> weight.use() == Weights.Use.MATRIX)
@@ -201,7 +201,7 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** Numbers in all weights. */
     public long parameters() {
-        Weights weights = Weights.of(checkpoint, false);
+        Weights weights = Weights.of(checkpoint, Options.DEFAULT);
         model.declare(weights);
         return weights.parameters();
     }
@@ -214,7 +214,7 @@ public final class ModelDirectory implements AutoCloseable {
      * @param arena shared; owns what is computed from weights
      */
     public Bound bind(Arena arena, Limits limits, Options options) {
-        Weights weights = Weights.bound(checkpoint, arena, options.quantized());
+        Weights weights = Weights.bound(checkpoint, arena, options);
         Passes passes = model().build(weights, limits, options);
         processor().readTokenizer();
         return new Bound(passes, weights.values(), weights.parameters());

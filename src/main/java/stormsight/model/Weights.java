@@ -19,10 +19,10 @@ import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import stormsight.checkpoint.Blocks;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
-import stormsight.checkpoint.Q8;
 import stormsight.checkpoint.StoredType;
 import stormsight.checkpoint.Strictness;
 import stormsight.checkpoint.TensorInfo;
@@ -129,24 +129,24 @@ public final class Weights {
     /**
      * Weights of a checkpoint without their values, to look at programs before anything is allocated.
      *
-     * @param quantized whether matrices become Q8
+     * @param options in what type matrices are held
      */
-    public static Weights of(Checkpoint checkpoint, boolean quantized) {
-        return new Weights(new State(Optional.of(checkpoint), Optional.empty(), type(checkpoint, quantized)), "", 0);
+    public static Weights of(Checkpoint checkpoint, Options options) {
+        return new Weights(new State(Optional.of(checkpoint), Optional.empty(), type(checkpoint, options)), "", 0);
     }
 
     /**
      * Weights of a checkpoint, whose memory is used in place but for what is computed or quantised. Vectors become F32.
      *
      * @param arena shared; owns what is computed
-     * @param quantized whether matrices become Q8
+     * @param options in what type matrices are held
      */
-    public static Weights bound(Checkpoint checkpoint, Arena arena, boolean quantized) {
-        return new Weights(new State(Optional.of(checkpoint), Optional.of(arena), type(checkpoint, quantized)), "", 0);
+    public static Weights bound(Checkpoint checkpoint, Arena arena, Options options) {
+        return new Weights(new State(Optional.of(checkpoint), Optional.of(arena), type(checkpoint, options)), "", 0);
     }
 
-    private static Function<List<Stored>, DType> type(Checkpoint checkpoint, boolean quantized) {
-        return weights -> quantized ? DType.Q8 : checkpoint.weightType(names(weights));
+    private static Function<List<Stored>, DType> type(Checkpoint checkpoint, Options options) {
+        return weights -> options.weights().orElseGet(() -> checkpoint.weightType(names(weights)));
     }
 
     /** The weights whose names begin so. */
@@ -270,9 +270,9 @@ public final class Weights {
 
     private HostTensor held(Tensor tensor, HostTensor stored) {
         HostTensor value = new HostTensor(stored.dtype(), tensor.shape(), stored.layers());
-        return tensor.dtype() == DType.Q8 && stored.dtype() != DType.Q8
-                ? Q8.quantize(value, state.arena.orElseThrow())
-                : value;
+        return tensor.dtype() == stored.dtype()
+                ? value
+                : Blocks.quantize(value, tensor.dtype(), state.arena.orElseThrow());
     }
 
     /**

@@ -20,8 +20,9 @@ import stormsight.program.Operand.Extent;
  *
  * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them: an out of
  * one row takes the first row alone, where a model pools at its class token. Activations, norms and caches are F32;
- * only the {@code w}, {@code gate}, {@code up} of a product and the {@code table} of {@link Embed} may be F16, BF16 or
- * Q8. A product with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face stores linear layers.
+ * only the {@code w}, {@code gate}, {@code up} of a product and the {@code table} of {@link Embed} may have any type
+ * of {@link DType#isWeight weights}. A product with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face
+ * stores linear layers.
  */
 public sealed interface Op {
     /** Every tensor of the operation and what becomes of it, in order of declaration. */

@@ -1,7 +1,5 @@
 package stormsight.program;
 
-import java.util.Locale;
-
 /**
  * How reports and benchmarks call an operation: {@code matMul_272x2048x16384_bf16}.
  *
@@ -25,6 +23,6 @@ public record OpName(String op, String shape, DType dtype) {
     /** {@code op_shape_dtype}. */
     @Override
     public String toString() {
-        return op + "_" + shape + "_" + dtype.name().toLowerCase(Locale.ROOT);
+        return op + "_" + shape + "_" + dtype.label();
     }
 }

@@ -1,6 +1,6 @@
 package stormsight.program;
 
-import java.util.Set;
+import java.util.function.Predicate;
 
 /**
  * What an operation does with one of its tensors. All that follows from that is derived: what is read and written, how
@@ -17,18 +17,18 @@ public record Operand(Tensor tensor, Access access, Extent extent, Type type) {
     /** Types that an operand may have. */
     public enum Type {
         /** Activations, norms, caches. */
-        F32(DType.F32),
+        F32(DType.F32::equals),
         /** Matrices of products and tables of rows. */
-        WEIGHT(DType.F32, DType.F16, DType.BF16, DType.Q8),
+        WEIGHT(DType::isWeight),
         /** Ids and flags. */
-        I32(DType.I32),
+        I32(DType.I32::equals),
         /** Masks. */
-        U8(DType.U8);
+        U8(DType.U8::equals);
 
-        private final Set<DType> types;
+        private final Predicate<DType> takes;
 
-        Type(DType... types) {
-            this.types = Set.of(types);
+        Type(Predicate<DType> takes) {
+            this.takes = takes;
         }
     }
 
@@ -140,7 +140,7 @@ public record Operand(Tensor tensor, Access access, Extent extent, Type type) {
 
     /** @throws IllegalArgumentException if the tensor is of a type that the operation does not take */
     void checkType(String where) {
-        if (!type.types.contains(tensor.dtype())) {
+        if (!type.takes.test(tensor.dtype())) {
             throw new IllegalArgumentException(where + ": " + tensor + " where " + type + " is expected");
         }
     }

@@ -195,7 +195,7 @@ public final class Explainer {
         }
         int[] ids = model.ids(text.get());
         List<Token> tokens = tokens(model.tokenizer(), ids);
-        Encoding encoding = model.build(Weights.of(directory.checkpoint(), options.quantized())).text();
+        Encoding encoding = model.build(Weights.of(directory.checkpoint(), options)).text();
         Visibility.Run run = new Visibility.Run(encoding.program(), encoding.step(ids.length));
         List<Explained.Mask> masks = Visibility.of(List.of(run), "text.layers").stream()
                 .map(seen -> new Explained.Mask(
@@ -242,7 +242,7 @@ public final class Explainer {
         Description.Vision vision = model.vision();
         int queries = all.length - ids.length;
         try (Arena arena = Arena.ofShared()) {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, options.quantized());
+            Weights weights = Weights.bound(directory.checkpoint(), arena, options);
             Matcher.Encoders encoders = model.build(weights);
             TowerProbe tower = new TowerProbe(vision);
             Encoding seen = encoders.image()
@@ -333,7 +333,7 @@ public final class Explainer {
     private Explained encoded(
             ImageEncoder model, RgbImage image, List<Explained.Mask> masks, List<String> crossing) {
         try (Arena arena = Arena.ofShared()) {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, options.quantized());
+            Weights weights = Weights.bound(directory.checkpoint(), arena, options);
             Encoding encoding = model.encodings(weights).getFirst();
             TowerProbe tower = new TowerProbe(model.vision());
             Program program = tower.add(encoding.program(), encoding.stages());

@@ -12,7 +12,6 @@ import stormsight.backend.Backend;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.JsonRecord;
-import stormsight.image.RgbImage;
 import stormsight.match.Embedder;
 import stormsight.match.PairMatcher;
 import stormsight.match.Similarity;
@@ -22,6 +21,7 @@ import stormsight.model.DualEncoder;
 import stormsight.model.Encoding;
 import stormsight.model.Matcher;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
 import stormsight.model.Stage;
 import stormsight.model.Views;
 import stormsight.model.Weights;
@@ -113,7 +113,7 @@ final class EncoderCheck {
 
     private void dual(DualEncoder model) {
         try (Arena arena = Arena.ofShared()) {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, false);
+            Weights weights = Weights.bound(directory.checkpoint(), arena, Options.DEFAULT);
             DualEncoder.Encoders encoders = model.build(weights);
             Tapped image = Tapped.of(encoders.image(), "vision", recorded);
             Tapped text = Tapped.of(encoders.text(), "text", recorded);
@@ -146,7 +146,7 @@ final class EncoderCheck {
     /** Each image with the text of the same number, and all images and texts apart. */
     private void matcher(Matcher model) {
         try (Arena arena = Arena.ofShared()) {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, false);
+            Weights weights = Weights.bound(directory.checkpoint(), arena, Options.DEFAULT);
             Matcher.Encoders encoders = model.build(weights);
             Tapped image = Tapped.of(encoders.image(), "vision", recorded);
             Tapped text = Tapped.of(encoders.text(), "text", recorded);
@@ -382,7 +382,7 @@ final class EncoderCheck {
 
     private void classifier(Classifier model) {
         try (Arena arena = Arena.ofShared()) {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, false);
+            Weights weights = Weights.bound(directory.checkpoint(), arena, Options.DEFAULT);
             Tapped tapped = Tapped.of(model.build(weights), "vision", recorded);
             try (Towers towers = new Towers(weights, List.of(tapped.encoding()), backend, RunListener.NONE)) {
                 float[][] logits = images(

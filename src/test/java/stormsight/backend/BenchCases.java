@@ -252,18 +252,18 @@ public final class BenchCases {
                     case F16 -> pattern.setAtIndex(ValueLayout.JAVA_SHORT, i, Float.floatToFloat16(value));
                     case BF16 ->
                         pattern.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits(value) >> 16));
-                    case Q8 -> pattern.setAtIndex(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(-127, 128));
                     case I32, U8 -> throw new IllegalStateException("weights of type " + dtype);
+                    default -> pattern.setAtIndex(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(-127, 128));
                 }
             }
             long bytes = elements * dtype.elementBytes();
             for (long at = 0; at < bytes; at += pattern.byteSize()) {
                 MemorySegment.copy(pattern, 0, data, at, Math.min(pattern.byteSize(), bytes - at));
             }
-            if (dtype == DType.Q8) {
-                long scales = tensor.shape().rows() * DType.scalesPerRow(tensor.shape());
+            if (dtype.isBlocked()) {
+                long scales = tensor.shape().rows() * dtype.scalesPerRow(tensor.shape());
                 for (long i = 0; i < scales; i++) {
-                    data.set(ValueLayout.JAVA_FLOAT_UNALIGNED, DType.q8ScalesOffset(tensor.shape()) + i * Float.BYTES,
+                    data.set(ValueLayout.JAVA_FLOAT_UNALIGNED, dtype.scalesOffset(tensor.shape()) + i * Float.BYTES,
                             (float) (scale / 127 * random.nextDouble(0.5, 1)));
                 }
             }
@@ -275,12 +275,12 @@ public final class BenchCases {
             MemorySegment from = weights.get(whole).layers().getFirst();
             MemorySegment to = arena.allocate(tensor.dtype().bytes(tensor.shape()), 64);
             long rowBytes = (long) tensor.columns() * tensor.dtype().elementBytes();
-            long scaleBytes = tensor.dtype() == DType.Q8 ? DType.scalesPerRow(tensor.shape()) * Float.BYTES : 0;
+            long scaleBytes = tensor.dtype().scalesPerRow(tensor.shape()) * Float.BYTES;
             for (int i = 0; i < rows.length; i++) {
                 MemorySegment.copy(from, rows[i] * rowBytes, to, i * rowBytes, rowBytes);
                 if (scaleBytes > 0) {
-                    MemorySegment.copy(from, DType.q8ScalesOffset(whole.shape()) + rows[i] * scaleBytes, to,
-                            DType.q8ScalesOffset(tensor.shape()) + i * scaleBytes, scaleBytes);
+                    MemorySegment.copy(from, whole.dtype().scalesOffset(whole.shape()) + rows[i] * scaleBytes, to,
+                            tensor.dtype().scalesOffset(tensor.shape()) + i * scaleBytes, scaleBytes);
                 }
             }
             weights.put(tensor, HostTensor.of(tensor.dtype(), tensor.shape(), to));

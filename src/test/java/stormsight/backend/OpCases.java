@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -11,7 +12,7 @@ import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import stormsight.checkpoint.HostTensor;
-import stormsight.checkpoint.Q8;
+import stormsight.checkpoint.Blocks;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -26,7 +27,8 @@ import stormsight.program.Tensor;
  * one, and the widths of real models. The expected values are those of the backend "scalar".
  */
 public final class OpCases {
-    private static final DType[] WEIGHT_TYPES = {DType.F32, DType.F16, DType.BF16, DType.Q8};
+    private static final List<DType> WEIGHT_TYPES =
+            Arrays.stream(DType.values()).filter(DType::isWeight).toList();
 
     /** Sums of up to 16384 products in F32, of terms about as large as the result. */
     private static final double SUM = 2e-5;
@@ -177,7 +179,7 @@ public final class OpCases {
             Shape shape = Shape.of(dimensions);
             Tensor tensor = Tensor.weight(name, dtype, shape);
             long elements = shape.elements();
-            DType stored = dtype == DType.Q8 ? DType.F32 : dtype;
+            DType stored = dtype.isBlocked() ? DType.F32 : dtype;
             MemorySegment data = arena.allocate(stored.bytes(shape) + 2).asSlice(2);
             for (long i = 0; i < elements; i++) {
                 float value = (float) (value() * scale);
@@ -189,11 +191,11 @@ public final class OpCases {
                     case BF16 ->
                         data.setAtIndex(
                                 ValueLayout.JAVA_SHORT_UNALIGNED, i, (short) (Float.floatToRawIntBits(value) >> 16));
-                    case Q8, I32, U8 -> throw new IllegalStateException("weights of type " + stored);
+                    default -> throw new IllegalStateException("weights of type " + stored);
                 }
             }
             HostTensor value = HostTensor.of(stored, shape, data);
-            weights.put(tensor, dtype == DType.Q8 ? Q8.quantize(value, arena) : value);
+            weights.put(tensor, dtype.isBlocked() ? Blocks.quantize(value, dtype, arena) : value);
             return tensor;
         }
 

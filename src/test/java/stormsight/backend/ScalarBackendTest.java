@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import stormsight.checkpoint.HostTensor;
-import stormsight.checkpoint.Q8;
+import stormsight.checkpoint.Blocks;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -70,7 +70,7 @@ class ScalarBackendTest {
     }
 
     private Tensor weight(String name, DType dtype, Shape shape, float... values) {
-        DType stored = dtype == DType.Q8 ? DType.F32 : dtype;
+        DType stored = dtype.isBlocked() ? DType.F32 : dtype;
         MemorySegment data = arena.allocate(stored.bytes(shape), 4);
         for (int i = 0; i < values.length; i++) {
             switch (stored) {
@@ -78,12 +78,12 @@ class ScalarBackendTest {
                 case F16 -> data.setAtIndex(ValueLayout.JAVA_SHORT, i, Float.floatToFloat16(values[i]));
                 case BF16 -> data.setAtIndex(ValueLayout.JAVA_SHORT, i,
                         (short) (Float.floatToRawIntBits(values[i]) >> 16));
-                case Q8, I32, U8 -> throw new IllegalArgumentException(stored.toString());
+                default -> throw new IllegalArgumentException(stored.toString());
             }
         }
         HostTensor value = HostTensor.of(stored, shape, data);
         Tensor tensor = Tensor.weight(name, dtype, shape);
-        weights.put(tensor, dtype == DType.Q8 ? Q8.quantize(value, arena) : value);
+        weights.put(tensor, dtype.isBlocked() ? Blocks.quantize(value, dtype, arena) : value);
         return tensor;
     }
 

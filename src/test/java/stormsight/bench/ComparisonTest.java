@@ -10,12 +10,13 @@ import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.program.DType;
 
 /** How configurations are told apart. */
 class ComparisonTest {
     private static final Configuration PLAIN = new Configuration(
-            Optional.of("/a/model"), Optional.empty(), "cpu", Optional.empty(), 0, false, Optional.empty(), false,
-            false, false);
+            Optional.of("/a/model"), Optional.empty(), "cpu", Optional.empty(), 0, Optional.empty(), Optional.empty(),
+            false, false, false);
 
     @TempDir
     private Path temporary;
@@ -23,7 +24,8 @@ class ComparisonTest {
     @Test
     void labelsAreWhatDiffers() {
         assertEquals(
-                List.of("weights=stored", "weights=q8"), Comparison.labels(List.of(PLAIN, PLAIN.withQuantized(true))));
+                List.of("weights=stored", "weights=q8"),
+                Comparison.labels(List.of(PLAIN, PLAIN.withWeights(Optional.of(DType.Q8)))));
     }
 
     @Test
@@ -39,7 +41,7 @@ class ComparisonTest {
         String name = "model=model backend=cpu weights=stored";
         assertEquals(List.of(name, name + " (2)"), Comparison.labels(List.of(PLAIN, other)));
         assertEquals(List.of("weights=stored", "weights=stored (2)", "weights=q8"),
-                Comparison.labels(List.of(PLAIN, other, PLAIN.withQuantized(true))));
+                Comparison.labels(List.of(PLAIN, other, PLAIN.withWeights(Optional.of(DType.Q8)))));
         assertEquals(List.of("a", "a (3)", "a (2)"), Labels.distinct(List.of("a", "a", "a (2)")));
     }
 

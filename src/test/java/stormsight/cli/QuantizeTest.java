@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -22,6 +23,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.Goldens;
 import stormsight.checkpoint.HostTensor;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
 import stormsight.model.Weights;
 import stormsight.model.family.Families;
 import stormsight.program.DType;
@@ -40,8 +42,8 @@ class QuantizeTest {
     }
 
     /** Every weight that the model's programs read. */
-    private static Map<Tensor, HostTensor> values(ModelDirectory directory, Arena arena, boolean quantized) {
-        Weights weights = Weights.bound(directory.checkpoint(), arena, quantized);
+    private static Map<Tensor, HostTensor> values(ModelDirectory directory, Arena arena, Options options) {
+        Weights weights = Weights.bound(directory.checkpoint(), arena, options);
         directory.anyModel().declare(weights);
         return weights.values();
     }
@@ -50,8 +52,8 @@ class QuantizeTest {
         try (Arena arena = Arena.ofShared();
                 ModelDirectory first = Families.openForIds(original);
                 ModelDirectory second = Families.openForIds(quantized)) {
-            Map<Tensor, HostTensor> expected = values(first, arena, true);
-            Map<Tensor, HostTensor> found = values(second, arena, false);
+            Map<Tensor, HostTensor> expected = values(first, arena, Options.DEFAULT.withWeights(Optional.of(DType.Q8)));
+            Map<Tensor, HostTensor> found = values(second, arena, Options.DEFAULT);
             assertEquals(expected.keySet(), found.keySet());
             assertTrue(found.keySet().stream().anyMatch(tensor -> tensor.dtype() == DType.Q8));
             expected.forEach((tensor, value) -> {

@@ -42,6 +42,7 @@ import stormsight.model.Views;
 import stormsight.model.Weights;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
+import stormsight.program.DType;
 import stormsight.program.Sampling;
 
 class GeneratorTest {
@@ -109,7 +110,7 @@ class GeneratorTest {
     @ValueSource(strings = {"paligemma-mqa", "paligemma-bf16", "paligemma2"})
     void quantizedWeightsPointTheSameWay(String golden) {
         float[] stored = promptLogits(golden, Options.DEFAULT);
-        float[] quantized = promptLogits(golden, Options.DEFAULT.withQuantized(true));
+        float[] quantized = promptLogits(golden, Options.DEFAULT.withWeights(Optional.of(DType.Q8)));
         double product = 0;
         double storedSquares = 0;
         double quantizedSquares = 0;

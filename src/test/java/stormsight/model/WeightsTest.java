@@ -41,7 +41,7 @@ class WeightsTest {
 
     private String problem(Consumer<Weights> asking) {
         try (Checkpoint checkpoint = Checkpoint.open(directory)) {
-            Weights weights = Weights.of(checkpoint, false);
+            Weights weights = Weights.of(checkpoint, Options.DEFAULT);
             asking.accept(weights);
             return assertThrows(CheckpointException.class, () -> weights.check(Strictness.STRICT))
                     .getMessage()
@@ -59,7 +59,7 @@ class WeightsTest {
     @Test
     void acceptsACompleteModel() {
         try (Checkpoint checkpoint = Checkpoint.open(directory)) {
-            Weights weights = Weights.of(checkpoint, false);
+            Weights weights = Weights.of(checkpoint, Options.DEFAULT);
             askForAll(weights);
             weights.check(Strictness.STRICT);
             assertEquals(List.of("language_model.model.norm.weight", "layers.0.w", "layers.1.w"),
@@ -82,7 +82,7 @@ class WeightsTest {
     @Test
     void bindsValuesOfEveryUse() {
         try (Arena arena = Arena.ofShared(); Checkpoint checkpoint = Checkpoint.open(directory)) {
-            Weights weights = Weights.bound(checkpoint, arena, false);
+            Weights weights = Weights.bound(checkpoint, arena, Options.DEFAULT);
             Tensor norm = weights.onePlus("language_model.model.norm.weight", 3);
             Tensor stack = weights.layers("layers.{i}.", 2).vector("w", 4, 3);
             Tensor sum = weights.computed("sum", Shape.of(1), List.of(norm), values ->

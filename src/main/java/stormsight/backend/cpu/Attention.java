@@ -7,17 +7,17 @@ import stormsight.program.Step;
  * What {@link Op.Attention}, {@link Op.BlockedAttention} and the probes of their weights share. The keys that a row
  * sees are an interval, from {@link #from} to {@link #to}, less what is blocked.
  *
+ * @param q address
+ * @param v absent for a probe of the weights
  * @param out address
  * @param capacity rows of q that a run handles at most
  * @param keys which there are
- * @param keyCapacity rows of a slot of k
- * @param slotBytes from a slot of k and v to the next, 0 where there is one
  * @param window 0 where this layer does not slide
  * @param blocked address of [tokens, tokens], 0 for none
  * @param flags address of this layer's flags, one a query head
  */
-record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, float softCap, int window, int capacity,
-        Op.Keys keys, int keyCapacity, long slotBytes, long blocked, int blockedTokens, long flags) {
+record Attention(long q, Cache k, Cache v, long out, Op.Heads heads, float scale, float softCap, int window,
+        int capacity, Op.Keys keys, long blocked, int blockedTokens, long flags) {
     static Kernel kernel(Op.Attention op, Binding binding) {
         return of(op, binding).kernel(binding);
     }
@@ -32,28 +32,23 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
     }
 
     private static Attention of(Op.Attention op, Binding binding) {
-        return new Attention(binding.address(op.q()), binding.address(op.k()), binding.address(op.v()),
+        return new Attention(binding.address(op.q()), Cache.of(op.k(), binding), Cache.of(op.v(), binding),
                 binding.address(op.out()), op.heads(), op.scale(), op.softCap(), op.windows().of(binding.layer()),
-                op.out().rows(), op.keys(), op.k().slotRows(), slotBytes(op), 0, 0, 0);
+                op.out().rows(), op.keys(), 0, 0, 0);
     }
 
     private static Attention of(Op.BlockedAttention op, Binding binding) {
         Attention plain = of(op.attention(), binding);
         return new Attention(plain.q, plain.k, plain.v, plain.out, plain.heads, plain.scale, plain.softCap,
-                plain.window, plain.capacity, plain.keys, plain.keyCapacity, plain.slotBytes,
+                plain.window, plain.capacity, plain.keys,
                 binding.address(op.blocked()),
                 op.blocked().columns(), binding.address(op.flags()) + 4L * plain.heads.queryHeads() * binding.layer());
     }
 
     /** For a probe: the values and the output of the operation are not touched. */
     static Attention weightsOf(Op.Attention op, Binding binding) {
-        return new Attention(binding.address(op.q()), binding.address(op.k()), 0, 0, op.heads(), op.scale(),
-                op.softCap(), op.windows().of(binding.layer()), op.q().rows(), op.keys(), op.k().slotRows(),
-                slotBytes(op), 0, 0, 0);
-    }
-
-    private static long slotBytes(Op.Attention op) {
-        return op.k().slots() == 1 ? 0 : 4L * op.k().slotRows() * op.k().columns();
+        return new Attention(binding.address(op.q()), Cache.of(op.k(), binding), null, 0, op.heads(), op.scale(),
+                op.softCap(), op.windows().of(binding.layer()), op.q().rows(), op.keys(), 0, 0, 0);
     }
 
     int rows(Step step) {
@@ -65,9 +60,9 @@ record Attention(long q, long k, long v, long out, Op.Heads heads, float scale, 
         return keys.count(step, 0);
     }
 
-    /** Offset into k and v of the keys that row i may see. */
-    long slotOffset(Step step, int i) {
-        return slotBytes * step.sequence(i).slot();
+    /** First column in k and v of the head that a query head reads. */
+    int column(int queryHead) {
+        return queryHead / (heads.queryHeads() / heads.keyValueHeads()) * heads.headDim();
     }
 
     /** First key that row i sees. */

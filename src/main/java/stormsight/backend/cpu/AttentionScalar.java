@@ -10,7 +10,7 @@ final class AttentionScalar implements Kernel {
     AttentionScalar(Attention attention, Scratch scratch) {
         this.attention = attention;
         this.scratch = scratch;
-        scratch.reserveOwn(8L * attention.keyCapacity());
+        scratch.reserveOwn(8L * attention.k().slotRows());
     }
 
     @Override
@@ -23,8 +23,8 @@ final class AttentionScalar implements Kernel {
         int dim = attention.heads().headDim();
         int i = piece / attention.heads().queryHeads();
         int h = piece % attention.heads().queryHeads();
-        long keyBytes = 4L * attention.heads().keyValueColumns();
-        long values = attention.v() + attention.slotOffset(step, i) + headOffset(attention, h);
+        int slot = step.sequence(i).slot();
+        int column = attention.column(h);
         long out = attention.out() + rowOffset(attention, i, h);
         long scores = scratch.own(worker);
         double inverse = weigh(attention, step, i, h, scores);
@@ -33,7 +33,7 @@ final class AttentionScalar implements Kernel {
         for (int d = 0; d < dim; d++) {
             double value = 0;
             for (int j = from; j < to; j++) {
-                value += Memory.f64(scores + 8L * j) * Memory.f32(values + j * keyBytes + 4L * d);
+                value += Memory.f64(scores + 8L * j) * attention.v().at(slot, j, column + d);
             }
             Memory.f32(out + 4L * d, (float) (value * inverse));
         }
@@ -43,11 +43,6 @@ final class AttentionScalar implements Kernel {
         return 4L * ((long) i * attention.heads().queryColumns() + (long) h * attention.heads().headDim());
     }
 
-    private static long headOffset(Attention attention, int h) {
-        return 4L * (h / (attention.heads().queryHeads() / attention.heads().keyValueHeads()))
-                * attention.heads().headDim();
-    }
-
     /**
      * Writes {@code exp(score - max)} for the keys that row i sees, at their place in scores.
      *
@@ -55,8 +50,8 @@ final class AttentionScalar implements Kernel {
      */
     static double weigh(Attention attention, Step step, int i, int h, long scores) {
         int dim = attention.heads().headDim();
-        long keyBytes = 4L * attention.heads().keyValueColumns();
-        long keys = attention.k() + attention.slotOffset(step, i) + headOffset(attention, h);
+        int slot = step.sequence(i).slot();
+        int column = attention.column(h);
         long query = attention.q() + rowOffset(attention, i, h);
         int from = attention.from(step, i);
         int to = attention.to(step, i);
@@ -64,9 +59,8 @@ final class AttentionScalar implements Kernel {
         double max = Double.NEGATIVE_INFINITY;
         for (int j = from; j < to; j++) {
             double score = 0;
-            long key = keys + j * keyBytes;
             for (int d = 0; d < dim; d++) {
-                score += (double) Memory.f32(query + 4L * d) * Memory.f32(key + 4L * d);
+                score += (double) Memory.f32(query + 4L * d) * attention.k().at(slot, j, column + d);
             }
             score *= attention.scale();
             if (attention.softCap() != 0) {

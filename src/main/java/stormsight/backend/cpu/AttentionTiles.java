@@ -26,15 +26,13 @@ final class AttentionTiles {
     private final Attention attention;
     private final Scratch scratch;
     private final int share;
-    private final int group;
 
     /** @param share query heads in one tile, 1 or all that read one key-value head */
     AttentionTiles(Attention attention, int share, Scratch scratch) {
         this.attention = attention;
         this.scratch = scratch;
         this.share = share;
-        group = attention.heads().queryHeads() / attention.heads().keyValueHeads();
-        int maxKeys = attention.keyCapacity() + 2 * Tile.ROWS;
+        int maxKeys = attention.k().slotRows() + 2 * Tile.ROWS;
         int tile = Math.min(Pack.TILE, Packing.padded(attention.capacity() * share));
         int dim = attention.heads().headDim() + Tile.ROWS;
         scratch.reserveOwn(4L * tile * (2L * dim + maxKeys + 4));
@@ -88,11 +86,6 @@ final class AttentionTiles {
                 + r % share) * attention.heads().headDim());
     }
 
-    /** Offset into a row of k and v of the head that a query head reads. */
-    long headOffset(int queryHead) {
-        return 4L * (queryHead / group) * attention.heads().headDim();
-    }
-
     /**
      * Fills {@link #scores} and {@link #inverses}.
      *
@@ -122,13 +115,13 @@ final class AttentionTiles {
             Memory.f32(highs + 4L * r, high);
         }
         int keys = to - from;
-        long keyBytes = 4L * attention.heads().keyValueColumns();
-        long k = attention.k() + attention.slotOffset(step, first / share) + headOffset(queryHead);
+        int slot = step.sequence(first / share).slot();
+        int column = attention.column(queryHead);
         float[] panel = scratch.panel(worker);
         Tile.clear(scores, (keys + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS * line);
         for (int j = 0; j < keys; j += Tile.ROWS) {
             int rows = Math.min(Tile.ROWS, keys - j);
-            gather(k + (from + j) * keyBytes, keyBytes, rows, dim, panel);
+            Cache.Vectors.gather(attention.k(), slot, from + j, rows, column, dim, panel);
             Tile.multiply(padded / LANES, panel, 0, dim, 1, dim, queries, line, scores + j * line, line);
         }
         if (attention.softCap() != 0) {
@@ -145,21 +138,6 @@ final class AttentionTiles {
             long q = attention.q() + rowOffset(queryHead, first + Math.min(r, count - 1));
             for (int d = 0; d < dim; d++) {
                 Memory.f32(queries + 4L * (d * padded + r), scale * Memory.f32(q + 4L * d));
-            }
-        }
-    }
-
-    /** Copies one head of some keys or values into the panel, [row, dim]. */
-    static void gather(long from, long stride, int rows, int dim, float[] panel) {
-        int whole = dim - dim % LANES;
-        for (int r = 0; r < rows; r++) {
-            long at = from + r * stride;
-            int to = r * dim;
-            for (int d = 0; d < whole; d += LANES) {
-                FloatVector.fromMemorySegment(F, ALL, at + 4L * d, LE).intoArray(panel, to + d);
-            }
-            for (int d = whole; d < dim; d++) {
-                panel[to + d] = Memory.f32(at + 4L * d);
             }
         }
     }

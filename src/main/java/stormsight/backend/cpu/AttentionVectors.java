@@ -61,13 +61,13 @@ final class AttentionVectors implements Kernel {
         long scores = tiles.scores(padded, worker);
         long sums = tiles.sums(padded, worker);
         long inverses = tiles.inverses(padded, worker);
-        long keyBytes = 4L * attention.heads().keyValueColumns();
-        long v = attention.v() + attention.slotOffset(step, first / group) + tiles.headOffset(queryHead);
+        int slot = step.sequence(first / group).slot();
+        int column = attention.column(queryHead);
         float[] panel = scratch.panel(worker);
         Tile.clear(sums, (dim + Tile.ROWS - 1) / Tile.ROWS * Tile.ROWS * line);
         for (int j = 0; j < keys; j += KEYS) {
             int rows = Math.min(KEYS, keys - j);
-            AttentionTiles.gather(v + (from + j) * keyBytes, keyBytes, rows, dim, panel);
+            Cache.Vectors.gather(attention.v(), slot, from + j, rows, column, dim, panel);
             for (int d = 0; d < dim; d += Tile.ROWS) {
                 Tile.multiply(padded / LANES, panel, d, 1, dim, rows, scores + j * line, line,
                         sums + d * line, line);

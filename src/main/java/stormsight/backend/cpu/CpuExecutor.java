@@ -184,7 +184,7 @@ final class CpuExecutor implements Executor {
             case Op.LayerNorm norm -> List.of(Norm.kernel(norm, binding));
             case Op.RmsNorm norm -> List.of(Norm.kernel(norm, binding));
             case Op.Rope rope -> List.of(Rotation.kernel(rope, binding));
-            case Op.Store store -> List.of(new Rows.Copy(store, binding));
+            case Op.Store store -> List.of(new Rows.Store(store, binding));
             case Op.Attention attention -> List.of(Attention.kernel(attention, binding));
             case Op.BlockedAttention attention -> List.of(Attention.kernel(attention, binding));
             case Op.AttentionWeights weights -> Tap.kernels(weights, binding);

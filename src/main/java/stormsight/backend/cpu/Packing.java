@@ -23,17 +23,14 @@ record Packing(int perLane, int block, int depth, int capacity) {
      */
     private static final int SINGLE_TOKENS = Step.MOST_SEQUENCES;
 
-    /** Whether a vector of integers holds a block of 8-bit weights. */
+    /** Whether a vector of integers holds a block of Q8. */
     static final boolean QUADS = 4 * LANES == DType.Q8_BLOCK;
 
     static Packing of(Product product) {
-        int perLane = switch (product.dtype()) {
-            case BF16, F16 -> 2;
-            case Q8 -> QUADS ? 4 : 1;
-            case F32, I32, U8 -> 1;
-        };
-        int block = product.dtype() == DType.Q8 ? DType.Q8_BLOCK : 2 * LANES;
-        return new Packing(perLane, block, product.depth(), product.capacity());
+        DType dtype = product.dtype();
+        int block = dtype.isBlocked() ? dtype.block() : 2 * LANES;
+        int whole = Integer.BYTES / dtype.elementBytes();
+        return new Packing(whole * LANES == block ? whole : 1, block, product.depth(), product.capacity());
     }
 
     /** Whether tokens are packed one after the other; else they lie in tiles [slot, token]. */

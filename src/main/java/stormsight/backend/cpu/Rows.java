@@ -63,31 +63,16 @@ final class Rows {
         }
     }
 
-    /** Copies the run's rows, to their places in their slots if they go to a cache. */
-    static final class Copy implements Kernel {
+    /** Copies the run's rows to their places in their slots. */
+    static final class Store implements Kernel {
         private final long from;
-        private final long to;
+        private final Cache to;
         private final int capacity;
-        private final long rowBytes;
-        private final long slotBytes;
-        private final boolean store;
 
-        Copy(Op.Store op, Binding binding) {
+        Store(Op.Store op, Binding binding) {
             from = binding.address(op.x());
-            to = binding.address(op.cache());
+            to = Cache.of(op.cache(), binding);
             capacity = op.x().rows();
-            rowBytes = 4L * op.x().columns();
-            slotBytes = op.cache().slotRows() * rowBytes;
-            store = true;
-        }
-
-        Copy(Op.Copy op, Binding binding) {
-            from = binding.address(op.x());
-            to = binding.address(op.out());
-            capacity = op.rows();
-            rowBytes = 4L * op.x().columns();
-            slotBytes = 0;
-            store = false;
         }
 
         @Override
@@ -98,16 +83,36 @@ final class Rows {
         @Override
         public void run(Step step, int piece, int worker) {
             int rows = Math.min(step.rows(), capacity);
-            if (!store) {
-                Memory.copy(from, to, rows * rowBytes);
-                return;
-            }
             // All rows of one sequence at once, or a row of each.
             int together = step.sequences().size() > 1 ? 1 : rows;
             for (int row = 0; row < rows; row += together) {
-                Memory.copy(from + row * rowBytes,
-                        to + step.sequence(row).slot() * slotBytes + step.token(row) * rowBytes, together * rowBytes);
+                to.write(step.sequence(row).slot(), step.token(row), together, from + 4L * row * to.columns());
             }
+        }
+    }
+
+    /** Copies the run's rows. */
+    static final class Copy implements Kernel {
+        private final long from;
+        private final long to;
+        private final int capacity;
+        private final long rowBytes;
+
+        Copy(Op.Copy op, Binding binding) {
+            from = binding.address(op.x());
+            to = binding.address(op.out());
+            capacity = op.rows();
+            rowBytes = 4L * op.x().columns();
+        }
+
+        @Override
+        public int pieces(Step step) {
+            return 1;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {
+            Memory.copy(from, to, Math.min(step.rows(), capacity) * rowBytes);
         }
     }
 

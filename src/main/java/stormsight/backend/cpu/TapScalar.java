@@ -10,7 +10,7 @@ final class TapScalar implements Kernel {
     TapScalar(Tap tap, Scratch scratch) {
         this.tap = tap;
         this.scratch = scratch;
-        scratch.reserveOwn(8L * (tap.attention().keyCapacity() + tap.keys()));
+        scratch.reserveOwn(8L * (tap.attention().k().slotRows() + tap.keys()));
     }
 
     @Override

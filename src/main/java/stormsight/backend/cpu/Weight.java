@@ -7,24 +7,22 @@ import stormsight.program.Shape;
  * A matrix of weights where it lies in memory.
  *
  * @param address of element [0, 0]
- * @param scales of the first scale of a Q8 matrix, else 0
+ * @param scales address of the first scale, 0 if there are none
  */
-record Weight(DType dtype, long address, long scales, int rows, int columns) {
+record Weight(DType dtype, long address, long scales, int scalesPerRow, int rows, int columns) {
     /** @throws IllegalArgumentException if the type is none of weights */
     static Weight of(DType dtype, Shape shape, long address) {
-        if (dtype == DType.I32 || dtype == DType.U8) {
+        if (!dtype.isWeight()) {
             throw new IllegalArgumentException("a weight of type " + dtype + shape);
         }
-        long scales = dtype == DType.Q8 ? address + DType.q8ScalesOffset(shape) : 0;
-        return new Weight(dtype, address, scales, Math.toIntExact(shape.rows()), shape.columns());
+        long scales = dtype.isBlocked() ? address + dtype.scalesOffset(shape) : 0;
+        return new Weight(
+                dtype, address, scales, Math.toIntExact(dtype.scalesPerRow(shape)), Math.toIntExact(shape.rows()),
+                shape.columns());
     }
 
     long rowBytes() {
         return (long) columns * dtype.elementBytes();
-    }
-
-    int scalesPerRow() {
-        return (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK;
     }
 
     /** Writes {@code scale * row} as F32 to an address. */
@@ -47,9 +45,10 @@ record Weight(DType dtype, long address, long scales, int rows, int columns) {
                 }
             }
             case Q8 -> {
-                long rowScales = scales + (long) row * scalesPerRow() * Float.BYTES;
+                long rowScales = scales + (long) row * scalesPerRow * Float.BYTES;
+                int block = dtype.block();
                 for (int i = 0; i < columns; i++) {
-                    float blockScale = Memory.f32(rowScales + i / DType.Q8_BLOCK * 4L);
+                    float blockScale = Memory.f32(rowScales + i / block * 4L);
                     Memory.f32(to + 4L * i, scale * (blockScale * Memory.i8(from + i)));
                 }
             }

@@ -57,7 +57,6 @@ import stormsight.program.Program;
 import stormsight.program.Segment;
 import stormsight.program.Shape;
 import stormsight.program.Tensor;
-import stormsight.tokenizer.Tokenizer;
 
 /**
  * A family that does not exist, written as the documentation of the package says: a tower with a class token, averaged
@@ -312,7 +311,7 @@ class AveragedFamilyTest {
                 Arena arena = Arena.ofShared()) {
             generator.encode(List.of(image(1)));
             float[] embeddings = generator.read(stages.encode().get(generator.passes().encodeStages().getFirst()));
-            Weights weights = Weights.bound(directory.checkpoint(), arena, false).in("vit.");
+            Weights weights = Weights.bound(directory.checkpoint(), arena, Options.DEFAULT).in("vit.");
             float[] token = floats(weights, weights.vector("class", 12));
             float[] positions = floats(weights, weights.vector("positions", 5, 12));
             for (int i = 0; i < 12; i++) {

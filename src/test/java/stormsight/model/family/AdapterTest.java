@@ -26,7 +26,7 @@ import stormsight.EditedCheckpoint.Stored;
 import stormsight.Goldens;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
-import stormsight.checkpoint.Q8;
+import stormsight.checkpoint.Blocks;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
@@ -49,8 +49,8 @@ class AdapterTest {
         return folder.resolve("adapter_model.safetensors");
     }
 
-    private static HostTensor query(ModelDirectory directory, Arena arena, boolean quantized) {
-        Options options = Options.DEFAULT.withQuantized(quantized);
+    private static HostTensor query(ModelDirectory directory, Arena arena, Optional<DType> type) {
+        Options options = Options.DEFAULT.withWeights(type);
         return directory.bind(arena, new Limits(40, 4), options).weights().entrySet().stream()
                 .filter(weight -> weight.getKey().name().equals(QUERY))
                 .findFirst()
@@ -72,8 +72,8 @@ class AdapterTest {
         try (Arena arena = Arena.ofShared();
                 ModelDirectory base = base("paligemma-bf16");
                 ModelDirectory adapted = base("paligemma-bf16").withAdapter(folder)) {
-            HostTensor before = query(base, arena, false);
-            HostTensor after = query(adapted, arena, false);
+            HostTensor before = query(base, arena, Optional.empty());
+            HostTensor after = query(adapted, arena, Optional.empty());
             assertEquals(DType.BF16, after.dtype());
             int columns = after.shape().columns();
             int different = 0;
@@ -102,8 +102,8 @@ class AdapterTest {
         try (Arena arena = Arena.ofShared();
                 ModelDirectory adapted = base("paligemma-bf16").withAdapter(folder);
                 ModelDirectory quantized = base("paligemma-bf16").withAdapter(folder)) {
-            HostTensor wanted = Q8.quantize(query(adapted, arena, false), arena);
-            HostTensor found = query(quantized, arena, true);
+            HostTensor wanted = Blocks.quantize(query(adapted, arena, Optional.empty()), DType.Q8, arena);
+            HostTensor found = query(quantized, arena, Optional.of(DType.Q8));
             for (int layer = 0; layer < wanted.layers().size(); layer++) {
                 assertArrayEquals(
                         wanted.layers().get(layer).toArray(ValueLayout.JAVA_BYTE),
@@ -119,7 +119,7 @@ class AdapterTest {
         factors.keySet().removeIf(name -> !name.startsWith(FACTOR));
         EditedCheckpoint.write(weights(), factors);
         try (Arena arena = Arena.ofShared(); ModelDirectory adapted = base("paligemma-mqa").withAdapter(folder)) {
-            HostTensor query = query(adapted, arena, false);
+            HostTensor query = query(adapted, arena, Optional.empty());
             for (int layer = 0; layer < query.layers().size(); layer++) {
                 MemorySegment mapped = adapted.checkpoint().data(QUERY.replace("{i}", String.valueOf(layer)));
                 assertEquals(layer == 1, mapped.address() != query.layers().get(layer).address(), "layer " + layer);
@@ -238,14 +238,14 @@ class AdapterTest {
         factors.forEach((name, value) -> named.put(name.replaceFirst("\\.weight$", ".default.weight"), value));
         try (Arena arena = Arena.ofShared();
                 ModelDirectory adapted = base("paligemma-mqa").withAdapter(folder)) {
-            float[] wanted = query(adapted, arena, false).layers().get(1).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+            float[] wanted = query(adapted, arena, Optional.empty()).layers().get(1).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
             EditedCheckpoint.write(folder.resolve("named.safetensors"), named);
             Path other = Files.createDirectory(folder.resolve("named"));
             Files.copy(folder.resolve("adapter_config.json"), other.resolve("adapter_config.json"));
             Files.move(folder.resolve("named.safetensors"), other.resolve("adapter_model.safetensors"));
             try (ModelDirectory again = base("paligemma-mqa").withAdapter(other)) {
                 assertArrayEquals(
-                        wanted, query(again, arena, false).layers().get(1).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED));
+                        wanted, query(again, arena, Optional.empty()).layers().get(1).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED));
             }
         }
     }

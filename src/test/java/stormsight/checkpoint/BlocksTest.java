@@ -13,7 +13,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import stormsight.program.DType;
 import stormsight.program.Shape;
 
-class Q8Test {
+class BlocksTest {
     private final Arena arena = Arena.ofAuto();
 
     private HostTensor floats(Shape shape, float... values) {
@@ -25,7 +25,7 @@ class Q8Test {
     private static float scale(HostTensor tensor, int index) {
         return tensor.layers()
                 .get(0)
-                .get(ValueLayout.JAVA_FLOAT_UNALIGNED, DType.q8ScalesOffset(tensor.shape()) + 4L * index);
+                .get(ValueLayout.JAVA_FLOAT_UNALIGNED, DType.Q8.scalesOffset(tensor.shape()) + 4L * index);
     }
 
     private static int value(HostTensor tensor, int index) {
@@ -35,7 +35,8 @@ class Q8Test {
     @Test
     void roundsHalfToEven() {
         // The scale is 1, so that values show as they are rounded.
-        HostTensor q8 = Q8.quantize(floats(Shape.of(1, 7), 127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -126.6f), arena);
+        HostTensor q8 = Blocks.quantize(
+                floats(Shape.of(1, 7), 127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -126.6f), DType.Q8, arena);
         assertEquals(1f, scale(q8, 0));
         int[] expected = {127, 0, 2, 2, 0, -2, -127};
         for (int i = 0; i < expected.length; i++) {
@@ -45,14 +46,15 @@ class Q8Test {
 
     @Test
     void zerosStayZeros() {
-        HostTensor q8 = Q8.quantize(floats(Shape.of(1, 3), 0, -0f, 0), arena);
+        HostTensor q8 = Blocks.quantize(floats(Shape.of(1, 3), 0, -0f, 0), DType.Q8, arena);
         assertEquals(0f, scale(q8, 0));
         assertEquals(0, value(q8, 0));
     }
 
     @Test
     void aBlockWithoutNumbersBecomesNaN() {
-        HostTensor q8 = Q8.quantize(floats(Shape.of(2, 2), 1, Float.NaN, Float.POSITIVE_INFINITY, 1), arena);
+        HostTensor q8 = Blocks.quantize(
+                floats(Shape.of(2, 2), 1, Float.NaN, Float.POSITIVE_INFINITY, 1), DType.Q8, arena);
         assertEquals(Float.NaN, scale(q8, 0));
         assertEquals(Float.NaN, scale(q8, 1));
     }
@@ -78,7 +80,7 @@ class Q8Test {
                 values[i] = Float.intBitsToFloat(Float.floatToRawIntBits(value) & 0xFFFF0000);
             }
         }
-        HostTensor q8 = Q8.quantize(HostTensor.of(dtype, shape, data), arena);
+        HostTensor q8 = Blocks.quantize(HostTensor.of(dtype, shape, data), DType.Q8, arena);
         for (int i = 0; i < values.length; i++) {
             float scale = scale(q8, i / 70 * 3 + i % 70 / 32);
             assertEquals(values[i], scale * value(q8, i), 0.5001 * scale);
@@ -87,7 +89,7 @@ class Q8Test {
 
     @Test
     void quantisesOnlyFloats() {
-        HostTensor q8 = Q8.quantize(floats(Shape.of(1, 1), 1), arena);
-        assertThrows(IllegalArgumentException.class, () -> Q8.quantize(q8, arena));
+        HostTensor q8 = Blocks.quantize(floats(Shape.of(1, 1), 1), DType.Q8, arena);
+        assertThrows(IllegalArgumentException.class, () -> Blocks.quantize(q8, DType.Q8, arena));
     }
 }
