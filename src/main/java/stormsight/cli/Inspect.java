@@ -5,11 +5,13 @@ import java.io.PrintWriter;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -67,9 +69,11 @@ final class Inspect implements Runnable {
     /**
      * Bytes of a run.
      *
+     * @param cacheTypes of what the cache holds
      * @param memory of this machine
      */
-    private record Sizes(Limits limits, long weights, long cache, long activations, long memory) {
+    private record Sizes(
+            Limits limits, long weights, long cache, Set<DType> cacheTypes, long activations, long memory) {
         String verdict() {
             return weights + cache + activations <= memory ? "fits" : cache + activations <= memory
                     ? "the weights do not fit and will be read from disk again and again" : "does not fit";
@@ -119,12 +123,17 @@ final class Inspect implements Runnable {
 
     private static Sizes sizes(Limits limits, List<Program> programs) {
         Map<Tensor.Kind, Long> bytes = new EnumMap<>(Tensor.Kind.class);
-        programs.stream().flatMap(program -> program.tensors().stream()).distinct()
-                .forEach(tensor -> bytes.merge(tensor.kind(), tensor.bytes(), Long::sum));
+        Set<DType> cacheTypes = EnumSet.noneOf(DType.class);
+        programs.stream().flatMap(program -> program.tensors().stream()).distinct().forEach(tensor -> {
+            bytes.merge(tensor.kind(), tensor.bytes(), Long::sum);
+            if (tensor.kind() == Tensor.Kind.CACHE) {
+                cacheTypes.add(tensor.dtype());
+            }
+        });
         long cache = bytes.getOrDefault(Tensor.Kind.CACHE, 0L);
         long weights = bytes.getOrDefault(Tensor.Kind.WEIGHT, 0L);
         long all = bytes.values().stream().mapToLong(Long::longValue).sum();
-        return new Sizes(limits, weights, cache, all - weights - cache,
+        return new Sizes(limits, weights, cache, cacheTypes, all - weights - cache,
                 ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize());
     }
 
@@ -159,7 +168,11 @@ final class Inspect implements Runnable {
                                 directory.answerable().cardinality(),
                                 head(directory)));
         held(out, directory, sizes);
-        line(out, "cache", Memory.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in " + DType.F32);
+        line(
+                out,
+                "cache",
+                Memory.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in "
+                        + sizes.cacheTypes.stream().map(DType::toString).collect(Collectors.joining(" and ")));
         line(
                 out,
                 "activations",

@@ -7,28 +7,30 @@ import java.util.Locale;
 /** The type of a tensor's elements, with all that follows from it alone. All multi-byte types are little-endian. */
 public enum DType {
     /** IEEE 754 binary32: activations, norms, caches, and weights that are stored so. */
-    F32(4, true, 0),
+    F32(4, true, true, 0),
     /** IEEE 754 binary16. */
-    F16(2, true, 0),
+    F16(2, true, false, 0),
     /** The upper half of a binary32. */
-    BF16(2, true, 0),
+    BF16(2, true, false, 0),
     /** Eight-bit integers in {@link #isBlocked blocks} of {@value #Q8_BLOCK}. */
-    Q8(1, true, DType.Q8_BLOCK),
+    Q8(1, true, false, DType.Q8_BLOCK),
     /** Token ids. */
-    I32(4, false, 0),
+    I32(4, false, false, 0),
     /** Flags of a mask. */
-    U8(1, false, 0);
+    U8(1, false, false, 0);
 
     /** {@link #block} of {@link #Q8}, as a constant of inner loops. */
     public static final int Q8_BLOCK = 32;
 
     private final int elementBytes;
     private final boolean weight;
+    private final boolean cache;
     private final int block;
 
-    DType(int elementBytes, boolean weight, int block) {
+    DType(int elementBytes, boolean weight, boolean cache, int block) {
         this.elementBytes = elementBytes;
         this.weight = weight;
+        this.cache = cache;
         this.block = block;
     }
 
@@ -40,6 +42,11 @@ public enum DType {
     /** Whether matrices of products and tables of rows can have it. */
     public boolean isWeight() {
         return weight;
+    }
+
+    /** Whether the rows that an attention reads can have it. */
+    public boolean isCache() {
+        return cache;
     }
 
     /**

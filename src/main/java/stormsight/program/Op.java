@@ -19,10 +19,10 @@ import stormsight.program.Operand.Extent;
  * sequence alone.
  *
  * <p>R is the capacity in rows; a run handles the first {@code min(step.rows(), capacity of out)} of them: an out of
- * one row takes the first row alone, where a model pools at its class token. Activations, norms and caches are F32;
- * only the {@code w}, {@code gate}, {@code up} of a product and the {@code table} of {@link Embed} may have any type
- * of {@link DType#isWeight weights}. A product with weight w [M, K] is {@code y = x . transpose(w)}, as Hugging Face
- * stores linear layers.
+ * one row takes the first row alone, where a model pools at its class token. Activations and norms are F32, keys and
+ * values of a {@link DType#isCache cache's} type; only the {@code w}, {@code gate}, {@code up} of a product and the
+ * {@code table} of {@link Embed} may have any type of {@link DType#isWeight weights}. A product with weight w [M, K] is
+ * {@code y = x . transpose(w)}, as Hugging Face stores linear layers.
  */
 public sealed interface Op {
     /** Every tensor of the operation and what becomes of it, in order of declaration. */
@@ -406,7 +406,9 @@ public sealed interface Op {
 
         @Override
         public List<Operand> operands() {
-            return List.of(read(x, Extent.run(x.rows())), write(cache, Extent.atPosition(x.rows())));
+            return List.of(
+                    read(x, Extent.run(x.rows())),
+                    write(cache, Extent.atPosition(x.rows())).as(Operand.Type.CACHE));
         }
 
         @Override
@@ -453,8 +455,8 @@ public sealed interface Op {
         public List<Operand> operands() {
             return List.of(
                     read(q, Extent.run(out.rows())),
-                    read(k, keys.extent()),
-                    read(v, keys.extent()),
+                    read(k, keys.extent()).as(Operand.Type.CACHE),
+                    read(v, keys.extent()).as(Operand.Type.CACHE),
                     write(out, Extent.run(out.rows())));
         }
 
@@ -917,7 +919,7 @@ public sealed interface Op {
     private static List<Operand> tapped(Attention attention, Operand out) {
         return List.of(
                 read(attention.q(), Extent.run(attention.q().rows())),
-                read(attention.k(), attention.keys().extent()),
+                read(attention.k(), attention.keys().extent()).as(Operand.Type.CACHE),
                 out);
     }
 

@@ -16,8 +16,10 @@ public record Operand(Tensor tensor, Access access, Extent extent, Type type) {
 
     /** Types that an operand may have. */
     public enum Type {
-        /** Activations, norms, caches. */
+        /** Activations and norms. */
         F32(DType.F32::equals),
+        /** Keys and values. */
+        CACHE(DType::isCache),
         /** Matrices of products and tables of rows. */
         WEIGHT(DType::isWeight),
         /** Ids and flags. */
