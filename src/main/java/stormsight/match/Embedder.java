@@ -17,6 +17,9 @@ import stormsight.model.Weights;
  * backend.
  */
 public final class Embedder implements AutoCloseable {
+    /** What an image or a text becomes. */
+    static final String WHAT = "an embedding";
+
     private final DualEncoder model;
     private final DualEncoder.Encoders encoders;
     private final Towers towers;
@@ -77,22 +80,12 @@ public final class Embedder implements AutoCloseable {
      * @throws BackendException if it has a value that is not a number
      */
     public float[] image(RgbImage image) {
-        return checked(towers.image(encoders.image(), model.views(image)));
+        return Towers.checked(towers.image(encoders.image(), model.views(image)), WHAT);
     }
 
     /** The embedding of a text, see {@link #image}. */
     public float[] text(String text) {
-        return checked(towers.text(encoders.text(), model.ids(text)));
-    }
-
-    static float[] checked(float[] embedding) {
-        for (float value : embedding) {
-            if (!Float.isFinite(value)) {
-                throw new BackendException(
-                        "an embedding is not a number: the weights are damaged or the device computes wrongly");
-            }
-        }
-        return embedding;
+        return Towers.checked(towers.text(encoders.text(), model.ids(text)), WHAT);
     }
 
     /** The vector of length 1 of the same direction; one of zeros stays. */

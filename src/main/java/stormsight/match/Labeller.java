@@ -16,6 +16,9 @@ import stormsight.model.Weights;
  * A classifier prepared on a backend. Used by one thread. Closing it closes neither the model's files nor the backend.
  */
 public final class Labeller implements AutoCloseable {
+    /** What a label becomes. */
+    static final String WHAT = "a logit";
+
     private final Classifier model;
     private final Encoding encoding;
     private final Towers towers;
@@ -54,13 +57,9 @@ public final class Labeller implements AutoCloseable {
      * @throws BackendException if the device makes what is no number
      */
     public double[] probabilities(RgbImage image) {
-        float[] logits = towers.image(encoding, model.views(image));
+        float[] logits = Towers.checked(towers.image(encoding, model.views(image)), WHAT);
         double[] wide = new double[logits.length];
         for (int i = 0; i < logits.length; i++) {
-            if (!Float.isFinite(logits[i])) {
-                throw new BackendException(
-                        "a logit is not a number: the weights are damaged or the device computes wrongly");
-            }
             wide[i] = logits[i];
         }
         return Similarity.softmax(wide);

@@ -64,7 +64,7 @@ public final class PairMatcher implements AutoCloseable {
      * @throws BackendException if one has a value that is not a number
      */
     public float[][] image(RgbImage image) {
-        float[] all = Embedder.checked(towers.image(encoders.image(), model.views(image)));
+        float[] all = Towers.checked(towers.image(encoders.image(), model.views(image)), Embedder.WHAT);
         float[][] queries = new float[all.length / model.columns()][];
         for (int query = 0; query < queries.length; query++) {
             queries[query] = Embedder.normalized(
@@ -75,7 +75,8 @@ public final class PairMatcher implements AutoCloseable {
 
     /** The vector of a text, of length 1. */
     public float[] text(String text) {
-        return Embedder.normalized(Embedder.checked(towers.text(encoders.text(), model.ids(text))));
+        return Embedder.normalized(
+                Towers.checked(towers.text(encoders.text(), model.ids(text)), Embedder.WHAT));
     }
 
     /**
@@ -84,7 +85,7 @@ public final class PairMatcher implements AutoCloseable {
      * @throws BackendException if one is not a number
      */
     public double[] logits(String text) {
-        float[] logits = Embedder.checked(towers.text(encoders.pair(), model.pairIds(model.ids(text))));
+        float[] logits = Towers.checked(towers.text(encoders.pair(), model.pairIds(model.ids(text))), Labeller.WHAT);
         return new double[] {logits[0], logits[1]};
     }
 

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
 import stormsight.backend.RunListener;
 import stormsight.backend.StartUp;
@@ -29,7 +30,7 @@ public final class Towers implements AutoCloseable {
 
     /**
      * @param weights bound; must stay valid until this is closed
-     * @throws stormsight.backend.BackendException if the device cannot hold or compile them
+     * @throws BackendException if the device cannot hold or compile them
      */
     public Towers(Weights weights, List<Encoding> encodings, Backend backend, RunListener listener) {
         List<Program> programs = encodings.stream().map(Encoding::program).toList();
@@ -91,6 +92,22 @@ public final class Towers implements AutoCloseable {
             executor.read(output, data);
             return data.toArray(ValueLayout.JAVA_FLOAT);
         }
+    }
+
+    /**
+     * The values themselves.
+     *
+     * @param what one of them is
+     * @throws BackendException if one is not a number
+     */
+    static float[] checked(float[] values, String what) {
+        for (float value : values) {
+            if (!Float.isFinite(value)) {
+                throw new BackendException(
+                        what + " is not a number: the weights are damaged or the device computes wrongly");
+            }
+        }
+        return values;
     }
 
     @Override

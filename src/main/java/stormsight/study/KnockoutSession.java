@@ -261,11 +261,9 @@ public final class KnockoutSession implements Session {
         }
 
         private double probability(Tensor logits, int token) {
-            double probability = Probability.of(generator.read(logits), 0, logits.columns(), token);
-            if (Double.isNaN(probability)) {
-                throw new BackendException("a knockout made logits that are not numbers");
-            }
-            return probability;
+            // Whatever was drawn: it says whether the logits are numbers.
+            generator.token();
+            return Probability.of(generator.read(logits), 0, logits.columns(), token);
         }
 
         /** The shortest of any layer. */
