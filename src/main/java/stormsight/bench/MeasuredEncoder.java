@@ -79,7 +79,7 @@ final class MeasuredEncoder implements Measured {
         }
         Arena arena = Arena.ofShared();
         try {
-            Weights weights = Weights.bound(directory.checkpoint(), arena, configuration.quantized());
+            Weights weights = Weights.bound(directory.checkpoint(), arena, configuration.options());
             List<Encoding> encodings = encoder(directory).encodings(weights);
             Towers towers = new Towers(weights, encodings, backend, RunListener.NONE);
             return new MeasuredEncoder(

@@ -43,7 +43,7 @@
  *
  *     // Read from vision_config: width, image and patch size, layers, one TransformerLayer, names.
  *     private final VisionTower.Config vision;
- *     // Read from text_config: groups of equal layers, norms, rotation, names.
+ *     // Read from text_config: groups of layers that differ in their windows at most, norms, rotation, names.
  *     private final Decoder.Config text;
  *     // Views.single(..) with one row: new int[] {0}; "Describe: " before the text; causal.
  *     private final AveragedProcessor processor;

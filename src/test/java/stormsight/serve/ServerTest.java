@@ -40,6 +40,7 @@ import org.junit.jupiter.api.io.TempDir;
 import stormsight.backend.RunListener;
 import stormsight.match.Embedder;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
 import tools.jackson.databind.JsonNode;
@@ -215,7 +216,7 @@ class ServerTest {
     @Test
     void embeddingsAreTheModels() {
         try (ModelDirectory dual = Families.open(Path.of("models", "shapes-dual"), Optional.empty());
-                Embedder embedder = Embedder.open(dual, served.backend, false, RunListener.NONE);
+                Embedder embedder = Embedder.open(dual, served.backend, Options.DEFAULT, RunListener.NONE);
                 Server encoder = new Server(Served.options(4, Duration.ofSeconds(60), Optional.empty(), false), "dual",
                         Optional.empty(), Optional.of(embedder))) {
             float[] star = Embedder.normalized(embedder.text("a star"));

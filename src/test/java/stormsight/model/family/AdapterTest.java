@@ -238,14 +238,19 @@ class AdapterTest {
         factors.forEach((name, value) -> named.put(name.replaceFirst("\\.weight$", ".default.weight"), value));
         try (Arena arena = Arena.ofShared();
                 ModelDirectory adapted = base("paligemma-mqa").withAdapter(folder)) {
-            float[] wanted = query(adapted, arena, Optional.empty()).layers().get(1).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+            float[] wanted =
+                    query(adapted, arena, Optional.empty()).layers().get(1).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
             EditedCheckpoint.write(folder.resolve("named.safetensors"), named);
             Path other = Files.createDirectory(folder.resolve("named"));
             Files.copy(folder.resolve("adapter_config.json"), other.resolve("adapter_config.json"));
             Files.move(folder.resolve("named.safetensors"), other.resolve("adapter_model.safetensors"));
             try (ModelDirectory again = base("paligemma-mqa").withAdapter(other)) {
                 assertArrayEquals(
-                        wanted, query(again, arena, Optional.empty()).layers().get(1).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED));
+                        wanted,
+                        query(again, arena, Optional.empty())
+                                .layers()
+                                .get(1)
+                                .toArray(ValueLayout.JAVA_FLOAT_UNALIGNED));
             }
         }
     }

@@ -26,6 +26,7 @@ import stormsight.match.Towers;
 import stormsight.model.Classifier;
 import stormsight.model.Encoding;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Options;
 import stormsight.model.Weights;
 import stormsight.model.family.Families;
 
@@ -38,7 +39,7 @@ class VitTest {
                 Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
                 Arena arena = Arena.ofShared()) {
             Classifier model = directory.classifier();
-            Weights weights = Weights.bound(directory.checkpoint(), arena, false);
+            Weights weights = Weights.bound(directory.checkpoint(), arena, Options.DEFAULT);
             Encoding encoding = model.build(weights);
             try (Towers towers = new Towers(weights, List.of(encoding), backend, RunListener.NONE)) {
                 return towers.image(
