@@ -25,6 +25,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.DoubleUnaryOperator;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import stormsight.program.DType;
 import stormsight.program.Shape;
@@ -95,11 +96,11 @@ public final class Checkpoint implements AutoCloseable {
         Path index = directory.resolve(INDEX_FILE);
         // As in transformers, which looks for the single file first.
         if (Files.exists(single)) {
-            return open(single, List.of(single), Map.of(), TensorNames::published, strictness);
+            return open(single, List.of(single), Map.of(), TensorNames::of, strictness);
         }
         if (Files.exists(index)) {
             Map<String, Path> shards = shards(index);
-            return open(index, new LinkedHashSet<>(shards.values()), shards, TensorNames::published, strictness);
+            return open(index, new LinkedHashSet<>(shards.values()), shards, TensorNames::of, strictness);
         }
         throw ModelPath.withoutWeights(directory);
     }
@@ -111,15 +112,18 @@ public final class Checkpoint implements AutoCloseable {
 
     /** Opens one safetensors file, with the names as they are stored. */
     public static Checkpoint openFile(Path file) {
-        return open(file, List.of(file), Map.of(), UnaryOperator.identity(), Strictness.STRICT);
+        return open(file, List.of(file), Map.of(), _ -> UnaryOperator.identity(), Strictness.STRICT);
     }
 
-    /** @param shards the file of each stored tensor; empty without an index */
+    /**
+     * @param shards the file of each stored tensor; empty without an index
+     * @param namings what becomes of the names, by all that are stored
+     */
     private static Checkpoint open(
             Path source,
             Collection<Path> files,
             Map<String, Path> shards,
-            UnaryOperator<String> naming,
+            Function<Set<String>, UnaryOperator<String>> namings,
             Strictness strictness) {
         Map<Path, FileTime> times = new HashMap<>();
         List<SafetensorsHeader> headers = files.stream().map(file -> {
@@ -128,6 +132,7 @@ public final class Checkpoint implements AutoCloseable {
             return header;
         }).toList();
         Map<String, TensorInfo> stored = stored(headers);
+        UnaryOperator<String> naming = namings.apply(stored.keySet());
         if (!shards.isEmpty()) {
             checkIndex(source, shards, stored, naming, strictness);
         }

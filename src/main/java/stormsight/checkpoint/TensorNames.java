@@ -3,6 +3,8 @@ package stormsight.checkpoint;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.UnaryOperator;
 
 /**
  * Brings the names under which different versions of transformers store a model to one form: that of the published
@@ -41,6 +43,8 @@ final class TensorNames {
 
     /** ViT's layers as 5.x has them in memory, and the names of their parts in files. */
     private static final String VIT_LAYERS = "vit.layers.";
+    /** In such a file alone: another family may have layers of that name with parts of other ones. */
+    private static final String VIT_IN_MEMORY = "vit.layers.0.attention.q_proj.weight";
     private static final Map<String, String> VIT_PARTS = Map.of(
             ".attention.q_proj.", ".attention.attention.query.",
             ".attention.k_proj.", ".attention.attention.key.",
@@ -54,15 +58,24 @@ final class TensorNames {
 
     private TensorNames() {}
 
-    static String published(String stored) {
-        if (stored.startsWith(VIT_LAYERS)) {
-            String name = "vit.encoder.layer." + stored.substring(VIT_LAYERS.length());
-            return VIT_PARTS.entrySet().stream()
-                    .filter(part -> name.contains(part.getKey()))
-                    .findFirst()
-                    .map(part -> name.replace(part.getKey(), part.getValue()))
-                    .orElse(name);
+    /** What brings the names of a checkpoint to that form. @param stored all of its names */
+    static UnaryOperator<String> of(Set<String> stored) {
+        return stored.contains(VIT_IN_MEMORY) ? TensorNames::publishedVit : TensorNames::published;
+    }
+
+    private static String publishedVit(String stored) {
+        if (!stored.startsWith(VIT_LAYERS)) {
+            return stored;
         }
+        String name = "vit.encoder.layer." + stored.substring(VIT_LAYERS.length());
+        return VIT_PARTS.entrySet().stream()
+                .filter(part -> name.contains(part.getKey()))
+                .findFirst()
+                .map(part -> name.replace(part.getKey(), part.getValue()))
+                .orElse(name);
+    }
+
+    static String published(String stored) {
         for (Rule rule : RULES) {
             if (stored.startsWith(rule.prefix())) {
                 return rule.published() + stored.substring(rule.prefix().length());
