@@ -13,6 +13,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -51,7 +52,7 @@ public final class OutputFile {
         if (Files.isDirectory(file)) {
             return Optional.of("it is a directory");
         }
-        if (Files.exists(file) && !Files.isRegularFile(file)) {
+        if (isSpecial(file)) {
             return Files.isWritable(file) ? Optional.empty() : Optional.of(DENIED);
         }
         Path folder = file.toAbsolutePath().getParent();
@@ -88,12 +89,11 @@ public final class OutputFile {
             obstacle(file).ifPresent(obstacle -> {
                 throw new FigureException(file, UNWRITABLE + obstacle, null);
             });
-            if (Files.exists(file) && !Files.isRegularFile(file)) {
+            if (isSpecial(file)) {
                 fill(file, content, StandardOpenOption.WRITE);
                 return;
             }
-            // A link stays a link.
-            Path target = Files.exists(file) ? file.toRealPath() : file.toAbsolutePath();
+            Path target = target(file);
             Files.createDirectories(target.getParent());
             deleteLeft(target);
             Path begun = target.resolveSibling(
@@ -108,6 +108,24 @@ public final class OutputFile {
             }
         } catch (IOException e) {
             throw unwritable(file, e);
+        }
+    }
+
+    /** Whether there is something that is neither a file nor a folder; looked at once, as it may go at any time. */
+    private static boolean isSpecial(Path file) {
+        try {
+            return Files.readAttributes(file, BasicFileAttributes.class).isOther();
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    /** Where the file is, or is to be: a link stays a link. */
+    private static Path target(Path file) throws IOException {
+        try {
+            return file.toRealPath();
+        } catch (NoSuchFileException e) {
+            return file.toAbsolutePath();
         }
     }
 
