@@ -1,6 +1,7 @@
 package stormsight;
 
 import java.util.List;
+import stormsight.generate.Request;
 import stormsight.program.Sampling;
 
 /**
@@ -37,9 +38,7 @@ public record Question(
         if (maxTokens < 1) {
             throw new IllegalArgumentException("max-tokens " + maxTokens + " is not positive");
         }
-        if (!(repeatPenalty > 0) || Float.isInfinite(repeatPenalty)) {
-            throw new IllegalArgumentException("repeat-penalty " + repeatPenalty + " is not a positive number");
-        }
+        Request.checkPenalty(repeatPenalty);
         new Sampling(temperature, topK, topP);
     }
 

@@ -9,7 +9,7 @@ import stormsight.program.Op;
  * @param times how often a run of the program launches it: once a layer if one launch is made for all layers of its
  *     segment
  * @param op operation that it is part of; empty for what a backend adds of its own
- * @param geometry shape of the launch, as the backend writes it
+ * @param geometry shape of the launch, or when it is launched and how it rounds, as the backend writes it
  */
 public record PlannedLaunch(String program, String segment, int times, Optional<Op> op, String kernel,
         String geometry) {}

@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import stormsight.generate.Probability;
 import stormsight.model.Prompt;
 import stormsight.model.family.EmbeddedModel;
 
@@ -176,26 +177,13 @@ final class Agreement {
         double sum = 0;
         for (int i = 0; i < text.length; i++) {
             compare(logits);
-            sum += logProbability(logits, text[i]);
+            sum += Probability.logOf(logits, 0, model.directory().counted(), text[i]);
             if (i + 1 < text.length) {
                 model.feed(text[i], prompt.length() + i, prompt.prefixLength());
                 logits = model.nextLogits();
             }
         }
         return sum;
-    }
-
-    private double logProbability(float[] logits, int id) {
-        int counted = model.directory().counted();
-        double largest = Double.NEGATIVE_INFINITY;
-        for (int i = 0; i < counted; i++) {
-            largest = Math.max(largest, logits[i]);
-        }
-        double sum = 0;
-        for (int i = 0; i < counted; i++) {
-            sum += Math.exp(logits[i] - largest);
-        }
-        return logits[id] - largest - Math.log(sum);
     }
 
     /** Writes the logits, or compares them with what the baseline wrote. */

@@ -17,8 +17,8 @@ import stormsight.model.Matcher;
 import stormsight.model.ModelDirectory;
 
 /**
- * Times the parts of answers, in processes of their own: one for all that is measured warm, and one for each cold
- * start.
+ * Times the parts of answers and embeddings, in processes of their own: one for all that is measured warm, and one for
+ * each cold start.
  */
 public final class Benchmark {
     /** Text and newline of a real question, beside the image. */

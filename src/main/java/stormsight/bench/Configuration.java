@@ -96,11 +96,12 @@ public record Configuration(
 
     /** The model's name, and its adapter's, without the directories that lead to them. */
     String modelName() {
-        return model.map(Configuration::name).orElse(EmbeddedModel.NAME)
-                + adapter.map(directory -> " + " + name(directory)).orElse("");
+        return model.map(Configuration::folderName).orElse(EmbeddedModel.NAME)
+                + adapter.map(directory -> " + " + folderName(directory)).orElse("");
     }
 
-    private static String name(String directory) {
+    /** The name of a directory without those that lead to it, as plots and result files travel. */
+    public static String folderName(String directory) {
         return Path.of(directory).toAbsolutePath().normalize().getFileName().toString();
     }
 
@@ -127,8 +128,8 @@ public record Configuration(
     /** How users would write it: {@code backend=cpu}, {@code threads=2}, {@code weights=q8} and so on. */
     List<String> keys() {
         List<String> keys = new ArrayList<>(List.of(
-                "model=" + model.map(Configuration::name).orElse(EmbeddedModel.NAME), "backend=" + backend));
-        adapter.ifPresent(directory -> keys.add("adapter=" + name(directory)));
+                "model=" + model.map(Configuration::folderName).orElse(EmbeddedModel.NAME), "backend=" + backend));
+        adapter.ifPresent(directory -> keys.add("adapter=" + folderName(directory)));
         device.ifPresent(id -> keys.add("device=" + id));
         if (threads > 0) {
             keys.add("threads=" + threads);

@@ -1,10 +1,8 @@
 package stormsight.bench;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -15,6 +13,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.Consumer;
 import stormsight.checkpoint.JsonRecord;
+import stormsight.checkpoint.TemporaryFolder;
 import stormsight.report.TextTable;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -53,54 +52,42 @@ public record KernelReport(String model, List<KernelResources> kernels) {
         }
         OfflineCompiler compiler = OfflineCompiler.find();
         List<KernelResources> kernels = new ArrayList<>();
-        Path made = Files.createTempDirectory("stormsight-kernels");
-        try {
-            for (String name : targets) {
-                GpuTarget target = GpuTarget.named(name).orElseThrow();
-                Optional<String> missing = compiler.missing(language, target);
-                if (missing.isPresent()) {
-                    notes.accept(name + " left out: " + missing.get());
-                    continue;
-                }
-                Map<String, Integer> counts = new HashMap<>();
-                for (JsonRecord code : contents.get("sources").elements()) {
-                    String file = code.get("file").text();
-                    if (!Path.of(file).equals(Path.of(file).getFileName())) {
-                        throw code.get("file").invalid("is not the name of a file in the folder");
-                    }
-                    OfflineCompiler.Needs needs =
-                            compiler.compile(folder.resolve(file), language, flags, target, made);
-                    int number = counts.merge(code.get("kernel").text(), 1, Integer::sum);
-                    kernels.add(new KernelResources(
-                            name,
-                            code.get("kernel").text() + (number == 1 ? "" : "#" + number),
-                            String.join(", ", uses.getOrDefault(file, Set.of())),
-                            needs.registers(),
-                            needs.spillBytes(),
-                            needs.stackBytes(),
-                            needs.localBytes(),
-                            target.occupancy(
-                                    needs.registers(), code.get("group_size").index(LARGEST), needs.localBytes()),
-                            needs.loads(),
-                            needs.waits()));
-                }
+        Path made = TemporaryFolder.create();
+        for (String name : targets) {
+            GpuTarget target = GpuTarget.named(name).orElseThrow();
+            Optional<String> missing = compiler.missing(language, target);
+            if (missing.isPresent()) {
+                notes.accept(name + " left out: " + missing.get());
+                continue;
             }
-        } finally {
-            delete(made);
+            Map<String, Integer> counts = new HashMap<>();
+            for (JsonRecord code : contents.get("sources").elements()) {
+                String file = code.get("file").text();
+                if (!Path.of(file).equals(Path.of(file).getFileName())) {
+                    throw code.get("file").invalid("is not the name of a file in the folder");
+                }
+                OfflineCompiler.Needs needs =
+                        compiler.compile(folder.resolve(file), language, flags, target, made);
+                int number = counts.merge(code.get("kernel").text(), 1, Integer::sum);
+                kernels.add(new KernelResources(
+                        name,
+                        code.get("kernel").text() + (number == 1 ? "" : "#" + number),
+                        String.join(", ", uses.getOrDefault(file, Set.of())),
+                        needs.registers(),
+                        needs.spillBytes(),
+                        needs.stackBytes(),
+                        needs.localBytes(),
+                        target.occupancy(
+                                needs.registers(), code.get("group_size").index(LARGEST), needs.localBytes()),
+                        needs.loads(),
+                        needs.waits()));
+            }
         }
         if (kernels.isEmpty()) {
             throw new MeasuringException(1, "no kernel was compiled: install clang with libclc or ROCm's device "
                     + "libraries, ptxas or nvcc, so that they are on the PATH");
         }
         return new KernelReport(contents.get("model").text(), kernels);
-    }
-
-    private static void delete(Path folder) throws IOException {
-        try (var files = Files.walk(folder)) {
-            for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                Files.deleteIfExists(file);
-            }
-        }
     }
 
     /** A table for people; what a compiler does not show stays empty. */

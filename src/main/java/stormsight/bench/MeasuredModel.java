@@ -4,12 +4,10 @@ import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
-import stormsight.backend.StartUp;
 import stormsight.generate.Generator;
 import stormsight.image.RgbImage;
 import stormsight.model.Description;
@@ -193,10 +191,6 @@ final class MeasuredModel implements Measured {
         return openNanos;
     }
 
-    Optional<StartUp> startUp() {
-        return generator.startUp();
-    }
-
     @Override
     public long parameters() {
         return generator.parameters();
@@ -258,8 +252,8 @@ final class MeasuredModel implements Measured {
             }
             case DECODE, PREFILL_AND_DECODE -> {
                 encode(pixels());
-                fill(trial.depth());
-                decode(trial.depth(), Math.min(trial.newTokens(), CHECKED_TOKENS), trial.depth());
+                fill(trial.depth(), 1);
+                decode(trial.depth(), Math.min(trial.newTokens(), CHECKED_TOKENS), trial.depth(), 1);
                 yield nextLogits();
             }
             case FIRST_TOKEN -> {
@@ -363,7 +357,7 @@ final class MeasuredModel implements Measured {
         long compilers = ManagementFactory.getCompilationMXBean().getTotalCompilationTime() * 1_000_000;
         return new Cold(
                 openNanos,
-                startUp(),
+                generator.startUp(),
                 imageDone - start,
                 encodeDone - imageDone,
                 prefillDone - encodeDone,
@@ -425,12 +419,10 @@ final class MeasuredModel implements Measured {
         }
     }
 
-    /** Puts the prompt of so many tokens into the cache, unless that is what it begins with. */
-    void fill(int tokens) {
-        fill(tokens, 1);
-    }
-
-    /** The same for so many sequences, each in the slot of its number. */
+    /**
+     * Puts prompts of so many tokens into the cache, each into the slot of its number, unless that is what it begins
+     * with.
+     */
     void fill(int tokens, int sequences) {
         for (int slot = 0; slot < sequences; slot++) {
             if (cached[slot] != tokens) {
@@ -443,15 +435,10 @@ final class MeasuredModel implements Measured {
     }
 
     /**
-     * Feeds tokens of the fixed text, one by one.
+     * Feeds tokens of the fixed text, one by one, to so many sequences together, each in the slot of its number.
      *
      * @param prompt tokens of the prompt before them
      */
-    void decode(int position, int tokens, int prompt) {
-        decode(position, tokens, prompt, 1);
-    }
-
-    /** The same for so many sequences together, each in the slot of its number. */
     void decode(int position, int tokens, int prompt, int sequences) {
         int[] together = IntStream.range(0, sequences).toArray();
         for (int i = 0; i < tokens; i++) {

@@ -10,10 +10,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 
 /**
  * The compilers that are found on the PATH, and what they say of a kernel: nvcc and ptxas for CUDA and PTX; clang with
@@ -27,7 +25,6 @@ final class OfflineCompiler {
             "/opt/rocm/amdgcn/bitcode", "/usr/lib/amdgcn/bitcode");
     private static final List<String> LIBCLC = List.of("/usr/lib/clc/nvptx64--nvidiacl.bc",
             "/usr/share/clc/nvptx64--nvidiacl.bc");
-    private static final int SECONDS = 300;
 
     private static final Pattern REGISTERS = Pattern.compile("Used (\\d+) registers");
     private static final Pattern SHARED = Pattern.compile("(\\d+) bytes smem");
@@ -75,23 +72,20 @@ final class OfflineCompiler {
     Optional<String> missing(String language, GpuTarget target) {
         return switch (language) {
             case "opencl" -> target.isNvidia()
-                    ? first(clang.isPresent(), "clang", libclc.isPresent(), "libclc", ptxas.isPresent(), "ptxas")
-                    : first(clang.isPresent(), "clang", bitcode.isPresent(), "the device libraries of ROCm", true, "");
+                    ? missing(clang, "clang").or(() -> missing(libclc, "libclc")).or(() -> missing(ptxas, "ptxas"))
+                    : missing(clang, "clang").or(() -> missing(bitcode, "a folder of ROCm's device libraries"));
             case "cuda" -> target.isNvidia()
-                    ? first(nvcc.isPresent(), "nvcc", true, "", true, "")
+                    ? missing(nvcc, "nvcc")
                     : Optional.of("CUDA is for NVIDIA's alone");
             case "ptx" -> target.isNvidia()
-                    ? first(ptxas.isPresent(), "ptxas", true, "", true, "")
+                    ? missing(ptxas, "ptxas")
                     : Optional.of("PTX is for NVIDIA's alone");
             default -> Optional.of("there is no offline compiler for the language " + language);
         };
     }
 
-    private static Optional<String> first(boolean a, String nameA, boolean b, String nameB, boolean c, String nameC) {
-        return Stream.of(a ? "" : nameA, b ? "" : nameB, c ? "" : nameC)
-                .filter(name -> !name.isEmpty())
-                .map(name -> name + " is not found")
-                .findFirst();
+    private static Optional<String> missing(Optional<String> tool, String name) {
+        return tool.isPresent() ? Optional.empty() : Optional.of(name + " is not found");
     }
 
     /**
@@ -197,9 +191,6 @@ final class OfflineCompiler {
             Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
             process.getOutputStream().close();
             String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            if (!process.waitFor(SECONDS, TimeUnit.SECONDS)) {
-                process.destroyForcibly();
-            }
             return new Run(process.waitFor(), output);
         } catch (IOException e) {
             throw new UncheckedIOException(e);

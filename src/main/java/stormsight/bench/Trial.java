@@ -9,7 +9,7 @@ package stormsight.bench;
  * @param sequences each with a prompt of so many tokens of its own, or with so many decoded; decoded together
  */
 public record Trial(Part part, int promptTokens, int newTokens, int depth, int sequences) {
-    /** Parts of an answer. */
+    /** Parts of an answer or of an embedding. */
     public enum Part {
         /** From the bytes of the image file in memory to pixels. */
         IMAGE_DECODE("image decode"),

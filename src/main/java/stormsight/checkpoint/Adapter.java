@@ -34,7 +34,6 @@ public final class Adapter implements AutoCloseable {
     private static final int ALIGNMENT = 64;
     /** Numbers of a matrix that one thread merges at a time, at least a row. */
     private static final int PIECE = 1 << 16;
-    private static final short NOT_A_NUMBER = 0x7fc0;
 
     /** In front of the names that a model has itself. */
     private static final String BASE = "base_model.model.";
@@ -366,9 +365,7 @@ public final class Adapter implements AutoCloseable {
         }
         short[] halves = new short[values.length];
         for (int i = 0; i < values.length; i++) {
-            halves[i] = type == DType.F16
-                    ? Float.floatToFloat16(values[i])
-                    : Float.isNaN(values[i]) ? NOT_A_NUMBER : (short) RandomWeights.bf16(values[i]);
+            halves[i] = type == DType.F16 ? Float.floatToFloat16(values[i]) : (short) RandomWeights.bf16(values[i]);
         }
         MemorySegment.copy(halves, 0, to, SHORT, at, halves.length);
     }

@@ -50,11 +50,10 @@ public final class Blocks {
         return Shape.of(Math.toIntExact(matrix.rows()), Math.toIntExact(type.scalesPerRow(matrix)));
     }
 
-    /** The type of a matrix in a file, if the other tensor is its scales. */
+    /** The type of a matrix of {@link #LEVELS} in a file, if the other tensor is its scales. */
     static Optional<DType> type(TensorInfo matrix, TensorInfo scales) {
         return DType.blocked().stream()
-                .filter(type -> matrix.type() == LEVELS
-                        && scales.type() == StoredType.F32
+                .filter(type -> scales.type() == StoredType.F32
                         && matrix.shape().rank() >= 2
                         && scales.shape().equals(scales(type, matrix.shape())))
                 .findFirst();

@@ -580,9 +580,7 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private Optional<Scales> scales(TensorInfo tensor) {
-        return tensor.type() == Blocks.LEVELS
-                ? Optional.ofNullable(scales.get(tensor.storedName()))
-                : Optional.empty();
+        return Optional.ofNullable(scales.get(tensor.storedName()));
     }
 
     private HostTensor decoded(List<String> names, Consumer<float[]> change) {

@@ -36,10 +36,6 @@ public final class Npz implements AutoCloseable {
         }
     }
 
-    public Path file() {
-        return file;
-    }
-
     private static CheckpointException broken(Path file, Exception e) {
         return new CheckpointException(file, "not an .npz file of NumPy that can be read: "
                 + StrictJson.printable(String.valueOf(e.getMessage())), e);

@@ -124,8 +124,11 @@ public final class RandomWeights implements SafetensorsWriter.Content {
         return table;
     }
 
-    /** The bits of a finite value as BF16, rounded to the nearest, ties to even. */
+    /** The bits of a value as BF16, rounded to the nearest, ties to even. */
     static int bf16(float value) {
+        if (Float.isNaN(value)) {
+            return 0x7fc0;
+        }
         int bits = Float.floatToRawIntBits(value);
         return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
     }

@@ -30,7 +30,6 @@ import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.program.Step;
-import stormsight.report.OutputFile;
 
 /** Answers many prompts about many images. */
 @Command(
@@ -129,9 +128,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
         }
         OutputOption.requireWritable("--out", file);
         if (featureCache != null) {
-            OutputFile.folderObstacle(featureCache).ifPresent(obstacle -> {
-                throw new UsageException("--feature-cache " + featureCache + " cannot be written: " + obstacle);
-            });
+            OutputOption.requireFolder("--feature-cache", featureCache);
         }
         long keptBytes = bytes();
         int[] part = shard();

@@ -76,7 +76,7 @@ final class BoxesMixin {
         reading.choose(directory);
         if (masks != null && directory.maskDecoder().isEmpty()) {
             throw new UsageException("--masks: there is no decoder; put " + ModelDirectory.MASK_DECODER
-                    + " of big_vision beside the checkpoint or name it with --mask-decoder");
+                    + " of big_vision " + ObjectsMixin.PLACE);
         }
     }
 

@@ -36,7 +36,7 @@ import stormsight.study.Explanation;
             "Takes every model with a vision tower. The directory gets a picture and the numbers of each step, "
                     + "explain.json, which names them, and index.html, which shows all of it."
         })
-final class Explain extends ModelCommand implements Runnable {
+final class Explain extends PromptCommand implements Runnable {
     private static final String PAGE = "index.html";
 
     @Mixin
@@ -62,11 +62,6 @@ final class Explain extends ModelCommand implements Runnable {
     private Optional<String> prompt = Optional.empty();
 
     @Option(
-            names = "--raw-prompt",
-            description = "Take the prompt as it stands, without the chat template of models such as LLaVA.")
-    private boolean rawPrompt;
-
-    @Option(
             names = "--encoder",
             description = "Without --model: the embedded model that compares images with texts, not the one that "
                     + "answers.")
@@ -88,9 +83,8 @@ final class Explain extends ModelCommand implements Runnable {
     private Path out;
 
     @Override
-    ModelDirectory open() {
-        ModelDirectory opened = encoder ? model.openEncoder() : model.open();
-        return rawPrompt ? opened.withRawPrompts() : opened;
+    ModelDirectory opened() {
+        return encoder ? model.openEncoder() : super.opened();
     }
 
     @Override
@@ -116,7 +110,7 @@ final class Explain extends ModelCommand implements Runnable {
             progress.clear();
             String name = encoder ? model.encoderName() : model.name();
             AttentionFiles files = new AttentionFiles(out, style.style(), name);
-            Explanation explanation = new Explanation(explained, files, out, style.style());
+            Explanation explanation = new Explanation(explained, files);
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("model", name);
             object.put("image", image.toString());

@@ -39,7 +39,7 @@ final class ImageArgument implements ITypeConverter<Path> {
             throw new ImageException(DataUrl.shown(text),
                     "is not a URL of a file on this machine: " + e.getMessage(), e);
         }
-        if (lower.matches("(?s)[a-z][a-z0-9+.-]+://.*")) {
+        if (DataUrl.hasScheme(lower)) {
             throw new ImageException(
                     DataUrl.shown(text),
                     "is a URL, and nothing is downloaded here: download it first, as with curl -LO, and name the "

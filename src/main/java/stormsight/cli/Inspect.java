@@ -206,19 +206,19 @@ final class Inspect implements Runnable {
                         changes.base().map(base -> ", made for " + base).orElse(""))));
     }
 
-    /** What an adapter changes; empty if there is none. */
-    private static Map<String, Object> adapter(ModelDirectory directory) {
-        Map<String, Object> object = new LinkedHashMap<>();
+    /** What an adapter changes, if there is one. */
+    private static void putAdapter(Map<String, Object> object, ModelDirectory directory) {
         directory.checkpoint().adapter().ifPresent(changes -> {
-            object.put("directory", changes.directory().toString());
-            object.put("type", "LORA");
-            object.put("base_model", changes.base());
-            object.put("ranks", changes.ranks());
-            object.put("parameters", changes.parameters());
-            object.put("matrices", changes.weights());
-            object.put("bytes_copied", directory.checkpoint().adaptedBytes());
+            Map<String, Object> adapter = new LinkedHashMap<>();
+            adapter.put("directory", changes.directory().toString());
+            adapter.put("type", "LORA");
+            adapter.put("base_model", changes.base());
+            adapter.put("ranks", changes.ranks());
+            adapter.put("parameters", changes.parameters());
+            adapter.put("matrices", changes.weights());
+            adapter.put("bytes_copied", directory.checkpoint().adaptedBytes());
+            object.put("adapter", adapter);
         });
-        return object;
     }
 
     /** A model that does not answer has no cache and no prompt. */
@@ -235,7 +235,7 @@ final class Inspect implements Runnable {
             object.put("parts", encoder.parts());
             object.put("parameters", directory.parameters());
             object.put("tensors", types(directory.checkpoint()));
-            object.putAll(adapter(directory).isEmpty() ? Map.of() : Map.of("adapter", adapter(directory)));
+            putAdapter(object, directory);
             object.put(
                     "bytes",
                     Map.of(
@@ -281,7 +281,7 @@ final class Inspect implements Runnable {
         object.put("vocabulary", vocabulary);
         object.put("parameters", directory.parameters());
         object.put("tensors", types(directory.checkpoint()));
-        object.putAll(adapter(directory).isEmpty() ? Map.of() : Map.of("adapter", adapter(directory)));
+        putAdapter(object, directory);
         object.put("prompt_tokens", sizes.limits.promptTokens());
         object.put("capacity_tokens", sizes.limits.capacity());
         object.put("bytes", bytes);

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import stormsight.bench.Configuration;
 import stormsight.image.Resampling;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
@@ -125,6 +126,12 @@ final class ModelMixin {
     /** What users call it. */
     String name() {
         return with(model == null ? EmbeddedModel.NAME : model.toString());
+    }
+
+    /** The same without the directories that lead to model and adapter. */
+    String shortName() {
+        String name = model == null ? EmbeddedModel.NAME : Configuration.folderName(model.toString());
+        return adapter == null ? name : name + " + " + Configuration.folderName(adapter.toString());
     }
 
     /** The same of what {@link #openEncoder} opens. */

@@ -20,6 +20,9 @@ import stormsight.report.RegionFile;
 
 /** Options that say how the objects that an answer marks are read from it. */
 final class ObjectsMixin {
+    /** Where to have a decoder. */
+    static final String PLACE = "beside the checkpoint or name it with --mask-decoder";
+
     @Option(
             names = "--mask-decoder",
             paramLabel = "FILE",
@@ -66,7 +69,7 @@ final class ObjectsMixin {
         detections.warnings().forEach(warning -> err.println("in the answer, " + warning));
         if (detections.found().stream().anyMatch(found -> !found.codes().isEmpty() && found.mask().isEmpty())) {
             err.println("The answer has masks, which " + ModelDirectory.MASK_DECODER
-                    + " of big_vision decodes: put it beside the checkpoint or name it with --mask-decoder");
+                    + " of big_vision decodes: put it " + PLACE);
         }
         if (detections.found().isEmpty()) {
             err.println("The answer marks no object: " + answer.text());

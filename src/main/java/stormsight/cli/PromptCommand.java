@@ -18,6 +18,11 @@ abstract class PromptCommand extends ModelCommand {
 
     @Override
     final ModelDirectory open() {
-        return rawPrompt ? super.open().withRawPrompts() : super.open();
+        return rawPrompt ? opened().withRawPrompts() : opened();
+    }
+
+    /** The model whose prompts are asked. */
+    ModelDirectory opened() {
+        return super.open();
     }
 }

@@ -92,7 +92,7 @@ final class RooflineCommand extends ModelCommand implements Runnable {
                     what -> err.println("roofline: " + what));
             RooflineReport report = new RooflineReport(
                     model.name(),
-                    new OpRow.Model(name(directory), directory.describe().family(), directory.parameters()),
+                    new OpRow.Model(model.shortName(), directory.describe().family(), directory.parameters()),
                     Environment.machine(),
                     backend.device(),
                     roofline);
@@ -111,10 +111,5 @@ final class RooflineCommand extends ModelCommand implements Runnable {
             case MD -> report.markdown();
             case JSON -> report.json();
         };
-    }
-
-    /** Without the folders above it, as plots and result files travel. */
-    private String name(ModelDirectory directory) {
-        return model.chosen() ? directory.path().toAbsolutePath().normalize().getFileName().toString() : model.name();
     }
 }

@@ -49,8 +49,10 @@ final class SamplingMixin {
         if (stops.contains("")) {
             throw new UsageException("--stop: an empty text cannot end an answer");
         }
-        if (!(repeatPenalty > 0) || Float.isInfinite(repeatPenalty)) {
-            throw new UsageException("--repeat-penalty " + repeatPenalty + " is not a positive number");
+        try {
+            Request.checkPenalty(repeatPenalty);
+        } catch (IllegalArgumentException e) {
+            throw new UsageException("--" + e.getMessage());
         }
     }
 

@@ -141,7 +141,7 @@ final class Serve extends ModelCommand implements Runnable {
         try (Server server = new Server(options, served(), scheduler, embedder)) {
             err().println("Serving " + served() + " (" + backend.device().title() + ") at http://"
                     + (host.contains(":") ? "[" + host + "]" : host) + ":" + server.port() + "/");
-            if (key.isEmpty() && !host.equals(LOOPBACK) && !host.equals("localhost") && !host.equals("::1")) {
+            if (key.isEmpty() && !options.isLocal()) {
                 err().println("Whoever reaches " + host + " can ask: no --api-key was given.");
             }
             err().flush();
@@ -154,6 +154,6 @@ final class Serve extends ModelCommand implements Runnable {
 
     /** What clients call the model. */
     private String served() {
-        return model.chosen() ? Path.of(model.name()).toAbsolutePath().normalize().getFileName().toString() : "shapes";
+        return model.chosen() ? model.shortName() : "shapes";
     }
 }

@@ -31,7 +31,6 @@ import stormsight.verify.GoldenCheck;
                     + "against another backend."
         })
 final class Verify extends PromptCommand implements Callable<Integer> {
-    private static final String CPU = "cpu";
     private static final String SCALAR = "scalar";
 
     @Mixin
@@ -154,15 +153,16 @@ final class Verify extends PromptCommand implements Callable<Integer> {
     private boolean againstOracle(Backend backend) {
         String with = oracle != null
                 ? oracle
-                : backend.device().backend().equals(CPU)
+                : backend.device().backend().equals(BackendMixin.PROCESSOR)
                                 || backend.device().backend().equals(SCALAR)
                         ? SCALAR
-                        : CPU;
+                        : BackendMixin.PROCESSOR;
         if (with.equals(backend.device().backend())) {
             throw new UsageException("--oracle: " + with + " would be compared with itself; "
                     + (with.equals(SCALAR)
                             ? "choose another --backend, such as cpu"
-                            : "choose another --oracle, such as " + (with.equals(CPU) ? SCALAR : CPU)));
+                            : "choose another --oracle, such as "
+                                    + (with.equals(BackendMixin.PROCESSOR) ? SCALAR : BackendMixin.PROCESSOR)));
         }
         Told told = new Told();
         RgbImage pixels = new ImageDecoder().decode(ImageArgument.file(image));

@@ -1,8 +1,6 @@
 package stormsight.generate;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
@@ -174,25 +172,21 @@ public final class FeatureCache {
         if (failure.isPresent() || length > mostBytes) {
             return;
         }
-        float[] floats = values.toArray(ValueLayout.JAVA_FLOAT);
-        ByteBuffer encoded = ByteBuffer.allocate(floats.length * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-        for (float value : floats) {
+        ByteBuffer content = ByteBuffer.allocate(Math.toIntExact(length))
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .put(MAGIC)
+                .put(key.hash);
+        for (float value : values.toArray(ValueLayout.JAVA_FLOAT)) {
             if (!Float.isFinite(value)) {
                 return;
             }
-            encoded.putFloat(value);
+            content.putFloat(value);
         }
-        ByteArrayOutputStream content = new ByteArrayOutputStream(Math.toIntExact(length));
-        content.writeBytes(MAGIC);
-        content.writeBytes(key.hash);
-        content.writeBytes(encoded.array());
-        byte[] checked = content.toByteArray();
-        byte[] sum = digest().digest(checked);
+        MessageDigest digest = digest();
+        digest.update(content.array(), 0, content.position());
+        content.put(digest.digest());
         try {
-            OutputFile.write(folder.resolve(key.name()), (OutputStream out) -> {
-                out.write(checked);
-                out.write(sum);
-            });
+            OutputFile.write(folder.resolve(key.name()), out -> out.write(content.array()));
             kept++;
             bytes = bytes < 0 ? count() : bytes + length;
             if (bytes > mostBytes) {

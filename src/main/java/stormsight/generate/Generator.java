@@ -681,8 +681,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         private final FeatureCache cache;
         private final Tensor readable = readable(passes.encode().output());
         private final Tensor written = written(passes.encode().output());
-        private final Program reading = programs(passes.encode().output()).getFirst();
-        private final Program writing = programs(passes.encode().output()).getLast();
+        private final List<Program> programs = programs(passes.encode().output());
         private final MemorySegment values = arena.allocate(readable.bytes(), 64);
 
         KeptFeatures(FeatureCache cache) {
@@ -711,7 +710,9 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             List<byte[]> views = new ArrayList<>();
             for (Views image : images) {
                 for (int view = 0; view < image.count(); view++) {
-                    load(image, view);
+                    if (!views.isEmpty()) {
+                        load(image, view);
+                    }
                     views.add(patches.toArray(ValueLayout.JAVA_BYTE));
                 }
             }
@@ -721,12 +722,14 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             FeatureCache.Key key = cache.key(views, roundsActivations());
             if (cache.read(key, used)) {
                 executor.write(written, used);
-                executor.run(writing, all);
+                executor.run(programs.getLast(), all);
                 return;
             }
-            load(images.getFirst(), 0);
+            if (views.size() > 1) {
+                load(images.getFirst(), 0);
+            }
             encodeLoaded(images);
-            executor.run(reading, all);
+            executor.run(programs.getFirst(), all);
             executor.read(readable, used);
             cache.write(key, used);
         }

@@ -15,7 +15,7 @@ public final class Probability {
     }
 
     /** Natural logarithm of the probability of a token. */
-    static double logOf(float[] logits, int from, int count, int token) {
+    public static double logOf(float[] logits, int from, int count, int token) {
         double largest = Double.NEGATIVE_INFINITY;
         for (int i = 0; i < count; i++) {
             largest = Math.max(largest, logits[from + i]);

@@ -33,6 +33,11 @@ public record Request(
         if (maxTokens < 1) {
             throw new IllegalArgumentException("max-tokens " + maxTokens + " is not positive");
         }
+        checkPenalty(repeatPenalty);
+    }
+
+    /** @throws IllegalArgumentException unless it is a positive number */
+    public static void checkPenalty(float repeatPenalty) {
         if (!(repeatPenalty > 0) || Float.isInfinite(repeatPenalty)) {
             throw new IllegalArgumentException("repeat-penalty " + repeatPenalty + " is not a positive number");
         }

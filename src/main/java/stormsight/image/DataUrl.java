@@ -17,6 +17,11 @@ public final class DataUrl {
 
     private DataUrl() {}
 
+    /** Whether a text begins as URLs do, {@code https://} or another scheme. @param lower in lower case */
+    public static boolean hasScheme(String lower) {
+        return lower.matches("(?s)[a-z][a-z0-9+.-]+://.*");
+    }
+
     /**
      * The bytes of the file.
      *

@@ -85,7 +85,12 @@ public final class Embedder implements AutoCloseable {
 
     /** The embedding of a text, see {@link #image}. */
     public float[] text(String text) {
-        return Towers.checked(towers.text(encoders.text(), model.ids(text)), WHAT);
+        return text(model.ids(text));
+    }
+
+    /** The embedding of a text's ids, as {@link DualEncoder#ids} makes them. */
+    public float[] text(int[] ids) {
+        return Towers.checked(towers.text(encoders.text(), ids), WHAT);
     }
 
     /** The vector of length 1 of the same direction; one of zeros stays. */

@@ -31,6 +31,11 @@ public record Description(String family, Vision vision, Decoder decoder, int ima
         public int patches() {
             return gridRows * gridColumns;
         }
+
+        /** Whether a row that stands for the whole image comes before the patches. */
+        public boolean hasClassToken() {
+            return firstPatch > 0;
+        }
     }
 
     /**

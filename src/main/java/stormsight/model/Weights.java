@@ -250,7 +250,7 @@ public final class Weights {
     }
 
     private HostTensor value(Stored weight, List<Stored> together, Tensor tensor, Checkpoint checkpoint) {
-        if (tensor.dtype() == DType.Q8 && checkpoint.weightType(names(together)) != DType.Q8) {
+        if (tensor.dtype().isBlocked() && checkpoint.weightType(names(together)) != tensor.dtype()) {
             // What an adapter changes is not needed any more once it is quantised.
             try (Arena scratch = Arena.ofShared()) {
                 return held(tensor, stored(weight, together, checkpoint, scratch));

@@ -451,7 +451,13 @@ public final class AttentionMaps implements Probe {
     }
 
     private static List<Axis> axes(Span.Grid cells) {
-        return List.of(Axis.counted("patch_row", cells.rows()), Axis.counted("patch_column", cells.columns()));
+        return axes(cells.rows(), cells.columns());
+    }
+
+    /** Of patches, behind those that a map has besides. */
+    static List<Axis> axes(int rows, int columns, Axis... first) {
+        return joined(
+                List.of(first), List.of(Axis.counted("patch_row", rows), Axis.counted("patch_column", columns)));
     }
 
     private Axis headAxis() {

@@ -48,32 +48,29 @@ public final class TowerProbe implements Probe {
         Probes.Probed states = Probes.copy(first.program(), each.segment(), each.result(), NAME + "layers");
         layers = states.output();
         Program rewritten = states.program();
-        if (vision.firstPatch() > 0) {
+        if (vision.hasClassToken()) {
             Op.Part row = new Op.Part(
                     Probes.layers(rewritten, each.segment()),
                     Probes.heads(rewritten, each.segment()),
                     0,
                     vision.firstPatch());
-            rewritten = keep(rewritten, each.segment(), row, NAME + "class_token", true);
+            Probes.Probed kept = keep(rewritten, each.segment(), row, NAME + "class_token");
+            classToken = Optional.of(kept.output());
+            rewritten = kept.program();
         }
         Optional<Stage> pooled = stages.stream().filter(stage -> stage.name().equals(POOLED)).findFirst();
         if (pooled.isPresent()) {
             String head = pooled.get().segment();
             Op.Part row = new Op.Part(List.of(0), Probes.heads(rewritten, head), 0, vision.firstPatch());
-            rewritten = keep(rewritten, head, row, NAME + "pooling", false);
+            Probes.Probed kept = keep(rewritten, head, row, NAME + "pooling");
+            pooling = Optional.of(kept.output());
+            rewritten = kept.program();
         }
         return rewritten;
     }
 
-    private Program keep(Program program, String segment, Op.Part row, String name, boolean ofClassToken) {
-        Probes.Probed weights =
-                Probes.attentionWeights(program, segment, row, false, Op.Kept.EACH, 1, vision.patches(), name);
-        if (ofClassToken) {
-            classToken = Optional.of(weights.output());
-        } else {
-            pooling = Optional.of(weights.output());
-        }
-        return weights.program();
+    private Probes.Probed keep(Program program, String segment, Op.Part row, String name) {
+        return Probes.attentionWeights(program, segment, row, false, Op.Kept.EACH, 1, vision.patches(), name);
     }
 
     private static Stage stage(List<Stage> stages, String name) {

@@ -40,7 +40,7 @@ public record TowerReading(
         return new AttentionMap(
                 "embeddings",
                 "what the first layer reads: patch embedding and position embedding added"
-                        + (vision.firstPatch() > 0 ? ", the class token first" : "") + ", before any norm",
+                        + (vision.hasClassToken() ? ", the class token first" : "") + ", before any norm",
                 List.of(Axis.of("row", rowNames()), Axis.counted("number", width)),
                 embeddings);
     }
@@ -81,11 +81,11 @@ public record TowerReading(
         return classToken.map(values -> new AttentionMap(
                 "class_token",
                 "weight that the class token gives to a patch; the rest of its attention is on itself",
-                List.of(
+                AttentionMaps.axes(
+                        vision.gridRows(),
+                        vision.gridColumns(),
                         Axis.counted("layer", vision.layers()),
-                        Axis.counted("head", vision.heads()),
-                        Axis.counted("patch_row", vision.gridRows()),
-                        Axis.counted("patch_column", vision.gridColumns())),
+                        Axis.counted("head", vision.heads())),
                 values));
     }
 
@@ -94,10 +94,10 @@ public record TowerReading(
         return pooling.map(values -> new AttentionMap(
                 "pooling",
                 "weight that the learned query of the pooling head gives to a patch",
-                List.of(
-                        Axis.counted("head", values.length / vision.patches()),
-                        Axis.counted("patch_row", vision.gridRows()),
-                        Axis.counted("patch_column", vision.gridColumns())),
+                AttentionMaps.axes(
+                        vision.gridRows(),
+                        vision.gridColumns(),
+                        Axis.counted("head", values.length / vision.patches())),
                 values));
     }
 

@@ -4,6 +4,7 @@ import java.awt.Color;
 import java.awt.Font;
 import java.awt.Graphics2D;
 import java.awt.RenderingHints;
+import java.awt.geom.AffineTransform;
 import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
 import java.nio.file.Path;
@@ -17,6 +18,8 @@ final class Drawing {
     static final Color FAINT = new Color(0x5f6368);
     /** From baseline to baseline, in sizes of the font. */
     static final double LINE = 1.3;
+    /** Of names that have no room beside each other, in radians. */
+    static final double SLANT = Math.toRadians(45);
     private static final int MOST_LINES = 3;
 
     private Drawing() {}
@@ -53,6 +56,24 @@ final class Drawing {
     static void text(Graphics2D g, Font font, String text, double x, double baseline) {
         g.setFont(font);
         g.drawString(text, (float) x, (float) baseline);
+    }
+
+    /** Centred at a place, read from below. */
+    static void upwards(Graphics2D g, Font font, String text, double x, double y) {
+        AffineTransform upright = g.getTransform();
+        g.translate(x, y);
+        g.rotate(-Math.PI / 2);
+        centred(g, font, text, 0, 0);
+        g.setTransform(upright);
+    }
+
+    /** Rising by {@link #SLANT}, with its end at a place. */
+    static void slanted(Graphics2D g, Font font, String text, double x, double y) {
+        AffineTransform upright = g.getTransform();
+        g.translate(x, y);
+        g.rotate(-SLANT);
+        text(g, font, text, -Fonts.width(font, text), 0);
+        g.setTransform(upright);
     }
 
     static void centred(Graphics2D g, Font font, String text, double x, double baseline) {

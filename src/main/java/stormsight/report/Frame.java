@@ -8,8 +8,8 @@ import java.util.List;
 
 /** A sheet with a title above what is drawn on it and a caption below. */
 final class Frame {
-    private static final double EM = 15;
-    private static final double GAP = 1.4 * EM;
+    static final double EM = 15;
+    static final double GAP = 1.4 * EM;
 
     private final List<String> title;
     private final List<String> caption;

@@ -4,7 +4,6 @@ import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
 import java.awt.Graphics2D;
-import java.awt.geom.AffineTransform;
 import java.awt.geom.Line2D;
 import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
@@ -20,8 +19,8 @@ import java.util.List;
  * @param caption below the picture, may be empty
  */
 public record MaskFigure(String caption) {
-    private static final double EM = 15;
-    private static final double GAP = 1.4 * EM;
+    private static final double EM = Frame.EM;
+    private static final double GAP = Frame.GAP;
     /** Pixels of a word's cell, and of all words together. */
     private static final int CELL = 24;
     private static final int WORDS = 720;
@@ -30,7 +29,6 @@ public record MaskFigure(String caption) {
     /** Cells below this many pixels have no lines between them. */
     private static final int LINED = 6;
     private static final double LONGEST_NAME = 11 * EM;
-    private static final double TURN = Math.toRadians(45);
     private static final int HIDDEN = 0xeceff1;
 
     /** What a token is. */
@@ -86,7 +84,7 @@ public record MaskFigure(String caption) {
         List<Name> names = names(tokens, runs, edges);
         double widest = names.stream().mapToDouble(name -> Fonts.width(small, name.text())).max().orElse(0);
         int left = (int) Math.round(GAP + 2.2 * EM + widest);
-        double below = 0.8 * EM + widest * Math.sin(TURN) + EM;
+        double below = 0.8 * EM + widest * Math.sin(Drawing.SLANT) + EM;
         Frame frame = new Frame(title, caption, left + Math.max(side, 320) + 2 * GAP, side + below + 3.4 * EM);
         Graphics2D g = frame.begin();
         int top = frame.top();
@@ -96,17 +94,9 @@ public record MaskFigure(String caption) {
         for (Name name : names) {
             double room = Fonts.width(small, name.text());
             Drawing.text(g, small, name.text(), left - 0.5 * EM - room, top + name.at() + 0.3 * EM);
-            AffineTransform upright = g.getTransform();
-            g.translate(left + name.at() + 0.25 * EM, top + side + 0.9 * EM);
-            g.rotate(-TURN);
-            Drawing.text(g, small, name.text(), -room, 0);
-            g.setTransform(upright);
+            Drawing.slanted(g, small, name.text(), left + name.at() + 0.25 * EM, top + side + 0.9 * EM);
         }
-        AffineTransform upright = g.getTransform();
-        g.translate(GAP + 0.6 * EM, top + side / 2.0);
-        g.rotate(-Math.PI / 2);
-        Drawing.centred(g, small, "who reads", 0, 0);
-        g.setTransform(upright);
+        Drawing.upwards(g, small, "who reads", GAP + 0.6 * EM, top + side / 2.0);
         Drawing.centred(g, small, "who is read", left + side / 2.0, top + side + below);
         legend(g, tokens, left, top + side + below + 1.6 * EM);
         frame.end(g, png);

@@ -3,7 +3,6 @@ package stormsight.report;
 import java.awt.BasicStroke;
 import java.awt.Font;
 import java.awt.Graphics2D;
-import java.awt.geom.AffineTransform;
 import java.awt.geom.Line2D;
 import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
@@ -30,8 +29,6 @@ public record MatrixFigure(ColorMap colors, String caption) {
     private static final double LONGEST_NAME = 14 * EM;
     private static final double GAP = 1.4 * EM;
     private static final double TICK = 0.3 * EM;
-    /** Columns' names are turned by this where they do not fit side by side. */
-    private static final double TURN = Math.toRadians(45);
 
     /**
      * Draws matrices beside and below each other.
@@ -157,9 +154,9 @@ public record MatrixFigure(ColorMap colors, String caption) {
                     .max()
                     .orElse(0);
             double axis = matrix.rowAxis().isEmpty() ? 0 : 1.5 * EM;
-            double slope = turned ? columnNames * Math.cos(TURN) - room / 2 : 0;
+            double slope = turned ? columnNames * Math.cos(Drawing.SLANT) - room / 2 : 0;
             left = Math.max(TICK + 0.3 * EM + rowNames + axis, slope);
-            below = TICK + 0.3 * EM + (turned ? columnNames * Math.sin(TURN) + 0.6 * EM : EM)
+            below = TICK + 0.3 * EM + (turned ? columnNames * Math.sin(Drawing.SLANT) + 0.6 * EM : EM)
                     + (matrix.columnAxis().isEmpty() ? 0 : 1.5 * EM);
             ColorBar bar = new ColorBar(new MapStyle(colors, false), false, EM);
             right = bar.room(List.of(range));
@@ -227,12 +224,8 @@ public record MatrixFigure(ColorMap colors, String caption) {
                 widest = Math.max(widest, Fonts.width(small, name));
             }
             if (!matrix.rowAxis().isEmpty()) {
-                AffineTransform upright = g.getTransform();
-                g.translate(x - TICK - 0.8 * EM - widest, y + height / 2.0);
-                g.rotate(-Math.PI / 2);
-                Drawing.centred(
-                        g, small, Drawing.cut(matrix.rowAxis(), small, height + 2 * Math.min(above, below)), 0, 0);
-                g.setTransform(upright);
+                String axis = Drawing.cut(matrix.rowAxis(), small, height + 2 * Math.min(above, below));
+                Drawing.upwards(g, small, axis, x - TICK - 0.8 * EM - widest, y + height / 2.0);
             }
         }
 
@@ -243,11 +236,7 @@ public record MatrixFigure(ColorMap colors, String caption) {
                 String name = shown(matrix.columns().get(column));
                 g.draw(new Line2D.Double(at, under + 1, at, under + TICK));
                 if (turned) {
-                    AffineTransform upright = g.getTransform();
-                    g.translate(at + 0.25 * EM, under + TICK + 0.8 * EM);
-                    g.rotate(-TURN);
-                    Drawing.text(g, small, name, -Fonts.width(small, name), 0);
-                    g.setTransform(upright);
+                    Drawing.slanted(g, small, name, at + 0.25 * EM, under + TICK + 0.8 * EM);
                 } else {
                     Drawing.centred(g, small, name, at, under + TICK + EM);
                 }

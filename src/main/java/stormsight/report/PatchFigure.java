@@ -18,8 +18,8 @@ import stormsight.image.RgbImage;
  * @param caption below the picture, may be empty
  */
 public record PatchFigure(String caption) {
-    private static final double EM = 15;
-    private static final double GAP = 1.4 * EM;
+    private static final double EM = Frame.EM;
+    private static final double GAP = Frame.GAP;
     private static final int SIDE = 760;
     private static final int ACROSS = 900;
     /** Patches that are drawn smaller than this have no room for a number. */

@@ -4,7 +4,6 @@ import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
 import java.awt.Graphics2D;
-import java.awt.geom.AffineTransform;
 import java.awt.geom.Line2D;
 import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
@@ -226,11 +225,7 @@ record Sheet(
             g.draw(new Line2D.Double(x - 0.25 * em, at, x, at));
             Drawing.text(g, small, label, x - 0.45 * em - Fonts.width(small, label), at + 0.3 * em);
         }
-        AffineTransform upright = g.getTransform();
-        g.translate(x - 2.3 * em, y + height / 2.0);
-        g.rotate(-Math.PI / 2);
-        Drawing.centred(g, small, "Image patch (y)", 0, 0);
-        g.setTransform(upright);
+        Drawing.upwards(g, small, "Image patch (y)", x - 2.3 * em, y + height / 2.0);
     }
 
     private static int patchStep(int patches) {

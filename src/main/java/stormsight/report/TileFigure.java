@@ -2,7 +2,6 @@ package stormsight.report;
 
 import java.awt.Font;
 import java.awt.Graphics2D;
-import java.awt.geom.AffineTransform;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -13,8 +12,8 @@ import java.util.List;
  * @param caption below the picture, may be empty
  */
 public record TileFigure(MapStyle style, String caption) {
-    private static final double EM = 15;
-    private static final double GAP = 1.4 * EM;
+    private static final double EM = Frame.EM;
+    private static final double GAP = Frame.GAP;
     private static final int SIDE = 720;
     private static final int LARGEST_TILE = 120;
     private static final int BETWEEN = 4;
@@ -83,11 +82,7 @@ public record TileFigure(MapStyle style, String caption) {
                     top + height + 1.1 * EM);
         }
         Drawing.centred(g, small, across.axis(), left + width / 2.0, top + height + 2.4 * EM);
-        AffineTransform upright = g.getTransform();
-        g.translate(GAP + 0.3 * EM, top + height / 2.0);
-        g.rotate(-Math.PI / 2);
-        Drawing.centred(g, small, down.axis(), 0, 0);
-        g.setTransform(upright);
+        Drawing.upwards(g, small, down.axis(), GAP + 0.3 * EM, top + height / 2.0);
         bar.draw(g, range, left + width, top, height);
         frame.end(g, png);
     }

@@ -36,7 +36,7 @@ final class ImageSource {
             if (lower.startsWith("data:")) {
                 return decode(new ByteArrayInputStream(DataUrl.bytes(url)), "the image of the request");
             }
-            if (lower.matches("(?s)[a-z][a-z0-9+.-]+://.*") && !lower.startsWith("file:")) {
+            if (DataUrl.hasScheme(lower) && !lower.startsWith("file:")) {
                 RemoteImages allowed = remote.orElseThrow(() -> ApiException.remote("remote images are not fetched: "
                         + "send the image itself as a data: URL, such as data:image/png;base64,..."));
                 return decode(new ByteArrayInputStream(allowed.fetch(url)), DataUrl.shown(url));

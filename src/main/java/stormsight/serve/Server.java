@@ -52,11 +52,10 @@ import tools.jackson.databind.JsonNode;
 /**
  * Answers over HTTP, as clients of OpenAI's interface ask: {@code /v1/chat/completions}, {@code /v1/embeddings},
  * {@code /v1/models}; beside them {@code /health}, {@code /metrics} and a page to try it. Each request has a virtual
- * thread; the model has its own.
+ * thread; a model that answers has its own, one that embeds is used by one request at a time.
  */
 public final class Server implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Server.class);
-    private static final Set<String> LOOPBACK = Set.of("localhost", "127.0.0.1", "[::1]", "::1");
     private static final String CHAT = "/v1/chat/completions";
     private static final String EMBEDDINGS = "/v1/embeddings";
     /** Of a stream that waits, so that a client that left is noticed. */
@@ -173,7 +172,7 @@ public final class Server implements AutoCloseable {
         String path = request.path().path();
         // A page of another site may lead its name to this machine, but cannot change what the browser calls the host.
         String host = request.headers().first(HeaderNames.HOST).orElse("").replaceFirst(":\\d+$", "");
-        if (LOOPBACK.contains(options.host()) && !LOOPBACK.contains(host.toLowerCase(Locale.ROOT))) {
+        if (options.isLocal() && !ServerOptions.LOOPBACK.contains(host.toLowerCase(Locale.ROOT))) {
             throw new ApiException(403, "wrong_host",
                     "this server is for this machine only; call it localhost, not " + host);
         }
@@ -521,8 +520,9 @@ public final class Server implements AutoCloseable {
         int tokens = 0;
         for (JsonNode item : items) {
             asked.requireClient();
-            float[] row = embedded(encoder, item, asked);
-            tokens += item.isString() ? encoder.model().needed(encoder.model().ids(item.asString())).length : 0;
+            int[] ids = item.isString() ? encoder.model().ids(item.asString()) : new int[0];
+            float[] row = embedded(encoder, item, ids, asked);
+            tokens += item.isString() ? encoder.model().needed(ids).length : 0;
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("object", "embedding");
             object.put("index", data.size());
@@ -538,7 +538,8 @@ public final class Server implements AutoCloseable {
         Json.send(asked.response, whole);
     }
 
-    private float[] embedded(Embedder encoder, JsonNode item, Asked asked) {
+    /** @param ids of the text, if the item is one */
+    private float[] embedded(Embedder encoder, JsonNode item, int[] ids, Asked asked) {
         boolean image = item.path("type").asString("").equals("image_url");
         if (!image && !item.isString()) {
             throw ApiException.invalid("'input' must be a text, a list of texts, or of parts {\"type\": \"image_url\", "
@@ -553,7 +554,7 @@ public final class Server implements AutoCloseable {
             throw late();
         }
         try {
-            return Embedder.normalized(image ? encoder.image(pixels) : encoder.text(item.asString()));
+            return Embedder.normalized(image ? encoder.image(pixels) : encoder.text(ids));
         } finally {
             embedding.unlock();
         }

@@ -3,6 +3,7 @@ package stormsight.serve;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * What a server allows.
@@ -28,4 +29,12 @@ public record ServerOptions(
         long maxPixels,
         int places,
         Duration timeout,
-        int maxTokens) {}
+        int maxTokens) {
+    /** What this machine calls itself. */
+    static final Set<String> LOOPBACK = Set.of("localhost", "127.0.0.1", "[::1]", "::1");
+
+    /** Whether only this machine can ask. */
+    public boolean isLocal() {
+        return LOOPBACK.contains(host);
+    }
+}

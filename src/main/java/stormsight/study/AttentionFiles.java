@@ -50,6 +50,15 @@ public final class AttentionFiles {
         return count;
     }
 
+    /** The folder. */
+    Path out() {
+        return out;
+    }
+
+    MapStyle style() {
+        return style;
+    }
+
     Path path(String name) {
         Path file = out.resolve(name);
         try {

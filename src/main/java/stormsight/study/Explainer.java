@@ -3,6 +3,8 @@ package stormsight.study;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
@@ -80,7 +82,7 @@ public final class Explainer {
                 if (text.isPresent()) {
                     throw new IllegalArgumentException("this model reads no text");
                 }
-                yield encoded(model, image, List.of(), List.of());
+                yield encoded(model, image, List.of(), Optional.empty());
             }
             default -> answering(image, text, maxTokens);
         };
@@ -155,24 +157,18 @@ public final class Explainer {
         String rule = prompt.prefixLength() > 0
                 ? "Image and prompt all see each other; a word of the answer sees them and the words before it."
                 : "Each token sees itself and what stands before it, image and prompt as well as answer.";
+        // Of equal ones the first.
+        Visibility widest = Collections.max(found, Comparator.comparingInt(Explainer::edges));
         return found.stream()
                 .map(seen -> new Explained.Mask(
                         rule
-                                + (found.size() > 1 && seen != widest(found)
+                                + (found.size() > 1 && seen != widest
                                         ? " In these layers words of the answer see the last tokens alone."
                                         : ""),
                         found.size() > 1 ? "layers " + AttentionFiles.ranges(seen.layers()) : "",
                         tokens,
                         seen))
                 .toList();
-    }
-
-    private static Visibility widest(List<Visibility> found) {
-        Visibility widest = found.getFirst();
-        for (Visibility each : found) {
-            widest = edges(each) > edges(widest) ? each : widest;
-        }
-        return widest;
     }
 
     private static int edges(Visibility visibility) {
@@ -191,7 +187,7 @@ public final class Explainer {
 
     private Explained dual(DualEncoder model, RgbImage image, Optional<String> text) {
         if (text.isEmpty()) {
-            return encoded(model, image, List.of(), List.of());
+            return encoded(model, image, List.of(), Optional.empty());
         }
         int[] ids = model.ids(text.get());
         List<Token> tokens = tokens(model.tokenizer(), ids);
@@ -208,7 +204,7 @@ public final class Explainer {
                         tokens,
                         seen))
                 .toList();
-        return encoded(model, image, masks, List.of());
+        return encoded(model, image, masks, Optional.empty());
     }
 
     private static List<Token> tokens(Tokenizer tokenizer, int[] ids) {
@@ -226,7 +222,7 @@ public final class Explainer {
 
     private Explained matcher(Matcher model, RgbImage image, Optional<String> text) {
         if (text.isEmpty()) {
-            return encoded(model, image, List.of(), List.of(Matcher.QUERIES_ALONE));
+            return encoded(model, image, List.of(), Optional.of(Matcher.QUERIES_ALONE));
         }
         int[] ids = model.ids(text.get());
         List<String> words = new ArrayList<>();
@@ -331,15 +327,16 @@ public final class Explainer {
 
     /** @param crossing segment in which queries read the image, if there is one */
     private Explained encoded(
-            ImageEncoder model, RgbImage image, List<Explained.Mask> masks, List<String> crossing) {
+            ImageEncoder model, RgbImage image, List<Explained.Mask> masks, Optional<String> crossing) {
         try (Arena arena = Arena.ofShared()) {
             Weights weights = Weights.bound(directory.checkpoint(), arena, options);
             Encoding encoding = model.encodings(weights).getFirst();
             TowerProbe tower = new TowerProbe(model.vision());
             Program program = tower.add(encoding.program(), encoding.stages());
             Optional<Probes.Probed> cross = Optional.empty();
-            for (String segment : crossing) {
-                cross = Optional.of(queriesRead(program, segment, encoding.pass().output().rows(), model.vision()));
+            if (crossing.isPresent()) {
+                int queries = encoding.pass().output().rows();
+                cross = Optional.of(queriesRead(program, crossing.get(), queries, model.vision()));
                 program = cross.get().program();
             }
             Encoding probed = encoding.with(program);
@@ -354,7 +351,7 @@ public final class Explainer {
                         cross.map(read -> new Explained.Bridge(
                                 AttentionMaps.queryMaps(
                                         towers.read(read.output()),
-                                        Probes.layers(encoding.program(), crossing.getFirst()).size(),
+                                        Probes.layers(encoding.program(), crossing.orElseThrow()).size(),
                                         grid(model.vision())),
                                 List.of())),
                         Optional.empty());

@@ -54,15 +54,12 @@ public final class Explanation {
     private final List<ReportData.Figure> figures = new ArrayList<>();
     private final List<Map<String, Object>> entries = new ArrayList<>();
 
-    /**
-     * @param files where pictures and numbers are written
-     * @param out the same folder
-     */
-    public Explanation(Explained explained, AttentionFiles files, Path out, MapStyle style) {
+    /** @param files where pictures and numbers are written */
+    public Explanation(Explained explained, AttentionFiles files) {
         this.explained = explained;
         this.files = files;
-        this.out = out;
-        this.style = style;
+        out = files.out();
+        style = files.style();
         tower = explained.tower();
         vision = tower.vision();
     }
@@ -136,7 +133,7 @@ public final class Explanation {
                 "patches",
                 "The patches in order",
                 "Row by row the patches become a sequence of " + vision.rows() + " rows"
-                        + (vision.firstPatch() > 0 ? ", behind a class token that belongs to no place" : "")
+                        + (vision.hasClassToken() ? ", behind a class token that belongs to no place" : "")
                         + ": nothing but its position embedding tells the tower where a patch was.");
         new PatchFigure(caption())
                 .order(
@@ -245,7 +242,7 @@ public final class Explanation {
 
     private String curvesText() {
         return "The mean length of the patches' vectors"
-                + (vision.firstPatch() > 0 ? " and the length of the class token's" : "")
+                + (vision.hasClassToken() ? " and the length of the class token's" : "")
                 + " after each layer; the band reaches from the shortest to the longest patch.";
     }
 
@@ -259,7 +256,7 @@ public final class Explanation {
                 eachNorm(norms -> norms.average().orElseThrow()),
                 Optional.of(eachNorm(norms -> norms.min().orElseThrow())),
                 Optional.of(eachNorm(norms -> norms.max().orElseThrow()))));
-        if (vision.firstPatch() > 0) {
+        if (vision.hasClassToken()) {
             curves.add(new Curve(
                     "class token",
                     x,
@@ -353,7 +350,7 @@ public final class Explanation {
         facts.put("patch_size", explained.patchSize());
         facts.put("patch_rows", vision.gridRows());
         facts.put("patch_columns", vision.gridColumns());
-        facts.put("class_token", vision.firstPatch() > 0);
+        facts.put("class_token", vision.hasClassToken());
         facts.put("layers", vision.layers());
         facts.put("heads", vision.heads());
         facts.put("numbers_per_row", tower.width());
@@ -382,7 +379,7 @@ public final class Explanation {
             entry.put("mean", curves.getFirst().y()[after]);
             entry.put("least", curves.getFirst().low().orElseThrow()[after]);
             entry.put("largest", curves.getFirst().high().orElseThrow()[after]);
-            if (vision.firstPatch() > 0) {
+            if (vision.hasClassToken()) {
                 entry.put("class_token", tower.norm(after, 0));
             }
             facts.add(entry);
@@ -400,7 +397,7 @@ public final class Explanation {
                 vision.gridRows(),
                 vision.gridColumns(),
                 explained.patchSize(),
-                vision.firstPatch() > 0 ? " and a class token" : "",
+                vision.hasClassToken() ? " and a class token" : "",
                 tower.width(),
                 vision.layers(),
                 vision.heads());

@@ -27,13 +27,14 @@ import stormsight.cli.MainTest.Run;
 import stormsight.generate.MaskDecoder;
 import stormsight.image.Box;
 import stormsight.image.Mask;
+import stormsight.model.ModelDirectory;
 import stormsight.report.CocoMasks;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Masks from the answer to the file, of a model that always answers the same. */
 class MasksTest {
-    private static final Path DECODER = Goldens.folder("segmentation").resolve("vae-oid.npz");
+    private static final Path DECODER = Goldens.folder(Goldens.MASKS).resolve(ModelDirectory.MASK_DECODER);
     private static final Path KITCHEN = Path.of("examples/kitchen.png").toAbsolutePath();
 
     @TempDir

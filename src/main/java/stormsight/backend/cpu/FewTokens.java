@@ -13,8 +13,9 @@ import stormsight.program.DType;
 
 /**
  * Dot products of a few packed rows of x with rows of weights: {@link MatVec} for several tokens, which share what is
- * read and decoded. Four rows of weights meet four tokens at a time; the next four find the weights in the cache. Each
- * sum is added up in the order of MatVec, so that a token's result does not depend on the others.
+ * read and decoded. Four rows of weights, or two where a vector of integers is a block of Q8, meet four tokens at a
+ * time; the next four find the weights in the cache. Each sum is added up in the order of MatVec, so that a token's
+ * result does not depend on the others.
  *
  * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are
  * boxed.
@@ -31,9 +32,6 @@ final class FewTokens {
 
     /** Tokens of one pass over them. */
     private static final int TOKENS = 4;
-
-    /** No two tokens of x are farther apart, and the compiler may know. */
-    private static final long FAR = (1L << 40) - 1;
 
     /** Bytes of scratch for the sums of the lanes: of each row those of each token. */
     static final long SCRATCH = ROWS * TOKENS * BYTES;
@@ -81,11 +79,11 @@ final class FewTokens {
                 long d2 = Math.min(2, left) * xBytes;
                 long d3 = Math.min(3, left) * xBytes;
                 if (w.dtype() == DType.BF16) {
-                    bf16(w0, w1, w2, w3, packing, xs, d1 & FAR, d2 & FAR, d3 & FAR, lanes);
+                    bf16(w0, w1, w2, w3, packing, xs, d1 & MatVec.FAR, d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
                 } else if (HALVES) {
                     q8(w0, w1, w2, w3, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes,
-                            w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & FAR,
-                            d2 & FAR, d3 & FAR, lanes);
+                            w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & MatVec.FAR,
+                            d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
                 } else {
                     q8Quads(w0, w1, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes, packing, xs, d1, d2,
                             d3, lanes, MatVec.TOP);

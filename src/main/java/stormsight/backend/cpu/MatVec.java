@@ -34,8 +34,8 @@ final class MatVec {
     static final int TOP = 0xFF000000;
     static final float UNDO = 0x1p-24f;
 
-    /** No two rows are farther apart, and the compiler may know. */
-    private static final long FAR = (1L << 40) - 1;
+    /** No two rows, of weights or of x, are farther apart, and the compiler may know. */
+    static final long FAR = (1L << 40) - 1;
 
     /** Rows that one pass reads. */
     private static final int STREAMS = 4;

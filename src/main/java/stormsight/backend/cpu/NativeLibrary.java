@@ -112,7 +112,6 @@ final class NativeLibrary {
                 Files.createDirectory(folder, PosixFilePermissions.asFileAttribute(OWNER_ALONE));
             } catch (FileAlreadyExistsException e) {
                 // Another process was faster; whose it is is looked at below.
-                return requireOwn(folder);
             }
         }
         return requireOwn(folder);

@@ -180,19 +180,6 @@ final class NativeProducts implements AutoCloseable {
             boolean bias,
             Op.Activation activation,
             OneDnn.Last last) {
-        static Kind of(Product product) {
-            OneDnn.Last last;
-            if (product.up() != null) {
-                last = OneDnn.Last.MUL;
-            } else if (product.residual() == 0) {
-                last = OneDnn.Last.NONE;
-            } else {
-                last = product.residual() == product.out() ? OneDnn.Last.SUM : OneDnn.Last.ADD;
-            }
-            return new Kind(product.dtype(), product.capacity(), product.depth(), product.width(),
-                    product.bias() != 0, product.activation(), last);
-        }
-
         static Optional<Kind> of(Op op) {
             return switch (op) {
                 case Op.MatMul product -> {
@@ -241,12 +228,9 @@ final class NativeProducts implements AutoCloseable {
         return name.startsWith(REFERENCE) ? Optional.empty() : Optional.of(name);
     }
 
-    boolean takes(Product product) {
-        return implementation(Kind.of(product)).isPresent();
-    }
-
-    Kernel kernel(Product product, Scratch scratch) {
-        Kind kind = Kind.of(product);
+    /** @param product what {@code op}, which has an {@link #implementation}, is bound to */
+    Kernel kernel(Op op, Product product, Scratch scratch) {
+        Kind kind = Kind.of(op).orElseThrow();
         int rows = NativeMatMul.rows(kind.width);
         int whole = kind.width / rows;
         int rest = kind.width % rows;

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import stormsight.program.Op;
 import stormsight.program.Tensor;
 
 /**
@@ -34,9 +35,10 @@ final class Packs {
         packed = null;
     }
 
-    List<Kernel> kernels(Product product, Tensor x, Tensor out, Scratch scratch) {
+    /** @param product what {@code op} is bound to */
+    List<Kernel> kernels(Op op, Product product, Tensor x, Tensor out, Scratch scratch) {
         Packing wanted = Packing.of(product);
-        boolean many = natives != null && natives.takes(product);
+        boolean many = natives != null && natives.implementation(op).isPresent();
         List<Kernel> kernels = new ArrayList<>();
         if (!x.equals(packed) || !wanted.equals(packing) || many != narrowed) {
             Kernel pack = new Pack(product.x(), wanted, orders.computeIfAbsent(wanted, Packing::order), scratch);
@@ -44,7 +46,7 @@ final class Packs {
         }
         Kernel vectors = new MatMulVectors(product, wanted, scratch);
         kernels.add(many
-                ? new ByTokens(vectors, natives.kernel(product, scratch), product.capacity())
+                ? new ByTokens(vectors, natives.kernel(op, product, scratch), product.capacity())
                 : vectors);
         packed = out.equals(x) ? null : x;
         packing = wanted;

@@ -19,20 +19,20 @@ import stormsight.program.Tensor;
 record Product(long x, Weight w, Weight up, long bias, Op.Activation activation, long residual, long out,
         int capacity) {
     static List<Kernel> kernels(Op.MatMul op, Binding binding) {
-        return kernels(new Product(binding.address(op.x()), binding.weight(op.w()), null, binding.address(op.bias()),
-                op.activation(), binding.address(op.residual()), binding.address(op.out()),
+        return kernels(op, new Product(binding.address(op.x()), binding.weight(op.w()), null,
+                binding.address(op.bias()), op.activation(), binding.address(op.residual()), binding.address(op.out()),
                 op.out().rows()), op.x(), op.out(), binding);
     }
 
     static List<Kernel> kernels(Op.GatedMatMul op, Binding binding) {
-        return kernels(new Product(binding.address(op.x()), binding.weight(op.gate()), binding.weight(op.up()), 0,
+        return kernels(op, new Product(binding.address(op.x()), binding.weight(op.gate()), binding.weight(op.up()), 0,
                 op.activation(), 0, binding.address(op.out()), op.out().rows()), op.x(), op.out(), binding);
     }
 
-    private static List<Kernel> kernels(Product product, Tensor x, Tensor out, Binding binding) {
+    private static List<Kernel> kernels(Op op, Product product, Tensor x, Tensor out, Binding binding) {
         return switch (binding.path()) {
             case SCALAR -> List.of(new MatMulScalar(product, binding.scratch()));
-            case VECTORS -> binding.packs().kernels(product, x, out, binding.scratch());
+            case VECTORS -> binding.packs().kernels(op, product, x, out, binding.scratch());
         };
     }
 

@@ -159,9 +159,7 @@ final class Rows {
                 if (row >= 0) {
                     Memory.copy(from + row * rowBytes, to + place * rowBytes, rowBytes);
                 } else {
-                    for (long c = 0; c < rowBytes; c += 4) {
-                        Memory.f32(to + place * rowBytes + c, 0);
-                    }
+                    Memory.zero(to + place * rowBytes, rowBytes);
                 }
             }
         }

@@ -42,7 +42,7 @@ import stormsight.program.Tensor;
 public final class Blip2 implements VisionLanguageModel {
     public static final Family FAMILY = new Family("blip-2", "BLIP-2", Blip2::openEither, Blip2Preset.all());
 
-    private static final String TOWER = "vision_model.";
+    static final String TOWER = "vision_model.";
     private static final String PROJECTION = "language_projection";
     private static final double LOGITS = 1e-4;
 

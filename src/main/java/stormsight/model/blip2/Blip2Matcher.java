@@ -42,7 +42,6 @@ import stormsight.tokenizer.Tokenizer;
  * @see <a href="https://arxiv.org/abs/2301.12597">BLIP-2: Bootstrapping Language-Image Pre-training</a>
  */
 final class Blip2Matcher implements Matcher {
-    private static final String TOWER = "vision_model.";
 
     private final Blip2Images images;
     private final QFormer.Config qformer;
@@ -86,7 +85,7 @@ final class Blip2Matcher implements Matcher {
 
     @Override
     public Description.Vision vision() {
-        return images.images().vision().describe(TOWER);
+        return images.images().vision().describe(Blip2.TOWER);
     }
 
     @Override
@@ -131,7 +130,7 @@ final class Blip2Matcher implements Matcher {
     @Override
     public Encoders build(Weights weights) {
         weights.ignore("*.position_ids");
-        VisionTower tower = new VisionTower(images.images().vision(), weights.in(TOWER));
+        VisionTower tower = new VisionTower(images.images().vision(), weights.in(Blip2.TOWER));
         QFormer.Image image = QFormer.Image.kept(qformer, tower.output());
         QFormer queries = QFormer.queries(qformer, weights, "itc.image_", image);
         List<Segment> segments = new ArrayList<>(tower.segments());

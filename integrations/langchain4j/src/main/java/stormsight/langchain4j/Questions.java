@@ -57,7 +57,8 @@ final class Questions {
                 Optional.ofNullable(request.temperature()).orElse(0.0).floatValue(),
                 Optional.ofNullable(request.topK()).orElse(0),
                 Optional.ofNullable(request.topP()).orElse(1.0).floatValue(),
-                0);
+                0,
+                1);
     }
 
     private static List<?> emptyToNull(List<?> list) {

@@ -1,8 +1,10 @@
 package stormsight.spark;
 
+import java.io.Serializable;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
@@ -103,12 +105,12 @@ public final class StormsightSpark {
     }
 
     /** Columns of a row. */
-    private interface Work extends java.io.Serializable {
+    private interface Work extends Serializable {
         Object[] columns(Stormsight model, Row row);
     }
 
     private static Dataset<Row> mapped(Dataset<Row> rows, ModelChoice choice, Work work, StructField... added) {
-        int[] kept = java.util.stream.IntStream.range(0, rows.schema().size())
+        int[] kept = IntStream.range(0, rows.schema().size())
                 .filter(i -> !rows.schema().fields()[i].name().equals(CONTENT))
                 .toArray();
         StructType schema = new StructType();
