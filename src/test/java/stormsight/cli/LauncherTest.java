@@ -135,20 +135,44 @@ class LauncherTest {
     /** The JVM would take the first file that it opens for a stream that is closed. */
     @Test
     void closedStreamsAreNoFilesOfTheJvm() throws Exception {
+        assertEquals("0", ofTheBuilt("exec wc -c", "--version <&-"));
+    }
+
+    /** The compilers of OpenCL drivers set handlers of signals that the JVM needs itself. */
+    @Test
+    void besideAnSdkSignalsComeToTheJvmFirst() throws Exception {
+        Path signals = Files.createFile(Files.createDirectories(temporary.resolve("jdk/lib")).resolve("libjsig.so"));
+        Path modules = Files.createDirectories(temporary.resolve("sdk/share/java/tornado"));
+        Files.createFile(modules.resolve("tornado-api-5.2.0-jdk25.jar"));
+        String say = "echo \"$LD_PRELOAD\"";
+        assertEquals(signals.toString(), ofTheBuilt(say, "devices"));
+        assertEquals("", ofTheBuilt(say, "devices --backend cpu"));
+    }
+
+    /** What the launcher prints once everything is built, with a script in place of java. */
+    private String ofTheBuilt(String script, String arguments) throws Exception {
         Path java = Files.createDirectories(temporary.resolve("jdk/bin")).resolve("java");
-        Files.writeString(java, "#!/bin/sh\nexec wc -c\n");
+        Files.writeString(java, "#!/bin/sh\n" + script + "\n");
         assertTrue(java.toFile().setExecutable(true));
-        Files.copy(java, java.resolveSibling("javac"), StandardCopyOption.COPY_ATTRIBUTES);
+        Files.copy(java, java.resolveSibling("javac"), StandardCopyOption.COPY_ATTRIBUTES,
+                StandardCopyOption.REPLACE_EXISTING);
         Files.writeString(temporary.resolve("jdk/release"), "JAVA_VERSION=\"25\"\n");
         // Built, also where an SDK is.
-        Files.createFile(Files.createDirectories(app.resolve("target/classes/stormsight/tornado"))
-                .resolve("TornadoProvider.class"));
-        Files.createFile(app.resolve("target/stormsight.jar"));
+        Path kernels = Files.createDirectories(app.resolve("target/classes/stormsight/tornado"));
+        for (Path made : List.of(kernels.resolve("TornadoProvider.class"), app.resolve("target/stormsight.jar"))) {
+            if (!Files.exists(made)) {
+                Files.createFile(made);
+            }
+        }
         ProcessBuilder builder =
-                new ProcessBuilder("/bin/sh", "-c", "exec ./stormsight --version <&-").directory(app.toFile());
+                new ProcessBuilder("/bin/sh", "-c", "exec ./stormsight " + arguments).directory(app.toFile());
         builder.environment().put("JAVA_HOME", temporary.resolve("jdk").toString());
-        Process process = builder.redirectErrorStream(true).start();
-        assertEquals("0", new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip());
+        builder.environment().put("TORNADOVM_HOME", temporary.resolve("sdk").toString());
+        builder.environment().remove("LD_PRELOAD");
+        // The library is an empty file here, which the system's loader says.
+        Process process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
         assertEquals(0, process.waitFor());
+        return said;
     }
 }
