@@ -84,15 +84,20 @@ final class BackendMixin {
     }
 
     Backend open() {
-        return open(strictMath);
+        return open(strictMath());
     }
 
     /** The processor in 32 bits, whatever the options say; devices as {@link #open}. */
     Backend openToVerify() {
-        return open(strictMath || Backends.provider(name).name().equals(PROCESSOR));
+        return open(strictMath() || Backends.provider(name).name().equals(PROCESSOR));
+    }
+
+    /** Whether products are to be computed in 32 bits whatever faster units there are. */
+    boolean strictMath() {
+        return strictMath || Environment.strictMath();
     }
 
     private Backend open(boolean strict) {
-        return Backends.open(name, new BackendOptions(threads, device, strict || Environment.strictMath()));
+        return Backends.open(name, new BackendOptions(threads, device, strict));
     }
 }

@@ -29,6 +29,7 @@ import stormsight.generate.MaskDecoder;
 import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Stamp;
 import stormsight.program.Step;
 
 /** Answers many prompts about many images. */
@@ -270,8 +271,8 @@ final class BatchCommand extends PromptCommand implements Runnable {
                 .withSequences(Math.min(parallel, Math.max(items.size(), 1)));
     }
 
-    /** A checksum of all that answers depend on beside the items. */
-    private String run(ModelDirectory directory) {
+    /** What answers depend on beside the items: a checksum of the settings. */
+    private Stamp run(ModelDirectory directory) {
         Map<String, Object> inputs = new LinkedHashMap<>();
         inputs.put("model", directory.fingerprint());
         inputs.put("ignore_orientation", ignoreOrientation);
@@ -279,8 +280,11 @@ final class BatchCommand extends PromptCommand implements Runnable {
         inputs.putAll(sampling.json());
         inputs.putAll(model.json());
         inputs.putAll(objects.chosen(directory));
+        if (backendOptions.strictMath()) {
+            inputs.put("strict_math", true);
+        }
         CRC32 sum = new CRC32();
         sum.update(inputs.toString().getBytes(StandardCharsets.UTF_8));
-        return Long.toHexString(sum.getValue());
+        return new Stamp(Long.toHexString(sum.getValue()), directory.besides());
     }
 }

@@ -13,6 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -21,6 +22,7 @@ import stormsight.backend.RunListener;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Stamp;
 import stormsight.report.Csv;
 import stormsight.report.Npy;
 import stormsight.report.OutputFile;
@@ -41,6 +43,8 @@ import tools.jackson.databind.json.JsonMapper;
 final class Embed extends EncoderCommand implements Runnable {
     /** Rows of a file of another form, until all of them are there. */
     private static final String PART = ".part.jsonl";
+    /** Of an image, in a row. */
+    private static final String HASH = "sha256";
     private static final long SECOND = 1_000_000_000;
 
     @Mixin
@@ -63,8 +67,11 @@ final class Embed extends EncoderCommand implements Runnable {
         CSV
     }
 
-    /** @param kind image or text */
-    private record Row(String kind, String name, float[] embedding) {}
+    /**
+     * @param kind image or text
+     * @param hash of an image's file, absent in rows of a time when none was kept
+     */
+    private record Row(String kind, String name, Optional<String> hash, float[] embedding) {}
 
     @Override
     public void run() {
@@ -80,14 +87,14 @@ final class Embed extends EncoderCommand implements Runnable {
     private void embed(ItemsMixin.Items named, Form form, Progress progress) {
         PrintWriter err = err();
         try (ModelDirectory directory = open()) {
-            String made = directory.fingerprint() + (raw ? " raw" : "") + " " + model.weights();
+            Stamp stamp = stamp(directory, raw);
             Path rowFile = form == Form.JSONL ? file : file.resolveSibling(file.getFileName() + PART);
-            Map<String, Row> done = done(rowFile, made);
+            Map<String, Row> done = done(rowFile, stamp);
             try (Backend backend = backendOptions.open();
                     Embedder embedder =
                             Embedder.open(directory, backend, model.options(), RunListener.NONE)) {
                 long start = System.nanoTime();
-                List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, rowFile, made);
+                List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, rowFile, stamp.text());
                 progress.clear();
                 if (form != Form.JSONL) {
                     write(form, rows, embedder.model().columns());
@@ -125,7 +132,7 @@ final class Embed extends EncoderCommand implements Runnable {
             Map<String, Row> done,
             Progress progress,
             Path rowFile,
-            String made) {
+            String stamp) {
         List<Row> rows = new ArrayList<>();
         int all = named.images().size() + named.texts().size();
         int images = named.images().size();
@@ -134,21 +141,32 @@ final class Embed extends EncoderCommand implements Runnable {
             String name = i < images ? named.images().get(i).toString() : named.texts().get(i - images);
             Row known = done.get(kind + name);
             if (known != null) {
+                if (known.hash().isPresent() && !known.hash().equals(FileEmbedder.hash(named.images().get(i)))) {
+                    throw new UsageException(rowFile + " holds the embedding of another image under the name " + name
+                            + "; delete it or name another file");
+                }
                 rows.add(known);
                 continue;
             }
             progress.item(i + 1, all);
-            Row row = new Row(kind, name, i < images ? embedder.image(named.images().get(i)) : embedder.text(name));
+            Row row = i < images
+                    ? new Row(
+                            kind,
+                            name,
+                            FileEmbedder.hash(named.images().get(i)),
+                            embedder.image(named.images().get(i)))
+                    : new Row(kind, name, Optional.empty(), embedder.text(name));
             rows.add(row);
-            append(rowFile, row, made);
+            append(rowFile, row, stamp);
         }
         return rows;
     }
 
-    private static void append(Path rowFile, Row row, String made) {
+    private static void append(Path rowFile, Row row, String stamp) {
         Map<String, Object> object = new LinkedHashMap<>();
         object.put(row.kind(), row.name());
-        object.put("model", made);
+        row.hash().ifPresent(hash -> object.put(HASH, hash));
+        object.put("model", stamp);
         object.put("embedding", row.embedding());
         try {
             if (rowFile.getParent() != null) {
@@ -178,7 +196,7 @@ final class Embed extends EncoderCommand implements Runnable {
      *
      * @throws UsageException if it is of another model
      */
-    private static Map<String, Row> done(Path rowFile, String made) {
+    private static Map<String, Row> done(Path rowFile, Stamp stamp) {
         Map<String, Row> done = new HashMap<>();
         if (!Files.isRegularFile(rowFile)) {
             return done;
@@ -188,17 +206,20 @@ final class Embed extends EncoderCommand implements Runnable {
             String whole = text.substring(0, text.lastIndexOf('\n') + 1);
             for (String line : whole.lines().toList()) {
                 JsonNode row = JsonMapper.shared().readTree(line);
-                if (!row.path("model").asString("").equals(made)) {
-                    throw new UsageException(
-                            rowFile + " holds embeddings of another model or other options; "
-                                    + "delete it or name another file");
+                String recorded = row.path("model").asString("");
+                if (!stamp.fits(recorded)) {
+                    throw new UsageException(rowFile + " holds embeddings of another model or other options ("
+                            + recorded + ", now it is " + stamp.text()
+                            + "); give them as before, delete it or name another file");
                 }
                 String kind = row.has("image") ? "image" : "text";
                 float[] embedding = new float[row.get("embedding").size()];
                 for (int i = 0; i < embedding.length; i++) {
                     embedding[i] = row.get("embedding").get(i).floatValue();
                 }
-                done.put(kind + row.path(kind).asString(), new Row(kind, row.path(kind).asString(), embedding));
+                Optional<String> hash = row.path(HASH).asStringOpt();
+                done.put(
+                        kind + row.path(kind).asString(), new Row(kind, row.path(kind).asString(), hash, embedding));
             }
             if (whole.length() < text.length()) {
                 OutputFile.write(rowFile, whole);

@@ -18,6 +18,7 @@ import stormsight.image.ImageException;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
 import stormsight.match.ImageIndex;
+import stormsight.model.Stamp;
 import stormsight.report.ContactSheet;
 
 /** Finds images that are like a text or another image. */
@@ -82,16 +83,17 @@ final class Search extends EncoderCommand implements Runnable {
         check();
         List<Path> files = images.stream().flatMap(image -> ItemsMixin.expanded(image).stream()).toList();
         withModel((directory, backend, progress) -> {
-            String made = directory.fingerprint() + " " + model.weights();
+            Stamp stamp = stamp(directory, false);
             try (ImageIndex opened = index == null ? ImageIndex.inMemory() : ImageIndex.open(index);
                     Embedder embedder =
                             Embedder.open(directory, backend, model.options(), progress)) {
-                if (opened.model().isPresent() && !opened.model().get().equals(made)) {
+                opened.model().filter(recorded -> !stamp.fits(recorded)).ifPresent(recorded -> {
                     throw new UsageException("--index " + index
-                            + " holds embeddings of another model or other options; name another folder");
-                }
+                            + " holds embeddings of another model or other options (" + recorded + ", now it is "
+                            + stamp.text() + "); give them as before, or name another folder");
+                });
                 FileEmbedder embeddings = new FileEmbedder(embedder, true);
-                Update update = update(opened, files, embeddings, made, progress);
+                Update update = update(opened, files, embeddings, stamp, progress);
                 if (opened.size() == 0) {
                     throw new UsageException("no image to search: name some with --image");
                 }
@@ -132,7 +134,7 @@ final class Search extends EncoderCommand implements Runnable {
     }
 
     private Update update(
-            ImageIndex opened, List<Path> files, FileEmbedder embedder, String made, Progress progress) {
+            ImageIndex opened, List<Path> files, FileEmbedder embedder, Stamp stamp, Progress progress) {
         List<String> skipped = new ArrayList<>();
         int removed = opened.removeMissing();
         Set<Path> missing = new LinkedHashSet<>();
@@ -151,10 +153,10 @@ final class Search extends EncoderCommand implements Runnable {
                 skipped.add(e.getMessage());
             }
             if (embedded % COMMITTED == 0) {
-                opened.commit(made);
+                opened.commit(stamp.text());
             }
         }
-        opened.commit(made);
+        opened.commit(stamp.text());
         progress.clear();
         return new Update(embedded, removed, skipped);
     }

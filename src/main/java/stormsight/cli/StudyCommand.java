@@ -89,6 +89,9 @@ abstract class StudyCommand extends PromptCommand {
             settings.put("raw prompt", "true");
         }
         settings.put("resize", directory.processor().resampling().toString());
+        if (backendOptions.strictMath()) {
+            settings.put("strict math", "true");
+        }
         settings.put("backend", backend.device().backend() + " " + backend.device().name());
         return settings;
     }

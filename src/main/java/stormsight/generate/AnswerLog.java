@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import stormsight.checkpoint.JsonRecord;
 import stormsight.checkpoint.LineLog;
+import stormsight.model.Stamp;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
@@ -20,10 +21,10 @@ final class AnswerLog implements AutoCloseable {
     private static final String IMAGE = "image";
 
     private final LineLog lines;
-    private final String run;
+    private final Stamp run;
     private final int written;
 
-    private AnswerLog(LineLog lines, String run, int written) {
+    private AnswerLog(LineLog lines, Stamp run, int written) {
         this.lines = lines;
         this.run = run;
         this.written = written;
@@ -32,13 +33,13 @@ final class AnswerLog implements AutoCloseable {
     /**
      * Opens or makes the file.
      *
-     * @param run tells apart what answers depend on beside the items
+     * @param run what answers depend on beside the items
      * @param items that the file is to have lines of
      * @param resume whether the file may have lines already
      * @throws IllegalArgumentException if lines are of other items or another run, or there are some and must not be
      * @throws IOException if the file cannot be read or written
      */
-    static AnswerLog open(Path file, String run, List<BatchItem> items, boolean resume) throws IOException {
+    static AnswerLog open(Path file, Stamp run, List<BatchItem> items, boolean resume) throws IOException {
         LineLog log = LineLog.open(file);
         try {
             List<String> lines = log.lines();
@@ -57,7 +58,7 @@ final class AnswerLog implements AutoCloseable {
         }
     }
 
-    private static void require(JsonRecord line, String run, List<BatchItem> items, int place) {
+    private static void require(JsonRecord line, Stamp run, List<BatchItem> items, int place) {
         if (place >= items.size()) {
             throw line.invalid("more answers than there are items; name another file");
         }
@@ -69,9 +70,9 @@ final class AnswerLog implements AutoCloseable {
                     + ", where item " + item.index() + " about " + item.image()
                     + " is next; give the items as before, or name another file");
         }
-        if (!line.get(RUN).text().equals(run)) {
+        if (!run.fits(line.get(RUN).text())) {
             throw line.invalid("an answer of another model or of other options (run " + line.get(RUN).text()
-                    + ", this is " + run + "); give them as before, or name another file");
+                    + ", this is " + run.text() + "); give them as before, or name another file");
         }
     }
 
@@ -88,7 +89,7 @@ final class AnswerLog implements AutoCloseable {
         line.put(PROMPT, item.prompt());
         item.input().ifPresent(input -> line.put("input", input));
         line.putAll(result);
-        line.put(RUN, run);
+        line.put(RUN, run.text());
         lines.add(JsonMapper.shared().writeValueAsString(line));
     }
 

@@ -18,6 +18,7 @@ import java.util.function.IntConsumer;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
 import stormsight.model.ModelDirectory;
+import stormsight.model.Stamp;
 import stormsight.model.Views;
 
 /**
@@ -33,13 +34,13 @@ public final class Batch {
      *
      * @param asked makes a request of an image and a prompt
      * @param told what a line says of an answer about an image beside the answer itself
-     * @param run tells apart what answers depend on beside the items
+     * @param run what answers depend on beside the items
      */
     public record Settings(
             ImageDecoder decoder,
             BiFunction<RgbImage, String, Request> asked,
             BiFunction<Answer, RgbImage, Map<String, Object>> told,
-            String run) {}
+            Stamp run) {}
 
     /**
      * What was done.

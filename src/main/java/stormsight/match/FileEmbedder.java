@@ -10,6 +10,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
+import java.util.Optional;
 import stormsight.image.ImageDecoder;
 
 /** Embeds files of images and texts, each content once however often it comes. */
@@ -34,7 +35,7 @@ public final class FileEmbedder {
         }
         try {
             byte[] content = Files.readAllBytes(file);
-            String key = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content));
+            String key = hash(content);
             float[] known = images.get(key);
             if (known == null) {
                 known = finished(embedder.image(decoder.decode(new ByteArrayInputStream(content), file.toString())));
@@ -42,10 +43,29 @@ public final class FileEmbedder {
             }
             return known;
         } catch (IOException e) {
-            throw new UncheckedIOException(file + " cannot be read: " + e.getMessage(), e);
+            throw unreadable(file, e);
+        }
+    }
+
+    /** Tells the contents of files apart; empty where there is no such file. */
+    public static Optional<String> hash(Path file) {
+        try {
+            return Files.isRegularFile(file) ? Optional.of(hash(Files.readAllBytes(file))) : Optional.empty();
+        } catch (IOException e) {
+            throw unreadable(file, e);
+        }
+    }
+
+    private static String hash(byte[] content) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content));
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every JVM has SHA-256", e);
         }
+    }
+
+    private static UncheckedIOException unreadable(Path file, IOException e) {
+        return new UncheckedIOException(file + " cannot be read: " + e.getMessage(), e);
     }
 
     public float[] text(String text) {

@@ -2,6 +2,7 @@ package stormsight.model;
 
 import java.util.List;
 import java.util.Map;
+import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
 
 /** What makes rows of numbers of an image, and answers nothing. */
@@ -17,6 +18,9 @@ public sealed interface ImageEncoder extends Model permits DualEncoder, Matcher,
 
     /** An image as the model takes it. */
     Views views(RgbImage image);
+
+    /** Of a resize, as the model's files or the user say. */
+    Resampling resampling();
 
     /**
      * The model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values or not.

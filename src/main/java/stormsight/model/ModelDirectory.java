@@ -31,6 +31,17 @@ public final class ModelDirectory implements AutoCloseable {
     /** Of each tensor, in bytes: enough to tell weights apart, and little to read of a large checkpoint. */
     private static final int FINGERPRINTED = 1 << 16;
 
+    private static final List<String> BESIDES = List.of(
+            "preprocessor_config.json",
+            "processor_config.json",
+            "generation_config.json",
+            "tokenizer.json",
+            "spiece.model",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "chat_template.jinja",
+            "chat_template.json");
+
     /** How big_vision calls the mask decoder of PaliGemma. */
     public static final String MASK_DECODER = "vae-oid.npz";
 
@@ -325,6 +336,26 @@ public final class ModelDirectory implements AutoCloseable {
             sum.update(adapter.scales().toString().getBytes(StandardCharsets.UTF_8));
             update(sum, adapter.file());
         });
+        return Long.toHexString(sum.getValue());
+    }
+
+    /**
+     * A checksum of what answers and embeddings depend on beside the weights and config.json: how texts become ids and
+     * images patches, and which tokens end an answer.
+     */
+    public String besides() {
+        CRC32 sum = new CRC32();
+        for (String name : BESIDES) {
+            Path file = path.resolve(name);
+            try {
+                if (Files.isRegularFile(file)) {
+                    sum.update(name.getBytes(StandardCharsets.UTF_8));
+                    sum.update(Files.readAllBytes(file));
+                }
+            } catch (IOException e) {
+                throw new CheckpointException(file, "cannot be read: " + e.getMessage(), e);
+            }
+        }
         return Long.toHexString(sum.getValue());
     }
 

@@ -207,6 +207,27 @@ class BatchTest {
         refused("an answer of another model or of other options", with(options, "--resume", "--seed", "9", "--top-k",
                 "4"));
         refused("where item", with(options, "--resume", "--shard", "2/3"));
+        for (String[] other : new String[][] {
+            {"--resize", "bilinear"},
+            {"--strict-math"},
+            {"--weights", "q8"},
+            {"--temp", "1"},
+            {"--top-p", "0.5"},
+            {"--repeat-penalty", "1.1"},
+            {"--stop", "red"},
+            {"--raw-prompt"},
+            {"--ignore-orientation"},
+            {"--loc-divisor", "1023"}
+        }) {
+            refused("of other options", with(with(options, "--resume"), other));
+        }
+        // Written before a line told of the files beside the weights.
+        Files.writeString(file, Files.readString(file).replaceAll(" files=[0-9a-f]+", ""));
+        assertEquals(0, run(with(options, "--resume")).exitCode());
+        Files.writeString(
+                file,
+                Files.readString(file).replaceAll("\"run\":\"([0-9a-f]+)\"", "\"run\":\"$1 files=0\""));
+        refused("of other options", with(options, "--resume"));
         Files.writeString(file, "nothing of ours\n", StandardCharsets.UTF_8);
         refused("line 1: not JSON", with(options, "--resume"));
         refused("--parallel 17 is not from 1 to 16", with(options, "--parallel", "17"));

@@ -18,6 +18,7 @@ import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -49,6 +50,10 @@ class MatchingTest {
         List<String> arguments = new ArrayList<>(List.of(name, "--backend", "cpu"));
         arguments.addAll(List.of(more));
         return arguments;
+    }
+
+    private static String[] with(String[] arguments, String... more) {
+        return Stream.concat(Arrays.stream(arguments), Arrays.stream(more)).toArray(String[]::new);
     }
 
     private static String[] withImages(List<String> command) {
@@ -272,6 +277,10 @@ class MatchingTest {
         assertEquals("blue.png", found(alone.get("queries").get(0)).getFirst());
         fails(2, "embeddings of another model", "search", "-m", Goldens.folder("zeroshot-siglip").toString(),
                 "--index", index, "-p", "a");
+        String[] query = {"search", "--backend", "cpu", "--index", index, "-p", "a"};
+        fails(2, "BILINEAR_BIG_VISION", with(query, "--resize", "bilinear"));
+        fails(2, "strict-math", with(query, "--strict-math"));
+        assertEquals(0, run(with(query, "--resize", "bicubic")).exitCode());
     }
 
     @Test
@@ -314,6 +323,25 @@ class MatchingTest {
         Files.writeString(part, rows.get(0) + "\n");
         fails(2, "embeddings of another model or other options", "embed", "--raw", "-i", image, "-o",
                 resumed.toString());
+        // Other settings, or another image of the same name, are not mixed with what is there.
+        String named = Files.copy(HELD_OUT.resolve("star").resolve("red.png"), temporary.resolve("named.png"))
+                .toString();
+        Path kept = temporary.resolve("kept.jsonl");
+        String[] again = {"embed", "--backend", "cpu", "-i", named, "-o", kept.toString()};
+        assertEquals(0, run(again).exitCode());
+        String before = Files.readString(kept);
+        fails(2, "of another model or other options", with(again, "--resize", "bilinear"));
+        fails(2, "strict-math files=", with(again, "--strict-math"));
+        fails(2, "of another model or other options", with(again, "--weights", "q8"));
+        assertEquals(before, Files.readString(kept));
+        // What the checkpoint says may be named, and a file that names no files is of an earlier time.
+        assertEquals(0, run(with(again, "--resize", "bicubic")).exitCode());
+        Files.writeString(kept, before.replaceAll(" files=[0-9a-f]+|\"sha256\":\"[0-9a-f]+\",", ""));
+        assertEquals(0, run(again).exitCode());
+        fails(2, "of another model or other options", with(again, "--resize", "bilinear"));
+        Files.writeString(kept, before);
+        Files.copy(HELD_OUT.resolve("star").resolve("blue.png"), Path.of(named), StandardCopyOption.REPLACE_EXISTING);
+        fails(2, "holds the embedding of another image under the name " + named, again);
         fails(2, "no line with a text", "embed", "--texts", Files.writeString(texts, "\n").toString(), "-o",
                 resumed.toString());
     }

@@ -94,6 +94,11 @@ final class Blip2Matcher implements Matcher {
     }
 
     @Override
+    public Resampling resampling() {
+        return images.resampling();
+    }
+
+    @Override
     public int columns() {
         return columns;
     }

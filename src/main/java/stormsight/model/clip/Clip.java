@@ -116,6 +116,11 @@ public final class Clip implements DualEncoder {
     }
 
     @Override
+    public Resampling resampling() {
+        return images.preprocessing().resampling();
+    }
+
+    @Override
     public Tokenizer tokenizer() {
         return tokenizer.get();
     }

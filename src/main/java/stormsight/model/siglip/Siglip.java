@@ -119,6 +119,11 @@ public final class Siglip implements DualEncoder {
     }
 
     @Override
+    public Resampling resampling() {
+        return images.preprocessing().resampling();
+    }
+
+    @Override
     public Tokenizer tokenizer() {
         return texts.tokenizer();
     }

@@ -98,6 +98,11 @@ public final class Vit implements Classifier {
     }
 
     @Override
+    public Resampling resampling() {
+        return images.preprocessing().resampling();
+    }
+
+    @Override
     public Encoding build(Weights weights) {
         // A head of other tasks, stored beside this one.
         weights.ignore("vit.pooler.*");
