@@ -1,8 +1,10 @@
 package stormsight;
 
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.Deque;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
@@ -24,6 +26,7 @@ import stormsight.generate.Request;
 import stormsight.generate.Scheduler;
 import stormsight.image.Mask;
 import stormsight.match.Embedder;
+import stormsight.model.Description;
 import stormsight.model.DualEncoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
@@ -46,8 +49,8 @@ import stormsight.program.Step;
  * }</pre>
  *
  * <p><b>Threads.</b> All methods may be called by any thread at any time. Questions of several threads wait in line for
- * the device and begin in the order in which they came; the same question gets the same answer, whoever else
- * asks. Closing ends all calls that are under way with a {@link CancellationException}.
+ * the device and begin in the order in which they came, several at a time; the same question gets the same answer,
+ * whoever else asks. Closing ends all calls that are under way with a {@link CancellationException}.
  *
  * <p><b>Java.</b> JDK 25 or newer. On the class path, Java needs {@code --add-modules jdk.incubator.vector}; on the
  * module path, the module {@code stormsight} brings it along. {@code --enable-native-access} with {@code ALL-UNNAMED}
@@ -57,6 +60,11 @@ public final class Stormsight implements AutoCloseable {
     private static final String VECTORS = "jdk.incubator.vector";
     private static final String PROCESSOR = "cpu";
     private static final int DEFAULT_TOKENS = 256;
+    /** Questions that are answered at a time where nobody says how many, and memory for their keys and values. */
+    private static final int TOGETHER = 8;
+    private static final long CACHE_BYTES = 1L << 30;
+    /** Questions of {@link #askAll} that are under way: more than are answered at a time, so that none has to wait. */
+    private static final int AHEAD = 2 * Step.MOST_SEQUENCES;
 
     private final ModelDirectory directory;
     private final Backend backend;
@@ -82,7 +90,8 @@ public final class Stormsight implements AutoCloseable {
         private int threads;
         private Options options = Options.DEFAULT;
         private boolean strictMath;
-        private int parallel = 1;
+        /** 0 until somebody chooses. */
+        private int parallel;
         private Optional<Path> adapter = Optional.empty();
         private Optional<Path> maskDecoder = Optional.empty();
         /** Of the text of a prompt, 0 until somebody chooses. */
@@ -120,7 +129,10 @@ public final class Stormsight implements AutoCloseable {
             return this;
         }
 
-        /** Answers so many questions at a time, otherwise one: more take more memory, and less time together. */
+        /**
+         * Answers so many questions at a time, 1 to 16: more take more memory, and less time together. Otherwise up to
+         * 8, as many as need no more than a gigabyte for what they have read.
+         */
         public Builder parallel(int questions) {
             if (questions < 1 || questions > Step.MOST_SEQUENCES) {
                 throw new IllegalArgumentException(questions + " questions at a time are not in 1 .. "
@@ -213,6 +225,11 @@ public final class Stormsight implements AutoCloseable {
             return Backends.open(chosen, new BackendOptions(threads, device, strictMath));
         }
 
+        private static int together(Description.Decoder decoder, Limits each) {
+            long bytes = 2L * decoder.layers() * decoder.heads().keyValueColumns() * Float.BYTES * each.capacity();
+            return (int) Math.clamp(CACHE_BYTES / bytes, 1, TOGETHER);
+        }
+
         private Stormsight open(ModelDirectory directory, Backend device) {
             return switch (directory.anyModel()) {
                 case VisionLanguageModel model -> {
@@ -220,7 +237,8 @@ public final class Stormsight implements AutoCloseable {
                             ? directory.limitsWithin(DEFAULT_TOKENS, DEFAULT_TOKENS)
                             : model.processor().limits(
                                     Math.addExact(model.processor().imageTokens(), promptTokens), answerTokens);
-                    Limits limits = longest.withSequences(parallel);
+                    Limits limits = longest.withSequences(
+                            parallel == 0 ? together(model.describe().decoder(), longest) : parallel);
                     yield new Stormsight(
                             directory,
                             device,
@@ -281,41 +299,69 @@ public final class Stormsight implements AutoCloseable {
      * @throws StormsightException see {@link #ask(Question)}
      */
     public Answer ask(Question question, Consumer<String> text) {
-        return translated(() -> await(submit(question), question, text::accept));
+        return translated(() -> await(scheduler().submit(request(question)).orElseThrow(), question, text::accept));
     }
 
     /**
-     * Answers many questions, in their order.
+     * Answers many questions, several at a time as {@link Builder#parallel} says; each gets the answer that {@link
+     * #ask(Question)} gives it, on a device but for rounding. Images of questions that follow each other are encoded
+     * once if they are the same objects. May be called by several threads at once, which share what is answered at a
+     * time.
      *
+     * @return the answers in the order of the questions
      * @throws StormsightException of the first question that fails, see {@link #ask(Question)}; the others are given up
+     * @throws IllegalArgumentException if one of the texts cannot be a prompt of the model; then none is answered
+     * @throws CancellationException if the model is closed, or the thread is interrupted, which stays interrupted; no
+     *     question is answered on
      */
     public List<Answer> askAll(List<Question> questions) {
         return translated(() -> {
-            List<Scheduler.Pending> pending = new ArrayList<>();
+            Scheduler answering = scheduler();
+            questions.forEach(question ->
+                    directory.processor().check(question.prompt(), question.images().size()));
+            Deque<Scheduler.Pending> pending = new ArrayDeque<>();
+            List<Answer> answers = new ArrayList<>();
             try {
-                questions.forEach(question -> pending.add(submit(question)));
-                return IntStream.range(0, questions.size())
-                        .mapToObj(i -> await(pending.get(i), questions.get(i), AnswerListener.NONE))
-                        .toList();
+                int next = 0;
+                while (answers.size() < questions.size()) {
+                    while (next < questions.size() && pending.size() < AHEAD) {
+                        Question question = questions.get(next);
+                        boolean same = !pending.isEmpty() && sameImages(questions.get(next - 1), question);
+                        pending.add((same
+                                        ? answering.submit(request(question), pending.getLast())
+                                        : answering.submit(request(question)))
+                                .orElseThrow());
+                        next++;
+                    }
+                    answers.add(await(pending.remove(), questions.get(answers.size()), AnswerListener.NONE));
+                }
+                return List.copyOf(answers);
             } finally {
                 pending.forEach(Scheduler.Pending::cancel);
             }
         });
     }
 
-    private Scheduler.Pending submit(Question question) {
-        return scheduler
-                .orElseThrow(() -> new CheckpointException(
-                        directory.path(), "does not answer questions; it makes embeddings of images and texts"))
-                .submit(new Request(
-                        question.images().stream().map(Image::pixels).toList(),
-                        question.prompt(),
-                        question.maxTokens(),
-                        new Sampling(question.temperature(), question.topK(), question.topP()),
-                        question.seed(),
-                        List.of(),
-                        question.repeatPenalty()))
-                .orElseThrow();
+    private static boolean sameImages(Question first, Question second) {
+        return first.images().size() == second.images().size()
+                && IntStream.range(0, first.images().size())
+                        .allMatch(i -> first.images().get(i) == second.images().get(i));
+    }
+
+    private Scheduler scheduler() {
+        return scheduler.orElseThrow(() -> new CheckpointException(
+                directory.path(), "does not answer questions; it makes embeddings of images and texts"));
+    }
+
+    private static Request request(Question question) {
+        return new Request(
+                question.images().stream().map(Image::pixels).toList(),
+                question.prompt(),
+                question.maxTokens(),
+                new Sampling(question.temperature(), question.topK(), question.topP()),
+                question.seed(),
+                List.of(),
+                question.repeatPenalty());
     }
 
     private static Answer await(Scheduler.Pending pending, Question question, AnswerListener listener) {

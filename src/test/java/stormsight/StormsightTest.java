@@ -11,6 +11,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
@@ -108,6 +109,58 @@ class StormsightTest {
                 > 1);
     }
 
+    /** Drawn answers of many questions, some about the same image: each is the one that is drawn alone. */
+    @Test
+    void manyAtOnceAreAnsweredAsEachAlone() throws InterruptedException {
+        Image kitchen = Image.read(KITCHEN);
+        Image sunset = Image.read(Path.of("examples", "sunset.png"));
+        List<Question> questions = IntStream.range(0, 40)
+                .mapToObj(i -> Question.of(i % 7 < 3 ? kitchen : sunset, i % 2 == 0 ? "caption en" : "detect star")
+                        .withSampling(i % 3, 0, 1, i)
+                        .withMaxTokens(1 + i % 11))
+                .toList();
+        List<Answer> alone = questions.stream().map(model::ask).toList();
+        assertTrue(alone.stream().map(Answer::text).distinct().count() > 10);
+        assertEquals(alone, model.askAll(questions));
+        try (Stormsight three = Stormsight.embedded().backend("cpu").threads(2).parallel(3).open()) {
+            assertEquals(alone, three.askAll(questions));
+        }
+        Map<Integer, List<Answer>> together = new ConcurrentHashMap<>();
+        List<Thread> threads = IntStream.range(0, 4)
+                .mapToObj(i -> Thread.ofVirtual()
+                        .start(() -> together.put(i, model.askAll(questions.subList(10 * i, 10 * i + 10)))))
+                .toList();
+        for (Thread thread : threads) {
+            thread.join();
+        }
+        for (int i = 0; i < 4; i++) {
+            assertEquals(alone.subList(10 * i, 10 * i + 10), together.get(i));
+        }
+        assertEquals(List.of(), model.askAll(List.of()));
+    }
+
+    /** One question that fails ends them all; an interrupt does, too; and the next are answered as ever. */
+    @Test
+    void oneThatFailsEndsThemAll() throws InterruptedException {
+        Image image = Image.read(KITCHEN);
+        Question caption = Question.of(image, "caption en");
+        assertEquals(StormsightException.Kind.TOO_LONG,
+                kindOf(() -> model.askAll(List.of(caption, caption.withMaxTokens(100_000), caption))));
+        Map<String, Boolean> ended = new ConcurrentHashMap<>();
+        Thread asking = Thread.ofPlatform().start(() -> {
+            Thread.currentThread().interrupt();
+            try {
+                model.askAll(List.of(caption, caption));
+            } catch (CancellationException e) {
+                ended.put("interrupted", Thread.currentThread().isInterrupted());
+            }
+        });
+        asking.join();
+        assertEquals(Map.of("interrupted", true), ended);
+        assertEquals(List.of(CAPTION, CAPTION),
+                model.askAll(List.of(caption, caption)).stream().map(Answer::text).toList());
+    }
+
     /** A listener that throws gives the answer up, and the next question is answered as ever. */
     @Test
     void aListenerMayGiveUp() {
@@ -160,7 +213,11 @@ class StormsightTest {
                 .mapToObj(i -> Thread.ofVirtual().start(() -> {
                     try {
                         while (true) {
-                            closing.ask(image, "caption en");
+                            if (i % 2 == 0) {
+                                closing.ask(image, "caption en");
+                            } else {
+                                closing.askAll(Collections.nCopies(50, Question.of(image, "caption en")));
+                            }
                         }
                     } catch (CancellationException e) {
                         ends.put(i, "cancelled");
@@ -174,5 +231,7 @@ class StormsightTest {
         }
         assertEquals(THREADS, ends.size());
         assertThrows(CancellationException.class, () -> closing.ask(image, "caption en"));
+        assertThrows(
+                CancellationException.class, () -> closing.askAll(List.of(Question.of(image, "caption en"))));
     }
 }

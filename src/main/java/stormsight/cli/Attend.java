@@ -138,7 +138,9 @@ final class Attend extends PromptCommand implements Runnable {
     @Option(
             names = "--layers",
             paramLabel = "LIST",
-            description = "Layers to look at, such as 0,3-5, in the tower and the decoder. Default: all.")
+            description =
+                    "Layers to look at, such as 0,3-5, in the tower, the decoder and, counted over those that read "
+                            + "the image, BLIP-2's Q-Former. Default: all.")
     private Optional<String> layers = Optional.empty();
 
     @Option(
@@ -190,6 +192,12 @@ final class Attend extends PromptCommand implements Runnable {
                     asked.stream().mapToInt(about -> about.views().count()).max().orElseThrow());
             AttentionMaps maps =
                     new AttentionMaps(withQueries(request, all.getFirst()), directory.describe(), all);
+            try {
+                maps.check(directory.unbound(limits, model.options()));
+            } catch (IllegalArgumentException e) {
+                throw new UsageException(
+                        e.getMessage() + (chosenGroups.isEmpty() ? "; --maps vision,words leaves it out" : ""));
+            }
             try (Generator generator =
                     Generator.open(directory, backend, limits, model.options(), progress, List.of(maps))) {
                 attend(generator, maps, pixels, texts, asked, backend);

@@ -30,7 +30,6 @@ import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
-import stormsight.program.Step;
 
 /** Answers many prompts about many images. */
 @Command(
@@ -82,10 +81,10 @@ final class BatchCommand extends PromptCommand implements Runnable {
     private String shard;
 
     @Option(
-            names = {"-b", "--parallel"},
+            names = {"-b", Parallel.OPTION},
             paramLabel = "N",
             defaultValue = "8",
-            description = "Answers at a time, 1 to 16; more take more memory. Default: ${DEFAULT-VALUE}.")
+            description = "Answers " + Parallel.RANGE + " Default: ${DEFAULT-VALUE}.")
     private int parallel;
 
     @Option(
@@ -118,9 +117,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
     public void run() {
         sampling.check();
         objects.check();
-        if (parallel < 1 || parallel > Step.MOST_SEQUENCES) {
-            throw new UsageException("--parallel " + parallel + " is not from 1 to " + Step.MOST_SEQUENCES);
-        }
+        Parallel.check(parallel);
         if (images.isEmpty() && dataset == null) {
             throw new UsageException("--image or --dataset is missing: there is nothing to ask about");
         }

@@ -24,7 +24,8 @@ import tools.jackson.databind.JsonNode;
 @Command(
         name = "bench",
         description = {
-            "Times the parts of an answer. Numbers may be lists and ranges: 64,128 or 16-64*2 or 1-4+1.",
+            "Times the parts of an answer, or of an embedding. Numbers may be lists and ranges: 64,128 or 16-64*2 or "
+                    + "1-4+1.",
             "Warm rows, each timed after its result has been checked: image decode (file to pixels), resize (pixels "
                     + "to patches), encode (patches to features), projector (a part of encode), ppN (prefill of N "
                     + "tokens), tgN@D (N tokens decoded after D), first token (image file and prompt 'caption en' to "

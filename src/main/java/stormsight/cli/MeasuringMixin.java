@@ -19,7 +19,6 @@ import stormsight.bench.Configuration;
 import stormsight.bench.Ranges;
 import stormsight.bench.Row;
 import stormsight.image.ImageDecoder;
-import stormsight.program.Step;
 
 /** Options of the commands that measure: lists of what is measured, and how. */
 final class MeasuringMixin {
@@ -131,10 +130,10 @@ final class MeasuringMixin {
     private String depths;
 
     @Option(
-            names = {"-b", "--parallel"},
+            names = {"-b", Parallel.OPTION},
             paramLabel = "LIST",
             description =
-                    "Sequences in one run, up to 16: as many prompts, one after the other, and as many answers decoded "
+                    "Answers " + Parallel.RANGE + " As many prompts, one after the other, and as many answers decoded "
                             + "together, each row with each number; tok/s are those of all together, as "
                             + "llama-batched-bench counts them. Default: 1.")
     private String parallel;
@@ -242,12 +241,8 @@ final class MeasuringMixin {
         if (!Checks.NAMES.contains(check)) {
             throw new UsageException("--check '" + check + "' is none of auto, scalar, cpu and self");
         }
-        List<Integer> sequences = list("--parallel", parallel);
-        for (int count : sequences) {
-            if (count < 1 || count > Step.MOST_SEQUENCES) {
-                throw new UsageException("--parallel " + count + " is not in 1 .. " + Step.MOST_SEQUENCES);
-            }
-        }
+        List<Integer> sequences = list(Parallel.OPTION, parallel);
+        sequences.forEach(Parallel::check);
         List<List<Integer>> pairs = new ArrayList<>();
         for (String pair : both) {
             List<Integer> numbers = pair.matches("\\d{1,9},\\d{1,9}")

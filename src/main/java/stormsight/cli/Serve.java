@@ -16,7 +16,6 @@ import stormsight.match.Embedder;
 import stormsight.model.DualEncoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
-import stormsight.program.Step;
 import stormsight.serve.Server;
 import stormsight.serve.ServerOptions;
 
@@ -52,8 +51,8 @@ final class Serve extends ModelCommand implements Runnable {
             description = "Fetch images that requests name by http and https, from public addresses only.")
     private boolean remoteImages;
 
-    @Option(names = {"-b", "--parallel"}, paramLabel = "N", defaultValue = "4",
-            description = "Requests that are answered at a time. Default: ${DEFAULT-VALUE}.")
+    @Option(names = {"-b", Parallel.OPTION}, paramLabel = "N", defaultValue = "4",
+            description = "Answers " + Parallel.RANGE + " Default: ${DEFAULT-VALUE}.")
     private int parallel;
 
     @Option(names = "--queue", paramLabel = "N", defaultValue = "64",
@@ -109,9 +108,7 @@ final class Serve extends ModelCommand implements Runnable {
         if (port < 0 || port > 65535) {
             throw new UsageException("--port " + port + " is not in 0 .. 65535");
         }
-        if (parallel < 1 || parallel > Step.MOST_SEQUENCES) {
-            throw new UsageException("--parallel " + parallel + " is not in 1 .. " + Step.MOST_SEQUENCES);
-        }
+        Parallel.check(parallel);
         if (queue < 0 || timeout < 1 || maxBody < 1 || maxBody > 1024 || promptTokens < 1 || maxTokens < 1
                 || grace < 0) {
             throw new UsageException("--timeout, --max-body (at most 1024), --prompt-tokens and --max-tokens must be "

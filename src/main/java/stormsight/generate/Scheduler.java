@@ -218,7 +218,21 @@ public final class Scheduler implements AutoCloseable {
      * @throws CancellationException if the scheduler is closed
      */
     public Optional<Pending> submit(Request request) {
-        Pending pending = new Pending(Generator.prepare(generator().directory(), request).small());
+        return submit(new Pending(Generator.prepare(generator().directory(), request).small()));
+    }
+
+    /**
+     * Takes a request about the very images of one that was taken before: they are not cut again, nor encoded again if
+     * nothing else is answered between the two.
+     *
+     * @return see {@link #submit(Request)}
+     */
+    public Optional<Pending> submit(Request request, Pending before) {
+        generator().directory().processor().check(request.prompt(), request.images().size());
+        return submit(new Pending(new Prepared(request, before.prepared.images(), 0).small()));
+    }
+
+    private Optional<Pending> submit(Pending pending) {
         boolean taken = !closed && line.offer(pending);
         if (closed) {
             // Closed since, so that nobody may look at the line again.

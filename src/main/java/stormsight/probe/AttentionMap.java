@@ -17,6 +17,7 @@ public record AttentionMap(String name, String meaning, List<Axis> axes, float[]
     public static final String VISION_HEADS = "vision_heads";
     public static final String VISION_SUM = "vision_sum";
     public static final String QUERY_TO_IMAGE = "query_to_image";
+    public static final String QUERY_TO_IMAGE_HEADS = "query_to_image_heads";
     public static final String QUERY_TO_IMAGE_SUM = "query_to_image_sum";
     /** What words read of queries, where rows of the image are queries. */
     public static final String WORD_TO_QUERY = "word_to_query";

@@ -24,6 +24,7 @@ import stormsight.tokenizer.Tokenizer;
  */
 public final class AttentionMaps implements Probe {
     private static final String NAME = "attention.";
+    private static final String COUNTED = "; layers are counted over those with attention to the image";
 
     private final AttentionRequest request;
     private final Description model;
@@ -33,11 +34,16 @@ public final class AttentionMaps implements Probe {
     private final Window read;
     private int capacity;
     private int generatedKeys;
+    /** Layers and heads with attention to the image that maps of queries show; null where there are none. */
+    private Op.Part queryPart;
     private int queryLayers;
     private Optional<Probes.Probed> visionLayers = Optional.empty();
     private Optional<Probes.Probed> visionHeads = Optional.empty();
     private Optional<Probes.Probed> visionSum = Optional.empty();
+    /** What queries stand for: the mean over all heads of every layer. */
     private Optional<Probes.Probed> queries = Optional.empty();
+    /** What maps of queries show. */
+    private Optional<Probes.Probed> chosenQueries = Optional.empty();
     private Optional<Probes.Probed> wordToImage = Optional.empty();
     private Optional<Probes.Probed> generatedToImage = Optional.empty();
     private Optional<Probes.Probed> imageToWord = Optional.empty();
@@ -135,31 +141,66 @@ public final class AttentionMaps implements Probe {
         return visionHeads.map(Probes.Probed::program).orElse(sum.program());
     }
 
+    /**
+     * Looks whether the attention of queries to the image has the layers and heads that were asked for.
+     *
+     * @throws IllegalArgumentException naming the one that it does not have
+     */
+    public void check(Passes passes) {
+        if (request.wants(Kind.QUERIES)) {
+            queryStage(passes).ifPresent(stage -> {
+                Program program = passes.encode().program();
+                request.checkQueries(
+                        Probes.layers(program, stage.segment()).size(),
+                        Probes.heads(program, stage.segment()).size());
+            });
+        }
+    }
+
+    private static Optional<Stage> queryStage(Passes passes) {
+        return passes.encodeStages().stream().filter(each -> each.name().equals(Stage.QUERIES)).findFirst();
+    }
+
     /** Maps of words lead over the queries, too. */
     private Program addQueries(Program program, Passes passes) {
-        Optional<Stage> stage =
-                passes.encodeStages().stream().filter(each -> each.name().equals(Stage.QUERIES)).findFirst();
-        if (stage.isEmpty()
-                || Stream.of(Kind.QUERIES, Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD, Kind.ROLLOUT)
-                        .noneMatch(request::wants)) {
+        Optional<Stage> found = queryStage(passes);
+        if (found.isEmpty()) {
             return program;
         }
-        String segment = stage.get().segment();
-        queryLayers = Probes.layers(program, segment).size();
-        queries = Optional.of(Probes.attentionWeights(
+        Stage stage = found.get();
+        Program rewritten = program;
+        int firstPatch = model.vision().firstPatch();
+        Op.Part all = new Op.Part(
+                Probes.layers(program, stage.segment()), Probes.heads(program, stage.segment()), 0, firstPatch);
+        queryLayers = all.layers().size();
+        if (Stream.of(Kind.WORD_TO_IMAGE, Kind.IMAGE_TO_WORD, Kind.ROLLOUT).anyMatch(request::wants)) {
+            queries = Optional.of(queriesRead(rewritten, stage, all, true, AttentionMap.QUERY_TO_IMAGE));
+            rewritten = queries.get().program();
+        }
+        if (request.wants(Kind.QUERIES)) {
+            check(passes);
+            queryPart = new Op.Part(
+                    request.layers(all.layers().size()), request.heads(all.heads().size()), 0, firstPatch);
+            boolean same = queries.isPresent() && request.headMean() && queryPart.equals(all);
+            chosenQueries = same
+                    ? queries
+                    : Optional.of(queriesRead(
+                            rewritten, stage, queryPart, request.headMean(), "chosen_" + AttentionMap.QUERY_TO_IMAGE));
+            rewritten = chosenQueries.filter(_ -> !same).map(Probes.Probed::program).orElse(rewritten);
+        }
+        return rewritten;
+    }
+
+    private Probes.Probed queriesRead(Program program, Stage stage, Op.Part part, boolean headMean, String name) {
+        return Probes.attentionWeights(
                 program,
-                segment,
-                new Op.Part(
-                        Probes.layers(program, segment),
-                        Probes.heads(program, segment),
-                        0,
-                        model.vision().firstPatch()),
-                true,
+                stage.segment(),
+                part,
+                headMean,
                 Op.Kept.EACH,
-                stage.get().result().rows(),
+                stage.result().rows(),
                 model.vision().rows() - model.vision().firstPatch(),
-                NAME + AttentionMap.QUERY_TO_IMAGE));
-        return queries.get().program();
+                NAME + name);
     }
 
     private Program addPrompt(Program program, String segment) {
@@ -247,8 +288,9 @@ public final class AttentionMaps implements Probe {
                     encoding = true;
                 }
                 Map<Probes.Probed, float[]> view = new HashMap<>();
-                Stream.of(visionLayers, visionHeads, visionSum, queries)
+                Stream.of(visionLayers, visionHeads, visionSum, queries, chosenQueries)
                         .flatMap(Optional::stream)
+                        .distinct()
                         .forEach(probed -> view.put(probed, current.read(probed.output())));
                 views.add(view);
             }
@@ -291,10 +333,24 @@ public final class AttentionMaps implements Probe {
                 "vision tower: sum over layers " + vision.layers() + " of the " + reduced,
                 axes(grid),
                 patches(probed, prompt, grid))));
-        if (request.wants(Kind.QUERIES)) {
-            queries.ifPresent(probed ->
-                    maps.addAll(queryMaps(views.getFirst().get(probed), queryLayers, grid.cells())));
-        }
+        chosenQueries.ifPresent(probed -> {
+            float[] read = views.getFirst().get(probed);
+            if (request.headMean()) {
+                maps.addAll(queryMaps(read, queryPart.layers(), heads(queryPart.heads()), grid.cells()));
+                return;
+            }
+            float[] mean = meanOverHeads(read, queryPart.layers().size(), queryPart.heads().size());
+            maps.addAll(queryMaps(mean, queryPart.layers(), heads(queryPart.heads()), grid.cells()));
+            maps.add(new AttentionMap(
+                    AttentionMap.QUERY_TO_IMAGE_HEADS,
+                    "Q-Former: for each head, the weight that a query gives to a patch" + COUNTED,
+                    axes(
+                            grid,
+                            Axis.of("layer", queryPart.layers()),
+                            Axis.of("head", queryPart.heads()),
+                            Axis.counted("query", mean.length / queryPart.layers().size() / grid.cells().cells())),
+                    read));
+        });
         return maps;
     }
 
@@ -302,24 +358,41 @@ public final class AttentionMaps implements Probe {
      * Maps of what queries read of an image.
      *
      * @param read mean over heads, [layers, queries, rows, columns], layers with attention to the image alone
-     * @param layers how many of these
+     * @param layers which of these
+     * @param heads what the mean is over
      * @param cells rows and columns
      */
-    public static List<AttentionMap> queryMaps(float[] read, int layers, Span.Grid cells) {
-        float[] sum = sumOverLayers(read, layers);
-        String meaning = "Q-Former: weight that a query gives to a patch, mean over heads";
+    public static List<AttentionMap> queryMaps(float[] read, List<Integer> layers, String heads, Span.Grid cells) {
+        float[] sum = sumOverLayers(read, layers.size());
+        String meaning = "Q-Former: weight that a query gives to a patch, " + heads;
         Axis query = Axis.counted("query", sum.length / cells.cells());
         return List.of(
                 new AttentionMap(
                         AttentionMap.QUERY_TO_IMAGE,
-                        meaning + "; layers are counted over those with attention to the image",
-                        joined(List.of(Axis.counted("layer", layers), query), axes(cells)),
+                        meaning + COUNTED,
+                        joined(List.of(Axis.of("layer", layers), query), axes(cells)),
                         read),
                 new AttentionMap(
                         AttentionMap.QUERY_TO_IMAGE_SUM,
-                        meaning + ", sum over layers",
+                        meaning + ", sum over layers " + layers,
                         joined(List.of(query), axes(cells)),
                         sum));
+    }
+
+    /** [layers, heads, ...] to [layers, ...]. */
+    public static float[] meanOverHeads(float[] values, int layers, int heads) {
+        int size = values.length / layers / heads;
+        float[] mean = new float[layers * size];
+        for (int layer = 0; layer < layers; layer++) {
+            for (int i = 0; i < size; i++) {
+                double sum = 0;
+                for (int head = 0; head < heads; head++) {
+                    sum += values[(layer * heads + head) * size + i];
+                }
+                mean[layer * size + i] = (float) (sum / heads);
+            }
+        }
+        return mean;
     }
 
     /** [layers, ...] to [...]. */

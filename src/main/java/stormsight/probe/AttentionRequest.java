@@ -8,7 +8,8 @@ import java.util.stream.IntStream;
 import stormsight.model.Description;
 
 /**
- * Which attention to look at. Layers and heads hold for the vision tower and the decoder alike.
+ * Which attention to look at. Layers and heads hold for the vision tower, the decoder and the attention of
+ * queries to the image alike.
  *
  * @param layers indices in rising order; empty for all of them
  * @param heads heads to show one by one, in rising order; empty for their mean alone
@@ -70,6 +71,11 @@ public record AttentionRequest(Set<Kind> kinds, Optional<List<Integer>> layers, 
         if (wantsDecoder()) {
             check("the decoder", model.decoder().layers(), model.decoder().heads().queryHeads());
         }
+    }
+
+    /** The same of the attention of queries to the image. */
+    void checkQueries(int layerCount, int headCount) {
+        check("the queries' attention to the image", layerCount, headCount);
     }
 
     private void check(String part, int layerCount, int headCount) {

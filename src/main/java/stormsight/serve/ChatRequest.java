@@ -59,7 +59,8 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         // As a double it would lose digits.
         long seed = body.path("seed").asLong(0);
         List<String> stops = stops(body.path("stop"));
-        return new ChatRequest(new Request(images, text.toString(), tokens, sampling, seed, stops, 1),
+        float penalty = (float) number(body, "repetition_penalty", 1, 1e-6, 1000, false);
+        return new ChatRequest(new Request(images, text.toString(), tokens, sampling, seed, stops, penalty),
                 body.path("stream").asBoolean(false),
                 body.path("stream_options").path("include_usage").asBoolean(false));
     }

@@ -147,6 +147,17 @@ public final class AttentionFiles {
         return inside.onBlack(right - left, bottom - top, x - left, y - top);
     }
 
+    /** Which layers a map of queries sums. */
+    private static String summed(List<AttentionMap> maps) {
+        return "layers "
+                + maps.stream()
+                        .filter(map -> map.name().equals(AttentionMap.QUERY_TO_IMAGE))
+                        .findFirst()
+                        .map(map -> String.join(", ", map.axes().getFirst().labels()))
+                        .orElseThrow()
+                + " summed";
+    }
+
     /**
      * Vision maps: numbers, an overlay for each layer, a grid of heads for each layer, the sum beside the image, a grid
      * of queries.
@@ -181,14 +192,14 @@ public final class AttentionFiles {
                     pictures()
                             .grid(
                                     path(file),
-                                    "What each query reads of the image, layers summed",
+                                    "What each query reads of the image, " + summed(maps),
                                     image,
                                     each,
                                     GRID_COLUMNS,
                                     true);
                     entries.add(picture(file, map, "all queries"));
                 }
-                case AttentionMap.QUERY_TO_IMAGE -> { }
+                case AttentionMap.QUERY_TO_IMAGE, AttentionMap.QUERY_TO_IMAGE_HEADS -> { }
                 default -> {
                     List<String> layers = map.axes().getFirst().labels();
                     List<String> heads = map.axes().get(1).labels();

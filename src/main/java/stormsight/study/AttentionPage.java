@@ -66,7 +66,8 @@ public final class AttentionPage {
             List<String> layers = each.axes().getFirst().labels();
             List<String> heads = each.axes().get(1).labels();
             boolean meanOnly = heads.equals(List.of(MEAN));
-            float[] mean = meanOnly ? each.values() : meanOverHeads(each.values(), layers.size(), heads.size());
+            float[] mean =
+                    meanOnly ? each.values() : AttentionMaps.meanOverHeads(each.values(), layers.size(), heads.size());
             return new Direction(
                     Kind.IMAGE,
                     name,
@@ -85,7 +86,7 @@ public final class AttentionPage {
         List<String> layers = map.axes().getFirst().labels();
         List<String> heads = map.axes().get(1).labels();
         boolean meanOnly = heads.equals(List.of(MEAN));
-        float[] mean = meanOverHeads(map.values(), layers.size(), heads.size());
+        float[] mean = AttentionMaps.meanOverHeads(map.values(), layers.size(), heads.size());
         return new Direction(Kind.WORDS, "Word to word", map.meaning(), layers, meanOnly ? List.of() : heads,
                 reading.words().stream().map(word -> word.generated() ? "+ " + word.text() : word.text()).toList(),
                 (int) reading.words().stream().filter(word -> !word.generated()).count(), mean,
@@ -103,7 +104,7 @@ public final class AttentionPage {
         List<String> heads = whole.axes().get(1).labels();
         boolean meanOnly = heads.equals(List.of(MEAN));
         float[] image = part(whole.values(), whole.axes().getLast().size(), places);
-        float[] means = meanOverHeads(image, layers.size(), heads.size());
+        float[] means = AttentionMaps.meanOverHeads(image, layers.size(), heads.size());
         float[] sum = AttentionMaps.sumOverLayers(means, layers.size());
         String meaning = "decoder: weight that the chosen patch gives to each patch";
         if (each * (layers.size() + 1) > MOST_PATCH_NUMBERS) {
@@ -162,22 +163,6 @@ public final class AttentionPage {
         return part;
     }
 
-    /** [layers, heads, ...] to [layers, ...]. */
-    static float[] meanOverHeads(float[] values, int layers, int heads) {
-        int size = values.length / layers / heads;
-        float[] mean = new float[layers * size];
-        for (int layer = 0; layer < layers; layer++) {
-            for (int i = 0; i < size; i++) {
-                double sum = 0;
-                for (int head = 0; head < heads; head++) {
-                    sum += values[(layer * heads + head) * size + i];
-                }
-                mean[layer * size + i] = (float) (sum / heads);
-            }
-        }
-        return mean;
-    }
-
     private static Optional<Direction> vision(List<AttentionMap> maps) {
         return map(maps, AttentionMap.VISION_LAYERS).map(layers -> {
             Optional<AttentionMap> heads = map(maps, AttentionMap.VISION_HEADS);
@@ -190,8 +175,10 @@ public final class AttentionPage {
     static Optional<Direction> queries(List<AttentionMap> maps) {
         return map(maps, AttentionMap.QUERY_TO_IMAGE).map(layers -> {
             List<String> queries = layers.axes().get(1).labels().stream().map(query -> "query " + query).toList();
+            Optional<AttentionMap> heads = map(maps, AttentionMap.QUERY_TO_IMAGE_HEADS);
             return new Direction(Kind.IMAGE, "Query to image", layers.meaning(), layers.axes().getFirst().labels(),
-                    List.of(), queries, queries.size(), layers.values(), Optional.empty(),
+                    heads.map(each -> each.axes().get(1).labels()).orElse(List.of()), queries, queries.size(),
+                    layers.values(), heads.map(AttentionMap::values),
                     map(maps, AttentionMap.QUERY_TO_IMAGE_SUM).map(AttentionMap::values));
         });
     }

@@ -54,6 +54,8 @@ import stormsight.tokenizer.Tokenizer;
 
 /** Runs a model about one image and reads what an {@link Explanation} shows. */
 public final class Explainer {
+    private static final String ALL_HEADS = "mean over heads";
+
     private final ModelDirectory directory;
     private final Backend backend;
     private final Options options;
@@ -276,7 +278,11 @@ public final class Explainer {
                         weights.values(),
                         masks,
                         Optional.of(new Explained.Bridge(
-                                AttentionMaps.queryMaps(towers.read(cross.output()), crossing.size(), grid(vision)),
+                                AttentionMaps.queryMaps(
+                                        towers.read(cross.output()),
+                                        IntStream.range(0, crossing.size()).boxed().toList(),
+                                        ALL_HEADS,
+                                        grid(vision)),
                                 wordMaps(towers.read(self.output()), layers, words, queries))),
                         Optional.empty());
             }
@@ -351,7 +357,8 @@ public final class Explainer {
                         cross.map(read -> new Explained.Bridge(
                                 AttentionMaps.queryMaps(
                                         towers.read(read.output()),
-                                        Probes.layers(encoding.program(), crossing.orElseThrow()).size(),
+                                        Probes.layers(encoding.program(), crossing.orElseThrow()),
+                                        ALL_HEADS,
                                         grid(model.vision())),
                                 List.of())),
                         Optional.empty());

@@ -14,6 +14,7 @@ import java.util.stream.IntStream;
 import stormsight.model.Description;
 import stormsight.probe.AttentionMap;
 import stormsight.probe.AttentionMap.Axis;
+import stormsight.probe.AttentionMaps;
 import stormsight.probe.TowerReading;
 import stormsight.report.AttentionData;
 import stormsight.report.Curve;
@@ -278,7 +279,7 @@ public final class Explanation {
         files.numbers("", pooling, entries);
         int heads = pooling.axes().getFirst().size();
         List<HeatMap> maps = new ArrayList<>();
-        maps.add(map("mean of the heads", AttentionPage.meanOverHeads(pooling.values(), 1, heads)));
+        maps.add(map("mean of the heads", AttentionMaps.meanOverHeads(pooling.values(), 1, heads)));
         for (int head = 0; head < heads; head++) {
             maps.add(map("head " + head, pooling.at(head)));
         }
@@ -292,7 +293,7 @@ public final class Explanation {
 
     private void classToken(AttentionMap weights) {
         files.numbers("", weights, entries);
-        float[] means = AttentionPage.meanOverHeads(weights.values(), vision.layers(), vision.heads());
+        float[] means = AttentionMaps.meanOverHeads(weights.values(), vision.layers(), vision.heads());
         int patches = vision.patches();
         List<HeatMap> maps = spread(vision.layers(), MOST_MAPS).stream()
                 .map(layer -> map(
@@ -463,7 +464,7 @@ public final class Explanation {
                 heads,
                 List.of(),
                 0,
-                AttentionPage.meanOverHeads(values, layers.size(), heads.size()),
+                AttentionMaps.meanOverHeads(values, layers.size(), heads.size()),
                 Optional.of(values),
                 Optional.empty());
     }

@@ -230,7 +230,7 @@ class BatchTest {
         refused("of other options", with(options, "--resume"));
         Files.writeString(file, "nothing of ours\n", StandardCharsets.UTF_8);
         refused("line 1: not JSON", with(options, "--resume"));
-        refused("--parallel 17 is not from 1 to 16", with(options, "--parallel", "17"));
+        refused("--parallel 17 is not in 1 .. 16", with(options, "--parallel", "17"));
         refused("--shard 3/2 is not a part", with(options, "--shard", "3/2"));
         refused("--image or --dataset is missing", "-o", file.toString());
         refused("--prompt is missing", "-o", file.toString(), "-i", temporary.toString());

@@ -535,6 +535,37 @@ class AttentionMapsTest {
         }
     }
 
+    /** Chosen layers and heads, against the recorded cross attention; maps of words stay as they are. */
+    @Test
+    void queriesAreShownOfChosenLayersAndHeads() {
+        String golden = "blip2-opt";
+        EnumSet<Kind> kinds = EnumSet.of(Kind.WORD_TO_IMAGE, Kind.QUERIES);
+        Read read = read(golden, "a photo of", "cpu",
+                new AttentionRequest(kinds, Optional.of(List.of(1)), Optional.of(new Heads(List.of(0, 2)))));
+        int heads = 3;
+        int queries = 5;
+        int patches = 16;
+        float[] wanted = new float[2 * queries * patches];
+        float[] mean = new float[queries * patches];
+        try (Checkpoint values = Checkpoint.openFile(Goldens.folder(golden).resolve("expected.safetensors"))) {
+            float[] all = values.f32(List.of("qformer.cross_attn"))
+                    .layers()
+                    .getFirst()
+                    .toArray(ValueLayout.JAVA_FLOAT);
+            for (int i = 0; i < wanted.length; i++) {
+                int row = (heads + i / mean.length * 2) * queries + i / patches % queries;
+                wanted[i] = all[row * (1 + patches) + 1 + i % patches];
+                mean[i % mean.length] += wanted[i] / 2;
+            }
+        }
+        assertArrayEquals(wanted, read.values(AttentionMap.QUERY_TO_IMAGE_HEADS), ROUNDING);
+        assertArrayEquals(mean, read.values(AttentionMap.QUERY_TO_IMAGE), ROUNDING);
+        assertArrayEquals(mean, read.values(AttentionMap.QUERY_TO_IMAGE_SUM), ROUNDING);
+        Read without = read(golden, "a photo of", "cpu", new AttentionRequest(EnumSet.of(Kind.WORD_TO_IMAGE),
+                Optional.of(List.of(1)), Optional.of(new Heads(List.of(0, 2)))));
+        assertArrayEquals(without.values(AttentionMap.WORD_TO_IMAGE), read.values(AttentionMap.WORD_TO_IMAGE));
+    }
+
     /** The largest weight between patches of the mean over heads, of [layers, heads, 1 + patches, 1 + patches]. */
     private static float[] peaks(float[] all, int layers, int heads, int patches) {
         float[] peaks = new float[layers * patches];

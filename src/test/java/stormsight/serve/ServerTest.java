@@ -1,6 +1,7 @@
 package stormsight.serve;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static stormsight.serve.Served.CAPTION;
 import static stormsight.serve.Served.CHAT;
@@ -38,11 +39,15 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.backend.RunListener;
+import stormsight.generate.AnswerListener;
+import stormsight.generate.Request;
+import stormsight.image.ImageDecoder;
 import stormsight.match.Embedder;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
+import stormsight.program.Sampling;
 import tools.jackson.databind.JsonNode;
 
 /** The server as clients meet it. */
@@ -83,6 +88,31 @@ class ServerTest {
         assertEquals("length", cut.at("/choices/0/finish_reason").asString());
         assertEquals(2, cut.at("/usage/completion_tokens").asInt());
         assertEquals("a red triangle, a purple star", content(post(server, CHAT, caption(Map.of("stop", " and")))));
+    }
+
+    /** As the same penalty does elsewhere; no penalty may be said, too. */
+    @Test
+    void aRepetitionPenaltyChangesTheAnswer() throws InterruptedException {
+        assertEquals(CAPTION, content(post(server, CHAT, caption(Map.of("repetition_penalty", 1)))));
+        Request request = new Request(
+                List.of(new ImageDecoder().decode(Path.of("examples", "kitchen.png"))),
+                "caption en",
+                128,
+                Sampling.GREEDY,
+                0,
+                List.of(),
+                50f);
+        String expected = served.scheduler.submit(request).orElseThrow().await(AnswerListener.NONE).text();
+        assertNotEquals(CAPTION, expected);
+        assertEquals(expected, content(post(server, CHAT, caption(Map.of("repetition_penalty", 50)))));
+        assertEquals(CAPTION, content(post(server, CHAT,
+                caption(Map.of("frequency_penalty", 0, "presence_penalty", 0)))));
+        for (String name : List.of("frequency_penalty", "presence_penalty")) {
+            HttpResponse<String> response = post(server, CHAT, caption(Map.of(name, 0.5)));
+            refused(400, "invalid_request", response);
+            assertTrue(response.body().contains("'" + name + "' is not supported"), response.body());
+        }
+        refused(400, "invalid_request", post(server, CHAT, caption(Map.of("repetition_penalty", 0))));
     }
 
     @Test

@@ -38,6 +38,7 @@ import stormsight.model.Stage;
 import stormsight.model.Views;
 import stormsight.model.family.Families;
 import stormsight.probe.AttentionMap;
+import stormsight.probe.AttentionMaps;
 import stormsight.probe.Probe;
 import stormsight.probe.Probes;
 import stormsight.probe.TowerReading;
@@ -151,7 +152,7 @@ class ExplainerTest {
         assertTrue(tower.classTokenMap().isEmpty());
         AttentionMap pooling = tower.poolingMap().orElseThrow();
         int heads = pooling.axes().getFirst().size();
-        float[] mean = AttentionPage.meanOverHeads(pooling.values(), 1, heads);
+        float[] mean = AttentionMaps.meanOverHeads(pooling.values(), 1, heads);
         assertArrayEquals(first("siglip", "vision.pool_attn", mean.length), mean, WEIGHT);
         assertTrue(heads > 1);
     }

@@ -1,0 +1,19 @@
+package stormsight.cli;
+
+import stormsight.program.Step;
+
+/** How many sequences a run may have, wherever an option says so. */
+final class Parallel {
+    static final String OPTION = "--parallel";
+    /** What stands behind what is counted, in help. */
+    static final String RANGE = "at a time, 1 to " + Step.MOST_SEQUENCES + "; more take more memory.";
+
+    private Parallel() {}
+
+    /** @throws UsageException if it cannot be so many */
+    static void check(int count) {
+        if (count < 1 || count > Step.MOST_SEQUENCES) {
+            throw new UsageException(OPTION + " " + count + " is not in 1 .. " + Step.MOST_SEQUENCES);
+        }
+    }
+}
