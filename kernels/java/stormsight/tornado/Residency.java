@@ -2,6 +2,8 @@ package stormsight.tornado;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -36,6 +38,8 @@ import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
 final class Residency implements AutoCloseable {
     /** What an array starts with, written by TornadoVM. */
     private static final long HEADER = TornadoNativeArray.ARRAY_HEADER;
+    private static final ValueLayout.OfShort SHORT =
+            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     /** Inputs up to that size are sent with every step, larger ones when they were written. */
     static final long SMALL_INPUT_BYTES = 64;
     /** Host memory that one load takes at most, unless one array alone is larger. */
@@ -275,10 +279,12 @@ final class Residency implements AutoCloseable {
         throw new IllegalStateException(tensor.kind().toString());
     }
 
+    /** As F32, whatever their type. */
     private FloatArray scales(Tensor tensor, int first, int layers) {
         Shape shape = tensor.shape();
         long offset = tensor.dtype().scalesOffset(shape);
-        long layerBytes = tensor.dtype().bytes(shape) - offset;
+        int layerScales = Math.toIntExact(shape.rows() * tensor.dtype().scalesPerRow(shape));
+        long layerBytes = (long) layerScales * Float.BYTES;
         Load load = load(HEADER + layerBytes * layers);
         FloatArray array = FloatArray.fromSegmentShallow(HostMemory.allocate(load.arena, HEADER + layerBytes * layers));
         load.arrays.add(array);
@@ -286,8 +292,15 @@ final class Residency implements AutoCloseable {
             List<MemorySegment> values = weights.get(tensor).layers();
             load.fills.add(() -> {
                 for (int i = 0; i < layers; i++) {
-                    MemorySegment.copy(values.get(first + i), offset, array.getSegmentWithHeader(),
-                            HEADER + i * layerBytes, layerBytes);
+                    if (tensor.dtype().scaleType() == DType.BF16) {
+                        for (int s = 0; s < layerScales; s++) {
+                            array.set(i * layerScales + s, Float.intBitsToFloat(
+                                    values.get(first + i).get(SHORT, offset + 2L * s) << Short.SIZE));
+                        }
+                    } else {
+                        MemorySegment.copy(values.get(first + i), offset, array.getSegmentWithHeader(),
+                                HEADER + i * layerBytes, layerBytes);
+                    }
                 }
             });
         }

@@ -376,26 +376,28 @@ public final class MatMul {
                     }
                 }
             }
-        } else if (Weight.eights(type, columns)) {
-            // A lane takes half a word: the other half's numbers would not fit the registers.
+        } else if (Weight.levels(type, columns)) {
+            // A lane takes a part of a word: the other parts' numbers would not fit the registers.
             int end = run * (columns / 4);
             for (int j = lane; j < end; j += lanes) {
                 for (int e = 0; e < 4; e++) {
-                    xs[e] = x.get(4 * j + e);
+                    xs[e] = x.get(Weight.column(type, j, e));
                 }
-                int shift = (j & 1) << 5;
+                int shift = Weight.shift(type, j);
                 int b = scale + j / (Weight.block(type) / 4);
+                int word = w / Weight.perWord(type) + j / (Weight.perWord(type) / 4);
+                int rowWords = columns / Weight.perWord(type);
                 for (int r = 0; r < VECTOR_ROWS; r++) {
                     if (r < each) {
-                        row[r] = words.get(w / 8 + j / 2 + distance(first, r, outputs, each) * (columns / 8));
+                        row[r] = words.get(word + distance(first, r, outputs, each) * rowWords);
                     } else {
-                        row[r] = upWords.get(w / 8 + j / 2 + distance(first, r - each, outputs, each) * (columns / 8));
+                        row[r] = upWords.get(word + distance(first, r - each, outputs, each) * rowWords);
                     }
                 }
                 for (int r = 0; r < VECTOR_ROWS; r++) {
                     float sum = 0;
                     for (int e = 0; e < 4; e++) {
-                        sum += xs[e] * Weight.q8((int) (row[r] >> shift) >> (8 * e));
+                        sum += xs[e] * Weight.level(type, (int) (row[r] >> shift), e);
                     }
                     if (r < each) {
                         sums[r] += factors.get(b + distance(first, r, outputs, each) * scalesPerRow) * sum;

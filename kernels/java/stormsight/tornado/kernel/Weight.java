@@ -16,10 +16,11 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits: TornadoVM has no
  * wider load. An element is found by its index in the whole array, so rows may begin inside of a word.
  *
- * @param type {@link #F32}, {@link #BF16}, {@link #F16}, {@link #Q8}, or how a device decodes two of them better
+ * @param type {@link #F32}, {@link #BF16}, {@link #F16}, {@link #Q8}, {@link #Q4}, or how a device decodes two of them
+ *     better
  * @param f32 elements of {@link #F32}
  * @param words elements of all other types
- * @param factors decode table of {@link #BF16} and {@link #F16}, scales of {@link #Q8}
+ * @param factors decode table of {@link #BF16} and {@link #F16}, scales of {@link #Q8} and {@link #Q4}
  * @param stride elements from one layer to the next, 0 if the weight is no stack
  * @param factorStride scales from one layer to the next, 0 for other types
  */
@@ -32,6 +33,7 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
     static final int BF16_SHIFTED = 4;
     /** {@link #F16} whose power of two is made of bits. */
     static final int F16_SHIFTED = 5;
+    static final int Q4 = 6;
 
     static Weight of(Tensor tensor, Tasks tasks) {
         int stride = tasks.stride(tensor);
@@ -45,6 +47,8 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
                     shifts ? none : tasks.f16Table(), stride, 0);
             case Q8 -> new Weight(Q8, none, tasks.words(tensor), tasks.scales(tensor), stride,
                     tasks.scaleStride(tensor));
+            case Q4 -> new Weight(Q4, none, tasks.words(tensor), tasks.scales(tensor), stride,
+                    tasks.scaleStride(tensor));
             case I32, U8 -> throw new IllegalArgumentException(tensor + " is not of a weight's type");
         };
     }
@@ -56,16 +60,46 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
 
     /** Whether rows of that many columns are words of four elements. */
     static boolean fours(int type, int columns) {
-        return type != F32 && type != Q8 && columns % 4 == 0;
+        return type != F32 && !blocked(type) && columns % 4 == 0;
     }
 
-    /** Whether rows of that many columns are words of eight elements. */
-    static boolean eights(int type, int columns) {
-        return type == Q8 && columns % 8 == 0;
+    /** Whether elements have scales, and rows of that many columns are whole words. */
+    static boolean levels(int type, int columns) {
+        return type == Q8 && columns % 8 == 0 || type == Q4;
+    }
+
+    private static boolean blocked(int type) {
+        return type == Q8 || type == Q4;
+    }
+
+    /** Elements of a word, of a type with scales. */
+    static int perWord(int type) {
+        return type == Q4 ? 16 : 8;
     }
 
     /**
-     * Element {@code index}; for {@link #Q8} without its scale. Kernels multiply by the scale once for all elements
+     * The lowest bit, in its word, of four elements that are read together: the j-th four of a row, of a type with
+     * scales.
+     */
+    static int shift(int type, int j) {
+        return type == Q4 ? (j & 3) << 4 : (j & 1) << 5;
+    }
+
+    /**
+     * The column of the e-th of four elements that are read together. Those of {@link #Q4} are of both halves of a
+     * block.
+     */
+    static int column(int type, int j, int e) {
+        return type == Q4 ? (j / 8) * DType.Q4_BLOCK + (j & 7) * 2 + (e & 1) + (e >> 1) * 16 : 4 * j + e;
+    }
+
+    /** The e-th of four elements that are read together, in the lowest bits, without its scale. */
+    static float level(int type, int bits, int e) {
+        return type == Q4 ? q4(bits >> ((e & 1) * 8 + (e >> 1) * 4)) : q8(bits >> (8 * e));
+    }
+
+    /**
+     * Element {@code index}; without its scale, if it has one. Kernels multiply by the scale once for all elements
      * that share it, where they can.
      */
     static float unscaled(int type, FloatArray f32, LongArray words, FloatArray factors, int index) {
@@ -76,6 +110,10 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
     static float packed(int type, LongArray words, FloatArray factors, int index) {
         if (type == Q8) {
             return q8((int) (words.get(index >> 3) >> ((index & 7) << 3)));
+        } else if (type == Q4) {
+            // Of the two words of a block, the first holds elements 0 to 7 and 16 to 23.
+            int word = ((index >> 5) << 1) + ((index >> 3) & 1);
+            return q4((int) (words.get(word) >> (((index & 7) << 3) + ((index >> 2) & 4))));
         } else {
             return half(type, (int) (words.get(index >> 2) >> ((index & 3) << 4)), factors);
         }
@@ -83,17 +121,17 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
 
     /** Elements of a row that share a scale; as many as an int can count where there are none. */
     static int block(int type) {
-        return type == Q8 ? DType.Q8_BLOCK : Integer.MAX_VALUE;
+        return type == Q8 ? DType.Q8_BLOCK : type == Q4 ? DType.Q4_BLOCK : Integer.MAX_VALUE;
     }
 
     /** Scales of a row of so many columns. */
     static int scalesPerRow(int type, int columns) {
-        return type == Q8 ? (columns + DType.Q8_BLOCK - 1) / DType.Q8_BLOCK : 0;
+        return blocked(type) ? (columns + block(type) - 1) / block(type) : 0;
     }
 
     /** An element times its scale, the factor {@code scaleIndex}, if it has one. */
     static float scaled(int type, float value, FloatArray factors, int scaleIndex) {
-        return type == Q8 ? value * factors.get(scaleIndex) : value;
+        return blocked(type) ? value * factors.get(scaleIndex) : value;
     }
 
     /** Element {@code index}, whose scale, if it has one, is the factor {@code scaleIndex}. */
@@ -104,6 +142,11 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
     /** The element in the lowest 8 bits, without its scale. */
     static float q8(int bits) {
         return (bits << 24) >> 24;
+    }
+
+    /** The element in the lowest 4 bits, without its scale. */
+    static float q4(int bits) {
+        return (bits << 28) >> 28;
     }
 
     /** The element in the lowest 16 bits. */

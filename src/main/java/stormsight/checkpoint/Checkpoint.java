@@ -163,15 +163,17 @@ public final class Checkpoint implements AutoCloseable {
     /** Moves the scales of matrices of a blocked type out of the other tensors. */
     private static Map<String, Scales> takeScales(Map<String, TensorInfo> tensors) {
         Map<String, Scales> taken = new HashMap<>();
-        tensors.values().stream().filter(tensor -> tensor.type() == Blocks.LEVELS).toList().forEach(matrix -> {
-            TensorInfo found = tensors.get(Blocks.scales(matrix.name()));
+        for (TensorInfo levels : List.copyOf(tensors.values())) {
+            TensorInfo found = tensors.get(Blocks.scales(levels.name()));
             if (found != null) {
-                Blocks.type(matrix, found).ifPresent(type -> {
-                    taken.put(matrix.storedName(), new Scales(type, found));
+                Blocks.type(levels, found).ifPresent(type -> {
+                    taken.put(levels.storedName(), new Scales(type, found));
                     tensors.remove(found.name());
+                    tensors.put(levels.name(),
+                            levels.of(Blocks.weight(type, levels.shape()).orElseThrow()));
                 });
             }
-        });
+        }
         return taken;
     }
 
@@ -610,6 +612,10 @@ public final class Checkpoint implements AutoCloseable {
      * some hundred nanoseconds.
      */
     float[] decode(TensorInfo tensor, long first, int count) {
+        Optional<Scales> scaled = scales(tensor);
+        if (scaled.isPresent()) {
+            return decode(tensor, scaled.get(), first, count);
+        }
         MemorySegment stored = MemorySegment.ofArray(bytes(
                 tensor,
                 first * tensor.type().bits() / 8,
@@ -617,19 +623,6 @@ public final class Checkpoint implements AutoCloseable {
         float[] values = new float[count];
         switch (tensor.type()) {
             case F32 -> MemorySegment.copy(stored, FLOAT, 0, values, 0, count);
-            case I8 -> {
-                Scales of = scales(tensor).orElseThrow();
-                long columns = tensor.shape().matrix().columns();
-                long perRow = of.type.scalesPerRow(tensor.shape().matrix());
-                int block = of.type.block();
-                long begin = scaleOf(first, columns, perRow, block);
-                int held = (int) (scaleOf(first + count - 1, columns, perRow, block) - begin + 1);
-                float[] scale = decode(of.tensor, begin, held);
-                for (int i = 0; i < count; i++) {
-                    values[i] = scale[(int) (scaleOf(first + i, columns, perRow, block) - begin)]
-                            * stored.get(JAVA_BYTE, i);
-                }
-            }
             case F64 -> {
                 double[] wide = new double[count];
                 MemorySegment.copy(stored, DOUBLE, 0, wide, 0, count);
@@ -646,6 +639,25 @@ public final class Checkpoint implements AutoCloseable {
                             : Float.float16ToFloat(halves[i]);
                 }
             }
+        }
+        return values;
+    }
+
+    private float[] decode(TensorInfo tensor, Scales of, long first, int count) {
+        long columns = tensor.shape().matrix().columns();
+        long perRow = of.type.scalesPerRow(tensor.shape().matrix());
+        int block = of.type.block();
+        long begin = scaleOf(first, columns, perRow, block);
+        int held = (int) (scaleOf(first + count - 1, columns, perRow, block) - begin + 1);
+        float[] scale = decode(of.tensor, begin, held);
+        int skipped = (int) (first % block);
+        long from = of.type.elementBytes(first - skipped);
+        long to = of.type.elementBytes(Math.ceilDiv(first + count, (long) block) * block);
+        byte[] levels = bytes(tensor, from, (int) (Math.min(to, tensor.bytes()) - from));
+        float[] values = new float[count];
+        for (int i = 0; i < count; i++) {
+            values[i] = scale[(int) (scaleOf(first + i, columns, perRow, block) - begin)]
+                    * Blocks.level(of.type, levels, skipped + i);
         }
         return values;
     }

@@ -50,7 +50,7 @@ public record HostTensor(DType dtype, Shape shape, List<MemorySegment> layers) {
         }
         MemorySegment part = arena.allocate(dtype.bytes(rows), Float.BYTES);
         long levels = dtype.elementBytes(rows);
-        long scales = rows.rows() * dtype.scalesPerRow(rows) * Float.BYTES;
+        long scales = rows.rows() * dtype.scaleBytes(rows);
         MemorySegment.copy(whole, index * levels, part, 0, levels);
         MemorySegment.copy(
                 whole, dtype.scalesOffset(shape) + index * scales, part, dtype.scalesOffset(rows), scales);

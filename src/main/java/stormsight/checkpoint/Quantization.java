@@ -6,12 +6,14 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import stormsight.program.DType;
+import stormsight.program.Shape;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -19,11 +21,15 @@ import tools.jackson.databind.node.ObjectNode;
  * Writes a checkpoint whose matrices are of a {@link DType#isBlocked blocked} type, so that a model is opened without
  * converting them.
  *
- * <p>A matrix {@code NAME} becomes two tensors: {@code NAME}, I8, of the same shape, and {@code NAME.scales}, F32, one
- * for every block of a row: [rows, ceil(columns / block)], where a tensor of more than two dimensions counts as [first,
- * product of the others]. A weight is its integer times its scale. Scales
- * lie directly behind their matrix, so that both are mapped as one; a file that another program wrote in another order
- * is copied when it is opened. All other tensors stay as they were. {@code config.json} says {@code
+ * <p>A matrix {@code NAME} becomes two tensors: {@code NAME}, the levels, and {@code NAME.scales}, one for every block
+ * of a row: [rows, ceil(columns / block)], where a tensor of more than two dimensions counts as [first, product of the
+ * others]. A weight is its level times its scale. In q8 levels are I8, of the matrix's shape, and scales F32. In q4
+ * they are U8, of half as many in the last dimension, and BF16: of the 16 bytes of a block of 32, byte i holds weight i
+ * in its lower four bits and weight 16 + i in its upper ones, each a two's complement from -8 to 7. A matrix whose rows
+ * are no whole blocks is in q8 there.
+ *
+ * <p>Scales lie directly behind their matrix, so that both are mapped as one; a file that another program wrote in
+ * another order is copied when it is opened. All other tensors stay as they were. {@code config.json} says {@code
  * "quantization_config": {"quant_method": "stormsight", "format": "q8", "block_size": 32}}.
  */
 public final class Quantization {
@@ -35,18 +41,18 @@ public final class Quantization {
     /**
      * What was written.
      *
-     * @param quantized tensors that were turned
+     * @param quantized how many tensors were turned into each type
      * @param kept tensors that stayed as they were
      * @param bytes of all weight files
      */
-    public record Result(int quantized, int kept, long bytes) {}
+    public record Result(Map<DType, Integer> quantized, int kept, long bytes) {}
 
     /**
      * Writes the directory of a model anew.
      *
      * @param from its weights
      * @param matrices the names of what is turned; a tensor that is blocked already is refused
-     * @param type blocked
+     * @param type blocked; a matrix gets it as {@link DType#forRows} says
      * @param to an empty directory
      * @param maxFileBytes of a shard
      * @throws CheckpointException if something cannot be read or written, or the checkpoint is quantized already
@@ -54,6 +60,7 @@ public final class Quantization {
     public static Result write(
             Checkpoint from, Set<String> matrices, DType type, Path to, long maxFileBytes) {
         Map<String, HostTensor> sources = new HashMap<>();
+        Map<DType, Integer> quantized = new EnumMap<>(DType.class);
         Map<String, String> known = new HashMap<>();
         List<SafetensorsWriter.Entry> entries = new ArrayList<>();
         for (String name : from.names()) {
@@ -68,23 +75,32 @@ public final class Quantization {
                 throw new CheckpointException(info.file(), "tensor " + info.label() + " is quantized already");
             }
             sources.put(stored, from.tensor(name));
-            entries.add(new SafetensorsWriter.Entry(stored, Blocks.LEVELS, info.shape()));
+            DType each = type(type, info.shape());
+            quantized.merge(each, 1, Integer::sum);
             entries.add(new SafetensorsWriter.Entry(
-                    Blocks.scales(stored), StoredType.F32, Blocks.scales(type, info.shape())));
+                    stored, Blocks.levels(each), Blocks.levels(each, info.shape())));
+            entries.add(new SafetensorsWriter.Entry(
+                    Blocks.scales(stored), Blocks.scales(each), Blocks.scales(each, info.shape())));
         }
         List<Path> files = SafetensorsWriter.write(to, entries, maxFileBytes, (tensor, firstByte, piece) -> {
             String name = tensor.name();
             if (sources.containsKey(name)) {
-                Blocks.levels(sources.get(name), type, firstByte, piece);
+                HostTensor source = sources.get(name);
+                Blocks.levels(source, type(type, source.shape()), firstByte, piece);
             } else if (known.containsKey(name)) {
                 byte[] bytes = from.bytes(known.get(name), firstByte, Math.toIntExact(piece.byteSize()));
                 MemorySegment.copy(MemorySegment.ofArray(bytes), 0, piece, 0, bytes.length);
             } else {
-                Blocks.scales(sources.get(Blocks.matrix(name)), type, firstByte / Float.BYTES, piece);
+                HostTensor source = sources.get(Blocks.matrix(name));
+                Blocks.scales(source, type(type, source.shape()), firstByte, piece);
             }
         });
         copyOthers(from.directory(), type, to);
-        return new Result(sources.size(), known.size() - sources.size(), size(files));
+        return new Result(quantized, known.size() - sources.size(), size(files));
+    }
+
+    private static DType type(DType type, Shape shape) {
+        return type.forRows(shape.matrix().columns());
     }
 
     private static long size(List<Path> files) {

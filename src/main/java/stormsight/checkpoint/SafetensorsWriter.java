@@ -129,7 +129,7 @@ public final class SafetensorsWriter {
     public static void writeFile(Path file, List<Entry> tensors, Content content) {
         List<Entry> sorted = tensors.stream()
                 .sorted(Comparator.comparingInt((Entry tensor) ->
-                                Blocks.isScales(tensor.name()) ? Blocks.LEVELS.bits() : tensor.type().bits())
+                                Blocks.isScales(tensor.name()) ? Blocks.LEVEL_BITS : tensor.type().bits())
                         .reversed()
                         .thenComparing(Entry::name))
                 .toList();

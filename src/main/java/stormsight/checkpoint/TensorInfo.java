@@ -17,6 +17,10 @@ public record TensorInfo(
         return new TensorInfo(otherName, storedName, file, type, shape, offset, bytes);
     }
 
+    TensorInfo of(Shape otherShape) {
+        return new TensorInfo(name, storedName, file, type, otherShape, offset, bytes);
+    }
+
     /** The name for a message, with the stored one where that differs. */
     public String label() {
         return StrictJson.printable(name)

@@ -1,6 +1,7 @@
 package stormsight.cli;
 
 import java.nio.file.Path;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -16,8 +17,8 @@ import stormsight.program.DType;
 @Command(
         name = "quantize",
         description = {
-            "Writes a checkpoint again with its matrices in 8 bits and a scale for every 32 weights.",
-            "It answers as the original does with --weights q8, but is opened at once and takes half the space."
+            "Writes a checkpoint again with its matrices in 8 or 4 bits and a scale for every 32 weights.",
+            "It answers as the original does with --weights q8 or q4, but is opened at once and takes less space."
         })
 final class Quantize implements Runnable {
     @Spec
@@ -61,8 +62,10 @@ final class Quantize implements Runnable {
             });
             spec.commandLine()
                     .getOut()
-                    .println("wrote " + target + " in " + form + ": " + result.quantized() + " tensors in "
-                            + Byte.SIZE * type.elementBytes() + " bits, "
+                    .println("wrote " + target + ": " + result.quantized().entrySet().stream()
+                                    .map(each -> each.getValue() + (each.getValue() == 1 ? " tensor" : " tensors")
+                                            + " in " + each.getKey().label() + ", ")
+                                    .collect(Collectors.joining())
                             + result.kept() + " as they were; " + Memory.text(result.bytes()) + " of weights, before "
                             + Memory.text(directory.checkpoint().fileBytes()));
         }

@@ -15,7 +15,7 @@ import stormsight.program.DType;
  */
 record WeightForm(Optional<DType> type) {
     static final String HELP =
-            "stored: as in the files. q8: in 8 bits, with a scale for every 32 weights, converted when the "
+            "stored: as in the files. q8, q4: in 8 or 4 bits, with a scale for every 32 weights, converted when the "
                     + "model is loaded. Default: ${DEFAULT-VALUE}.";
 
     private static List<WeightForm> all() {

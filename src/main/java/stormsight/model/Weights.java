@@ -146,7 +146,21 @@ public final class Weights {
     }
 
     private static Function<List<Stored>, DType> type(Checkpoint checkpoint, Options options) {
-        return weights -> options.weights().orElseGet(() -> checkpoint.weightType(names(weights)));
+        return weights -> {
+            DType stored = checkpoint.weightType(names(weights));
+            return options.weights().map(type -> turned(type, stored, weights.getFirst(), checkpoint)).orElse(stored);
+        };
+    }
+
+    private static DType turned(DType type, DType stored, Stored weight, Checkpoint checkpoint) {
+        DType turned = type.forRows(seen(weight).columns());
+        if (stored.isBlocked() && stored != turned) {
+            TensorInfo info = checkpoint.info(weight.names().getFirst());
+            throw new CheckpointException(info.file(), "tensor " + info.label() + " is in " + stored.label()
+                    + " already; leave out --weights " + type.label()
+                    + ", or name the checkpoint that it was made from");
+        }
+        return turned;
     }
 
     /** The weights whose names begin so. */

@@ -7,28 +7,37 @@ import java.util.Locale;
 /** The type of a tensor's elements, with all that follows from it alone. All multi-byte types are little-endian. */
 public enum DType {
     /** IEEE 754 binary32: activations, norms, caches, and weights that are stored so. */
-    F32(4, true, true, 0),
+    F32(32, true, true, 0),
     /** IEEE 754 binary16. */
-    F16(2, true, false, 0),
+    F16(16, true, false, 0),
     /** The upper half of a binary32. */
-    BF16(2, true, false, 0),
-    /** Eight-bit integers in {@link #isBlocked blocks} of {@value #Q8_BLOCK}. */
-    Q8(1, true, false, DType.Q8_BLOCK),
+    BF16(16, true, false, 0),
+    /** Eight-bit integers in {@link #isBlocked blocks} of {@value #Q8_BLOCK}, with scales in F32. */
+    Q8(8, true, false, DType.Q8_BLOCK),
+    /**
+     * Four-bit integers, -8 to 7, in {@link #isBlocked blocks} of {@value #Q4_BLOCK}, with scales in BF16; rows are
+     * whole blocks. Byte i of the 16 bytes of a block holds element i in its lower half and element 16 + i in its
+     * upper one.
+     */
+    Q4(4, true, false, DType.Q4_BLOCK),
     /** Token ids. */
-    I32(4, false, false, 0),
+    I32(32, false, false, 0),
     /** Flags of a mask. */
-    U8(1, false, false, 0);
+    U8(8, false, false, 0);
 
     /** {@link #block} of {@link #Q8}, as a constant of inner loops. */
     public static final int Q8_BLOCK = 32;
 
-    private final int elementBytes;
+    /** {@link #block} of {@link #Q4}, as a constant of inner loops. */
+    public static final int Q4_BLOCK = 32;
+
+    private final int bits;
     private final boolean weight;
     private final boolean cache;
     private final int block;
 
-    DType(int elementBytes, boolean weight, boolean cache, int block) {
-        this.elementBytes = elementBytes;
+    DType(int bits, boolean weight, boolean cache, int block) {
+        this.bits = bits;
         this.weight = weight;
         this.cache = cache;
         this.block = block;
@@ -50,7 +59,7 @@ public enum DType {
     }
 
     /**
-     * Whether one F32 scale goes with every {@link #block} elements of a row. A matrix [rows, columns] then holds its
+     * Whether one scale goes with every {@link #block} elements of a row. A matrix [rows, columns] then holds its
      * elements, and, from the next multiple of 4 bytes, rows x ceil(columns / block) scales.
      */
     public boolean isBlocked() {
@@ -62,20 +71,50 @@ public enum DType {
         return block;
     }
 
-    /** Bytes of one element, without its share of a scale. */
+    /** The type of scales, where there are any. */
+    public DType scaleType() {
+        return this == Q4 ? BF16 : F32;
+    }
+
+    /**
+     * What a matrix becomes that is to be turned into this type: Q8 where its rows are not whole blocks of Q4, else
+     * this one.
+     */
+    public DType forRows(int columns) {
+        return this == Q4 && columns % block != 0 ? Q8 : this;
+    }
+
+    /** Bits of one element, without its share of a scale. */
+    public int bits() {
+        return bits;
+    }
+
+    /**
+     * Bytes of one element, without its share of a scale.
+     *
+     * @throws IllegalStateException if a byte holds several
+     */
     public int elementBytes() {
-        return elementBytes;
+        if (bits < Byte.SIZE) {
+            throw new IllegalStateException(this + " holds several elements in a byte");
+        }
+        return bits / Byte.SIZE;
+    }
+
+    /** Bytes of so many elements of a row, without scales. */
+    public long elementBytes(long elements) {
+        return Math.multiplyExact(elements, bits) / Byte.SIZE;
     }
 
     /** Bytes of the elements of a tensor, without scales. */
     public long elementBytes(Shape shape) {
-        return Math.multiplyExact(shape.elements(), elementBytes);
+        return elementBytes(shape.elements());
     }
 
     /** Bytes of a whole tensor, scales included. */
     public long bytes(Shape shape) {
         return isBlocked()
-                ? scalesOffset(shape) + shape.rows() * scalesPerRow(shape) * Float.BYTES
+                ? scalesOffset(shape) + shape.rows() * scaleBytes(shape)
                 : elementBytes(shape);
     }
 
@@ -87,6 +126,11 @@ public enum DType {
     /** Scales of one row, 0 if there are none. */
     public long scalesPerRow(Shape shape) {
         return isBlocked() ? Math.ceilDiv(shape.columns(), block) : 0;
+    }
+
+    /** Bytes of the scales of one row. */
+    public long scaleBytes(Shape shape) {
+        return scalesPerRow(shape) * scaleType().elementBytes();
     }
 
     /** As users write it: {@code bf16}. */

@@ -46,7 +46,7 @@ public final class BenchCases {
     /** Tokens that the cache has room for beyond the prompt. */
     private static final int ANSWER = 16;
 
-    private static final DType[] WEIGHT_TYPES = {DType.BF16, DType.Q8, DType.F16, DType.F32};
+    private static final DType[] WEIGHT_TYPES = {DType.BF16, DType.Q8, DType.Q4, DType.F16, DType.F32};
 
     /** F32 sums of up to 16384 products, of terms about as large as the result. */
     private static final double SUM = 2e-5;
@@ -93,7 +93,7 @@ public final class BenchCases {
 
     private void products(DType dtype) {
         boolean quick = dtype == DType.BF16;
-        boolean common = quick || dtype == DType.Q8;
+        boolean common = quick || dtype.isBlocked();
         matMul(1, 256, 192, dtype, "", true, quick);
         matMul(17, 256, 192, dtype, "bias, gelu", true, quick);
         gatedMatMul(1, 256, 512, dtype, true, quick);
@@ -244,7 +244,7 @@ public final class BenchCases {
             DType dtype = tensor.dtype();
             MemorySegment data = arena.allocate(dtype.bytes(tensor.shape()), 64);
             long elements = tensor.shape().elements();
-            MemorySegment pattern = arena.allocate((long) PATTERN * dtype.elementBytes(), 64);
+            MemorySegment pattern = arena.allocate((long) PATTERN * (dtype.isBlocked() ? 1 : dtype.elementBytes()), 64);
             for (int i = 0; i < Math.min(PATTERN, elements); i++) {
                 float value = (float) random.nextDouble(-scale, scale);
                 switch (dtype) {
@@ -256,15 +256,21 @@ public final class BenchCases {
                     default -> pattern.setAtIndex(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(-127, 128));
                 }
             }
-            long bytes = elements * dtype.elementBytes();
+            long bytes = dtype.elementBytes(elements);
             for (long at = 0; at < bytes; at += pattern.byteSize()) {
                 MemorySegment.copy(pattern, 0, data, at, Math.min(pattern.byteSize(), bytes - at));
             }
             if (dtype.isBlocked()) {
                 long scales = tensor.shape().rows() * dtype.scalesPerRow(tensor.shape());
                 for (long i = 0; i < scales; i++) {
-                    data.set(ValueLayout.JAVA_FLOAT_UNALIGNED, dtype.scalesOffset(tensor.shape()) + i * Float.BYTES,
-                            (float) (scale / 127 * random.nextDouble(0.5, 1)));
+                    float value = (float) (scale / (1 << dtype.bits() - 1) * random.nextDouble(0.5, 1));
+                    if (dtype.scaleType() == DType.BF16) {
+                        data.set(ValueLayout.JAVA_SHORT_UNALIGNED, dtype.scalesOffset(tensor.shape()) + i * Short.BYTES,
+                                (short) (Float.floatToRawIntBits(value) >> 16));
+                    } else {
+                        data.set(ValueLayout.JAVA_FLOAT_UNALIGNED, dtype.scalesOffset(tensor.shape()) + i * Float.BYTES,
+                                value);
+                    }
                 }
             }
             weights.put(tensor, HostTensor.of(dtype, tensor.shape(), data));
@@ -274,8 +280,8 @@ public final class BenchCases {
         void rows(Tensor tensor, Tensor whole, int[] rows) {
             MemorySegment from = weights.get(whole).layers().getFirst();
             MemorySegment to = arena.allocate(tensor.dtype().bytes(tensor.shape()), 64);
-            long rowBytes = (long) tensor.columns() * tensor.dtype().elementBytes();
-            long scaleBytes = tensor.dtype().scalesPerRow(tensor.shape()) * Float.BYTES;
+            long rowBytes = tensor.dtype().elementBytes((long) tensor.columns());
+            long scaleBytes = tensor.dtype().scaleBytes(tensor.shape());
             for (int i = 0; i < rows.length; i++) {
                 MemorySegment.copy(from, rows[i] * rowBytes, to, i * rowBytes, rowBytes);
                 if (scaleBytes > 0) {
@@ -331,6 +337,9 @@ public final class BenchCases {
     }
 
     private void matMul(int rows, int depth, int width, DType dtype, String fused, boolean small, boolean quick) {
+        if (dtype.forRows(depth) != dtype) {
+            return;
+        }
         Tensor x = input("x", rows, depth);
         Tensor w = weight("w", dtype, width, depth);
         Optional<Tensor> bias =

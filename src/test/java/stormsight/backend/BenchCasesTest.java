@@ -22,7 +22,7 @@ import stormsight.program.OpName;
 import stormsight.program.Tensor;
 
 class BenchCasesTest {
-    private static final String NAME = "[a-z][A-Za-z]+_[0-9]+((x|of|at|top)[0-9]+)*_(f32|f16|bf16|q8)";
+    private static final String NAME = "[a-z][A-Za-z]+_[0-9]+((x|of|at|top)[0-9]+)*_(f32|f16|bf16|q8|q4)";
 
     @Test
     void everyOperationHasSmallOnesAndOnesOfTheModel() {
@@ -35,7 +35,7 @@ class BenchCasesTest {
 
     @Test
     void productsComeInEveryType() {
-        for (DType dtype : List.of(DType.F32, DType.F16, DType.BF16, DType.Q8)) {
+        for (DType dtype : List.of(DType.F32, DType.F16, DType.BF16, DType.Q8, DType.Q4)) {
             Set<String> kinds = BenchCases.all().stream().map(each -> OpName.of(each.op(), each.step()))
                     .filter(name -> name.dtype() == dtype).map(OpName::op).collect(Collectors.toSet());
             assertTrue(kinds.containsAll(Set.of("matMul", "gatedMatMul", "embed")), dtype + ": " + kinds);

@@ -68,6 +68,9 @@ class CpuBackendTest {
         for (int[] size : new int[][] {{327, 37}, {2048, 133}, {9, 5}, {96, 4100}}) {
             int depth = size[0];
             int width = size[1];
+            if (dtype.forRows(depth) != dtype) {
+                continue;
+            }
             OpCases.Data data = new OpCases.Data("rows " + dtype);
             Tensor gate = data.weight("gate", dtype, 0.2, width, depth);
             Tensor up = data.weight("up", dtype, 0.2, width, depth);

@@ -32,8 +32,10 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/** A checkpoint in 8 bits is the same model as the original with {@code --weights q8}, to the bit. */
+/** A checkpoint in 8 or 4 bits is the same model as the original with {@code --weights q8} or q4, to the bit. */
 class QuantizeTest {
+    private static final String SHAPES = "models/shapes";
+
     @TempDir
     private Path folder;
 
@@ -48,14 +50,14 @@ class QuantizeTest {
         return weights.values();
     }
 
-    private static void assertSame(Path original, Path quantized) {
+    private static void assertSame(Path original, Path quantized, DType type) {
         try (Arena arena = Arena.ofShared();
                 ModelDirectory first = Families.openForIds(original);
                 ModelDirectory second = Families.openForIds(quantized)) {
-            Map<Tensor, HostTensor> expected = values(first, arena, Options.DEFAULT.withWeights(Optional.of(DType.Q8)));
+            Map<Tensor, HostTensor> expected = values(first, arena, Options.DEFAULT.withWeights(Optional.of(type)));
             Map<Tensor, HostTensor> found = values(second, arena, Options.DEFAULT);
             assertEquals(expected.keySet(), found.keySet());
-            assertTrue(found.keySet().stream().anyMatch(tensor -> tensor.dtype() == DType.Q8));
+            assertTrue(found.keySet().stream().anyMatch(tensor -> tensor.dtype() == type));
             expected.forEach((tensor, value) -> {
                 assertEquals(value.shape(), found.get(tensor).shape(), tensor.name());
                 for (int layer = 0; layer < value.layers().size(); layer++) {
@@ -76,7 +78,30 @@ class QuantizeTest {
         Path out = folder.resolve("q8");
         MainTest.Run run = quantize(golden, out);
         assertEquals(0, run.exitCode(), run.err());
-        assertSame(Goldens.folder(golden), out);
+        assertSame(Goldens.folder(golden), out, DType.Q8);
+    }
+
+    @Test
+    void holdsFourBitsAsTheyAreConvertedAtLoading() {
+        Path out = folder.resolve("q4");
+        MainTest.Run run = MainTest.run("quantize", "--weights", "q4", SHAPES, out.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.out().contains("tensors in q4"), run.out());
+        // The patches' matrix has 588 columns.
+        assertTrue(run.out().contains(" 1 tensor in q8"), run.out());
+        assertSame(Path.of(SHAPES), out, DType.Q4);
+        String[] question = {"-i", "examples/kitchen.png", "-p", "caption en", "-n", "20"};
+        String expected = generate(question, "-m", SHAPES, "--weights", "q4").out();
+        assertEquals(expected, generate(question, "-m", out.toString()).out());
+        assertEquals(expected, generate(question, "-m", out.toString(), "--weights", "q4").out());
+        MainTest.Run other = generate(question, "-m", out.toString(), "--weights", "q8");
+        assertEquals(3, other.exitCode());
+        assertTrue(other.err().contains("is in q4 already; leave out --weights q8"), other.err());
+    }
+
+    private static MainTest.Run generate(String[] question, String... model) {
+        return MainTest.run(Stream.of(new String[] {"generate"}, model, question).flatMap(Stream::of)
+                .toArray(String[]::new));
     }
 
     @Test
@@ -105,7 +130,7 @@ class QuantizeTest {
         putScalesFirst(file, moved);
         assertNotEquals(-1, Files.mismatch(file, moved));
         Files.move(moved, file, StandardCopyOption.REPLACE_EXISTING);
-        assertSame(Goldens.folder("paligemma-mqa"), out);
+        assertSame(Goldens.folder("paligemma-mqa"), out, DType.Q8);
     }
 
     /** The same tensors in another order: all scales, then all others. */

@@ -61,7 +61,7 @@ final class FewTokens {
             long sumBytes, long lanes) {
         int distance = count / ROWS;
         int last = w.rows() - 1;
-        long scaleBytes = 4L * w.scalesPerRow();
+        long scaleBytes = w.scaleBytes();
         for (int i = 0; i < distance; i++) {
             int r0 = Math.min(first + i, last);
             int r1 = Math.min(first + i + distance, last);

@@ -235,12 +235,13 @@ final class MatMulVectors implements Kernel {
 
     /** Decodes whole blocks of a row: count values from that column on, which are the blocks from that number on. */
     private static void decode(Weight w, int row, int column, int block, int count, float[] panel, int to) {
-        long from = w.address() + row * w.rowBytes() + (long) column * w.dtype().elementBytes() & ADDRESSES;
+        long from = w.address() + row * w.rowBytes() + w.dtype().elementBytes((long) column) & ADDRESSES;
         switch (w.dtype()) {
             case BF16 -> bf16(from, count, panel, to);
             case F16 -> f16(from, count, panel, to);
             case F32 -> f32(from, count, panel, to);
             case Q8 -> q8(from, w.scales() + 4L * ((long) row * w.scalesPerRow() + block), count, panel, to);
+            case Q4 -> q4(from, w.scales() + 2L * ((long) row * w.scalesPerRow() + block), count, panel, to);
             case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
         }
     }
@@ -298,6 +299,21 @@ final class MatMulVectors implements Kernel {
                 FloatVector weights = (FloatVector) ByteVector.fromMemorySegment(B, ALL, from + i, LE)
                         .convertShape(VectorOperators.B2F, F, 0);
                 weights.mul(scale).intoArray(panel, to + i);
+            }
+        }
+    }
+
+    private static void q4(long from, long scales, int count, float[] panel, int to) {
+        int half = DType.Q4_BLOCK / 2;
+        for (int s = 0; s < count; s += DType.Q4_BLOCK) {
+            float scale = Float.intBitsToFloat(Memory.i16(scales + 2L * (s / DType.Q4_BLOCK)) << 16);
+            for (int i = 0; i < half; i += LANES) {
+                IntVector pairs = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, from + s / 2 + i, LE)
+                        .convertShape(VectorOperators.B2I, I, 0);
+                ((FloatVector) pairs.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                        .convert(VectorOperators.I2F, 0)).mul(scale).intoArray(panel, to + s + i);
+                ((FloatVector) pairs.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).mul(scale)
+                        .intoArray(panel, to + s + half + i);
             }
         }
     }

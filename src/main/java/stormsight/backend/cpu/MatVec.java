@@ -30,6 +30,9 @@ final class MatVec {
     private static final VectorSpecies<Byte> B = LANES == 16 ? ByteVector.SPECIES_128
             : LANES == 8 ? ByteVector.SPECIES_64 : LANES == 32 ? ByteVector.SPECIES_256 : ByteVector.SPECIES_64;
 
+    /** As many bytes of pairs of four-bit weights as a float vector has lanes, or 8 where that is too few. */
+    static final VectorSpecies<Byte> PAIRS = LANES >= 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
+
     /** The byte of an integer that a weight is moved to, and what undoes that. */
     static final int TOP = 0xFF000000;
     static final float UNDO = 0x1p-24f;
@@ -54,7 +57,7 @@ final class MatVec {
         int distance = count / STREAMS;
         int last = w.rows() - 1;
         long rowBytes = w.rowBytes();
-        long scaleBytes = 4L * w.scalesPerRow();
+        long scaleBytes = w.scaleBytes();
         for (int i = 0; i < distance; i++) {
             int row = first + i;
             switch (w.dtype()) {
@@ -69,6 +72,7 @@ final class MatVec {
                         q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
                     }
                 }
+                case Q4 -> q4(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
                 case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
             }
             add(lanes, BYTES, sums + 4L * i, 4L * distance);
@@ -337,6 +341,94 @@ final class MatVec {
                 a2 = p2.fma(FloatVector.broadcast(F, Memory.f32(s2 + 4L * b)), a2);
                 a3 = p3.fma(FloatVector.broadcast(F, Memory.f32(s3 + 4L * b)), a3);
             }
+        }
+        a0.intoMemorySegment(ALL, lanes, LE);
+        a1.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a2.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a3.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+    }
+
+    /**
+     * Four-bit weights. A byte becomes an integer whose lowest four bits and next four, with their signs, are a weight
+     * each; a vector of bytes gives two of weights, in the order of x. Vectors are at most half a block.
+     */
+    private static void q4(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
+            Packing packing, long x, long lanes) {
+        int r0 = Math.min(row, last);
+        int r1 = Math.min(row + distance, last);
+        int r2 = Math.min(row + 2 * distance, last);
+        int r3 = Math.min(row + 3 * distance, last);
+        long w0 = w + r0 * rowBytes;
+        long w1 = w + r1 * rowBytes;
+        long w2 = w + r2 * rowBytes;
+        long w3 = w + r3 * rowBytes;
+        long s0 = scales + r0 * scaleBytes;
+        long s1 = scales + r1 * scaleBytes;
+        long s2 = scales + r2 * scaleBytes;
+        long s3 = scales + r3 * scaleBytes;
+        FloatVector a0 = FloatVector.zero(F);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        int blocks = packing.fullBlocks();
+        for (int b = 0; b < blocks; b++) {
+            // First of all, as calls past a certain size of the method are not inlined.
+            float scale0 = Float.intBitsToFloat(Memory.i16(s0 + 2L * b & ADDRESSES) << 16);
+            float scale1 = Float.intBitsToFloat(Memory.i16(s1 + 2L * b & ADDRESSES) << 16);
+            float scale2 = Float.intBitsToFloat(Memory.i16(s2 + 2L * b & ADDRESSES) << 16);
+            float scale3 = Float.intBitsToFloat(Memory.i16(s3 + 2L * b & ADDRESSES) << 16);
+            long at = b * (DType.Q4_BLOCK / 2L);
+            long xs = x + b * (4L * DType.Q4_BLOCK) & ADDRESSES;
+            FloatVector low = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+            FloatVector high = FloatVector.fromMemorySegment(F, ALL, xs + 2L * DType.Q4_BLOCK, LE);
+            IntVector v0 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w0 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                    .convert(VectorOperators.I2F, 0)).mul(low);
+            p0 = ((FloatVector) v0.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p0);
+            IntVector v1 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w1 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                    .convert(VectorOperators.I2F, 0)).mul(low);
+            p1 = ((FloatVector) v1.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p1);
+            IntVector v2 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w2 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                    .convert(VectorOperators.I2F, 0)).mul(low);
+            p2 = ((FloatVector) v2.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p2);
+            IntVector v3 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w3 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                    .convert(VectorOperators.I2F, 0)).mul(low);
+            p3 = ((FloatVector) v3.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p3);
+            for (int i = LANES; i < DType.Q4_BLOCK / 2; i += LANES) {
+                low = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i, LE);
+                high = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i + 2L * DType.Q4_BLOCK, LE);
+                v0 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w0 + at + i & ADDRESSES, LE)
+                        .convertShape(VectorOperators.B2I, I, 0);
+                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                        .convert(VectorOperators.I2F, 0)).fma(low, p0);
+                p0 = ((FloatVector) v0.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p0);
+                v1 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w1 + at + i & ADDRESSES, LE)
+                        .convertShape(VectorOperators.B2I, I, 0);
+                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                        .convert(VectorOperators.I2F, 0)).fma(low, p1);
+                p1 = ((FloatVector) v1.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p1);
+                v2 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w2 + at + i & ADDRESSES, LE)
+                        .convertShape(VectorOperators.B2I, I, 0);
+                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                        .convert(VectorOperators.I2F, 0)).fma(low, p2);
+                p2 = ((FloatVector) v2.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p2);
+                v3 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w3 + at + i & ADDRESSES, LE)
+                        .convertShape(VectorOperators.B2I, I, 0);
+                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
+                        .convert(VectorOperators.I2F, 0)).fma(low, p3);
+                p3 = ((FloatVector) v3.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p3);
+            }
+            a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
+            a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
+            a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
+            a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
         }
         a0.intoMemorySegment(ALL, lanes, LE);
         a1.intoMemorySegment(ALL, lanes + BYTES, LE);

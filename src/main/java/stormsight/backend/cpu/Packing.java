@@ -29,7 +29,8 @@ record Packing(int perLane, int block, int depth, int capacity) {
     static Packing of(Product product) {
         DType dtype = product.dtype();
         int block = dtype.isBlocked() ? dtype.block() : 2 * LANES;
-        int whole = Integer.BYTES / dtype.elementBytes();
+        // Four-bit weights lie so that vectors of them are in order.
+        int whole = dtype == DType.Q4 ? 1 : Integer.BYTES / dtype.elementBytes();
         return new Packing(whole * LANES == block ? whole : 1, block, product.depth(), product.capacity());
     }
 

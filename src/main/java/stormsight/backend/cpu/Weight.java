@@ -22,7 +22,12 @@ record Weight(DType dtype, long address, long scales, int scalesPerRow, int rows
     }
 
     long rowBytes() {
-        return (long) columns * dtype.elementBytes();
+        return dtype.elementBytes((long) columns);
+    }
+
+    /** Bytes of the scales of a row. */
+    long scaleBytes() {
+        return (long) scalesPerRow * dtype.scaleType().elementBytes();
     }
 
     /** Writes {@code scale * row} as F32 to an address. */
@@ -45,11 +50,22 @@ record Weight(DType dtype, long address, long scales, int scalesPerRow, int rows
                 }
             }
             case Q8 -> {
-                long rowScales = scales + (long) row * scalesPerRow * Float.BYTES;
+                long rowScales = scales + row * scaleBytes();
                 int block = dtype.block();
                 for (int i = 0; i < columns; i++) {
                     float blockScale = Memory.f32(rowScales + i / block * 4L);
                     Memory.f32(to + 4L * i, scale * (blockScale * Memory.i8(from + i)));
+                }
+            }
+            case Q4 -> {
+                long rowScales = scales + row * scaleBytes();
+                int half = DType.Q4_BLOCK / 2;
+                for (int i = 0; i < columns; i++) {
+                    int block = i / DType.Q4_BLOCK;
+                    float blockScale = Float.intBitsToFloat(Memory.i16(rowScales + 2L * block) << 16);
+                    int pair = Memory.i8(from + (long) block * half + i % half);
+                    int level = i % DType.Q4_BLOCK < half ? pair << 28 >> 28 : pair >> 4;
+                    Memory.f32(to + 4L * i, scale * (blockScale * level));
                 }
             }
             case I32, U8 -> throw new IllegalStateException("weights of type " + dtype);
