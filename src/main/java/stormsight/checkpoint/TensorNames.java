@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 
 /**
  * Brings the names under which different versions of transformers store a model to one form: that of the published
@@ -23,12 +24,20 @@ import java.util.function.UnaryOperator;
 final class TensorNames {
     private record Rule(String prefix, String published) {}
 
-    /** The longest prefix wins; what is published already is listed so that no shorter rule catches it. */
-    private static final List<Rule> RULES = List.of(
-                    new Rule("vision_tower.vision_model.", "vision_tower.vision_model."),
+    /** What SigLIP's and CLIP's towers consist of: another model's vision_tower may have parts of other names. */
+    private static final List<String> TOWER = List.of(
+            "embeddings.patch_embedding.",
+            "embeddings.position_embedding.",
+            "embeddings.position_ids",
+            "embeddings.class_embedding",
+            "pre_layrnorm.",
+            "encoder.layers.",
+            "post_layernorm.",
+            "head.");
+
+    /** The longest prefix wins. */
+    private static final List<Rule> RULES = Stream.concat(Stream.of(
                     new Rule("model.vision_tower.vision_model.", "vision_tower.vision_model."),
-                    new Rule("model.vision_tower.", "vision_tower.vision_model."),
-                    new Rule("vision_tower.", "vision_tower.vision_model."),
                     new Rule("model.multi_modal_projector.", "multi_modal_projector."),
                     new Rule("model.image_newline", "image_newline"),
                     new Rule("model.language_model.", "language_model.model."),
@@ -36,8 +45,10 @@ final class TensorNames {
                     new Rule("language_model.layers.", "language_model.model.layers."),
                     new Rule("language_model.embed_tokens.", "language_model.model.embed_tokens."),
                     new Rule("language_model.norm.", "language_model.model.norm."),
-                    new Rule("lm_head.", "language_model.lm_head."))
-            .stream()
+                    new Rule("lm_head.", "language_model.lm_head.")),
+            TOWER.stream().flatMap(part -> Stream.of(
+                    new Rule("model.vision_tower." + part, "vision_tower.vision_model." + part),
+                    new Rule("vision_tower." + part, "vision_tower.vision_model." + part))))
             .sorted(Comparator.comparingInt((Rule rule) -> rule.prefix().length()).reversed())
             .toList();
 

@@ -11,7 +11,8 @@ import stormsight.program.Op.Heads;
  * @param padToken id that pads a batch; no text has it
  * @param causal whether a token of the prompt sees only what comes before it
  * @param endIds ids that end an answer
- * @param logitTolerance largest error of a logit in F32 against the reference, in other orders of summing
+ * @param logitTolerance largest error of a logit in F32 against the reference, in other orders of summing: 1e-4, or
+ *     what its golden folders show
  */
 public record Description(String family, Vision vision, Decoder decoder, int imageToken, int padToken, boolean causal,
         Set<Integer> endIds, double logitTolerance) {

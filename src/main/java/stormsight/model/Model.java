@@ -6,7 +6,8 @@ import stormsight.checkpoint.Strictness;
 /** What a checkpoint is, behind the door that fits it. */
 public interface Model {
     /**
-     * The model as its weights bear it out, where config.json leaves something open.
+     * The model as its weights bear it out, where config.json leaves something open: {@code Decoder.tied}. Itself where
+     * nothing is.
      *
      * @param strictness what becomes of what is odd and changes no answer
      */

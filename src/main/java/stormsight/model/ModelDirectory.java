@@ -235,11 +235,17 @@ public final class ModelDirectory implements AutoCloseable {
      * A prompt about images, see {@link Processor#prompt}.
      *
      * @throws CheckpointException if the text holds a token that has no row in the embedding table
+     * @throws IllegalArgumentException if it spells the image token and the family puts no image there
      */
     public Prompt prompt(String text, List<Views> images) {
         Prompt prompt = processor().prompt(text, images);
         int rows = describe().decoder().vocabularySize();
         for (int id : prompt.ids()) {
+            if (id >= 0 && id == describe().imageToken()) {
+                throw new IllegalArgumentException(
+                        "the prompt spells " + (processor().hasTokenizer() ? tokenizer().token(id) : "token " + id)
+                                + ", which stands for an image, and this model takes none there; ask without it");
+            }
             if (id >= rows) {
                 throw new CheckpointException(
                         tokenizer().file(),

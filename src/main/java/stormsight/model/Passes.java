@@ -68,10 +68,7 @@ public record Passes(
 
     /** @throws IllegalArgumentException if the model has no stage of that name */
     public Stage stage(String name) {
-        return Stream.concat(encodeStages.stream(), prefillStages.stream())
-                .filter(stage -> stage.name().equals(name))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("no stage " + name));
+        return Stage.of(Stream.concat(encodeStages.stream(), prefillStages.stream()).toList(), name);
     }
 
     /** Rows of features that encode makes of a view. */

@@ -8,7 +8,8 @@ public interface Preset {
     String name();
 
     /**
-     * Files of JSON in the published layout, by name, config.json first; the tokenizer is among them.
+     * Files of JSON in the published layout, by name: config.json first, preprocessor_config.json, tokenizer.json.
+     * Weights are not among them: {@code synthesize} makes those that the model asks for.
      *
      * @param dtype as files name it: {@code bfloat16}
      */

@@ -24,15 +24,25 @@ public interface Processor {
         return new Limits(promptTokens, newTokens, mostViews());
     }
 
-    /** @throws IllegalArgumentException if a text cannot be a prompt about so many images; needs no tokenizer */
+    /**
+     * Looks at a text before anything is computed: whether it names as many images as there are, say. Needs no
+     * tokenizer.
+     *
+     * @throws IllegalArgumentException if the text cannot be a prompt about so many images
+     */
     void check(String text, int images);
 
-    /** The most places that a text can take, images not counted. Needs no tokenizer. */
+    /**
+     * The most places that a text can take, those around it counted, images not. Needs no tokenizer: no token of
+     * Gemma's, Llama's or OPT's stands for less than a byte of the text, in which a space may become the three bytes of
+     * U+2581.
+     */
     int textTokensAtMost(String text);
 
     /**
      * A prompt about images, with everything around the text that the family's models were trained with. Waits for the
-     * tokenizer.
+     * tokenizer. Where the text spells the family's image token, an image stands there: {@code PromptWriter.text} sees
+     * to it. It must not stay in the prompt as a word.
      *
      * @param images in the order in which they are encoded
      * @throws IllegalArgumentException as {@link #check}, or if the text wants another number of images

@@ -31,10 +31,27 @@ public final class Views {
      * How a view becomes rows.
      *
      * @param patchSize pixels of a patch's side
-     * @param firstPatch rows before that of the first patch: 1 for a class token, whose row of patch values is zero
+     * @param firstPatch rows that encode takes before that of the first patch: 1 for a class token, whose row of patch
+     *     values is zero
      * @param rowsPerView rows of features that encode makes of a view
+     * @param cellSize pixels of the side of what a row of features shows: a patch, or a square of several
+     * @param firstCell rows of features before that of the first such cell; cells come row by row
      */
-    public record Layout(int patchSize, int firstPatch, int rowsPerView) {}
+    public record Layout(int patchSize, int firstPatch, int rowsPerView, int cellSize, int firstCell) {
+        /** Encode makes a row of features of each row that it takes, or rows that show no place of their own. */
+        public Layout(int patchSize, int firstPatch, int rowsPerView) {
+            this(patchSize, firstPatch, rowsPerView, patchSize, firstPatch);
+        }
+
+        /**
+         * Encode makes one row of features of each square of patches, and none of a class token.
+         *
+         * @param side patches of a square's side
+         */
+        public static Layout ofSquares(int patchSize, int firstPatch, int side, int rowsPerView) {
+            return new Layout(patchSize, firstPatch, rowsPerView, side * patchSize, 0);
+        }
+    }
 
     /** A square of a view, in pixels. */
     public record Square(RgbImage view, int x, int y, int size) {}
@@ -42,6 +59,8 @@ public final class Views {
     /**
      * @param rows the rows of features that stand for the image in a prompt, in order
      * @param spans parts of these rows, places counted from the first
+     * @throws IllegalArgumentException if rows show places of the image, and a view has more of them than encode makes
+     *     rows
      */
     public Views(List<RgbImage> views, Patches pixels, Layout layout, int[] rows, List<Span.Image> spans) {
         this.views = List.copyOf(views);
@@ -49,17 +68,26 @@ public final class Views {
         this.layout = layout;
         this.rows = rows.clone();
         this.spans = List.copyOf(spans);
+        int cells = Patches.count(views.getFirst().width(), views.getFirst().height(), layout.cellSize());
+        if (showsPlaces() && layout.firstCell() + cells > layout.rowsPerView()) {
+            throw new IllegalArgumentException("a view has " + cells + " cells of " + layout.cellSize()
+                    + " pixels behind row " + layout.firstCell() + ", encode makes " + layout.rowsPerView() + " rows");
+        }
+    }
+
+    private boolean showsPlaces() {
+        return spans.stream().anyMatch(span -> span.grid().isPresent());
     }
 
     /**
-     * One view that shows all of an image, whose patches stand for it in their order.
+     * One view that shows all of an image, whose cells stand for it in their order.
      *
      * @param area what the view shows, in pixels of the image
      */
     public static Views single(RgbImage view, Patches pixels, Layout layout, Box area) {
-        int columns = view.width() / layout.patchSize();
-        int down = view.height() / layout.patchSize();
-        int[] rows = IntStream.range(0, columns * down).map(patch -> layout.firstPatch() + patch).toArray();
+        int columns = view.width() / layout.cellSize();
+        int down = view.height() / layout.cellSize();
+        int[] rows = IntStream.range(0, columns * down).map(cell -> layout.firstCell() + cell).toArray();
         return new Views(List.of(view), pixels, layout, rows, List.of(new Span.Image("image", 0, 0, rows.length,
                 Optional.of(new Span.Grid(down, columns, columns, area)))));
     }
@@ -126,8 +154,11 @@ public final class Views {
 
     /** The patches of a view, row by row. */
     public List<Square> squares(int view) {
+        return squares(view, layout.patchSize());
+    }
+
+    private List<Square> squares(int view, int size) {
         RgbImage image = views.get(view);
-        int size = layout.patchSize();
         int columns = image.width() / size;
         return IntStream.range(0, Patches.count(image.width(), image.height(), size))
                 .mapToObj(patch -> new Square(image, patch % columns * size, patch / columns * size, size))
@@ -135,22 +166,23 @@ public final class Views {
     }
 
     /**
-     * Rows of features whose patch has a property. Rows of views that are not in a prompt may be among them.
+     * Rows of features of which what they show, a patch or a square of several, has a property. Rows of views that are
+     * not in a prompt may be among them.
      *
-     * @throws IllegalArgumentException if rows do not stand for patches
+     * @throws IllegalArgumentException if rows show no places
      */
     public List<Integer> rowsWhere(Predicate<Square> property) {
-        if (spans.stream().allMatch(span -> span.grid().isEmpty())) {
+        if (!showsPlaces()) {
             throw new IllegalArgumentException(
                     "this model's " + rows.length + " image tokens are queries over the whole image, so none of them "
                             + "shows an object alone");
         }
         List<Integer> found = new ArrayList<>();
         for (int view = 0; view < views.size(); view++) {
-            List<Square> squares = squares(view);
-            for (int patch = 0; patch < squares.size(); patch++) {
-                if (property.test(squares.get(patch))) {
-                    found.add(view * layout.rowsPerView() + layout.firstPatch() + patch);
+            List<Square> cells = squares(view, layout.cellSize());
+            for (int cell = 0; cell < cells.size(); cell++) {
+                if (property.test(cells.get(cell))) {
+                    found.add(view * layout.rowsPerView() + layout.firstCell() + cell);
                 }
             }
         }

@@ -6,7 +6,7 @@ import java.util.Map;
 public interface VisionLanguageModel extends Model {
     Description describe();
 
-    /** Lines about its parts, for people, by the part's name. */
+    /** Lines about its parts for people, by their names, {@code vision} or {@code decoder}: for {@code inspect}. */
     Map<String, String> parts();
 
     Processor processor();

@@ -16,6 +16,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -335,19 +336,34 @@ public final class Weights {
      * @param values makes the table, row by row, of the values of {@code from}; called only where weights are bound
      */
     public Tensor computed(String name, Shape shape, List<Tensor> from, Function<List<float[]>, float[]> values) {
-        Tensor tensor = Tensor.weight(name, DType.F32, shape);
-        Tensor known = state.tensors.putIfAbsent(name, tensor);
+        return made(Tensor.weight(name, DType.F32, shape), () -> state.values.keySet().containsAll(from)
+                ? Optional.of(MemorySegment.ofArray(values.apply(from.stream()
+                        .map(source -> state.values.get(source).layers().getFirst().toArray(FLOAT)).toList())))
+                : Optional.empty());
+    }
+
+    /**
+     * Rows that {@link stormsight.program.Op.Gather} takes. It belongs to no file.
+     *
+     * @param name unique in the model
+     * @param rows [R, T], a negative one for zeros
+     */
+    public Tensor indices(String name, int[][] rows) {
+        Tensor tensor = Tensor.weight(name, DType.I32, Shape.of(rows.length, rows[0].length));
+        return made(tensor, () -> Optional.of(
+                MemorySegment.ofArray(Arrays.stream(rows).flatMapToInt(Arrays::stream).toArray())));
+    }
+
+    /** @param values none where what they are made of has none */
+    private Tensor made(Tensor tensor, Supplier<Optional<MemorySegment>> values) {
+        Tensor known = state.tensors.putIfAbsent(tensor.name(), tensor);
         if (known != null) {
-            requireSame(known, shape, 1);
+            requireSame(known, tensor.shape(), 1);
             return known;
         }
-        if (state.arena.isPresent() && state.values.keySet().containsAll(from)) {
-            float[] computed = values.apply(from.stream()
-                    .map(source -> state.values.get(source).layers().getFirst().toArray(FLOAT)).toList());
-            MemorySegment table = state.arena.get().allocate(DType.F32.bytes(shape), 64);
-            MemorySegment.copy(computed, 0, table, FLOAT, 0, computed.length);
-            state.values.put(tensor, HostTensor.of(DType.F32, shape, table));
-        }
+        state.arena.ifPresent(arena -> values.get().ifPresent(made -> state.values.put(
+                tensor,
+                HostTensor.of(tensor.dtype(), tensor.shape(), arena.allocate(tensor.bytes(), 64).copyFrom(made)))));
         return tensor;
     }
 

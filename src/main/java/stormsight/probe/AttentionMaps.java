@@ -158,7 +158,7 @@ public final class AttentionMaps implements Probe {
     }
 
     private static Optional<Stage> queryStage(Passes passes) {
-        return passes.encodeStages().stream().filter(each -> each.name().equals(Stage.QUERIES)).findFirst();
+        return Stage.find(passes.encodeStages(), Stage.QUERIES);
     }
 
     /** Maps of words lead over the queries, too. */

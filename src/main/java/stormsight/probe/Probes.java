@@ -260,11 +260,20 @@ public final class Probes {
         return found;
     }
 
-    private static Op.Attention attention(Program program, String segment) {
+    /** Whether a segment attends to anything. */
+    static boolean hasAttention(Program program, String segment) {
+        return attentions(program, segment).findFirst().isPresent();
+    }
+
+    private static Stream<Op.Attention> attentions(Program program, String segment) {
         return find(program, segment).stream()
                 .flatMap(found -> found.ops().stream())
                 .filter(Op.Attention.class::isInstance)
-                .map(Op.Attention.class::cast)
+                .map(Op.Attention.class::cast);
+    }
+
+    private static Op.Attention attention(Program program, String segment) {
+        return attentions(program, segment)
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(segment + " has no attention"));
     }

@@ -17,10 +17,6 @@ import stormsight.program.Tensor;
  * query of a pooling head. Of several views the first is kept.
  */
 public final class TowerProbe implements Probe {
-    /** The first stage of every tower. */
-    private static final String EMBEDDINGS = "vision.embeddings";
-    /** The stage of a pooling head. */
-    private static final String POOLED = "vision.pooled";
     private static final String NAME = "tower.";
 
     private final Description.Vision vision;
@@ -41,10 +37,10 @@ public final class TowerProbe implements Probe {
 
     /** A program of an image that keeps what {@link #reading} needs. */
     public Program add(Program program, List<Stage> stages) {
-        Probes.Probed first = Probes.copy(
-                program, stage(stages, EMBEDDINGS).segment(), stage(stages, EMBEDDINGS).result(), NAME + "embeddings");
+        Stage read = Stage.of(stages, Stage.VISION_EMBEDDINGS);
+        Probes.Probed first = Probes.copy(program, read.segment(), read.result(), NAME + "embeddings");
         embeddings = first.output();
-        Stage each = stage(stages, Stage.VISION_LAYERS);
+        Stage each = Stage.of(stages, Stage.VISION_LAYERS);
         Probes.Probed states = Probes.copy(first.program(), each.segment(), each.result(), NAME + "layers");
         layers = states.output();
         Program rewritten = states.program();
@@ -58,7 +54,8 @@ public final class TowerProbe implements Probe {
             classToken = Optional.of(kept.output());
             rewritten = kept.program();
         }
-        Optional<Stage> pooled = stages.stream().filter(stage -> stage.name().equals(POOLED)).findFirst();
+        Optional<Stage> pooled = Stage.find(stages, Stage.POOLED)
+                .filter(stage -> Probes.hasAttention(program, stage.segment()));
         if (pooled.isPresent()) {
             String head = pooled.get().segment();
             Op.Part row = new Op.Part(List.of(0), Probes.heads(rewritten, head), 0, vision.firstPatch());
@@ -71,13 +68,6 @@ public final class TowerProbe implements Probe {
 
     private Probes.Probed keep(Program program, String segment, Op.Part row, String name) {
         return Probes.attentionWeights(program, segment, row, false, Op.Kept.EACH, 1, vision.patches(), name);
-    }
-
-    private static Stage stage(List<Stage> stages, String name) {
-        return stages.stream()
-                .filter(stage -> stage.name().equals(name))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("no stage " + name));
     }
 
     @Override

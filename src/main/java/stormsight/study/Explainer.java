@@ -195,7 +195,7 @@ public final class Explainer {
         List<Token> tokens = tokens(model.tokenizer(), ids);
         Encoding encoding = model.build(Weights.of(directory.checkpoint(), options)).text();
         Visibility.Run run = new Visibility.Run(encoding.program(), encoding.step(ids.length));
-        List<Explained.Mask> masks = Visibility.of(List.of(run), "text.layers").stream()
+        List<Explained.Mask> masks = Visibility.of(List.of(run), Stage.TEXT_LAYERS).stream()
                 .map(seen -> new Explained.Mask(
                         seen.isWhole()
                                 ? "All tokens of the text see each other, padding as well; the last one stands for "

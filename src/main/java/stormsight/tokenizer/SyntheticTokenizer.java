@@ -24,6 +24,7 @@ public final class SyntheticTokenizer {
 
     /**
      * The content of a tokenizer.json of Gemma's kind, in which newlines, locations and segments have Gemma's ids, too.
+     * Behind those of the text come 1024 locations, 128 segments and {@code <image>}, the last id.
      *
      * @param textVocabulary ids before {@code <loc0000>}, at least 1024
      */

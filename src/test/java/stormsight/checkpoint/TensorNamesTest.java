@@ -41,6 +41,9 @@ class TensorNamesTest {
         "logit_scale",
         "language_model.decoder.block.0.layer.0.layer_norm.weight",
         "vision_towers.x",
+        "vision_tower.embeddings.patch_embeddings.projection.weight",
+        "vision_tower.encoder.layer.0.output.dense.bias",
+        "model.vision_tower.layernorm.weight",
         ""
     })
     void otherNamesStay(String name) {

@@ -25,6 +25,7 @@ import stormsight.model.VisionLanguageModel;
 import stormsight.model.Weights;
 import stormsight.model.nn.Decoder;
 import stormsight.model.nn.Linear;
+import stormsight.model.nn.OptConfig;
 import stormsight.model.nn.VisionTower;
 import stormsight.program.DType;
 import stormsight.program.Op;

@@ -3,6 +3,7 @@ package stormsight.model.blip2;
 import java.nio.file.Path;
 import java.util.Set;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.model.nn.OptConfig;
 import stormsight.model.nn.VisionConfig;
 import stormsight.model.nn.VisionTower;
 

@@ -27,6 +27,7 @@ import stormsight.model.VisionLanguageModel;
 import stormsight.model.Weights;
 import stormsight.model.nn.Decoder;
 import stormsight.model.nn.Linear;
+import stormsight.model.nn.LlamaConfig;
 import stormsight.model.nn.VisionTower;
 import stormsight.program.DType;
 import stormsight.program.Op;

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.Set;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.model.nn.Activations;
+import stormsight.model.nn.LlamaConfig;
 import stormsight.model.nn.VisionConfig;
 import stormsight.model.nn.VisionTower;
 import stormsight.program.Op.Activation;

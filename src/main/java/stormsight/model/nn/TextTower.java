@@ -135,7 +135,7 @@ public final class TextTower {
                 buffers.x());
         Op.Keys keys = config.causal() ? Op.Keys.TOKENS : Op.Keys.first(config.positions());
         add(
-                "text.layers",
+                Stage.TEXT_LAYERS,
                 "text layer",
                 config.layers(),
                 config.layer()

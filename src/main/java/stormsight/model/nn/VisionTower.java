@@ -106,7 +106,7 @@ public final class VisionTower {
         patches =
                 new Tensor("patches", DType.F32, Shape.of(config.rows(), config.patchColumns()), Tensor.Kind.INPUT, 1);
         buffers = TransformerLayer.Buffers.of("vision", config.rows(), config.width(), config.layer());
-        add("vision.embeddings", "patch embedding", 1, List.of(embeddings()), buffers.x());
+        add(Stage.VISION_EMBEDDINGS, "patch embedding", 1, List.of(embeddings()), buffers.x());
         config.names()
                 .preNorm()
                 .ifPresent(name -> add(

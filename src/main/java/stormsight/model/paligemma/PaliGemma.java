@@ -27,6 +27,7 @@ import stormsight.model.Stage;
 import stormsight.model.VisionLanguageModel;
 import stormsight.model.Weights;
 import stormsight.model.nn.Decoder;
+import stormsight.model.nn.GemmaConfig;
 import stormsight.model.nn.Linear;
 import stormsight.model.nn.VisionTower;
 import stormsight.program.DType;

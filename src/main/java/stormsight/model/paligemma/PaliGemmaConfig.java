@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import stormsight.checkpoint.ConfigFile;
+import stormsight.model.nn.GemmaConfig;
 import stormsight.model.nn.VisionConfig;
 import stormsight.model.nn.VisionTower;
 

@@ -146,7 +146,7 @@ public final class Siglip implements DualEncoder {
         Tensor image = Pooled.output("image.embedding", columns);
         Segment head = PoolingHead.segment(images.vision(), weights.in("vision_model.head."), tower.output(), image);
         Encoding imageEncoding = Pooled.image(
-                tower, List.of(head), List.of(new Stage("vision.pooled", "pooling head", head.name(), image)), image);
+                tower, List.of(head), List.of(new Stage(Stage.POOLED, "pooling head", head.name(), image)), image);
 
         TextTower words = new TextTower(text, weights.in("text_model."));
         Tensor last = Tensor.activation("text.last", 1, text.width());

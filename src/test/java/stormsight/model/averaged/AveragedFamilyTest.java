@@ -3,6 +3,7 @@ package stormsight.model.averaged;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.Arena;
@@ -26,7 +27,6 @@ import stormsight.checkpoint.RandomWeights;
 import stormsight.checkpoint.SafetensorsWriter;
 import stormsight.checkpoint.Strictness;
 import stormsight.generate.Generator;
-import stormsight.image.Box;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 import stormsight.image.RgbImage;
@@ -47,10 +47,12 @@ import stormsight.model.Weights;
 import stormsight.model.nn.Decoder;
 import stormsight.model.nn.Linear;
 import stormsight.model.nn.Norm;
+import stormsight.model.nn.PromptWriter;
 import stormsight.model.nn.Rotation;
 import stormsight.model.nn.TransformerLayer;
 import stormsight.model.nn.VisionTower;
 import stormsight.probe.StageProbes;
+import stormsight.probe.TowerProbe;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -59,11 +61,15 @@ import stormsight.program.Shape;
 import stormsight.program.Tensor;
 
 /**
- * A family that does not exist, written as the documentation of the package says: a tower with a class token, averaged
- * to one row, and a causal decoder.
+ * A family that does not exist, written as the documentation of the package says: a tower with a class token, whose
+ * patches are averaged in squares, and a causal decoder.
  */
 class AveragedFamilyTest {
-    private static final int SIZE = 8;
+    private static final int SIZE = 16;
+    private static final int PATCH = 4;
+    /** Patches of a square's side. */
+    private static final int SIDE = 2;
+    private static final int SQUARES = SIZE * SIZE / (PATCH * PATCH * SIDE * SIDE);
     private static final int WIDTH = 16;
     private static final float ROUNDING = 2e-5f;
 
@@ -74,7 +80,7 @@ class AveragedFamilyTest {
         private final VisionTower.Config vision = new VisionTower.Config(
                 12,
                 SIZE,
-                4,
+                PATCH,
                 2,
                 new TransformerLayer(
                         TransformerLayer.Attention.plain(12, 3),
@@ -117,19 +123,56 @@ class AveragedFamilyTest {
         @Override
         public Passes build(Weights weights, Limits limits, Options options) {
             VisionTower tower = new VisionTower(vision, weights.in("vit."));
-            Tensor mean = Tensor.activation("vision.mean", 1, vision.width());
-            Tensor projected = Tensor.activation("vision.projected", 1, text.width());
-            Tensor features =
-                    new Tensor("features", DType.F32, Shape.of(limits.views(), text.width()), Tensor.Kind.CACHE, 1);
+            int width = vision.width();
+            Tensor around = Tensor.activation("vision.around", SQUARES, SIDE * SIDE * width);
+            Tensor mean = Tensor.activation("vision.mean", SQUARES, width);
+            Tensor projected = Tensor.activation("vision.projected", SQUARES, text.width());
+            Tensor features = new Tensor("features", DType.F32, Shape.of(limits.views() * SQUARES, text.width()),
+                    Tensor.Kind.CACHE, 1);
             List<Segment> segments = new ArrayList<>(tower.segments());
+            segments.add(Segment.once(Stage.POOLED, List.of(
+                    new Op.Gather(tower.output(), weights.indices("vision.squares", squares()), around),
+                    new Op.MatMul(
+                            around,
+                            weights.computed("vision.averaging", Shape.of(width, SIDE * SIDE * width), List.of(),
+                                    _ -> averaging(width)),
+                            Optional.empty(),
+                            Op.Activation.NONE,
+                            Optional.empty(),
+                            mean))));
             segments.add(Segment.once(Stage.PROJECTOR, List.of(
-                    new Op.MeanRows(tower.output(), mean),
                     Linear.op(weights, "connector", true, mean, Op.Activation.NONE, projected),
                     new Op.Store(projected, features))));
             List<Stage> stages = new ArrayList<>(tower.stages());
+            stages.add(new Stage(Stage.POOLED, "means", Stage.POOLED, mean));
             stages.add(new Stage(Stage.PROJECTOR, "projector", Stage.PROJECTOR, projected));
             return new Decoder(text, weights, limits, options)
                     .passes(new Pass(new Program("encode", segments), tower.patches(), features), stages);
+        }
+
+        /** The tower's rows of each square. */
+        private int[][] squares() {
+            int[][] squares = new int[SQUARES][SIDE * SIDE];
+            int across = vision.grid() / SIDE;
+            for (int square = 0; square < SQUARES; square++) {
+                for (int i = 0; i < SIDE * SIDE; i++) {
+                    int y = square / across * SIDE + i / SIDE;
+                    int x = square % across * SIDE + i % SIDE;
+                    squares[square][i] = vision.firstPatch() + y * vision.grid() + x;
+                }
+            }
+            return squares;
+        }
+
+        /** The product that makes the mean of the rows that stand side by side. */
+        private static float[] averaging(int width) {
+            float[] weight = new float[width * SIDE * SIDE * width];
+            for (int c = 0; c < width; c++) {
+                for (int i = 0; i < SIDE * SIDE; i++) {
+                    weight[(c * SIDE * SIDE + i) * width + c] = 1f / (SIDE * SIDE);
+                }
+            }
+            return weight;
         }
 
         @Override
@@ -159,17 +202,8 @@ class AveragedFamilyTest {
 
         @Override
         public Views views(RgbImage image) {
-            return new Views(
-                    List.of(PREPROCESSING.resize(image)),
-                    PREPROCESSING.patches(),
-                    new Views.Layout(4, 1, 1),
-                    new int[] {0},
-                    List.of(new Span.Image(
-                            "image",
-                            0,
-                            0,
-                            1,
-                            Optional.of(new Span.Grid(1, 1, 1, new Box(0, 0, image.width(), image.height()))))));
+            return Views.single(PREPROCESSING.resize(image), PREPROCESSING.patches(),
+                    Views.Layout.ofSquares(PATCH, 1, SIDE, SQUARES), PREPROCESSING.area(image));
         }
 
         @Override
@@ -179,7 +213,7 @@ class AveragedFamilyTest {
 
         @Override
         public int imageTokens() {
-            return 1;
+            return SQUARES;
         }
 
         @Override
@@ -193,18 +227,12 @@ class AveragedFamilyTest {
         @Override
         public Prompt prompt(String text, List<Views> images) {
             int[] words = Arrays.stream(text.split(" ")).mapToInt(Integer::parseInt).toArray();
-            int[] ids = new int[words.length + images.size()];
-            List<Span> spans = new ArrayList<>();
             // Between the first word and the others.
-            ids[0] = words[0];
-            int row = 0;
-            for (int i = 0; i < images.size(); i++) {
-                ids[1 + i] = images.get(i).ids(row)[0];
-                spans.addAll(images.get(i).spans(i, 1 + i));
-                row += images.get(i).featureRows();
-            }
-            System.arraycopy(words, 1, ids, 1 + images.size(), words.length - 1);
-            return new Prompt(ids, spans, 0);
+            PromptWriter writer = new PromptWriter(text);
+            writer.ids(words[0]);
+            images.forEach(writer::image);
+            writer.ids(Arrays.copyOfRange(words, 1, words.length));
+            return writer.prompt(false);
         }
 
         @Override
@@ -300,6 +328,57 @@ class AveragedFamilyTest {
         }
     }
 
+    /** The tower is explained as any other: a stage that makes means of rows is no pooling head. */
+    @Test
+    void eachRowIsTheMeanOfItsSquare(@TempDir Path folder) {
+        StageProbes stages = new StageProbes();
+        try (ModelDirectory directory = open(folder);
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            TowerProbe tower = new TowerProbe(directory.describe().vision());
+            try (Generator generator = Generator.open(directory, backend, new Limits(8, 4), Options.DEFAULT,
+                    RunListener.NONE, List.of(tower, stages))) {
+                generator.encode(List.of(image(1)));
+                float[] layers = generator.read(stages.encode().get(generator.passes().stage(Stage.VISION_LAYERS)));
+                float[] means = generator.read(stages.encode().get(generator.passes().stage(Stage.POOLED)));
+                // The second square of the second row, of the last of two layers of 17 rows.
+                for (int c = 0; c < 12; c++) {
+                    double sum = 0;
+                    for (int patch : List.of(10, 11, 14, 15)) {
+                        sum += layers[(17 + 1 + patch) * 12 + c];
+                    }
+                    assertEquals(sum / 4, means[3 * 12 + c], ROUNDING);
+                }
+                assertTrue(tower.reading().pooling().isEmpty());
+            }
+        }
+    }
+
+    /** Parts of an image are found by the squares, not by the patches that they are made of. */
+    @Test
+    void rowsAreFoundByWhatTheyShow(@TempDir Path folder) {
+        try (ModelDirectory directory = open(folder)) {
+            Views views = directory.processor().views(image(1));
+            assertEquals(List.of(3), views.rowsWhere(square -> square.x() >= SIZE / 2 && square.y() >= SIZE / 2));
+            assertEquals(List.of(0, 1, 2, 3), views.rowsWhere(square -> square.size() == SIDE * PATCH));
+            assertEquals(16, views.squares(0).size());
+            Span.Grid grid = directory.prompt("3 7", List.of(views)).onlyGrid().orElseThrow().grid().orElseThrow();
+            assertEquals(List.of(2, 2), List.of(grid.rows(), grid.columns()));
+            assertThrows(IllegalArgumentException.class, () -> Views.single(views.view(0),
+                    AveragedProcessor.PREPROCESSING.patches(), new Views.Layout(PATCH, 1, SQUARES),
+                    AveragedProcessor.PREPROCESSING.area(views.view(0))));
+        }
+    }
+
+    @Test
+    void aTextThatSpellsTheImageTokenIsRefused(@TempDir Path folder) {
+        try (ModelDirectory directory = open(folder)) {
+            IllegalArgumentException refused = assertThrows(IllegalArgumentException.class,
+                    () -> directory.prompt("3 39 12", List.of(directory.processor().views(image(1)))));
+            assertTrue(refused.getMessage().startsWith("the prompt spells token 39, which stands for an image"),
+                    refused.getMessage());
+        }
+    }
+
     /** The class token's embedding is where its row of patches, which is zero, meets its position. */
     @Test
     void theClassTokenIsItsEmbeddingAndItsPosition(@TempDir Path folder) {
@@ -313,11 +392,12 @@ class AveragedFamilyTest {
             float[] embeddings = generator.read(stages.encode().get(generator.passes().encodeStages().getFirst()));
             Weights weights = Weights.bound(directory.checkpoint(), arena, Options.DEFAULT).in("vit.");
             float[] token = floats(weights, weights.vector("class", 12));
-            float[] positions = floats(weights, weights.vector("positions", 5, 12));
+            float[] positions = floats(weights, weights.vector("positions", 17, 12));
             for (int i = 0; i < 12; i++) {
                 assertEquals(token[i] + positions[i], embeddings[i], ROUNDING);
             }
-            assertEquals(List.of("vision.embeddings", "vision.pre", "vision.layers", "vision.projector"),
+            assertEquals(List.of("vision.embeddings", "vision.pre", "vision.layers", "vision.pooled",
+                            "vision.projector"),
                     generator.passes().encodeStages().stream().map(Stage::name).toList());
             // Three layers in two segments are one stage.
             assertEquals(3, stages.prefill().get(generator.passes().stage(Stage.DECODER_LAYERS)).layers());

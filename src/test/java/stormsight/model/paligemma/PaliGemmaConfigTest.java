@@ -19,6 +19,7 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.model.Options;
 import stormsight.model.nn.Decoder;
+import stormsight.model.nn.GemmaConfig;
 import stormsight.program.Op.Heads;
 
 /** What config.json may leave out, switch off, or not ask for. */

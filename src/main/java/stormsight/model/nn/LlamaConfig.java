@@ -1,14 +1,8 @@
-package stormsight.model.llava;
+package stormsight.model.nn;
 
 import java.util.List;
 import java.util.Optional;
 import stormsight.checkpoint.ConfigFile;
-import stormsight.model.nn.Activations;
-import stormsight.model.nn.Decoder;
-import stormsight.model.nn.Norm;
-import stormsight.model.nn.Rotation;
-import stormsight.model.nn.Sizes;
-import stormsight.model.nn.TransformerLayer;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Heads;
 
@@ -21,7 +15,7 @@ import stormsight.program.Op.Heads;
  * @see <a href="https://arxiv.org/abs/2302.13971">LLaMA</a>
  * @see <a href="https://arxiv.org/abs/2310.06825">Mistral 7B</a>
  */
-record LlamaConfig(
+public record LlamaConfig(
         boolean mistral,
         int hiddenSize,
         int intermediateSize,
@@ -34,7 +28,13 @@ record LlamaConfig(
         int maxPositions,
         int slidingWindow,
         boolean tied) {
-    static LlamaConfig read(ConfigFile config, String prefix) {
+    /**
+     * As config.json has it.
+     *
+     * @param prefix of the decoder's keys, with the dot
+     * @throws stormsight.checkpoint.CheckpointException if it describes what is not supported
+     */
+    public static LlamaConfig read(ConfigFile config, String prefix) {
         String type = config.text(prefix + "model_type", "llama");
         boolean mistral =
                 switch (type) {
@@ -73,7 +73,8 @@ record LlamaConfig(
                 config.bool("tie_word_embeddings", false));
     }
 
-    LlamaConfig withTied(boolean chosen) {
+    /** The same with a head that is the embedding table, or is not. */
+    public LlamaConfig withTied(boolean chosen) {
         return new LlamaConfig(
                 mistral,
                 hiddenSize,
@@ -90,7 +91,7 @@ record LlamaConfig(
     }
 
     /** The decoder as data. */
-    Decoder.Config decoder() {
+    public Decoder.Config decoder() {
         Norm norm = new Norm(Norm.Kind.RMS, rmsNormEpsilon);
         TransformerLayer layer = new TransformerLayer(
                 new TransformerLayer.Attention(

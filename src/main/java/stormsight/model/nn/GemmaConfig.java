@@ -1,15 +1,9 @@
-package stormsight.model.paligemma;
+package stormsight.model.nn;
 
 import java.util.List;
 import java.util.Optional;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.model.Options;
-import stormsight.model.nn.Activations;
-import stormsight.model.nn.Decoder;
-import stormsight.model.nn.Norm;
-import stormsight.model.nn.Rotation;
-import stormsight.model.nn.Sizes;
-import stormsight.model.nn.TransformerLayer;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Heads;
 
@@ -27,15 +21,22 @@ import stormsight.program.Op.Heads;
  * @param tied the embedding table is the head. As config.json has it until the weights have been looked at:
  *     transformers asks its top level alone; old versions of it asked the decoder's object
  */
-record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
+public record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int layers, Heads heads,
         int vocabularySize, float rmsNormEpsilon, Rotation rotation, int maxPositions, float queryScale,
         float attentionSoftCap, float finalSoftCap, List<Integer> windows, boolean tied) {
-    enum Version {
+    /** Which of them. */
+    public enum Version {
         GEMMA,
         GEMMA2
     }
 
-    static GemmaConfig read(ConfigFile config, String prefix) {
+    /**
+     * As config.json has it.
+     *
+     * @param prefix of the decoder's keys, with the dot
+     * @throws stormsight.checkpoint.CheckpointException if it describes what is not supported
+     */
+    public static GemmaConfig read(ConfigFile config, String prefix) {
         String type = config.text(prefix + "model_type", "gemma");
         boolean second = switch (type) {
             case "gemma" -> false;
@@ -70,7 +71,8 @@ record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int la
                 config.bool("tie_word_embeddings", true) || config.bool(prefix + "tie_word_embeddings", false));
     }
 
-    GemmaConfig withTied(boolean chosen) {
+    /** The same with a head that is the embedding table, or is not. */
+    public GemmaConfig withTied(boolean chosen) {
         return new GemmaConfig(
                 version,
                 hiddenSize,
@@ -89,7 +91,7 @@ record GemmaConfig(Version version, int hiddenSize, int intermediateSize, int la
     }
 
     /** The decoder as data. */
-    Decoder.Config decoder(Options options) {
+    public Decoder.Config decoder(Options options) {
         Norm norm = new Norm(Norm.Kind.RMS_ONE_PLUS, rmsNormEpsilon);
         List<TransformerLayer> inTurn = (options.slidingWindow() ? windows : List.of(0))
                 .stream()

@@ -1,13 +1,8 @@
-package stormsight.model.blip2;
+package stormsight.model.nn;
 
 import java.util.List;
 import java.util.Optional;
 import stormsight.checkpoint.ConfigFile;
-import stormsight.model.nn.Activations;
-import stormsight.model.nn.Decoder;
-import stormsight.model.nn.Norm;
-import stormsight.model.nn.Sizes;
-import stormsight.model.nn.TransformerLayer;
 import stormsight.program.Op.Activation;
 import stormsight.program.Op.Heads;
 
@@ -21,7 +16,7 @@ import stormsight.program.Op.Heads;
  * @param tied whether the embedding table is the head; as config.json has it until the weights have been looked at
  * @see <a href="https://arxiv.org/abs/2205.01068">OPT: Open Pre-trained Transformer Language Models</a>
  */
-record OptConfig(
+public record OptConfig(
         int hiddenSize,
         int intermediateSize,
         int layers,
@@ -39,7 +34,8 @@ record OptConfig(
     /** Rows of the table of positions before that of the first token; a leftover of fairseq's padding. */
     private static final int POSITION_OFFSET = 2;
 
-    static final Decoder.Names NAMES = names(0);
+    /** As published BLIP-2 checkpoints name its weights. */
+    public static final Decoder.Names NAMES = names(0);
 
     private static Decoder.Names names(int positions) {
         return new Decoder.Names(
@@ -53,7 +49,13 @@ record OptConfig(
                 "language_model.lm_head.weight");
     }
 
-    static OptConfig read(ConfigFile config, String prefix) {
+    /**
+     * As config.json has it.
+     *
+     * @param prefix of the decoder's keys, with the dot
+     * @throws stormsight.checkpoint.CheckpointException if it describes what is not supported
+     */
+    public static OptConfig read(ConfigFile config, String prefix) {
         int hiddenSize = Sizes.positive(config, prefix + "hidden_size", 768);
         int heads = Sizes.positive(config, prefix + "num_attention_heads", 12);
         if (hiddenSize % heads != 0) {
@@ -85,7 +87,8 @@ record OptConfig(
                 config.bool(prefix + "tie_word_embeddings", config.bool("tie_word_embeddings", true)));
     }
 
-    OptConfig withTied(boolean chosen) {
+    /** The same with a head that is the embedding table, or is not. */
+    public OptConfig withTied(boolean chosen) {
         return new OptConfig(
                 hiddenSize,
                 intermediateSize,
@@ -101,7 +104,7 @@ record OptConfig(
     }
 
     /** The decoder as data. */
-    Decoder.Config decoder() {
+    public Decoder.Config decoder() {
         int headDim = hiddenSize / heads;
         Norm norm = new Norm(Norm.Kind.LAYER, EPSILON);
         TransformerLayer layer = new TransformerLayer(
