@@ -64,7 +64,12 @@ final class Lowering {
     }
 
     /** The graphs of a program in the order in which they run. */
-    record Lowered(Program program, List<Graph> graphs, int firstLayer, int firstNumber) {}
+    record Lowered(Program program, List<Graph> graphs, int firstLayer, int firstNumber) {
+        /** How many graphs a run launches. */
+        int launches() {
+            return graphs.stream().mapToInt(Graph::repeat).sum();
+        }
+    }
 
     /**
      * Layers of a segment in one chunk of the stacks: {@code layer} indexes the chunk's arrays, {@code number} the

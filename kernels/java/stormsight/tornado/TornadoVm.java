@@ -52,6 +52,14 @@ final class TornadoVm implements Backend {
     }
 
     @Override
+    public List<Integer> graphs(List<Program> programs) {
+        try (Residency residency = Residency.unfilled(device.info(), programs)) {
+            Lowering lowering = new Lowering(residency, device, Settings.unroll());
+            return programs.stream().map(program -> lowering.lower(program).launches()).toList();
+        }
+    }
+
+    @Override
     public List<KernelSource> sources(List<Program> programs) {
         return Sources.of(device, programs);
     }

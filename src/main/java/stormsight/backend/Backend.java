@@ -52,6 +52,15 @@ public interface Backend extends AutoCloseable {
     }
 
     /**
+     * For each of the programs how many graphs of kernels a run of it would launch; empty if this backend has none.
+     *
+     * @throws BackendException as {@link #plan}
+     */
+    default List<Integer> graphs(List<Program> programs) {
+        return List.of();
+    }
+
+    /**
      * The source code of the kernels that {@link #prepare} would launch, one for each of {@link #plan}, in order.
      * Compiles them, which takes seconds; sends and launches nothing.
      *

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -104,9 +105,13 @@ final class Plan extends ModelCommand implements Runnable {
         }
     }
 
-    /** The launches of a program in one step. */
-    private record Planned(Program program, Step step, List<Launch> launches) {
-        static Planned of(Program program, Step step, List<PlannedLaunch> launches) {
+    /**
+     * The launches of a program in one step.
+     *
+     * @param graphs that the launches are gathered in, if they are
+     */
+    private record Planned(Program program, Step step, List<Launch> launches, OptionalInt graphs) {
+        static Planned of(Program program, Step step, List<PlannedLaunch> launches, OptionalInt graphs) {
             List<Launch> own = new ArrayList<>();
             PlannedLaunch last = null;
             for (PlannedLaunch launch : launches) {
@@ -116,7 +121,7 @@ final class Plan extends ModelCommand implements Runnable {
                     last = launch;
                 }
             }
-            return new Planned(program, step, List.copyOf(own));
+            return new Planned(program, step, List.copyOf(own), graphs);
         }
 
         /** Equal operations of two layers are two; the kernels of one hold the very same object. */
@@ -146,9 +151,13 @@ final class Plan extends ModelCommand implements Runnable {
                     ? runs(directory, encoder)
                     : runs(directory);
             List<PlannedLaunch> launches = backend.plan(runs.programs());
+            List<Integer> graphs = backend.graphs(runs.programs());
             List<Planned> planned = new ArrayList<>();
             for (int i = 0; i < runs.shown().size(); i++) {
-                planned.add(Planned.of(runs.shown().get(i), runs.steps().get(i), launches));
+                Program program = runs.shown().get(i);
+                planned.add(Planned.of(program, runs.steps().get(i), launches, graphs.isEmpty()
+                        ? OptionalInt.empty()
+                        : OptionalInt.of(graphs.get(runs.programs().indexOf(program)))));
             }
             if (json.isWanted()) {
                 Map<String, Object> object = new LinkedHashMap<>();
@@ -207,9 +216,13 @@ final class Plan extends ModelCommand implements Runnable {
         }
         return planned.program().name() + ", " + planned.step().rows()
                 + (planned.step().rows() == 1 ? " row" : " rows") + " from position "
-                + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches, "
+                + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches" + inGraphs(planned.graphs()) + ", "
                 + Memory.text(planned.cost().bytes()) + ", "
                 + giga(planned.cost().operations()) + " GFLOP\n";
+    }
+
+    private static String inGraphs(OptionalInt graphs) {
+        return graphs.isEmpty() ? "" : " in " + graphs.getAsInt() + (graphs.getAsInt() == 1 ? " graph" : " graphs");
     }
 
     private static String giga(long operations) {
@@ -237,6 +250,7 @@ final class Plan extends ModelCommand implements Runnable {
         object.put("position", planned.step().position());
         object.put("launches", launches);
         object.put("launch_count", planned.count());
+        planned.graphs().ifPresent(graphs -> object.put("graph_count", graphs));
         object.put("bytes", planned.cost().bytes());
         object.put("operations", planned.cost().operations());
         return object;
