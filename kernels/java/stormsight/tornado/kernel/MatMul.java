@@ -354,56 +354,84 @@ public final class MatMul {
         long[] row = new long[VECTOR_ROWS];
         float[] xs = new float[4];
         float[] sums = new float[VECTOR_ROWS];
+        // The words of a turn are read in the turn before, so that they are under way while that one is computed. Their
+        // halves are kept from turn to turn, not they: two reads that reach one variable would become one.
+        int[] low = new int[VECTOR_ROWS];
+        int[] high = new int[VECTOR_ROWS];
         for (int r = 0; r < VECTOR_ROWS; r++) {
             sums[r] = 0;
+            row[r] = 0;
+            low[r] = 0;
+            high[r] = 0;
         }
         if (Weight.fours(type, columns)) {
             int end = run * (columns / 4);
-            for (int j = lane; j < end; j += lanes) {
-                for (int e = 0; e < 4; e++) {
-                    xs[e] = x.get(4 * j + e);
-                }
-                for (int r = 0; r < VECTOR_ROWS; r++) {
-                    if (r < each) {
-                        row[r] = words.get(w / 4 + j + distance(first, r, outputs, each) * (columns / 4));
-                    } else {
-                        row[r] = upWords.get(w / 4 + j + distance(first, r - each, outputs, each) * (columns / 4));
+            for (int j = lane - lanes; j < end; j += lanes) {
+                int next = j + lanes;
+                if (next < end) {
+                    for (int r = 0; r < VECTOR_ROWS; r++) {
+                        if (r < each) {
+                            row[r] = words.get(w / 4 + next + distance(first, r, outputs, each) * (columns / 4));
+                        } else {
+                            row[r] = upWords.get(w / 4 + next + distance(first, r - each, outputs, each)
+                                    * (columns / 4));
+                        }
                     }
                 }
-                for (int r = 0; r < VECTOR_ROWS; r++) {
+                if (j >= 0) {
                     for (int e = 0; e < 4; e++) {
-                        sums[r] += xs[e] * Weight.half(type, (int) (row[r] >> (16 * e)), factors);
+                        xs[e] = x.get(4 * j + e);
                     }
+                    for (int r = 0; r < VECTOR_ROWS; r++) {
+                        for (int e = 0; e < 2; e++) {
+                            sums[r] += xs[e] * Weight.half(type, low[r] >> (16 * e), factors);
+                        }
+                        for (int e = 0; e < 2; e++) {
+                            sums[r] += xs[2 + e] * Weight.half(type, high[r] >> (16 * e), factors);
+                        }
+                    }
+                }
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    low[r] = (int) row[r];
+                    high[r] = (int) (row[r] >> 32);
                 }
             }
         } else if (Weight.levels(type, columns)) {
             // A lane takes a part of a word: the other parts' numbers would not fit the registers.
             int end = run * (columns / 4);
-            for (int j = lane; j < end; j += lanes) {
-                for (int e = 0; e < 4; e++) {
-                    xs[e] = x.get(Weight.column(type, j, e));
-                }
-                int shift = Weight.shift(type, j);
-                int b = scale + j / (Weight.block(type) / 4);
-                int word = w / Weight.perWord(type) + j / (Weight.perWord(type) / 4);
-                int rowWords = columns / Weight.perWord(type);
-                for (int r = 0; r < VECTOR_ROWS; r++) {
-                    if (r < each) {
-                        row[r] = words.get(word + distance(first, r, outputs, each) * rowWords);
-                    } else {
-                        row[r] = upWords.get(word + distance(first, r - each, outputs, each) * rowWords);
+            int rowWords = columns / Weight.perWord(type);
+            for (int j = lane - lanes; j < end; j += lanes) {
+                int next = j + lanes;
+                if (next < end) {
+                    int word = w / Weight.perWord(type) + next / (Weight.perWord(type) / 4);
+                    for (int r = 0; r < VECTOR_ROWS; r++) {
+                        if (r < each) {
+                            row[r] = words.get(word + distance(first, r, outputs, each) * rowWords);
+                        } else {
+                            row[r] = upWords.get(word + distance(first, r - each, outputs, each) * rowWords);
+                        }
                     }
                 }
-                for (int r = 0; r < VECTOR_ROWS; r++) {
-                    float sum = 0;
+                if (j >= 0) {
                     for (int e = 0; e < 4; e++) {
-                        sum += xs[e] * Weight.level(type, (int) (row[r] >> shift), e);
+                        xs[e] = x.get(Weight.column(type, j, e));
                     }
-                    if (r < each) {
-                        sums[r] += factors.get(b + distance(first, r, outputs, each) * scalesPerRow) * sum;
-                    } else {
-                        sums[r] += upFactors.get(b + distance(first, r - each, outputs, each) * scalesPerRow) * sum;
+                    int b = scale + j / (Weight.block(type) / 4);
+                    for (int r = 0; r < VECTOR_ROWS; r++) {
+                        float sum = 0;
+                        for (int e = 0; e < 4; e++) {
+                            sum += xs[e] * Weight.level(type, low[r], e);
+                        }
+                        if (r < each) {
+                            sums[r] += factors.get(b + distance(first, r, outputs, each) * scalesPerRow) * sum;
+                        } else {
+                            sums[r] += upFactors.get(b + distance(first, r - each, outputs, each) * scalesPerRow) * sum;
+                        }
                     }
+                }
+                int shift = Weight.shift(type, next);
+                for (int r = 0; r < VECTOR_ROWS; r++) {
+                    low[r] = (int) (row[r] >> shift);
                 }
             }
         } else {
