@@ -94,6 +94,9 @@ public final class Attention {
         int capacity = op.out().rows();
         int stride = tasks.stride(op.k());
         int slotStride = tasks.slotStride(op.k());
+        if (op.keys().blocks() > 1) {
+            throw new IllegalArgumentException(op.keys().blocks() + " blocks of keys, which no kernel takes");
+        }
         int outStride = tasks.stride(op.out());
         if (stride != tasks.stride(op.v())) {
             throw new IllegalArgumentException(op.k() + " and " + op.v() + " differ in layers");

@@ -80,6 +80,11 @@ public interface Backend extends AutoCloseable {
      */
     Ceilings ceilings(int repetitions);
 
+    /** Whether attention may have keys in {@link Op.Keys#blocks several blocks}. */
+    default boolean takesBlocks() {
+        return false;
+    }
+
     /** Frees the device. Executors must be closed before. */
     @Override
     void close();

@@ -4,18 +4,22 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Deque;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.image.ImageDecoder;
+import stormsight.image.RgbImage;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
 import stormsight.match.Labeller;
@@ -88,15 +92,9 @@ final class Classify extends EncoderCommand implements Runnable {
                     throw new UsageException("--labels and --template are for models such as SigLIP and CLIP; "
                             + classifier.title() + " has labels of its own");
                 }
-                ImageDecoder decoder = new ImageDecoder();
-                try (Labeller labeller = Labeller.open(directory, backend, model.options(), progress)) {
-                    tell(
-                            out,
-                            classifier.title(),
-                            items,
-                            classifier.labels(),
-                            progress,
-                            file -> labeller.probabilities(decoder.decode(file)));
+                try (Labeller labeller =
+                        Labeller.open(directory, backend, model.options(), together(backend), progress)) {
+                    tell(out, classifier.title(), items, classifier.labels(), progress, labelled(labeller, items));
                 }
                 return;
             }
@@ -111,19 +109,38 @@ final class Classify extends EncoderCommand implements Runnable {
                 throw new UsageException(
                         "--labels is missing: " + directory.dualEncoder().title() + " has no labels of its own");
             }
-            try (Embedder embedder = Embedder.open(directory, backend, model.options(), progress)) {
+            try (Embedder embedder =
+                    Embedder.open(directory, backend, model.options(), together(backend), progress)) {
                 ZeroShot zeroShot =
                         new ZeroShot(embedder, chosen, templates.isEmpty() ? List.of(ZeroShot.TEMPLATE) : templates);
-                FileEmbedder files = new FileEmbedder(embedder, true);
+                Iterator<FileEmbedder.Embedded> embedded =
+                        new FileEmbedder(embedder, true).images(items.stream().map(Item::file).toList());
                 tell(
                         out,
                         embedder.model().title(),
                         items,
                         chosen,
                         progress,
-                        file -> zeroShot.probabilities(files.image(file)));
+                        () -> zeroShot.probabilities(embedded.next().orThrow()));
             }
         });
+    }
+
+    /** What the model's labels say of one image after the other; as many are looked at as a run has. */
+    private static Supplier<double[]> labelled(Labeller labeller, List<Item> items) {
+        ImageDecoder decoder = new ImageDecoder();
+        Deque<double[]> made = new ArrayDeque<>();
+        Iterator<Item> next = items.iterator();
+        return () -> {
+            if (made.isEmpty()) {
+                List<RgbImage> run = new ArrayList<>();
+                while (next.hasNext() && run.size() < labeller.together()) {
+                    run.add(decoder.decode(next.next().file()));
+                }
+                made.addAll(List.of(labeller.probabilities(run)));
+            }
+            return made.remove();
+        };
     }
 
     private List<Item> items() {
@@ -173,13 +190,13 @@ final class Classify extends EncoderCommand implements Runnable {
             List<Item> items,
             List<String> names,
             Progress progress,
-            Function<Path, double[]> probabilities) {
+            Supplier<double[]> probabilities) {
         int[] right = items.stream().mapToInt(item -> place(item.label(), names)).toArray();
         int[] given = new int[items.size()];
         List<Map<String, Object>> answers = new ArrayList<>();
         for (int i = 0; i < items.size(); i++) {
             progress.example(i + 1, items.size());
-            double[] scores = probabilities.apply(items.get(i).file());
+            double[] scores = probabilities.get();
             List<Integer> largest = ZeroShot.best(scores, best);
             given[i] = largest.getFirst();
             answers.add(answer(items.get(i), largest, names, scores));

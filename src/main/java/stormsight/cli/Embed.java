@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -43,6 +44,8 @@ import tools.jackson.databind.json.JsonMapper;
 final class Embed extends EncoderCommand implements Runnable {
     /** Rows of a file of another form, until all of them are there. */
     private static final String PART = ".part.jsonl";
+    private static final String IMAGE = "image";
+    private static final String TEXT = "text";
     /** Of an image, in a row. */
     private static final String HASH = "sha256";
     private static final long SECOND = 1_000_000_000;
@@ -92,7 +95,7 @@ final class Embed extends EncoderCommand implements Runnable {
             Map<String, Row> done = done(rowFile, stamp);
             try (Backend backend = backendOptions.open();
                     Embedder embedder =
-                            Embedder.open(directory, backend, model.options(), RunListener.NONE)) {
+                            Embedder.open(directory, backend, model.options(), together(backend), RunListener.NONE)) {
                 long start = System.nanoTime();
                 List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, rowFile, stamp.text());
                 progress.clear();
@@ -136,12 +139,20 @@ final class Embed extends EncoderCommand implements Runnable {
         List<Row> rows = new ArrayList<>();
         int all = named.images().size() + named.texts().size();
         int images = named.images().size();
+        Iterator<FileEmbedder.Embedded> embedded = embedder.images(named.images().stream()
+                .filter(image -> !done.containsKey(IMAGE + image))
+                .toList());
+        Iterator<float[]> read = embedder.texts(
+                named.texts().stream().filter(text -> !done.containsKey(TEXT + text)).toList());
         for (int i = 0; i < all; i++) {
-            String kind = i < images ? "image" : "text";
+            String kind = i < images ? IMAGE : TEXT;
             String name = i < images ? named.images().get(i).toString() : named.texts().get(i - images);
             Row known = done.get(kind + name);
             if (known != null) {
-                if (known.hash().isPresent() && !known.hash().equals(FileEmbedder.hash(named.images().get(i)))) {
+                if (known.hash().isPresent()
+                        && FileEmbedder.hash(named.images().get(i))
+                                .filter(hash -> !hash.equals(known.hash().get()))
+                                .isPresent()) {
                     throw new UsageException(rowFile + " holds the embedding of another image under the name " + name
                             + "; delete it or name another file");
                 }
@@ -149,13 +160,13 @@ final class Embed extends EncoderCommand implements Runnable {
                 continue;
             }
             progress.item(i + 1, all);
-            Row row = i < images
-                    ? new Row(
-                            kind,
-                            name,
-                            FileEmbedder.hash(named.images().get(i)),
-                            embedder.image(named.images().get(i)))
-                    : new Row(kind, name, Optional.empty(), embedder.text(name));
+            Row row;
+            if (i < images) {
+                FileEmbedder.Embedded next = embedded.next();
+                row = new Row(kind, name, next.hash(), next.orThrow());
+            } else {
+                row = new Row(kind, name, Optional.empty(), read.next());
+            }
             rows.add(row);
             append(rowFile, row, stamp);
         }
@@ -212,7 +223,7 @@ final class Embed extends EncoderCommand implements Runnable {
                             + recorded + ", now it is " + stamp.text()
                             + "); give them as before, delete it or name another file");
                 }
-                String kind = row.has("image") ? "image" : "text";
+                String kind = row.has(IMAGE) ? IMAGE : TEXT;
                 float[] embedding = new float[row.get("embedding").size()];
                 for (int i = 0; i < embedding.length; i++) {
                     embedding[i] = row.get("embedding").get(i).floatValue();

@@ -3,6 +3,7 @@ package stormsight.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -104,18 +105,21 @@ final class Match extends EncoderCommand implements Runnable {
                 throw new UsageException(
                         "--head " + head.get() + " is of BLIP-2, which " + model.encoderName() + " is not");
             }
-            try (Embedder embedder = Embedder.open(directory, backend, model.options(), progress)) {
+            try (Embedder embedder =
+                    Embedder.open(directory, backend, model.options(), together(backend), progress)) {
                 FileEmbedder files = new FileEmbedder(embedder, true);
                 int all = named.images().size() + named.texts().size();
                 float[][] images = new float[named.images().size()][];
+                Iterator<FileEmbedder.Embedded> embedded = files.images(named.images());
                 for (int i = 0; i < images.length; i++) {
                     progress.example(i + 1, all);
-                    images[i] = files.image(named.images().get(i));
+                    images[i] = embedded.next().orThrow();
                 }
                 float[][] texts = new float[named.texts().size()][];
+                Iterator<float[]> read = files.texts(named.texts());
                 for (int i = 0; i < texts.length; i++) {
                     progress.example(images.length + i + 1, all);
-                    texts[i] = files.text(named.texts().get(i));
+                    texts[i] = read.next();
                 }
                 progress.clear();
                 if (loss) {
@@ -150,6 +154,7 @@ final class Match extends EncoderCommand implements Runnable {
     /** With a model that reads image and text together. */
     private void matchPairs(
             ModelDirectory directory, Backend backend, Progress progress, ItemsMixin.Items named) {
+        requireNoBatch(directory.matcher().title());
         Head by = head.orElse(Head.ITM);
         Shown shown = chosen.orElse(by == Head.ITC ? Shown.COSINE : Shown.PROBABILITY);
         if ((by == Head.ITC) != (shown == Shown.COSINE)) {

@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -86,7 +87,7 @@ final class Search extends EncoderCommand implements Runnable {
             Stamp stamp = stamp(directory, false);
             try (ImageIndex opened = index == null ? ImageIndex.inMemory() : ImageIndex.open(index);
                     Embedder embedder =
-                            Embedder.open(directory, backend, model.options(), progress)) {
+                            Embedder.open(directory, backend, model.options(), together(backend), progress)) {
                 opened.model().filter(recorded -> !stamp.fits(recorded)).ifPresent(recorded -> {
                     throw new UsageException("--index " + index
                             + " holds embeddings of another model or other options (" + recorded + ", now it is "
@@ -141,10 +142,11 @@ final class Search extends EncoderCommand implements Runnable {
         files.stream().filter(file -> !opened.isCurrent(file)).forEach(missing::add);
         int embedded = 0;
         int number = 0;
+        Iterator<FileEmbedder.Embedded> made = embedder.images(List.copyOf(missing));
         for (Path file : missing) {
             progress.item(++number, missing.size());
             try {
-                opened.put(file, embedder.image(file));
+                opened.put(file, made.next().orThrow());
                 embedded++;
             } catch (ImageException e) {
                 if (files.size() == 1) {

@@ -1,13 +1,16 @@
 package stormsight.match;
 
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Function;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.image.RgbImage;
 import stormsight.model.DualEncoder;
+import stormsight.model.Encoding;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
 import stormsight.model.Weights;
@@ -35,19 +38,26 @@ public final class Embedder implements AutoCloseable {
         this.similarity = similarity;
     }
 
+    /** Prepares a model for one image or text at a time, see the other one. */
+    public static Embedder open(ModelDirectory directory, Backend backend, Options options, RunListener listener) {
+        return open(directory, backend, options, 1, listener);
+    }
+
     /**
      * Prepares a model.
      *
      * @param options in what type matrices are held
+     * @param together images or texts of a run, 1 where the backend does not {@link Backend#takesBlocks take blocks}
      * @throws CheckpointException if the directory holds no dual encoder
      * @throws BackendException if the device cannot hold or compile the model
      */
-    public static Embedder open(ModelDirectory directory, Backend backend, Options options, RunListener listener) {
+    public static Embedder open(
+            ModelDirectory directory, Backend backend, Options options, int together, RunListener listener) {
         DualEncoder model = directory.dualEncoder();
         Arena arena = Arena.ofShared();
         try {
             Weights weights = Weights.bound(directory.checkpoint(), arena, options);
-            DualEncoder.Encoders encoders = model.build(weights);
+            DualEncoder.Encoders encoders = model.build(weights, together);
             Similarity similarity = Similarity.of(model, encoders, weights);
             if (!Double.isFinite(similarity.scale()) || !Double.isFinite(similarity.bias())) {
                 throw new CheckpointException(
@@ -74,13 +84,29 @@ public final class Embedder implements AutoCloseable {
         return similarity;
     }
 
+    /** Images of a run. */
+    public int together() {
+        return encoders.image().together();
+    }
+
     /**
      * The embedding of an image, as the model makes it, of any length.
      *
      * @throws BackendException if it has a value that is not a number
      */
     public float[] image(RgbImage image) {
-        return Towers.checked(towers.image(encoders.image(), model.views(image)), WHAT);
+        return images(List.of(image))[0];
+    }
+
+    /**
+     * The embeddings of images, see {@link #image}. On a processor they are the same, to the last bit, however many
+     * there are, where an image has more than 16 rows; else but for rounding.
+     *
+     * @param images any number
+     */
+    public float[][] images(List<RgbImage> images) {
+        return inRuns(images, encoders.image(), run -> towers.images(
+                encoders.image(), run.parallelStream().map(model::views).toList()));
     }
 
     /** The embedding of a text, see {@link #image}. */
@@ -91,6 +117,23 @@ public final class Embedder implements AutoCloseable {
     /** The embedding of a text's ids, as {@link DualEncoder#ids} makes them. */
     public float[] text(int[] ids) {
         return Towers.checked(towers.text(encoders.text(), ids), WHAT);
+    }
+
+    /** The embeddings of texts, see {@link #images}. */
+    public float[][] texts(List<String> texts) {
+        return inRuns(texts.stream().map(model::ids).toList(), encoders.text(), run -> towers.texts(
+                encoders.text(), run));
+    }
+
+    private static <T> float[][] inRuns(List<T> all, Encoding encoding, Function<List<T>, float[][]> run) {
+        List<float[]> rows = new ArrayList<>();
+        for (int i = 0; i < all.size(); i += encoding.together()) {
+            List<T> next = all.subList(i, Math.min(all.size(), i + encoding.together()));
+            for (float[] row : run.apply(next)) {
+                rows.add(Towers.checked(row, WHAT));
+            }
+        }
+        return rows.toArray(float[][]::new);
     }
 
     /** The vector of length 1 of the same direction; one of zeros stays. */

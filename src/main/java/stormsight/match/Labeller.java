@@ -1,6 +1,7 @@
 package stormsight.match;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import java.util.List;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
@@ -35,15 +36,17 @@ public final class Labeller implements AutoCloseable {
      * Prepares a model.
      *
      * @param options in what type matrices are held
+     * @param together images of a run, 1 where the backend does not {@link Backend#takesBlocks take blocks}
      * @throws stormsight.checkpoint.CheckpointException if the directory holds no classifier
      * @throws BackendException if the device cannot hold or compile the model
      */
-    public static Labeller open(ModelDirectory directory, Backend backend, Options options, RunListener listener) {
+    public static Labeller open(
+            ModelDirectory directory, Backend backend, Options options, int together, RunListener listener) {
         Classifier model = directory.classifier();
         Arena arena = Arena.ofShared();
         try {
             Weights weights = Weights.bound(directory.checkpoint(), arena, options);
-            Encoding encoding = model.build(weights);
+            Encoding encoding = model.build(weights, together);
             return new Labeller(model, encoding, new Towers(weights, List.of(encoding), backend, listener), arena);
         } catch (RuntimeException | Error e) {
             arena.close();
@@ -51,13 +54,24 @@ public final class Labeller implements AutoCloseable {
         }
     }
 
+    /** Images of a run. */
+    public int together() {
+        return encoding.together();
+    }
+
     /**
-     * How probable each of the model's labels is.
+     * How probable each of the model's labels is for each of some images.
      *
+     * @param images at most as many as a run has
      * @throws BackendException if the device makes what is no number
      */
-    public double[] probabilities(RgbImage image) {
-        float[] logits = Towers.checked(towers.image(encoding, model.views(image)), WHAT);
+    public double[][] probabilities(List<RgbImage> images) {
+        float[][] logits = towers.images(encoding, images.parallelStream().map(model::views).toList());
+        return Arrays.stream(logits).map(Labeller::probabilities).toArray(double[][]::new);
+    }
+
+    private static double[] probabilities(float[] logits) {
+        Towers.checked(logits, WHAT);
         double[] wide = new double[logits.length];
         for (int i = 0; i < logits.length; i++) {
             wide[i] = logits[i];

@@ -3,12 +3,14 @@ package stormsight.match;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.Executor;
@@ -22,8 +24,8 @@ import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /**
- * Encodings prepared on a backend, run one image or text at a time. Used by one thread. Closing it does not close the
- * backend.
+ * Encodings prepared on a backend, run for one image or text, or for several in one run. Used by one thread. Closing it
+ * does not close the backend.
  */
 public final class Towers implements AutoCloseable {
     private final Executor executor;
@@ -40,6 +42,17 @@ public final class Towers implements AutoCloseable {
                 .filter(entry -> named.contains(entry.getKey()))
                 .collect(Collectors.toMap(Map.Entry::getKey, Map.Entry::getValue));
         executor = backend.prepare(values, programs, listener);
+        encodings.forEach(encoding -> encoding.picked().ifPresent(picked -> writePicked(encoding, picked)));
+    }
+
+    private void writePicked(Encoding encoding, Encoding.Picked picked) {
+        int[] places = new int[picked.ids().columns()];
+        for (int i = 0; i < encoding.together(); i++) {
+            places[i] = picked.row() + i * encoding.rows();
+        }
+        try (Arena local = Arena.ofConfined()) {
+            executor.write(picked.ids(), local.allocateFrom(ValueLayout.JAVA_INT, places));
+        }
     }
 
     /**
@@ -57,9 +70,34 @@ public final class Towers implements AutoCloseable {
         }
     }
 
-    /** The same of patches as {@link Views#write} writes them. */
+    /**
+     * What an encoding makes of images in one run.
+     *
+     * @param images views of each, one each; at most as many as the encoding takes together
+     * @return the columns of each image's row
+     */
+    public float[][] images(Encoding encoding, List<Views> images) {
+        Tensor input = encoding.pass().input();
+        long each = input.bytes() / encoding.together();
+        try (Arena local = Arena.ofConfined()) {
+            MemorySegment patches = local.allocate(input.bytes(), 64);
+            for (int i = 0; i < images.size(); i++) {
+                images.get(i).write(0, patches.asSlice(i * each, each));
+            }
+            return rows(encoding, run(encoding, patches, images.size() * encoding.rows()), images.size());
+        }
+    }
+
+    private static float[][] rows(Encoding encoding, float[] all, int count) {
+        int columns = encoding.pass().output().columns();
+        return IntStream.range(0, count)
+                .mapToObj(i -> Arrays.copyOfRange(all, i * columns, (i + 1) * columns))
+                .toArray(float[][]::new);
+    }
+
+    /** The same as {@link #image} of patches as {@link Views#write} writes them. */
     public float[] patches(Encoding encoding, MemorySegment patches) {
-        return run(encoding, patches, encoding.pass().input().rows());
+        return run(encoding, patches, encoding.rows());
     }
 
     /** As {@link Executor#roundsActivations}. */
@@ -76,6 +114,23 @@ public final class Towers implements AutoCloseable {
     public float[] text(Encoding encoding, int[] ids) {
         try (Arena local = Arena.ofConfined()) {
             return run(encoding, local.allocateFrom(ValueLayout.JAVA_INT, ids), ids.length);
+        }
+    }
+
+    /**
+     * What an encoding makes of the ids of texts in one run.
+     *
+     * @param texts at most as many as the encoding takes together; of several, each has as many ids as it has rows
+     */
+    public float[][] texts(Encoding encoding, List<int[]> texts) {
+        if (encoding.together() == 1) {
+            return texts.stream().map(ids -> text(encoding, ids)).toArray(float[][]::new);
+        }
+        int[] ids = texts.stream().flatMapToInt(Arrays::stream).toArray();
+        try (Arena local = Arena.ofConfined()) {
+            MemorySegment input = local.allocate(encoding.pass().input().bytes(), 64);
+            MemorySegment.copy(ids, 0, input, ValueLayout.JAVA_INT, 0, ids.length);
+            return rows(encoding, run(encoding, input, ids.length), texts.size());
         }
     }
 

@@ -1,6 +1,7 @@
 package stormsight.match;
 
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 
 /**
@@ -22,11 +23,12 @@ public final class ZeroShot {
     /** @param templates hold {@value #PLACE}; at least one */
     public ZeroShot(Embedder embedder, List<String> labels, List<String> templates) {
         similarity = embedder.similarity();
-        FileEmbedder texts = new FileEmbedder(embedder, true);
+        Iterator<float[]> texts = new FileEmbedder(embedder, true)
+                .texts(labels.stream()
+                        .flatMap(label -> templates.stream().map(template -> template.replace(PLACE, label)))
+                        .toList());
         this.labels = labels.stream()
-                .map(label -> mean(templates.stream()
-                        .map(template -> texts.text(template.replace(PLACE, label)))
-                        .toList()))
+                .map(_ -> mean(templates.stream().map(_ -> texts.next()).toList()))
                 .toList();
     }
 

@@ -10,8 +10,15 @@ public non-sealed interface Classifier extends ImageEncoder {
     /**
      * Writes the model's program. Every weight is asked of {@code weights} where it is used, whether they hold values
      * or not.
+     *
+     * @param together images that a run takes
      */
-    Encoding build(Weights weights);
+    Encoding build(Weights weights, int together);
+
+    /** For one image at a time. */
+    default Encoding build(Weights weights) {
+        return build(weights, 1);
+    }
 
     @Override
     default List<Encoding> encodings(Weights weights) {

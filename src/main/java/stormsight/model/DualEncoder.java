@@ -53,8 +53,15 @@ public non-sealed interface DualEncoder extends ImageEncoder {
     /**
      * Writes the model's programs. Every weight is asked of {@code weights} where it is used, whether they hold values
      * or not.
+     *
+     * @param together images or texts that a run takes; an encoder may take fewer, see {@link Encoding#together}
      */
-    Encoders build(Weights weights);
+    Encoders build(Weights weights, int together);
+
+    /** For one image or text at a time. */
+    default Encoders build(Weights weights) {
+        return build(weights, 1);
+    }
 
     @Override
     default List<Encoding> encodings(Weights weights) {

@@ -1,26 +1,39 @@
 package stormsight.model;
 
 import java.util.List;
+import java.util.Optional;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * A program that makes one row, or a fixed number of rows, of an image, a text or both.
+ * A program that makes one row, or a fixed number of rows, of an image, a text or both; or a row each of several images
+ * or texts in one run.
  *
  * @param pass its input is patches of a view, [rows, channels x patchSize x patchSize] F32, or ids, [positions] I32;
- *     its output [1, columns], or [rows, columns] where {@link Matcher} says so
+ *     its output [1, columns], or [rows, columns] where {@link Matcher} says so. Of several, inputs and outputs follow
+ *     each other
  * @param stages where probes can be put, in order
  * @param whole whether tokens of a text see each other, not only what comes before them
+ * @param together how many images or texts one run takes at most
+ * @param picked the rows that stand for each of several, if the program asks for them
  */
-public record Encoding(Pass pass, List<Stage> stages, boolean whole) {
+public record Encoding(Pass pass, List<Stage> stages, boolean whole, int together, Optional<Picked> picked) {
+    /**
+     * Rows that stand for images or texts.
+     *
+     * @param ids [rows of all] I32, of which the first are the rows' places, to be written before the first run
+     * @param row of the first one
+     */
+    public record Picked(Tensor ids, int row) {}
+
     public Encoding {
         stages = List.copyOf(stages);
     }
 
-    /** Of images, or of texts whose tokens see what comes before them. */
-    public Encoding(Pass pass, List<Stage> stages) {
-        this(pass, stages, false);
+    /** Of one image or text at a time. */
+    public Encoding(Pass pass, List<Stage> stages, boolean whole) {
+        this(pass, stages, whole, 1, Optional.empty());
     }
 
     public Program program() {
@@ -29,13 +42,13 @@ public record Encoding(Pass pass, List<Stage> stages, boolean whole) {
 
     /** The same with a rewritten program. */
     public Encoding with(Program rewritten) {
-        return new Encoding(pass.with(rewritten), stages, whole);
+        return new Encoding(pass.with(rewritten), stages, whole, together, picked);
     }
 
-    /** Most rows of an input. */
+    /** Most rows of the input of one image or text. */
     public int rows() {
         Tensor input = pass.input();
-        return input.shape().rank() == 1 ? input.columns() : input.rows();
+        return (input.shape().rank() == 1 ? input.columns() : input.rows()) / together;
     }
 
     /** The step for an input of so many rows or ids. */

@@ -133,26 +133,33 @@ public sealed interface Op {
      *
      * @param fixed 0 for {@link #TOKENS}; else the first so many rows, whatever the step, all of them visible to every
      *     row
+     * @param blocks 1; or how many blocks of {@code fixed} keys follow each other, of which a row sees one: there are
+     *     as many blocks of rows, all of one size, and each sees the keys of its own
      */
-    record Keys(int fixed) {
+    record Keys(int fixed, int blocks) {
         /**
          * Tokens 0 .. position + rows - 1, of which a row sees those that {@link Step} says. Padding is no token: a run
          * has as many rows as there are others.
          */
-        public static final Keys TOKENS = new Keys(0);
+        public static final Keys TOKENS = new Keys(0, 1);
 
         public Keys {
-            if (fixed < 0) {
-                throw new IllegalArgumentException(fixed + " keys");
+            if (fixed < 0 || blocks < 1 || fixed == 0 && blocks > 1) {
+                throw new IllegalArgumentException(blocks + " blocks of " + fixed + " keys");
             }
         }
 
         /** The rows of a tower that is run at any position, or those of an image that text attends to. */
         public static Keys first(int rows) {
+            return each(rows, 1);
+        }
+
+        /** The same of several images in one run, of which none sees another one. */
+        public static Keys each(int rows, int images) {
             if (rows < 1) {
                 throw new IllegalArgumentException(rows + " keys");
             }
-            return new Keys(rows);
+            return new Keys(rows, images);
         }
 
         /** How many keys there are in the sequence of row i. */
@@ -168,7 +175,7 @@ public sealed interface Op {
         }
 
         private Extent extent() {
-            return fixed > 0 ? Extent.fixed(fixed) : Extent.TOKENS;
+            return fixed > 0 ? Extent.fixed(Math.multiplyExact(fixed, blocks)) : Extent.TOKENS;
         }
     }
 
@@ -437,9 +444,11 @@ public sealed interface Op {
     record Attention(Tensor q, Tensor k, Tensor v, Heads heads, float scale, float softCap,
             Windows windows, Keys keys, Tensor out) implements Op {
         public Attention {
-            if (keys.fixed() > Math.min(k.rows(), v.rows())) {
-                throw new IllegalArgumentException(keys.fixed() + " keys of " + k + " and " + v);
+            if ((long) keys.fixed() * keys.blocks() > Math.min(k.rows(), v.rows())) {
+                throw new IllegalArgumentException((keys.blocks() > 1 ? keys.blocks() + " x " : "") + keys.fixed()
+                        + " keys of " + k + " and " + v);
             }
+            require(out.rows() % keys.blocks() == 0, "%s does not have " + keys.blocks() + " equal blocks", out);
             require(keys.fixed() == 0 || windows.isNone(), "%s: a sliding window over keys that are no tokens", out);
             requireColumns(q, heads.queryColumns());
             requireColumns(out, heads.queryColumns());
@@ -463,7 +472,8 @@ public sealed interface Op {
         private String shape(Step step, int capacity) {
             return Math.min(step.rows(), capacity) + "x" + heads.queryHeads() + "of" + heads.keyValueHeads() + "x"
                     + heads.headDim()
-                    + (keys.fixed() > 0 ? "to" + keys.fixed() : step.position() == 0 ? "" : "at" + step.position());
+                    + (keys.fixed() > 0 ? "to" + keys.fixed() : step.position() == 0 ? "" : "at" + step.position())
+                    + (keys.blocks() > 1 ? "x" + keys.blocks() : "");
         }
 
         @Override
@@ -490,6 +500,7 @@ public sealed interface Op {
      */
     record BlockedAttention(Attention attention, Tensor blocked, Tensor flags) implements Op {
         public BlockedAttention {
+            requireOneBlock(attention);
             requireColumns(flags, attention.heads().queryHeads());
             require(blocked.rows() == blocked.columns(), "%s is not square", blocked);
         }
@@ -901,7 +912,12 @@ public sealed interface Op {
         }
     }
 
+    private static void requireOneBlock(Attention attention) {
+        require(attention.keys().blocks() == 1, "a probe of %s, which holds several images", attention.k());
+    }
+
     private static void requireHeads(Part part, Attention attention) {
+        requireOneBlock(attention);
         require(attention.k().slots() == 1, "a probe of %s, which holds several sequences", attention.k());
         if (part.heads().getLast() >= attention.heads().queryHeads()) {
             throw new IllegalArgumentException("heads " + part.heads() + " of " + attention.heads().queryHeads());

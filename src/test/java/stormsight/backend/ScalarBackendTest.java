@@ -239,6 +239,12 @@ class ScalarBackendTest {
         assertValues(run(out, new Step(0, 3, 0), attention(3, 0, Op.Windows.NONE, Op.Keys.first(4), out)), four, four,
                 four);
         assertValues(run(one, new Step(3, 1, 0), attention(1, 0, Op.Windows.NONE, Op.Keys.first(2), one)), two);
+        // Two images, of which none sees the other; the second may be missing.
+        Tensor images = output("images", 4, 1);
+        Op.Attention each = attention(4, 0, Op.Windows.NONE, Op.Keys.each(2, 2), images);
+        double later = (4 * 84 + 8 * 168) / 12.0;
+        assertValues(run(images, new Step(0, 2, 0), each), two, two, 0, 0);
+        assertValues(run(images, new Step(0, 4, 0), each), two, two, later, later);
         // Scores are capped: 0 and c tanh(ln 2 / c).
         double weight = Math.exp(0.5 * Math.tanh(Math.log(2) / 0.5));
         assertValues(run(one, new Step(1, 1, 0), attention(1, 0.5f, Op.Windows.NONE, Op.Keys.TOKENS, one)),

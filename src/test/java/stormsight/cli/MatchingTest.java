@@ -346,6 +346,31 @@ class MatchingTest {
                 resumed.toString());
     }
 
+    /** Rows are the same for every --batch, and those before a broken image are kept. */
+    @Test
+    void embedTakesSeveralInARun() throws IOException {
+        Path photos = Files.createDirectories(temporary.resolve("many"));
+        for (String name : List.of("red", "blue", "green", "white")) {
+            Files.copy(HELD_OUT.resolve("star").resolve(name + ".png"), photos.resolve(name + ".png"));
+        }
+        List<float[]> found = new ArrayList<>();
+        for (String count : List.of("1", "3", "16")) {
+            Path file = temporary.resolve(count + ".npy");
+            MainTest.Run run = run("embed", "--backend", "cpu", "--batch", count, "-i", photos.toString(), "-p", "a",
+                    "-p", "a star", "-o", file.toString());
+            assertEquals(0, run.exitCode(), run.err());
+            found.add(NumpyFiles.read(file).values());
+        }
+        assertArrayEquals(found.get(0), found.get(1));
+        assertArrayEquals(found.get(0), found.get(2));
+        Files.writeString(photos.resolve("hollow.png"), "no image");
+        Path lines = temporary.resolve("lines.jsonl");
+        fails(4, "hollow.png", "embed", "--backend", "cpu", "-i", photos.toString(), "-o", lines.toString());
+        assertEquals(2, Files.readAllLines(lines).size());
+        fails(2, "--batch 17 is not in 1 .. 16", "embed", "--backend", "cpu", "--batch", "17", "-p", "a", "-o",
+                lines.toString());
+    }
+
     @Test
     void embedReadsTextsFromStandardInput() throws IOException {
         InputStream terminal = System.in;

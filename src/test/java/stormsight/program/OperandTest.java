@@ -65,6 +65,10 @@ class OperandTest {
         assertEquals(new OpCost(4 * (2 * 2 * 16 + 2 * 3 * 8), 4 * (3 + 3) * 16),
                 OpCost.of(attention(Op.Keys.first(3), 4, 9), step));
         assertEquals("attention_2x2of1x8at5_f32", OpName.of(attention(Op.Keys.TOKENS, 4, 9), step).toString());
+        assertEquals("attention_2x2of1x8to3x2_f32", OpName.of(attention(Op.Keys.each(3, 2), 4, 9), step).toString());
+        assertEquals("2 x 5 keys of k F32[9, 8] and k F32[9, 8]", refused(() -> attention(Op.Keys.each(5, 2), 4, 9)));
+        assertEquals(
+                "mixed F32[3, 16] does not have 2 equal blocks", refused(() -> attention(Op.Keys.each(3, 2), 3, 9)));
         assertEquals("attention_2x2of1x8to3_f32", OpName.of(attention(Op.Keys.first(3), 4, 9), step).toString());
     }
 

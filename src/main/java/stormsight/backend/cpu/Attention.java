@@ -65,14 +65,23 @@ record Attention(long q, Cache k, Cache v, long out, Op.Heads heads, float scale
         return queryHead / (heads.queryHeads() / heads.keyValueHeads()) * heads.headDim();
     }
 
+    /** Rows of a block, see {@link Op.Keys#blocks}. */
+    int blockRows() {
+        return capacity / keys.blocks();
+    }
+
+    private int firstOfBlock(int i) {
+        return keys.blocks() == 1 ? 0 : i / blockRows() * keys.fixed();
+    }
+
     /** First key that row i sees. */
     int from(Step step, int i) {
-        return Op.Windows.first(window, step, i);
+        return firstOfBlock(i) + Op.Windows.first(window, step, i);
     }
 
     /** One past the last key that row i sees. */
     int to(Step step, int i) {
-        return keys.seen(step, i);
+        return firstOfBlock(i) + keys.seen(step, i);
     }
 
     /** Whether edges are taken away in this layer and query head. */

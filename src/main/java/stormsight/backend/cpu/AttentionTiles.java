@@ -32,7 +32,8 @@ final class AttentionTiles {
         this.attention = attention;
         this.scratch = scratch;
         this.share = share;
-        int maxKeys = attention.k().slotRows() + 2 * Tile.ROWS;
+        int fixed = attention.keys().fixed();
+        int maxKeys = (fixed > 0 ? fixed : attention.k().slotRows()) + 2 * Tile.ROWS;
         int tile = Math.min(Pack.TILE, Packing.padded(attention.capacity() * share));
         int dim = attention.heads().headDim() + Tile.ROWS;
         scratch.reserveOwn(4L * tile * (2L * dim + maxKeys + 4));

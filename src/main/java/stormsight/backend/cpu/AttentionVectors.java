@@ -26,9 +26,9 @@ final class AttentionVectors implements Kernel {
         scratch.reservePanel(KEYS * attention.heads().headDim() + Tile.ROWS);
     }
 
-    /** Rows of each sequence. */
+    /** Rows of each sequence, or of each image where there are several. */
     private int rows(Step step) {
-        return step.sequences().size() > 1 ? 1 : attention.rows(step);
+        return step.sequences().size() > 1 ? 1 : Math.min(attention.rows(step), attention.blockRows());
     }
 
     private int tiles(Step step) {

@@ -125,6 +125,11 @@ final class CpuBackend implements Backend {
     }
 
     @Override
+    public boolean takesBlocks() {
+        return true;
+    }
+
+    @Override
     public void close() {
         workers.close();
     }

@@ -150,7 +150,7 @@ final class Blip2Matcher implements Matcher {
 
         Tensor textIds = ids("text.ids", qformer.positions());
         QFormer text = QFormer.text(qformer, weights, "itc.text_", textIds);
-        Tensor textRow = Pooled.output("text.embedding", columns);
+        Tensor textRow = Pooled.output("text.embedding", 1, columns);
         Encoding textEncoding = encoding(
                 "text", text.segments(), text.stages(), textIds, "itc.text_projection",
                 List.of(linear(weights, "text_projection", text.output(), textRow)), textRow, true);
@@ -158,7 +158,7 @@ final class Blip2Matcher implements Matcher {
         Tensor pairIds = ids("pair.ids", qformer.queries() + qformer.positions());
         QFormer pair = QFormer.both(qformer, weights, "itm.", pairIds, image.made());
         Tensor each = Tensor.activation("itm.each", qformer.queries(), 2);
-        Tensor logits = Pooled.output("itm.logits", 2);
+        Tensor logits = Pooled.output("itm.logits", 1, 2);
         Encoding pairEncoding = encoding(
                 "pair", pair.segments(), pair.stages(), pairIds, "itm.logits",
                 List.of(linear(weights, "itm_head", pair.output(), each), new Op.MeanRows(each, logits)), logits, true);

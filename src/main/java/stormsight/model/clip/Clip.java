@@ -1,6 +1,7 @@
 package stormsight.model.clip;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -145,31 +146,34 @@ public final class Clip implements DualEncoder {
                 "text_config.eos_token_id: no text of this tokenizer ends in token " + end);
     }
 
+    /** Texts are of different lengths, of which none is padded, and are therefore encoded one by one. */
     @Override
-    public Encoders build(Weights weights) {
+    public Encoders build(Weights weights, int together) {
         weights.ignore("*.position_ids");
         Weights visionWeights = weights.in(TOWER);
-        VisionTower tower = new VisionTower(images.vision(), visionWeights);
+        Pooled behind = Pooled.image(new VisionTower(images.vision(), visionWeights, together));
         Norm norm = images.vision().layer().norm();
-        Tensor classToken = Tensor.activation("vision.class", 1, images.vision().width());
-        Tensor image = Pooled.output("image.embedding", columns);
-        Segment pooling = Segment.once("vision.post_layernorm",
-                List.of(norm.op(visionWeights, "post_layernorm", tower.output(), Optional.empty(), classToken)));
+        Tensor classToken = behind.activation("vision.class", images.vision().width());
+        Tensor image = behind.output("image.embedding", columns);
+        List<Op> ops = new ArrayList<>();
+        Tensor first = behind.first(ops, "vision.first");
+        ops.add(norm.op(visionWeights, "post_layernorm", first, Optional.empty(), classToken));
+        Segment pooling = Segment.once("vision.post_layernorm", ops);
         Segment projection = Segment.once("vision.projection",
                 List.of(Linear.op(weights, "visual_projection", false, classToken, Op.Activation.NONE, image)));
-        Encoding imageEncoding = Pooled.image(tower, List.of(pooling, projection), List.of(
+        Encoding imageEncoding = behind.encoding(List.of(pooling, projection), List.of(
                 new Stage("vision.post_layernorm_cls", "norm of the class token", pooling.name(), classToken),
                 new Stage("vision.projected", "projection of the image", projection.name(), image)), image);
 
-        TextTower words = new TextTower(text, weights.in("text_model."));
-        Tensor last = Tensor.activation("text.last", 1, text.width());
-        Tensor embedding = Pooled.output("text.embedding", columns);
-        Segment textProjection = Segment.once("text.projection", List.of(new Op.LastRow(words.output(), last),
-                Linear.op(weights, "text_projection", false, last, Op.Activation.NONE, embedding)));
+        Pooled behindText = Pooled.text(new TextTower(text, weights.in("text_model.")));
+        Tensor embedding = behindText.output("text.embedding", columns);
+        List<Op> textOps = new ArrayList<>();
+        Tensor last = behindText.last(textOps, "text.last");
+        textOps.add(Linear.op(weights, "text_projection", false, last, Op.Activation.NONE, embedding));
+        Segment textProjection = Segment.once("text.projection", textOps);
         return new Encoders(
                 imageEncoding,
-                Pooled.text(
-                        words,
+                behindText.encoding(
                         List.of(textProjection),
                         List.of(new Stage(
                                 "text.projected", "projection of the text", textProjection.name(), embedding)),

@@ -115,6 +115,7 @@ public final class TextTower {
             boolean causal) {}
 
     private final Config config;
+    private final int together;
     private final Tensor ids;
     private final TransformerLayer.Buffers buffers;
     private final List<Segment> segments = new ArrayList<>();
@@ -122,18 +123,32 @@ public final class TextTower {
 
     /** @param weights under the tower's prefix */
     public TextTower(Config config, Weights weights) {
+        this(config, weights, 1);
+    }
+
+    /** @param together texts of a run, whose ids follow each other; 1 for a causal tower */
+    public TextTower(Config config, Weights weights, int together) {
+        if (config.causal() && together > 1) {
+            throw new IllegalArgumentException(together + " texts of a causal tower, which differ in length");
+        }
         this.config = config;
-        ids = new Tensor("ids", DType.I32, Shape.of(config.positions()), Tensor.Kind.INPUT, 1);
-        buffers = TransformerLayer.Buffers.of("text", config.positions(), config.width(), config.layer());
+        this.together = together;
+        int rows = Math.multiplyExact(config.positions(), together);
+        ids = new Tensor("ids", DType.I32, Shape.of(rows), Tensor.Kind.INPUT, 1);
+        buffers = TransformerLayer.Buffers.of("text", rows, config.width(), config.layer());
         Tensor table = weights.matrix("embeddings.token_embedding.weight", config.vocabularySize(), config.width());
-        Tensor positions = weights.vector("embeddings.position_embedding.weight", config.positions(), config.width());
+        Tensor positions = Pooled.repeated(
+                weights,
+                weights.vector("embeddings.position_embedding.weight", config.positions(), config.width()),
+                config.positions(),
+                together);
         add(
                 "text.embeddings",
                 "text embedding",
                 1,
                 List.of(new Op.Embed(ids, table, 1, Optional.empty(), Optional.of(positions), buffers.x())),
                 buffers.x());
-        Op.Keys keys = config.causal() ? Op.Keys.TOKENS : Op.Keys.first(config.positions());
+        Op.Keys keys = config.causal() ? Op.Keys.TOKENS : Op.Keys.each(config.positions(), together);
         add(
                 Stage.TEXT_LAYERS,
                 "text layer",
@@ -154,6 +169,11 @@ public final class TextTower {
     private void add(String name, String title, int layers, List<Op> ops, Tensor result) {
         segments.add(new Segment(name, 0, layers, ops));
         stages.add(new Stage(name, title, name, result));
+    }
+
+    /** Texts of a run. */
+    public int together() {
+        return together;
     }
 
     /** Input, [positions] I32. A causal tower is run with as many rows as there are ids. */

@@ -94,6 +94,7 @@ public final class VisionTower {
 
     private final Config config;
     private final Weights weights;
+    private final int together;
     private final Tensor patches;
     private final TransformerLayer.Buffers buffers;
     private final List<Segment> segments = new ArrayList<>();
@@ -101,11 +102,17 @@ public final class VisionTower {
 
     /** @param weights under the tower's prefix */
     public VisionTower(Config config, Weights weights) {
+        this(config, weights, 1);
+    }
+
+    /** @param together images of a run, whose rows follow each other */
+    public VisionTower(Config config, Weights weights, int together) {
         this.config = config;
         this.weights = weights;
-        patches =
-                new Tensor("patches", DType.F32, Shape.of(config.rows(), config.patchColumns()), Tensor.Kind.INPUT, 1);
-        buffers = TransformerLayer.Buffers.of("vision", config.rows(), config.width(), config.layer());
+        this.together = together;
+        int rows = Math.multiplyExact(config.rows(), together);
+        patches = new Tensor("patches", DType.F32, Shape.of(rows, config.patchColumns()), Tensor.Kind.INPUT, 1);
+        buffers = TransformerLayer.Buffers.of("vision", rows, config.width(), config.layer());
         add(Stage.VISION_EMBEDDINGS, "patch embedding", 1, List.of(embeddings()), buffers.x());
         config.names()
                 .preNorm()
@@ -116,7 +123,11 @@ public final class VisionTower {
                         List.of(config.layer().norm().op(weights, name, buffers.x(), Optional.empty(), buffers.x())),
                         buffers.x()));
         add(Stage.VISION_LAYERS, "vision layer", config.layers(), config.layer()
-                .ops(weights.layers(config.names().layers(), config.layers()), buffers, Optional.empty()), buffers.x());
+                .ops(
+                        weights.layers(config.names().layers(), config.layers()),
+                        buffers,
+                        Optional.empty(),
+                        Op.Keys.each(config.rows(), together)), buffers.x());
         config.names()
                 .lastNorm()
                 .ifPresent(name -> add(
@@ -145,7 +156,8 @@ public final class VisionTower {
         Tensor positions = names.batched() ? weights.vector(names.positions(), 1, config.rows(), width)
                 : weights.vector(names.positions(), config.rows(), width);
         if (names.classEmbedding().isEmpty()) {
-            return new Op.MatMul(patches, kernel, bias, Activation.NONE, Optional.of(positions), buffers.x());
+            return new Op.MatMul(
+                    patches, kernel, bias, Activation.NONE, Optional.of(repeated(positions)), buffers.x());
         }
         // The class token's row of patches is zero, so its embedding comes with its position.
         List<Tensor> from = new ArrayList<>(List.of(
@@ -156,7 +168,12 @@ public final class VisionTower {
         bias.ifPresent(from::add);
         Tensor added = weights.computed(
                 "vision.positions", Shape.of(config.rows(), width), from, values -> withClassToken(values, width));
-        return new Op.MatMul(patches, kernel, Optional.empty(), Activation.NONE, Optional.of(added), buffers.x());
+        return new Op.MatMul(
+                patches, kernel, Optional.empty(), Activation.NONE, Optional.of(repeated(added)), buffers.x());
+    }
+
+    private Tensor repeated(Tensor rows) {
+        return Pooled.repeated(weights, rows, config.rows(), together);
     }
 
     /** @param from positions, class embedding, and bias if there is one */
@@ -170,6 +187,11 @@ public final class VisionTower {
             }
         }
         return values;
+    }
+
+    /** Images of a run. */
+    public int together() {
+        return together;
     }
 
     /** What {@link stormsight.model.Views#write} fills, [rows, channels x patchSize x patchSize]. */

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Optional;
 import stormsight.model.Weights;
 import stormsight.model.nn.Linear;
+import stormsight.model.nn.Pooled;
 import stormsight.model.nn.VisionTower;
 import stormsight.program.Op;
 import stormsight.program.Op.Activation;
@@ -22,22 +23,23 @@ final class PoolingHead {
 
     /**
      * @param weights under the head's prefix
-     * @param rows what is pooled, [rows, width]
-     * @param out [1, width]
+     * @param images says how many there are
+     * @param rows what is pooled, [rows of all images, width]
+     * @param out [images, width]
      */
-    static Segment segment(VisionTower.Config config, Weights weights, Tensor rows, Tensor out) {
+    static Segment segment(VisionTower.Config config, Weights weights, Pooled images, Tensor rows, Tensor out) {
         int width = config.width();
         Op.Heads heads = config.layer().attention().heads();
         List<Tensor> projections = weights.parts("attention.in_proj_weight", Weights.Use.MATRIX, 3, 3 * width, width);
         List<Tensor> biases = weights.parts("attention.in_proj_bias", Weights.Use.VECTOR, 3, 3 * width);
-        Tensor probe = weights.vector("probe", 1, 1, width);
-        Tensor q = Tensor.activation("head.q", 1, width);
+        Tensor probe = images.repeated(weights, weights.vector("probe", 1, 1, width));
+        Tensor q = images.activation("head.q", width);
         Tensor k = Tensor.activation("head.k", rows.rows(), width);
         Tensor v = Tensor.activation("head.v", rows.rows(), width);
-        Tensor mixed = Tensor.activation("head.mixed", 1, width);
-        Tensor attended = Tensor.activation("head.attended", 1, width);
-        Tensor normed = Tensor.activation("head.normed", 1, width);
-        Tensor hidden = Tensor.activation("head.hidden", 1, config.layer().mlp().width());
+        Tensor mixed = images.activation("head.mixed", width);
+        Tensor attended = images.activation("head.attended", width);
+        Tensor normed = images.activation("head.normed", width);
+        Tensor hidden = images.activation("head.hidden", config.layer().mlp().width());
         return Segment.once(
                 SEGMENT,
                 List.of(
@@ -52,7 +54,7 @@ final class PoolingHead {
                                 config.layer().attention().scale(),
                                 0,
                                 Op.Windows.NONE,
-                                Op.Keys.first(rows.rows()),
+                                Op.Keys.each(config.rows(), rows.rows() / config.rows()),
                                 mixed),
                         Linear.op(weights, "attention.out_proj", true, mixed, Activation.NONE, attended),
                         config.layer().norm().op(weights, "layernorm", attended, Optional.empty(), normed),

@@ -1,6 +1,7 @@
 package stormsight.model.siglip;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -140,23 +141,25 @@ public final class Siglip implements DualEncoder {
     }
 
     @Override
-    public Encoders build(Weights weights) {
+    public Encoders build(Weights weights, int together) {
         weights.ignore("*.position_ids");
-        VisionTower tower = new VisionTower(images.vision(), weights.in(TOWER));
-        Tensor image = Pooled.output("image.embedding", columns);
-        Segment head = PoolingHead.segment(images.vision(), weights.in("vision_model.head."), tower.output(), image);
-        Encoding imageEncoding = Pooled.image(
-                tower, List.of(head), List.of(new Stage(Stage.POOLED, "pooling head", head.name(), image)), image);
+        VisionTower tower = new VisionTower(images.vision(), weights.in(TOWER), together);
+        Pooled behind = Pooled.image(tower);
+        Tensor image = behind.output("image.embedding", columns);
+        Segment head = PoolingHead.segment(
+                images.vision(), weights.in("vision_model.head."), behind, tower.output(), image);
+        Encoding imageEncoding = behind.encoding(
+                List.of(head), List.of(new Stage(Stage.POOLED, "pooling head", head.name(), image)), image);
 
-        TextTower words = new TextTower(text, weights.in("text_model."));
-        Tensor last = Tensor.activation("text.last", 1, text.width());
-        Tensor pooled = Pooled.output("text.embedding", columns);
-        Segment textHead = Segment.once("text.head", List.of(new Op.LastRow(words.output(), last),
-                Linear.op(weights, "text_model.head", true, last, Op.Activation.NONE, pooled)));
+        Pooled behindText = Pooled.text(new TextTower(text, weights.in("text_model."), together));
+        Tensor pooled = behindText.output("text.embedding", columns);
+        List<Op> ops = new ArrayList<>();
+        Tensor last = behindText.last(ops, "text.last");
+        ops.add(Linear.op(weights, "text_model.head", true, last, Op.Activation.NONE, pooled));
+        Segment textHead = Segment.once("text.head", ops);
         return new Encoders(
                 imageEncoding,
-                Pooled.text(
-                        words,
+                behindText.encoding(
                         List.of(textHead),
                         List.of(new Stage("text.pooled", "text head", textHead.name(), pooled)),
                         pooled),

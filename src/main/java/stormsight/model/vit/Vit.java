@@ -103,19 +103,17 @@ public final class Vit implements Classifier {
     }
 
     @Override
-    public Encoding build(Weights weights) {
+    public Encoding build(Weights weights, int together) {
         // A head of other tasks, stored beside this one.
         weights.ignore("vit.pooler.*");
-        VisionTower tower = new VisionTower(images.vision(), weights.in(TOWER));
-        Tensor logits = Pooled.output("logits", labels.size());
-        Segment classifier = Segment.once(
-                "classifier",
-                List.of(Linear.op(weights, "classifier", true, tower.output(), Op.Activation.NONE, logits)));
-        return Pooled.image(
-                tower,
-                List.of(classifier),
-                List.of(new Stage("logits", "classifier", classifier.name(), logits)),
-                logits);
+        Pooled behind = Pooled.image(new VisionTower(images.vision(), weights.in(TOWER), together));
+        Tensor logits = behind.output("logits", labels.size());
+        List<Op> ops = new ArrayList<>();
+        Tensor first = behind.first(ops, "vision.first");
+        ops.add(Linear.op(weights, "classifier", true, first, Op.Activation.NONE, logits));
+        Segment classifier = Segment.once("classifier", ops);
+        return behind.encoding(
+                List.of(classifier), List.of(new Stage("logits", "classifier", classifier.name(), logits)), logits);
     }
 
     /** There are none. */
