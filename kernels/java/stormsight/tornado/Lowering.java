@@ -59,7 +59,8 @@ final class Lowering {
         /** How a task of it is launched. */
         PlannedLaunch planned(Task task) {
             return new PlannedLaunch(task.program(), task.segment(), repeat, Optional.ofNullable(task.op()),
-                    task.kernel(), task.geometry().toString());
+                    task.kernel(), task.geometry().toString(), task.geometry().groupSize(),
+                    task.geometry().localBytes());
         }
     }
 
@@ -97,8 +98,8 @@ final class Lowering {
     /** What the kernels of an operation leave to each other. */
     static Scratch scratch(Op op, DeviceInfo device) {
         return switch (op) {
-            case Op.MatMul matMul -> MatMul.scratch(matMul, device, device.tensorCores());
-            case Op.GatedMatMul gatedMatMul -> MatMul.scratch(gatedMatMul, device, device.tensorCores());
+            case Op.MatMul matMul -> MatMul.scratch(matMul, device);
+            case Op.GatedMatMul gatedMatMul -> MatMul.scratch(gatedMatMul, device);
             case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
             case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
             case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
@@ -376,11 +377,6 @@ final class Lowering {
         public int mostLanes() {
             int most = Math.max(device.info().maxWorkGroupSize(), 1);
             return device.language().equals("opencl") ? Math.min(most, OPENCL_LANES) : most;
-        }
-
-        @Override
-        public boolean tensorCores() {
-            return device.info().tensorCores();
         }
 
         @Override

@@ -106,9 +106,6 @@ public interface Tasks {
      */
     int mostLanes();
 
-    /** Whether to choose kernels made for the tensor cores of NVIDIA GPUs. */
-    boolean tensorCores();
-
     /** The code that TornadoVM generates: {@code opencl}, {@code ptx}, {@code cuda}. */
     String language();
 

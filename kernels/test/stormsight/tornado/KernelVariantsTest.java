@@ -26,13 +26,23 @@ class KernelVariantsTest {
     /** As on a GPU with one multiprocessor: its groups do several units, and all parts of each. */
     @TestFactory
     Stream<DynamicContainer> tensorCoresOfASmallGpu() {
-        return cases("(matMul|gatedMatMul)_.*", DeviceInfo::tensorCores, device -> {
-            Runtime.Device found = Runtime.device(device.id());
-            DeviceInfo small = new DeviceInfo(device.id(), device.backend(), device.name(), device.vendor(),
-                    device.runtime(), device.driver(), device.kind(), device.memoryBytes(), device.localMemoryBytes(),
-                    device.maxAllocationBytes(), device.maxWorkGroupSize(), 1, device.nativeTypes());
-            return new TornadoVm(new Runtime.Device(found.tornado(), small, found.language()));
-        });
+        return cases("(matMul|gatedMatMul)_.*", DeviceInfo::tensorCores, device ->
+                open(device, device.maxWorkGroupSize(), 1));
+    }
+
+    /** As on a device that allows no groups of 256, for kernels that have smaller ones. */
+    @TestFactory
+    Stream<DynamicContainer> smallGroups() {
+        return cases("(attention_(19x8|131x|50x2|300x)|matMul_8x2048|gatedMatMul_16x).*", _ -> true, device ->
+                open(device, 64, device.computeUnits()));
+    }
+
+    private static Backend open(DeviceInfo device, int maxWorkGroupSize, int computeUnits) {
+        Runtime.Device found = Runtime.device(device.id());
+        DeviceInfo small = new DeviceInfo(device.id(), device.backend(), device.name(), device.vendor(),
+                device.runtime(), device.driver(), device.kind(), device.memoryBytes(), device.localMemoryBytes(),
+                device.maxAllocationBytes(), maxWorkGroupSize, computeUnits, device.nativeTypes());
+        return new TornadoVm(new Runtime.Device(found.tornado(), small, found.language()));
     }
 
     private static Stream<DynamicContainer> cases(String names, Predicate<DeviceInfo> which,

@@ -26,9 +26,16 @@ public final class Attention {
     /** Scores below it are {@link #UNSEEN}. */
     private static final float SEEN = -1e29f;
 
-    /** Rows and keys of a tile of {@link #flash}; one lane a score. */
-    private static final int TILE = 16;
-    private static final int LANES = TILE * TILE;
+    /** Rows of a group of {@link #flash}. */
+    private static final int ROWS = 16;
+    /** Lanes for each key of a tile of {@link #flash}. */
+    private static final int KEY_LANES = 4;
+    /** Columns of q and k in local memory at a time, at most. */
+    private static final int DEPTH = 32;
+    /** Columns of the weighted values that a lane adds up, and its sums: of all rows at most. */
+    private static final int COLUMNS = 4;
+    private static final int MOST_SUMS = ROWS * COLUMNS;
+    private static final int LANES = 256;
     /** Head sizes up to it fit the lanes and the local memory of {@link #flash} and {@link #decode}. */
     private static final int MOST_DIM = LANES;
 
@@ -124,11 +131,14 @@ public final class Attention {
                     (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out, outStride,
                     capacity, queryHeads, dim, chunks));
         } else {
-            int groups = Math.multiplyExact(Math.ceilDiv(capacity, TILE), queryHeads);
-            tasks.task("Attention.flash", Geometry.groups(groups, LANES, TILE * (2 * dim + 2 + TILE) * Float.BYTES),
+            int groups = Math.multiplyExact(Math.ceilDiv(capacity, ROWS), queryHeads);
+            int lanes = Math.min(LANES, Integer.highestOneBit(tasks.mostLanes()));
+            int keys = lanes / KEY_LANES;
+            tasks.task("Attention.flash", Geometry.groups(groups, lanes,
+                    ((ROWS + keys) * (DEPTH + 1) + ROWS * (keys + 2)) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
-                            stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
-                            windows, fixed, tokens));
+                            stride, slotStride, outStride, capacity, queryHeads | group << 16, dim, op.scale(),
+                            op.softCap(), windows, fixed, tokens, lanes));
         }
     }
 
@@ -243,114 +253,199 @@ public final class Attention {
     }
 
     /**
-     * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head, where all rows are of one sequence. A group of
-     * 16 x 16 lanes handles 16 rows i of one query head and passes over the keys j in tiles of 16, first keys then
-     * values in local memory; lane (r, c) has the score of row r and key c, and columns c, c + 16, .. of the sum of
-     * row r.
+     * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head, where all rows are of one sequence. A group
+     * handles 16 rows i of one query head and passes over the keys j in tiles of a quarter as many as it has lanes. For
+     * the scores of a tile q and k go through local memory a few columns at a time, and a lane holds those of two rows
+     * and two keys; then 1/16 of the lanes turn those of a row into weights; then a lane adds up every few rows and
+     * columns of the weighted values.
+     *
+     * @param shape query heads, and from bit 16 on how many of them share a key
      */
     public static void flash(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
             ByteArray blocked, IntArray flags, FloatArray out, int stride, int slotStride, int outStride, int capacity,
-            int heads, int group, int dim, float scale, float cap, IntArray windows, int fixed, int tokens) {
+            int shape, int dim, float scale, float cap, IntArray windows, int fixed, int tokens, int lanes) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
         int position = StepBuffer.position(step, 0);
         int prefix = StepBuffer.prefix(step, 0);
         int keys = keys(StepBuffer.tokens(step, 0), fixed);
+        int heads = shape & 0xFFFF;
+        int group = shape >> 16;
         int head = context.groupIdx % heads;
-        int firstRow = context.groupIdx / heads * TILE;
+        int firstRow = context.groupIdx / heads * ROWS;
         int lane = context.localIdx;
-        int r = lane / TILE;
-        int c = lane & (TILE - 1);
-        float[] qs = context.allocateFloatLocalArray(TILE * dim);
-        // Rows one element longer than the head, against bank conflicts; the last lanes of a row may read past the last
-        // one, and drop what they read.
-        float[] tile = context.allocateFloatLocalArray(TILE * (dim + 1) + TILE);
-        float[] weights = context.allocateFloatLocalArray(LANES);
+        int width = lanes / KEY_LANES;
+        // Rows one element longer than what is in them, against bank conflicts.
+        float[] qs = context.allocateFloatLocalArray(ROWS * (DEPTH + 1));
+        float[] ks = context.allocateFloatLocalArray(lanes / KEY_LANES * (DEPTH + 1));
+        float[] weights = context.allocateFloatLocalArray(ROWS * (lanes / KEY_LANES + 1));
+        float[] olds = context.allocateFloatLocalArray(ROWS);
         int columns = heads / group * dim;
         int base = layer * stride + StepBuffer.slot(step, 0) * slotStride + head / group * dim;
         int reach = reach(number, windows, fixed);
         int blocks = blocks(flags, number, heads, head, tokens);
-        int i = position + firstRow + r;
-        int first = first(i, prefix, reach);
-        int end = end(i, prefix, keys, fixed);
         int from = first(position + firstRow, prefix, reach);
-        int to = end(position + TornadoMath.min(firstRow + TILE, rows) - 1, prefix, keys, fixed);
+        int to = end(position + TornadoMath.min(firstRow + ROWS, rows) - 1, prefix, keys, fixed);
         if (firstRow >= rows) {
             to = 0;
         }
-        for (int e = lane; e < TILE * dim; e += LANES) {
-            int row = firstRow + e / dim;
-            float value = 0;
-            if (row < rows) {
-                value = q.get((row * heads + head) * dim + e % dim);
-            }
-            qs[e] = value;
-        }
-        float[] sums = new float[16];
-        for (int s = 0; s < 16; s++) {
+        // Rows and keys of a lane's scores.
+        int r0 = lane / (width / 2);
+        int r1 = r0 + ROWS / 2;
+        int c0 = lane % (width / 2);
+        int c1 = c0 + width / 2;
+        int i0 = position + firstRow + r0;
+        int i1 = i0 + ROWS / 2;
+        int first0 = first(i0, prefix, reach);
+        int first1 = first(i1, prefix, reach);
+        int end0 = end(i0, prefix, keys, fixed);
+        int end1 = end(i1, prefix, keys, fixed);
+        // The row whose weights a lane makes, with others.
+        int sharers = lanes / ROWS;
+        int weighed = lane / sharers * (width + 1);
+        int share = lane % sharers;
+        // The sums of a lane: those of every few columns and rows.
+        int across = across(dim);
+        int column = lane % across;
+        int row = lane / across;
+        int apart = lanes / across;
+        float[] vs = new float[COLUMNS];
+        float[] sums = new float[MOST_SUMS];
+        for (int s = 0; s < MOST_SUMS; s++) {
             sums[s] = 0;
         }
         float max = UNSEEN;
         float total = 0;
-        for (int j = from; j < to; j += TILE) {
-            for (int e = lane; e < TILE * dim; e += LANES) {
-                int key = TornadoMath.min(j + e / dim, to - 1);
-                tile[e / dim * (dim + 1) + e % dim] = k.get(base + key * columns + e % dim);
+        int depth = depth(dim);
+        // All columns, as a number that compilers do not know: they would unroll all parts and run out of registers.
+        int end = TornadoMath.min(rows, 1) * dim;
+        for (int j = from; j < to; j += width) {
+            float s00 = 0;
+            float s01 = 0;
+            float s10 = 0;
+            float s11 = 0;
+            for (int start = 0; start < end; start += depth) {
+                for (int e = lane; e < ROWS * depth; e += lanes) {
+                    int r = e / depth;
+                    int d = e % depth;
+                    float value = 0;
+                    if (firstRow + r < rows && start + d < dim) {
+                        value = q.get(((firstRow + r) * heads + head) * dim + start + d);
+                    }
+                    qs[r * (DEPTH + 1) + d] = value;
+                }
+                for (int e = lane; e < width * depth; e += lanes) {
+                    int key = e / depth;
+                    int d = e % depth;
+                    float value = 0;
+                    if (j + key < to && start + d < dim) {
+                        value = k.get(base + (j + key) * columns + start + d);
+                    }
+                    ks[key * (DEPTH + 1) + d] = value;
+                }
+                context.localBarrier();
+                int present = TornadoMath.min(depth, end - start);
+                for (int d = 0; d < present; d++) {
+                    float q0 = qs[r0 * (DEPTH + 1) + d];
+                    float q1 = qs[r1 * (DEPTH + 1) + d];
+                    float k0 = ks[c0 * (DEPTH + 1) + d];
+                    float k1 = ks[c1 * (DEPTH + 1) + d];
+                    s00 += q0 * k0;
+                    s01 += q0 * k1;
+                    s10 += q1 * k0;
+                    s11 += q1 * k1;
+                }
+                context.localBarrier();
             }
+            weights[r0 * (width + 1) + c0] =
+                    score(s00, i0, j + c0, first0, end0, blocked, tokens, blocks, scale, cap);
+            weights[r0 * (width + 1) + c1] =
+                    score(s01, i0, j + c1, first0, end0, blocked, tokens, blocks, scale, cap);
+            weights[r1 * (width + 1) + c0] =
+                    score(s10, i1, j + c0, first1, end1, blocked, tokens, blocks, scale, cap);
+            weights[r1 * (width + 1) + c1] =
+                    score(s11, i1, j + c1, first1, end1, blocked, tokens, blocks, scale, cap);
             context.localBarrier();
-            float product = 0;
-            for (int d = 0; d < dim; d++) {
-                product += qs[r * dim + d] * tile[c * (dim + 1) + d];
-            }
-            float s = score(product, i, j + c, first, end, blocked, tokens, blocks, scale, cap);
-            weights[lane] = s;
-            context.localBarrier();
-            for (int e = lane; e < TILE * dim; e += LANES) {
-                int key = TornadoMath.min(j + e / dim, to - 1);
-                tile[e / dim * (dim + 1) + e % dim] = v.get(base + key * columns + e % dim);
-            }
             float larger = max;
-            for (int t = 0; t < TILE; t++) {
-                larger = TornadoMath.max(larger, weights[r * TILE + t]);
+            for (int t = 0; t < width; t++) {
+                larger = TornadoMath.max(larger, weights[weighed + t]);
             }
             float old = TornadoMath.exp(max - larger);
-            float weight = 0;
-            if (s > SEEN) {
-                weight = TornadoMath.exp(s - larger);
-            }
-            context.localBarrier();
-            weights[lane] = weight;
-            context.localBarrier();
-            for (int t = 0; t < 16; t++) {
-                sums[t] *= old;
-            }
             total *= old;
-            for (int t = 0; t < TILE; t++) {
-                float w = weights[r * TILE + t];
-                total += w;
-                for (int u = 0; u < 16; u++) {
-                    if (u * TILE < dim) {
-                        sums[u] += w * tile[t * (dim + 1) + u * TILE + c];
+            max = larger;
+            context.localBarrier();
+            if (share == 0) {
+                olds[lane / sharers] = old;
+            }
+            for (int t = share; t < width; t += sharers) {
+                float s = weights[weighed + t];
+                float weight = 0;
+                if (s > SEEN) {
+                    weight = TornadoMath.exp(s - larger);
+                }
+                weights[weighed + t] = weight;
+                total += weight;
+            }
+            context.localBarrier();
+            for (int t = 0; t < ROWS / apart; t++) {
+                float factor = olds[row + t * apart];
+                for (int u = 0; u < COLUMNS; u++) {
+                    sums[t * COLUMNS + u] *= factor;
+                }
+            }
+            int count = TornadoMath.min(to - j, width);
+            int value = base + j * columns;
+            for (int key = 0; key < count; key++) {
+                for (int u = 0; u < COLUMNS; u++) {
+                    if (u * across < dim) {
+                        vs[u] = v.get(value + key * columns + TornadoMath.min(u * across + column, dim - 1));
+                    }
+                }
+                for (int t = 0; t < ROWS / apart; t++) {
+                    float weight = weights[(row + t * apart) * (width + 1) + key];
+                    for (int u = 0; u < COLUMNS; u++) {
+                        if (u * across < dim) {
+                            sums[t * COLUMNS + u] += weight * vs[u];
+                        }
                     }
                 }
             }
-            max = larger;
-            context.localBarrier();
         }
-        int row = firstRow + r;
-        float factor = 0;
-        if (total > 0) {
-            factor = 1 / total;
-        }
-        for (int u = 0; u < 16; u++) {
-            if (u * TILE < dim) {
-                int d = u * TILE + c;
-                if (row < rows && d < dim) {
-                    out.set(layer * outStride + (row * heads + head) * dim + d, sums[u] * factor);
+        context.localBarrier();
+        weights[weighed + share] = total;
+        context.localBarrier();
+        for (int t = 0; t < ROWS / apart; t++) {
+            int r = row + t * apart;
+            float all = 0;
+            for (int s = 0; s < sharers; s++) {
+                all += weights[r * (width + 1) + s];
+            }
+            float factor = 0;
+            if (all > 0) {
+                factor = 1 / all;
+            }
+            for (int u = 0; u < COLUMNS; u++) {
+                if (u * across < dim) {
+                    int d = u * across + column;
+                    if (firstRow + r < rows && d < dim) {
+                        out.set(layer * outStride + ((firstRow + r) * heads + head) * dim + d,
+                                sums[t * COLUMNS + u] * factor);
+                    }
                 }
             }
         }
+    }
+
+    /** Lanes across the columns of a sum of {@link #flash}: each has up to 4 of them. */
+    static int across(int dim) {
+        return dim <= 64 ? 16 : dim <= 128 ? 32 : 64;
+    }
+
+    /** Columns of q and k in local memory at a time: at most 32, and the last of them as few zeros as may be. */
+    static int depth(int dim) {
+        int parts = (dim + DEPTH - 1) / DEPTH;
+        return (dim + parts - 1) / parts;
     }
 
     /**

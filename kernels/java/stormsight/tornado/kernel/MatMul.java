@@ -18,7 +18,7 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * {@code out = residual + activation(x . transpose(w) + bias)}, and gated
  * {@code out = activation(x . transpose(w)) * (x . transpose(up))}: for many rows by blocks whose operands are shared
  * through local memory, for one row as a matrix-vector product. The two products of a gated one run side by side, so
- * that x is read once and neither is stored. {@link MmaMatMul} is for tensor cores.
+ * that x is read once and neither is stored. {@link FewMatMul} is for a few rows, {@link MmaMatMul} for tensor cores.
  */
 public final class MatMul {
     /** Bits of the constant {@code epilogue}. */
@@ -80,17 +80,17 @@ public final class MatMul {
     }
 
     /** What the kernels of an operation leave to each other. */
-    public static Scratch scratch(Op.MatMul op, DeviceInfo device, boolean tensorCores) {
-        return scratch(Product.of(op), device, tensorCores);
+    public static Scratch scratch(Op.MatMul op, DeviceInfo device) {
+        return scratch(Product.of(op), device);
     }
 
     /** What the kernels of an operation leave to each other. */
-    public static Scratch scratch(Op.GatedMatMul op, DeviceInfo device, boolean tensorCores) {
-        return scratch(Product.of(op), device, tensorCores);
+    public static Scratch scratch(Op.GatedMatMul op, DeviceInfo device) {
+        return scratch(Product.of(op), device);
     }
 
-    private static Scratch scratch(Product op, DeviceInfo device, boolean tensorCores) {
-        return MmaMatMul.fits(op.out().rows(), op.w(), tensorCores) ? MmaMatMul.scratch(op, device.computeUnits())
+    private static Scratch scratch(Product op, DeviceInfo device) {
+        return MmaMatMul.fits(op.out().rows(), op.w(), device) ? MmaMatMul.scratch(op, device.computeUnits())
                 : Scratch.NONE;
     }
 
@@ -109,8 +109,12 @@ public final class MatMul {
         if (w.stride() != up.stride()) {
             throw new IllegalArgumentException(op.w() + " and " + op.up().orElseThrow() + " differ in layers");
         }
-        if (MmaMatMul.fits(op.out().rows(), op.w(), tasks.tensorCores())) {
+        if (MmaMatMul.fits(op.out().rows(), op.w(), tasks.device())) {
             MmaMatMul.lower(op, w, up, tasks);
+            return;
+        }
+        if (FewMatMul.fits(op.out().rows(), op.w(), tasks.device())) {
+            FewMatMul.lower(op, w, up, tasks);
             return;
         }
         int weights = op.up().isPresent() ? 2 : 1;

@@ -1,5 +1,6 @@
 package stormsight.tornado.kernel;
 
+import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
 import stormsight.tornado.Geometry;
@@ -113,12 +114,17 @@ public final class MmaMatMul {
         }
     }
 
+    /** Whether tensor cores multiply so many rows by such a weight; {@link FewMatMul} is faster for fewer. */
+    static boolean fits(int capacity, Tensor w, DeviceInfo device) {
+        return capacity > 1 && knows(w, device) && !FewMatMul.fits(capacity, w, device);
+    }
+
     /**
-     * Whether tensor cores multiply so many rows by such a weight: they read four numbers of a row of it at a time, and
-     * make 8 columns. They do not where w has 32 bits: who keeps as many wants the precision.
+     * Whether tensor cores multiply by such a weight: they read four numbers of a row of it at a time, and make 8
+     * columns. They do not where w has 32 bits: who keeps as many wants the precision.
      */
-    static boolean fits(int capacity, Tensor w, boolean tensorCores) {
-        return tensorCores && capacity > 1 && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
+    static boolean knows(Tensor w, DeviceInfo device) {
+        return device.tensorCores() && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;
     }
 
     static Scratch scratch(MatMul.Product op, int multiprocessors) {
@@ -566,9 +572,16 @@ public final class MmaMatMul {
                         int row = (i + j * LANES) / width;
                         int m = (i + j * LANES) % width;
                         int at = (own * TOKENS + row) * WIDTH + m;
-                        // Elements past the last are computed again and never stored.
+                        // Elements past the last are computed again and never stored. Their residual is not read: its
+                        // owner may be writing there.
                         int outRow = TornadoMath.min(firstRow + row, rows - 1);
                         int output = TornadoMath.min(firstOut + m, outputs - 1);
+                        float before = 0;
+                        if ((epilogue & MatMul.RESIDUAL) != 0) {
+                            if (firstRow + row < rows && firstOut + m < outputs) {
+                                before = residual.get(outRow * outputs + output);
+                            }
+                        }
                         float value = tiles.get(at);
                         for (int p = 1; p < passes; p++) {
                             value += tiles.get(at + p * TOKENS * WIDTH);
@@ -580,9 +593,9 @@ public final class MmaMatMul {
                                 up += tiles.get(at + HALF + p * TOKENS * WIDTH);
                             }
                         }
-                        values[j] = MatMul.finish(value, up, bias, residual,
-                                MatMul.biasStart(layer, outputs, epilogue) + output, outRow * outputs + output,
-                                epilogue);
+                        values[j] = before + MatMul.finish(value, up, bias, residual,
+                                MatMul.biasStart(layer, outputs, epilogue) + output, 0,
+                                epilogue & ~MatMul.RESIDUAL);
                     }
                     for (int j = 0; j < BATCH; j++) {
                         int row = firstRow + (i + j * LANES) / width;

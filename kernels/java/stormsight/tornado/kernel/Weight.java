@@ -93,6 +93,16 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
         return type == Q4 ? (j / 8) * DType.Q4_BLOCK + (j & 7) * 2 + (e & 1) + (e >> 1) * 16 : 4 * j + e;
     }
 
+    /** Which four elements that are read together hold a column: j of {@link #column}. */
+    static int four(int type, int column) {
+        return type == Q4 ? column / DType.Q4_BLOCK * 8 + (column & 15) / 2 : column / 4;
+    }
+
+    /** The place of a column among them: e of {@link #column}. */
+    static int element(int type, int column) {
+        return type == Q4 ? (column & 16) / 8 + (column & 1) : column & 3;
+    }
+
     /** The e-th of four elements that are read together, in the lowest bits, without its scale. */
     static float level(int type, int bits, int e) {
         return type == Q4 ? q4(bits >> ((e & 1) * 8 + (e >> 1) * 4)) : q8(bits >> (8 * e));

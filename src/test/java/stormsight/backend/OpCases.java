@@ -297,6 +297,7 @@ public final class OpCases {
         {5, 1, 3},
         {5, 64, 1},
         {7, 15, 23},
+        {8, 2048, 70},
         {15, 65, 47},
         {16, 1152, 72},
         {17, 257, 129},
@@ -337,6 +338,7 @@ public final class OpCases {
         matMul(3, 1, 64, 40, DType.F16, false, Op.Activation.NONE, true);
         matMul(60, 49, 96, 67, DType.Q4, true, Op.Activation.RELU, true);
         matMul(130, 17, 320, 129, DType.Q4, false, Op.Activation.NONE, true);
+        matMul(16, 11, 64, 40, DType.BF16, true, Op.Activation.NONE, true);
         // Several blocks of rows and of outputs, some of them whole, some without rows, more of them than a GPU works
         // on at a time.
         matMul(64, 64, 64, 256, DType.BF16, true, Op.Activation.NONE, true);
@@ -418,7 +420,10 @@ public final class OpCases {
             {1, 2048, 136},
             {1, 64, 4101},
             {2, 96, 67},
+            {3, 2048, 129},
             {5, 31, 8},
+            {8, 304, 4101},
+            {16, 1152, 40},
             {17, 300, 65},
             {48, 2304, 16},
             {481, 64, 9},
@@ -781,6 +786,7 @@ public final class OpCases {
         new Attend(2, 2, 72, 50, 0, 50, 0, 0, 0),
         new Attend(3, 3, 64, 49, 0, 49, 0, 0, 0),
         new Attend(8, 1, 256, 19, 0, 19, 0, 0, 0),
+        new Attend(2, 1, 256, 131, 0, 70, 0, 0, 0),
         new Attend(8, 4, 256, 13, 0, 13, 50, 0, 0),
         new Attend(8, 1, 256, 1, 100, 60, 0, 0, 0),
         new Attend(8, 4, 256, 1, 77, 60, 50, 0, 0),

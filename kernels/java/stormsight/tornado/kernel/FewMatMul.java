@@ -1,0 +1,248 @@
+package stormsight.tornado.kernel;
+
+import stormsight.backend.DeviceInfo;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+import stormsight.tornado.Geometry;
+import stormsight.tornado.StepBuffer;
+import stormsight.tornado.Tasks;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.math.TornadoMath;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
+
+/**
+ * {@code out = residual + activation(x . transpose(w) + bias)}, and gated
+ * {@code out = activation(x . transpose(w)) * (x . transpose(up))}, for a few rows, as decoding several sequences has
+ * them: each weight is read and decoded once for all rows.
+ */
+public final class FewMatMul {
+    /** Rows for which {@link #few} is made. */
+    private static final int MOST_ROWS = Step.MOST_SEQUENCES;
+    /**
+     * Of them where there are tensor cores: beyond, multiply-adds in 32 bits take longer than memory. By estimate; no
+     * GPU has been measured.
+     */
+    private static final int MOST_ROWS_BESIDE_TENSOR_CORES = 8;
+
+    /** Rows of w, of both weights together if gated, whose sums a lane holds. */
+    private static final int OUTPUTS = 4;
+    /** Columns that a lane takes at a time. */
+    private static final int WIDE = 4;
+    /** What keeps the columns that neighbouring lanes store in different banks. */
+    private static final int GAP = 8;
+
+    private static final int MOST_LANES = 256;
+    /** Fewer groups would leave large GPUs idle. */
+    private static final int FEWEST_GROUPS = 128;
+
+    private FewMatMul() {}
+
+    /** Whether {@link #few} is for so many rows. */
+    static boolean fits(int capacity, Tensor w, DeviceInfo device) {
+        return capacity > 1
+                && capacity <= (MmaMatMul.knows(w, device) ? MOST_ROWS_BESIDE_TENSOR_CORES : MOST_ROWS);
+    }
+
+    static void lower(MatMul.Product op, Weight w, Weight up, Tasks tasks) {
+        int weights = op.up().isPresent() ? 2 : 1;
+        int capacity = op.out().rows();
+        int columns = op.w().columns();
+        int outputs = op.w().rows();
+        int epilogue = op.epilogue(tasks);
+        int team = team(weights * outputs);
+        int lanes = lanes(weights * outputs, tasks.mostLanes());
+        FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
+        FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
+        tasks.task((weights == 2 ? "GatedMatMul" : "MatMul") + ".few" + Weight.suffix(op.w().dtype()),
+                Geometry.groups(Math.ceilDiv(weights * outputs, OUTPUTS * (lanes / team)), lanes,
+                localFloats(capacity, lanes, team) * Float.BYTES),
+                (graph, name) -> graph.task(name, FewMatMul::few, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                        w.f32(), w.words(), w.factors(), up.f32(), up.words(), up.factors(), bias, residual,
+                        tasks.floats(op.out()), w.type(), w.stride(), w.factorStride(), capacity, columns, outputs,
+                        epilogue, lanes));
+    }
+
+    /**
+     * Lanes that share the columns of a row: few where there are enough rows to keep all of a GPU busy.
+     *
+     * @param outputs rows of w, of both weights together if gated
+     */
+    static int team(int outputs) {
+        return outputs > 8192 ? 32 : 64;
+    }
+
+    /** Lanes of a group: as many as may be, because its teams share x. */
+    static int lanes(int outputs, int most) {
+        int team = team(outputs);
+        int lanes = team;
+        while (2 * lanes <= Math.min(most, MOST_LANES)
+                && outputs / (OUTPUTS * (2 * lanes / team)) >= FEWEST_GROUPS) {
+            lanes *= 2;
+        }
+        return lanes;
+    }
+
+    /** Rows of x whose sums are in local memory at a time: so many that compilers unroll the passes over all. */
+    static int finished(int capacity) {
+        return capacity > 8 ? 4 : 2;
+    }
+
+    /** Floats of the array in local memory, which holds x first and sums then. */
+    static int localFloats(int capacity, int lanes, int team) {
+        int columns = capacity * WIDE * (team + GAP);
+        int sums = finished(capacity) * OUTPUTS * (lanes + 1);
+        return columns > sums ? columns : sums;
+    }
+
+    /**
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])} for all rows i. A team of
+     * lanes handles 4 rows m of w, or 2 of each weight if gated: those of up are the last two. The teams of a group
+     * share the columns of x, which pass through local memory 4 a lane at a time, number e of lane t at
+     * {@code e * pitch + t}. The words of the next columns are on their way while the present ones are multiplied.
+     */
+    public static void few(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
+            FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias,
+            FloatArray residual, FloatArray out, int type, int stride, int factorStride, int capacity, int columns,
+            int outputs, int epilogue, int lanes) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int lane = context.localIdx;
+        int gates = (epilogue / MatMul.GATED) & 1;
+        int each = OUTPUTS / (1 + gates);
+        int team = team(outputs * (1 + gates));
+        int pitch = team + GAP;
+        int place = lane & (team - 1);
+        int teamRows = lanes / team * each;
+        int first = context.groupIdx * teamRows + lane / team * each;
+        float[] local = context.allocateFloatLocalArray(localFloats(capacity, lanes, team));
+        boolean packed = Weight.fours(type, columns) || Weight.levels(type, columns);
+        int scalesPerRow = Weight.scalesPerRow(type, columns);
+        int w = layer * stride + first * columns;
+        int scale = layer * factorStride + first * scalesPerRow;
+        int end = TornadoMath.min(rows, 1) * columns;
+        long[] next = new long[OUTPUTS];
+        float[] nextScales = new float[OUTPUTS];
+        float[] ws = new float[OUTPUTS * WIDE];
+        float[] sums = new float[MOST_ROWS * OUTPUTS];
+        for (int s = 0; s < MOST_ROWS * OUTPUTS; s++) {
+            sums[s] = 0;
+        }
+        for (int r = 0; r < OUTPUTS; r++) {
+            next[r] = 0;
+            nextScales[r] = 0;
+        }
+        // Words are fetched a turn ahead, so the first turn does nothing else.
+        for (int k = packed ? -WIDE * team : 0; k < end; k += WIDE * team) {
+            if (packed) {
+                int shift = Weight.shift(type, place);
+                for (int r = 0; r < OUTPUTS; r++) {
+                    for (int e = 0; e < WIDE; e++) {
+                        if (Weight.levels(type, columns)) {
+                            ws[r * WIDE + e] = nextScales[r] * Weight.level(type, (int) (next[r] >> shift), e);
+                        } else {
+                            ws[r * WIDE + e] = Weight.half(type, (int) (next[r] >> (16 * e)), factors);
+                        }
+                    }
+                }
+                int column = k + WIDE * (team + place);
+                for (int r = 0; r < OUTPUTS; r++) {
+                    next[r] = 0;
+                    if (column < end) {
+                        int d = MatMul.distance(first, r < each ? r : r - each, outputs, teamRows);
+                        if (Weight.levels(type, columns)) {
+                            int perWord = Weight.perWord(type);
+                            int at = w / perWord + column / perWord + d * (columns / perWord);
+                            int scaleAt = scale + column / Weight.block(type) + d * scalesPerRow;
+                            if (r < each) {
+                                next[r] = words.get(at);
+                                nextScales[r] = factors.get(scaleAt);
+                            } else {
+                                next[r] = upWords.get(at);
+                                nextScales[r] = upFactors.get(scaleAt);
+                            }
+                        } else {
+                            int at = w / 4 + column / 4 + d * (columns / 4);
+                            if (r < each) {
+                                next[r] = words.get(at);
+                            } else {
+                                next[r] = upWords.get(at);
+                            }
+                        }
+                    }
+                }
+            } else {
+                for (int r = 0; r < OUTPUTS; r++) {
+                    for (int e = 0; e < WIDE; e++) {
+                        int column = k + e * team + place;
+                        float value = 0;
+                        if (column < end) {
+                            int d = MatMul.distance(first, r < each ? r : r - each, outputs, teamRows);
+                            int at = w + column + d * columns;
+                            int scaleAt = scale + column / Weight.block(type) + d * scalesPerRow;
+                            if (r < each) {
+                                value = Weight.at(type, f32, words, factors, at, scaleAt);
+                            } else {
+                                value = Weight.at(type, upF32, upWords, upFactors, at, scaleAt);
+                            }
+                        }
+                        ws[r * WIDE + e] = value;
+                    }
+                }
+            }
+            int staged = k < 0 ? 0 : capacity * WIDE * team;
+            for (int e = lane; e < staged; e += lanes) {
+                int row = e / (WIDE * team);
+                int column = e % (WIDE * team);
+                float value = 0;
+                if (row < rows && k + column < columns) {
+                    value = x.get(row * columns + k + column);
+                }
+                if (packed) {
+                    local[(row * WIDE + Weight.element(type, column)) * pitch + Weight.four(type, column)] = value;
+                } else {
+                    local[(row * WIDE + column / team) * pitch + column % team] = value;
+                }
+            }
+            context.localBarrier();
+            if (k >= 0) {
+                for (int e = 0; e < WIDE; e++) {
+                    for (int i = 0; i < capacity; i++) {
+                        float value = local[(i * WIDE + e) * pitch + place];
+                        for (int r = 0; r < OUTPUTS; r++) {
+                            sums[i * OUTPUTS + r] += value * ws[r * WIDE + e];
+                        }
+                    }
+                }
+            }
+            context.localBarrier();
+        }
+        // A lane of the first ones of a team adds up one row of x and one of w, or one of both weights if gated.
+        int finished = finished(capacity);
+        int output = first + (place & (OUTPUTS - 1));
+        for (int done = 0; done < capacity; done += finished) {
+            for (int s = 0; s < finished * OUTPUTS; s++) {
+                local[s * (lanes + 1) + lane] = sums[done * OUTPUTS + s];
+            }
+            context.localBarrier();
+            int row = done + place / OUTPUTS;
+            if (place < finished * OUTPUTS && (place & (OUTPUTS - 1)) < each && row < rows && output < outputs) {
+                int from = place * (lanes + 1) + lane - place;
+                float sum = 0;
+                float other = 0;
+                for (int t = 0; t < team; t++) {
+                    sum += local[from + t];
+                    if (gates == 1) {
+                        other += local[from + each * (lanes + 1) + t];
+                    }
+                }
+                int index = row * outputs + output;
+                out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + index,
+                        MatMul.finish(sum, other, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output,
+                        index, epilogue));
+            }
+            context.localBarrier();
+        }
+    }
+}
