@@ -38,7 +38,7 @@ final class FewTokens {
 
     private FewTokens() {}
 
-    /** Whether two vectors of floats are a block of 8-bit weights. */
+    /** Whether two vectors of floats are a block of weights with a scale. */
     private static final boolean HALVES = 2 * LANES == DType.Q8_BLOCK;
 
     /** As many bytes as a float vector has lanes, where blocks are read as halves. */
@@ -46,7 +46,7 @@ final class FewTokens {
 
     /** Whether there are such loops for a type; others are multiplied token by token. */
     static boolean takes(DType dtype) {
-        return dtype == DType.BF16 || dtype == DType.Q8 && (Packing.QUADS || HALVES);
+        return dtype == DType.BF16 || dtype == DType.Q8 && (Packing.QUADS || HALVES) || dtype == DType.Q4 && HALVES;
     }
 
     /**
@@ -80,6 +80,10 @@ final class FewTokens {
                 long d3 = Math.min(3, left) * xBytes;
                 if (w.dtype() == DType.BF16) {
                     bf16(w0, w1, w2, w3, packing, xs, d1 & MatVec.FAR, d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
+                } else if (w.dtype() == DType.Q4) {
+                    q4(w0, w1, w2, w3, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes,
+                            w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & MatVec.FAR,
+                            d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
                 } else if (HALVES) {
                     q8(w0, w1, w2, w3, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes,
                             w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & MatVec.FAR,
@@ -280,6 +284,101 @@ final class FewTokens {
                 a23 = v2.fma(z, u2.mul(y)).fma(f2, a23);
                 a33 = v3.fma(z, u3.mul(y)).fma(f3, a33);
             }
+        }
+        a00.intoMemorySegment(ALL, lanes, LE);
+        a01.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a02.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a03.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a10.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
+        a12.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
+        a13.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a20.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a21.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a22.intoMemorySegment(ALL, lanes + 10 * BYTES, LE);
+        a23.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
+        a30.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a31.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
+        a32.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
+    }
+
+    /** As {@link #q8}, of four-bit weights: a vector of bytes gives both vectors of a block. */
+    private static void q4(long w0, long w1, long w2, long w3, long s0, long s1, long s2, long s3, Packing packing,
+            long x, long d1, long d2, long d3, long lanes) {
+        FloatVector a00 = FloatVector.zero(F);
+        FloatVector a01 = FloatVector.zero(F);
+        FloatVector a02 = FloatVector.zero(F);
+        FloatVector a03 = FloatVector.zero(F);
+        FloatVector a10 = FloatVector.zero(F);
+        FloatVector a11 = FloatVector.zero(F);
+        FloatVector a12 = FloatVector.zero(F);
+        FloatVector a13 = FloatVector.zero(F);
+        FloatVector a20 = FloatVector.zero(F);
+        FloatVector a21 = FloatVector.zero(F);
+        FloatVector a22 = FloatVector.zero(F);
+        FloatVector a23 = FloatVector.zero(F);
+        FloatVector a30 = FloatVector.zero(F);
+        FloatVector a31 = FloatVector.zero(F);
+        FloatVector a32 = FloatVector.zero(F);
+        FloatVector a33 = FloatVector.zero(F);
+        int blocks = packing.fullBlocks();
+        for (int b = 0; b < blocks; b++) {
+            // First of all, as calls past a certain size of the method are not inlined.
+            float scale0 = Float.intBitsToFloat(Memory.i16(s0 + 2L * b & ADDRESSES) << 16);
+            float scale1 = Float.intBitsToFloat(Memory.i16(s1 + 2L * b & ADDRESSES) << 16);
+            float scale2 = Float.intBitsToFloat(Memory.i16(s2 + 2L * b & ADDRESSES) << 16);
+            float scale3 = Float.intBitsToFloat(Memory.i16(s3 + 2L * b & ADDRESSES) << 16);
+            long at = b * (DType.Q4_BLOCK / 2L);
+            long xs = x + b * (2 * BYTES) & ADDRESSES;
+            FloatVector f0 = FloatVector.broadcast(F, scale0);
+            IntVector pairs0 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w0 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector u0 = (FloatVector) pairs0.lanewise(VectorOperators.LSHL, 28)
+                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
+            FloatVector v0 = (FloatVector) pairs0.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
+            FloatVector f1 = FloatVector.broadcast(F, scale1);
+            IntVector pairs1 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w1 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector u1 = (FloatVector) pairs1.lanewise(VectorOperators.LSHL, 28)
+                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
+            FloatVector v1 = (FloatVector) pairs1.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
+            FloatVector f2 = FloatVector.broadcast(F, scale2);
+            IntVector pairs2 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w2 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector u2 = (FloatVector) pairs2.lanewise(VectorOperators.LSHL, 28)
+                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
+            FloatVector v2 = (FloatVector) pairs2.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
+            FloatVector f3 = FloatVector.broadcast(F, scale3);
+            IntVector pairs3 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w3 + at & ADDRESSES, LE)
+                    .convertShape(VectorOperators.B2I, I, 0);
+            FloatVector u3 = (FloatVector) pairs3.lanewise(VectorOperators.LSHL, 28)
+                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
+            FloatVector v3 = (FloatVector) pairs3.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
+            FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+            FloatVector z = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+            a00 = v0.fma(z, u0.mul(y)).fma(f0, a00);
+            a10 = v1.fma(z, u1.mul(y)).fma(f1, a10);
+            a20 = v2.fma(z, u2.mul(y)).fma(f2, a20);
+            a30 = v3.fma(z, u3.mul(y)).fma(f3, a30);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1, LE);
+            z = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
+            a01 = v0.fma(z, u0.mul(y)).fma(f0, a01);
+            a11 = v1.fma(z, u1.mul(y)).fma(f1, a11);
+            a21 = v2.fma(z, u2.mul(y)).fma(f2, a21);
+            a31 = v3.fma(z, u3.mul(y)).fma(f3, a31);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2, LE);
+            z = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
+            a02 = v0.fma(z, u0.mul(y)).fma(f0, a02);
+            a12 = v1.fma(z, u1.mul(y)).fma(f1, a12);
+            a22 = v2.fma(z, u2.mul(y)).fma(f2, a22);
+            a32 = v3.fma(z, u3.mul(y)).fma(f3, a32);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
+            z = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
+            a03 = v0.fma(z, u0.mul(y)).fma(f0, a03);
+            a13 = v1.fma(z, u1.mul(y)).fma(f1, a13);
+            a23 = v2.fma(z, u2.mul(y)).fma(f2, a23);
+            a33 = v3.fma(z, u3.mul(y)).fma(f3, a33);
         }
         a00.intoMemorySegment(ALL, lanes, LE);
         a01.intoMemorySegment(ALL, lanes + BYTES, LE);
