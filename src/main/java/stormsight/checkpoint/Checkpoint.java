@@ -685,8 +685,9 @@ public final class Checkpoint implements AutoCloseable {
         byte[] copy = new byte[count];
         try {
             MemorySegment.copy(data(tensor), JAVA_BYTE, first, copy, 0, count);
-            // The JVM tells of a fault when a method returns or calls another one, if this one is compiled: here.
-            Thread.yield();
+            // The JVM tells of a fault when a method returns or calls another one, if this one is compiled: here. A
+            // call that gave the processor away would wait for its next turn, for each of hundreds of tensors.
+            Thread.holdsLock(copy);
         } catch (InternalError e) {
             throw cut(tensor, e);
         }
