@@ -13,8 +13,10 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.Stream;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.DeviceMemory;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
 import stormsight.program.Program;
@@ -439,6 +441,29 @@ final class Residency implements AutoCloseable {
             throw new IllegalArgumentException(tensor + " is in none of the prepared programs");
         }
         return place;
+    }
+
+    /** What everything takes on the device, in the buffers in which it lies. */
+    DeviceMemory memory() {
+        List<DeviceMemory.Buffer> buffers = new ArrayList<>();
+        places.forEach((tensor, place) -> {
+            for (int i = 0; i < place.arrays.size(); i++) {
+                int layers = Math.min(chunkLayers, tensor.layers() - i * chunkLayers);
+                buffers.add(buffer(tensor.name(), place.arrays.get(i), tensor.shape().elements() * layers));
+                if (!place.scales.isEmpty()) {
+                    FloatArray scales = place.scales.get(i);
+                    buffers.add(buffer("scales of " + tensor.name(), scales, scales.getSize()));
+                }
+            }
+        });
+        List<DeviceMemory.Buffer> between = Stream.of(scratch, parts, planes.get(0), planes.get(1)).map(array ->
+                buffer("scratch", array, array.getSize())).toList();
+        buffers.addAll(between);
+        return DeviceMemory.of(places.keySet(), between.stream().mapToLong(DeviceMemory.Buffer::bytes).sum(), buffers);
+    }
+
+    private static DeviceMemory.Buffer buffer(String holds, TornadoNativeArray array, long elements) {
+        return new DeviceMemory.Buffer(holds, array.getNumBytesOfSegmentWithHeader(), elements);
     }
 
     /** Bytes that the tensors take on the device. */

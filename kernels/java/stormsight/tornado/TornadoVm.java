@@ -6,6 +6,7 @@ import java.util.Map;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.DeviceMemory;
 import stormsight.backend.Executor;
 import stormsight.backend.KernelSource;
 import stormsight.backend.PlannedLaunch;
@@ -40,8 +41,9 @@ final class TornadoVm implements Backend {
     @Override
     public List<PlannedLaunch> plan(List<Program> programs) {
         List<PlannedLaunch> launches = new ArrayList<>();
-        try (Residency residency = Residency.unfilled(device.info(), programs)) {
-            Lowering lowering = new Lowering(residency, device, Settings.unroll());
+        Runtime.Device planned = large(programs);
+        try (Residency residency = Residency.unfilled(planned.info(), programs)) {
+            Lowering lowering = new Lowering(residency, planned, Settings.unroll());
             for (Program program : programs) {
                 for (Lowering.Graph graph : lowering.lower(program).graphs()) {
                     graph.tasks().forEach(task -> launches.add(graph.planned(task)));
@@ -51,17 +53,32 @@ final class TornadoVm implements Backend {
         return launches;
     }
 
+    /** The device, with as much memory as the programs need. */
+    private Runtime.Device large(List<Program> programs) {
+        long has = device.info().memoryBytes();
+        return has == 0 || memory(programs).total() <= has ? device
+                : new Runtime.Device(device.tornado(), device.info().withoutMemoryLimits(), device.language());
+    }
+
+    @Override
+    public DeviceMemory memory(List<Program> programs) {
+        try (Residency residency = Residency.unfilled(device.info().withoutMemoryLimits(), programs)) {
+            return residency.memory();
+        }
+    }
+
     @Override
     public List<Integer> graphs(List<Program> programs) {
-        try (Residency residency = Residency.unfilled(device.info(), programs)) {
-            Lowering lowering = new Lowering(residency, device, Settings.unroll());
+        Runtime.Device planned = large(programs);
+        try (Residency residency = Residency.unfilled(planned.info(), programs)) {
+            Lowering lowering = new Lowering(residency, planned, Settings.unroll());
             return programs.stream().map(program -> lowering.lower(program).launches()).toList();
         }
     }
 
     @Override
     public List<KernelSource> sources(List<Program> programs) {
-        return Sources.of(device, programs);
+        return Sources.of(large(programs), programs);
     }
 
     @Override

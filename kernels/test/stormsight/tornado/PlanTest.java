@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.DeviceMemory;
 import stormsight.backend.KernelSource;
 import stormsight.backend.PlannedLaunch;
 import stormsight.model.Limits;
@@ -98,6 +99,23 @@ class PlanTest {
     @Test
     void theLargestModelFits() throws IOException {
         assertTrue(plan("paligemma2-28b-896", DType.BF16, TENSOR_CORES, "cuda").size() > 50);
+    }
+
+    /** Whatever memory a device has: buffers stay within what kernels can index, and hold all that is needed. */
+    @Test
+    void modelsThatDoNotFitArePlanned() throws IOException {
+        Runtime.Device device = Runtime.devices().getFirst();
+        DeviceInfo small = gpu(24_000_000_000L, 32_768, 256, Set.of());
+        try (Backend backend = new TornadoVm(new Runtime.Device(device.tornado(), small, device.language()))) {
+            List<Program> programs = programs("paligemma2-28b-896", DType.BF16);
+            assertTrue(backend.plan(programs).size() > 50);
+            DeviceMemory memory = backend.memory(programs);
+            assertTrue(memory.total() > small.memoryBytes());
+            assertTrue(memory.largerThan(1L << 31) > 0);
+            assertTrue(memory.buffers().stream().allMatch(buffer -> buffer.elements() <= Integer.MAX_VALUE));
+            assertEquals(memory.total(), memory.buffers().stream().mapToLong(DeviceMemory.Buffer::bytes).sum(),
+                    memory.total() / 1e6);
+        }
     }
 
     /** A layer may take more tasks than operations; graphs have room for a limited number. */

@@ -97,8 +97,8 @@ public final class FewMatMul {
     }
 
     /**
-     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])} for all rows i. A team of
-     * lanes handles 4 rows m of w, or 2 of each weight if gated: those of up are the last two. The teams of a group
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])} for all rows i. A team
+     * of lanes handles 4 rows m of w, or 2 of each weight if gated: those of up are the last two. The teams of a group
      * share the columns of x, which pass through local memory 4 a lane at a time, number e of lane t at
      * {@code e * pitch + t}. The words of the next columns are on their way while the present ones are multiplied.
      */

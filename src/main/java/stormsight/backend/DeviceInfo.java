@@ -35,6 +35,12 @@ public record DeviceInfo(String id, String backend, String name, String vendor, 
                 maxAllocationBytes, maxWorkGroupSize, computeUnits, Set.of());
     }
 
+    /** As if it had any amount of memory. */
+    public DeviceInfo withoutMemoryLimits() {
+        return new DeviceInfo(id, backend, name, vendor, runtime, driver, kind, 0, localMemoryBytes, 0,
+                maxWorkGroupSize, computeUnits, nativeTypes);
+    }
+
     /** Whether it has tensor cores. */
     public boolean tensorCores() {
         return nativeTypes.contains(DType.BF16);

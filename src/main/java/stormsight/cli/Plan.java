@@ -1,6 +1,8 @@
 package stormsight.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -9,18 +11,26 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
+import stormsight.backend.DeviceMemory;
 import stormsight.backend.PlannedLaunch;
 import stormsight.bench.KernelFolder;
+import stormsight.bench.MemoryReport;
+import stormsight.checkpoint.TemporaryFolder;
 import stormsight.model.Encoding;
 import stormsight.model.ImageEncoder;
 import stormsight.model.Limits;
+import stormsight.model.Model;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Passes;
+import stormsight.model.VisionLanguageModel;
 import stormsight.model.Weights;
+import stormsight.model.family.Families;
+import stormsight.program.DType;
 import stormsight.program.OpCost;
 import stormsight.program.Program;
 import stormsight.program.Step;
@@ -34,7 +44,9 @@ import stormsight.report.TextTable;
             "Prints the programs of a model and what a backend makes of them: for each operation its weights, its "
                     + "kernel, how the kernel is launched and how often, and the bytes and floating-point operations "
                     + "that it needs at least, summed over the layers. Nothing is run. With --sources, the source code "
-                    + "of the kernels goes into a folder."
+                    + "of the kernels goes into a folder.",
+            "Then says what memory all of it takes, whether the device has as much, and with --like which cards have: "
+                    + "with the weights as they are, and in fewer bits."
         })
 final class Plan extends ModelCommand implements Runnable {
     @Mixin
@@ -51,6 +63,17 @@ final class Plan extends ModelCommand implements Runnable {
                             + "with launches and compiler flags in contents.txt and contents.json. Takes seconds, as "
                             + "the kernels are compiled.")
     private Path sources;
+
+    private static final String CONFIGURATION = "config.json";
+
+    @Option(
+            names = "--like",
+            paramLabel = "NAME",
+            completionCandidates = Synthesize.Presets.class,
+            description =
+                    "Plan a model of that size without its files: ${COMPLETION-CANDIDATES}. Weights are bf16 unless "
+                            + "--weights says otherwise.")
+    private String like;
 
     /** The programs that a backend would prepare together, and the runs of them that are shown. */
     private record Runs(List<Program> programs, List<Program> shown, List<Step> steps) {}
@@ -142,47 +165,89 @@ final class Plan extends ModelCommand implements Runnable {
     @Override
     public void run() {
         length.check();
+        if (like != null && model.chosen()) {
+            throw new UsageException("--like " + like + " stands for a model; leave out --model");
+        }
         if (sources != null) {
             OutputOption.requireNewFolder("--sources", sources);
         }
-        PrintWriter out = out();
-        try (ModelDirectory directory = model.open(); Backend backend = backendOptions.open()) {
-            Runs runs = directory.anyModel() instanceof ImageEncoder encoder
-                    ? runs(directory, encoder)
-                    : runs(directory);
-            List<PlannedLaunch> launches = backend.plan(runs.programs());
-            List<Integer> graphs = backend.graphs(runs.programs());
-            List<Planned> planned = new ArrayList<>();
-            for (int i = 0; i < runs.shown().size(); i++) {
-                Program program = runs.shown().get(i);
-                planned.add(Planned.of(program, runs.steps().get(i), launches, graphs.isEmpty()
-                        ? OptionalInt.empty()
-                        : OptionalInt.of(graphs.get(runs.programs().indexOf(program)))));
-            }
-            if (json.isWanted()) {
-                Map<String, Object> object = new LinkedHashMap<>();
-                object.put("model", model.name());
-                object.put("backend", backend.device().backend());
-                object.put("device", backend.device().title());
-                object.put("version", Version.text());
-                object.put("programs", planned.stream().map(Plan::json).toList());
-                JsonMixin.print(out, object);
+        try (Backend backend = backendOptions.open()) {
+            if (like != null) {
+                Model imitated = configured();
+                Map<String, Runs> forms = new LinkedHashMap<>();
+                DType planned = model.options().weights().orElse(DType.BF16);
+                Stream.concat(Stream.of(planned), DType.blocked().stream()).distinct().forEach(type ->
+                        forms.put(type.label(), runs(imitated, Weights.declared(type))));
+                print(backend, forms);
             } else {
-                planned.forEach(program -> out.println(text(program)));
-            }
-            if (sources != null) {
-                int files = KernelFolder.write(
-                        sources, model.name(), backend.device(), backend.sources(runs.programs()));
-                err().println("wrote " + files + " kernel sources to " + sources);
+                try (ModelDirectory directory = model.open()) {
+                    print(backend, Map.of(model.weights().toString(),
+                            runs(directory.anyModel(), Weights.of(directory.checkpoint(), model.options()))));
+                }
             }
         }
     }
 
-    private Runs runs(ModelDirectory directory) {
-        Limits limits = length.limits(directory.processor());
+    /** What {@code --like} names. Its configuration says all; a tokenizer would take seconds. */
+    private Model configured() {
+        try {
+            Path folder = TemporaryFolder.create();
+            Synthesize.write(
+                    folder.resolve(CONFIGURATION),
+                    Synthesize.preset(like).files("bfloat16").get(CONFIGURATION));
+            return Families.configured(folder);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** @param forms by how weights are held; the first one is shown, memory is compared with the others' */
+    private void print(Backend backend, Map<String, Runs> forms) {
+        PrintWriter out = out();
+        String name = like == null ? model.name() : like;
+        Runs runs = forms.values().iterator().next();
+        List<PlannedLaunch> launches = backend.plan(runs.programs());
+        List<Integer> graphs = backend.graphs(runs.programs());
+        List<Planned> planned = new ArrayList<>();
+        for (int i = 0; i < runs.shown().size(); i++) {
+            Program program = runs.shown().get(i);
+            planned.add(Planned.of(program, runs.steps().get(i), launches, graphs.isEmpty()
+                    ? OptionalInt.empty()
+                    : OptionalInt.of(graphs.get(runs.programs().indexOf(program)))));
+        }
+        Map<String, DeviceMemory> memory = new LinkedHashMap<>();
+        forms.forEach((form, each) -> memory.put(form, backend.memory(each.programs())));
+        MemoryReport report = new MemoryReport(backend.device(), memory, launches);
+        if (json.isWanted()) {
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("model", name);
+            object.put("backend", backend.device().backend());
+            object.put("device", backend.device().title());
+            object.put("version", Version.text());
+            object.put("programs", planned.stream().map(Plan::json).toList());
+            object.put("memory", report.json());
+            JsonMixin.print(out, object);
+        } else {
+            planned.forEach(program -> out.println(text(program)));
+            out.print(report.text());
+        }
+        if (sources != null) {
+            int files = KernelFolder.write(sources, name, backend.device(), backend.sources(runs.programs()));
+            err().println("wrote " + files + " kernel sources to " + sources);
+        }
+    }
+
+    private Runs runs(Model planned, Weights weights) {
+        return planned instanceof ImageEncoder encoder
+                ? runs(encoder, weights)
+                : runs((VisionLanguageModel) planned, weights);
+    }
+
+    private Runs runs(VisionLanguageModel answering, Weights weights) {
+        Limits limits = length.limits(answering.processor());
         int prompt = limits.promptTokens();
-        int prefix = directory.describe().causal() ? 0 : prompt;
-        Passes passes = directory.unbound(limits, model.options());
+        int prefix = answering.describe().causal() ? 0 : prompt;
+        Passes passes = answering.build(weights, limits, model.options());
         return new Runs(
                 passes.programs(),
                 List.of(passes.encode().program(), passes.prefill().program(), passes.decode().program()),
@@ -190,8 +255,8 @@ final class Plan extends ModelCommand implements Runnable {
     }
 
     /** For the longest text. */
-    private Runs runs(ModelDirectory directory, ImageEncoder encoder) {
-        List<Encoding> encodings = encoder.encodings(Weights.of(directory.checkpoint(), model.options()));
+    private static Runs runs(ImageEncoder encoder, Weights weights) {
+        List<Encoding> encodings = encoder.encodings(weights);
         List<Program> programs = encodings.stream().map(Encoding::program).toList();
         return new Runs(
                 programs,
@@ -216,7 +281,8 @@ final class Plan extends ModelCommand implements Runnable {
         }
         return planned.program().name() + ", " + planned.step().rows()
                 + (planned.step().rows() == 1 ? " row" : " rows") + " from position "
-                + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches" + inGraphs(planned.graphs()) + ", "
+                + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches"
+                + inGraphs(planned.graphs()) + ", "
                 + Memory.text(planned.cost().bytes()) + ", "
                 + giga(planned.cost().operations()) + " GFLOP\n";
     }

@@ -92,11 +92,16 @@ final class Synthesize implements Runnable {
             description = "Where to write: a directory that is empty or does not exist yet.")
     private Path argument;
 
-    @Override
-    public void run() {
-        Preset preset = Families.presets().stream().filter(known -> known.name().equals(like)).findFirst()
+    /** @throws UsageException if there is none of that name */
+    static Preset preset(String like) {
+        return Families.presets().stream().filter(known -> known.name().equals(like)).findFirst()
                 .orElseThrow(() -> new UsageException("--like " + like + " is not known; there are "
                         + Families.presets().stream().map(Preset::name).collect(Collectors.joining(", "))));
+    }
+
+    @Override
+    public void run() {
+        Preset preset = preset(like);
         Path target = checkpoint.place(argument);
         List<Path> written = NewCheckpointMixin.write(target, folder -> {
             for (Map.Entry<String, Map<String, Object>> file : preset.files(type.torchName).entrySet()) {
@@ -114,7 +119,7 @@ final class Synthesize implements Runnable {
         }
     }
 
-    private static void write(Path file, Map<String, Object> content) throws IOException {
+    static void write(Path file, Map<String, Object> content) throws IOException {
         Files.writeString(
                 file, JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(content) + "\n");
     }

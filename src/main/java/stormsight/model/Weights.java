@@ -122,9 +122,14 @@ public final class Weights {
         this.layers = layers;
     }
 
-    /** Weights without a checkpoint. */
+    /**
+     * Weights without a checkpoint.
+     *
+     * @param matrixType where rows have whole blocks of it
+     */
     public static Weights declared(DType matrixType) {
-        return new Weights(new State(Optional.empty(), Optional.empty(), _ -> matrixType), "", 0);
+        return new Weights(new State(Optional.empty(), Optional.empty(),
+                weights -> matrixType.forRows(seen(weights.getFirst()).columns())), "", 0);
     }
 
     /**

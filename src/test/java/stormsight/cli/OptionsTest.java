@@ -19,11 +19,13 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -452,6 +454,28 @@ class OptionsTest {
                         .map(each -> each.get("program").asString())
                         .toList());
         assertTrue(plan.toString().contains("q_proj.weight"), plan.toString());
+    }
+
+    /** A model of 28B, of which nothing is on this machine, in memory that this machine need not have. */
+    @Test
+    void plansModelsThatAreNotHere() {
+        JsonNode plan = json("plan", "--like", "paligemma2-28b-896", "--backend", "cpu", "--json");
+        assertEquals("paligemma2-28b-896", plan.get("model").asString());
+        JsonNode memory = plan.get("memory");
+        assertEquals(55.3e9, memory.get("weights").asDouble(), 0.1e9);
+        Map<Integer, List<String>> fits = new LinkedHashMap<>();
+        memory.get("cards").forEach(card -> fits.put(card.get("gb").asInt(), Stream.of("bf16", "q8", "q4")
+                .filter(form -> card.get(form).asBoolean()).toList()));
+        assertEquals(
+                Map.of(24, List.of("q4"), 48, List.of("q8", "q4"), 80, List.of("bf16", "q8", "q4"),
+                        141, List.of("bf16", "q8", "q4")),
+                fits);
+        String text = MainTest.run("plan", "--like", "paligemma-3b-224", "--weights", "q8", "--backend", "cpu").out();
+        assertTrue(text.contains("memory: ") && text.contains("24 GB   fits") && !text.contains("bf16: "), text);
+        MainTest.Run both = MainTest.run("plan", "--like", "paligemma-3b-224", "-m", MODEL);
+        assertEquals(2, both.exitCode());
+        assertTrue(both.err().contains("--like paligemma-3b-224 stands for a model; leave out --model"), both.err());
+        assertTrue(MainTest.run("plan", "--like", "x").err().contains("--like x is not known; there are "));
     }
 
     @Test
