@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import stormsight.generate.Probability;
 import stormsight.model.Prompt;
@@ -109,15 +110,22 @@ final class Agreement {
                 }
                 return new Agreement(model, Optional.empty(), Optional.of(in)).run(request);
             }
-        } catch (EOFException e) {
-            throw new CheckFailedException(
-                    model.configuration().label() + " ran more steps than the baseline: it has another tokenizer");
+        } catch (UncheckedIOException e) {
+            throw failed(model, file, e.getCause());
         } catch (IOException e) {
-            throw new UncheckedIOException(file + ": " + e.getMessage(), e);
+            throw failed(model, file, e);
         }
     }
 
-    private Result run(Request request) throws IOException {
+    private static RuntimeException failed(MeasuredModel model, Path file, IOException e) {
+        if (e instanceof EOFException) {
+            return new CheckFailedException(
+                    model.configuration().label() + " ran more steps than the baseline: it has another tokenizer");
+        }
+        return new UncheckedIOException(file + ": " + e.getMessage(), e);
+    }
+
+    private Result run(Request request) {
         List<List<Integer>> answers = new ArrayList<>();
         List<EmbeddedModel.Example> questions = questions(request.questions());
         for (int i = 0; i < questions.size(); i++) {
@@ -130,9 +138,9 @@ final class Agreement {
         double sum = 0;
         int textTokens = 0;
         for (EmbeddedModel.Example caption : captions(request.questions())) {
-            int[] text = textTokens(caption.expected());
+            List<Integer> text = textTokens(caption.expected());
             sum -= logProbability(caption, text);
-            textTokens += text.length;
+            textTokens += text.size();
         }
         return new Result(answers, compared, equal, largestError, scale, Math.exp(sum / textTokens), textTokens);
     }
@@ -141,65 +149,59 @@ final class Agreement {
         return EmbeddedModel.examples().stream().filter(example -> example.task().equals(CAPTION)).limit(most).toList();
     }
 
-    private int[] textTokens(String text) {
-        int[] ids = model.directory().tokenizer().encode(text);
-        return Arrays.copyOf(ids, Math.min(ids.length, CAPTION_TOKENS));
+    private List<Integer> textTokens(String text) {
+        return Arrays.stream(model.directory().tokenizer().encode(text)).limit(CAPTION_TOKENS).boxed().toList();
     }
 
     /** @param forced the baseline's tokens */
-    private List<Integer> answer(EmbeddedModel.Example question, Optional<List<Integer>> forced) throws IOException {
+    private List<Integer> answer(EmbeddedModel.Example question, Optional<List<Integer>> forced) {
         Set<Integer> ends = model.description().endIds();
-        Prompt prompt =
-                model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
-        int chosen = model.prefill(prompt);
-        compare(model.promptLogits());
         List<Integer> tokens = new ArrayList<>();
         int most = forced.map(List::size).orElse(ANSWER_TOKENS);
-        while (true) {
-            int next = forced.isPresent() ? forced.get().get(tokens.size()) : chosen;
+        model.follow(prompt(question), (place, chosen, logits) -> {
+            compare(model.firstRow(logits));
+            int next = forced.isPresent() ? forced.get().get(place) : chosen;
             compared++;
             equal += next == chosen ? 1 : 0;
             tokens.add(next);
-            if (tokens.size() == most || ends.contains(next)) {
-                return tokens;
-            }
-            chosen = model.feed(next, prompt.length() + tokens.size() - 1, prompt.prefixLength());
-            compare(model.nextLogits());
-        }
+            return tokens.size() == most || ends.contains(next) ? OptionalInt.empty() : OptionalInt.of(next);
+        });
+        return tokens;
+    }
+
+    private Prompt prompt(EmbeddedModel.Example question) {
+        return model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
     }
 
     /** The natural logarithm of the probability of a text as the answer to a question. */
-    private double logProbability(EmbeddedModel.Example question, int[] text) throws IOException {
-        Prompt prompt =
-                model.directory().processor().prompt(question.prompt(), List.of(model.encode(question.decode())));
-        model.prefill(prompt);
-        float[] logits = model.promptLogits();
-        double sum = 0;
-        for (int i = 0; i < text.length; i++) {
-            compare(logits);
-            sum += Probability.logOf(logits, 0, model.directory().counted(), text[i]);
-            if (i + 1 < text.length) {
-                model.feed(text[i], prompt.length() + i, prompt.prefixLength());
-                logits = model.nextLogits();
-            }
-        }
-        return sum;
+    private double logProbability(EmbeddedModel.Example question, List<Integer> text) {
+        double[] sum = {0};
+        model.force(prompt(question), text, (logits, token) -> {
+            float[] values = model.firstRow(logits);
+            compare(values);
+            sum[0] += Probability.logOf(values, 0, model.directory().counted(), token);
+        });
+        return sum[0];
     }
 
     /** Writes the logits, or compares them with what the baseline wrote. */
-    private void compare(float[] logits) throws IOException {
-        if (written.isPresent()) {
-            for (float logit : logits) {
-                written.get().writeFloat(logit);
-                scale = Math.max(scale, Math.abs(logit));
+    private void compare(float[] logits) {
+        try {
+            if (written.isPresent()) {
+                for (float logit : logits) {
+                    written.get().writeFloat(logit);
+                    scale = Math.max(scale, Math.abs(logit));
+                }
+            } else {
+                DataInputStream in = baseline.orElseThrow();
+                for (float logit : logits) {
+                    float expected = in.readFloat();
+                    scale = Math.max(scale, Math.abs(expected));
+                    largestError = Math.max(largestError, Math.abs((double) logit - expected));
+                }
             }
-        } else {
-            DataInputStream in = baseline.orElseThrow();
-            for (float logit : logits) {
-                float expected = in.readFloat();
-                scale = Math.max(scale, Math.abs(expected));
-                largestError = Math.max(largestError, Math.abs((double) logit - expected));
-            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 }

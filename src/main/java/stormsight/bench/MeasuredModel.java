@@ -4,6 +4,7 @@ import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
@@ -211,7 +212,7 @@ final class MeasuredModel implements Measured {
             }
             case ENCODE -> {
                 Views cut = writePatches(pixels());
-                yield Measured.timed(() -> encodePatches(cut));
+                yield Measured.timed(() -> generator.encodeLoaded(List.of(cut)));
             }
             case PROJECTOR -> Measured.timed(this::project);
             case PREFILL -> {
@@ -311,20 +312,11 @@ final class MeasuredModel implements Measured {
         return generator.loaded();
     }
 
-    /** Encodes all views, of which the first is loaded. */
-    private void encodePatches(Views cut) {
-        generator.encodeLoaded(0);
-        for (int view = 1; view < cut.count(); view++) {
-            generator.load(cut, view);
-            generator.encodeLoaded(view);
-        }
-    }
-
     /** Encodes an image, whose features later prompts are merged with. */
     Views encode(RgbImage image) {
         Arrays.fill(cached, -1);
         Views cut = writePatches(image);
-        encodePatches(cut);
+        generator.encodeLoaded(List.of(cut));
         return cut;
     }
 
@@ -350,7 +342,7 @@ final class MeasuredModel implements Measured {
         long start = System.nanoTime();
         Views cut = writePatches(decode());
         long imageDone = System.nanoTime();
-        encodePatches(cut);
+        generator.encodeLoaded(List.of(cut));
         long encodeDone = System.nanoTime();
         int token = prefill(directory.prompt(PROMPT, List.of(cut)));
         long prefillDone = System.nanoTime();
@@ -411,6 +403,18 @@ final class MeasuredModel implements Measured {
         cached[slot] = -1;
         generator.prefill(prompt, slot);
         return generator.token();
+    }
+
+    /** As {@link Generator#follow}. */
+    void follow(Prompt prompt, Generator.Continuation continuation) {
+        cached[0] = -1;
+        generator.follow(prompt, continuation);
+    }
+
+    /** As {@link Generator#force}. */
+    void force(Prompt prompt, List<Integer> tokens, BiConsumer<Tensor, Integer> listener) {
+        cached[0] = -1;
+        generator.force(prompt, tokens, listener);
     }
 
     private void prefill(List<Prompt> prompts) {
@@ -484,6 +488,11 @@ final class MeasuredModel implements Measured {
         return generator.drawn();
     }
 
+    /** [vocabularySize] of logits. */
+    float[] firstRow(Tensor logits) {
+        return Arrays.copyOf(generator.read(logits), logits.columns());
+    }
+
     /** [vocabularySize], of the last prefill. */
     float[] promptLogits() {
         return generator.read(passes().prefill().output());
@@ -496,7 +505,7 @@ final class MeasuredModel implements Measured {
 
     /** [vocabularySize], of the last decode. */
     float[] nextLogits() {
-        return nextLogits(1)[0];
+        return firstRow(passes().decode().output());
     }
 
     /** [sequences][vocabularySize], of the last decode. */

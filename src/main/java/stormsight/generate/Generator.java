@@ -11,10 +11,12 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Random;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
+import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
@@ -302,13 +304,34 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public void answer(Iterator<? extends Question> questions) {
-        Sequence[] slots = new Sequence[passes.limits().sequences()];
-        List<Sequence> live = new ArrayList<>();
+        loop(slot -> {
+            Optional<Course> begun = Optional.empty();
+            while (begun.isEmpty() && questions.hasNext()) {
+                begun = begin(questions.next(), slot);
+            }
+            return begun;
+        });
+    }
+
+    /**
+     * The loop: reads prompts and then token after token, as many sequences at a time as there are slots. One that ends
+     * makes room for the next at once.
+     *
+     * @param next what comes into a slot; empty if there is nothing now
+     */
+    private void loop(IntFunction<Optional<Course>> next) {
+        Course[] slots = new Course[passes.limits().sequences()];
+        List<Course> live = new ArrayList<>();
         while (true) {
             live.clear();
             for (int slot = 0; slot < slots.length; slot++) {
-                while ((slots[slot] == null || !slots[slot].goesOn()) && questions.hasNext()) {
-                    slots[slot] = begin(questions.next(), slot);
+                while (slots[slot] == null || !slots[slot].goesOn()) {
+                    Optional<Course> begun = next.apply(slot);
+                    if (begun.isEmpty()) {
+                        break;
+                    }
+                    slots[slot] = begun.get();
+                    prefill(slots[slot]);
                 }
                 if (slots[slot] != null && slots[slot].goesOn()) {
                     live.add(slots[slot]);
@@ -322,46 +345,68 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     }
 
     /**
-     * Reads a prompt into a slot and draws the first token of its answer.
+     * Encodes what a question is about.
      *
-     * @return null if the question was refused
+     * @return empty if the question was refused
      */
-    private Sequence begin(Question question, int slot) {
+    private Optional<Course> begin(Question question, int slot) {
         long start = System.nanoTime();
-        Prepared prepared;
-        Prompt prompt;
-        long imageDone;
-        long encodeDone;
         try {
-            prepared = question.prepared();
+            Prepared prepared = question.prepared();
             requireViews(prepared.images());
             boolean known = isEncoded(prepared.images());
             if (!known) {
                 load(prepared.images().getFirst(), 0);
             }
-            imageDone = System.nanoTime();
+            long imageDone = System.nanoTime();
             if (!known && keptFeatures.isPresent()) {
                 keptFeatures.get().encode(prepared.images());
             } else if (!known) {
                 encodeLoaded(prepared.images());
             }
             encoded = prepared.images();
-            encodeDone = System.nanoTime();
-            prompt = directory.prompt(prepared.request().prompt(), prepared.images());
+            long encodeDone = System.nanoTime();
+            Prompt prompt = directory.prompt(prepared.request().prompt(), prepared.images());
             // The last token of an answer is never read, so it needs no place.
             requireFits(prompt, prepared.request().maxTokens(), prepared.request().maxTokens() - 1);
+            return Optional.of(new Sequence(question, prepared, prompt, slot, start, imageDone, encodeDone));
         } catch (LimitException | IllegalArgumentException | CheckpointException | ImageException e) {
             question.refused(e);
-            return null;
+            return Optional.empty();
         }
-        Sequence sequence = new Sequence(question, prepared, prompt, slot);
-        prefill(passes.prefill().program(), prompt, slot, sequence.coin(), prepared.request().sampling());
-        readDrawn(1);
+    }
+
+    /** The first token behind a prompt. */
+    private void prefill(Course course) {
+        prefill(passes.prefill().program(), course.prompt, course.slot, course.nextCoin(), course.sampling());
         Tensor logits = passes.prefill().output();
-        penalise(List.of(sequence), logits, logits.rows() == 1 ? 0 : prompt.length() - 1);
-        sequence.take(0);
-        sequence.begun(start, imageDone, encodeDone);
-        return sequence;
+        take(List.of(course), logits, logits.rows() == 1 ? 0 : course.prompt.length() - 1);
+    }
+
+    /** One token more of each. */
+    private void decode(List<Course> live) {
+        List<Step.Sequence> steps = new ArrayList<>();
+        for (int i = 0; i < live.size(); i++) {
+            lastIds.setAtIndex(ValueLayout.JAVA_INT, i, live.get(i).next.getAsInt());
+            steps.add(live.get(i).step());
+        }
+        decode(new Step(steps));
+        take(live, passes.decode().output(), 0);
+    }
+
+    /**
+     * Gives each sequence of the last run what was drawn for it.
+     *
+     * @param first row of logits
+     */
+    private void take(List<Course> courses, Tensor logits, int first) {
+        executor.read(passes.token(), drawn.asSlice(0, (long) Integer.BYTES * courses.size()));
+        executor.read(passes.logProbability(), logProbabilities.asSlice(0, (long) Float.BYTES * courses.size()));
+        penalise(courses, logits, first);
+        for (int i = 0; i < courses.size(); i++) {
+            courses.get(i).take(drawn.getAtIndex(ValueLayout.JAVA_INT, i),
+                    logProbabilities.getAtIndex(ValueLayout.JAVA_FLOAT, i), logits);
+        }
     }
 
     /** Whether the features on the device are those of exactly these images. */
@@ -373,35 +418,15 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         return same;
     }
 
-    /** One token more of each. */
-    private void decode(List<Sequence> live) {
-        List<Step.Sequence> steps = new ArrayList<>();
-        for (int i = 0; i < live.size(); i++) {
-            lastIds.setAtIndex(ValueLayout.JAVA_INT, i, live.get(i).lastId());
-            steps.add(live.get(i).next());
-        }
-        decode(new Step(steps));
-        readDrawn(live.size());
-        penalise(live, passes.decode().output(), 0);
-        for (int i = 0; i < live.size(); i++) {
-            live.get(i).take(i);
-        }
-    }
-
-    private void readDrawn(int sequences) {
-        executor.read(passes.token(), drawn.asSlice(0, (long) Integer.BYTES * sequences));
-        executor.read(passes.logProbability(), logProbabilities.asSlice(0, (long) Float.BYTES * sequences));
-    }
-
     /**
      * Draws again where tokens are to repeat less.
      *
      * @param drawing the sequences that were drawn for, in the order of their rows of logits
      * @param first row of logits
      */
-    private void penalise(List<Sequence> drawing, Tensor logits, int first) {
+    private void penalise(List<Course> drawing, Tensor logits, int first) {
         List<Integer> places = IntStream.range(0, drawing.size())
-                .filter(i -> drawing.get(i).prepared.request().repeatPenalty() != 1)
+                .filter(i -> drawing.get(i).repeatPenalty() != 1)
                 // What is not a number is told of by whoever takes it.
                 .filter(i -> drawn.getAtIndex(ValueLayout.JAVA_INT, i) >= 0)
                 .boxed()
@@ -481,8 +506,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         return patches.toArray(ValueLayout.JAVA_FLOAT);
     }
 
-    /** Encodes all views of images, of which the first is loaded already. */
-    private void encodeLoaded(List<Views> images) {
+    /** Encodes all views of images, of which the first is {@link #load loaded} already. */
+    public void encodeLoaded(List<Views> images) {
         int done = 0;
         for (Views image : images) {
             for (int view = 0; view < image.count(); view++) {
@@ -570,6 +595,54 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         return executor.profile(program, step);
     }
 
+    /** Says how the reading of a prompt goes on. */
+    @FunctionalInterface
+    public interface Continuation {
+        /**
+         * Called behind the prompt and behind each token.
+         *
+         * @param place tokens behind the prompt that were read
+         * @param drawn the most probable token
+         * @param logits it was drawn from, which can be read now
+         * @return the token that is read next, the one that was drawn or another; empty to end
+         */
+        OptionalInt next(int place, int drawn, Tensor logits);
+    }
+
+    /**
+     * Reads a prompt about the images that were encoded last, and token after token behind it.
+     *
+     * @throws BackendException if logits are not numbers
+     */
+    public void follow(Prompt prompt, Continuation continuation) {
+        followAnyhow(prompt, (place, id, logits) -> continuation.next(place, checked(id), logits));
+    }
+
+    /** The same for those who look for what a device computes wrongly: -1 is drawn where logits are not numbers. */
+    public void followAnyhow(Prompt prompt, Continuation continuation) {
+        Iterator<Course> one = List.<Course>of(new Course(prompt, 0) {
+            @Override
+            OptionalInt taken(int id, float logProbability, Tensor logits) {
+                return continuation.next(read(), id, logits);
+            }
+        }).iterator();
+        loop(_ -> one.hasNext() ? Optional.of(one.next()) : Optional.empty());
+    }
+
+    /**
+     * Reads a prompt about the images that were encoded last, and given tokens behind it but for the last one.
+     *
+     * @param tokens at least one
+     * @param listener hears each of the tokens, with the logits that the model has for its place
+     * @throws BackendException if logits are not numbers
+     */
+    public void force(Prompt prompt, List<Integer> tokens, BiConsumer<Tensor, Integer> listener) {
+        follow(prompt, (place, _, logits) -> {
+            listener.accept(logits, tokens.get(place));
+            return place + 1 < tokens.size() ? OptionalInt.of(tokens.get(place)) : OptionalInt.empty();
+        });
+    }
+
     /**
      * Draws the most probable token after each other, about the images that were encoded last. Every token is read by
      * decode, the last one too, so that probes see all of them.
@@ -580,17 +653,13 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if logits are not numbers
      */
     public void draw(Prompt prompt, int maxTokens, BiConsumer<Tensor, Integer> listener) {
-        prefill(prompt);
-        Tensor logits = passes.prefill().output();
-        for (int drawn = 0; drawn < maxTokens; drawn++) {
-            int id = token();
-            listener.accept(logits, id);
-            if (endIds.contains(id)) {
-                return;
+        followAnyhow(prompt, (place, id, logits) -> {
+            if (place == maxTokens) {
+                return OptionalInt.empty();
             }
-            decode(id, prompt.length() + drawn, prompt.prefixLength());
-            logits = passes.decode().output();
-        }
+            listener.accept(logits, checked(id));
+            return endIds.contains(id) ? OptionalInt.empty() : OptionalInt.of(id);
+        });
     }
 
     /** As {@link #draw}: the tokens without the one that ended the answer. */
@@ -735,15 +804,84 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         }
     }
 
-    /** A prompt and the answer that forms behind it. */
-    private final class Sequence {
+    /** A prompt in a slot, and the tokens that are read behind it. Greedy. */
+    private abstract static class Course {
+        final Prompt prompt;
+        final int slot;
+        /** The token that is read next, if it goes on. */
+        private OptionalInt next = OptionalInt.empty();
+        /** Of the last draw. */
+        private float coin;
+        private int drawn;
+
+        Course(Prompt prompt, int slot) {
+            this.prompt = prompt;
+            this.slot = slot;
+        }
+
+        /**
+         * What was drawn last.
+         *
+         * @param id -1 if the logits were not numbers
+         * @return the token that is read next
+         */
+        abstract OptionalInt taken(int id, float logProbability, Tensor logits);
+
+        void take(int id, float logProbability, Tensor logits) {
+            drawn++;
+            next = taken(id, logProbability, logits);
+        }
+
+        /** Tokens behind the prompt that were read. */
+        int read() {
+            return drawn - 1;
+        }
+
+        boolean goesOn() {
+            return next.isPresent();
+        }
+
+        /** The step that reads the next token. */
+        Step.Sequence step() {
+            return new Step.Sequence(
+                    slot, prompt.length() + read(), 1, prompt.prefixLength(), nextCoin(), sampling());
+        }
+
+        float nextCoin() {
+            coin = coin();
+            return coin;
+        }
+
+        /** For the next token. */
+        float coin() {
+            return 0;
+        }
+
+        Sampling sampling() {
+            return Sampling.GREEDY;
+        }
+
+        /** 1 for none. */
+        float repeatPenalty() {
+            return 1;
+        }
+
+        /** Ids of the prompt and of the answer so far. */
+        BitSet seen() {
+            return new BitSet();
+        }
+
+        /** What the last token is drawn from, and by which coin. */
+        RepeatPenalty.Draw draw(float[] logits) {
+            return new RepeatPenalty.Draw(logits, seen(), repeatPenalty(), coin, sampling());
+        }
+    }
+
+    /** A question's prompt and the answer that forms behind it. */
+    private final class Sequence extends Course {
         private final Question question;
         private final Prepared prepared;
-        private final Prompt prompt;
-        private final int slot;
         private final Random coins;
-        private float coin;
-        /** Ids of the prompt and of the answer so far. */
         private final BitSet seen = new BitSet();
         private final StreamingDetokenizer detokenizer = new StreamingDetokenizer(directory.tokenizer());
         private final StringBuilder text = new StringBuilder();
@@ -751,61 +889,48 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         private Answer.Stop stop;
         /** Characters of the text that were told. */
         private int told;
-        private long start;
-        private long imageDone;
-        private long encodeDone;
+        private final long start;
+        private final long imageDone;
+        private final long encodeDone;
         private long prefillDone;
 
-        Sequence(Question question, Prepared prepared, Prompt prompt, int slot) {
+        Sequence(Question question, Prepared prepared, Prompt prompt, int slot, long start, long imageDone,
+                long encodeDone) {
+            super(prompt, slot);
             this.question = question;
             this.prepared = prepared;
-            this.prompt = prompt;
-            this.slot = slot;
+            this.start = start;
+            this.imageDone = imageDone;
+            this.encodeDone = encodeDone;
             coins = new Random(prepared.request().seed());
             for (int id : prompt.plainIds(directory.describe().imageToken())) {
                 seen.set(id);
             }
         }
 
-        /** For the next token. */
+        @Override
         float coin() {
-            coin = prepared.request().sampling().greedy() ? 0 : coins.nextFloat();
-            return coin;
+            return sampling().greedy() ? 0 : coins.nextFloat();
         }
 
-        /** What the last token is drawn from, and by which coin. */
-        RepeatPenalty.Draw draw(float[] logits) {
-            Request request = prepared.request();
-            return new RepeatPenalty.Draw(logits, seen, request.repeatPenalty(), coin, request.sampling());
+        @Override
+        Sampling sampling() {
+            return prepared.request().sampling();
         }
 
-        /** The step that reads the last token. */
-        Step.Sequence next() {
-            return new Step.Sequence(
-                    slot,
-                    prompt.length() + tokens.size() - 1,
-                    1,
-                    prompt.prefixLength(),
-                    coin(),
-                    prepared.request().sampling());
+        @Override
+        float repeatPenalty() {
+            return prepared.request().repeatPenalty();
         }
 
-        /** The first token is known. */
-        void begun(long begin, long image, long encode) {
-            start = begin;
-            imageDone = image;
-            encodeDone = encode;
-            prefillDone = System.nanoTime();
-            finish();
+        @Override
+        BitSet seen() {
+            return seen;
         }
 
-        /** Takes the token that was drawn last for the sequence of that place in the step. */
-        void take(int place) {
-            int id = checked(drawn.getAtIndex(ValueLayout.JAVA_INT, place));
-            tokens.add(new Answer.Token(
-                    id,
-                    directory.tokenizer().token(id),
-                    logProbabilities.getAtIndex(ValueLayout.JAVA_FLOAT, place)));
+        @Override
+        OptionalInt taken(int id, float logProbability, Tensor logits) {
+            tokens.add(new Answer.Token(checked(id), directory.tokenizer().token(id), logProbability));
             seen.set(id);
             if (endIds.contains(id)) {
                 stop = Answer.Stop.END;
@@ -815,9 +940,11 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                     stop = Answer.Stop.LENGTH;
                 }
             }
-            if (tokens.size() > 1) {
-                finish();
+            if (tokens.size() == 1) {
+                prefillDone = System.nanoTime();
             }
+            finish();
+            return OptionalInt.of(id);
         }
 
         private void finish() {
@@ -838,12 +965,9 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                     text.toString(), tokens, stop, prompt.length(), timings, masks(text.toString())));
         }
 
+        @Override
         boolean goesOn() {
             return stop == null && question.wanted();
-        }
-
-        int lastId() {
-            return tokens.getLast().id();
         }
 
         /** Adds a piece and tells what no text that is to end the answer can begin with. */

@@ -28,7 +28,6 @@ import stormsight.probe.Probes;
 import stormsight.probe.TokenLayout;
 import stormsight.program.Op;
 import stormsight.program.Program;
-import stormsight.program.Tensor;
 
 /**
  * A model prepared for attention knockout: what happens to the probability of its own answer when chosen tokens cannot
@@ -251,19 +250,10 @@ public final class KnockoutSession implements Session {
         }
 
         private double probability(boolean wholeAnswer) {
-            generator.prefill(prompt);
-            double probability = probability(passes.prefill().output(), answer.ids().getFirst());
-            for (int t = 1; t < answer.ids().size() && wholeAnswer; t++) {
-                generator.decode(answer.ids().get(t - 1), prompt.length() + t - 1, prompt.prefixLength());
-                probability *= probability(passes.decode().output(), answer.ids().get(t));
-            }
-            return probability;
-        }
-
-        private double probability(Tensor logits, int token) {
-            // Whatever was drawn: it says whether the logits are numbers.
-            generator.token();
-            return Probability.of(generator.read(logits), 0, logits.columns(), token);
+            double[] probability = {1};
+            generator.force(prompt, wholeAnswer ? answer.ids() : answer.ids().subList(0, 1), (logits, token) ->
+                    probability[0] *= Probability.of(generator.read(logits), 0, logits.columns(), token));
+            return probability[0];
         }
 
         /** The shortest of any layer. */

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.Consumer;
 import stormsight.backend.Backend;
 import stormsight.backend.RunListener;
@@ -128,16 +129,17 @@ public final class BackendComparison {
             Values made = new Values(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
             generator.encodeViews(images);
             stages.encode().forEach((stage, output) -> add(made, generator, stage.title(), output));
-            generator.prefill(asked);
-            stages.prefill().forEach((stage, output) -> add(made, generator, stage.title(), output));
-            add(made, generator, "logits", generator.passes().prefill().output());
-            made.tokens().add(generator.drawn());
-            for (int t = 1; t < tokens; t++) {
-                int last = forced.isEmpty() ? made.tokens().getLast() : forced.get(t - 1);
-                generator.decode(last, asked.length() + t - 1, asked.prefixLength());
-                add(made, generator, "logits of token " + (t + 1), generator.passes().decode().output());
-                made.tokens().add(generator.drawn());
-            }
+            generator.followAnyhow(asked, (place, id, logits) -> {
+                if (place == 0) {
+                    stages.prefill().forEach((stage, output) -> add(made, generator, stage.title(), output));
+                }
+                add(made, generator, place == 0 ? "logits" : "logits of token " + (place + 1), logits);
+                made.tokens().add(id);
+                if (place + 1 == tokens) {
+                    return OptionalInt.empty();
+                }
+                return OptionalInt.of(forced.isEmpty() ? id : forced.get(place));
+            });
             return made;
         }
     }
