@@ -232,7 +232,8 @@ final class ExampleMixin {
         return dataset != null ? Optional.empty() : Optional.of(new ImageDecoder().decode(image));
     }
 
-    private static String checksum(Path file) {
+    /** Tells a file from another. */
+    static String checksum(Path file) {
         CRC32 sum = new CRC32();
         try {
             sum.update(Files.readAllBytes(file));

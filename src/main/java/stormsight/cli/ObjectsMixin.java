@@ -1,15 +1,11 @@
 package stormsight.cli;
 
-import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.zip.CRC32;
 import picocli.CommandLine.Option;
-import stormsight.checkpoint.CheckpointException;
 import stormsight.generate.Answer;
 import stormsight.generate.Detections;
 import stormsight.generate.MaskDecoder;
@@ -102,15 +98,7 @@ final class ObjectsMixin {
     Map<String, Object> chosen(ModelDirectory directory) {
         Map<String, Object> chosen = new LinkedHashMap<>();
         chosen.put("loc_divisor", divisor);
-        directory.maskDecoder().ifPresent(file -> {
-            CRC32 sum = new CRC32();
-            try {
-                sum.update(Files.readAllBytes(file));
-            } catch (IOException e) {
-                throw new CheckpointException(file, "cannot be read: " + e.getMessage(), e);
-            }
-            chosen.put("mask_decoder", sum.getValue());
-        });
+        directory.maskDecoder().ifPresent(file -> chosen.put("mask_decoder", ExampleMixin.checksum(file)));
         return chosen;
     }
 }

@@ -6,7 +6,7 @@ import stormsight.image.RgbImage;
 import stormsight.probe.AttentionMap;
 import stormsight.probe.TowerReading;
 import stormsight.probe.Visibility;
-import stormsight.report.MaskFigure;
+import stormsight.report.VisibilityFigure;
 
 /**
  * What a model makes of an image, read for an {@link Explanation}.
@@ -15,7 +15,7 @@ import stormsight.report.MaskFigure;
  * @param views how many views the model takes of the image, of which this is the first
  * @param patchSize pixels of a patch's side
  * @param positions how alike the position embeddings of patches are, [patches, patches]
- * @param masks which tokens see which, one of each kind of layers; none without a prompt
+ * @param visible which tokens see which, one of each kind of layers; none without a prompt
  * @param bridge where the image reaches words through queries
  * @param answer if the model was asked something
  */
@@ -25,11 +25,11 @@ public record Explained(
         int patchSize,
         TowerReading tower,
         float[] positions,
-        List<Mask> masks,
+        List<VisibleTokens> visible,
         Optional<Bridge> bridge,
         Optional<String> answer) {
     public Explained {
-        masks = List.copyOf(masks);
+        visible = List.copyOf(visible);
     }
 
     /**
@@ -38,8 +38,9 @@ public record Explained(
      * @param rule what the picture shows, in a sentence
      * @param layers which layers of how many, empty if all see the same
      */
-    public record Mask(String rule, String layers, List<MaskFigure.Token> tokens, Visibility visibility) {
-        public Mask {
+    public record VisibleTokens(
+            String rule, String layers, List<VisibilityFigure.Token> tokens, Visibility visibility) {
+        public VisibleTokens {
             tokens = List.copyOf(tokens);
         }
     }

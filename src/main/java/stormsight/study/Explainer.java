@@ -48,8 +48,8 @@ import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
-import stormsight.report.MaskFigure.Kind;
-import stormsight.report.MaskFigure.Token;
+import stormsight.report.VisibilityFigure.Kind;
+import stormsight.report.VisibilityFigure.Token;
 import stormsight.tokenizer.Tokenizer;
 
 /** Runs a model about one image and reads what an {@link Explanation} shows. */
@@ -126,7 +126,7 @@ public final class Explainer {
                     views,
                     tower.reading(),
                     generator.weights(),
-                    masks(generator.passes(), prompt, answer),
+                    visible(generator.passes(), prompt, answer),
                     bridge.map(maps -> bridge(maps.vision(prompt), maps.decoder(tokenizer, prompt, answer))),
                     Optional.of(tokenizer.decode(answer.stream().mapToInt(Integer::intValue).toArray(), true)));
         }
@@ -138,7 +138,7 @@ public final class Explainer {
                 reading.map(AttentionMap.WORD_TO_QUERY_SUM).orElseThrow()));
     }
 
-    private List<Explained.Mask> masks(Passes passes, Prompt prompt, List<Integer> answer) {
+    private List<Explained.VisibleTokens> visible(Passes passes, Prompt prompt, List<Integer> answer) {
         List<Visibility.Run> runs = new ArrayList<>();
         runs.add(new Visibility.Run(
                 passes.prefill().program(), passes.prefillStep(prompt.length(), prompt.prefixLength())));
@@ -162,7 +162,7 @@ public final class Explainer {
         // Of equal ones the first.
         Visibility widest = Collections.max(found, Comparator.comparingInt(Explainer::edges));
         return found.stream()
-                .map(seen -> new Explained.Mask(
+                .map(seen -> new Explained.VisibleTokens(
                         rule
                                 + (found.size() > 1 && seen != widest
                                         ? " In these layers words of the answer see the last tokens alone."
@@ -195,8 +195,8 @@ public final class Explainer {
         List<Token> tokens = tokens(model.tokenizer(), ids);
         Encoding encoding = model.build(Weights.of(directory.checkpoint(), options)).text();
         Visibility.Run run = new Visibility.Run(encoding.program(), encoding.step(ids.length));
-        List<Explained.Mask> masks = Visibility.of(List.of(run), Stage.TEXT_LAYERS).stream()
-                .map(seen -> new Explained.Mask(
+        List<Explained.VisibleTokens> visible = Visibility.of(List.of(run), Stage.TEXT_LAYERS).stream()
+                .map(seen -> new Explained.VisibleTokens(
                         seen.isWhole()
                                 ? "All tokens of the text see each other, padding as well; the last one stands for "
                                         + "the text."
@@ -206,7 +206,7 @@ public final class Explainer {
                         tokens,
                         seen))
                 .toList();
-        return encoded(model, image, masks, Optional.empty());
+        return encoded(model, image, visible, Optional.empty());
     }
 
     private static List<Token> tokens(Tokenizer tokenizer, int[] ids) {
@@ -268,15 +268,15 @@ public final class Explainer {
                 IntStream.range(0, queries).forEach(query -> tokens.add(new Token(Kind.IMAGE, "query " + query)));
                 words.forEach(word -> tokens.add(new Token(Kind.PROMPT, word)));
                 Visibility.Run run = new Visibility.Run(pair, encoders.pair().step(all.length));
-                List<Explained.Mask> masks = Visibility.of(List.of(run), Matcher.TOGETHER).stream()
-                        .map(each -> new Explained.Mask(
+                List<Explained.VisibleTokens> visible = Visibility.of(List.of(run), Matcher.TOGETHER).stream()
+                        .map(each -> new Explained.VisibleTokens(
                                 "Queries and words of the text all see each other.", "", tokens, each))
                         .toList();
                 return explained(
                         views,
                         reading,
                         weights.values(),
-                        masks,
+                        visible,
                         Optional.of(new Explained.Bridge(
                                 AttentionMaps.queryMaps(
                                         towers.read(cross.output()),
@@ -333,7 +333,7 @@ public final class Explainer {
 
     /** @param crossing segment in which queries read the image, if there is one */
     private Explained encoded(
-            ImageEncoder model, RgbImage image, List<Explained.Mask> masks, Optional<String> crossing) {
+            ImageEncoder model, RgbImage image, List<Explained.VisibleTokens> visible, Optional<String> crossing) {
         try (Arena arena = Arena.ofShared()) {
             Weights weights = Weights.bound(directory.checkpoint(), arena, options);
             Encoding encoding = model.encodings(weights).getFirst();
@@ -353,7 +353,7 @@ public final class Explainer {
                         views,
                         tower.reading(towers::read),
                         weights.values(),
-                        masks,
+                        visible,
                         cross.map(read -> new Explained.Bridge(
                                 AttentionMaps.queryMaps(
                                         towers.read(read.output()),
@@ -370,7 +370,7 @@ public final class Explainer {
             Views views,
             TowerReading tower,
             Map<Tensor, HostTensor> weights,
-            List<Explained.Mask> masks,
+            List<Explained.VisibleTokens> visible,
             Optional<Explained.Bridge> bridge,
             Optional<String> answer) {
         for (float norm : tower.norms()) {
@@ -389,7 +389,7 @@ public final class Explainer {
                 size,
                 tower,
                 tower.positionSimilarity(positions(weights, tower.vision().positions())),
-                masks,
+                visible,
                 bridge,
                 answer);
     }

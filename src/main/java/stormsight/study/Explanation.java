@@ -22,12 +22,12 @@ import stormsight.report.CurveFigure;
 import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
 import stormsight.report.MapStyle;
-import stormsight.report.MaskFigure;
 import stormsight.report.Matrix;
 import stormsight.report.MatrixFigure;
 import stormsight.report.PatchFigure;
 import stormsight.report.ReportData;
 import stormsight.report.TileFigure;
+import stormsight.report.VisibilityFigure;
 
 /**
  * Shows what a model makes of an image step by step, as a course does: patches, their embeddings and positions, the
@@ -75,8 +75,8 @@ public final class Explanation {
         tower.poolingMap().ifPresent(this::pooling);
         tower.classTokenMap().ifPresent(this::classToken);
         explained.bridge().ifPresent(this::bridge);
-        for (int i = 0; i < explained.masks().size(); i++) {
-            mask(explained.masks().get(i), i == 0 ? "mask" : "mask_" + (i + 1));
+        for (int i = 0; i < explained.visible().size(); i++) {
+            visible(explained.visible().get(i), i == 0 ? "mask" : "mask_" + (i + 1));
         }
         Map<String, Object> object = new LinkedHashMap<>();
         object.put("tower", towerFacts());
@@ -326,21 +326,21 @@ public final class Explanation {
         files.wordToQuery("", bridge.words().getLast(), "layers summed", caption(), entries);
     }
 
-    private void mask(Explained.Mask mask, String name) {
-        int tokens = mask.tokens().size();
+    private void visible(Explained.VisibleTokens shown, String name) {
+        int tokens = shown.tokens().size();
         float[] values = new float[tokens * tokens];
         for (int i = 0; i < values.length; i++) {
-            values[i] = mask.visibility().seen()[i] ? 1 : 0;
+            values[i] = shown.visibility().seen()[i] ? 1 : 0;
         }
-        List<String> labels = mask.tokens().stream().map(MaskFigure.Token::name).toList();
+        List<String> labels = shown.tokens().stream().map(VisibilityFigure.Token::name).toList();
         files.numbers("", new AttentionMap(
                 name,
                 "1 where the token of the row sees that of the column, 0 where not",
                 List.of(new Axis("reads", labels), new Axis("is_read", labels)),
                 values), entries);
-        String title = "Who may read whom" + (mask.layers().isEmpty() ? "" : ", " + mask.layers());
-        Path png = figure(name, title, mask.rule());
-        new MaskFigure(caption()).write(png, title, mask.tokens(), mask.visibility().seen());
+        String title = "Who may read whom" + (shown.layers().isEmpty() ? "" : ", " + shown.layers());
+        Path png = figure(name, title, shown.rule());
+        new VisibilityFigure(caption()).write(png, title, shown.tokens(), shown.visibility().seen());
     }
 
     private Map<String, Object> towerFacts() {

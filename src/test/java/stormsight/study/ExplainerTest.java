@@ -45,7 +45,7 @@ import stormsight.probe.TowerReading;
 import stormsight.probe.Visibility;
 import stormsight.program.Program;
 import stormsight.program.Tensor;
-import stormsight.report.MaskFigure;
+import stormsight.report.VisibilityFigure;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -240,7 +240,7 @@ class ExplainerTest {
     void whoSeesWhomIsWhereAttentionIsNotZero(String golden, String text, boolean sliding, int kinds) {
         Options options = Options.DEFAULT.withSlidingWindow(sliding);
         Explained explained = explain(golden, Optional.of(text), options);
-        assertEquals(kinds, explained.masks().size());
+        assertEquals(kinds, explained.visible().size());
         Everything everything = new Everything();
         try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty());
                 Backend backend = Backends.open("cpu", BackendOptions.DEFAULT)) {
@@ -258,18 +258,18 @@ class ExplainerTest {
                 List<Integer> answer = generator.greedy(prompt, NEW_TOKENS);
                 int tokens = prompt.length() + answer.size();
                 List<Integer> layers = new ArrayList<>();
-                for (Explained.Mask mask : explained.masks()) {
-                    assertEquals(tokens, mask.visibility().tokens());
-                    assertEquals(tokens, mask.tokens().size());
-                    layers.addAll(mask.visibility().layers());
-                    for (int layer : mask.visibility().layers()) {
+                for (Explained.VisibleTokens shown : explained.visible()) {
+                    assertEquals(tokens, shown.visibility().tokens());
+                    assertEquals(tokens, shown.tokens().size());
+                    layers.addAll(shown.visibility().layers());
+                    for (int layer : shown.visibility().layers()) {
                         for (int row = 0; row < tokens; row++) {
                             for (int key = 0; key < tokens; key++) {
                                 boolean reads = key < prompt.length() + (row < prompt.length() ? 0 : answer.size())
                                         && everything.reads(layer, heads, row, key, prompt.length());
                                 assertEquals(
                                         reads,
-                                        mask.visibility().sees(row, key),
+                                        shown.visibility().sees(row, key),
                                         "layer " + layer + ": " + row + " reads " + key);
                             }
                         }
@@ -277,9 +277,11 @@ class ExplainerTest {
                     for (int place = 0; place < tokens; place++) {
                         assertEquals(
                                 place >= prompt.length()
-                                        ? MaskFigure.Kind.ANSWER
-                                        : prompt.isImage(place) ? MaskFigure.Kind.IMAGE : MaskFigure.Kind.PROMPT,
-                                mask.tokens().get(place).kind());
+                                        ? VisibilityFigure.Kind.ANSWER
+                                        : prompt.isImage(place)
+                                                ? VisibilityFigure.Kind.IMAGE
+                                                : VisibilityFigure.Kind.PROMPT,
+                                shown.tokens().get(place).kind());
                     }
                 }
                 assertEquals(
@@ -292,18 +294,18 @@ class ExplainerTest {
     @Test
     void textTowersSeeAsTheirAttentionDoes() {
         Visibility causal = explain("zeroshot-clip", Optional.of("a photo of a cat"), Options.DEFAULT)
-                .masks().getFirst().visibility();
+                .visible().getFirst().visibility();
         for (int row = 0; row < causal.tokens(); row++) {
             for (int key = 0; key < causal.tokens(); key++) {
                 assertEquals(key <= row, causal.sees(row, key));
             }
         }
-        Explained.Mask whole =
-                explain("zeroshot-siglip", Optional.of("a photo of a cat"), Options.DEFAULT).masks().getFirst();
+        Explained.VisibleTokens whole =
+                explain("zeroshot-siglip", Optional.of("a photo of a cat"), Options.DEFAULT).visible().getFirst();
         assertTrue(whole.visibility().isWhole());
         assertEquals(64, whole.visibility().tokens());
-        assertEquals(MaskFigure.Kind.PADDING, whole.tokens().getLast().kind());
-        assertEquals(MaskFigure.Kind.PROMPT, whole.tokens().getFirst().kind());
+        assertEquals(VisibilityFigure.Kind.PADDING, whole.tokens().getLast().kind());
+        assertEquals(VisibilityFigure.Kind.PROMPT, whole.tokens().getFirst().kind());
     }
 
     /** [planes, heads, rows, columns] without the first columns, mean over heads. */
@@ -386,7 +388,7 @@ class ExplainerTest {
                 }
             }
         }
-        assertTrue(explained.masks().getFirst().visibility().isWhole());
+        assertTrue(explained.visible().getFirst().visibility().isWhole());
     }
 
     @Test

@@ -18,7 +18,7 @@ import java.util.List;
  *
  * @param caption below the picture, may be empty
  */
-public record MaskFigure(String caption) {
+public record VisibilityFigure(String caption) {
     private static final double EM = Frame.EM;
     private static final double GAP = Frame.GAP;
     /** Pixels of a word's cell, and of all words together. */

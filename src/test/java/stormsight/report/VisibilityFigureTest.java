@@ -16,8 +16,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.image.RgbImage;
 
-/** Figures of masks, patches and small maps: what stands where. */
-class MaskFigureTest {
+/** Figures of who sees whom, patches and small maps: what stands where. */
+class VisibilityFigureTest {
     private static final int IMAGE = 0x4c8fc4;
     private static final int PROMPT = 0xe6a234;
     private static final int HIDDEN = 0xeceff1;
@@ -32,15 +32,17 @@ class MaskFigureTest {
     }
 
     private BufferedImage draw(int image, int words, boolean causal) throws IOException {
-        List<MaskFigure.Token> tokens = new ArrayList<>();
-        IntStream.range(0, image).forEach(i -> tokens.add(new MaskFigure.Token(MaskFigure.Kind.IMAGE, "i" + i)));
-        IntStream.range(0, words).forEach(i -> tokens.add(new MaskFigure.Token(MaskFigure.Kind.PROMPT, "w" + i)));
+        List<VisibilityFigure.Token> tokens = new ArrayList<>();
+        IntStream.range(0, image)
+                .forEach(i -> tokens.add(new VisibilityFigure.Token(VisibilityFigure.Kind.IMAGE, "i" + i)));
+        IntStream.range(0, words)
+                .forEach(i -> tokens.add(new VisibilityFigure.Token(VisibilityFigure.Kind.PROMPT, "w" + i)));
         boolean[] seen = new boolean[tokens.size() * tokens.size()];
         for (int i = 0; i < seen.length; i++) {
             seen[i] = !causal || i % tokens.size() <= i / tokens.size();
         }
         Path png = directory.resolve("mask.png");
-        new MaskFigure("a caption").write(png, "a title", tokens, seen);
+        new VisibilityFigure("a caption").write(png, "a title", tokens, seen);
         return ImageIO.read(png.toFile());
     }
 
@@ -66,8 +68,8 @@ class MaskFigureTest {
 
     @Test
     void refusesOtherNumbersOfEdges() {
-        List<MaskFigure.Token> one = List.of(new MaskFigure.Token(MaskFigure.Kind.PROMPT, "a"));
-        MaskFigure figure = new MaskFigure("");
+        List<VisibilityFigure.Token> one = List.of(new VisibilityFigure.Token(VisibilityFigure.Kind.PROMPT, "a"));
+        VisibilityFigure figure = new VisibilityFigure("");
         Path png = directory.resolve("none.png");
         assertThrows(IllegalArgumentException.class, () -> figure.write(png, "", one, new boolean[2]));
         assertThrows(IllegalArgumentException.class, () -> figure.write(png, "", List.of(), new boolean[0]));
