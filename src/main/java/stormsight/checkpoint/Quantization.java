@@ -50,7 +50,7 @@ public final class Quantization {
     /**
      * Writes the directory of a model anew.
      *
-     * @param from its weights
+     * @param from its weights, with what an {@link Checkpoint#adapt adapter} makes of them
      * @param matrices the names of what is turned; a tensor that is blocked already is refused
      * @param type blocked; a matrix gets it as {@link DType#forRows} says
      * @param to an empty directory

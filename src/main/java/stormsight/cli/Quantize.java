@@ -39,6 +39,13 @@ final class Quantize implements Runnable {
             description = "${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
     private WeightForm form;
 
+    @Option(
+            names = "--adapter",
+            paramLabel = "DIR",
+            description = "A LoRA adapter as PEFT saves it, for this model: merged into the weights before they are "
+                    + "turned, so that the result needs none. The matrices that it changes are copied into memory.")
+    private Path adapter;
+
     @Parameters(index = "0", paramLabel = "DIR", description = "A checkpoint directory as Hugging Face publishes it.")
     private Path source;
 
@@ -53,7 +60,7 @@ final class Quantize implements Runnable {
     public void run() {
         DType type = form.type().orElseThrow(() -> new UsageException("--weights " + form + " changes nothing"));
         Path target = checkpoint.place(argument);
-        try (ModelDirectory directory = Families.openForIds(source, strict.strictness())) {
+        try (ModelDirectory directory = open()) {
             Quantization.Result result = NewCheckpointMixin.write(target, folder -> {
                 Quantization.Result written = Quantization.write(
                         directory.checkpoint(), directory.matrices(), type, folder, Synthesize.SHARD_BYTES);
@@ -69,5 +76,10 @@ final class Quantize implements Runnable {
                             + result.kept() + " as they were; " + Memory.text(result.bytes()) + " of weights, before "
                             + Memory.text(directory.checkpoint().fileBytes()));
         }
+    }
+
+    private ModelDirectory open() {
+        ModelDirectory directory = Families.openForIds(source, strict.strictness());
+        return adapter == null ? directory : directory.withAdapter(adapter);
     }
 }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -51,8 +52,12 @@ class QuantizeTest {
     }
 
     private static void assertSame(Path original, Path quantized, DType type) {
+        assertSame(Families.openForIds(original), quantized, type);
+    }
+
+    private static void assertSame(ModelDirectory original, Path quantized, DType type) {
         try (Arena arena = Arena.ofShared();
-                ModelDirectory first = Families.openForIds(original);
+                ModelDirectory first = original;
                 ModelDirectory second = Families.openForIds(quantized)) {
             Map<Tensor, HostTensor> expected = values(first, arena, Options.DEFAULT.withWeights(Optional.of(type)));
             Map<Tensor, HostTensor> found = values(second, arena, Options.DEFAULT);
@@ -102,6 +107,33 @@ class QuantizeTest {
     private static MainTest.Run generate(String[] question, String... model) {
         return MainTest.run(Stream.of(new String[] {"generate"}, model, question).flatMap(Stream::of)
                 .toArray(String[]::new));
+    }
+
+    /** What an adapter adds is in the result, which answers as base and adapter do in 8 bits. */
+    @Test
+    void mergesAnAdapter() {
+        Path base = Goldens.folder("paligemma-lora");
+        Path adapter = base.resolve("adapter");
+        Path out = folder.resolve("merged");
+        MainTest.Run run =
+                MainTest.run("quantize", "--adapter", adapter.toString(), base.toString(), out.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertSame(Families.openForIds(base).withAdapter(adapter), out, DType.Q8);
+        Path plain = folder.resolve("plain");
+        quantize("paligemma-lora", plain);
+        assertNotEquals(-1, mismatch(plain, out));
+        run = MainTest.run("quantize", "--adapter", adapter.toString(), Goldens.folder("llava").toString(),
+                folder.resolve("other").toString());
+        assertEquals(3, run.exitCode());
+        assertEquals(1, run.err().lines().filter(line -> line.startsWith("stormsight: ")).count(), run.err());
+    }
+
+    private static long mismatch(Path first, Path second) {
+        try {
+            return Files.mismatch(first.resolve("model.safetensors"), second.resolve("model.safetensors"));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     @Test
