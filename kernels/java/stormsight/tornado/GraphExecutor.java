@@ -71,14 +71,15 @@ final class GraphExecutor implements Executor {
      * Sends weights and compiles.
      *
      * @param capture whether compute graphs are captured as CUDA graphs; their kernels are not timed then
+     * @param fuse whether a kernel may do what several operations are; they are not timed apart then
      */
     static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
-            RunListener listener, boolean capture) {
+            RunListener listener, boolean capture, boolean fuse) {
         Residency residency = Residency.of(device.info(), weights, programs);
         GraphExecutor executor = new GraphExecutor(device, residency, listener, capture);
         try (Filling filling = Filling.start(residency.loads())) {
             long start = System.nanoTime();
-            executor.build(programs);
+            executor.build(programs, fuse);
             long built = System.nanoTime();
             executor.startProfile();
             executor.load(filling, 0, 1);
@@ -106,8 +107,8 @@ final class GraphExecutor implements Executor {
         }
     }
 
-    private void build(List<Program> programs) {
-        Lowering lowering = new Lowering(residency, device, Settings.unroll());
+    private void build(List<Program> programs, boolean fuse) {
+        Lowering lowering = new Lowering(residency, device, Settings.unroll(), fuse);
         for (Residency.Load load : residency.loads()) {
             add(lowering.transfers("load" + members.size()), 1, load.arrays());
         }

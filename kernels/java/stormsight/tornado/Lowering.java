@@ -15,6 +15,7 @@ import stormsight.tornado.kernel.Control;
 import stormsight.tornado.kernel.Embed;
 import stormsight.tornado.kernel.MatMul;
 import stormsight.tornado.kernel.Norm;
+import stormsight.tornado.kernel.Projections;
 import stormsight.tornado.kernel.Rope;
 import stormsight.tornado.kernel.Rows;
 import stormsight.tornado.kernel.Sample;
@@ -48,7 +49,8 @@ final class Lowering {
     private static final int OPENCL_LANES = 256;
 
     /** A task as {@code plan} shows it. */
-    record Task(String program, String segment, Op op, String graph, String name, String kernel, Geometry geometry) {}
+    record Task(String program, String segment, Op op, List<Op> with, String graph, String name, String kernel,
+            Geometry geometry) {}
 
     /** A graph, how often a run of its program executes it, and the tasks in it. */
     record Graph(TaskGraph graph, int repeat, List<Task> tasks) {
@@ -59,7 +61,7 @@ final class Lowering {
         /** How a task of it is launched. */
         PlannedLaunch planned(Task task) {
             return new PlannedLaunch(task.program(), task.segment(), repeat, Optional.ofNullable(task.op()),
-                    task.kernel(), task.geometry().toString(), task.geometry().groupSize(),
+                    task.with(), task.kernel(), task.geometry().toString(), task.geometry().groupSize(),
                     task.geometry().localBytes());
         }
     }
@@ -85,14 +87,20 @@ final class Lowering {
     private final Residency residency;
     private final Runtime.Device device;
     private final boolean unroll;
+    private final boolean fuse;
     private final GridScheduler grids = new GridScheduler();
     private final KernelContext context = new KernelContext();
     private int graphs;
 
-    Lowering(Residency residency, Runtime.Device device, boolean unroll) {
+    /**
+     * @param unroll whether layers become tasks of their own
+     * @param fuse whether a kernel may do what several operations are, whose times cannot be told apart then
+     */
+    Lowering(Residency residency, Runtime.Device device, boolean unroll, boolean fuse) {
         this.residency = residency;
         this.device = device;
         this.unroll = unroll;
+        this.fuse = fuse;
     }
 
     /** What the kernels of an operation leave to each other. */
@@ -148,7 +156,7 @@ final class Lowering {
                 close(open, 1, lowered);
                 open = null;
                 GraphTasks loop = new GraphTasks(program, section);
-                section.segment.ops().forEach(loop::lower);
+                loop.lower(section.segment.ops());
                 loop.advance(section.end(), next);
                 close(loop, section.layers, lowered);
                 continue;
@@ -161,7 +169,7 @@ final class Lowering {
                 open = new GraphTasks(program, section);
             }
             open.section = section;
-            section.segment.ops().forEach(open::lower);
+            open.lower(section.segment.ops());
             if (next != null && (next.layer != section.layer || next.number != section.number)) {
                 open.advance(section.end(), next);
             }
@@ -208,6 +216,8 @@ final class Lowering {
         private final List<Task> tasks = new ArrayList<>();
         private Section section;
         private Op op;
+        /** What the next task does beside that operation. */
+        private List<Op> with = List.of();
         /** What {@link Tasks#parts} holds, or null. */
         private Tensor split;
 
@@ -217,7 +227,23 @@ final class Lowering {
             section = first;
         }
 
-        void lower(Op next) {
+        void lower(List<Op> ops) {
+            for (int i = 0; i < ops.size(); i++) {
+                Optional<Projections> projections =
+                        fuse ? Projections.of(ops.subList(i, ops.size()), program) : Optional.empty();
+                if (projections.isPresent()) {
+                    op = ops.get(i);
+                    with = ops.subList(i + 1, i + Projections.OPS);
+                    projections.get().lower(this);
+                    with = List.of();
+                    i += Projections.OPS - 1;
+                } else {
+                    lower(ops.get(i));
+                }
+            }
+        }
+
+        private void lower(Op next) {
             op = next;
             switch (next) {
                 case Op.Embed embed -> Embed.lower(embed, this);
@@ -394,7 +420,7 @@ final class Lowering {
             String name = kernel.replace('.', '_') + tasks.size();
             adder.add(graph, name);
             grid(graph.getTaskGraphName() + "." + name, geometry);
-            tasks.add(new Task(program.name(), section.segment.name(), op, graph.getTaskGraphName(), name, kernel,
+            tasks.add(new Task(program.name(), section.segment.name(), op, with, graph.getTaskGraphName(), name, kernel,
                     geometry));
         }
     }

@@ -34,7 +34,7 @@ final class Sources {
      */
     static List<KernelSource> of(Runtime.Device device, List<Program> programs) {
         try (Residency residency = Residency.unfilled(device.info(), programs)) {
-            Lowering lowering = new Lowering(residency, device, Settings.unroll());
+            Lowering lowering = new Lowering(residency, device, Settings.unroll(), true);
             List<Lowering.Graph> graphs = new ArrayList<>();
             programs.forEach(program -> graphs.addAll(lowering.lower(program).graphs()));
             ImmutableTaskGraph[] snapshots = graphs.stream()

@@ -30,12 +30,13 @@ final class TornadoVm implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
-        return GraphExecutor.prepare(device, weights, programs, listener, Settings.capture(device.language()));
+        return GraphExecutor.prepare(device, weights, programs, listener, Settings.capture(device.language()),
+                true);
     }
 
     @Override
     public Executor prepareToProfile(Map<Tensor, HostTensor> weights, List<Program> programs) {
-        return GraphExecutor.prepare(device, weights, programs, RunListener.NONE, false);
+        return GraphExecutor.prepare(device, weights, programs, RunListener.NONE, false, false);
     }
 
     @Override
@@ -43,7 +44,7 @@ final class TornadoVm implements Backend {
         List<PlannedLaunch> launches = new ArrayList<>();
         Runtime.Device planned = large(programs);
         try (Residency residency = Residency.unfilled(planned.info(), programs)) {
-            Lowering lowering = new Lowering(residency, planned, Settings.unroll());
+            Lowering lowering = new Lowering(residency, planned, Settings.unroll(), true);
             for (Program program : programs) {
                 for (Lowering.Graph graph : lowering.lower(program).graphs()) {
                     graph.tasks().forEach(task -> launches.add(graph.planned(task)));
@@ -71,7 +72,7 @@ final class TornadoVm implements Backend {
     public List<Integer> graphs(List<Program> programs) {
         Runtime.Device planned = large(programs);
         try (Residency residency = Residency.unfilled(planned.info(), programs)) {
-            Lowering lowering = new Lowering(residency, planned, Settings.unroll());
+            Lowering lowering = new Lowering(residency, planned, Settings.unroll(), true);
             return programs.stream().map(program -> lowering.lower(program).launches()).toList();
         }
     }

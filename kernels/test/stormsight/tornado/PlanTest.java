@@ -88,6 +88,14 @@ class PlanTest {
         }
     }
 
+    /** What comes before attention is one launch, so that a layer takes nine. */
+    @Test
+    void aDecodeStepTakesFewLaunches() throws IOException {
+        int launches = plan("paligemma-3b-224", DType.BF16, ANY_GPU, "opencl").stream()
+                .filter(launch -> launch.program().equals("decode")).mapToInt(PlannedLaunch::times).sum();
+        assertTrue(launches <= 18 * 9 + 5, launches + " launches");
+    }
+
     @Test
     void multipliesOnTensorCoresUnlessWeightsHave32Bits() throws IOException {
         for (DType weights : List.of(DType.BF16, DType.F16, DType.Q8, DType.F32)) {

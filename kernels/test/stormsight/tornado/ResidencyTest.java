@@ -141,7 +141,7 @@ class ResidencyTest {
                 Runtime.Device small = new Runtime.Device(device.tornado(), limited(device.info(), 1100),
                         device.language());
                 try (GraphExecutor split = GraphExecutor.prepare(small, weights, List.of(program), RunListener.NONE,
-                        Settings.capture(device.language()));
+                        Settings.capture(device.language()), true);
                         Executor expected = cpu.prepare(weights, List.of(program), RunListener.NONE)) {
                     for (Executor each : List.of(split, expected)) {
                         each.write(x, input);
@@ -171,7 +171,7 @@ class ResidencyTest {
             Map<Tensor, HostTensor> weights = Map.of(w, HostTensor.of(DType.F32, w.shape(), closed));
             IllegalStateException e = assertThrows(IllegalStateException.class,
                     () -> GraphExecutor.prepare(device, weights, List.of(program), RunListener.NONE,
-                    Settings.capture(device.language())));
+                    Settings.capture(device.language()), true));
             assertEquals("Already closed", e.getMessage());
         }));
     }

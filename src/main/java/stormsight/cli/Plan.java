@@ -84,12 +84,12 @@ final class Plan extends ModelCommand implements Runnable {
      */
     private record Launch(PlannedLaunch planned, boolean first, OpCost cost) {
         static Launch of(PlannedLaunch planned, boolean first, Step step) {
-            OpCost once =
-                    planned.op().filter(_ -> first).map(op -> OpCost.of(op, step)).orElse(new OpCost(0, 0));
+            List<OpCost> once = planned.ops().stream().filter(_ -> first).map(op -> OpCost.of(op, step)).toList();
             return new Launch(
                     planned,
                     first,
-                    new OpCost(once.bytes() * planned.times(), once.operations() * planned.times()));
+                    new OpCost(once.stream().mapToLong(OpCost::bytes).sum() * planned.times(),
+                            once.stream().mapToLong(OpCost::operations).sum() * planned.times()));
         }
 
         /** What a backend adds of its own costs nothing that an operation needs. */
@@ -98,15 +98,16 @@ final class Plan extends ModelCommand implements Runnable {
         }
 
         String operation() {
-            return planned.op().map(op -> op.getClass().getSimpleName()).orElse("");
+            return planned.ops().stream().map(op -> op.getClass().getSimpleName()).distinct()
+                    .collect(Collectors.joining(" + "));
         }
 
         List<Tensor> weights() {
-            return planned.op()
-                    .map(op -> op.reads().stream()
-                            .filter(tensor -> tensor.kind() == Tensor.Kind.WEIGHT)
-                            .toList())
-                    .orElse(List.of());
+            return planned.ops().stream()
+                    .flatMap(op -> op.reads().stream())
+                    .filter(tensor -> tensor.kind() == Tensor.Kind.WEIGHT)
+                    .distinct()
+                    .toList();
         }
 
         String weightNames() {

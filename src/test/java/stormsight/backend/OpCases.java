@@ -58,6 +58,7 @@ public final class OpCases {
         all.moves();
         all.sequences();
         all.softCap();
+        all.projections();
         all.attention();
         all.probes();
         all.rowMax();
@@ -161,6 +162,13 @@ public final class OpCases {
         Tensor ids(String name, int... values) {
             Tensor tensor = new Tensor(name, DType.I32, Shape.of(values.length), Tensor.Kind.INPUT, 1);
             inputs.put(tensor, MemorySegment.ofArray(values));
+            return tensor;
+        }
+
+        /** The one place of a gather. */
+        Tensor place(String name, int value) {
+            Tensor tensor = new Tensor(name, DType.I32, Shape.of(1, 1), Tensor.Kind.INPUT, 1);
+            inputs.put(tensor, MemorySegment.ofArray(new int[] {value}));
             return tensor;
         }
 
@@ -615,6 +623,48 @@ public final class OpCases {
         });
         add("lastRow_ofOne", 0, "a copy", data -> data.run(new Step(9, 1, 0),
                 new Op.LastRow(data.input("x", 1, 1, 2048), data.output("out", 1, 1, 2048))));
+    }
+
+    /** What a decode step does before attention: backends may do all of it at once. */
+    private void projections() {
+        // Query heads, key heads, their size, columns of x.
+        for (int[] shape : new int[][] {{1, 1, 4, 4}, {2, 1, 8, 12}, {6, 2, 72, 148}, {8, 1, 256, 2048}}) {
+            for (DType dtype : new DType[] {DType.F32, DType.BF16, DType.F16}) {
+                Op.Heads heads = new Op.Heads(shape[0], shape[1], shape[2]);
+                add("projections_" + shape[0] + "of" + shape[1] + "x" + shape[2] + "x" + shape[3] + "_" + dtype.label(),
+                        SUM, SUM_REASON, data -> projections(data, heads, shape[3], dtype));
+            }
+        }
+    }
+
+    private static void projections(Data data, Op.Heads heads, int columns, DType dtype) {
+        Tensor x = data.input("x", 1, 1, columns);
+        Tensor q = Tensor.activation("q", 1, heads.queryColumns());
+        Tensor k = Tensor.activation("k", 1, heads.keyValueColumns());
+        Tensor v = Tensor.activation("v", 1, heads.keyValueColumns());
+        Tensor keys = data.cache("keys", 5, heads.keyValueColumns());
+        Tensor values = data.cache("values", 5, heads.keyValueColumns());
+        Tensor table = data.weight("table", DType.F32, 1, 5, heads.headDim());
+        double scale = 1 / Math.sqrt(columns);
+        Op.MatMul[] products = new Op.MatMul[3];
+        List<Tensor> outs = List.of(q, k, v);
+        for (int i = 0; i < products.length; i++) {
+            products[i] = new Op.MatMul(x, data.weight("w" + i, dtype, scale, outs.get(i).columns(), columns),
+                    Optional.empty(), Op.Activation.NONE, Optional.empty(), outs.get(i));
+        }
+        for (int token : new int[] {0, 3}) {
+            data.run(new Step(token, 1, 0), products[0], products[1], products[2],
+                    new Op.Rope(q, table, heads.queryHeads()), new Op.Rope(k, table, heads.keyValueHeads()),
+                    new Op.Store(k, keys), new Op.Store(v, values),
+                    new Op.Copy(q, data.output("query" + token, 1, 1, heads.queryColumns())));
+        }
+        for (int token : new int[] {0, 3}) {
+            // Rows 0 and 3 were written; one that was not is no one's.
+            data.run(new Step(0, 1, 0), new Op.Gather(keys, data.place("key" + token, token),
+                    data.output("keyOut" + token, 1, 1, heads.keyValueColumns())),
+                    new Op.Gather(values, data.place("value" + token, token),
+                    data.output("valueOut" + token, 1, 1, heads.keyValueColumns())));
+        }
     }
 
     /** Several sequences in slots of a cache: prompts one by one, then a token of each in one run, not in order. */

@@ -1,0 +1,193 @@
+package stormsight.tornado.kernel;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Tensor;
+import stormsight.tornado.Geometry;
+import stormsight.tornado.StepBuffer;
+import stormsight.tornado.Tasks;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.math.TornadoMath;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
+
+/**
+ * What seven operations of a layer do to the one row of a decode step, in one launch: the products of queries, keys and
+ * values with weights of 16 bits, the rotation of the first two, and storing the last two in the caches. Neither keys
+ * nor values are written anywhere else, so nothing else may read them.
+ */
+public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Rope queryRope, Op.Rope keyRope,
+        Op.Store keyStore, Op.Store valueStore) {
+    /** Operations that are lowered together. */
+    public static final int OPS = 7;
+
+    /** Rows of the weights of a group: two pairs that are rotated, or four neighbours. */
+    private static final int ROWS = 4;
+
+    /** The first operations of a list, if they are such ones and this kernel can do them. */
+    public static Optional<Projections> of(List<Op> ops, Program program) {
+        if (ops.size() >= OPS && ops.get(0) instanceof Op.MatMul query && ops.get(1) instanceof Op.MatMul key
+                && ops.get(2) instanceof Op.MatMul value && ops.get(3) instanceof Op.Rope queryRope
+                && ops.get(4) instanceof Op.Rope keyRope && ops.get(5) instanceof Op.Store keyStore
+                && ops.get(6) instanceof Op.Store valueStore) {
+            return Optional.of(new Projections(query, key, value, queryRope, keyRope, keyStore, valueStore))
+                    .filter(found -> found.fits(program));
+        }
+        return Optional.empty();
+    }
+
+    private boolean fits(Program program) {
+        Tensor table = queryRope.table();
+        return Stream.of(query, key, value).allMatch(product -> product.x().equals(query.x())
+                && product.w().dtype() == query.w().dtype() && product.w().layers() == query.w().layers()
+                && isPlain(product))
+                && List.of(DType.BF16, DType.F16).contains(query.w().dtype()) && query.w().columns() % 4 == 0
+                && query.x().layers() == 1 && table.layers() == 1 && table.columns() % 4 == 0
+                && table.equals(keyRope.table()) && queryRope.x().equals(query.out()) && keyRope.x().equals(key.out())
+                && keyStore.x().equals(key.out()) && valueStore.x().equals(value.out())
+                && keyStore.cache().slots() == 1 && keyStore.cache().shape().equals(valueStore.cache().shape())
+                && keyStore.cache().layers() == valueStore.cache().layers()
+                && program.segments().stream().flatMap(segment -> segment.ops().stream())
+                        .filter(op -> op.reads().contains(key.out()) || op.reads().contains(value.out()))
+                        .allMatch(op -> op instanceof Op.Rope || op instanceof Op.Store);
+    }
+
+    /** One row, and nothing but a product. */
+    private static boolean isPlain(Op.MatMul product) {
+        return product.bias().isEmpty() && product.residual().isEmpty()
+                && product.activation() == Op.Activation.NONE && product.out().rows() == 1
+                && product.out().kind() == Tensor.Kind.ACTIVATION && product.out().layers() == 1;
+    }
+
+    public void lower(Tasks tasks) {
+        Weight queries = Weight.of(query.w(), tasks);
+        Weight keys = Weight.of(key.w(), tasks);
+        Weight values = Weight.of(value.w(), tasks);
+        int columns = query.w().columns();
+        int queryOutputs = query.w().rows();
+        int keyOutputs = key.w().rows();
+        int outputs = queryOutputs + 2 * keyOutputs;
+        int lanes = MatMul.vectorLanes(outputs, columns, tasks.mostLanes());
+        tasks.task("Projections.vector" + Weight.suffix(query.w().dtype()),
+                Geometry.groups(outputs / ROWS, lanes, ROWS * lanes * Float.BYTES),
+                (graph, name) -> graph.task(name, Projections::vector, tasks.context(), tasks.step(),
+                        tasks.floats(query.x()), queries.words(), keys.words(), values.words(), queries.factors(),
+                        tasks.floats(queryRope.table()), tasks.floats(query.out()), tasks.floats(keyStore.cache()),
+                        tasks.floats(valueStore.cache()), queries.type(), Math.min(queries.stride(), 1), columns,
+                        queryOutputs, keyOutputs, queryRope.headDim(), tasks.stride(keyStore.cache()), lanes));
+    }
+
+    /**
+     * {@code query = rotate(queries x)}, {@code keyCache[token] = rotate(keys x)}, {@code valueCache[token] =
+     * values x}. A group handles 4 rows of one of the weights: of queries and keys the rows c, c + 1 of a head and
+     * those half a head on, which they are rotated with; of values 4 neighbours.
+     *
+     * @param stack 1 if the weights are stacks of layers, else 0
+     */
+    public static void vector(KernelContext context, IntArray step, FloatArray x, LongArray queries, LongArray keys,
+            LongArray values, FloatArray factors, FloatArray table, FloatArray query, FloatArray keyCache,
+            FloatArray valueCache, int type, int stack, int columns, int queryOutputs, int keyOutputs, int dim,
+            int cacheStride, int lanes) {
+        int layer = step.get(StepBuffer.LAYER);
+        int lane = context.localIdx;
+        int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
+        int unit = context.groupIdx * ROWS;
+        float[] parts = context.allocateFloatLocalArray(ROWS * lanes);
+        // 0 in the queries, 1 in the keys, 2 in the values.
+        int part = 2 - Attention.within(unit, queryOutputs) - Attention.within(unit, queryOutputs + keyOutputs);
+        int from = unit - TornadoMath.min(part, 1) * queryOutputs - part / 2 * keyOutputs;
+        int outputs = part == 0 ? queryOutputs : keyOutputs;
+        int first = from;
+        int apart = 2;
+        if (part < 2) {
+            first = from / dim * dim + from % dim / 2;
+            apart = dim / 2;
+        }
+        int rowWords = columns / 4;
+        int w = (layer * stack * outputs + first) * rowWords;
+        long[] row = new long[ROWS];
+        float[] xs = new float[4];
+        float[] sums = new float[ROWS];
+        int[] low = new int[ROWS];
+        int[] high = new int[ROWS];
+        for (int r = 0; r < ROWS; r++) {
+            sums[r] = 0;
+            row[r] = 0;
+            low[r] = 0;
+            high[r] = 0;
+        }
+        int end = run * rowWords;
+        // Words are read a turn ahead, see MatMul.
+        for (int j = lane - lanes; j < end; j += lanes) {
+            int next = j + lanes;
+            if (next < end) {
+                for (int r = 0; r < ROWS; r++) {
+                    int word = w + next + ((r & 1) + (r / 2) * apart) * rowWords;
+                    if (part == 0) {
+                        row[r] = queries.get(word);
+                    } else if (part == 1) {
+                        row[r] = keys.get(word);
+                    } else {
+                        row[r] = values.get(word);
+                    }
+                }
+            }
+            if (j >= 0) {
+                for (int e = 0; e < 4; e++) {
+                    xs[e] = x.get(4 * j + e);
+                }
+                for (int r = 0; r < ROWS; r++) {
+                    for (int e = 0; e < 2; e++) {
+                        sums[r] += xs[e] * Weight.half(type, low[r] >> (16 * e), factors);
+                    }
+                    for (int e = 0; e < 2; e++) {
+                        sums[r] += xs[2 + e] * Weight.half(type, high[r] >> (16 * e), factors);
+                    }
+                }
+            }
+            for (int r = 0; r < ROWS; r++) {
+                low[r] = (int) row[r];
+                high[r] = (int) (row[r] >> 32);
+            }
+        }
+        for (int r = 0; r < ROWS; r++) {
+            parts[r * lanes + lane] = sums[r];
+        }
+        for (int reach = lanes / 2; reach > 0; reach /= 2) {
+            context.localBarrier();
+            if (lane < reach) {
+                for (int r = 0; r < ROWS; r++) {
+                    parts[r * lanes + lane] += parts[r * lanes + lane + reach];
+                }
+            }
+        }
+        context.localBarrier();
+        int token = StepBuffer.token(step, 0);
+        int cache = layer * cacheStride + token * keyOutputs + first + lane;
+        if (part == 2) {
+            if (lane < ROWS * run) {
+                valueCache.set(cache, parts[lane * lanes]);
+            }
+        } else {
+            if (lane < 2 * run) {
+                float a = parts[lane * lanes];
+                float b = parts[(lane + 2) * lanes];
+                int angle = token * dim + first % dim + lane;
+                float cos = table.get(angle);
+                float sin = table.get(angle + dim / 2);
+                if (part == 0) {
+                    query.set(first + lane, a * cos - b * sin);
+                    query.set(first + lane + dim / 2, b * cos + a * sin);
+                } else {
+                    keyCache.set(cache, a * cos - b * sin);
+                    keyCache.set(cache + dim / 2, b * cos + a * sin);
+                }
+            }
+        }
+    }
+}
