@@ -114,13 +114,13 @@ class StormsightTest {
     void manyAtOnceAreAnsweredAsEachAlone() throws InterruptedException {
         Image kitchen = Image.read(KITCHEN);
         Image sunset = Image.read(Path.of("examples", "sunset.png"));
-        List<Question> questions = IntStream.range(0, 40)
+        List<Question> questions = IntStream.range(0, 20)
                 .mapToObj(i -> Question.of(i % 7 < 3 ? kitchen : sunset, i % 2 == 0 ? "caption en" : "detect star")
                         .withSampling(i % 3, 0, 1, i)
                         .withMaxTokens(1 + i % 11))
                 .toList();
         List<Answer> alone = questions.stream().map(model::ask).toList();
-        assertTrue(alone.stream().map(Answer::text).distinct().count() > 10);
+        assertTrue(alone.stream().map(Answer::text).distinct().count() > 8);
         assertEquals(alone, model.askAll(questions));
         try (Stormsight three = Stormsight.embedded().backend("cpu").threads(2).parallel(3).open()) {
             assertEquals(alone, three.askAll(questions));
@@ -128,13 +128,13 @@ class StormsightTest {
         Map<Integer, List<Answer>> together = new ConcurrentHashMap<>();
         List<Thread> threads = IntStream.range(0, 4)
                 .mapToObj(i -> Thread.ofVirtual()
-                        .start(() -> together.put(i, model.askAll(questions.subList(10 * i, 10 * i + 10)))))
+                        .start(() -> together.put(i, model.askAll(questions.subList(5 * i, 5 * i + 5)))))
                 .toList();
         for (Thread thread : threads) {
             thread.join();
         }
         for (int i = 0; i < 4; i++) {
-            assertEquals(alone.subList(10 * i, 10 * i + 10), together.get(i));
+            assertEquals(alone.subList(5 * i, 5 * i + 5), together.get(i));
         }
         assertEquals(List.of(), model.askAll(List.of()));
     }

@@ -69,14 +69,15 @@ class EmbedderTest {
     }
 
     /** The embedded model's towers have more than 16 rows: equal to the last bit. */
-    @ParameterizedTest
-    @CsvSource({"cpu, 2", "cpu, 3", "cpu, 16", "scalar, 3"})
-    void runsOfAnySizeAreEqual(String backend, int together) {
-        float[][][] alone = embedded("shapes-dual", backend, 1);
-        float[][][] several = embedded("shapes-dual", backend, together);
-        assertEquals(5, several[0].length);
-        assertArrayEquals(alone[0], several[0]);
-        assertArrayEquals(alone[1], several[1]);
+    @Test
+    void runsOfAnySizeAreEqual() {
+        float[][][] alone = embedded("shapes-dual", "cpu", 1);
+        for (int together : new int[] {3, 16}) {
+            float[][][] several = embedded("shapes-dual", "cpu", together);
+            assertEquals(5, several[0].length);
+            assertArrayEquals(alone[0], several[0]);
+            assertArrayEquals(alone[1], several[1]);
+        }
         assertArrayEquals(alone[0][0], alone[0][3]);
         assertTrue(Similarity.cosine(Embedder.normalized(alone[0][0]), Embedder.normalized(alone[0][1])) < 0.9);
     }
