@@ -234,15 +234,16 @@ public final class ModelDirectory implements AutoCloseable {
     /**
      * A prompt about images, see {@link Processor#prompt}.
      *
-     * @throws CheckpointException if the text holds a token that has no row in the embedding table
-     * @throws IllegalArgumentException if it spells the image token and the family puts no image there
+     * @throws CheckpointException if the text holds a token that has no row in the embedding table, or spells the image
+     *     token where the family puts no image
      */
     public Prompt prompt(String text, List<Views> images) {
         Prompt prompt = processor().prompt(text, images);
         int rows = describe().decoder().vocabularySize();
         for (int id : prompt.ids()) {
             if (id >= 0 && id == describe().imageToken()) {
-                throw new IllegalArgumentException(
+                throw new CheckpointException(
+                        processor().hasTokenizer() ? tokenizer().file() : path,
                         "the prompt spells " + (processor().hasTokenizer() ? tokenizer().token(id) : "token " + id)
                                 + ", which stands for an image, and this model takes none there; ask without it");
             }
