@@ -79,7 +79,7 @@ class PlanTest {
     @Test
     void launchesAsLittleDevicesAllow() throws IOException {
         for (String preset : List.of("paligemma-3b-224", "paligemma2-3b-448")) {
-            for (DType weights : List.of(DType.BF16, DType.Q8)) {
+            for (DType weights : List.of(DType.BF16, DType.Q8, DType.Q4)) {
                 List<PlannedLaunch> launches = plan(preset, weights, ANY_GPU, "opencl");
                 assertTrue(launches.stream().noneMatch(launch -> launch.kernel().startsWith("Mma")));
                 assertTrue(launches.stream().anyMatch(launch -> launch.kernel().equals("Attention.flash")));
@@ -98,7 +98,7 @@ class PlanTest {
 
     @Test
     void multipliesOnTensorCoresUnlessWeightsHave32Bits() throws IOException {
-        for (DType weights : List.of(DType.BF16, DType.F16, DType.Q8, DType.F32)) {
+        for (DType weights : List.of(DType.BF16, DType.F16, DType.Q8, DType.Q4, DType.F32)) {
             assertEquals(weights != DType.F32, plan("paligemma-3b-224", weights, TENSOR_CORES, "cuda").stream()
                     .anyMatch(launch -> launch.kernel().startsWith("MmaMatMul.product")));
         }

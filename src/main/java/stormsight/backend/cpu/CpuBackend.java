@@ -72,6 +72,7 @@ final class CpuBackend implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
+        FirstTouch.begin(weights.values(), device.memoryBytes());
         boolean wanted = NativeProducts.wanted(programs, nativeFrom);
         Optional<String> without = wanted ? NativeProducts.unavailable() : Optional.empty();
         without.ifPresent(why -> LOG.debug("{}: {}; products are computed in Java", device.backend(), why));

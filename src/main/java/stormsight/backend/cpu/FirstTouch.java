@@ -1,0 +1,81 @@
+package stormsight.backend.cpu;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import stormsight.checkpoint.HostTensor;
+
+/**
+ * Asks the system to map the pages of weights before they are read. The first read of a page of a mapped file is a
+ * fault, one for every few pages; asked for whole matrices, the system maps them in less than half of that time, on a
+ * thread of its own beside what else prepares the model.
+ */
+final class FirstTouch {
+    private static final Logger LOG = LoggerFactory.getLogger(FirstTouch.class);
+
+    /** Fewer are mapped sooner than the call is linked. */
+    private static final long LEAST_BYTES = 1L << 28;
+
+    /** Part of the machine's memory that weights may take: what has no room is better read when it is needed. */
+    private static final int MEMORY_PART = 2;
+
+    /** {@code MADV_POPULATE_READ} of Linux 5.14: like a read of each page, but for faults, which become an error. */
+    private static final int POPULATE_READ = 22;
+
+    /** Of x86-64. */
+    private static final long PAGE = 4096;
+
+    private FirstTouch() {}
+
+    /** Begins with all weights, in the order in which files hold them; does nothing where it would not help. */
+    static void begin(Collection<HostTensor> weights, long memoryBytes) {
+        List<MemorySegment> layers = weights.stream()
+                .flatMap(weight -> weight.layers().stream())
+                .sorted(Comparator.comparingLong(MemorySegment::address))
+                .toList();
+        long bytes = layers.stream().mapToLong(MemorySegment::byteSize).sum();
+        if (bytes >= LEAST_BYTES && bytes <= memoryBytes / MEMORY_PART) {
+            advice().ifPresent(advice ->
+                    Thread.ofPlatform().daemon().name("stormsight-pages").start(() -> {
+                        if (!layers.stream().allMatch(layer -> populate(advice, layer.address(), layer.byteSize()))) {
+                            LOG.debug("this system maps pages when they are read");
+                        }
+                    }));
+        }
+    }
+
+    /** The call {@code madvise}; empty on systems that do not have this kind of advice. */
+    static Optional<MethodHandle> advice() {
+        if (!Settings.linux() || !Settings.architecture().equals("amd64")) {
+            return Optional.empty();
+        }
+        Linker linker = Linker.nativeLinker();
+        return linker.defaultLookup().find("madvise").map(function -> linker.downcallHandle(
+                function, FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT)));
+    }
+
+    /**
+     * Maps the pages of some bytes. Addresses that are unmapped meanwhile are refused by the system.
+     *
+     * @return whether all of them are mapped
+     */
+    static boolean populate(MethodHandle advice, long address, long bytes) {
+        long first = address & -PAGE;
+        try {
+            return (int) advice.invokeExact(first, address + bytes - first, POPULATE_READ) == 0;
+        } catch (Throwable e) {
+            // The handle throws nothing that the function behind it does not, and that is in C.
+            throw new IllegalStateException("madvise was called wrongly", e);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+package stormsight.backend.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Linux tells in /proc/self/smaps how much of each mapping is there. */
+class FirstTouchTest {
+    private static final int KIBIBYTES = 4096;
+
+    @TempDir
+    private Path folder;
+
+    private static MethodHandle advice() {
+        assumeTrue(FirstTouch.advice().isPresent(), "not Linux on x86-64");
+        return FirstTouch.advice().orElseThrow();
+    }
+
+    /** Of the mapping that begins there. */
+    private static int residentKibibytes(long address) throws IOException {
+        List<String> lines = Files.readAllLines(Path.of("/proc/self/smaps"));
+        String begin = Long.toHexString(address) + "-";
+        int at = 0;
+        while (!lines.get(at).startsWith(begin)) {
+            at++;
+        }
+        while (!lines.get(at).startsWith("Rss:")) {
+            at++;
+        }
+        return Integer.parseInt(lines.get(at).replaceAll("\\D", ""));
+    }
+
+    @Test
+    void pagesAreMappedBeforeTheyAreRead() throws IOException {
+        MethodHandle advice = advice();
+        Path file = Files.write(folder.resolve("weights"), new byte[KIBIBYTES << 10]);
+        try (Arena arena = Arena.ofShared(); FileChannel channel = FileChannel.open(file)) {
+            MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, KIBIBYTES << 10, arena);
+            long address = mapped.address();
+            assertEquals(0, residentKibibytes(address));
+            assumeTrue(FirstTouch.populate(advice, address + 5000, 1), "a kernel before 5.14");
+            FirstTouch.populate(advice, address + 100, mapped.byteSize() - 100);
+            assertEquals(KIBIBYTES, residentKibibytes(address));
+        }
+    }
+
+    @Test
+    void addressesThatAreNotMappedAreRefused() {
+        MethodHandle advice = advice();
+        assertFalse(FirstTouch.populate(advice, 1L << 40, 1 << 20));
+    }
+}
