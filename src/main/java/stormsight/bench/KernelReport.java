@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import stormsight.checkpoint.JsonRecord;
 import stormsight.checkpoint.TemporaryFolder;
 import stormsight.report.TextTable;
@@ -121,13 +122,14 @@ public record KernelReport(String model, List<KernelResources> kernels) {
         return number.isPresent() ? String.valueOf(number.getAsInt()) : "";
     }
 
-    /** The same as JSON text that ends with a newline. */
+    /** The same as JSON text that ends with a newline, with a line for each kernel. */
     public String json() {
-        Map<String, Object> file = new LinkedHashMap<>();
-        file.put("format", FORMAT);
-        file.put("model", model);
-        file.put("kernels", kernels.stream().map(KernelResources::json).toList());
-        return JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(file) + "\n";
+        JsonMapper mapper = JsonMapper.shared();
+        return "{\n  \"format\": " + mapper.writeValueAsString(FORMAT) + ",\n  \"model\": "
+                + mapper.writeValueAsString(model) + ",\n  \"kernels\": [\n"
+                + kernels.stream().map(kernel -> "    " + mapper.writeValueAsString(kernel.json()))
+                        .collect(Collectors.joining(",\n"))
+                + "\n  ]\n}\n";
     }
 
     /**

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.backend.DeviceInfo;
@@ -103,6 +104,23 @@ class KernelReportTest {
                 now.worseThan(file, notes::add));
         assertEquals(List.of("gfx90a new is not in " + file, "sm_90 gone is in " + file + " alone"), notes);
         assertEquals(List.of(), now.worseThan(write("now.json", now.json()), notes::add));
+    }
+
+    /** What {@code --against} is usually given: the kernels of the embedded model, none of which spills. */
+    @Test
+    void recordedLimitsCanBeComparedWith() throws IOException {
+        JsonRecord limits = JsonRecord.read(Path.of("bench/offline.json"));
+        List<JsonRecord> recorded = limits.get("kernels").elements();
+        assertEquals(
+                Set.of("sm_90", "gfx90a", "gfx1030"),
+                recorded.stream().map(kernel -> kernel.get("target").text()).collect(Collectors.toSet()));
+        for (JsonRecord kernel : recorded) {
+            assertEquals(0, kernel.get("spill_bytes").index(1 << 20), kernel.get("kernel").text());
+        }
+        String vector = recorded.stream().map(kernel -> kernel.get("kernel").text())
+                .filter(name -> name.startsWith("MatMul.vector")).findFirst().orElseThrow();
+        KernelReport now = new KernelReport("m", List.of(kernel("sm_90", vector, 255, 8, 12, OptionalInt.empty())));
+        assertEquals(2, now.worseThan(Path.of("bench/offline.json"), _ -> {}).size());
     }
 
     @Test
