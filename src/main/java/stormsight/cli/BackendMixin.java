@@ -92,6 +92,11 @@ final class BackendMixin {
         return open(strictMath() || Backends.provider(name).name().equals(PROCESSOR));
     }
 
+    /** Threads of this process, one per core if nobody says. */
+    int threads() {
+        return threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
+    }
+
     /** Whether products are to be computed in 32 bits whatever faster units there are. */
     boolean strictMath() {
         return strictMath || Environment.strictMath();

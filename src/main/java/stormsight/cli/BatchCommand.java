@@ -195,16 +195,16 @@ final class BatchCommand extends PromptCommand implements Runnable {
         // Broken files end the run here, not each answer.
         directory.tokenizer();
         directory.maskDecoder().ifPresent(MaskDecoder::check);
-        Batch.Settings settings = new Batch.Settings(
-                new ImageDecoder(
-                        !ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES),
-                sampling::request,
-                objects::json,
-                run(directory));
         Batch.Outcome outcome;
         Optional<FeatureCache> cache = Optional.ofNullable(featureCache)
                 .map(folder -> new FeatureCache(folder, keptBytes, producer(directory, backend)));
         try (Generator generator = open(directory, backend, limits(directory, items), cache)) {
+            Batch.Settings settings = new Batch.Settings(
+                    new ImageDecoder(
+                            !ignoreOrientation, ImageDecoder.DEFAULT_MAX_PIXELS, ImageDecoder.DEFAULT_MAX_BYTES),
+                    sampling::request,
+                    objects::json,
+                    run(directory, generator.roundsActivations()));
             outcome = Batch.run(
                     generator, items, settings, file, resume, done -> progress.item(done + 1, items.size() + 1));
         } catch (IllegalArgumentException e) {
@@ -214,6 +214,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
         }
         cache.flatMap(FeatureCache::failure).ifPresent(reason ->
                 err().println("stormsight: warning: not all features were kept: " + reason));
+        outcome.unknown().ifPresent(unknown -> err().println(begunEarlier(file, unknown)));
         double seconds = (System.nanoTime() - start) / 1e9;
         err().println(String.format(
                 Locale.ROOT,
@@ -268,8 +269,12 @@ final class BatchCommand extends PromptCommand implements Runnable {
                 .withSequences(Math.min(parallel, Math.max(items.size(), 1)));
     }
 
-    /** What answers depend on beside the items: a checksum of the settings. */
-    private Stamp run(ModelDirectory directory) {
+    /**
+     * What answers depend on beside the items: a checksum of the settings.
+     *
+     * @param rounded whether the model was prepared with rounded activations
+     */
+    private Stamp run(ModelDirectory directory, boolean rounded) {
         Map<String, Object> inputs = new LinkedHashMap<>();
         inputs.put("model", directory.fingerprint());
         inputs.put("ignore_orientation", ignoreOrientation);
@@ -277,11 +282,14 @@ final class BatchCommand extends PromptCommand implements Runnable {
         inputs.putAll(sampling.json());
         inputs.putAll(model.json());
         inputs.putAll(objects.chosen(directory));
-        if (backendOptions.strictMath()) {
-            inputs.put("strict_math", true);
-        }
+        String settings = checksum(inputs);
+        inputs.put("strict_math", true);
+        return new Stamp(settings, checksum(inputs), rounded, directory.besides());
+    }
+
+    private static String checksum(Map<String, Object> inputs) {
         CRC32 sum = new CRC32();
         sum.update(inputs.toString().getBytes(StandardCharsets.UTF_8));
-        return new Stamp(Long.toHexString(sum.getValue()), directory.besides());
+        return Long.toHexString(sum.getValue());
     }
 }

@@ -99,7 +99,8 @@ final class Chat extends PromptCommand implements Runnable {
 
     private static Picture read(ModelDirectory directory, Path file) {
         RgbImage image = new ImageDecoder().decode(ImageArgument.file(file));
-        return new Picture(file.toString(), image, List.of(directory.processor().views(image)));
+        Views views = Views.of(directory.processor()::views, image, file.toString());
+        return new Picture(file.toString(), image, List.of(views));
     }
 
     /** An answer, and the image that it is about. */

@@ -18,13 +18,12 @@ import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import stormsight.image.ImageDecoder;
-import stormsight.image.RgbImage;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
 import stormsight.match.Labeller;
 import stormsight.match.ZeroShot;
 import stormsight.model.Classifier;
+import stormsight.model.Views;
 import stormsight.report.ColorMap;
 import stormsight.report.Matrix;
 import stormsight.report.MatrixFigure;
@@ -84,6 +83,7 @@ final class Classify extends EncoderCommand implements Runnable {
 
     @Override
     public void run() {
+        checkBatch();
         List<Item> items = items();
         PrintWriter out = out();
         withModel((directory, backend, progress) -> {
@@ -114,7 +114,7 @@ final class Classify extends EncoderCommand implements Runnable {
                 ZeroShot zeroShot =
                         new ZeroShot(embedder, chosen, templates.isEmpty() ? List.of(ZeroShot.TEMPLATE) : templates);
                 Iterator<FileEmbedder.Embedded> embedded =
-                        new FileEmbedder(embedder, true).images(items.stream().map(Item::file).toList());
+                        files(embedder, true).images(items.stream().map(Item::file).toList());
                 tell(
                         out,
                         embedder.model().title(),
@@ -128,14 +128,13 @@ final class Classify extends EncoderCommand implements Runnable {
 
     /** What the model's labels say of one image after the other; as many are looked at as a run has. */
     private static Supplier<double[]> labelled(Labeller labeller, List<Item> items) {
-        ImageDecoder decoder = new ImageDecoder();
         Deque<double[]> made = new ArrayDeque<>();
         Iterator<Item> next = items.iterator();
         return () -> {
             if (made.isEmpty()) {
-                List<RgbImage> run = new ArrayList<>();
+                List<Views> run = new ArrayList<>();
                 while (next.hasNext() && run.size() < labeller.together()) {
-                    run.add(decoder.decode(next.next().file()));
+                    run.add(views(labeller.model(), next.next().file()));
                 }
                 made.addAll(List.of(labeller.probabilities(run)));
             }

@@ -78,6 +78,7 @@ final class Embed extends EncoderCommand implements Runnable {
 
     @Override
     public void run() {
+        checkBatch();
         ItemsMixin.Items named = items.read();
         if (named.images().isEmpty() && named.texts().isEmpty()) {
             throw new UsageException("nothing to embed: give --image, --prompt or --pairs");
@@ -90,14 +91,14 @@ final class Embed extends EncoderCommand implements Runnable {
     private void embed(ItemsMixin.Items named, Form form, Progress progress) {
         PrintWriter err = err();
         try (ModelDirectory directory = open()) {
-            Stamp stamp = stamp(directory, raw);
             Path rowFile = form == Form.JSONL ? file : file.resolveSibling(file.getFileName() + PART);
-            Map<String, Row> done = done(rowFile, stamp);
             try (Backend backend = backendOptions.open();
                     Embedder embedder =
                             Embedder.open(directory, backend, model.options(), together(backend), RunListener.NONE)) {
+                Stamp stamp = stamp(directory, embedder, raw);
+                Map<String, Row> done = done(rowFile, stamp);
                 long start = System.nanoTime();
-                List<Row> rows = rows(named, new FileEmbedder(embedder, !raw), done, progress, rowFile, stamp.text());
+                List<Row> rows = rows(named, files(embedder, !raw), done, progress, rowFile, stamp.text());
                 progress.clear();
                 if (form != Form.JSONL) {
                     write(form, rows, embedder.model().columns());
@@ -207,13 +208,14 @@ final class Embed extends EncoderCommand implements Runnable {
      *
      * @throws UsageException if it is of another model
      */
-    private static Map<String, Row> done(Path rowFile, Stamp stamp) {
+    private Map<String, Row> done(Path rowFile, Stamp stamp) {
         Map<String, Row> done = new HashMap<>();
         if (!Files.isRegularFile(rowFile)) {
             return done;
         }
         try {
             String text = Files.readString(rowFile);
+            String unknown = null;
             String whole = text.substring(0, text.lastIndexOf('\n') + 1);
             for (String line : whole.lines().toList()) {
                 JsonNode row = JsonMapper.shared().readTree(line);
@@ -223,6 +225,7 @@ final class Embed extends EncoderCommand implements Runnable {
                             + recorded + ", now it is " + stamp.text()
                             + "); give them as before, delete it or name another file");
                 }
+                unknown = stamp.unknown(recorded).orElse(unknown);
                 String kind = row.has(IMAGE) ? IMAGE : TEXT;
                 float[] embedding = new float[row.get("embedding").size()];
                 for (int i = 0; i < embedding.length; i++) {
@@ -231,6 +234,9 @@ final class Embed extends EncoderCommand implements Runnable {
                 Optional<String> hash = row.path(HASH).asStringOpt();
                 done.put(
                         kind + row.path(kind).asString(), new Row(kind, row.path(kind).asString(), hash, embedding));
+            }
+            if (unknown != null) {
+                err().println(begunEarlier(rowFile, unknown));
             }
             if (whole.length() < text.length()) {
                 OutputFile.write(rowFile, whole);

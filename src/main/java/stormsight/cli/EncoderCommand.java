@@ -1,33 +1,41 @@
 package stormsight.cli;
 
+import java.nio.file.Path;
 import java.util.Optional;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
+import stormsight.image.ImageDecoder;
 import stormsight.image.Resampling;
+import stormsight.match.Embedder;
+import stormsight.match.FileEmbedder;
 import stormsight.model.ImageEncoder;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
+import stormsight.model.Views;
 import stormsight.model.family.Families;
 import stormsight.program.Step;
 
 /** What commands share that compare or name images and do not generate text. */
 abstract class EncoderCommand extends ModelCommand {
+    private static final String BATCH = "--batch";
     private static final int TOGETHER = 8;
 
     @Option(
-            names = "--batch",
+            names = BATCH,
             paramLabel = "N",
             description = "Images, or texts of SigLIP, in one run, 1 to " + Step.MOST_SEQUENCES + "; more take more "
                     + "memory and change nothing else. Default: " + TOGETHER + " on a processor, 1 on another device, "
                     + "which takes one alone.")
     private Optional<Integer> batch = Optional.empty();
 
+    /** @throws UsageException if a run cannot have so many images, wherever it is */
+    final void checkBatch() {
+        batch.ifPresent(count -> Parallel.check(BATCH, count));
+    }
+
     /** Images or texts of a run, before anything is computed. */
     final int together(Backend backend) {
         batch.ifPresent(count -> {
-            if (count < 1 || count > Step.MOST_SEQUENCES) {
-                throw new UsageException("--batch " + count + " is not in 1 .. " + Step.MOST_SEQUENCES);
-            }
             if (count > 1 && !backend.takesBlocks()) {
                 throw new UsageException("--batch " + count + ": " + backend.device().title()
                         + " takes one image or text in a run; leave --batch out, or choose --backend cpu");
@@ -43,6 +51,16 @@ abstract class EncoderCommand extends ModelCommand {
         }
     }
 
+    /** An image's file as the model takes it. */
+    static Views views(ImageEncoder model, Path file) {
+        return Views.of(model::views, new ImageDecoder().decode(file), file.toString());
+    }
+
+    /** Embeds files, read by as many threads as the options say. */
+    final FileEmbedder files(Embedder embedder, boolean normalized) {
+        return new FileEmbedder(embedder, normalized, backendOptions.threads());
+    }
+
     @Override
     final ModelDirectory open() {
         return model.openEncoder();
@@ -53,7 +71,7 @@ abstract class EncoderCommand extends ModelCommand {
      *
      * @param raw whether they are as long as the model makes them
      */
-    final Stamp stamp(ModelDirectory directory, boolean raw) {
+    final Stamp stamp(ModelDirectory directory, Embedder embedder, boolean raw) {
         StringBuilder settings = new StringBuilder(directory.fingerprint());
         if (raw) {
             settings.append(" raw");
@@ -63,9 +81,7 @@ abstract class EncoderCommand extends ModelCommand {
         if (resize != ((ImageEncoder) Families.configured(directory.path())).resampling()) {
             settings.append(" resize=").append(resize);
         }
-        if (backendOptions.strictMath()) {
-            settings.append(" strict-math");
-        }
-        return new Stamp(settings.toString(), directory.besides());
+        return new Stamp(
+                settings.toString(), settings + " strict-math", embedder.roundsActivations(), directory.besides());
     }
 }

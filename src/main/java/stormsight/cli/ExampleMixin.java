@@ -234,12 +234,17 @@ final class ExampleMixin {
 
     /** Tells a file from another. */
     static String checksum(Path file) {
-        CRC32 sum = new CRC32();
         try {
-            sum.update(Files.readAllBytes(file));
+            return Long.toHexString(crc32(file));
         } catch (IOException e) {
             throw new UsageException(file + " cannot be read: " + e.getMessage());
         }
-        return Long.toHexString(sum.getValue());
+    }
+
+    /** The number that {@link #checksum} writes in hexadecimal digits. */
+    static long crc32(Path file) throws IOException {
+        CRC32 sum = new CRC32();
+        sum.update(Files.readAllBytes(file));
+        return sum.getValue();
     }
 }

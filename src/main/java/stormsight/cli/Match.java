@@ -13,7 +13,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
-import stormsight.image.ImageDecoder;
 import stormsight.match.ContrastiveLoss;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
@@ -93,6 +92,7 @@ final class Match extends EncoderCommand implements Runnable {
 
     @Override
     public void run() {
+        checkBatch();
         ItemsMixin.Items named = items.read();
         check(named);
         PrintWriter out = out();
@@ -107,7 +107,7 @@ final class Match extends EncoderCommand implements Runnable {
             }
             try (Embedder embedder =
                     Embedder.open(directory, backend, model.options(), together(backend), progress)) {
-                FileEmbedder files = new FileEmbedder(embedder, true);
+                FileEmbedder files = files(embedder, true);
                 int all = named.images().size() + named.texts().size();
                 float[][] images = new float[named.images().size()][];
                 Iterator<FileEmbedder.Embedded> embedded = files.images(named.images());
@@ -174,10 +174,9 @@ final class Match extends EncoderCommand implements Runnable {
             float[][] texts = by == Head.ITC
                     ? named.texts().stream().map(matcher::text).toArray(float[][]::new)
                     : new float[0][];
-            ImageDecoder decoder = new ImageDecoder();
             for (int image = 0; image < images; image++) {
                 progress.example(image + 1, images);
-                float[][] queries = matcher.image(decoder.decode(named.images().get(image)));
+                float[][] queries = matcher.image(views(matcher.model(), named.images().get(image)));
                 for (int text = 0; text < cells[image].length; text++) {
                     if (by == Head.ITC) {
                         cells[image][text] = PairMatcher.similarity(queries, texts[text]);

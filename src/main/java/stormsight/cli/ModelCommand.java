@@ -1,6 +1,7 @@
 package stormsight.cli;
 
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.function.BiConsumer;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -36,6 +37,16 @@ abstract class ModelCommand {
     /** The model that the command works with. */
     ModelDirectory open() {
         return model.open();
+    }
+
+    /**
+     * A warning about results that are continued.
+     *
+     * @param unknown as {@link stormsight.model.Stamp#unknown} says it
+     */
+    static String begunEarlier(Path file, String unknown) {
+        return "stormsight: warning: " + file + " is of an earlier version and does not say " + unknown
+                + "; it is continued as if that were as it is now";
     }
 
     /** Opens model and backend and closes them when the work is done. */

@@ -1,11 +1,13 @@
 package stormsight.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import picocli.CommandLine.Option;
+import stormsight.checkpoint.CheckpointException;
 import stormsight.generate.Answer;
 import stormsight.generate.Detections;
 import stormsight.generate.MaskDecoder;
@@ -98,7 +100,14 @@ final class ObjectsMixin {
     Map<String, Object> chosen(ModelDirectory directory) {
         Map<String, Object> chosen = new LinkedHashMap<>();
         chosen.put("loc_divisor", divisor);
-        directory.maskDecoder().ifPresent(file -> chosen.put("mask_decoder", ExampleMixin.checksum(file)));
+        // A number, as in files that were written before checksums were told in hexadecimal digits.
+        directory.maskDecoder().ifPresent(file -> {
+            try {
+                chosen.put("mask_decoder", ExampleMixin.crc32(file));
+            } catch (IOException e) {
+                throw new CheckpointException(file, "cannot be read: " + e.getMessage(), e);
+            }
+        });
         return chosen;
     }
 }

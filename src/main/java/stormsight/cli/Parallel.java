@@ -12,8 +12,16 @@ final class Parallel {
 
     /** @throws UsageException if it cannot be so many */
     static void check(int count) {
+        check(OPTION, count);
+    }
+
+    /**
+     * @param option that says how many
+     * @throws UsageException if it cannot be so many
+     */
+    static void check(String option, int count) {
         if (count < 1 || count > Step.MOST_SEQUENCES) {
-            throw new UsageException(OPTION + " " + count + " is not in 1 .. " + Step.MOST_SEQUENCES);
+            throw new UsageException(option + " " + count + " is not in 1 .. " + Step.MOST_SEQUENCES);
         }
     }
 }

@@ -81,19 +81,22 @@ final class Search extends EncoderCommand implements Runnable {
 
     @Override
     public void run() {
+        checkBatch();
         check();
         List<Path> files = images.stream().flatMap(image -> ItemsMixin.expanded(image).stream()).toList();
         withModel((directory, backend, progress) -> {
-            Stamp stamp = stamp(directory, false);
             try (ImageIndex opened = index == null ? ImageIndex.inMemory() : ImageIndex.open(index);
                     Embedder embedder =
                             Embedder.open(directory, backend, model.options(), together(backend), progress)) {
+                Stamp stamp = stamp(directory, embedder, false);
                 opened.model().filter(recorded -> !stamp.fits(recorded)).ifPresent(recorded -> {
                     throw new UsageException("--index " + index
                             + " holds embeddings of another model or other options (" + recorded + ", now it is "
                             + stamp.text() + "); give them as before, or name another folder");
                 });
-                FileEmbedder embeddings = new FileEmbedder(embedder, true);
+                opened.model().flatMap(stamp::unknown).ifPresent(unknown ->
+                        err().println(begunEarlier(index, unknown)));
+                FileEmbedder embeddings = files(embedder, true);
                 Update update = update(opened, files, embeddings, stamp, progress);
                 if (opened.size() == 0) {
                     throw new UsageException("no image to search: name some with --image");
@@ -146,7 +149,8 @@ final class Search extends EncoderCommand implements Runnable {
         for (Path file : missing) {
             progress.item(++number, missing.size());
             try {
-                opened.put(file, made.next().orThrow());
+                FileEmbedder.Embedded next = made.next();
+                opened.put(file, next.stamp(), next.orThrow());
                 embedded++;
             } catch (ImageException e) {
                 if (files.size() == 1) {

@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import stormsight.checkpoint.JsonRecord;
 import stormsight.checkpoint.LineLog;
 import stormsight.model.Stamp;
@@ -23,11 +24,13 @@ final class AnswerLog implements AutoCloseable {
     private final LineLog lines;
     private final Stamp run;
     private final int written;
+    private final Optional<String> unknown;
 
-    private AnswerLog(LineLog lines, Stamp run, int written) {
+    private AnswerLog(LineLog lines, Stamp run, int written, Optional<String> unknown) {
         this.lines = lines;
         this.run = run;
         this.written = written;
+        this.unknown = unknown;
     }
 
     /**
@@ -47,11 +50,14 @@ final class AnswerLog implements AutoCloseable {
                 throw new IllegalArgumentException(
                         file + " has answers already; --resume goes on with them, or name another file");
             }
+            String unknown = null;
             for (int i = 0; i < lines.size(); i++) {
-                require(JsonRecord.parse(file + ", line " + (i + 1), lines.get(i)), run, items, i);
+                JsonRecord line = JsonRecord.parse(file + ", line " + (i + 1), lines.get(i));
+                require(line, run, items, i);
+                unknown = run.unknown(line.get(RUN).text()).orElse(unknown);
             }
             log.goOn();
-            return new AnswerLog(log, run, lines.size());
+            return new AnswerLog(log, run, lines.size(), Optional.ofNullable(unknown));
         } catch (IOException | RuntimeException e) {
             log.close();
             throw e;
@@ -79,6 +85,11 @@ final class AnswerLog implements AutoCloseable {
     /** Lines that were there when the file was opened. */
     int written() {
         return written;
+    }
+
+    /** What nobody wrote down of how these were made, see {@link Stamp#unknown}. */
+    Optional<String> unknown() {
+        return unknown;
     }
 
     /** Adds the line of an item: what it asks, then what came of it. */

@@ -9,6 +9,7 @@ import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
@@ -46,12 +47,14 @@ public final class Batch {
      * What was done.
      *
      * @param before items that had a line already
+     * @param unknown what an earlier version did not write down of how these were made
      * @param answered items that got an answer
      * @param failed items that got an error
      * @param images that were read
      * @param tokens of all answers
      */
-    public record Outcome(int before, int answered, int failed, int images, long tokens) {}
+    public record Outcome(
+            int before, Optional<String> unknown, int answered, int failed, int images, long tokens) {}
 
     private final Generator generator;
     private final List<BatchItem> items;
@@ -105,7 +108,8 @@ public final class Batch {
             batch.written = log.written();
             progress.accept(batch.written);
             generator.answer(batch.questions());
-            return new Outcome(log.written(), batch.answered, batch.failed, batch.images, batch.tokens);
+            return new Outcome(
+                    log.written(), log.unknown(), batch.answered, batch.failed, batch.images, batch.tokens);
         } catch (UncheckedIOException e) {
             throw e.getCause();
         } finally {
@@ -154,7 +158,8 @@ public final class Batch {
     private Cut cut(Path file) {
         long start = System.nanoTime();
         RgbImage image = settings.decoder().decode(file);
-        return new Cut(image, List.of(generator.directory().processor().views(image)), System.nanoTime() - start);
+        Views views = Views.of(generator.directory().processor()::views, image, file.toString());
+        return new Cut(image, List.of(views), System.nanoTime() - start);
     }
 
     private void put(int place, Map<String, Object> result) {

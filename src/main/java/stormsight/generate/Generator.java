@@ -254,12 +254,12 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * Cuts the images of a request, which takes neither the model nor this thread: others can do so ahead.
      *
      * @throws IllegalArgumentException if the text cannot be a prompt
+     * @throws stormsight.image.ImageException if an image has a shape that the model cannot take
      */
     public static Prepared prepare(ModelDirectory directory, Request request) {
         long start = System.nanoTime();
         directory.processor().check(request.prompt(), request.images().size());
-        List<Views> images = request.images().stream().map(directory.processor()::views).toList();
-        return new Prepared(request, images, System.nanoTime() - start);
+        return new Prepared(request, cut(directory, request.images()), System.nanoTime() - start);
     }
 
     /**
@@ -482,9 +482,15 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         }
     }
 
+    private static List<Views> cut(ModelDirectory directory, List<RgbImage> images) {
+        return IntStream.range(0, images.size())
+                .mapToObj(i -> Views.of(directory.processor()::views, images.get(i), "image " + (i + 1)))
+                .toList();
+    }
+
     /** Makes the features of images, which stay for the prompts to come. */
     public List<Views> encode(List<RgbImage> images) {
-        List<Views> cut = images.stream().map(directory.processor()::views).toList();
+        List<Views> cut = cut(directory, images);
         encodeViews(cut);
         return cut;
     }

@@ -37,7 +37,8 @@ public record ImageDecoder(boolean applyOrientation, long maxPixels, int maxByte
 
     private static final String BROKEN = "the image is broken";
 
-    private static final String TOO_LITTLE_MEMORY = "the image takes more memory than this Java process may use";
+    /** Why an image cannot be read where memory is missing. */
+    public static final String TOO_LITTLE_MEMORY = "the image takes more memory than this Java process may use";
 
     private static final Logger LOG = LoggerFactory.getLogger(ImageDecoder.class);
 

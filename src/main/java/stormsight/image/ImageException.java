@@ -11,4 +11,14 @@ public final class ImageException extends RuntimeException {
     public ImageException(String name, String problem, Throwable cause) {
         super(name + ": " + problem, cause);
     }
+
+    /** Whether what was missing is memory, of which there may be more when less else is under way. */
+    public boolean isOfMemory() {
+        for (Throwable cause = getCause(); cause != null; cause = cause.getCause()) {
+            if (cause instanceof OutOfMemoryError) {
+                return true;
+            }
+        }
+        return false;
+    }
 }

@@ -13,6 +13,7 @@ import stormsight.model.DualEncoder;
 import stormsight.model.Encoding;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Views;
 import stormsight.model.Weights;
 
 /**
@@ -84,6 +85,11 @@ public final class Embedder implements AutoCloseable {
         return similarity;
     }
 
+    /** As {@link Towers#roundsActivations}. */
+    public boolean roundsActivations() {
+        return towers.roundsActivations();
+    }
+
     /** Images of a run. */
     public int together() {
         return encoders.image().together();
@@ -95,18 +101,17 @@ public final class Embedder implements AutoCloseable {
      * @throws BackendException if it has a value that is not a number
      */
     public float[] image(RgbImage image) {
-        return images(List.of(image))[0];
+        return images(List.of(model.views(image)))[0];
     }
 
     /**
      * The embeddings of images, see {@link #image}. On a processor they are the same, to the last bit, however many
      * there are, where an image has more than 16 rows; else but for rounding.
      *
-     * @param images any number
+     * @param images any number, each as the model takes it
      */
-    public float[][] images(List<RgbImage> images) {
-        return inRuns(images, encoders.image(), run -> towers.images(
-                encoders.image(), run.parallelStream().map(model::views).toList()));
+    public float[][] images(List<Views> images) {
+        return inRuns(images, encoders.image(), run -> towers.images(encoders.image(), run));
     }
 
     /** The embedding of a text, see {@link #image}. */

@@ -2,12 +2,14 @@ package stormsight.match;
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.HexFormat;
@@ -16,37 +18,53 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import stormsight.image.ImageDecoder;
 import stormsight.image.ImageException;
-import stormsight.image.RgbImage;
+import stormsight.model.Views;
 
 /** Embeds files of images and texts, several in a run, each content once however often it comes. */
 public final class FileEmbedder {
     private final Embedder embedder;
     private final boolean normalized;
+    private final int readers;
     private final Map<String, float[]> images = new HashMap<>();
     private final Map<String, float[]> texts = new HashMap<>();
 
     /**
      * What became of a file.
      *
+     * @param stamp of the file from before it was read, see {@link ImageIndex#stamp}
      * @param hash tells its content apart; empty where there is none
      * @param problem why there is no embedding
      */
-    public record Embedded(Optional<String> hash, Optional<float[]> embedding, Optional<RuntimeException> problem) {
+    public record Embedded(
+            String stamp, Optional<String> hash, Optional<float[]> embedding, Optional<RuntimeException> problem) {
         /** @throws stormsight.image.ImageException if the file is no image */
         public float[] orThrow() {
             return embedding.orElseThrow(problem::orElseThrow);
         }
     }
 
-    /** A file's content, or the image in it where nobody knows its embedding, or why there is none. */
-    private record Read(Optional<String> hash, Optional<RgbImage> image, Optional<RuntimeException> problem) {}
+    /** A file's content, or what the model takes of it where nobody knows its embedding, or why there is none. */
+    private record Read(
+            String stamp, Optional<String> hash, Optional<Views> image, Optional<RuntimeException> problem) {
+        /** Whether there was too little memory for it. */
+        boolean lacksMemory() {
+            return problem.filter(why -> why instanceof ImageException e && e.isOfMemory()).isPresent();
+        }
+    }
 
-    /** @param normalized whether embeddings are brought to length 1 */
-    public FileEmbedder(Embedder embedder, boolean normalized) {
+    /**
+     * @param normalized whether embeddings are brought to length 1
+     * @param readers files that are read at a time at most
+     */
+    public FileEmbedder(Embedder embedder, boolean normalized, int readers) {
         this.embedder = embedder;
         this.normalized = normalized;
+        this.readers = readers;
     }
 
     /** @throws stormsight.image.ImageException if the file is no image */
@@ -81,8 +99,8 @@ public final class FileEmbedder {
     }
 
     private List<Embedded> embedded(List<Path> files) {
-        List<Read> read = files.parallelStream().map(this::read).toList();
-        Map<String, RgbImage> missing = new LinkedHashMap<>();
+        List<Read> read = read(files);
+        Map<String, Views> missing = new LinkedHashMap<>();
         read.forEach(each -> each.image().ifPresent(image -> missing.putIfAbsent(each.hash().orElseThrow(), image)));
         float[][] rows = embedder.images(List.copyOf(missing.values()));
         int row = 0;
@@ -91,6 +109,7 @@ public final class FileEmbedder {
         }
         return read.stream()
                 .map(each -> new Embedded(
+                        each.stamp(),
                         each.hash(),
                         each.problem().isPresent() ? Optional.empty() : each.hash().map(images::get),
                         each.problem()))
@@ -98,34 +117,74 @@ public final class FileEmbedder {
     }
 
     /** Several threads read at a time; none changes what is known. */
+    private List<Read> read(List<Path> files) {
+        List<Read> read = new ArrayList<>();
+        if (readers == 1 || files.size() == 1) {
+            files.forEach(file -> read.add(read(file)));
+            return read;
+        }
+        try (ExecutorService pool = Executors.newFixedThreadPool(Math.min(readers, files.size()))) {
+            files.stream()
+                    .map(file -> CompletableFuture.supplyAsync(() -> read(file), pool))
+                    .toList()
+                    .forEach(each -> read.add(each.join()));
+        }
+        // What several at a time had too little memory for, one alone may have enough for.
+        for (int i = 0; i < read.size(); i++) {
+            if (read.get(i).lacksMemory()) {
+                read.set(i, read(files.get(i)));
+            }
+        }
+        return read;
+    }
+
+    /** Of an image, only what the model takes of it is kept, which is small however large the image is. */
     private Read read(Path file) {
+        String stamp = ImageIndex.stamp(file);
+        Optional<String> hash = Optional.empty();
         try {
             if (!Files.exists(file) || Files.isDirectory(file)) {
                 // Says what is wrong with it.
                 new ImageDecoder().decode(file);
             }
-            byte[] content = Files.readAllBytes(file);
-            String hash = hash(content);
+            byte[] content = content(file);
+            hash = Optional.of(hash(content));
             return new Read(
-                    Optional.of(hash),
-                    images.containsKey(hash)
+                    stamp,
+                    hash,
+                    images.containsKey(hash.get())
                             ? Optional.empty()
-                            : Optional.of(
-                                    new ImageDecoder().decode(new ByteArrayInputStream(content), file.toString())),
+                            : Optional.of(Views.of(
+                                    embedder.model()::views,
+                                    new ImageDecoder().decode(new ByteArrayInputStream(content), file.toString()),
+                                    file.toString())),
                     Optional.empty());
         } catch (IOException e) {
-            return new Read(Optional.empty(), Optional.empty(), Optional.of(unreadable(file, e)));
-        } catch (ImageException | UncheckedIOException e) {
-            return new Read(Optional.empty(), Optional.empty(), Optional.of(e));
+            return new Read(stamp, hash, Optional.empty(), Optional.of(unreadable(file, e)));
+        } catch (ImageException e) {
+            return new Read(stamp, hash, Optional.empty(), Optional.of(e));
+        } catch (OutOfMemoryError e) {
+            return new Read(
+                    stamp,
+                    hash,
+                    Optional.empty(),
+                    Optional.of(new ImageException(file.toString(), ImageDecoder.TOO_LITTLE_MEMORY, e)));
         }
     }
 
     /** Tells the contents of files apart; empty where there is no such file. */
     public static Optional<String> hash(Path file) {
         try {
-            return Files.isRegularFile(file) ? Optional.of(hash(Files.readAllBytes(file))) : Optional.empty();
+            return Files.isRegularFile(file) ? Optional.of(hash(content(file))) : Optional.empty();
         } catch (IOException e) {
             throw unreadable(file, e);
+        }
+    }
+
+    /** As much of a file as tells whether it is too large to be an image. */
+    private static byte[] content(Path file) throws IOException {
+        try (InputStream in = Files.newInputStream(file)) {
+            return in.readNBytes(ImageDecoder.DEFAULT_MAX_BYTES + 1);
         }
     }
 

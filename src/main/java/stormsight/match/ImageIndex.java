@@ -174,12 +174,12 @@ public final class ImageIndex implements AutoCloseable {
     /**
      * Adds an image or replaces it.
      *
+     * @param stamp of the file, see {@link #stamp}, from before it was read: what is written into it later is seen
      * @param embedding of length 1
      * @throws IllegalArgumentException if it has another number of columns than those that are there
      */
-    public void put(Path image, float[] embedding) {
+    public void put(Path image, String stamp, float[] embedding) {
         Path key = key(image);
-        String stamp = stamp(image);
         Document document = new Document();
         document.add(new StringField(FILE, key.toString(), Field.Store.YES));
         document.add(new StoredField(STAMP, stamp));
@@ -263,7 +263,7 @@ public final class ImageIndex implements AutoCloseable {
     }
 
     /** Changes with the file. */
-    private static String stamp(Path image) {
+    public static String stamp(Path image) {
         try {
             return Files.size(image) + " " + Files.getLastModifiedTime(image);
         } catch (IOException e) {

@@ -6,11 +6,11 @@ import java.util.List;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
-import stormsight.image.RgbImage;
 import stormsight.model.Classifier;
 import stormsight.model.Encoding;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Views;
 import stormsight.model.Weights;
 
 /**
@@ -54,6 +54,10 @@ public final class Labeller implements AutoCloseable {
         }
     }
 
+    public Classifier model() {
+        return model;
+    }
+
     /** Images of a run. */
     public int together() {
         return encoding.together();
@@ -62,11 +66,11 @@ public final class Labeller implements AutoCloseable {
     /**
      * How probable each of the model's labels is for each of some images.
      *
-     * @param images at most as many as a run has
+     * @param images at most as many as a run has, each as the model takes it
      * @throws BackendException if the device makes what is no number
      */
-    public double[][] probabilities(List<RgbImage> images) {
-        float[][] logits = towers.images(encoding, images.parallelStream().map(model::views).toList());
+    public double[][] probabilities(List<Views> images) {
+        float[][] logits = towers.images(encoding, images);
         return Arrays.stream(logits).map(Labeller::probabilities).toArray(double[][]::new);
     }
 

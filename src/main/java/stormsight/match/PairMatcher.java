@@ -7,10 +7,10 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.CheckpointException;
-import stormsight.image.RgbImage;
 import stormsight.model.Matcher;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Views;
 import stormsight.model.Weights;
 
 /**
@@ -61,10 +61,11 @@ public final class PairMatcher implements AutoCloseable {
     /**
      * The vectors of an image, one a query, of length 1. {@link #logits} is about this image from here on.
      *
+     * @param image as the model takes it
      * @throws BackendException if one has a value that is not a number
      */
-    public float[][] image(RgbImage image) {
-        float[] all = Towers.checked(towers.image(encoders.image(), model.views(image)), Embedder.WHAT);
+    public float[][] image(Views image) {
+        float[] all = Towers.checked(towers.image(encoders.image(), image), Embedder.WHAT);
         float[][] queries = new float[all.length / model.columns()][];
         for (int query = 0; query < queries.length; query++) {
             queries[query] = Embedder.normalized(

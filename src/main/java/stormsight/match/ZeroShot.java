@@ -23,7 +23,7 @@ public final class ZeroShot {
     /** @param templates hold {@value #PLACE}; at least one */
     public ZeroShot(Embedder embedder, List<String> labels, List<String> templates) {
         similarity = embedder.similarity();
-        Iterator<float[]> texts = new FileEmbedder(embedder, true)
+        Iterator<float[]> texts = new FileEmbedder(embedder, true, 1)
                 .texts(labels.stream()
                         .flatMap(label -> templates.stream().map(template -> template.replace(PLACE, label)))
                         .toList());

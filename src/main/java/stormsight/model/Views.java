@@ -7,9 +7,11 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.stream.IntStream;
 import stormsight.image.Box;
+import stormsight.image.ImageException;
 import stormsight.image.Patches;
 import stormsight.image.RgbImage;
 
@@ -90,6 +92,20 @@ public final class Views {
         int[] rows = IntStream.range(0, columns * down).map(cell -> layout.firstCell() + cell).toArray();
         return new Views(List.of(view), pixels, layout, rows, List.of(new Span.Image("image", 0, 0, rows.length,
                 Optional.of(new Span.Grid(down, columns, columns, area)))));
+    }
+
+    /**
+     * The views of a file's image.
+     *
+     * @param cutting what a model makes of an image
+     * @throws ImageException naming the file if it has a shape that cannot be cut, such as one pixel's width
+     */
+    public static Views of(Function<RgbImage, Views> cutting, RgbImage image, String file) {
+        try {
+            return cutting.apply(image);
+        } catch (IllegalArgumentException e) {
+            throw new ImageException(file, "has a shape that this model cannot take: " + e.getMessage(), e);
+        }
     }
 
     public int count() {

@@ -209,7 +209,6 @@ class BatchTest {
         refused("where item", with(options, "--resume", "--shard", "2/3"));
         for (String[] other : new String[][] {
             {"--resize", "bilinear"},
-            {"--strict-math"},
             {"--weights", "q8"},
             {"--temp", "1"},
             {"--top-p", "0.5"},
@@ -221,12 +220,19 @@ class BatchTest {
         }) {
             refused("of other options", with(with(options, "--resume"), other));
         }
+        // Nothing of so small a model is rounded, with the option or without.
+        assertEquals(0, run(with(options, "--resume", "--strict-math")).exitCode());
+        String whole = Files.readString(file);
+        Files.writeString(file, whole.replace(" exact files=", " rounded files="));
+        refused("of other options", with(options, "--resume"));
         // Written before a line told of the files beside the weights.
-        Files.writeString(file, Files.readString(file).replaceAll(" files=[0-9a-f]+", ""));
-        assertEquals(0, run(with(options, "--resume")).exitCode());
+        Files.writeString(file, whole.replaceAll(" exact files=[0-9a-f]+", ""));
+        Run early = run(with(options, "--resume"));
+        assertEquals(0, early.exitCode());
+        assertTrue(early.err().contains("is of an earlier version and does not say"), early.err());
         Files.writeString(
                 file,
-                Files.readString(file).replaceAll("\"run\":\"([0-9a-f]+)\"", "\"run\":\"$1 files=0\""));
+                whole.replaceAll("\"run\":\"([0-9a-f]+) exact files=[0-9a-f]+\"", "\"run\":\"$1 exact files=0\""));
         refused("of other options", with(options, "--resume"));
         Files.writeString(file, "nothing of ours\n", StandardCharsets.UTF_8);
         refused("line 1: not JSON", with(options, "--resume"));

@@ -2,10 +2,12 @@ package stormsight.cli;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static stormsight.cli.MainTest.fails;
 import static stormsight.cli.MainTest.run;
 
+import java.awt.image.BufferedImage;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -279,8 +281,29 @@ class MatchingTest {
                 "--index", index, "-p", "a");
         String[] query = {"search", "--backend", "cpu", "--index", index, "-p", "a"};
         fails(2, "BILINEAR_BIG_VISION", with(query, "--resize", "bilinear"));
-        fails(2, "strict-math", with(query, "--strict-math"));
+        // Nothing of so small a model is rounded, with the option or without.
+        MainTest.Run strict = run(with(query, "--strict-math"));
+        assertEquals(0, strict.exitCode(), strict.err());
+        assertFalse(strict.err().contains("warning"), strict.err());
         assertEquals(0, run(with(query, "--resize", "bicubic")).exitCode());
+    }
+
+    /** A good file of a shape that the model cannot take is named, and others are not lost over it. */
+    @Test
+    void aThinImageIsSkipped() throws IOException {
+        Path photos = Files.createDirectories(temporary.resolve("photos"));
+        Files.copy(HELD_OUT.resolve("star").resolve("red.png"), photos.resolve("red.png"));
+        Files.copy(HELD_OUT.resolve("star").resolve("blue.png"), photos.resolve("blue.png"));
+        Path thin = photos.resolve("c-thin.png");
+        ImageIO.write(new BufferedImage(1, 900_000, BufferedImage.TYPE_INT_RGB), "png", thin.toFile());
+        String clip = Goldens.folder("zeroshot-clip").toString();
+        MainTest.Run found = run("search", "--backend", "cpu", "-m", clip, "-i", photos.toString(), "-p", "a");
+        assertEquals(0, found.exitCode(), found.err());
+        assertTrue(found.err().contains("skipped " + thin) && found.err().contains("2 images"), found.err());
+        String lines = temporary.resolve("thin.jsonl").toString();
+        fails(4, thin + ": ", "embed", "--backend", "cpu", "-m", clip, "-i", photos.toString(), "-o", lines);
+        assertEquals(1, Files.readAllLines(Path.of(lines)).size());
+        fails(4, thin + ": ", "match", "--backend", "cpu", "-m", clip, "-i", thin.toString(), "-p", "a");
     }
 
     @Test
@@ -294,6 +317,12 @@ class MatchingTest {
         Files.writeString(temporary.resolve("letter.txt"), "kept");
         fails(2, "holds something else", "search", "-i", DUAL.toString(), "-p", "a", "--index", temporary.toString());
         assertEquals("kept", Files.readString(temporary.resolve("letter.txt")));
+    }
+
+    /** The lines of a successful run that warn. */
+    private static String warnings(MainTest.Run run) {
+        assertEquals(0, run.exitCode(), run.err());
+        return String.join("\n", run.err().lines().filter(line -> line.contains("warning")).toList());
     }
 
     /** What is left of an interrupted command is gone on with, in every form, and the rows are those of one run. */
@@ -331,13 +360,24 @@ class MatchingTest {
         assertEquals(0, run(again).exitCode());
         String before = Files.readString(kept);
         fails(2, "of another model or other options", with(again, "--resize", "bilinear"));
-        fails(2, "strict-math files=", with(again, "--strict-math"));
+        // Nothing of so small a model is rounded, with the option or without; earlier versions kept the option itself.
+        assertEquals(0, run(with(again, "--strict-math")).exitCode());
+        Files.writeString(kept, before.replace(" exact files=", " strict-math files="));
+        assertEquals("", warnings(run(again)));
+        Files.writeString(kept, before.replace(" exact files=", " rounded files="));
+        fails(2, "rounded files=", again);
+        Files.writeString(kept, before.replace(" exact files=", " files="));
+        assertEquals(
+                "stormsight: warning: " + kept + " is of an earlier version and does not say whether products were "
+                        + "rounded to 16 bits; it is continued as if that were as it is now",
+                warnings(run(again)));
+        Files.writeString(kept, before);
         fails(2, "of another model or other options", with(again, "--weights", "q8"));
         assertEquals(before, Files.readString(kept));
         // What the checkpoint says may be named, and a file that names no files is of an earlier time.
         assertEquals(0, run(with(again, "--resize", "bicubic")).exitCode());
-        Files.writeString(kept, before.replaceAll(" files=[0-9a-f]+|\"sha256\":\"[0-9a-f]+\",", ""));
-        assertEquals(0, run(again).exitCode());
+        Files.writeString(kept, before.replaceAll(" exact files=[0-9a-f]+|\"sha256\":\"[0-9a-f]+\",", ""));
+        assertTrue(warnings(run(again)).contains("does not say how images were resized"));
         fails(2, "of another model or other options", with(again, "--resize", "bilinear"));
         Files.writeString(kept, before);
         Files.copy(HELD_OUT.resolve("star").resolve("blue.png"), Path.of(named), StandardCopyOption.REPLACE_EXISTING);

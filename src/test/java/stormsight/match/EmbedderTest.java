@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,10 +13,12 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.Goldens;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
@@ -24,8 +27,10 @@ import stormsight.backend.RunListener;
 import stormsight.image.ImageDecoder;
 import stormsight.image.ImageException;
 import stormsight.image.RgbImage;
+import stormsight.model.ImageEncoder;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Views;
 import stormsight.model.family.Families;
 
 /** Several images or texts in one run become what each becomes alone. */
@@ -48,6 +53,10 @@ class EmbedderTest {
         return files().stream().map(new ImageDecoder()::decode).toList();
     }
 
+    private static List<Views> views(ImageEncoder model, int from, int to) {
+        return images().subList(from, to).stream().map(model::views).toList();
+    }
+
     private static ModelDirectory open(String model) {
         Path path = model.equals("shapes-dual") ? Path.of("models", model) : Goldens.folder(model);
         return Families.open(path, Optional.empty());
@@ -58,7 +67,7 @@ class EmbedderTest {
                 Backend backend = Backends.open(backendName, BackendOptions.DEFAULT);
                 Embedder embedder =
                         Embedder.open(directory, backend, Options.DEFAULT, together, RunListener.NONE)) {
-            float[][] images = embedder.images(images());
+            float[][] images = embedder.images(views(directory.dualEncoder(), 0, 5));
             // What an earlier run with more images left behind does not matter.
             assertArrayEquals(
                     Embedder.normalized(images[2]),
@@ -106,7 +115,7 @@ class EmbedderTest {
                 try (Labeller labeller =
                         Labeller.open(directory, backend, Options.DEFAULT, together, RunListener.NONE)) {
                     for (int i = 0; i < 3; i += together) {
-                        found.addAll(List.of(labeller.probabilities(images().subList(i, i + together))));
+                        found.addAll(List.of(labeller.probabilities(views(labeller.model(), i, i + together))));
                     }
                 }
             }
@@ -126,8 +135,8 @@ class EmbedderTest {
         try (ModelDirectory directory = open("shapes-dual");
                 Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
                 Embedder embedder = Embedder.open(directory, backend, Options.DEFAULT, 4, RunListener.NONE)) {
-            Iterator<FileEmbedder.Embedded> made = new FileEmbedder(embedder, false).images(files);
-            float[][] alone = embedder.images(images());
+            Iterator<FileEmbedder.Embedded> made = new FileEmbedder(embedder, false, 3).images(files);
+            float[][] alone = embedder.images(views(directory.dualEncoder(), 0, 5));
             for (int i = 0; i < files.size(); i++) {
                 FileEmbedder.Embedded each = made.next();
                 if (i == 1 || i == 6) {
@@ -138,6 +147,30 @@ class EmbedderTest {
                 }
             }
             assertTrue(!made.hasNext());
+        }
+    }
+
+    /** A good file of a shape that the model cannot take is an error of its own, in a run of any size. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 4})
+    void aThinImageIsItsOwnError(int together) throws IOException {
+        List<Path> files = new ArrayList<>(files());
+        Path thin = temporary.resolve("thin.png");
+        ImageIO.write(new BufferedImage(1, 900_000, BufferedImage.TYPE_INT_RGB), "png", thin.toFile());
+        files.add(2, thin);
+        try (ModelDirectory directory = open("zeroshot-clip");
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
+                Embedder embedder = Embedder.open(directory, backend, Options.DEFAULT, together, RunListener.NONE)) {
+            Iterator<FileEmbedder.Embedded> made = new FileEmbedder(embedder, false, 3).images(files);
+            for (int i = 0; i < files.size(); i++) {
+                FileEmbedder.Embedded each = made.next();
+                if (i == 2) {
+                    String said = assertThrows(ImageException.class, each::orThrow).getMessage();
+                    assertTrue(said.startsWith(files.get(i) + ": "), said);
+                } else {
+                    assertEquals(embedder.model().columns(), each.orThrow().length);
+                }
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 package stormsight.match;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -29,6 +31,23 @@ class ImageIndexTest {
         return Embedder.normalized(vector);
     }
 
+    /** What is written into a file while it is embedded is seen by the next call. */
+    @Test
+    void aFileThatChangesMeanwhileIsNotCurrent() throws IOException {
+        Path file = Files.writeString(folder.resolve("a.png"), "x");
+        try (ImageIndex index = ImageIndex.inMemory()) {
+            String stamp = ImageIndex.stamp(file);
+            index.put(file, stamp, new float[] {1});
+            assertTrue(index.isCurrent(file));
+            Files.writeString(file, "another");
+            assertFalse(index.isCurrent(file));
+            index.put(file, stamp, new float[] {1});
+            assertFalse(index.isCurrent(file));
+            index.put(file, ImageIndex.stamp(file), new float[] {1});
+            assertTrue(index.isCurrent(file));
+        }
+    }
+
     /** Widths around Lucene's own limit of 1024, of SigLIP so400m among them; files survive the index. */
     @Test
     void findsTheNearestOfAll() throws IOException {
@@ -42,7 +61,7 @@ class ImageIndexTest {
                 for (int i = 0; i < 300; i++) {
                     files.add(Files.writeString(folder.resolve(i + ".png"), "x"));
                     embeddings.add(unit(random, columns));
-                    index.put(files.get(i), embeddings.get(i));
+                    index.put(files.get(i), ImageIndex.stamp(files.get(i)), embeddings.get(i));
                 }
                 index.commit("a model");
             }
@@ -60,7 +79,7 @@ class ImageIndexTest {
                     int file = files.indexOf(found.get(i).image());
                     assertEquals(nearest.get(i), Similarity.cosine(query, embeddings.get(file)), COSINE);
                 }
-                assertThrows(IllegalArgumentException.class, () -> index.put(files.getFirst(), new float[columns + 1]));
+                assertThrows(IllegalArgumentException.class, () -> index.put(files.getFirst(), "", new float[columns + 1]));
                 assertThrows(UncheckedIOException.class, () -> ImageIndex.open(kept));
             }
         }
