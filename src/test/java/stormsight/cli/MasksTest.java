@@ -2,6 +2,7 @@ package stormsight.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.awt.image.BufferedImage;
@@ -10,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeEach;
@@ -23,11 +25,13 @@ import stormsight.Stormsight;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
+import stormsight.checkpoint.CheckpointException;
 import stormsight.cli.MainTest.Run;
 import stormsight.generate.MaskDecoder;
 import stormsight.image.Box;
 import stormsight.image.Mask;
 import stormsight.model.ModelDirectory;
+import stormsight.model.family.EmbeddedModel;
 import stormsight.report.CocoMasks;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -168,5 +172,19 @@ class MasksTest {
         }
         MainTest.fails(3, "absent.npz: no such file", "generate", "-m", folder.toString(), "-i", KITCHEN.toString(),
                 "-p", "segment cat", "--mask-decoder", out.resolve("absent.npz").toString());
+    }
+
+    /** A file of answers is gone on with by later versions: what tells the decoder stays the number that it was. */
+    @Test
+    void theDecoderIsToldByTheSameNumber() {
+        try (ModelDirectory directory = EmbeddedModel.open(Optional.empty())) {
+            directory.decodeMasksWith(DECODER);
+            assertEquals(3175035599L, new ObjectsMixin().chosen(directory).get("mask_decoder"));
+            Path absent = out.resolve("absent.npz");
+            directory.decodeMasksWith(absent);
+            assertTrue(assertThrows(CheckpointException.class, () -> new ObjectsMixin().chosen(directory))
+                    .getMessage()
+                    .contains(absent.toString()));
+        }
     }
 }

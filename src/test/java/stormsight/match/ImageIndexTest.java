@@ -79,7 +79,9 @@ class ImageIndexTest {
                     int file = files.indexOf(found.get(i).image());
                     assertEquals(nearest.get(i), Similarity.cosine(query, embeddings.get(file)), COSINE);
                 }
-                assertThrows(IllegalArgumentException.class, () -> index.put(files.getFirst(), "", new float[columns + 1]));
+                assertThrows(
+                        IllegalArgumentException.class,
+                        () -> index.put(files.getFirst(), "", new float[columns + 1]));
                 assertThrows(UncheckedIOException.class, () -> ImageIndex.open(kept));
             }
         }
