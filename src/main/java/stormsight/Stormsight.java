@@ -24,6 +24,7 @@ import stormsight.generate.LimitException;
 import stormsight.generate.MaskDecoder;
 import stormsight.generate.Request;
 import stormsight.generate.Scheduler;
+import stormsight.image.ImageException;
 import stormsight.image.Mask;
 import stormsight.match.Embedder;
 import stormsight.model.Description;
@@ -49,8 +50,9 @@ import stormsight.program.Step;
  * }</pre>
  *
  * <p><b>Threads.</b> All methods may be called by any thread at any time. Questions of several threads wait in line for
- * the device and begin in the order in which they came, several at a time; the same question gets the same answer,
- * whoever else asks. Closing ends all calls that are under way with a {@link CancellationException}.
+ * the device and begin in the order in which they came, on a processor several at a time; the same question gets the
+ * same answer, whoever else asks, but for rounding where {@link Builder#parallel} has another device answer several at
+ * a time. Closing ends all calls that are under way with a {@link CancellationException}.
  *
  * <p><b>Java.</b> JDK 25 or newer. On the class path, Java needs {@code --add-modules jdk.incubator.vector}; on the
  * module path, the module {@code stormsight} brings it along. {@code --enable-native-access} with {@code ALL-UNNAMED}
@@ -60,7 +62,7 @@ public final class Stormsight implements AutoCloseable {
     private static final String VECTORS = "jdk.incubator.vector";
     private static final String PROCESSOR = "cpu";
     private static final int DEFAULT_TOKENS = 256;
-    /** Questions that are answered at a time where nobody says how many, and memory for their keys and values. */
+    /** Questions that a processor answers at a time where nobody says how many, and memory for keys and values. */
     private static final int TOGETHER = 8;
     private static final long CACHE_BYTES = 1L << 30;
     /** Questions of {@link #askAll} that are under way: more than are answered at a time, so that none has to wait. */
@@ -130,8 +132,9 @@ public final class Stormsight implements AutoCloseable {
         }
 
         /**
-         * Answers so many questions at a time, 1 to 16: more take more memory, and less time together. Otherwise up to
-         * 8, as many as need no more than a gigabyte for what they have read.
+         * Answers so many questions at a time, 1 to 16: more take more memory, and less time together. Otherwise, on a
+         * processor, up to 8, as many as need no more than a gigabyte for what they have read; on another device 1, as
+         * answers may differ there by rounding with what else is answered.
          */
         public Builder parallel(int questions) {
             if (questions < 1 || questions > Step.MOST_SEQUENCES) {
@@ -238,7 +241,9 @@ public final class Stormsight implements AutoCloseable {
                             : model.processor().limits(
                                     Math.addExact(model.processor().imageTokens(), promptTokens), answerTokens);
                     Limits limits = longest.withSequences(
-                            parallel == 0 ? together(model.describe().decoder(), longest) : parallel);
+                            parallel > 0 ? parallel
+                                    : device.takesBlocks() ? together(model.describe().decoder(), longest)
+                                    : 1);
                     yield new Stormsight(
                             directory,
                             device,
@@ -282,8 +287,8 @@ public final class Stormsight implements AutoCloseable {
     /**
      * Answers a question.
      *
-     * @throws StormsightException of kind MODEL if the model does not answer, TOO_LONG if question and answer pass what
-     *     the model was opened for, BACKEND if the device fails
+     * @throws StormsightException of kind MODEL if the model does not answer, IMAGE if it cannot take an image's shape,
+     *     TOO_LONG if question and answer pass what the model was opened for, BACKEND if the device fails
      * @throws IllegalArgumentException if the text cannot be a prompt of the model
      * @throws CancellationException if the model is closed, or the thread is interrupted, which stays interrupted
      */
@@ -323,15 +328,24 @@ public final class Stormsight implements AutoCloseable {
             List<Answer> answers = new ArrayList<>();
             try {
                 int next = 0;
+                // Of an image that cannot be cut: an earlier question may fail yet.
+                Optional<ImageException> uncut = Optional.empty();
                 while (answers.size() < questions.size()) {
-                    while (next < questions.size() && pending.size() < AHEAD) {
+                    while (uncut.isEmpty() && next < questions.size() && pending.size() < AHEAD) {
                         Question question = questions.get(next);
                         boolean same = !pending.isEmpty() && sameImages(questions.get(next - 1), question);
-                        pending.add((same
-                                        ? answering.submit(request(question), pending.getLast())
-                                        : answering.submit(request(question)))
-                                .orElseThrow());
+                        try {
+                            pending.add((same
+                                            ? answering.submit(request(question), pending.getLast())
+                                            : answering.submit(request(question)))
+                                    .orElseThrow());
+                        } catch (ImageException e) {
+                            uncut = Optional.of(new ImageException("question " + (next + 1), e.getMessage(), e));
+                        }
                         next++;
+                    }
+                    if (pending.isEmpty()) {
+                        throw uncut.orElseThrow();
                     }
                     answers.add(await(pending.remove(), questions.get(answers.size()), AnswerListener.NONE));
                 }
@@ -445,6 +459,8 @@ public final class Stormsight implements AutoCloseable {
             return call.get();
         } catch (CheckpointException e) {
             throw new StormsightException(StormsightException.Kind.MODEL, e);
+        } catch (ImageException e) {
+            throw new StormsightException(StormsightException.Kind.IMAGE, e);
         } catch (BackendException e) {
             throw new StormsightException(StormsightException.Kind.BACKEND, e);
         } catch (LimitException e) {

@@ -8,7 +8,7 @@ public final class StormsightException extends RuntimeException {
     public enum Kind {
         /** The checkpoint is missing, broken, or does not do what it is asked for. */
         MODEL,
-        /** The image cannot be read. */
+        /** The image cannot be read, or has a shape that the model cannot take. */
         IMAGE,
         /** The backend or device is missing, too small or fails. */
         BACKEND,

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -137,6 +138,25 @@ class StormsightTest {
             assertEquals(alone.subList(5 * i, 5 * i + 5), together.get(i));
         }
         assertEquals(List.of(), model.askAll(List.of()));
+    }
+
+    /** The first question that fails is told of, although images are cut ahead. */
+    @Test
+    void theFirstFailureIsTold() {
+        try (Stormsight llava = Stormsight.model(Goldens.folder("llava-chat")).backend("cpu").threads(2).open()) {
+            Question good = Question.of(Image.read(KITCHEN), "what is it?").withMaxTokens(1);
+            Image line = Image.of(new BufferedImage(1, 1_000_000, BufferedImage.TYPE_INT_RGB));
+            Question thin = Question.of(line, "what is it?").withMaxTokens(1);
+            StormsightException e =
+                    assertThrows(StormsightException.class, () -> llava.askAll(List.of(good, good, thin)));
+            assertEquals(StormsightException.Kind.IMAGE, e.kind());
+            assertTrue(e.getMessage().contains("question 3: image 1: "), e.getMessage());
+            assertEquals(StormsightException.Kind.IMAGE, kindOf(() -> llava.ask(thin)));
+            assertEquals(
+                    StormsightException.Kind.TOO_LONG,
+                    kindOf(() -> llava.askAll(List.of(good, good.withMaxTokens(100_000), thin))));
+            assertEquals(2, llava.askAll(List.of(good, good)).size());
+        }
     }
 
     /** One question that fails ends them all; an interrupt does, too; and the next are answered as ever. */

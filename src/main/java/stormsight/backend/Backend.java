@@ -37,7 +37,7 @@ public interface Backend extends AutoCloseable {
      * What {@link #prepare} would launch, without weights and without compiling: in order, program by program. Whether
      * the device has the {@link #memory} is not asked.
      *
-     * @throws BackendException if the device cannot launch a kernel
+     * @throws BackendException if the device cannot launch a kernel, or a tensor is larger than its largest buffer
      */
     default List<PlannedLaunch> plan(List<Program> programs) {
         List<PlannedLaunch> launches = new ArrayList<>();
@@ -70,7 +70,8 @@ public interface Backend extends AutoCloseable {
      * The source code of the kernels that {@link #prepare} would launch, one for each of {@link #plan}, in order.
      * Compiles them, which takes seconds; sends and launches nothing.
      *
-     * @throws BackendException if this backend generates no code, or a kernel does not compile
+     * @throws BackendException if this backend generates no code, a tensor is larger than the device's largest buffer,
+     *     or a kernel does not compile
      */
     default List<KernelSource> sources(List<Program> programs) {
         throw new BackendException("backend '" + device().backend() + "' runs Java as it is and generates no kernels; "

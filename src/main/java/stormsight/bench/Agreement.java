@@ -110,8 +110,8 @@ final class Agreement {
                 }
                 return new Agreement(model, Optional.empty(), Optional.of(in)).run(request);
             }
-        } catch (UncheckedIOException e) {
-            throw failed(model, file, e.getCause());
+        } catch (LogitsException e) {
+            throw failed(model, file, e.reason);
         } catch (IOException e) {
             throw failed(model, file, e);
         }
@@ -201,7 +201,18 @@ final class Agreement {
                 }
             }
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            throw new LogitsException(e);
+        }
+    }
+
+    /** The file of the logits, and no other that a model reads, cannot be read or written. */
+    private static final class LogitsException extends RuntimeException {
+        private static final long serialVersionUID = 1;
+        private final IOException reason;
+
+        LogitsException(IOException reason) {
+            super(reason);
+            this.reason = reason;
         }
     }
 }

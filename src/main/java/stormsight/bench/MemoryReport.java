@@ -34,18 +34,20 @@ public record MemoryReport(DeviceInfo device, Map<String, DeviceMemory> forms, L
     }
 
     private static boolean fits(DeviceMemory memory, long bytes) {
-        return bytes == 0 || memory.total() <= bytes;
+        return memory.total() <= bytes;
     }
 
     /** For people; ends with a newline. */
     public String text() {
         DeviceMemory memory = planned();
+        String has = device.memoryBytes() == 0 ? "does not say how much memory it has"
+                : fits(memory, device.memoryBytes()) ? "has it"
+                : String.format(Locale.ROOT, "has %.2f GB: too little", device.memoryBytes() / GIGA);
         StringBuilder text = new StringBuilder();
         text.append(String.format(Locale.ROOT, "memory: %.2f GB of weights, %.2f of caches, %.2f of activations, "
                         + "%.2f of scratch, %.2f GB in all; %s %s%n",
                 memory.weights() / GIGA, memory.caches() / GIGA, memory.activations() / GIGA, memory.scratch() / GIGA,
-                memory.total() / GIGA, device.name(), fits(memory, device.memoryBytes()) ? "has it"
-                        : String.format(Locale.ROOT, "has %.2f GB: too little", device.memoryBytes() / GIGA)));
+                memory.total() / GIGA, device.name(), has));
         if (!memory.buffers().isEmpty()) {
             DeviceMemory.Buffer largest = memory.buffers().getFirst();
             text.append(String.format(Locale.ROOT, "buffers: %d, the largest %.2f GB (%s); %d over 2 GiB, %d over 4 "
@@ -97,7 +99,9 @@ public record MemoryReport(DeviceInfo device, Map<String, DeviceMemory> forms, L
         object.put("activations", memory.activations());
         object.put("scratch", memory.scratch());
         object.put("total", memory.total());
-        object.put("fits_device", fits(memory, device.memoryBytes()));
+        if (device.memoryBytes() > 0) {
+            object.put("fits_device", fits(memory, device.memoryBytes()));
+        }
         object.put("buffers", memory.buffers().size());
         object.put("largest_buffer",
                 memory.buffers().stream().mapToLong(DeviceMemory.Buffer::bytes).findFirst().orElse(0));

@@ -24,7 +24,8 @@ abstract class EncoderCommand extends ModelCommand {
             names = BATCH,
             paramLabel = "N",
             description = "Images, or texts of SigLIP, in one run, 1 to " + Step.MOST_SEQUENCES + "; more take more "
-                    + "memory and change nothing else. Default: " + TOGETHER + " on a processor, 1 on another device, "
+                    + "memory, and change results by rounding at most. "
+                    + "Default: " + TOGETHER + " on a processor, 1 on another device, "
                     + "which takes one alone.")
     private Optional<Integer> batch = Optional.empty();
 

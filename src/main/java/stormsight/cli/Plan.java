@@ -65,6 +65,8 @@ final class Plan extends ModelCommand implements Runnable {
     private Path sources;
 
     private static final String CONFIGURATION = "config.json";
+    /** Options about a model's files, of which {@code --like} has none. */
+    private static final List<String> OF_FILES = List.of("--model", "--adapter", "--resize", "--strict");
 
     @Option(
             names = "--like",
@@ -166,8 +168,13 @@ final class Plan extends ModelCommand implements Runnable {
     @Override
     public void run() {
         length.check();
-        if (like != null && model.chosen()) {
-            throw new UsageException("--like " + like + " stands for a model; leave out --model");
+        if (like != null) {
+            OF_FILES.stream()
+                    .filter(spec.commandLine().getParseResult()::hasMatchedOption)
+                    .findFirst()
+                    .ifPresent(option -> {
+                        throw new UsageException("--like " + like + " stands for a model; leave out " + option);
+                    });
         }
         if (sources != null) {
             OutputOption.requireNewFolder("--sources", sources);

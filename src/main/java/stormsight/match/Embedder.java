@@ -106,7 +106,8 @@ public final class Embedder implements AutoCloseable {
 
     /**
      * The embeddings of images, see {@link #image}. On a processor they are the same, to the last bit, however many
-     * there are, where an image has more than 16 rows; else but for rounding.
+     * there are, where an image has more than 16 rows and nothing is {@link #roundsActivations rounded}; else but for
+     * rounding.
      *
      * @param images any number, each as the model takes it
      */

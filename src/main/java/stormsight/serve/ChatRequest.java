@@ -59,7 +59,12 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         // As a double it would lose digits.
         long seed = body.path("seed").asLong(0);
         List<String> stops = stops(body.path("stop"));
-        float penalty = (float) number(body, "repetition_penalty", 1, 1e-6, 1000, false);
+        float penalty = (float) number(body, "repetition_penalty", 1, -Float.MAX_VALUE, Float.MAX_VALUE, false);
+        try {
+            Request.checkPenalty(penalty);
+        } catch (IllegalArgumentException e) {
+            throw ApiException.invalid("'repetition_penalty' is " + penalty + ", not a positive number");
+        }
         return new ChatRequest(new Request(images, text.toString(), tokens, sampling, seed, stops, penalty),
                 body.path("stream").asBoolean(false),
                 body.path("stream_options").path("include_usage").asBoolean(false));
@@ -105,6 +110,10 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         }
     }
 
+    private static String text(double bound, boolean whole) {
+        return whole ? String.valueOf((long) bound) : String.valueOf(bound);
+    }
+
     private static double number(JsonNode body, String name, double without, double least, double most, boolean whole) {
         JsonNode value = body.path(name);
         if (value.isMissingNode() || value.isNull()) {
@@ -113,7 +122,9 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         if (!value.isNumber() || value.asDouble() < least || value.asDouble() > most
                 || whole && value.asDouble() != Math.rint(value.asDouble())) {
             throw ApiException.invalid("'" + name + "' is " + value + ", not " + (whole ? "a whole number" : "a number")
-                    + " of at least " + (whole ? String.valueOf((long) least) : String.valueOf(least)));
+                    + (most < Integer.MAX_VALUE
+                            ? " from " + text(least, whole) + " to " + text(most, whole)
+                            : " of at least " + text(least, whole)));
         }
         return value.asDouble();
     }

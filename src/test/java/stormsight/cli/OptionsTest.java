@@ -29,10 +29,13 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.OptionSpec;
 import stormsight.Goldens;
+import stormsight.model.Preset;
+import stormsight.model.family.Families;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -475,7 +478,24 @@ class OptionsTest {
         MainTest.Run both = MainTest.run("plan", "--like", "paligemma-3b-224", "-m", MODEL);
         assertEquals(2, both.exitCode());
         assertTrue(both.err().contains("--like paligemma-3b-224 stands for a model; leave out --model"), both.err());
+        for (String[] option : new String[][] {{"--adapter", "nowhere"}, {"--resize", "bilinear"}, {"--strict"}}) {
+            MainTest.fails(2, "leave out " + option[0], Stream.concat(
+                            Stream.of("plan", "--like", "paligemma-3b-224", "--backend", "cpu"), Stream.of(option))
+                    .toArray(String[]::new));
+        }
         assertTrue(MainTest.run("plan", "--like", "x").err().contains("--like x is not known; there are "));
+    }
+
+    static Stream<String> presets() {
+        return Families.presets().stream().map(Preset::name);
+    }
+
+    @ParameterizedTest
+    @MethodSource("presets")
+    void plansEveryPreset(String name) {
+        JsonNode plan = json("plan", "--like", name, "--backend", "cpu", "--json");
+        assertEquals(name, plan.get("model").asString());
+        assertTrue(plan.get("memory").get("weights").asLong() > 0, plan.get("memory").toString());
     }
 
     @Test

@@ -113,6 +113,11 @@ class ServerTest {
             assertTrue(response.body().contains("'" + name + "' is not supported"), response.body());
         }
         refused(400, "invalid_request", post(server, CHAT, caption(Map.of("repetition_penalty", 0))));
+        assertEquals(
+                200, post(server, CHAT, caption(Map.of("repetition_penalty", 5000, "max_tokens", 1))).statusCode());
+        HttpResponse<String> hot = post(server, CHAT, caption(Map.of("temperature", 5000)));
+        refused(400, "invalid_request", hot);
+        assertTrue(hot.body().contains("'temperature' is 5000, not a number from 0.0 to 1000.0"), hot.body());
     }
 
     @Test

@@ -82,12 +82,17 @@ public final class Pooled {
         return all;
     }
 
-    /** The first rows, as they are or put beside each other by the operation that is added. */
+    /**
+     * The first rows, as they are or put beside each other by the operation that is added. A program asks for first or
+     * last rows once.
+     *
+     * @throws IllegalStateException if rows of several images or texts were asked for already
+     */
     public Tensor first(List<Op> ops, String firsts) {
         return together == 1 ? rows : pick(ops, firsts, 0);
     }
 
-    /** The last rows. */
+    /** The last rows, see {@link #first}. */
     public Tensor last(List<Op> ops, String lasts) {
         Tensor last = activation(lasts, rows.columns());
         if (together == 1) {
@@ -98,6 +103,10 @@ public final class Pooled {
     }
 
     private Tensor pick(List<Op> ops, String name, int row) {
+        if (picked.isPresent()) {
+            throw new IllegalStateException(name + ": rows of several images or texts are picked once, and "
+                    + picked.get().ids().name() + " are already");
+        }
         Tensor to = activation(name, rows.columns());
         Tensor ids = new Tensor(name + ".rows", DType.I32, Shape.of(rows.rows()), Tensor.Kind.INPUT, 1);
         ops.add(new Op.Embed(ids, rows, 1, Optional.empty(), Optional.empty(), to));
