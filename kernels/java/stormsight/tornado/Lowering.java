@@ -45,8 +45,11 @@ final class Lowering {
      * sums parts.
      */
     private static final int MOST_TASKS = 5;
-    /** OpenCL's limit is one of each kernel, which TornadoVM does not tell; all GPUs allow groups of 256. */
-    private static final int OPENCL_LANES = 256;
+    /**
+     * For a device that states no limit, and on OpenCL, whose limit is one of each kernel, which TornadoVM does not
+     * tell; all GPUs allow groups of 256.
+     */
+    private static final int COMMON_LANES = 256;
 
     /** A task as {@code plan} shows it. */
     record Task(String program, String segment, Op op, List<Op> with, String graph, String name, String kernel,
@@ -68,7 +71,7 @@ final class Lowering {
 
     /** The graphs of a program in the order in which they run. */
     record Lowered(Program program, List<Graph> graphs, int firstLayer, int firstNumber) {
-        /** How many graphs a run launches. */
+        /** How many graphs a run launches beside those that send the step and the inputs. */
         int launches() {
             return graphs.stream().mapToInt(Graph::repeat).sum();
         }
@@ -401,8 +404,9 @@ final class Lowering {
 
         @Override
         public int mostLanes() {
-            int most = Math.max(device.info().maxWorkGroupSize(), 1);
-            return device.language().equals("opencl") ? Math.min(most, OPENCL_LANES) : most;
+            int stated = device.info().maxWorkGroupSize();
+            int most = stated > 0 ? stated : COMMON_LANES;
+            return device.language().equals("opencl") ? Math.min(most, COMMON_LANES) : most;
         }
 
         @Override

@@ -187,10 +187,10 @@ final class Residency implements AutoCloseable {
     }
 
     private void checkFits(Set<Tensor> tensors, long scratchBytes) {
-        long needed = tensors.stream().mapToLong(Tensor::bytes).sum() + scratchBytes;
+        long needed = tensors.stream().mapToLong(Residency::bytes).sum() + scratchBytes;
         if (device.memoryBytes() > 0 && needed > device.memoryBytes()) {
             long weightBytes = tensors.stream().filter(t ->
-                    t.kind() == Tensor.Kind.WEIGHT).mapToLong(Tensor::bytes).sum();
+                    t.kind() == Tensor.Kind.WEIGHT).mapToLong(Residency::bytes).sum();
             throw new BackendException(String.format(
                     Locale.ROOT,
                     "the model needs %.2f GB on the device (%.2f GB of weights, %.2f GB of caches and activations), "
@@ -202,6 +202,13 @@ final class Residency implements AutoCloseable {
                     device.memoryBytes() / 1e9));
         }
         deviceBytes = needed;
+    }
+
+    /** Bytes that a tensor takes on the device, where all scales have 32 bits. */
+    private static long bytes(Tensor tensor) {
+        Shape shape = tensor.shape();
+        long scales = shape.rows() * tensor.dtype().scalesPerRow(shape) * tensor.layers();
+        return tensor.bytes() + scales * (Float.BYTES - tensor.dtype().scaleType().elementBytes());
     }
 
     /** As few arrays a stack as possible, of about equal size. */
@@ -459,7 +466,8 @@ final class Residency implements AutoCloseable {
         List<DeviceMemory.Buffer> between = Stream.of(scratch, parts, planes.get(0), planes.get(1)).map(array ->
                 buffer("scratch", array, array.getSize())).toList();
         buffers.addAll(between);
-        return DeviceMemory.of(places.keySet(), between.stream().mapToLong(DeviceMemory.Buffer::bytes).sum(), buffers);
+        return DeviceMemory.of(places.keySet(), Residency::bytes,
+                between.stream().mapToLong(DeviceMemory.Buffer::bytes).sum(), buffers);
     }
 
     private static DeviceMemory.Buffer buffer(String holds, TornadoNativeArray array, long elements) {

@@ -33,8 +33,8 @@ public interface Tasks {
     IntArray ints(Tensor tensor);
 
     /**
-     * The elements of a weight of less than 32 bits, without scales: four or eight in a word, the first one in the
-     * lowest bits.
+     * The elements of a weight of less than 32 bits, without scales: four, eight or sixteen in a word, the first one in
+     * the lowest bits, those of Q4 in the order that {@link stormsight.program.DType#Q4} says.
      */
     LongArray words(Tensor tensor);
 

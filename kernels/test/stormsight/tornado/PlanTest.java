@@ -1,6 +1,7 @@
 package stormsight.tornado;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -16,7 +17,10 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.DeviceMemory;
 import stormsight.backend.KernelSource;
@@ -58,22 +62,30 @@ class PlanTest {
 
     private List<PlannedLaunch> plan(String preset, DType weights, DeviceInfo info,
             String language) throws IOException {
+        return plan(programs(preset, weights), info, language);
+    }
+
+    private static List<PlannedLaunch> plan(List<Program> programs, DeviceInfo info, String language) {
         // TornadoVM looks at kernels as soon as they are put into a graph, so those for tensor cores need a driver that
         // knows them.
         Runtime.Device device = Runtime.devices().stream().filter(known ->
                 known.language().equals(language)).findFirst().orElse(null);
         assumeTrue(device != null, "there is no device of TornadoVM's backend " + language);
-        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(programs(preset, weights));
+        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(programs);
     }
 
     private List<Program> programs(String preset, DType weights) throws IOException {
+        return programs(preset, weights, 1);
+    }
+
+    private List<Program> programs(String preset, DType weights, int sequences) throws IOException {
         Preset found = Families.presets().stream().filter(known ->
                 known.name().equals(preset)).findFirst().orElseThrow();
         Files.writeString(folder.resolve("config.json"),
                 JsonMapper.shared().writeValueAsString(found.files("bfloat16").get("config.json")));
         VisionLanguageModel model = (VisionLanguageModel) Families.configured(folder);
-        return model.build(Weights.declared(weights), new Limits(model.processor().imageTokens() + 40, 64),
-                Options.DEFAULT).programs();
+        return model.build(Weights.declared(weights), new Limits(model.processor().imageTokens() + 40, 64)
+                .withSequences(sequences), Options.DEFAULT).programs();
     }
 
     @Test
@@ -83,7 +95,6 @@ class PlanTest {
                 List<PlannedLaunch> launches = plan(preset, weights, ANY_GPU, "opencl");
                 assertTrue(launches.stream().noneMatch(launch -> launch.kernel().startsWith("Mma")));
                 assertTrue(launches.stream().anyMatch(launch -> launch.kernel().equals("Attention.flash")));
-                assertTrue(launches.stream().allMatch(launch -> launch.localBytes() <= ANY_GPU.localMemoryBytes()));
             }
         }
     }
@@ -94,6 +105,28 @@ class PlanTest {
         int launches = plan("paligemma-3b-224", DType.BF16, ANY_GPU, "opencl").stream()
                 .filter(launch -> launch.program().equals("decode")).mapToInt(PlannedLaunch::times).sum();
         assertTrue(launches <= 18 * 9 + 5, launches + " launches");
+    }
+
+    /** Several sequences share the reading of each weight. */
+    @ParameterizedTest
+    @EnumSource(value = DType.class, names = {"BF16", "Q8", "Q4"})
+    void manySequencesTakeKernelsForFewRows(DType weights) throws IOException {
+        List<String> kernels = plan(programs("paligemma-3b-224", weights, 16), ANY_GPU, "opencl").stream()
+                .filter(launch -> launch.program().equals("decode")).map(PlannedLaunch::kernel).toList();
+        for (String family : List.of("MatMul", "GatedMatMul")) {
+            assertTrue(kernels.stream().anyMatch(kernel -> kernel.startsWith(family + ".few")), kernels.toString());
+        }
+    }
+
+    /** A device that states no limit is taken to allow what all do; where groups are too small one is told so. */
+    @Test
+    void groupsAreAsLargeAsDevicesAllow() throws IOException {
+        List<Program> programs = programs("tiny-llava", DType.F32);
+        List<String> launches = plan(programs, gpu(0, 0, 0, Set.of()), "opencl").stream()
+                .filter(launch -> launch.kernel().equals("Attention.flash")).map(PlannedLaunch::geometry).toList();
+        assertTrue(!launches.isEmpty() && launches.stream().allMatch(launch -> launch.contains("groups of 256")),
+                launches.toString());
+        assertThrows(BackendException.class, () -> plan(programs, gpu(0, 0, 32, Set.of()), "opencl"));
     }
 
     @Test

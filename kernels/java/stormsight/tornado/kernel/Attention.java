@@ -32,10 +32,19 @@ public final class Attention {
     private static final int KEY_LANES = 4;
     /** Columns of q and k in local memory at a time, at most. */
     private static final int DEPTH = 32;
-    /** Columns of the weighted values that a lane adds up, and its sums: of all rows at most. */
+    /** Columns of the values that a lane sums. */
     private static final int COLUMNS = 4;
+    /** Most sums of a lane: those columns of all rows. */
     private static final int MOST_SUMS = ROWS * COLUMNS;
+    /**
+     * Lanes of a group. {@link #flash} alone can do with 128 or 64 of them. No model runs where groups are smaller than
+     * 256, as {@link #decode}, {@link #merge} and other operations' kernels need these.
+     */
     private static final int LANES = 256;
+    /** Each of them may take all columns of one row. */
+    private static final int FEWEST_LANES = 64;
+    /** Bits of the parameter {@code shape} of {@link #flash} for how many query heads there are. */
+    private static final int HEAD_BITS = 16;
     /** Head sizes up to it fit the lanes and the local memory of {@link #flash} and {@link #decode}. */
     private static final int MOST_DIM = LANES;
 
@@ -132,13 +141,20 @@ public final class Attention {
                     capacity, queryHeads, dim, chunks));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(capacity, ROWS), queryHeads);
-            int lanes = Math.min(LANES, Integer.highestOneBit(tasks.mostLanes()));
+            // Fewer are refused with the geometry.
+            int lanes = Math.max(FEWEST_LANES, Math.min(LANES, Integer.highestOneBit(tasks.mostLanes())));
             int keys = lanes / KEY_LANES;
+            // Both in one number, as a task has at most 20 parameters.
+            if (queryHeads >= 1 << HEAD_BITS) {
+                throw new IllegalArgumentException(queryHeads + " query heads, a kernel takes fewer than "
+                        + (1 << HEAD_BITS));
+            }
+            int shape = queryHeads | group << HEAD_BITS;
             tasks.task("Attention.flash", Geometry.groups(groups, lanes,
                     ((ROWS + keys) * (DEPTH + 1) + ROWS * (keys + 2)) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
-                            stride, slotStride, outStride, capacity, queryHeads | group << 16, dim, op.scale(),
-                            op.softCap(), windows, fixed, tokens, lanes));
+                            stride, slotStride, outStride, capacity, shape, dim, op.scale(), op.softCap(),
+                            windows, fixed, tokens, lanes));
         }
     }
 
@@ -254,10 +270,10 @@ public final class Attention {
 
     /**
      * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head, where all rows are of one sequence. A group
-     * handles 16 rows i of one query head and passes over the keys j in tiles of a quarter as many as it has lanes. For
-     * the scores of a tile q and k go through local memory a few columns at a time, and a lane holds those of two rows
-     * and two keys; then 1/16 of the lanes turn those of a row into weights; then a lane adds up every few rows and
-     * columns of the weighted values.
+     * handles 16 rows i of one query head and passes over the keys j in tiles of lanes / 4 keys. For the scores of a tile
+     * q and k go through local memory a few columns at a time, and a lane holds those of two rows and two keys; then
+     * 1/16 of the lanes turn those of a row into weights; then a lane adds up the weighted values of 4 columns of every
+     * {@code apart}-th row.
      *
      * @param shape query heads, and from bit 16 on how many of them share a key
      */
@@ -270,8 +286,8 @@ public final class Attention {
         int position = StepBuffer.position(step, 0);
         int prefix = StepBuffer.prefix(step, 0);
         int keys = keys(StepBuffer.tokens(step, 0), fixed);
-        int heads = shape & 0xFFFF;
-        int group = shape >> 16;
+        int heads = shape & ((1 << HEAD_BITS) - 1);
+        int group = shape >> HEAD_BITS;
         int head = context.groupIdx % heads;
         int firstRow = context.groupIdx / heads * ROWS;
         int lane = context.localIdx;

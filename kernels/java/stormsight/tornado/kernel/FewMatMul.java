@@ -21,8 +21,8 @@ public final class FewMatMul {
     /** Rows for which {@link #few} is made. */
     private static final int MOST_ROWS = Step.MOST_SEQUENCES;
     /**
-     * Of them where there are tensor cores: beyond, multiply-adds in 32 bits take longer than memory. By estimate; no
-     * GPU has been measured.
+     * The same where there are tensor cores: with more rows, multiply-adds in 32 bits take longer than reading the
+     * weights. By estimate; no GPU has been measured.
      */
     private static final int MOST_ROWS_BESIDE_TENSOR_CORES = 8;
 
@@ -84,7 +84,7 @@ public final class FewMatMul {
         return lanes;
     }
 
-    /** Rows of x whose sums are in local memory at a time: so many that compilers unroll the passes over all. */
+    /** Rows of x whose sums are in local memory at a time, chosen so that the loop over all rows is still unrolled. */
     static int finished(int capacity) {
         return capacity > 8 ? 4 : 2;
     }
@@ -99,8 +99,9 @@ public final class FewMatMul {
     /**
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])} for all rows i. A team
      * of lanes handles 4 rows m of w, or 2 of each weight if gated: those of up are the last two. The teams of a group
-     * share the columns of x, which pass through local memory 4 a lane at a time, number e of lane t at
-     * {@code e * pitch + t}. The words of the next columns are on their way while the present ones are multiplied.
+     * share the columns of x, which pass through local memory 4 a lane at a time, number e of lane t of row i at
+     * {@code (i * 4 + e) * pitch + t}. The words of the next columns are on their way while the present ones are
+     * multiplied.
      */
     public static void few(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias,

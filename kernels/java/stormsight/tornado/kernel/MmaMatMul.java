@@ -572,14 +572,13 @@ public final class MmaMatMul {
                         int row = (i + j * LANES) / width;
                         int m = (i + j * LANES) % width;
                         int at = (own * TOKENS + row) * WIDTH + m;
-                        // Elements past the last are computed again and never stored. Their residual is not read: its
+                        // Elements past the last are computed and never stored; their residual is not read, as its
                         // owner may be writing there.
-                        int outRow = TornadoMath.min(firstRow + row, rows - 1);
                         int output = TornadoMath.min(firstOut + m, outputs - 1);
                         float before = 0;
                         if ((epilogue & MatMul.RESIDUAL) != 0) {
                             if (firstRow + row < rows && firstOut + m < outputs) {
-                                before = residual.get(outRow * outputs + output);
+                                before = residual.get((firstRow + row) * outputs + output);
                             }
                         }
                         float value = tiles.get(at);

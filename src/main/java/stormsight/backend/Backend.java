@@ -58,7 +58,8 @@ public interface Backend extends AutoCloseable {
     }
 
     /**
-     * For each of the programs how many graphs of kernels a run of it would launch; empty if this backend has none.
+     * For each of the programs how many graphs of kernels a run of it would launch, beside those that only send a step
+     * and its inputs; empty if this backend has none.
      *
      * @throws BackendException as {@link #plan}
      */

@@ -4,6 +4,7 @@ import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.ToLongFunction;
 import stormsight.program.Program;
 import stormsight.program.Tensor;
 
@@ -30,20 +31,25 @@ public record DeviceMemory(long weights, long caches, long activations, long scr
     /** With a buffer for every tensor. */
     static DeviceMemory of(List<Program> programs) {
         Set<Tensor> tensors = tensors(programs);
-        return of(tensors, 0, tensors.stream().map(tensor -> new Buffer(tensor.name(), tensor.bytes(),
+        return of(tensors, Tensor::bytes, 0, tensors.stream().map(tensor -> new Buffer(tensor.name(), tensor.bytes(),
                 tensor.shape().elements() * tensor.layers())).toList());
     }
 
-    /** Of tensors that lie in these buffers. */
-    public static DeviceMemory of(Set<Tensor> tensors, long scratch, List<Buffer> buffers) {
+    /**
+     * Of tensors that lie in these buffers.
+     *
+     * @param bytes what a tensor takes
+     */
+    public static DeviceMemory of(Set<Tensor> tensors, ToLongFunction<Tensor> bytes, long scratch,
+            List<Buffer> buffers) {
         long weights = 0;
         long caches = 0;
         long activations = 0;
         for (Tensor tensor : tensors) {
             switch (tensor.kind()) {
-                case WEIGHT -> weights += tensor.bytes();
-                case CACHE -> caches += tensor.bytes();
-                case ACTIVATION, INPUT, OUTPUT -> activations += tensor.bytes();
+                case WEIGHT -> weights += bytes.applyAsLong(tensor);
+                case CACHE -> caches += bytes.applyAsLong(tensor);
+                case ACTIVATION, INPUT, OUTPUT -> activations += bytes.applyAsLong(tensor);
             }
         }
         return new DeviceMemory(weights, caches, activations, scratch, buffers);

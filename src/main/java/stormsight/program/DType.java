@@ -77,8 +77,8 @@ public enum DType {
     }
 
     /**
-     * What a matrix becomes that is to be turned into this type: Q8 where its rows are not whole blocks of Q4, else
-     * this one.
+     * The type that a matrix with so many columns gets where this one is asked for: Q8 if its rows are not whole blocks
+     * of Q4.
      */
     public DType forRows(int columns) {
         return this == Q4 && columns % block != 0 ? Q8 : this;

@@ -133,8 +133,8 @@ public sealed interface Op {
      *
      * @param fixed 0 for {@link #TOKENS}; else the first so many rows, whatever the step, all of them visible to every
      *     row
-     * @param blocks 1; or how many blocks of {@code fixed} keys follow each other, of which a row sees one: there are
-     *     as many blocks of rows, all of one size, and each sees the keys of its own
+     * @param blocks How many blocks of {@code fixed} keys follow one another. Rows form as many blocks of equal size,
+     *     and each sees the keys of its own block only.
      */
     record Keys(int fixed, int blocks) {
         /**

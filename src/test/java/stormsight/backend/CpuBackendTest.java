@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -104,6 +105,29 @@ class CpuBackendTest {
                 }
             }
         }
+    }
+
+    /** Images that see themselves alone, the last of them in part, as on the scalar path. */
+    @ParameterizedTest
+    @ValueSource(ints = {3, 5, 7, 10})
+    void rowsSeeTheirOwnBlock(int rows) {
+        OpCases.check(cpu, new OpCase("blocks", 2e-5, "sums in another order", () -> {
+            Op.Heads heads = new Op.Heads(4, 2, 12);
+            OpCases.Data data = new OpCases.Data("blocks");
+            data.run(
+                    new Step(0, rows, 0),
+                    new Op.Attention(
+                            data.input("q", 1, 10, heads.queryColumns()),
+                            data.input("k", 1, 10, heads.keyValueColumns()),
+                            data.input("v", 1, 10, heads.keyValueColumns()),
+                            heads,
+                            0.3f,
+                            0,
+                            Op.Windows.NONE,
+                            Op.Keys.each(5, 2),
+                            data.output("out", 1, 10, heads.queryColumns())));
+            return data.setup();
+        }));
     }
 
     @Test

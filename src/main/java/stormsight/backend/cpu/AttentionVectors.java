@@ -26,7 +26,7 @@ final class AttentionVectors implements Kernel {
         scratch.reservePanel(KEYS * attention.heads().headDim() + Tile.ROWS);
     }
 
-    /** Rows of each sequence, or of each image where there are several. */
+    /** Rows of each sequence, or of each block of keys where there are several. */
     private int rows(Step step) {
         return step.sequences().size() > 1 ? 1 : Math.min(attention.rows(step), attention.blockRows());
     }
@@ -37,7 +37,7 @@ final class AttentionVectors implements Kernel {
 
     @Override
     public int pieces(Step step) {
-        return attention.rows(step) / rows(step) * attention.heads().keyValueHeads() * tiles(step);
+        return Math.ceilDiv(attention.rows(step), rows(step)) * attention.heads().keyValueHeads() * tiles(step);
     }
 
     @Override
@@ -45,9 +45,13 @@ final class AttentionVectors implements Kernel {
         int tiles = tiles(step);
         int head = piece / tiles % attention.heads().keyValueHeads();
         int sequence = piece / tiles / attention.heads().keyValueHeads();
-        int rows = rows(step) * group;
+        int rows = rows(step);
         int first = piece % tiles * Pack.TILE;
-        tile(step, head * group, sequence * rows + first, Math.min(Pack.TILE, rows - first), worker);
+        // The last block of a run may be a part of one.
+        int present = Math.min(rows, attention.rows(step) - sequence * rows) * group;
+        if (first < present) {
+            tile(step, head * group, sequence * rows * group + first, Math.min(Pack.TILE, present - first), worker);
+        }
     }
 
     /** @param first first row, see {@link AttentionTiles} */

@@ -49,6 +49,14 @@ final class MatVec {
     private MatVec() {}
 
     /**
+     * Whether loads of four-bit weights end behind the tensor: they take more bytes than a short vector has lanes, and
+     * few scales follow the last ones.
+     */
+    static boolean readsPast(Weight w) {
+        return w.dtype() == DType.Q4 && w.rows() * w.scaleBytes() < PAIRS.length() - LANES;
+    }
+
+    /**
      * {@code sums[i] = w[first + i] . x} for count rows; count is a multiple of 4. Rows past the last one repeat it.
      *
      * @param lanes scratch of {@link #SCRATCH} bytes

@@ -32,7 +32,13 @@ record Product(long x, Weight w, Weight up, long bias, Op.Activation activation,
     private static List<Kernel> kernels(Op op, Product product, Tensor x, Tensor out, Binding binding) {
         return switch (binding.path()) {
             case SCALAR -> List.of(new MatMulScalar(product, binding.scratch()));
-            case VECTORS -> binding.packs().kernels(op, product, x, out, binding.scratch());
+            case VECTORS -> {
+                if (MatVec.readsPast(product.w()) || product.up() != null && MatVec.readsPast(product.up())) {
+                    binding.packs().forget();
+                    yield List.of(new MatMulScalar(product, binding.scratch()));
+                }
+                yield binding.packs().kernels(op, product, x, out, binding.scratch());
+            }
         };
     }
 
