@@ -270,10 +270,10 @@ public final class Attention {
 
     /**
      * {@code out[i] = sum over j of softmax_j(s_ij) v[j]} for one head, where all rows are of one sequence. A group
-     * handles 16 rows i of one query head and passes over the keys j in tiles of lanes / 4 keys. For the scores of a tile
-     * q and k go through local memory a few columns at a time, and a lane holds those of two rows and two keys; then
-     * 1/16 of the lanes turn those of a row into weights; then a lane adds up the weighted values of 4 columns of every
-     * {@code apart}-th row.
+     * handles 16 rows i of one query head and passes over the keys j in tiles of lanes / 4 keys. For the scores of a
+     * tile q and k go through local memory a few columns at a time, and a lane holds those of two rows and two keys;
+     * then 1/16 of the lanes turn those of a row into weights; then a lane adds up the weighted values of 4 columns of
+     * every {@code apart}-th row.
      *
      * @param shape query heads, and from bit 16 on how many of them share a key
      */

@@ -14,7 +14,8 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * is left in the generated code, and the arrays of other types are never read.
  *
  * <p>Elements of less than 32 bits are packed into words of 64, the first one in the lowest bits, those of Q4 in the
- * order that {@link stormsight.program.DType#Q4} says: TornadoVM has no wider load. An element is found by its index in the whole array, so rows may begin inside of a word.
+ * order that {@link stormsight.program.DType#Q4} says: TornadoVM has no wider load. An element is found by its index in
+ * the whole array, so rows may begin inside of a word.
  *
  * @param type {@link #F32}, {@link #BF16}, {@link #F16}, {@link #Q8}, {@link #Q4}, or how a device decodes two of them
  *     better
