@@ -219,7 +219,7 @@ final class Lowering {
         private final List<Task> tasks = new ArrayList<>();
         private Section section;
         private Op op;
-        /** What the next task does beside that operation. */
+        /** Operations that the next task performs besides that one. */
         private List<Op> with = List.of();
         /** What {@link Tasks#parts} holds, or null. */
         private Tensor split;
@@ -239,6 +239,8 @@ final class Lowering {
                     with = ops.subList(i + 1, i + Projections.OPS);
                     projections.get().lower(this);
                     with = List.of();
+                    // Its results may be what was split.
+                    split = null;
                     i += Projections.OPS - 1;
                 } else {
                     lower(ops.get(i));

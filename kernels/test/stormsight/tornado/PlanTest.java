@@ -99,7 +99,7 @@ class PlanTest {
         }
     }
 
-    /** What comes before attention is one launch, so that a layer takes nine. */
+    /** Projections, rotation and stores of a layer are one launch, so that it takes nine. */
     @Test
     void aDecodeStepTakesFewLaunches() throws IOException {
         int launches = plan("paligemma-3b-224", DType.BF16, ANY_GPU, "opencl").stream()

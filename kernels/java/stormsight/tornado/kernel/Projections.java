@@ -18,12 +18,13 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * What seven operations of a layer do to the one row of a decode step, in one launch: the products of queries, keys and
- * values with weights of 16 bits, the rotation of the first two, and storing the last two in the caches. Neither keys
- * nor values are written anywhere else, so nothing else may read them.
+ * values with weights of 16 bits, the rotation of the first two, and storing the last two in the caches. Keys and values
+ * are written to the caches alone: where another operation of the program reads them, each operation is launched by
+ * itself. Their tensors belong to one program, as all activations of a decode step do.
  */
 public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Rope queryRope, Op.Rope keyRope,
         Op.Store keyStore, Op.Store valueStore) {
-    /** Operations that are lowered together. */
+    /** How many operations are lowered together. */
     public static final int OPS = 7;
 
     /** Rows of the weights of a group: two pairs that are rotated, or four neighbours. */
@@ -54,7 +55,7 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
                 && keyStore.cache().layers() == valueStore.cache().layers()
                 && program.segments().stream().flatMap(segment -> segment.ops().stream())
                         .filter(op -> op.reads().contains(key.out()) || op.reads().contains(value.out()))
-                        .allMatch(op -> op instanceof Op.Rope || op instanceof Op.Store);
+                        .allMatch(List.of(keyRope, keyStore, valueStore)::contains);
     }
 
     /** One row, and nothing but a product. */

@@ -11,7 +11,7 @@ import stormsight.program.Op;
  * @param times how often a run of the program launches it: once a layer if one launch is made for all layers of its
  *     segment
  * @param op operation that it is part of; empty for what a backend adds of its own
- * @param with operations that the same kernel does, too
+ * @param with further operations that the same kernel performs
  * @param geometry shape of the launch, or when it is launched and how it rounds, as the backend writes it
  * @param groupSize work items of a group; 0 where there are no groups
  * @param localBytes local memory of a group
