@@ -20,6 +20,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.Goldens;
 import stormsight.checkpoint.HostTensor;
@@ -126,6 +127,18 @@ class QuantizeTest {
                 folder.resolve("other").toString());
         assertEquals(3, run.exitCode());
         assertEquals(1, run.err().lines().filter(line -> line.startsWith("stormsight: ")).count(), run.err());
+    }
+
+    /** Sums of BF16 and of shards are rounded as they are where the adapter is merged while the model is loaded. */
+    @ParameterizedTest
+    @CsvSource({"paligemma-bf16, Q8", "paligemma-bf16, Q4", "paligemma-sharded, Q8", "paligemma-lora, Q4"})
+    void mergesAnAdapterIntoEveryForm(String golden, DType form) {
+        Path adapter = Goldens.folder("paligemma-lora").resolve("adapter");
+        Path out = folder.resolve("merged");
+        MainTest.Run run = MainTest.run("quantize", "--weights", form.label(), "--adapter", adapter.toString(),
+                Goldens.folder(golden).toString(), out.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertSame(Families.openForIds(Goldens.folder(golden)).withAdapter(adapter), out, form);
     }
 
     private static long mismatch(Path first, Path second) {
