@@ -15,7 +15,7 @@ class MemoryReportTest {
     private static MemoryReport report(long memoryBytes) {
         DeviceInfo device = new DeviceInfo("0", "test", "a card", "", "", "", DeviceInfo.Kind.GPU, memoryBytes, 0, 0, 1,
                 1, Set.of());
-        return new MemoryReport(device, Map.of("bf16", DeviceMemory.of(Set.of(), 0, List.of())), List.of());
+        return new MemoryReport(device, Map.of("bf16", new DeviceMemory(0, 0, 0, 0, List.of())), List.of());
     }
 
     /** Nobody says that what is unknown is enough. */
