@@ -18,9 +18,9 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * What seven operations of a layer do to the one row of a decode step, in one launch: the products of queries, keys and
- * values with weights of 16 bits, the rotation of the first two, and storing the last two in the caches. Keys and values
- * are written to the caches alone: where another operation of the program reads them, each operation is launched by
- * itself. Their tensors belong to one program, as all activations of a decode step do.
+ * values with weights of 16 bits, the rotation of the first two, and storing the last two in the caches. Keys and
+ * values are written to the caches alone: where another operation of the program reads them, each operation is launched
+ * by itself. Their tensors belong to one program, as all activations of a decode step do.
  */
 public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Rope queryRope, Op.Rope keyRope,
         Op.Store keyStore, Op.Store valueStore) {
