@@ -94,7 +94,7 @@ public final class Explainer {
 
     private Explained answering(RgbImage image, Optional<String> text, int maxTokens) {
         Description model = directory.describe();
-        Views views = directory.processor().views(image);
+        Views views = Views.of(directory.processor()::views, image, "the image");
         TowerProbe tower = new TowerProbe(model.vision());
         if (text.isEmpty()) {
             Limits limits = new Limits(2, 1, views.count());
@@ -260,7 +260,7 @@ public final class Explainer {
                     "explain.word_to_query");
             Encoding read = encoders.pair().with(self.program());
             try (Towers towers = new Towers(weights, List.of(seen, read), backend, listener)) {
-                Views views = model.views(image);
+                Views views = Views.of(model::views, image, "the image");
                 towers.image(seen, views);
                 TowerReading reading = tower.reading(towers::read);
                 towers.text(read, all);
@@ -347,7 +347,7 @@ public final class Explainer {
             }
             Encoding probed = encoding.with(program);
             try (Towers towers = new Towers(weights, List.of(probed), backend, listener)) {
-                Views views = model.views(image);
+                Views views = Views.of(model::views, image, "the image");
                 towers.image(probed, views);
                 return explained(
                         views,

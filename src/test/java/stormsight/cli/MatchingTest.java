@@ -288,7 +288,7 @@ class MatchingTest {
         assertEquals(0, run(with(query, "--resize", "bicubic")).exitCode());
     }
 
-    /** A good file of a shape that the model cannot take is named, and others are not lost over it. */
+    /** A file with too long a side is named, and others are not lost over it. */
     @Test
     void aThinImageIsSkipped() throws IOException {
         Path photos = Files.createDirectories(temporary.resolve("photos"));

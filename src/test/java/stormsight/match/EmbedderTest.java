@@ -150,7 +150,7 @@ class EmbedderTest {
         }
     }
 
-    /** A good file of a shape that the model cannot take is an error of its own, in a run of any size. */
+    /** A file with too long a side is an error of its own, in a run of any size. */
     @ParameterizedTest
     @ValueSource(ints = {1, 4})
     void aThinImageIsItsOwnError(int together) throws IOException {
