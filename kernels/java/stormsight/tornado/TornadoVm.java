@@ -1,8 +1,9 @@
 package stormsight.tornado;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Stream;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
@@ -41,17 +42,16 @@ final class TornadoVm implements Backend {
 
     @Override
     public List<PlannedLaunch> plan(List<Program> programs) {
-        List<PlannedLaunch> launches = new ArrayList<>();
+        return lowered(programs, program -> program.graphs().stream().flatMap(graph ->
+                graph.tasks().stream().map(graph::planned)));
+    }
+
+    private <T> List<T> lowered(List<Program> programs, Function<Lowering.Lowered, Stream<T>> told) {
         Runtime.Device planned = large(programs);
         try (Residency residency = Residency.unfilled(planned.info(), programs)) {
             Lowering lowering = new Lowering(residency, planned, Settings.unroll(), true);
-            for (Program program : programs) {
-                for (Lowering.Graph graph : lowering.lower(program).graphs()) {
-                    graph.tasks().forEach(task -> launches.add(graph.planned(task)));
-                }
-            }
+            return programs.stream().map(lowering::lower).flatMap(told).toList();
         }
-        return launches;
     }
 
     /** The device, with as much memory as the programs need. */
@@ -70,11 +70,7 @@ final class TornadoVm implements Backend {
 
     @Override
     public List<Integer> graphs(List<Program> programs) {
-        Runtime.Device planned = large(programs);
-        try (Residency residency = Residency.unfilled(planned.info(), programs)) {
-            Lowering lowering = new Lowering(residency, planned, Settings.unroll(), true);
-            return programs.stream().map(program -> lowering.lower(program).launches()).toList();
-        }
+        return lowered(programs, program -> Stream.of(program.launches()));
     }
 
     @Override

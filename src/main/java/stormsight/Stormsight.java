@@ -242,7 +242,7 @@ public final class Stormsight implements AutoCloseable {
                                     Math.addExact(model.processor().imageTokens(), promptTokens), answerTokens);
                     Limits limits = longest.withSequences(
                             parallel > 0 ? parallel
-                                    : device.takesBlocks() ? together(model.describe().decoder(), longest)
+                                    : device.keepsSequencesApart() ? together(model.describe().decoder(), longest)
                                     : 1);
                     yield new Stormsight(
                             directory,

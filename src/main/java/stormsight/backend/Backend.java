@@ -92,6 +92,11 @@ public interface Backend extends AutoCloseable {
         return false;
     }
 
+    /** Whether what becomes of a sequence is the same, also in its last bits, whatever runs with it. */
+    default boolean keepsSequencesApart() {
+        return false;
+    }
+
     /** Frees the device. Executors must be closed before. */
     @Override
     void close();

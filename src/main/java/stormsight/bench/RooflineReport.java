@@ -188,8 +188,8 @@ public record RooflineReport(String title, OpRow.Model model, Machine machine, D
         return row.op().map(op -> switch (op) {
             case Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _ -> which(op);
             case Op.Embed _, Op.Rope _, Op.Store _, Op.Attention _, Op.BlockedAttention _, Op.AttentionWeights _,
-                    Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _,
-                    Op.SoftCap _, Op.Sample _ -> row.name().orElseThrow().op();
+                    Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _,
+                    Op.Sample _ -> row.name().orElseThrow().op();
         }).orElse("");
     }
 
@@ -205,8 +205,8 @@ public record RooflineReport(String title, OpRow.Model model, Machine machine, D
             case Op.LayerNorm norm -> norm.w().name();
             case Op.RmsNorm norm -> norm.w().name();
             case Op.Rope _, Op.Store _, Op.Attention _, Op.BlockedAttention _, Op.AttentionWeights _,
-                    Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _,
-                    Op.SoftCap _, Op.Sample _ -> op.writes().getFirst().name();
+                    Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _,
+                    Op.Sample _ -> op.writes().getFirst().name();
         };
         return Arrays.stream(name.split(" ")).map(each -> {
             String[] parts = each.replaceFirst("\\.weight$", "").split("\\.");

@@ -287,7 +287,7 @@ final class Attend extends PromptCommand implements Runnable {
     /** What is asked about an image. */
     private record Asked(Views views, List<Prompt> prompts) {
         static Asked of(ModelDirectory directory, RgbImage image, List<String> texts) {
-            Views views = Views.of(directory.processor()::views, image, "the image");
+            Views views = directory.views(image, "the image");
             return new Asked(views, texts.stream().map(text -> directory.prompt(text, List.of(views))).toList());
         }
     }

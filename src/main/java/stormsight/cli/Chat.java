@@ -99,7 +99,7 @@ final class Chat extends PromptCommand implements Runnable {
 
     private static Picture read(ModelDirectory directory, Path file) {
         RgbImage image = new ImageDecoder().decode(ImageArgument.file(file));
-        Views views = Views.of(directory.processor()::views, image, file.toString());
+        Views views = directory.views(image, file.toString());
         return new Picture(file.toString(), image, List.of(views));
     }
 

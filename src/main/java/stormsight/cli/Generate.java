@@ -13,7 +13,6 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -234,9 +233,7 @@ final class Generate extends PromptCommand implements Runnable {
      */
     private Limits limits(ModelDirectory directory, List<RgbImage> pixels, String text) {
         if (pixels.size() > 1) {
-            List<Views> views = IntStream.range(0, pixels.size())
-                    .mapToObj(i -> Views.of(directory.processor()::views, pixels.get(i), "image " + (i + 1)))
-                    .toList();
+            List<Views> views = directory.views(pixels);
             return new Limits(
                     directory.prompt(text, views).length(),
                     sampling.maxTokens(),
@@ -244,7 +241,7 @@ final class Generate extends PromptCommand implements Runnable {
         }
         int atMost = directory.promptTokensAtMost(text);
         if ((long) atMost + sampling.maxTokens() > directory.describe().decoder().positions()) {
-            Views views = Views.of(directory.processor()::views, pixels.getFirst(), "the image");
+            Views views = directory.views(pixels.getFirst(), "the image");
             atMost = directory.prompt(text, List.of(views)).length();
         }
         return directory.processor().limits(atMost, sampling.maxTokens());

@@ -49,6 +49,10 @@ import stormsight.report.TextTable;
                     + "with the weights as they are, and in fewer bits."
         })
 final class Plan extends ModelCommand implements Runnable {
+    private static final String CONFIGURATION = "config.json";
+    /** Options about a model's files, of which {@code --like} has none. */
+    private static final List<String> OF_FILES = List.of("--model", "--adapter", "--resize", "--strict");
+
     @Mixin
     private LengthMixin length;
 
@@ -63,10 +67,6 @@ final class Plan extends ModelCommand implements Runnable {
                             + "with launches and compiler flags in contents.txt and contents.json. Takes seconds, as "
                             + "the kernels are compiled.")
     private Path sources;
-
-    private static final String CONFIGURATION = "config.json";
-    /** Options about a model's files, of which {@code --like} has none. */
-    private static final List<String> OF_FILES = List.of("--model", "--adapter", "--resize", "--strict");
 
     @Option(
             names = "--like",

@@ -3,7 +3,6 @@ package stormsight.generate;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -158,7 +157,7 @@ public final class Batch {
     private Cut cut(Path file) {
         long start = System.nanoTime();
         RgbImage image = settings.decoder().decode(file);
-        Views views = Views.of(generator.directory().processor()::views, image, file.toString());
+        Views views = generator.directory().views(image, file.toString());
         return new Cut(image, List.of(views), System.nanoTime() - start);
     }
 

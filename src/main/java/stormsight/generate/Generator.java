@@ -259,7 +259,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
     public static Prepared prepare(ModelDirectory directory, Request request) {
         long start = System.nanoTime();
         directory.processor().check(request.prompt(), request.images().size());
-        return new Prepared(request, cut(directory, request.images()), System.nanoTime() - start);
+        return new Prepared(request, directory.views(request.images()), System.nanoTime() - start);
     }
 
     /**
@@ -482,15 +482,9 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
         }
     }
 
-    private static List<Views> cut(ModelDirectory directory, List<RgbImage> images) {
-        return IntStream.range(0, images.size())
-                .mapToObj(i -> Views.of(directory.processor()::views, images.get(i), "image " + (i + 1)))
-                .toList();
-    }
-
     /** Makes the features of images, which stay for the prompts to come. */
     public List<Views> encode(List<RgbImage> images) {
-        List<Views> cut = cut(directory, images);
+        List<Views> cut = directory.views(images);
         encodeViews(cut);
         return cut;
     }

@@ -42,17 +42,6 @@ public final class Towers implements AutoCloseable {
                 .filter(entry -> named.contains(entry.getKey()))
                 .collect(Collectors.toMap(Map.Entry::getKey, Map.Entry::getValue));
         executor = backend.prepare(values, programs, listener);
-        encodings.forEach(encoding -> encoding.picked().ifPresent(picked -> writePicked(encoding, picked)));
-    }
-
-    private void writePicked(Encoding encoding, Encoding.Picked picked) {
-        int[] places = new int[picked.ids().columns()];
-        for (int i = 0; i < encoding.together(); i++) {
-            places[i] = picked.row() + i * encoding.rows();
-        }
-        try (Arena local = Arena.ofConfined()) {
-            executor.write(picked.ids(), local.allocateFrom(ValueLayout.JAVA_INT, places));
-        }
     }
 
     /**

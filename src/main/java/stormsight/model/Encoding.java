@@ -1,7 +1,6 @@
 package stormsight.model;
 
 import java.util.List;
-import java.util.Optional;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
@@ -16,24 +15,15 @@ import stormsight.program.Tensor;
  * @param stages where probes can be put, in order
  * @param whole whether tokens of a text see each other, not only what comes before them
  * @param together how many images or texts one run takes at most
- * @param picked the rows that stand for each of several, if the program asks for them
  */
-public record Encoding(Pass pass, List<Stage> stages, boolean whole, int together, Optional<Picked> picked) {
-    /**
-     * Rows that stand for images or texts.
-     *
-     * @param ids [rows of all] I32, of which the first are the rows' places, to be written before the first run
-     * @param row of the first one
-     */
-    public record Picked(Tensor ids, int row) {}
-
+public record Encoding(Pass pass, List<Stage> stages, boolean whole, int together) {
     public Encoding {
         stages = List.copyOf(stages);
     }
 
     /** Of one image or text at a time. */
     public Encoding(Pass pass, List<Stage> stages, boolean whole) {
-        this(pass, stages, whole, 1, Optional.empty());
+        this(pass, stages, whole, 1);
     }
 
     public Program program() {
@@ -42,7 +32,7 @@ public record Encoding(Pass pass, List<Stage> stages, boolean whole, int togethe
 
     /** The same with a rewritten program. */
     public Encoding with(Program rewritten) {
-        return new Encoding(pass.with(rewritten), stages, whole, together, picked);
+        return new Encoding(pass.with(rewritten), stages, whole, together);
     }
 
     /** Most rows of the input of one image or text. */

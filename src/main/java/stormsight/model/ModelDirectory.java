@@ -22,6 +22,7 @@ import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
 import stormsight.checkpoint.Strictness;
 import stormsight.checkpoint.TensorInfo;
+import stormsight.image.RgbImage;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
 import stormsight.tokenizer.Tokenizer;
@@ -229,6 +230,23 @@ public final class ModelDirectory implements AutoCloseable {
         Passes passes = model().build(weights, limits, options);
         processor().readTokenizer();
         return new Bound(passes, weights.values(), weights.parameters());
+    }
+
+    /**
+     * The views of an image that is asked about.
+     *
+     * @param name of the image, for people
+     * @throws stormsight.image.ImageException with the name if the model cannot take its shape
+     */
+    public Views views(RgbImage image, String name) {
+        return Views.of(processor()::views, image, name);
+    }
+
+    /** The same of several, named by their numbers. */
+    public List<Views> views(List<RgbImage> images) {
+        return IntStream.range(0, images.size())
+                .mapToObj(i -> views(images.get(i), "image " + (i + 1)))
+                .toList();
     }
 
     /**

@@ -46,7 +46,6 @@ import stormsight.probe.Visibility;
 import stormsight.probe.Word;
 import stormsight.program.Op;
 import stormsight.program.Program;
-import stormsight.program.Step;
 import stormsight.program.Tensor;
 import stormsight.report.VisibilityFigure.Kind;
 import stormsight.report.VisibilityFigure.Token;
@@ -94,7 +93,7 @@ public final class Explainer {
 
     private Explained answering(RgbImage image, Optional<String> text, int maxTokens) {
         Description model = directory.describe();
-        Views views = Views.of(directory.processor()::views, image, "the image");
+        Views views = directory.views(image, "the image");
         TowerProbe tower = new TowerProbe(model.vision());
         if (text.isEmpty()) {
             Limits limits = new Limits(2, 1, views.count());

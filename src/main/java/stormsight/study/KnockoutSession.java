@@ -124,7 +124,7 @@ public final class KnockoutSession implements Session {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public Asked ask(Inquiry inquiry) {
-        List<Views> images = List.of(Views.of(directory.processor()::views, inquiry.image(), "the image"));
+        List<Views> images = List.of(directory.views(inquiry.image(), "the image"));
         Prompt prompt = directory.prompt(inquiry.prompt(), images);
         List<Integer> question = prompt.placesOf(inquiry.question());
         generator.requireFits(prompt, inquiry.maxTokens());

@@ -143,8 +143,7 @@ public final class LensSession implements Session {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public States ask(Inquiry inquiry, int position) {
-        List<Views> images = List.of(
-                Views.of(generator.directory().processor()::views, inquiry.image(), "the image"));
+        List<Views> images = List.of(generator.directory().views(inquiry.image(), "the image"));
         Prompt prompt = generator.directory().prompt(inquiry.prompt(), images);
         Place place = Place.numbered(prompt, generator.directory().tokenizer(), position);
         generator.requireFits(prompt, inquiry.maxTokens());

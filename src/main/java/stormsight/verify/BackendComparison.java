@@ -116,7 +116,7 @@ public final class BackendComparison {
     /** @param forced tokens to decode; where it has none, the side's own */
     private static Values values(Side side, Options options, RgbImage image, String prompt, int tokens,
             List<Integer> forced) {
-        List<Views> images = List.of(Views.of(side.directory().processor()::views, image, "the image"));
+        List<Views> images = List.of(side.directory().views(image, "the image"));
         Prompt asked = side.directory().prompt(prompt, images);
         StageProbes stages = new StageProbes();
         try (Generator generator = Generator.open(

@@ -131,6 +131,11 @@ final class CpuBackend implements Backend {
     }
 
     @Override
+    public boolean keepsSequencesApart() {
+        return true;
+    }
+
+    @Override
     public void close() {
         workers.close();
     }

@@ -156,7 +156,7 @@ public final class Clip implements DualEncoder {
         Tensor classToken = behind.activation("vision.class", images.vision().width());
         Tensor image = behind.output("image.embedding", columns);
         List<Op> ops = new ArrayList<>();
-        Tensor first = behind.first(ops, "vision.first");
+        Tensor first = behind.first(ops, weights, "vision.first");
         ops.add(norm.op(visionWeights, "post_layernorm", first, Optional.empty(), classToken));
         Segment pooling = Segment.once("vision.post_layernorm", ops);
         Segment projection = Segment.once("vision.projection",
@@ -168,7 +168,7 @@ public final class Clip implements DualEncoder {
         Pooled behindText = Pooled.text(new TextTower(text, weights.in("text_model.")));
         Tensor embedding = behindText.output("text.embedding", columns);
         List<Op> textOps = new ArrayList<>();
-        Tensor last = behindText.last(textOps, "text.last");
+        Tensor last = behindText.last(textOps, weights, "text.last");
         textOps.add(Linear.op(weights, "text_projection", false, last, Op.Activation.NONE, embedding));
         Segment textProjection = Segment.once("text.projection", textOps);
         return new Encoders(

@@ -2,7 +2,7 @@ package stormsight.model.nn;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
+import java.util.stream.IntStream;
 import stormsight.model.Encoding;
 import stormsight.model.Pass;
 import stormsight.model.Stage;
@@ -22,7 +22,6 @@ public final class Pooled {
     private final Tensor input;
     private final Tensor rows;
     private final int together;
-    private Optional<Encoding.Picked> picked = Optional.empty();
 
     private Pooled(String name, List<Segment> segments, List<Stage> stages, Tensor input, Tensor rows, int together) {
         this.name = name;
@@ -82,35 +81,27 @@ public final class Pooled {
         return all;
     }
 
-    /**
-     * The first rows, as they are or put beside each other by the operation that is added. A program asks for first or
-     * last rows once.
-     *
-     * @throws IllegalStateException if rows of several images or texts were asked for already
-     */
-    public Tensor first(List<Op> ops, String firsts) {
-        return together == 1 ? rows : pick(ops, firsts, 0);
+    /** The first row of each, as they are or put beside each other by the operation that is added. */
+    public Tensor first(List<Op> ops, Weights weights, String firsts) {
+        return together == 1 ? rows : pick(ops, weights, firsts, 0);
     }
 
-    /** The last rows, see {@link #first}. */
-    public Tensor last(List<Op> ops, String lasts) {
-        Tensor last = activation(lasts, rows.columns());
+    /** The last row of each, see {@link #first}. */
+    public Tensor last(List<Op> ops, Weights weights, String lasts) {
         if (together == 1) {
+            Tensor last = activation(lasts, rows.columns());
             ops.add(new Op.LastRow(rows, last));
             return last;
         }
-        return pick(ops, lasts, rows.rows() / together - 1);
+        return pick(ops, weights, lasts, rows.rows() / together - 1);
     }
 
-    private Tensor pick(List<Op> ops, String name, int row) {
-        if (picked.isPresent()) {
-            throw new IllegalStateException(name + ": rows of several images or texts are picked once, and "
-                    + picked.get().ids().name() + " are already");
-        }
-        Tensor to = activation(name, rows.columns());
-        Tensor ids = new Tensor(name + ".rows", DType.I32, Shape.of(rows.rows()), Tensor.Kind.INPUT, 1);
-        ops.add(new Op.Embed(ids, rows, 1, Optional.empty(), Optional.empty(), to));
-        picked = Optional.of(new Encoding.Picked(ids, row));
+    private Tensor pick(List<Op> ops, Weights weights, String picked, int row) {
+        int[][] places = IntStream.range(0, together)
+                .mapToObj(i -> new int[] {row + i * (rows.rows() / together)})
+                .toArray(int[][]::new);
+        Tensor to = activation(picked, rows.columns());
+        ops.add(new Op.Gather(rows, weights.indices(picked + ".rows", places), to));
         return to;
     }
 
@@ -125,6 +116,6 @@ public final class Pooled {
         all.addAll(behind);
         List<Stage> allStages = new ArrayList<>(stages);
         allStages.addAll(more);
-        return new Encoding(new Pass(new Program(name, all), input, output), allStages, false, together, picked);
+        return new Encoding(new Pass(new Program(name, all), input, output), allStages, false, together);
     }
 }

@@ -154,7 +154,7 @@ public final class Siglip implements DualEncoder {
         Pooled behindText = Pooled.text(new TextTower(text, weights.in("text_model."), together));
         Tensor pooled = behindText.output("text.embedding", columns);
         List<Op> ops = new ArrayList<>();
-        Tensor last = behindText.last(ops, "text.last");
+        Tensor last = behindText.last(ops, weights, "text.last");
         ops.add(Linear.op(weights, "text_model.head", true, last, Op.Activation.NONE, pooled));
         Segment textHead = Segment.once("text.head", ops);
         return new Encoders(

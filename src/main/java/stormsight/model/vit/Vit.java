@@ -109,7 +109,7 @@ public final class Vit implements Classifier {
         Pooled behind = Pooled.image(new VisionTower(images.vision(), weights.in(TOWER), together));
         Tensor logits = behind.output("logits", labels.size());
         List<Op> ops = new ArrayList<>();
-        Tensor first = behind.first(ops, "vision.first");
+        Tensor first = behind.first(ops, weights, "vision.first");
         ops.add(Linear.op(weights, "classifier", true, first, Op.Activation.NONE, logits));
         Segment classifier = Segment.once("classifier", ops);
         return behind.encoding(
