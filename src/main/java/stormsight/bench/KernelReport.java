@@ -1,9 +1,11 @@
 package stormsight.bench;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -19,10 +21,10 @@ import stormsight.report.TextTable;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * What the kernels of a {@link KernelFolder} need on some GPUs, without any of them.
+ * What the kernels of some {@link KernelFolder}s need on some GPUs, without any of them.
  *
  * @param model what was planned
- * @param kernels target by target, in the folder's order
+ * @param kernels target by target, in the folders' order
  */
 public record KernelReport(String model, List<KernelResources> kernels) {
     private static final String FORMAT = "stormsight-kernels-1";
@@ -33,53 +35,55 @@ public record KernelReport(String model, List<KernelResources> kernels) {
         return GpuTarget.names();
     }
 
+    /** A kernel of the folders: code that differs from that of all before it. */
+    private record Code(Path file, String kernel, String language, String flags, int groupSize, Set<String> uses) {}
+
     /**
-     * Compiles every kernel of a folder for every target for which there are compilers.
+     * Compiles every kernel of some folders for every target for which there are compilers.
      *
+     * @param folders in the order in which kernels of the same name are numbered; equal code is compiled once
      * @param targets of {@link #targets}
      * @param notes gets a line for each target that was left out
-     * @throws IOException if the folder has no readable table of contents
+     * @throws IOException if a folder has no readable table of contents
      * @throws JsonRecord.WrongShapeException if the table is not one
      * @throws MeasuringException if there is no compiler for any target, or a compiler refuses a kernel
      */
-    public static KernelReport of(Path folder, List<String> targets, Consumer<String> notes) throws IOException {
-        JsonRecord contents = JsonRecord.read(folder.resolve(KernelFolder.CONTENTS));
-        String language = contents.get("language").text();
-        String flags = contents.get("flags").text();
-        Map<String, Set<String>> uses = new HashMap<>();
-        for (JsonRecord launch : contents.get("launches").elements()) {
-            uses.computeIfAbsent(launch.get("file").text(), _ -> new LinkedHashSet<>())
-                    .add(launch.get("program").text() + " " + launch.get("segment").text());
+    public static KernelReport of(List<Path> folders, List<String> targets, Consumer<String> notes)
+            throws IOException {
+        Set<String> models = new LinkedHashSet<>();
+        Map<String, Code> codes = new LinkedHashMap<>();
+        for (Path folder : folders) {
+            JsonRecord contents = JsonRecord.read(folder.resolve(KernelFolder.CONTENTS));
+            models.add(contents.get("model").text());
+            read(folder, contents, codes);
         }
         OfflineCompiler compiler = OfflineCompiler.find();
         List<KernelResources> kernels = new ArrayList<>();
         Path made = TemporaryFolder.create();
         for (String name : targets) {
             GpuTarget target = GpuTarget.named(name).orElseThrow();
-            Optional<String> missing = compiler.missing(language, target);
-            if (missing.isPresent()) {
-                notes.accept(name + " left out: " + missing.get());
-                continue;
-            }
             Map<String, Integer> counts = new HashMap<>();
-            for (JsonRecord code : contents.get("sources").elements()) {
-                String file = code.get("file").text();
-                if (!Path.of(file).equals(Path.of(file).getFileName())) {
-                    throw code.get("file").invalid("is not the name of a file in the folder");
+            Set<String> told = new HashSet<>();
+            for (Code code : codes.values()) {
+                int number = counts.merge(code.kernel, 1, Integer::sum);
+                Optional<String> missing = compiler.missing(code.language, target);
+                if (missing.isPresent()) {
+                    if (told.add(missing.get())) {
+                        notes.accept(name + " left out: " + missing.get());
+                    }
+                    continue;
                 }
                 OfflineCompiler.Needs needs =
-                        compiler.compile(folder.resolve(file), language, flags, target, made);
-                int number = counts.merge(code.get("kernel").text(), 1, Integer::sum);
+                        compiler.compile(code.file, code.language, code.flags, target, made);
                 kernels.add(new KernelResources(
                         name,
-                        code.get("kernel").text() + (number == 1 ? "" : "#" + number),
-                        String.join(", ", uses.getOrDefault(file, Set.of())),
+                        code.kernel + (number == 1 ? "" : "#" + number),
+                        String.join(", ", code.uses),
                         needs.registers(),
                         needs.spillBytes(),
                         needs.stackBytes(),
                         needs.localBytes(),
-                        target.occupancy(
-                                needs.registers(), code.get("group_size").index(LARGEST), needs.localBytes()),
+                        target.occupancy(needs.registers(), code.groupSize, needs.localBytes()),
                         needs.loads(),
                         needs.waits()));
             }
@@ -88,7 +92,33 @@ public record KernelReport(String model, List<KernelResources> kernels) {
             throw new MeasuringException(1, "no kernel was compiled: install clang with libclc or ROCm's device "
                     + "libraries, ptxas or nvcc, so that they are on the PATH");
         }
-        return new KernelReport(contents.get("model").text(), kernels);
+        return new KernelReport(String.join(", ", models), kernels);
+    }
+
+    /** @param codes by language, flags and text; what the folder has besides is added */
+    private static void read(Path folder, JsonRecord contents, Map<String, Code> codes) throws IOException {
+        String language = contents.get("language").text();
+        String flags = contents.get("flags").text();
+        Map<String, Set<String>> uses = new HashMap<>();
+        for (JsonRecord launch : contents.get("launches").elements()) {
+            uses.computeIfAbsent(launch.get("file").text(), _ -> new LinkedHashSet<>())
+                    .add(launch.get("program").text() + " " + launch.get("segment").text());
+        }
+        for (JsonRecord code : contents.get("sources").elements()) {
+            String name = code.get("file").text();
+            if (!Path.of(name).equals(Path.of(name).getFileName())) {
+                throw code.get("file").invalid("is not the name of a file in the folder");
+            }
+            Path file = folder.resolve(name);
+            codes.computeIfAbsent(language + "\n" + flags + "\n" + Files.readString(file), _ -> new Code(
+                    file,
+                    code.get("kernel").text(),
+                    language,
+                    flags,
+                    code.get("group_size").index(LARGEST),
+                    new LinkedHashSet<>()))
+                    .uses.addAll(uses.getOrDefault(name, Set.of()));
+        }
     }
 
     /** A table for people; what a compiler does not show stays empty. */

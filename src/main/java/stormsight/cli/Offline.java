@@ -29,8 +29,11 @@ import stormsight.report.OutputFile;
 final class Offline implements Callable<Integer> {
     static final String NAME = "offline";
 
-    @Parameters(paramLabel = "DIR", description = "What plan --sources wrote.")
-    private Path folder;
+    @Parameters(
+            paramLabel = "DIR",
+            arity = "1..*",
+            description = "What plan --sources wrote, once or several times; equal kernels count once.")
+    private List<Path> folders;
 
     /** Values of {@code --target}. */
     static final class Targets implements Iterable<String> {
@@ -74,7 +77,7 @@ final class Offline implements Callable<Integer> {
         }
         PrintWriter err = spec.commandLine().getErr();
         try {
-            KernelReport report = KernelReport.of(folder, targets, err::println);
+            KernelReport report = KernelReport.of(folders, targets, err::println);
             spec.commandLine().getOut().print(report.table());
             spec.commandLine().getOut().flush();
             if (out != null) {

@@ -60,6 +60,15 @@ final class Plan extends ModelCommand implements Runnable {
     private JsonMixin json;
 
     @Option(
+            names = {"-b", Parallel.OPTION},
+            paramLabel = "N",
+            defaultValue = "1",
+            description =
+                    "Answers " + Parallel.RANGE + " From 2 on, decoding has kernels of its own. Default: "
+                            + "${DEFAULT-VALUE}.")
+    private int parallel;
+
+    @Option(
             names = "--sources",
             paramLabel = "DIR",
             description =
@@ -168,6 +177,7 @@ final class Plan extends ModelCommand implements Runnable {
     @Override
     public void run() {
         length.check();
+        Parallel.check(parallel);
         if (like != null) {
             OF_FILES.stream()
                     .filter(spec.commandLine().getParseResult()::hasMatchedOption)
@@ -246,20 +256,28 @@ final class Plan extends ModelCommand implements Runnable {
     }
 
     private Runs runs(Model planned, Weights weights) {
-        return planned instanceof ImageEncoder encoder
-                ? runs(encoder, weights)
-                : runs((VisionLanguageModel) planned, weights);
+        if (planned instanceof ImageEncoder encoder) {
+            if (parallel > 1) {
+                throw new UsageException(Parallel.OPTION + " " + parallel + " is of models that answer, which "
+                        + (like == null ? model.name() : like) + " does not; leave it out");
+            }
+            return runs(encoder, weights);
+        }
+        return runs((VisionLanguageModel) planned, weights);
     }
 
     private Runs runs(VisionLanguageModel answering, Weights weights) {
-        Limits limits = length.limits(answering.processor());
+        Limits limits = length.limits(answering.processor()).withSequences(parallel);
         int prompt = limits.promptTokens();
         int prefix = answering.describe().causal() ? 0 : prompt;
         Passes passes = answering.build(weights, limits, model.options());
         return new Runs(
                 passes.programs(),
                 List.of(passes.encode().program(), passes.prefill().program(), passes.decode().program()),
-                List.of(passes.encodeStep(0), passes.prefillStep(prompt, prefix), passes.decodeStep(prompt, prefix)));
+                List.of(
+                        passes.encodeStep(0),
+                        passes.prefillStep(prompt, prefix),
+                        passes.decodeStep(prompt, prefix, parallel)));
     }
 
     /** For the longest text. */

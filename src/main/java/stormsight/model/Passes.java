@@ -1,9 +1,11 @@
 package stormsight.model;
 
 import java.util.List;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import stormsight.program.Op;
 import stormsight.program.Program;
+import stormsight.program.Sampling;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
@@ -93,6 +95,17 @@ public record Passes(
      * @param position places before the token
      */
     public Step decodeStep(int position, int prefixLength) {
-        return new Step(position, 1, prefixLength);
+        return decodeStep(position, prefixLength, 1);
+    }
+
+    /**
+     * A greedy step of so many sequences that are equally long, in the first slots.
+     *
+     * @param position places before each one's token
+     */
+    public Step decodeStep(int position, int prefixLength, int sequences) {
+        return new Step(IntStream.range(0, sequences)
+                .mapToObj(slot -> new Step.Sequence(slot, position, 1, prefixLength, 0, Sampling.GREEDY))
+                .toList());
     }
 }

@@ -141,11 +141,9 @@ class KernelReportTest {
                 {"model": "m", "language": "opencl", "flags": "", "launches": [],
                  "sources": [{"file": "../secret.cl", "kernel": "k", "entry_point": "k", "group_size": 1}]}
                 """);
-        for (String target : KernelReport.targets()) {
-            Exception e = assertThrows(RuntimeException.class, () -> KernelReport.of(folder, List.of(target), _ -> {}));
-            assertTrue(e.getMessage().contains("no kernel was compiled")
-                    || e.getMessage().contains("is not the name of a file"), e.getMessage());
-        }
+        Exception e = assertThrows(JsonRecord.WrongShapeException.class,
+                () -> KernelReport.of(List.of(folder), KernelReport.targets(), _ -> {}));
+        assertTrue(e.getMessage().contains("is not the name of a file"), e.getMessage());
     }
 
     @Test

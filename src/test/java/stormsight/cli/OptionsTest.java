@@ -486,6 +486,19 @@ class OptionsTest {
         assertTrue(MainTest.run("plan", "--like", "x").err().contains("--like x is not known; there are "));
     }
 
+    /** Only decoding has a row for each sequence. */
+    @Test
+    void plansSeveralSequences() {
+        List<Integer> rows = new ArrayList<>();
+        json("plan", "--like", "tiny-llava", "--backend", "cpu", "--parallel", "16", "--json").get("programs")
+                .forEach(program -> rows.add(program.get("rows").asInt()));
+        assertEquals(16, rows.get(2));
+        assertTrue(rows.get(1) > 16, rows.toString());
+        MainTest.fails(2, "--parallel 17 is not in 1 .. 16", "plan", "-b", "17");
+        MainTest.fails(2, "--parallel 2 is of models that answer, which tiny-clip does not; leave it out", "plan",
+                "--like", "tiny-clip", "--backend", "cpu", "-b", "2");
+    }
+
     static Stream<String> presets() {
         return Families.presets().stream().map(Preset::name);
     }
