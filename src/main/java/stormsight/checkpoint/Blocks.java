@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -216,6 +217,23 @@ public final class Blocks {
     private static int level(float value, float scale, int least, int largest) {
         // A scale of 0 divides to NaN, which becomes 0; one that is subnormal may round up past the largest.
         return Math.clamp((long) Math.rint(value / (double) scale), least, largest);
+    }
+
+    /**
+     * One block of Q8.
+     *
+     * @param from of the first of its values
+     * @param levels get its levels
+     * @param at of the first of them
+     * @return the scale
+     */
+    static float q8(float[] values, int from, byte[] levels, int at) {
+        float[] block = Arrays.copyOfRange(values, from, from + DType.Q8_BLOCK);
+        float scale = scale(DType.Q8, block, block.length);
+        for (int i = 0; i < block.length; i++) {
+            levels[at + i] = (byte) level(block[i], scale, -LARGEST_Q8, LARGEST_Q8);
+        }
+        return scale;
     }
 
     /**

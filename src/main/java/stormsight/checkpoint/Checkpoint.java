@@ -33,7 +33,7 @@ import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 
 /**
- * The weights of a model, memory-mapped from one safetensors file or from shards. Every header is checked before its
+ * The weights of a model, memory-mapped from one safetensors file, from shards, or from GGUF. Every header is checked before its
  * data is mapped.
  *
  * <p>Tensors go by the names of the published PaliGemma files ({@code language_model.model.*}, {@code
@@ -66,6 +66,8 @@ public final class Checkpoint implements AutoCloseable {
     private final Map<Path, MemorySegment> files;
     private final Map<Path, FileTime> times;
     private final Arena arena;
+    /** Where the files are GGUF. */
+    private final Optional<Gguf> gguf;
     private Optional<Adapter> adapter = Optional.empty();
 
     private Checkpoint(
@@ -73,17 +75,20 @@ public final class Checkpoint implements AutoCloseable {
             Map<String, TensorInfo> tensors,
             Map<Path, MemorySegment> files,
             Map<Path, FileTime> times,
-            Arena arena) {
+            Arena arena,
+            Optional<Gguf> gguf) {
         this.source = source;
         this.tensors = tensors;
         this.scales = takeScales(tensors);
         this.files = files;
         this.times = times;
         this.arena = arena;
+        this.gguf = gguf;
     }
 
     /**
-     * Opens {@code model.safetensors} or, if there is none, the shards that {@code model.safetensors.index.json} lists.
+     * Opens {@code model.safetensors} or, if there is none, the shards that {@code model.safetensors.index.json} lists,
+     * or, if there is neither, the GGUF files that are there.
      *
      * @param strictness what becomes of a weight that is stored under two names with the same values, and of an index
      *     that is wrong about the head alone: a tied one comes and goes when checkpoints are converted
@@ -94,7 +99,7 @@ public final class Checkpoint implements AutoCloseable {
         StrictJson.requireDirectory(directory);
         Path single = directory.resolve(SINGLE_FILE);
         Path index = directory.resolve(INDEX_FILE);
-        // As in transformers, which looks for the single file first.
+        // As in transformers, which looks for the single file first and for GGUF only where it is named.
         if (Files.exists(single)) {
             return open(single, List.of(single), Map.of(), TensorNames::of, strictness);
         }
@@ -102,7 +107,34 @@ public final class Checkpoint implements AutoCloseable {
             Map<String, Path> shards = shards(index);
             return open(index, new LinkedHashSet<>(shards.values()), shards, TensorNames::of, strictness);
         }
-        throw ModelPath.withoutWeights(directory);
+        return Gguf.read(directory, ModelPath.gguf(directory))
+                .map(Checkpoint::open)
+                .orElseThrow(() -> ModelPath.withoutWeights(directory));
+    }
+
+    private static Checkpoint open(Gguf gguf) {
+        Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+        for (TensorInfo tensor : gguf.tensors()) {
+            TensorInfo other = tensors.putIfAbsent(tensor.name(), tensor);
+            if (other != null) {
+                throw new CheckpointException(
+                        tensor.file(), "tensor " + tensor.label() + " is also in " + other.file().getFileName());
+            }
+        }
+        Arena arena = Arena.ofShared();
+        try {
+            Map<Path, MemorySegment> mapped = new HashMap<>();
+            Map<Path, FileTime> times = new HashMap<>();
+            for (GgufHeader header : gguf.headers()) {
+                times.put(header.file(), lastModified(header.file()));
+                mapped.put(header.file(), map(header.file(), header.fileBytes(), arena));
+            }
+            Path source = gguf.headers().getFirst().file();
+            return new Checkpoint(source, tensors, mapped, times, arena, Optional.of(gguf));
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
     }
 
     /** The same, and odd things are logged. */
@@ -147,8 +179,8 @@ public final class Checkpoint implements AutoCloseable {
         Arena arena = Arena.ofShared();
         try {
             Map<Path, MemorySegment> mapped = new HashMap<>();
-            headers.forEach(header -> mapped.put(header.file(), map(header, arena)));
-            Checkpoint checkpoint = new Checkpoint(source, tensors, mapped, times, arena);
+            headers.forEach(header -> mapped.put(header.file(), map(header.file(), header.fileBytes(), arena)));
+            Checkpoint checkpoint = new Checkpoint(source, tensors, mapped, times, arena, Optional.empty());
             again.forEach(tensor -> checkpoint.requireSame(tensor, strictness));
             return checkpoint;
         } catch (RuntimeException | Error e) {
@@ -280,11 +312,11 @@ public final class Checkpoint implements AutoCloseable {
                 file, "was changed while it was used (" + how + "): results may be wrong, run it again");
     }
 
-    private static MemorySegment map(SafetensorsHeader header, Arena arena) {
-        try (FileChannel channel = FileChannel.open(header.file())) {
-            return channel.map(FileChannel.MapMode.READ_ONLY, 0, header.fileBytes(), arena);
+    private static MemorySegment map(Path file, long bytes, Arena arena) {
+        try (FileChannel channel = FileChannel.open(file)) {
+            return channel.map(FileChannel.MapMode.READ_ONLY, 0, bytes, arena);
         } catch (IOException e) {
-            throw StrictJson.unreadable(header.file(), e);
+            throw StrictJson.unreadable(file, e);
         }
     }
 
@@ -367,6 +399,31 @@ public final class Checkpoint implements AutoCloseable {
         return files.values().stream().mapToLong(MemorySegment::byteSize).sum();
     }
 
+    /** Bytes of weights that are not used in place: what an adapter changes, and what files have in other blocks. */
+    public long copiedBytes() {
+        return adaptedBytes() + otherBlocksBytes();
+    }
+
+    /** Bytes of the copies of what files have in other blocks than are computed with, or as another number. */
+    public long otherBlocksBytes() {
+        return gguf.map(Gguf::copiedBytes).orElse(0L);
+    }
+
+    /** Whether a tensor is a copy of what its file has in another form. */
+    boolean isCopied(String name) {
+        return gguf.isPresent() && gguf.get().copies(info(name));
+    }
+
+    /** What safetensors with this tensor call it. */
+    String nameToWrite(String name) {
+        return gguf.isPresent() ? name : info(name).storedName();
+    }
+
+    /** A copy of a part of the scales of a matrix of a blocked type. */
+    byte[] scales(String name, long first, int count) {
+        return bytes(scales(info(name)).orElseThrow().tensor, first, count);
+    }
+
     /** Names of all tensors, in the order of the files and of the data in them. */
     public Set<String> names() {
         return Collections.unmodifiableSet(tensors.keySet());
@@ -395,7 +452,18 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private MemorySegment data(TensorInfo info) {
-        return files.get(info.file()).asSlice(info.offset(), info.bytes());
+        return holder(info).asSlice(info.offset(), info.bytes());
+    }
+
+    /** What a tensor's offset counts in: its file, or a copy that was made of a part. */
+    private MemorySegment holder(TensorInfo info) {
+        return gguf.flatMap(weights -> weights.copy(info, this::stored, arena))
+                .orElseGet(() -> files.get(info.file()));
+    }
+
+    /** Bytes of a file. */
+    private byte[] stored(TensorInfo info, long first, int count) {
+        return bytes(files.get(info.file()).asSlice(info.offset(), info.bytes()), info, first, count);
     }
 
     /**
@@ -566,7 +634,7 @@ public final class Checkpoint implements AutoCloseable {
         long offset = of.type.scalesOffset(matrix);
         boolean together = of.tensor.file().equals(levels.file()) && of.tensor.offset() == levels.offset() + offset;
         if (together) {
-            return files.get(levels.file()).asSlice(levels.offset(), of.type.bytes(matrix));
+            return holder(levels).asSlice(levels.offset(), of.type.bytes(matrix));
         }
         MemorySegment copy = arena.allocate(of.type.bytes(matrix), ALIGNMENT);
         copy(levels, copy, 0);
@@ -682,9 +750,13 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private byte[] bytes(TensorInfo tensor, long first, int count) {
+        return bytes(data(tensor), tensor, first, count);
+    }
+
+    private static byte[] bytes(MemorySegment data, TensorInfo tensor, long first, int count) {
         byte[] copy = new byte[count];
         try {
-            MemorySegment.copy(data(tensor), JAVA_BYTE, first, copy, 0, count);
+            MemorySegment.copy(data, JAVA_BYTE, first, copy, 0, count);
             // The JVM tells of a fault when a method returns or calls another one, if this one is compiled: here. A
             // call that gave the processor away would wait for its next turn, for each of hundreds of tensors.
             Thread.holdsLock(copy);

@@ -37,11 +37,15 @@ public final class ModelPath {
     /** A pointer takes some 130 bytes. */
     private static final int LFS_BYTES = 1024;
 
-    private static final String CONVERTED = "download the model as transformers has it, with model.safetensors";
+    static final String CONVERTED = "download the model as transformers has it, with model.safetensors";
     private static final String CONVERT =
             CONVERTED + ", or convert it with transformers: from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)";
-    private static final String GGUF = "weights in llama.cpp's format GGUF, which is not read here; " + CONVERTED
-            + " (--weights q8 makes them as small)";
+    /** What GGUF is read. */
+    private static final String GGUF = "weights in llama.cpp's format GGUF, which are read of a PaliGemma: a file of its "
+            + "decoder and one of its vision tower, named .gguf";
+    /** What else its folder holds. */
+    private static final String BESIDE_GGUF = "config.json, tokenizer.json and preprocessor_config.json of the model as "
+            + "transformers has it";
 
     private static final int SHOWN = 200;
     /** Names of files that a message lists. */
@@ -60,7 +64,7 @@ public final class ModelPath {
         if (named.toString().isEmpty()) {
             throw refused(Path.of("''"), "is an empty name; name the folder of a model");
         }
-        Path path = local(named);
+        Path path = folderOfGguf(local(named));
         if (!Files.exists(path)) {
             throw absent(path);
         }
@@ -140,6 +144,16 @@ public final class ModelPath {
         return named;
     }
 
+    /** The folder of a file in GGUF that has there what else a model needs; what was named otherwise. */
+    private static Path folderOfGguf(Path path) {
+        Path folder = path.toAbsolutePath().getParent();
+        return start(path).startsWith(GgufHeader.MAGIC) && Files.exists(folder.resolve(CONFIG))
+                        && !Files.exists(folder.resolve(Checkpoint.SINGLE_FILE))
+                        && !Files.exists(folder.resolve(Checkpoint.INDEX_FILE))
+                ? folder
+                : path;
+    }
+
     private static CheckpointException absent(Path path) {
         Matcher repository = REPOSITORY.matcher(path.toString());
         if (repository.matches() && !path.isAbsolute()) {
@@ -159,8 +173,8 @@ public final class ModelPath {
                 + (file.toAbsolutePath().getParent() == null
                         ? ""
                         : ", " + file.toAbsolutePath().getParent());
-        if (start.startsWith("GGUF") || name.endsWith(".gguf")) {
-            return GGUF;
+        if (start.startsWith(GgufHeader.MAGIC) || name.endsWith(Gguf.SUFFIX)) {
+            return GGUF + ", with " + BESIDE_GGUF + " beside them; " + folder;
         }
         if (start.startsWith(LFS)) {
             return "a pointer of Git LFS in place of the weights; run `git lfs pull` in its folder, or download the "
@@ -263,7 +277,7 @@ public final class ModelPath {
         if (text.startsWith("<!doctype html") || text.startsWith("<html") || text.startsWith("<?xml")) {
             return Optional.of("a web page (HTML or XML)" + instead);
         }
-        if (start.startsWith("GGUF")) {
+        if (start.startsWith(GgufHeader.MAGIC)) {
             return Optional.of(GGUF);
         }
         if (start.startsWith("PK\3\4") || start.startsWith("\u0080\2")) {
@@ -305,9 +319,10 @@ public final class ModelPath {
 
     /** Weights in a format that is not read. */
     private static Optional<CheckpointException> otherWeights(Path folder) {
-        List<Path> gguf = list(folder, path -> name(path).endsWith(".gguf"));
+        List<Path> gguf = gguf(folder);
         if (!gguf.isEmpty()) {
-            return Optional.of(refused(folder, "holds " + names(gguf) + ": " + GGUF));
+            return Optional.of(refused(folder, "holds " + names(gguf) + ": " + GGUF + "; beside them, download "
+                    + BESIDE_GGUF));
         }
         List<Path> pickled = list(
                 folder,
@@ -355,6 +370,11 @@ public final class ModelPath {
         String bits = config.isTrue(key + ".load_in_4bit") ? "4 bits" : config.isTrue(key + ".load_in_8bit") ? "8 bits"
                 : config.scalar(key + ".bits").map(number -> number + " bits").orElse("");
         return bits.isEmpty() ? "" : " (" + StrictJson.printable(bits) + ")";
+    }
+
+    /** Files of a folder whose names are those of GGUF. */
+    static List<Path> gguf(Path folder) {
+        return list(folder, path -> name(path).endsWith(Gguf.SUFFIX));
     }
 
     /** Why there are no weights to open in a folder. */

@@ -11,6 +11,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import stormsight.program.DType;
 import stormsight.program.Shape;
@@ -51,7 +52,8 @@ public final class Quantization {
      * Writes the directory of a model anew.
      *
      * @param from its weights, with what an {@link Checkpoint#adapt adapter} makes of them
-     * @param matrices the names of what is turned; a tensor that is blocked already is refused
+     * @param matrices the names of what is turned; a tensor that is blocked already is refused, unless it is of GGUF:
+     *     then it is written in the type that it has here
      * @param type blocked; a matrix gets it as {@link DType#forRows} says
      * @param to an empty directory
      * @param maxFileBytes of a shard
@@ -62,25 +64,27 @@ public final class Quantization {
         Map<String, HostTensor> sources = new HashMap<>();
         Map<DType, Integer> quantized = new EnumMap<>(DType.class);
         Map<String, String> known = new HashMap<>();
+        Map<String, String> blocked = new HashMap<>();
         List<SafetensorsWriter.Entry> entries = new ArrayList<>();
         for (String name : from.names()) {
             TensorInfo info = from.info(name);
-            String stored = info.storedName();
+            String stored = from.nameToWrite(name);
             known.put(stored, name);
+            Optional<DType> held = from.weightType(name);
+            if (from.isCopied(name) && held.filter(DType::isBlocked).isPresent()) {
+                blocked.put(Blocks.scales(stored), name);
+                add(stored, held.get(), info.shape(), entries, quantized);
+                continue;
+            }
             if (!matrices.contains(name) || info.shape().rank() < 2) {
                 entries.add(new SafetensorsWriter.Entry(stored, info.type(), info.shape()));
                 continue;
             }
-            if (from.weightType(name).filter(held -> !held.isBlocked()).isEmpty()) {
+            if (held.isEmpty() || held.get().isBlocked()) {
                 throw new CheckpointException(info.file(), "tensor " + info.label() + " is quantized already");
             }
             sources.put(stored, from.tensor(name));
-            DType each = type(type, info.shape());
-            quantized.merge(each, 1, Integer::sum);
-            entries.add(new SafetensorsWriter.Entry(
-                    stored, Blocks.levels(each), Blocks.levels(each, info.shape())));
-            entries.add(new SafetensorsWriter.Entry(
-                    Blocks.scales(stored), Blocks.scales(each), Blocks.scales(each, info.shape())));
+            add(stored, type(type, info.shape()), info.shape(), entries, quantized);
         }
         List<Path> files = SafetensorsWriter.write(to, entries, maxFileBytes, (tensor, firstByte, piece) -> {
             String name = tensor.name();
@@ -88,15 +92,32 @@ public final class Quantization {
                 HostTensor source = sources.get(name);
                 Blocks.levels(source, type(type, source.shape()), firstByte, piece);
             } else if (known.containsKey(name)) {
-                byte[] bytes = from.bytes(known.get(name), firstByte, Math.toIntExact(piece.byteSize()));
-                MemorySegment.copy(MemorySegment.ofArray(bytes), 0, piece, 0, bytes.length);
+                put(from.bytes(known.get(name), firstByte, Math.toIntExact(piece.byteSize())), piece);
+            } else if (blocked.containsKey(name)) {
+                put(from.scales(blocked.get(name), firstByte, Math.toIntExact(piece.byteSize())), piece);
             } else {
                 HostTensor source = sources.get(Blocks.matrix(name));
                 Blocks.scales(source, type(type, source.shape()), firstByte, piece);
             }
         });
         copyOthers(from.directory(), type, to);
-        return new Result(quantized, known.size() - sources.size(), size(files));
+        return new Result(quantized, known.size() - sources.size() - blocked.size(), size(files));
+    }
+
+    private static void add(
+            String name,
+            DType type,
+            Shape shape,
+            List<SafetensorsWriter.Entry> entries,
+            Map<DType, Integer> quantized) {
+        quantized.merge(type, 1, Integer::sum);
+        entries.add(new SafetensorsWriter.Entry(name, Blocks.levels(type), Blocks.levels(type, shape)));
+        entries.add(new SafetensorsWriter.Entry(
+                Blocks.scales(name), Blocks.scales(type), Blocks.scales(type, shape)));
+    }
+
+    private static void put(byte[] bytes, MemorySegment piece) {
+        MemorySegment.copy(MemorySegment.ofArray(bytes), 0, piece, 0, bytes.length);
     }
 
     private static DType type(DType type, Shape shape) {

@@ -191,7 +191,9 @@ final class Inspect implements Runnable {
                                 .collect(Collectors.joining(", "))
                         + ", " + Memory.text(directory.checkpoint().fileBytes()) + " in files");
         long copied = directory.checkpoint().adaptedBytes();
+        long otherBlocks = directory.checkpoint().otherBlocksBytes();
         line(out, "weights", Memory.text(sizes.weights) + ", used in place from the files, except for small ones"
+                + (otherBlocks == 0 ? "" : ", " + Memory.text(otherBlocks) + " that are taken apart when they are read")
                 + (copied == 0 ? "" : " and " + Memory.text(copied) + " that the adapter changes"));
         directory.checkpoint().adapter().ifPresent(changes -> line(
                 out,

@@ -207,7 +207,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                 .filter(tensor -> tensor.kind() != Tensor.Kind.WEIGHT || options.weights().isPresent())
                 .mapToLong(Tensor::bytes)
                 .sum();
-        needed += options.weights().isPresent() ? 0 : directory.checkpoint().adaptedBytes();
+        needed += options.weights().isPresent() ? 0 : directory.checkpoint().copiedBytes();
         long memory = backend.device().memoryBytes();
         if (needed > memory) {
             throw new BackendException("the model needs " + needed + " bytes for " + limits.capacity() + " tokens"

@@ -142,8 +142,8 @@ class ForeignModelsTest {
         delete("model.safetensors", "expected.safetensors");
         folderRefused("neither model.safetensors nor model.safetensors.index.json is there; download the weights");
         write("model-Q4_K_M.gguf", "GGUF");
-        folderRefused("holds model-Q4_K_M.gguf", "llama.cpp's format GGUF");
-        refused(folder.resolve("model-Q4_K_M.gguf").toString(), "llama.cpp's format GGUF");
+        folderRefused("model-Q4_K_M.gguf: ends within its header: the file is truncated");
+        refused(folder.resolve("model-Q4_K_M.gguf").toString(), "ends within its header: the file is truncated");
         delete("model-Q4_K_M.gguf");
         for (String name : List.of("pytorch_model.bin", "pytorch_model-00001-of-00003.bin", "consolidated.00.pth")) {
             write(name, "PK");

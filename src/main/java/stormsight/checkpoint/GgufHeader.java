@@ -1,0 +1,293 @@
+package stormsight.checkpoint;
+
+import java.io.BufferedInputStream;
+import java.io.DataInputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import stormsight.program.Shape;
+
+/**
+ * The header of a GGUF file of version 2 or 3, little-endian: {@code GGUF}, version, numbers of tensors and of keys, the
+ * keys with their values, then name, dimensions, type and place of each tensor, whose data follow at the next multiple
+ * of the alignment.
+ *
+ * @param texts values of the keys that are text
+ * @param numbers values of the keys that are whole numbers
+ * @param tensors in the order of their data
+ * @see <a href="https://github.com/ggml-org/ggml/blob/master/docs/gguf.md">GGUF</a>
+ */
+record GgufHeader(
+        Path file, long fileBytes, Map<String, String> texts, Map<String, Long> numbers, List<Tensor> tensors) {
+    /** Begins each file. */
+    static final String MAGIC = "GGUF";
+
+    /** Of the values of keys, such as tokens, none of which are read here but short ones. */
+    private static final int MOST_BYTES_KEPT = 1 << 12;
+    private static final int MOST_NAME_BYTES = 1 << 12;
+    private static final int MOST_KEYS = 1 << 16;
+    private static final int MOST_TENSORS = 200_000;
+    private static final int MOST_DIMENSIONS = 4;
+    private static final int DEPTH = 4;
+    private static final int DEFAULT_ALIGNMENT = 32;
+
+    /**
+     * @param type what its bytes are
+     * @param shape row-major, the file's dimensions in reverse
+     * @param offset of its first byte in the file
+     */
+    record Tensor(String name, GgufType type, Shape shape, long offset, long bytes) {}
+
+    /**
+     * Reads a header.
+     *
+     * @throws CheckpointException if it is none, says what cannot be, or names a type that is not read
+     */
+    static GgufHeader read(Path file) {
+        StrictJson.requireFile(file);
+        try (DataInputStream in = new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 16))) {
+            return new Reader(file, Files.size(file), in).read();
+        } catch (EOFException e) {
+            throw new CheckpointException(file, "ends within its header: the file is truncated", e);
+        } catch (IOException e) {
+            throw StrictJson.unreadable(file, e);
+        }
+    }
+
+    /** What the file says of itself: {@code gemma}, {@code clip}. */
+    Optional<String> architecture() {
+        return Optional.ofNullable(texts.get("general.architecture"));
+    }
+
+    private static final class Reader {
+        private final Path file;
+        private final long size;
+        private final DataInputStream in;
+        private long at;
+
+        Reader(Path file, long size, DataInputStream in) {
+            this.file = file;
+            this.size = size;
+            this.in = in;
+        }
+
+        GgufHeader read() throws IOException {
+            if (!new String(bytes(MAGIC.length()), StandardCharsets.ISO_8859_1).equals(MAGIC)) {
+                throw broken("does not begin with " + MAGIC);
+            }
+            int version = int32();
+            if (version != 2 && version != 3) {
+                throw broken("is GGUF of version " + Integer.toUnsignedString(version)
+                        + "; read are 2 and 3, little-endian: convert the model anew");
+            }
+            long tensorCount = count("tensors", MOST_TENSORS);
+            long keyCount = count("keys", MOST_KEYS);
+            Map<String, String> texts = new HashMap<>();
+            Map<String, Long> numbers = new HashMap<>();
+            for (long i = 0; i < keyCount; i++) {
+                String key = text(MOST_NAME_BYTES, "the name of a key");
+                value(key, int32(), texts, numbers, 0);
+            }
+            long alignment = numbers.getOrDefault("general.alignment", (long) DEFAULT_ALIGNMENT);
+            if (alignment < 1 || alignment > 1 << 20 || Long.bitCount(alignment) != 1) {
+                throw broken("general.alignment is " + alignment + ", a power of two expected");
+            }
+            List<Tensor> tensors = new ArrayList<>();
+            Set<String> names = new HashSet<>();
+            for (long i = 0; i < tensorCount; i++) {
+                Tensor tensor = tensor(alignment);
+                if (!names.add(tensor.name)) {
+                    throw broken(tensor.name, "is there twice");
+                }
+                tensors.add(tensor);
+            }
+            long start = (at + alignment - 1) & -alignment;
+            List<Tensor> placed = tensors.stream()
+                    .map(tensor -> placed(tensor, start))
+                    .sorted(Comparator.comparingLong(Tensor::offset).thenComparingLong(Tensor::bytes))
+                    .toList();
+            checkLayout(placed);
+            return new GgufHeader(file, size, Map.copyOf(texts), Map.copyOf(numbers), placed);
+        }
+
+        private long count(String what, int most) throws IOException {
+            long count = int64();
+            if (count < 0 || count > most) {
+                throw broken(Long.toUnsignedString(count) + " " + what + ", at most " + most + " expected");
+            }
+            return count;
+        }
+
+        /** @param texts takes text, as numbers does whole numbers; both unless this is within an array */
+        private void value(String key, int type, Map<String, String> texts, Map<String, Long> numbers, int depth)
+                throws IOException {
+            switch (type) {
+                case 0 -> keep(numbers, key, (long) in.readUnsignedByte(), 1);
+                case 1, 7 -> keep(numbers, key, (long) in.readByte(), 1);
+                case 2 -> keep(numbers, key, (long) Short.toUnsignedInt(Short.reverseBytes(in.readShort())), 2);
+                case 3 -> keep(numbers, key, (long) Short.reverseBytes(in.readShort()), 2);
+                case 4 -> numbers.put(key, Integer.toUnsignedLong(int32()));
+                case 5 -> numbers.put(key, (long) int32());
+                case 10, 11 -> numbers.put(key, int64());
+                case 6 -> skip(Float.BYTES);
+                case 12 -> skip(Double.BYTES);
+                case 8 -> {
+                    long length = int64();
+                    if (length < 0 || length > size - at) {
+                        throw broken("key " + StrictJson.printable(key) + " has "
+                                + Long.toUnsignedString(length) + " bytes: more than the file");
+                    }
+                    if (length > MOST_BYTES_KEPT || depth > 0) {
+                        skip(length);
+                    } else {
+                        texts.put(key, new String(bytes((int) length), StandardCharsets.UTF_8));
+                    }
+                }
+                case 9 -> {
+                    int of = int32();
+                    long length = int64();
+                    if (length < 0 || length > size - at || depth == DEPTH) {
+                        throw broken("key " + StrictJson.printable(key) + " is an array of "
+                                + Long.toUnsignedString(length) + " values, or too deep: more than the file holds");
+                    }
+                    Map<String, Long> unused = new HashMap<>();
+                    for (long i = 0; i < length; i++) {
+                        value(key, of, texts, unused, depth + 1);
+                    }
+                }
+                default -> throw broken("key " + StrictJson.printable(key) + " is of type "
+                        + Integer.toUnsignedString(type) + ", which is unknown");
+            }
+        }
+
+        private void keep(Map<String, Long> numbers, String key, long value, int bytes) {
+            at += bytes;
+            numbers.put(key, value);
+        }
+
+        /** With an offset from the first byte of all data. */
+        private Tensor tensor(long alignment) throws IOException {
+            String name = text(MOST_NAME_BYTES, "the name of a tensor");
+            int rank = int32();
+            if (rank < 1 || rank > MOST_DIMENSIONS) {
+                throw broken(name, Integer.toUnsignedString(rank) + " dimensions, 1 to " + MOST_DIMENSIONS
+                        + " expected");
+            }
+            int[] dimensions = new int[rank];
+            for (int i = rank - 1; i >= 0; i--) {
+                long dimension = int64();
+                if (dimension < 1 || dimension > Integer.MAX_VALUE) {
+                    throw broken(name, "a dimension of " + Long.toUnsignedString(dimension));
+                }
+                dimensions[i] = (int) dimension;
+            }
+            int id = int32();
+            long offset = int64();
+            GgufType type = GgufType.of(id).orElseThrow(() -> broken(name, "is of type " + typeName(id)
+                    + "; read are F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K: download such a file of the model"));
+            int columns = dimensions[rank - 1];
+            if (columns % type.block() != 0) {
+                throw broken(name, "rows of " + columns + " are no whole blocks of " + type);
+            }
+            if (offset < 0 || offset > size || offset % alignment != 0) {
+                throw broken(name, "begins at byte " + Long.toUnsignedString(offset)
+                        + " of the data, which is not in the file or no multiple of " + alignment);
+            }
+            try {
+                Shape shape = Shape.of(dimensions);
+                long bytes = Math.multiplyExact(shape.elements() / type.block(), (long) type.blockBytes());
+                Math.addExact(bytes, size + offset);
+                return new Tensor(name, type, shape, offset, bytes);
+            } catch (ArithmeticException e) {
+                throw broken(name, type + " " + Arrays.toString(dimensions) + " has no valid size in bytes");
+            }
+        }
+
+        private static Tensor placed(Tensor tensor, long start) {
+            return new Tensor(tensor.name, tensor.type, tensor.shape, start + tensor.offset, tensor.bytes);
+        }
+
+        private void checkLayout(List<Tensor> tensors) {
+            long end = 0;
+            for (Tensor tensor : tensors) {
+                if (tensor.offset < end) {
+                    throw broken(tensor.name, "overlaps the tensor before it");
+                }
+                end = tensor.offset + tensor.bytes;
+                if (end > size) {
+                    throw broken(tensor.name, "its data ends at byte " + end + ", the file at " + size
+                            + ": the file is truncated");
+                }
+            }
+        }
+
+        private String text(int most, String what) throws IOException {
+            long length = int64();
+            if (length < 1 || length > most) {
+                throw broken(what + " has " + Long.toUnsignedString(length) + " bytes");
+            }
+            return new String(bytes((int) length), StandardCharsets.UTF_8);
+        }
+
+        private byte[] bytes(int count) throws IOException {
+            byte[] bytes = new byte[count];
+            in.readFully(bytes);
+            at += count;
+            return bytes;
+        }
+
+        private int int32() throws IOException {
+            at += Integer.BYTES;
+            return Integer.reverseBytes(in.readInt());
+        }
+
+        private long int64() throws IOException {
+            at += Long.BYTES;
+            return Long.reverseBytes(in.readLong());
+        }
+
+        private void skip(long count) throws IOException {
+            in.skipNBytes(count);
+            at += count;
+        }
+
+        private CheckpointException broken(String problem) {
+            return new CheckpointException(file, problem);
+        }
+
+        private CheckpointException broken(String tensor, String problem) {
+            return new CheckpointException(file, "tensor " + StrictJson.printable(tensor) + ": " + problem);
+        }
+    }
+
+    private static final Map<Integer, String> OTHER_TYPES = Map.ofEntries(
+            Map.entry(3, "Q4_1"),
+            Map.entry(6, "Q5_0"),
+            Map.entry(7, "Q5_1"),
+            Map.entry(10, "Q2_K"),
+            Map.entry(11, "Q3_K"),
+            Map.entry(13, "Q5_K"),
+            Map.entry(16, "IQ2_XXS"),
+            Map.entry(17, "IQ2_XS"),
+            Map.entry(18, "IQ3_XXS"),
+            Map.entry(19, "IQ1_S"),
+            Map.entry(20, "IQ4_NL"),
+            Map.entry(21, "IQ3_S"),
+            Map.entry(22, "IQ2_S"),
+            Map.entry(23, "IQ4_XS"));
+
+    private static String typeName(int id) {
+        return OTHER_TYPES.getOrDefault(id, "number " + Integer.toUnsignedString(id));
+    }
+}
