@@ -33,8 +33,8 @@ import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 
 /**
- * The weights of a model, memory-mapped from one safetensors file, from shards, or from GGUF. Every header is checked before its
- * data is mapped.
+ * The weights of a model, memory-mapped from one safetensors file, from shards, or from GGUF. Every header is checked
+ * before its data is mapped.
  *
  * <p>Tensors go by the names of the published PaliGemma files ({@code language_model.model.*}, {@code
  * language_model.lm_head.weight}, {@code vision_tower.vision_model.*}, {@code multi_modal_projector.*}), whichever

@@ -25,12 +25,12 @@ import stormsight.program.DType;
 import stormsight.program.Shape;
 
 /**
- * A PaliGemma as llama.cpp has it: a file of the Gemma decoder and one of the SigLIP tower with its projector, each GGUF.
+ * A PaliGemma as llama.cpp has it: a GGUF file of the Gemma decoder and one of the SigLIP tower with its projector.
  *
  * <p>F32, F16 and BF16 are used in place. Norms of the decoder are stored there as {@code 1 + w}, and are copied as
  * {@code w}. Blocks of quantized types are taken apart into the levels and scales of {@link Blocks}, once, when the
- * first of them is read: Q8_0 to q8, which changes no value; Q4_0 to q4, whose scales are BF16 in place of F16; Q4_K and
- * Q6_K, which have no like here, to q8.
+ * first of them is read: Q8_0 to q8, which changes no value; Q4_0 to q4, whose scales are BF16 in place of F16; Q4_K
+ * and Q6_K, which have no like here, to q8.
  */
 final class Gguf {
     private static final Logger LOG = LoggerFactory.getLogger(Gguf.class);

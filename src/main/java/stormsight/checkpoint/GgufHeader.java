@@ -19,9 +19,9 @@ import java.util.Set;
 import stormsight.program.Shape;
 
 /**
- * The header of a GGUF file of version 2 or 3, little-endian: {@code GGUF}, version, numbers of tensors and of keys, the
- * keys with their values, then name, dimensions, type and place of each tensor, whose data follow at the next multiple
- * of the alignment.
+ * The header of a GGUF file of version 2 or 3, little-endian: {@code GGUF}, version, numbers of tensors and of keys,
+ * the keys with their values, then name, dimensions, type and place of each tensor, whose data follow at the next
+ * multiple of the alignment.
  *
  * @param texts values of the keys that are text
  * @param numbers values of the keys that are whole numbers

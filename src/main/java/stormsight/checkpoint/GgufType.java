@@ -5,8 +5,8 @@ import java.util.Optional;
 import stormsight.program.DType;
 
 /**
- * Element type of a tensor in a GGUF file, under its name in llama.cpp. Quantized ones are stored as blocks of a row, in
- * which the scale stands beside the integers that it belongs to.
+ * Element type of a tensor in a GGUF file, under its name in llama.cpp. Quantized ones are stored as blocks of a row,
+ * in which the scale stands beside the integers that it belongs to.
  *
  * @see <a href="https://github.com/ggml-org/ggml/blob/master/docs/gguf.md">GGUF</a>
  */

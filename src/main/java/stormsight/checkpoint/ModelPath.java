@@ -41,11 +41,11 @@ public final class ModelPath {
     private static final String CONVERT =
             CONVERTED + ", or convert it with transformers: from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)";
     /** What GGUF is read. */
-    private static final String GGUF = "weights in llama.cpp's format GGUF, which are read of a PaliGemma: a file of its "
-            + "decoder and one of its vision tower, named .gguf";
+    private static final String GGUF = "weights in llama.cpp's format GGUF, which are read of a PaliGemma: a file of "
+            + "its decoder and one of its vision tower, named .gguf";
     /** What else its folder holds. */
-    private static final String BESIDE_GGUF = "config.json, tokenizer.json and preprocessor_config.json of the model as "
-            + "transformers has it";
+    private static final String BESIDE_GGUF =
+            "config.json, tokenizer.json and preprocessor_config.json of the model as transformers has it";
 
     private static final int SHOWN = 200;
     /** Names of files that a message lists. */

@@ -18,7 +18,8 @@ import stormsight.program.DType;
         name = "quantize",
         description = {
             "Writes a checkpoint again with its matrices in 8 or 4 bits and a scale for every 32 weights.",
-            "It answers as the original does with --weights q8 or q4, but is opened at once and takes less space."
+            "It answers as the original does with --weights q8 or q4, but is opened at once and takes less space.",
+            "Matrices that GGUF holds in blocks keep the levels that they have there."
         })
 final class Quantize implements Runnable {
     @Spec

@@ -20,40 +20,38 @@ class GgufModelsTest {
     @TempDir
     private Path folder;
 
-    private static MainTest.Run answer(Path model, String image) {
+    private static String answer(Path model, String image) {
         MainTest.Run run = MainTest.run("generate", "--backend", "cpu", "-m", model.toString(), "-i", image, "-p",
-                "caption en", "-n", "12");
+                "caption en", "-n", "8");
         assertEquals(0, run.exitCode(), run.err());
-        return run;
+        return run.out();
     }
 
     @Test
     void plainWeights() throws IOException {
         Path gguf = folder.resolve("gguf");
         GgufFiles.convert(SHAPES, gguf, "gemma", "stored");
-        assertEquals(answer(SHAPES, IMAGE).out(), answer(gguf, IMAGE).out());
-        assertEquals(answer(SHAPES, IMAGE).out(), answer(gguf.resolve("model.gguf"), IMAGE).out());
-        for (String golden : new String[] {"paligemma-gqa", "paligemma2"}) {
-            Path other = folder.resolve(golden);
-            GgufFiles.convert(Goldens.folder(golden), other, golden.equals("paligemma2") ? "gemma2" : "gemma", "stored");
-            String image = Goldens.folder(golden).resolve("input.png").toString();
-            assertEquals(answer(Goldens.folder(golden), image).out(), answer(other, image).out());
-        }
+        assertEquals(answer(SHAPES, IMAGE), answer(gguf.resolve("model.gguf"), IMAGE));
+        Path golden = Goldens.folder("paligemma2");
+        Path other = folder.resolve("gemma2");
+        GgufFiles.convert(golden, other, "gemma2", "stored");
+        String image = golden.resolve("input.png").toString();
+        assertEquals(answer(golden, image), answer(other, image));
     }
 
     /** Taken apart whenever it is opened, and once for all. */
     @Test
     void blocks() throws IOException {
+        String stored = answer(SHAPES, IMAGE);
         for (String[] form : new String[][] {{"Q8_0", "q8"}, {"Q4_0", "q4"}}) {
             Path gguf = folder.resolve(form[1]);
             Path written = folder.resolve(form[1] + "-written");
             GgufFiles.convert(SHAPES, gguf, "gemma", form[0]);
-            MainTest.Run read = answer(gguf, IMAGE);
-            assertEquals(answer(SHAPES, IMAGE).out(), read.out());
+            assertEquals(stored, answer(gguf, IMAGE));
             MainTest.Run quantized =
                     MainTest.run("quantize", "--weights", form[1], gguf.toString(), written.toString());
             assertEquals(0, quantized.exitCode(), quantized.err());
-            assertEquals(read.out(), answer(written, IMAGE).out());
+            assertEquals(stored, answer(written, IMAGE));
             String apart = "that are taken apart when they are read";
             assertTrue(MainTest.run("inspect", gguf.toString()).out().contains(apart));
             assertFalse(MainTest.run("inspect", written.toString()).out().contains(apart));
