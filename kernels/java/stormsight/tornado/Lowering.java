@@ -13,6 +13,7 @@ import stormsight.program.Tensor;
 import stormsight.tornado.kernel.Attention;
 import stormsight.tornado.kernel.Control;
 import stormsight.tornado.kernel.Embed;
+import stormsight.tornado.kernel.InputNorm;
 import stormsight.tornado.kernel.MatMul;
 import stormsight.tornado.kernel.Norm;
 import stormsight.tornado.kernel.Projections;
@@ -219,7 +220,7 @@ final class Lowering {
         private final List<Task> tasks = new ArrayList<>();
         private Section section;
         private Op op;
-        /** Operations that the next task performs besides that one. */
+        /** Operations that the next tasks perform besides that one. */
         private List<Op> with = List.of();
         /** What {@link Tasks#parts} holds, or null. */
         private Tensor split;
@@ -231,29 +232,52 @@ final class Lowering {
         }
 
         void lower(List<Op> ops) {
-            for (int i = 0; i < ops.size(); i++) {
-                Optional<Projections> projections =
-                        fuse ? Projections.of(ops.subList(i, ops.size()), program) : Optional.empty();
-                if (projections.isPresent()) {
-                    op = ops.get(i);
-                    with = ops.subList(i + 1, i + Projections.OPS);
-                    projections.get().lower(this);
-                    with = List.of();
-                    // Its results may be what was split.
-                    split = null;
-                    i += Projections.OPS - 1;
-                } else {
-                    lower(ops.get(i));
-                }
+            int done = 0;
+            while (done < ops.size()) {
+                done += lowerFirst(ops.subList(done, ops.size()));
             }
         }
 
-        private void lower(Op next) {
-            op = next;
+        /** Lowers the first operations of a list, and tells how many. */
+        private int lowerFirst(List<Op> ops) {
+            Optional<InputNorm> norm = fuse ? InputNorm.of(ops, program) : Optional.empty();
+            Optional<Op.RmsNorm> computed = norm.map(InputNorm::op);
+            int norms = norm.isPresent() ? 1 : 0;
+            Optional<Projections> projections =
+                    fuse ? Projections.of(ops.subList(norms, ops.size()), program) : Optional.empty();
+            if (projections.isPresent()) {
+                List<Op> all = ops.subList(0, norms + Projections.OPS);
+                together(all);
+                projections.get().lower(computed, this);
+                // Its results may be what was split.
+                split = null;
+                return all.size();
+            }
+            if (norm.isPresent()) {
+                List<Op> products = norm.get().products();
+                for (Op product : products) {
+                    together(product == products.getFirst() ? List.of(computed.get(), product) : List.of(product));
+                    lower(product, computed);
+                }
+                return 1 + products.size();
+            }
+            together(List.of(ops.getFirst()));
+            lower(ops.getFirst(), Optional.empty());
+            return 1;
+        }
+
+        /** What the next tasks do. */
+        private void together(List<Op> ops) {
+            op = ops.getFirst();
+            with = ops.subList(1, ops.size());
+        }
+
+        /** @param norm of the one row that a product reads, which it computes for itself */
+        private void lower(Op next, Optional<Op.RmsNorm> norm) {
             switch (next) {
                 case Op.Embed embed -> Embed.lower(embed, this);
-                case Op.MatMul matMul -> MatMul.lower(matMul, this);
-                case Op.GatedMatMul gatedMatMul -> MatMul.lower(gatedMatMul, this);
+                case Op.MatMul matMul -> MatMul.lower(matMul, norm, this);
+                case Op.GatedMatMul gatedMatMul -> MatMul.lower(gatedMatMul, norm, this);
                 case Op.LayerNorm layerNorm -> Norm.lower(layerNorm, this);
                 case Op.RmsNorm rmsNorm -> Norm.lower(rmsNorm, this);
                 case Op.Rope rope -> Rope.lower(rope, this);
@@ -277,6 +301,7 @@ final class Lowering {
 
         void advance(int end, Section next) {
             op = null;
+            with = List.of();
             int layer = next == null ? 0 : next.layer;
             int number = next == null ? 0 : next.number;
             task("advance", Control.ONE_ITEM,

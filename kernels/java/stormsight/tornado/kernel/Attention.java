@@ -43,14 +43,29 @@ public final class Attention {
     private static final int LANES = 256;
     /** Each of them may take all columns of one row. */
     private static final int FEWEST_LANES = 64;
-    /** Bits of the parameter {@code shape} of {@link #flash} for how many query heads there are. */
+    /** Bits of the parameter {@code shape} for how many query heads there are. */
     private static final int HEAD_BITS = 16;
     /** Head sizes up to it fit the lanes and the local memory of {@link #flash} and {@link #decode}. */
     private static final int MOST_DIM = LANES;
 
-    /** Keys of a group of {@link #decode}, and the lanes that share one of them. */
+    /** Keys of a tile of {@link #decode}, and the lanes that share one of them. */
     private static final int CHUNK = 64;
     private static final int SHARE = 16;
+    /** Keys of a tile that a lane takes part in. */
+    private static final int LANE_KEYS = CHUNK * SHARE / LANES;
+    /** Most lanes of {@link #decode} that share a column of the values, and how many of these a lane reads at once. */
+    private static final int MOST_SHARERS = 16;
+    private static final int AHEAD = 8;
+    /**
+     * With so many keys, and so few query heads of all rows, a group of {@link #decode} takes all keys of a row. The
+     * score of a key is computed in several groups then. By estimate for GPUs of 100 multiprocessors, where it takes
+     * less time than {@link #merge} and its launch; none has been measured.
+     */
+    private static final int MOST_WHOLE_KEYS = 512;
+    private static final int MOST_WHOLE_HEADS = 32;
+    /** Groups that take all keys of a row are made at least so many, but with no fewer columns than that of values. */
+    private static final int WHOLE_GROUPS = 64;
+    private static final int FEWEST_COLUMNS = 32;
 
     private static final int GENERAL_ITEMS = 8;
 
@@ -87,9 +102,35 @@ public final class Attention {
         return op.out().rows() <= Step.MOST_SEQUENCES && op.heads().headDim() <= MOST_DIM;
     }
 
+    /** Whether a group of {@link #decode} takes all keys of a row, so that nothing is left to merge. */
+    private static boolean whole(Op.Attention op) {
+        return op.k().slotRows() <= MOST_WHOLE_KEYS && op.out().rows() * op.heads().queryHeads() <= MOST_WHOLE_HEADS;
+    }
+
+    /** Groups that share the columns of the values of a row and a query head, and each take all its keys. */
+    private static int slices(Op.Attention op) {
+        int dim = op.heads().headDim();
+        int slices = 1;
+        while (op.out().rows() * op.heads().queryHeads() * slices < WHOLE_GROUPS && dim % (2 * slices) == 0
+                && dim / (2 * slices) >= FEWEST_COLUMNS) {
+            slices *= 2;
+        }
+        return slices;
+    }
+
     /** Floats that the kernels of an operation leave to each other. */
     public static int scratch(Op.Attention op) {
-        return few(op) ? op.out().rows() * op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
+        return few(op) && !whole(op)
+                ? op.out().rows() * op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
+    }
+
+    /** Query heads, and how many of them share a key, in one number, as a task has at most 20 parameters. */
+    private static int shape(Op.Heads heads) {
+        if (heads.queryHeads() >= 1 << HEAD_BITS) {
+            throw new IllegalArgumentException(heads.queryHeads() + " query heads, a kernel takes fewer than "
+                    + (1 << HEAD_BITS));
+        }
+        return heads.queryHeads() | heads.queryHeads() / heads.keyValueHeads() << HEAD_BITS;
     }
 
     public static void lower(Op.Attention op, Tasks tasks) {
@@ -129,31 +170,30 @@ public final class Attention {
                             stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
                             windows, fixed, tokens));
         } else if (few(op)) {
-            int chunks = chunks(op);
+            boolean whole = whole(op);
+            int split = whole ? -slices(op) : chunks(op);
+            FloatArray to = whole ? out : tasks.scratch();
+            int toStride = whole ? outStride : 0;
             tasks.task("Attention.decode",
-                    Geometry.groups(Math.multiplyExact(capacity, Math.multiplyExact(queryHeads, chunks)), LANES,
-                    (CHUNK * (SHARE + 2) + dim) * Float.BYTES),
-                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags,
-                            tasks.scratch(), stride, slotStride, capacity, queryHeads, group, dim, op.scale(),
-                            op.softCap(), windows, fixed, tokens, chunks));
-            tasks.task("Attention.merge", Geometry.groups(Math.multiplyExact(capacity, queryHeads), LANES),
-                    (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out, outStride,
-                    capacity, queryHeads, dim, chunks));
+                    Geometry.groups(Math.multiplyExact(capacity, Math.multiplyExact(queryHeads, Math.abs(split))),
+                    LANES, (CHUNK * (SHARE + 1) + most(split) + padded(dim)) * Float.BYTES),
+                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags, to,
+                            stride, slotStride, toStride, capacity, shape(heads), dim, op.scale(), op.softCap(),
+                            windows, fixed, tokens, split));
+            if (!whole) {
+                tasks.task("Attention.merge", Geometry.groups(Math.multiplyExact(capacity, queryHeads), LANES),
+                        (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out,
+                        outStride, capacity, queryHeads, dim, split));
+            }
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(capacity, ROWS), queryHeads);
             // Fewer are refused with the geometry.
             int lanes = Math.max(FEWEST_LANES, Math.min(LANES, Integer.highestOneBit(tasks.mostLanes())));
             int keys = lanes / KEY_LANES;
-            // Both in one number, as a task has at most 20 parameters.
-            if (queryHeads >= 1 << HEAD_BITS) {
-                throw new IllegalArgumentException(queryHeads + " query heads, a kernel takes fewer than "
-                        + (1 << HEAD_BITS));
-            }
-            int shape = queryHeads | group << HEAD_BITS;
             tasks.task("Attention.flash", Geometry.groups(groups, lanes,
                     ((ROWS + keys) * (DEPTH + 1) + ROWS * (keys + 2)) * Float.BYTES),
                     (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
-                            stride, slotStride, outStride, capacity, shape, dim, op.scale(), op.softCap(),
+                            stride, slotStride, outStride, capacity, shape(heads), dim, op.scale(), op.softCap(),
                             windows, fixed, tokens, lanes));
         }
     }
@@ -464,18 +504,37 @@ public final class Attention {
         return (dim + parts - 1) / parts;
     }
 
+    /** Keys of a group of {@link #decode}, at most. */
+    static int most(int split) {
+        return split < 0 ? MOST_WHOLE_KEYS : CHUNK;
+    }
+
+    /** The head size, up to a multiple of the lanes that share a key. */
+    static int padded(int dim) {
+        return (dim + SHARE - 1) / SHARE * SHARE;
+    }
+
     /**
-     * The part of {@link #flash} for one row that 64 keys have in it: their largest score, the sum of the exponentials
-     * relative to it, and the sum of the values weighted by them. A group of 256 lanes handles one row, one query head
-     * and such keys: 16 lanes share the product of one, reading consecutive elements, then lane d sums column d of the
-     * values.
+     * As {@link #flash}, for one row and one query head of a group of 256 lanes, which passes over the keys twice. Of
+     * tiles of 64 keys 16 lanes share each product, reading consecutive elements; scores become exponentials relative
+     * to the largest one; then lanes in a row sum consecutive columns of the values, and several such rows share the
+     * keys. A group takes all keys and a slice of the columns, or 64 keys and all columns: then {@code out} is, for
+     * {@link #merge}, their largest score, the sum of the exponentials and that of the values weighted by them.
+     *
+     * @param shape query heads, and from bit 16 on how many of them share a key
+     * @param split chunks of 64 keys, or, below 0, how many slices of columns there are
      */
     public static void decode(KernelContext context, IntArray step, FloatArray q, FloatArray k, FloatArray v,
-            ByteArray blocked, IntArray flags, FloatArray parts, int stride, int slotStride, int capacity, int heads,
-            int group, int dim, float scale, float cap, IntArray windows, int fixed, int tokens, int chunks) {
-        int head = context.groupIdx % heads;
-        int row = context.groupIdx / heads % capacity;
-        int chunk = context.groupIdx / heads / capacity;
+            ByteArray blocked, IntArray flags, FloatArray out, int stride, int slotStride, int outStride, int capacity,
+            int shape, int dim, float scale, float cap, IntArray windows, int fixed, int tokens, int split) {
+        int slices = TornadoMath.max(-split, 1);
+        int heads = shape & ((1 << HEAD_BITS) - 1);
+        int group = shape >> HEAD_BITS;
+        int width = dim / slices;
+        int unit = context.groupIdx / slices;
+        int head = unit % heads;
+        int row = unit / heads % capacity;
+        int chunk = unit / heads / capacity;
         // 1 for a row of the run, 0 for a surplus one.
         int run = within(row, step.get(StepBuffer.ROWS));
         int layer = step.get(StepBuffer.LAYER);
@@ -484,73 +543,124 @@ public final class Attention {
         int prefix = StepBuffer.prefix(step, row);
         int keys = keys(StepBuffer.tokens(step, row), fixed);
         int lane = context.localIdx;
-        float[] qs = context.allocateFloatLocalArray(dim);
+        float[] qs = context.allocateFloatLocalArray(padded(dim));
         float[] products = context.allocateFloatLocalArray(CHUNK * (SHARE + 1));
-        float[] weights = context.allocateFloatLocalArray(CHUNK);
+        float[] weights = context.allocateFloatLocalArray(most(split));
         int columns = heads / group * dim;
-        int base = layer * stride + StepBuffer.slot(step, row) * slotStride + head / group * dim;
         int first = first(i, prefix, reach(number, windows, fixed));
         int end = end(i, prefix, keys, fixed) * run;
         int blocks = blocks(flags, number, heads, head, tokens);
-        int j = chunk * CHUNK;
         // Nothing to do where no key is seen, but no return before barriers.
-        int count = TornadoMath.max(TornadoMath.min(end - j, CHUNK), 0);
-        if (j + CHUNK <= first) {
+        int from = split < 0 ? first : chunk * CHUNK;
+        int count = TornadoMath.max(TornadoMath.min(end - from, most(split)), 0);
+        if (from + most(split) <= first) {
             count = 0;
         }
-        if (lane < dim) {
-            qs[lane] = q.get((row * heads + head) * dim + lane);
+        int base = layer * stride + StepBuffer.slot(step, row) * slotStride + from * columns + head / group * dim;
+        if (lane < padded(dim)) {
+            float value = 0;
+            if (lane < dim) {
+                value = q.get((row * heads + head) * dim + lane);
+            }
+            qs[lane] = value;
         }
         context.localBarrier();
         int share = lane & (SHARE - 1);
-        for (int key = lane / SHARE; key < count; key += LANES / SHARE) {
-            int start = base + (j + key) * columns;
-            float product = 0;
-            for (int d = share; d < dim; d += SHARE) {
-                product += qs[d] * k.get(start + d);
+        float[] sums = new float[LANE_KEYS];
+        for (int tile = 0; tile < count; tile += CHUNK) {
+            for (int n = 0; n < LANE_KEYS; n++) {
+                sums[n] = 0;
             }
-            products[key * (SHARE + 1) + share] = product;
-        }
-        context.localBarrier();
-        if (lane < count) {
-            float product = 0;
-            for (int t = 0; t < SHARE; t++) {
-                product += products[lane * (SHARE + 1) + t];
+            // Constant bounds, so that all of a lane's reads are under way at once: the last key stands in for those
+            // past it, whose products no one reads, and the last element for those past it, whose factor is 0.
+            for (int t = 0; t < padded(dim) / SHARE; t++) {
+                int d = t * SHARE + share;
+                float value = qs[d];
+                if (dim % SHARE != 0) {
+                    d = TornadoMath.min(d, dim - 1);
+                }
+                for (int n = 0; n < LANE_KEYS; n++) {
+                    int key = TornadoMath.min(tile + lane / SHARE + n * (LANES / SHARE), count - 1);
+                    sums[n] += value * k.get(base + key * columns + d);
+                }
             }
-            weights[lane] = score(product, i, j + lane, first, end, blocked, tokens, blocks, scale, cap);
+            for (int n = 0; n < LANE_KEYS; n++) {
+                products[(lane / SHARE + n * (LANES / SHARE)) * (SHARE + 1) + share] = sums[n];
+            }
+            context.localBarrier();
+            if (lane < TornadoMath.min(count - tile, CHUNK)) {
+                float product = 0;
+                for (int t = 0; t < SHARE; t++) {
+                    product += products[lane * (SHARE + 1) + t];
+                }
+                weights[tile + lane] = score(product, i, from + tile + lane, first, end, blocked, tokens, blocks, scale,
+                        cap);
+            }
+            context.localBarrier();
         }
-        context.localBarrier();
         float max = UNSEEN;
-        for (int t = 0; t < count; t++) {
+        for (int t = lane; t < count; t += LANES) {
             max = TornadoMath.max(max, weights[t]);
         }
-        float weight = 0;
-        if (lane < count) {
-            float s = weights[lane];
+        products[lane] = max;
+        for (int reach = LANES / 2; reach > 0; reach /= 2) {
+            context.localBarrier();
+            if (lane < reach) {
+                products[lane] = TornadoMath.max(products[lane], products[lane + reach]);
+            }
+        }
+        context.localBarrier();
+        max = products[0];
+        for (int t = lane; t < count; t += LANES) {
+            float s = weights[t];
+            float weight = 0;
             if (s > SEEN) {
                 weight = TornadoMath.exp(s - max);
             }
+            weights[t] = weight;
         }
         context.localBarrier();
-        if (lane < count) {
-            weights[lane] = weight;
-        }
-        context.localBarrier();
+        int sharers = TornadoMath.min(LANES / width, MOST_SHARERS);
+        int column = context.groupIdx % slices * width + lane % width;
         float sum = 0;
         float total = 0;
-        int column = base + j * columns + TornadoMath.min(lane, dim - 1);
-        for (int t = 0; t < count; t++) {
-            float w = weights[t];
-            total += w;
-            sum += w * v.get(column + t * columns);
+        for (int key = lane / width; key < count; key += sharers * AHEAD) {
+            for (int u = 0; u < AHEAD; u++) {
+                int j = key + u * sharers;
+                float weight = 0;
+                if (j < count) {
+                    weight = weights[j];
+                }
+                total += weight;
+                sum += weight * v.get(base + TornadoMath.min(j, count - 1) * columns + column);
+            }
         }
-        int part = ((row * heads + head) * chunks + chunk) * (dim + 2);
-        if (lane < dim) {
-            parts.set(part + 2 + lane, sum);
-        }
-        if (lane == 0) {
-            parts.set(part, max);
-            parts.set(part + 1, total);
+        products[lane] = sum;
+        products[LANES + lane] = total;
+        context.localBarrier();
+        if (lane < width) {
+            sum = 0;
+            total = 0;
+            for (int t = 0; t < sharers; t++) {
+                sum += products[t * width + lane];
+                total += products[LANES + t * width + lane];
+            }
+            if (split < 0) {
+                float factor = 0;
+                if (total > 0) {
+                    factor = 1 / total;
+                }
+                if (run > 0) {
+                    out.set(layer * outStride + (row * heads + head) * dim + column, sum * factor);
+                }
+            } else {
+                int part = ((row * heads + head) * split + chunk) * (dim + 2);
+                out.set(part + 2 + lane, sum);
+                if (lane == 0) {
+                    out.set(part, max);
+                    out.set(part + 1, total);
+                }
+            }
         }
     }
 

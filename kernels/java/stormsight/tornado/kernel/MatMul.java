@@ -30,8 +30,12 @@ public final class MatMul {
     private static final int OUT_STACK = 16;
     /** A bit of {@link MmaMatMul}. */
     static final int SERIAL = 32;
+    /** Bits of {@link #vector}: the weights are stacks of layers; x is normalised; the norm's weight is a stack. */
+    private static final int STACK = 64;
+    private static final int NORM = 128;
+    private static final int NORM_STACK = 256;
     /** From this bit on: a number of {@link #number}. */
-    static final int ACTIVATION = 6;
+    static final int ACTIVATION = 9;
 
     private static final int GELU_TANH = 1;
     private static final int GELU_ERF = 2;
@@ -58,35 +62,39 @@ public final class MatMul {
     /**
      * Both kinds of product.
      *
+     * @param norm of one row, by whose x that of the product is replaced
      * @param up of a gated one, which has neither bias nor residual
      */
-    record Product(Tensor x, Tensor w, Optional<Tensor> up, Optional<Tensor> bias, Op.Activation activation,
-            Optional<Tensor> residual, Tensor out) {
-        static Product of(Op.MatMul op) {
-            return new Product(op.x(), op.w(), Optional.empty(), op.bias(), op.activation(), op.residual(), op.out());
+    record Product(Tensor x, Optional<Op.RmsNorm> norm, Tensor w, Optional<Tensor> up, Optional<Tensor> bias,
+            Op.Activation activation, Optional<Tensor> residual, Tensor out) {
+        static Product of(Op.MatMul op, Optional<Op.RmsNorm> norm) {
+            return new Product(norm.map(Op.RmsNorm::x).orElse(op.x()), norm, op.w(), Optional.empty(), op.bias(),
+                    op.activation(), op.residual(), op.out());
         }
 
-        static Product of(Op.GatedMatMul op) {
-            return new Product(op.x(), op.gate(), Optional.of(op.up()), Optional.empty(), op.activation(),
-                    Optional.empty(), op.out());
+        static Product of(Op.GatedMatMul op, Optional<Op.RmsNorm> norm) {
+            return new Product(norm.map(Op.RmsNorm::x).orElse(op.x()), norm, op.gate(), Optional.of(op.up()),
+                    Optional.empty(), op.activation(), Optional.empty(), op.out());
         }
 
         /** The constant {@code epilogue}. */
         int epilogue(Tasks tasks) {
             return (bias.isPresent() ? BIAS : 0) | (residual.isPresent() ? RESIDUAL : 0) | (up.isPresent() ? GATED : 0)
                     | (bias.map(tasks::stride).orElse(0) > 0 ? BIAS_STACK : 0) | (tasks.stride(out) > 0 ? OUT_STACK : 0)
+                    | (tasks.stride(w) > 0 ? STACK : 0) | (norm.isPresent() ? NORM : 0)
+                    | (norm.map(of -> tasks.stride(of.w())).orElse(0) > 0 ? NORM_STACK : 0)
                     | number(activation) << ACTIVATION;
         }
     }
 
     /** What the kernels of an operation leave to each other. */
     public static Scratch scratch(Op.MatMul op, DeviceInfo device) {
-        return scratch(Product.of(op), device);
+        return scratch(Product.of(op, Optional.empty()), device);
     }
 
     /** What the kernels of an operation leave to each other. */
     public static Scratch scratch(Op.GatedMatMul op, DeviceInfo device) {
-        return scratch(Product.of(op), device);
+        return scratch(Product.of(op, Optional.empty()), device);
     }
 
     private static Scratch scratch(Product op, DeviceInfo device) {
@@ -94,12 +102,14 @@ public final class MatMul {
                 : Scratch.NONE;
     }
 
-    public static void lower(Op.MatMul op, Tasks tasks) {
-        lower(Product.of(op), tasks);
+    /** @param norm of the one row x, which the product computes for itself */
+    public static void lower(Op.MatMul op, Optional<Op.RmsNorm> norm, Tasks tasks) {
+        lower(Product.of(op, norm), tasks);
     }
 
-    public static void lower(Op.GatedMatMul op, Tasks tasks) {
-        lower(Product.of(op), tasks);
+    /** @param norm of the one row x, which the product computes for itself */
+    public static void lower(Op.GatedMatMul op, Optional<Op.RmsNorm> norm, Tasks tasks) {
+        lower(Product.of(op, norm), tasks);
     }
 
     private static void lower(Product op, Tasks tasks) {
@@ -132,12 +142,14 @@ public final class MatMul {
         String type = Weight.suffix(op.w().dtype());
         if (capacity == 1) {
             int lanes = vectorLanes(weights * outputs, columns, tasks.mostLanes());
+            FloatArray norm = op.norm().map(of -> tasks.floats(of.w())).orElse(tasks.none());
+            float epsilon = op.norm().map(Op.RmsNorm::epsilon).orElse(0f);
             tasks.task(family + ".vector" + type,
                     Geometry.groups(Math.ceilDiv(weights * outputs, VECTOR_ROWS), lanes,
-                    VECTOR_ROWS * lanes * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, w.f32(), w.words(), w.factors(),
-                            up.f32(), up.words(), up.factors(), bias, residual, out, w.type(), w.stride(),
-                            w.factorStride(), columns, outputs, epilogue, lanes));
+                    (VECTOR_ROWS + norms(epilogue)) * lanes * Float.BYTES),
+                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, norm, w.f32(), w.words(),
+                            w.factors(), up.f32(), up.words(), up.factors(), bias, residual, out, w.type(), columns,
+                            outputs, epilogue, lanes, epsilon));
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
             tasks.task(family + ".tile" + type, Geometry.groups(groups, TILE_LANES,
@@ -334,34 +346,52 @@ public final class MatMul {
         }
     }
 
+    /** 1 if x is normalised, else 0. */
+    static int norms(int epilogue) {
+        return (epilogue / NORM) & 1;
+    }
+
+    /** Index of the first weight of the norm of a layer. */
+    static int normStart(int layer, int columns, int epilogue) {
+        return (epilogue & NORM_STACK) != 0 ? layer * columns : 0;
+    }
+
     /**
      * {@code out[m] = finish(sum over k of x[k] w[m, k], sum over k of x[k] up[m, k])}. A group handles 4 rows m of w,
      * or 2 of each weight if gated: those of up are the last two. Consecutive lanes read consecutive words.
+     *
+     * <p>With a norm, x[k] is {@code x[k] / sqrt(mean(x^2) + epsilon) * norm[k]}. The root is the same for all k, so
+     * sums are divided by it; each group adds up the squares beside them.
      */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
-            FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias,
-            FloatArray residual, FloatArray out, int type, int stride, int factorStride, int columns, int outputs,
-            int epilogue, int lanes) {
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray norm, FloatArray f32,
+            LongArray words, FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors,
+            FloatArray bias, FloatArray residual, FloatArray out, int type, int columns, int outputs, int epilogue,
+            int lanes, float epsilon) {
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int gates = (epilogue / GATED) & 1;
         int each = VECTOR_ROWS / (1 + gates);
         int first = context.groupIdx * each;
-        float[] parts = context.allocateFloatLocalArray(VECTOR_ROWS * lanes);
+        int norms = norms(epilogue);
+        int normStart = normStart(layer, columns, epilogue);
+        float[] parts = context.allocateFloatLocalArray((VECTOR_ROWS + norms) * lanes);
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int limit = run * outputs;
         int scalesPerRow = Weight.scalesPerRow(type, columns);
-        int w = layer * stride + first * columns;
-        int scale = layer * factorStride + first * scalesPerRow;
+        int firstRow = first + ((epilogue & STACK) != 0 ? layer * outputs : 0);
+        int w = firstRow * columns;
+        int scale = firstRow * scalesPerRow;
         // Loops over constants are unrolled. TornadoVM limits the size of a kernel with all that it calls, so each is
         // called in one place.
         long[] row = new long[VECTOR_ROWS];
         float[] xs = new float[4];
-        float[] sums = new float[VECTOR_ROWS];
+        // The last one is that of squares.
+        float[] sums = new float[VECTOR_ROWS + 1];
         // The words of a turn are read in the turn before, so that they are under way while that one is computed. Their
         // halves are kept from turn to turn, not they: two reads that reach one variable would become one.
         int[] low = new int[VECTOR_ROWS];
         int[] high = new int[VECTOR_ROWS];
+        sums[VECTOR_ROWS] = 0;
         for (int r = 0; r < VECTOR_ROWS; r++) {
             sums[r] = 0;
             row[r] = 0;
@@ -385,6 +415,10 @@ public final class MatMul {
                 if (j >= 0) {
                     for (int e = 0; e < 4; e++) {
                         xs[e] = x.get(4 * j + e);
+                        if (norms == 1) {
+                            sums[VECTOR_ROWS] += xs[e] * xs[e];
+                            xs[e] *= norm.get(normStart + 4 * j + e);
+                        }
                     }
                     for (int r = 0; r < VECTOR_ROWS; r++) {
                         for (int e = 0; e < 2; e++) {
@@ -419,6 +453,10 @@ public final class MatMul {
                 if (j >= 0) {
                     for (int e = 0; e < 4; e++) {
                         xs[e] = x.get(Weight.column(type, j, e));
+                        if (norms == 1) {
+                            sums[VECTOR_ROWS] += xs[e] * xs[e];
+                            xs[e] *= norm.get(normStart + Weight.column(type, j, e));
+                        }
                     }
                     int b = scale + j / (Weight.block(type) / 4);
                     for (int r = 0; r < VECTOR_ROWS; r++) {
@@ -442,6 +480,10 @@ public final class MatMul {
             int end = run * columns;
             for (int k = lane; k < end; k += lanes) {
                 float xk = x.get(k);
+                if (norms == 1) {
+                    sums[VECTOR_ROWS] += xk * xk;
+                    xk *= norm.get(normStart + k);
+                }
                 int b = scale + k / Weight.block(type);
                 for (int r = 0; r < VECTOR_ROWS; r++) {
                     if (r < each) {
@@ -455,13 +497,13 @@ public final class MatMul {
                 }
             }
         }
-        for (int r = 0; r < VECTOR_ROWS; r++) {
+        for (int r = 0; r < VECTOR_ROWS + norms; r++) {
             parts[r * lanes + lane] = sums[r];
         }
         for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
-                for (int r = 0; r < VECTOR_ROWS; r++) {
+                for (int r = 0; r < VECTOR_ROWS + norms; r++) {
                     parts[r * lanes + lane] += parts[r * lanes + lane + reach];
                 }
             }
@@ -469,9 +511,13 @@ public final class MatMul {
         context.localBarrier();
         int output = first + lane;
         if (lane < each && output < limit) {
-            out.set(outStart(layer, 1, outputs, epilogue) + output, finish(parts[lane * lanes],
-                    parts[(lane + gates * each) * lanes], bias, residual, biasStart(layer, outputs, epilogue) + output,
-                    output, epilogue));
+            float factor = 1;
+            if (norms == 1) {
+                factor = Norm.inverse(parts[VECTOR_ROWS * lanes], columns, epsilon);
+            }
+            out.set(outStart(layer, 1, outputs, epilogue) + output, finish(factor * parts[lane * lanes],
+                    factor * parts[(lane + gates * each) * lanes], bias, residual,
+                    biasStart(layer, outputs, epilogue) + output, output, epilogue));
         }
     }
 

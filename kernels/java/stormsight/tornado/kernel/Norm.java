@@ -35,6 +35,11 @@ public final class Norm {
                         op.residual().isPresent() ? 1 : 0));
     }
 
+    /** {@code 1 / sqrt(squares / columns + epsilon)}: what a row is multiplied by, from the sum of its squares. */
+    static float inverse(float squares, int columns, float epsilon) {
+        return 1 / TornadoMath.sqrt(squares / columns + epsilon);
+    }
+
     /** {@code out = (x - mean) / sqrt(variance + epsilon) * w + bias}; group g handles row g. */
     public static void layerNorm(KernelContext context, IntArray step, FloatArray x, FloatArray w, FloatArray bias,
             FloatArray out, int xStride, int wStride, int biasStride, int outStride, int columns, float epsilon) {
@@ -71,7 +76,7 @@ public final class Norm {
                 }
             }
             context.localBarrier();
-            float inverse = 1 / TornadoMath.sqrt(sums[0] / columns + epsilon);
+            float inverse = inverse(sums[0], columns, epsilon);
             int to = layer * outStride + row * columns;
             for (int c = lane; c < columns; c += GROUP) {
                 out.set(to + c, (x.get(from + c) - mean) * inverse * w.get(layer * wStride + c)
@@ -103,7 +108,7 @@ public final class Norm {
                 }
             }
             context.localBarrier();
-            float inverse = 1 / TornadoMath.sqrt(sums[0] / columns + epsilon);
+            float inverse = inverse(sums[0], columns, epsilon);
             int to = layer * outStride + row * columns;
             for (int c = lane; c < columns; c += GROUP) {
                 float value = x.get(from + c) * inverse * w.get(layer * wStride + c);

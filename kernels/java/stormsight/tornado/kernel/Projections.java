@@ -30,6 +30,12 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
     /** Rows of the weights of a group: two pairs that are rotated, or four neighbours. */
     private static final int ROWS = 4;
 
+    /** Parts of the parameter {@code flags}: the type of the weights; they are stacks; x is normalised, by a stack. */
+    private static final int TYPE = 7;
+    private static final int STACK = 8;
+    private static final int NORM = 16;
+    private static final int NORM_STACK = 32;
+
     /** The first operations of a list, if they are such ones and this kernel can do them. */
     public static Optional<Projections> of(List<Op> ops, Program program) {
         if (ops.size() >= OPS && ops.get(0) instanceof Op.MatMul query && ops.get(1) instanceof Op.MatMul key
@@ -65,7 +71,8 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
                 && product.out().kind() == Tensor.Kind.ACTIVATION && product.out().layers() == 1;
     }
 
-    public void lower(Tasks tasks) {
+    /** @param norm of x, which the kernel computes for itself */
+    public void lower(Optional<Op.RmsNorm> norm, Tasks tasks) {
         Weight queries = Weight.of(query.w(), tasks);
         Weight keys = Weight.of(key.w(), tasks);
         Weight values = Weight.of(value.w(), tasks);
@@ -74,31 +81,42 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
         int keyOutputs = key.w().rows();
         int outputs = queryOutputs + 2 * keyOutputs;
         int lanes = MatMul.vectorLanes(outputs, columns, tasks.mostLanes());
+        int flags = queries.type() | (queries.stride() > 0 ? STACK : 0) | (norm.isPresent() ? NORM : 0)
+                | (norm.map(of -> tasks.stride(of.w())).orElse(0) > 0 ? NORM_STACK : 0);
         tasks.task("Projections.vector" + Weight.suffix(query.w().dtype()),
-                Geometry.groups(outputs / ROWS, lanes, ROWS * lanes * Float.BYTES),
+                Geometry.groups(outputs / ROWS, lanes, (ROWS + norms(flags)) * lanes * Float.BYTES),
                 (graph, name) -> graph.task(name, Projections::vector, tasks.context(), tasks.step(),
-                        tasks.floats(query.x()), queries.words(), keys.words(), values.words(), queries.factors(),
-                        tasks.floats(queryRope.table()), tasks.floats(query.out()), tasks.floats(keyStore.cache()),
-                        tasks.floats(valueStore.cache()), queries.type(), Math.min(queries.stride(), 1), columns,
-                        queryOutputs, keyOutputs, queryRope.headDim(), tasks.stride(keyStore.cache()), lanes));
+                        tasks.floats(norm.map(Op.RmsNorm::x).orElse(query.x())),
+                        norm.map(of -> tasks.floats(of.w())).orElse(tasks.none()), queries.words(), keys.words(),
+                        values.words(), queries.factors(), tasks.floats(queryRope.table()), tasks.floats(query.out()),
+                        tasks.floats(keyStore.cache()), tasks.floats(valueStore.cache()), flags, columns, queryOutputs,
+                        keyOutputs, queryRope.headDim(), tasks.stride(keyStore.cache()), lanes,
+                        norm.map(Op.RmsNorm::epsilon).orElse(0f)));
+    }
+
+    /** 1 if x is normalised, else 0. */
+    static int norms(int flags) {
+        return (flags / NORM) & 1;
     }
 
     /**
      * {@code query = rotate(queries x)}, {@code keyCache[token] = rotate(keys x)}, {@code valueCache[token] =
      * values x}. A group handles 4 rows of one of the weights: of queries and keys the rows c, c + 1 of a head and
-     * those half a head on, which they are rotated with; of values 4 neighbours.
-     *
-     * @param stack 1 if the weights are stacks of layers, else 0
+     * those half a head on, which they are rotated with; of values 4 neighbours. With a norm, x is normalised as
+     * {@link MatMul#vector} does it.
      */
-    public static void vector(KernelContext context, IntArray step, FloatArray x, LongArray queries, LongArray keys,
-            LongArray values, FloatArray factors, FloatArray table, FloatArray query, FloatArray keyCache,
-            FloatArray valueCache, int type, int stack, int columns, int queryOutputs, int keyOutputs, int dim,
-            int cacheStride, int lanes) {
+    public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray norm, LongArray queries,
+            LongArray keys, LongArray values, FloatArray factors, FloatArray table, FloatArray query,
+            FloatArray keyCache, FloatArray valueCache, int flags, int columns, int queryOutputs, int keyOutputs,
+            int dim, int cacheStride, int lanes, float epsilon) {
+        int type = flags & TYPE;
+        int norms = norms(flags);
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
         int run = TornadoMath.min(step.get(StepBuffer.ROWS), 1);
         int unit = context.groupIdx * ROWS;
-        float[] parts = context.allocateFloatLocalArray(ROWS * lanes);
+        int normStart = (flags & NORM_STACK) != 0 ? layer * columns : 0;
+        float[] parts = context.allocateFloatLocalArray((ROWS + norms) * lanes);
         // 0 in the queries, 1 in the keys, 2 in the values.
         int part = 2 - Attention.within(unit, queryOutputs) - Attention.within(unit, queryOutputs + keyOutputs);
         int from = unit - TornadoMath.min(part, 1) * queryOutputs - part / 2 * keyOutputs;
@@ -110,12 +128,14 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
             apart = dim / 2;
         }
         int rowWords = columns / 4;
-        int w = (layer * stack * outputs + first) * rowWords;
+        int w = (((flags & STACK) != 0 ? layer * outputs : 0) + first) * rowWords;
         long[] row = new long[ROWS];
         float[] xs = new float[4];
-        float[] sums = new float[ROWS];
+        // The last one is that of squares.
+        float[] sums = new float[ROWS + 1];
         int[] low = new int[ROWS];
         int[] high = new int[ROWS];
+        sums[ROWS] = 0;
         for (int r = 0; r < ROWS; r++) {
             sums[r] = 0;
             row[r] = 0;
@@ -141,6 +161,10 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
             if (j >= 0) {
                 for (int e = 0; e < 4; e++) {
                     xs[e] = x.get(4 * j + e);
+                    if (norms == 1) {
+                        sums[ROWS] += xs[e] * xs[e];
+                        xs[e] *= norm.get(normStart + 4 * j + e);
+                    }
                 }
                 for (int r = 0; r < ROWS; r++) {
                     for (int e = 0; e < 2; e++) {
@@ -156,13 +180,13 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
                 high[r] = (int) (row[r] >> 32);
             }
         }
-        for (int r = 0; r < ROWS; r++) {
+        for (int r = 0; r < ROWS + norms; r++) {
             parts[r * lanes + lane] = sums[r];
         }
         for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
-                for (int r = 0; r < ROWS; r++) {
+                for (int r = 0; r < ROWS + norms; r++) {
                     parts[r * lanes + lane] += parts[r * lanes + lane + reach];
                 }
             }
@@ -170,14 +194,18 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
         context.localBarrier();
         int token = StepBuffer.token(step, 0);
         int cache = layer * cacheStride + token * keyOutputs + first + lane;
+        float factor = 1;
+        if (norms == 1) {
+            factor = Norm.inverse(parts[ROWS * lanes], columns, epsilon);
+        }
         if (part == 2) {
             if (lane < ROWS * run) {
-                valueCache.set(cache, parts[lane * lanes]);
+                valueCache.set(cache, factor * parts[lane * lanes]);
             }
         } else {
             if (lane < 2 * run) {
-                float a = parts[lane * lanes];
-                float b = parts[(lane + 2) * lanes];
+                float a = factor * parts[lane * lanes];
+                float b = factor * parts[(lane + 2) * lanes];
                 int angle = token * dim + first % dim + lane;
                 float cos = table.get(angle);
                 float sin = table.get(angle + dim / 2);

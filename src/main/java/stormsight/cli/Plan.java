@@ -125,13 +125,12 @@ final class Plan extends ModelCommand implements Runnable {
             return weights().stream().map(Tensor::name).collect(Collectors.joining(", "));
         }
 
-        /** Of the first weight, or of the result where there is none. */
+        /** Of the first of the largest weights, or of the result where there is none. */
         String shape() {
             return planned.op()
-                    .map(op -> shape(
-                            weights().isEmpty()
-                                    ? op.writes().getFirst()
-                                    : weights().getFirst()))
+                    .map(op -> shape(weights().stream()
+                            .reduce((a, b) -> b.shape().elements() > a.shape().elements() ? b : a)
+                            .orElse(op.writes().getFirst())))
                     .orElse("");
         }
 

@@ -338,23 +338,24 @@ public final class OpCases {
                         dtype,
                         (options & 1) != 0,
                         (options & 2) != 0 ? ACTIVATIONS[variant % ACTIVATIONS.length] : Op.Activation.NONE,
-                        (options & 4) != 0);
+                        (options & 4) != 0,
+                        shape[0] == 1 && variant % 2 == 0);
             }
         }
-        matMul(9, 5, 64, 40, DType.BF16, true, Op.Activation.GELU_TANH, true);
-        matMul(60, 49, 64, 40, DType.Q8, true, Op.Activation.QUICK_GELU, true);
-        matMul(3, 1, 64, 40, DType.F16, false, Op.Activation.NONE, true);
-        matMul(60, 49, 96, 67, DType.Q4, true, Op.Activation.RELU, true);
-        matMul(130, 17, 320, 129, DType.Q4, false, Op.Activation.NONE, true);
-        matMul(16, 11, 64, 40, DType.BF16, true, Op.Activation.NONE, true);
+        matMul(9, 5, 64, 40, DType.BF16, true, Op.Activation.GELU_TANH, true, false);
+        matMul(60, 49, 64, 40, DType.Q8, true, Op.Activation.QUICK_GELU, true, false);
+        matMul(3, 1, 64, 40, DType.F16, false, Op.Activation.NONE, true, false);
+        matMul(60, 49, 96, 67, DType.Q4, true, Op.Activation.RELU, true, false);
+        matMul(130, 17, 320, 129, DType.Q4, false, Op.Activation.NONE, true, false);
+        matMul(16, 11, 64, 40, DType.BF16, true, Op.Activation.NONE, true, false);
         // Several blocks of rows and of outputs, some of them whole, some without rows, more of them than a GPU works
         // on at a time.
-        matMul(64, 64, 64, 256, DType.BF16, true, Op.Activation.NONE, true);
-        matMul(65, 65, 64, 264, DType.Q8, false, Op.Activation.GELU_ERF, true);
-        matMul(130, 40, 64, 520, DType.F16, true, Op.Activation.RELU, false);
-        matMul(129, 129, 16, 22536, DType.BF16, false, Op.Activation.NONE, false);
+        matMul(64, 64, 64, 256, DType.BF16, true, Op.Activation.NONE, true, false);
+        matMul(65, 65, 64, 264, DType.Q8, false, Op.Activation.GELU_ERF, true, false);
+        matMul(130, 40, 64, 520, DType.F16, true, Op.Activation.RELU, false, false);
+        matMul(129, 129, 16, 22536, DType.BF16, false, Op.Activation.NONE, false, false);
         // Many columns, which are divided.
-        matMul(130, 129, 2112, 264, DType.BF16, true, Op.Activation.SILU, true);
+        matMul(130, 129, 2112, 264, DType.BF16, true, Op.Activation.SILU, true, false);
     }
 
     private void matMul(
@@ -365,9 +366,11 @@ public final class OpCases {
             DType dtype,
             boolean bias,
             Op.Activation activation,
-            boolean residual) {
+            boolean residual,
+            boolean normed) {
         String name = "matMul_" + rows + "x" + depth + "x" + width + "_" + dtype + (bias ? "_bias" : "")
-                + suffix(activation) + (residual ? "_residual" : "") + (capacity > rows ? "_of" + capacity : "");
+                + suffix(activation) + (residual ? "_residual" : "") + (normed ? "_normed" : "")
+                + (capacity > rows ? "_of" + capacity : "");
         add(name, SUM, SUM_REASON, data -> {
             Tensor x = data.input("x", 1, capacity, depth);
             Tensor out = data.output("out", 1, capacity, width);
@@ -376,10 +379,20 @@ public final class OpCases {
             if (residual) {
                 ops.add(new Op.Copy(data.input("before", 1, capacity, width), out));
             }
+            if (normed) {
+                x = addNorm(data, x, ops);
+            }
             ops.add(new Op.MatMul(x, w, bias ? Optional.of(data.weight("bias", DType.F32, 1, width)) : Optional.empty(),
                     activation, residual ? Optional.of(out) : Optional.empty(), out));
             data.run(new Step(0, rows, rows), ops.toArray(Op[]::new));
         });
+    }
+
+    /** Adds a norm of one row before a product, which backends may compute within it, and returns its result. */
+    private static Tensor addNorm(Data data, Tensor x, List<Op> ops) {
+        Tensor normed = Tensor.activation("normed", 1, x.columns());
+        ops.add(new Op.RmsNorm(x, data.weight("norm", DType.F32, 1, x.columns()), 1e-6f, Optional.empty(), normed));
+        return normed;
     }
 
     private static String suffix(Op.Activation activation) {
@@ -443,20 +456,23 @@ public final class OpCases {
                 if (dtype.forRows(shape[1]) != dtype) {
                     continue;
                 }
+                boolean normed = shape[0] == 1 && shape[2] % 8 == 0 || shape[2] == 13;
                 add(
-                        "gatedMatMul_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype,
+                        "gatedMatMul_" + shape[0] + "x" + shape[1] + "x" + shape[2] + "_" + dtype
+                                + (normed ? "_normed" : ""),
                         SUM,
                         SUM_REASON,
                         data -> {
                             double scale = 3 / Math.sqrt(shape[1]);
-                            data.run(
-                                    new Step(0, shape[0], 0),
-                                    new Op.GatedMatMul(
-                                            data.input("x", 1, shape[0], shape[1]),
-                                            data.weight("gate", dtype, scale, shape[2], shape[1]),
-                                            data.weight("up", dtype, scale, shape[2], shape[1]),
-                                            shape[0] % 2 == 0 ? Op.Activation.SILU : Op.Activation.GELU_TANH,
-                                            data.output("out", 1, shape[0], shape[2])));
+                            List<Op> ops = new ArrayList<>();
+                            Tensor x = data.input("x", 1, shape[0], shape[1]);
+                            ops.add(new Op.GatedMatMul(
+                                    normed ? addNorm(data, x, ops) : x,
+                                    data.weight("gate", dtype, scale, shape[2], shape[1]),
+                                    data.weight("up", dtype, scale, shape[2], shape[1]),
+                                    shape[0] % 2 == 0 ? Op.Activation.SILU : Op.Activation.GELU_TANH,
+                                    data.output("out", 1, shape[0], shape[2])));
+                            data.run(new Step(0, shape[0], 0), ops.toArray(Op[]::new));
                         });
             }
         }
@@ -474,6 +490,19 @@ public final class OpCases {
                     product(a, w, b),
                     product(b, w, a),
                     product(a, w, c));
+        });
+        // The result of a norm is read by more than the product behind it, or that product changes what it is of.
+        add("matMul_normStays", SUM, SUM_REASON, data -> {
+            Tensor w = data.weight("w", DType.BF16, 0.2, 64, 64);
+            List<Op> ops = new ArrayList<>();
+            Tensor normed = addNorm(data, data.input("x", 1, 1, 64), ops);
+            Tensor changed = data.output("changed", 1, 1, 64);
+            ops.add(product(normed, w, changed));
+            ops.add(new Op.Copy(normed, data.output("kept", 1, 1, 64)));
+            Op.RmsNorm norm = (Op.RmsNorm) ops.getFirst();
+            ops.add(new Op.RmsNorm(changed, norm.w(), norm.epsilon(), Optional.empty(), normed));
+            ops.add(product(normed, w, changed));
+            data.run(new Step(0, 1, 0), ops.toArray(Op[]::new));
         });
     }
 
@@ -627,7 +656,7 @@ public final class OpCases {
 
     /** What a decode step does before attention: backends may do all of it at once. */
     private void projections() {
-        // Query heads, key heads, their size, columns of x.
+        // Query heads, key heads, their size, columns of x, which is normalised where there are more than a few.
         for (int[] shape : new int[][] {{1, 1, 4, 4}, {2, 1, 8, 12}, {6, 2, 72, 148}, {8, 1, 256, 2048}}) {
             for (DType dtype : new DType[] {DType.F32, DType.BF16, DType.F16}) {
                 Op.Heads heads = new Op.Heads(shape[0], shape[1], shape[2]);
@@ -638,7 +667,9 @@ public final class OpCases {
     }
 
     private static void projections(Data data, Op.Heads heads, int columns, DType dtype) {
-        Tensor x = data.input("x", 1, 1, columns);
+        List<Op> norm = new ArrayList<>();
+        Tensor given = data.input("x", 1, 1, columns);
+        Tensor x = columns > 4 ? addNorm(data, given, norm) : given;
         Tensor q = Tensor.activation("q", 1, heads.queryColumns());
         Tensor k = Tensor.activation("k", 1, heads.keyValueColumns());
         Tensor v = Tensor.activation("v", 1, heads.keyValueColumns());
@@ -653,10 +684,12 @@ public final class OpCases {
                     Optional.empty(), Op.Activation.NONE, Optional.empty(), outs.get(i));
         }
         for (int token : new int[] {0, 3}) {
-            data.run(new Step(token, 1, 0), products[0], products[1], products[2],
-                    new Op.Rope(q, table, heads.queryHeads()), new Op.Rope(k, table, heads.keyValueHeads()),
+            List<Op> ops = new ArrayList<>(norm);
+            ops.addAll(List.of(products));
+            ops.addAll(List.of(new Op.Rope(q, table, heads.queryHeads()), new Op.Rope(k, table, heads.keyValueHeads()),
                     new Op.Store(k, keys), new Op.Store(v, values),
-                    new Op.Copy(q, data.output("query" + token, 1, 1, heads.queryColumns())));
+                    new Op.Copy(q, data.output("query" + token, 1, 1, heads.queryColumns()))));
+            data.run(new Step(token, 1, 0), ops.toArray(Op[]::new));
         }
         for (int token : new int[] {0, 3}) {
             // Rows 0 and 3 were written; one that was not is no one's.
@@ -839,7 +872,7 @@ public final class OpCases {
         new Attend(2, 1, 256, 131, 0, 70, 0, 0, 0),
         new Attend(8, 4, 256, 13, 0, 13, 50, 0, 0),
         new Attend(8, 1, 256, 1, 100, 60, 0, 0, 0),
-        new Attend(8, 4, 256, 1, 77, 60, 50, 0, 0),
+        new Attend(8, 4, 256, 1, 677, 60, 50, 0, 0),
         new Attend(4, 2, 128, 48, 0, 0, 0, 0, 0),
         new Attend(2, 1, 128, 47, 3, 0, 0, 0, 0),
         new Attend(6, 2, 5, 17, 4, 9, 20, 0, 0),
@@ -847,7 +880,7 @@ public final class OpCases {
         new Attend(2, 1, 64, 31, 0, 10, 0, 7, 0),
         new Attend(2, 1, 64, 31, 0, 10, 0, 7, 3),
         new Attend(4, 2, 72, 1, 90, 20, 30, 0, 16),
-        new Attend(4, 2, 72, 1, 90, 20, 30, 16, 0),
+        new Attend(4, 2, 72, 1, 590, 20, 30, 16, 0),
         new Attend(2, 2, 8, 20, 6, 26, 0, 3, 3),
         new Attend(1, 1, 16, 300, 0, 0, 0, 64, 64),
         // Where an extent differs from position + rows: a tower at a position past its tokens, text that looks at an
