@@ -626,13 +626,11 @@ public final class Attention {
         float total = 0;
         for (int key = lane / width; key < count; key += sharers * AHEAD) {
             for (int u = 0; u < AHEAD; u++) {
-                int j = key + u * sharers;
-                float weight = 0;
-                if (j < count) {
-                    weight = weights[j];
-                }
+                // As above, the last key stands in for those past it.
+                int j = TornadoMath.min(key + u * sharers, count - 1);
+                float weight = weights[j] * within(key + u * sharers, count);
                 total += weight;
-                sum += weight * v.get(base + TornadoMath.min(j, count - 1) * columns + column);
+                sum += weight * v.get(base + j * columns + column);
             }
         }
         products[lane] = sum;
