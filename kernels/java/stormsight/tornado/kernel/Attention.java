@@ -97,7 +97,7 @@ public final class Attention {
         return Math.ceilDiv(op.k().slotRows(), CHUNK);
     }
 
-    /** Whether there are so few rows that the keys of each are shared among groups. */
+    /** Whether there are so few rows that each has groups of its own, those of {@link #decode}. */
     private static boolean few(Op.Attention op) {
         return op.out().rows() <= Step.MOST_SEQUENCES && op.heads().headDim() <= MOST_DIM;
     }
