@@ -15,7 +15,7 @@ import stormsight.program.Tensor;
  * @param products at least one
  */
 public record InputNorm(Op.RmsNorm op, List<Op> products) {
-    /** The first operations of a list, if they are such ones, and no other operation of the program reads the result. */
+    /** The first operations of a list, if they are such ones and no other one of the program reads the result. */
     public static Optional<InputNorm> of(List<Op> ops, Program program) {
         if (ops.isEmpty() || !(ops.getFirst() instanceof Op.RmsNorm norm) || norm.residual().isPresent()
                 || norm.x().layers() > 1 || norm.x().equals(norm.out()) || norm.out().rows() > 1
@@ -33,7 +33,7 @@ public record InputNorm(Op.RmsNorm op, List<Op> products) {
                 : Optional.of(new InputNorm(norm, List.copyOf(products)));
     }
 
-    /** Whether it reads the result as x alone, and leaves that of the norm as it is, which its groups read at any time. */
+    /** Whether it reads the result as x alone, and does not change the norm's x, which its groups read at any time. */
     private static boolean isProductOf(Op.RmsNorm norm, Op op) {
         return switch (op) {
             case Op.MatMul product -> product.x().equals(norm.out()) && !product.out().equals(norm.x())
