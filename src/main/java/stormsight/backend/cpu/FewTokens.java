@@ -27,16 +27,47 @@ final class FewTokens {
     private static final long BYTES = 4L * LANES;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
 
-    /** Rows of weights that meet the same tokens, far apart as in MatVec. */
+    /** Neighbouring rows of weights that meet the same tokens. */
     private static final int ROWS = 4;
 
     /** Tokens of one pass over them. */
     private static final int TOKENS = 4;
 
-    /** Bytes of scratch for the sums of the lanes: of each row those of each token. */
+    /** Bytes of scratch for the sums of the lanes: of each token those of each row. */
     static final long SCRATCH = ROWS * TOKENS * BYTES;
 
+    /** Weights that are read before they are multiplied: they fit in the second-level cache beside x. */
+    private static final long AHEAD_BYTES = 64 << 10;
+
+    /** Of a cache. */
+    private static final long LINE = 64;
+
+    /** What is read of a line. */
+    private static final VectorSpecies<Integer> L = IntVector.SPECIES_128;
+
+    /** Whether sums of the lanes of all rows and tokens are added up at once: as many as there are lanes. */
+    private static final boolean TRANSPOSED = LANES == ROWS * TOKENS;
+
+    // Of two rows of a transposition that lie so far apart, what becomes the first and the second one.
+    private static final FloatVector LOW1 = exchange(1, 0);
+    private static final FloatVector HIGH1 = exchange(1, 1);
+    private static final FloatVector LOW2 = exchange(2, 0);
+    private static final FloatVector HIGH2 = exchange(2, 2);
+    private static final FloatVector LOW4 = exchange(4, 0);
+    private static final FloatVector HIGH4 = exchange(4, 4);
+    private static final FloatVector LOW8 = exchange(8, 0);
+    private static final FloatVector HIGH8 = exchange(8, 8);
+
     private FewTokens() {}
+
+    private static FloatVector exchange(int distance, int from) {
+        float[] lanes = new float[LANES];
+        for (int lane = 0; lane < LANES; lane++) {
+            int within = lane & ~distance | from;
+            lanes[lane] = ((lane & distance) == 0 ? within : LANES + within) % (2 * LANES);
+        }
+        return FloatVector.fromArray(F, lanes, 0);
+    }
 
     /** Whether two vectors of floats are a block of weights with a scale. */
     private static final boolean HALVES = 2 * LANES == DType.Q8_BLOCK;
@@ -59,18 +90,22 @@ final class FewTokens {
      */
     static void rows(Weight w, Packing packing, int first, int count, long x, long xBytes, int tokens, long sums,
             long sumBytes, long lanes) {
-        int distance = count / ROWS;
         int last = w.rows() - 1;
+        long rowBytes = w.rowBytes();
         long scaleBytes = w.scaleBytes();
-        for (int i = 0; i < distance; i++) {
+        int ahead = (int) Math.max(1, AHEAD_BYTES / (ROWS * rowBytes)) * ROWS;
+        for (int i = 0; i < count; i += ROWS) {
             int r0 = Math.min(first + i, last);
-            int r1 = Math.min(first + i + distance, last);
-            int r2 = Math.min(first + i + 2 * distance, last);
-            int r3 = Math.min(first + i + 3 * distance, last);
-            long w0 = w.address() + r0 * w.rowBytes();
-            long w1 = w.address() + r1 * w.rowBytes();
-            long w2 = w.address() + r2 * w.rowBytes();
-            long w3 = w.address() + r3 * w.rowBytes();
+            int r1 = Math.min(first + i + 1, last);
+            int r2 = Math.min(first + i + 2, last);
+            int r3 = Math.min(first + i + 3, last);
+            long w0 = w.address() + r0 * rowBytes;
+            long w1 = w.address() + r1 * rowBytes;
+            long w2 = w.address() + r2 * rowBytes;
+            long w3 = w.address() + r3 * rowBytes;
+            if (i % ahead == 0) {
+                fetch(w0, Math.min(Math.min(ahead, count - i), w.rows() - r0) * rowBytes, lanes);
+            }
             for (int t = 0; t < tokens; t += TOKENS) {
                 // Surplus tokens repeat the last one.
                 int left = tokens - 1 - t;
@@ -92,13 +127,180 @@ final class FewTokens {
                     q8Quads(w0, w1, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes, packing, xs, d1, d2,
                             d3, lanes, MatVec.TOP);
                     q8Quads(w2, w3, w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1, d2,
-                            d3, lanes + 2 * TOKENS * BYTES, MatVec.TOP);
+                            d3, lanes + 2 * BYTES, MatVec.TOP);
                 }
-                for (int j = 0; j < Math.min(TOKENS, tokens - t); j++) {
-                    MatVec.add(lanes + j * BYTES, TOKENS * BYTES, sums + (t + j) * sumBytes + 4L * i, 4L * distance);
+                long to = sums + t * sumBytes + 4L * i;
+                int some = Math.min(TOKENS, tokens - t);
+                if (TRANSPOSED) {
+                    add(lanes);
+                    for (int j = 0; j < some; j++) {
+                        long from = lanes + 4L * ROWS * j & ADDRESSES;
+                        long at = to + j * sumBytes & ADDRESSES;
+                        Memory.f32(at, Memory.f32(from));
+                        Memory.f32(at + 4, Memory.f32(from + 4));
+                        Memory.f32(at + 8, Memory.f32(from + 8));
+                        Memory.f32(at + 12, Memory.f32(from + 12));
+                    }
+                } else {
+                    for (int j = 0; j < some; j++) {
+                        MatVec.add(lanes + j * ROWS * BYTES, BYTES, to + j * sumBytes, 4);
+                    }
                 }
             }
         }
+    }
+
+    /**
+     * Reads bytes one after the other, so that they are in the cache when they are multiplied. Prefetchers keep up with
+     * a reading loop, and not with four rows that are read while much is computed.
+     *
+     * @param to where something is written that depends on all, or the compiler would read nothing
+     */
+    private static void fetch(long from, long bytes, long to) {
+        // From the beginning of a cache line on, which is on the same page.
+        long first = from & -LINE & ADDRESSES;
+        int lines = (int) ((from + bytes - first + LINE - 1) / LINE);
+        IntVector all = IntVector.zero(L);
+        for (int i = 0; i < lines; i++) {
+            all = all.lanewise(VectorOperators.XOR,
+                    IntVector.fromMemorySegment(L, ALL, first + i * LINE & ADDRESSES, LE));
+        }
+        all.intoMemorySegment(ALL, to, LE);
+    }
+
+    /** As {@link MatVec#add} for 16 vectors of 16 lanes, to the first of them: lanes become rows, and are added. */
+    private static void add(long lanes) {
+        long at = lanes & ADDRESSES;
+        FloatVector v0 = FloatVector.fromMemorySegment(F, ALL, at, LE);
+        FloatVector v1 = FloatVector.fromMemorySegment(F, ALL, at + BYTES, LE);
+        FloatVector v2 = FloatVector.fromMemorySegment(F, ALL, at + 2 * BYTES, LE);
+        FloatVector v3 = FloatVector.fromMemorySegment(F, ALL, at + 3 * BYTES, LE);
+        FloatVector v4 = FloatVector.fromMemorySegment(F, ALL, at + 4 * BYTES, LE);
+        FloatVector v5 = FloatVector.fromMemorySegment(F, ALL, at + 5 * BYTES, LE);
+        FloatVector v6 = FloatVector.fromMemorySegment(F, ALL, at + 6 * BYTES, LE);
+        FloatVector v7 = FloatVector.fromMemorySegment(F, ALL, at + 7 * BYTES, LE);
+        FloatVector v8 = FloatVector.fromMemorySegment(F, ALL, at + 8 * BYTES, LE);
+        FloatVector v9 = FloatVector.fromMemorySegment(F, ALL, at + 9 * BYTES, LE);
+        FloatVector v10 = FloatVector.fromMemorySegment(F, ALL, at + 10 * BYTES, LE);
+        FloatVector v11 = FloatVector.fromMemorySegment(F, ALL, at + 11 * BYTES, LE);
+        FloatVector v12 = FloatVector.fromMemorySegment(F, ALL, at + 12 * BYTES, LE);
+        FloatVector v13 = FloatVector.fromMemorySegment(F, ALL, at + 13 * BYTES, LE);
+        FloatVector v14 = FloatVector.fromMemorySegment(F, ALL, at + 14 * BYTES, LE);
+        FloatVector v15 = FloatVector.fromMemorySegment(F, ALL, at + 15 * BYTES, LE);
+        FloatVector low;
+        low = LOW1.selectFrom(v0, v1);
+        v1 = HIGH1.selectFrom(v0, v1);
+        v0 = low;
+        low = LOW1.selectFrom(v2, v3);
+        v3 = HIGH1.selectFrom(v2, v3);
+        v2 = low;
+        low = LOW1.selectFrom(v4, v5);
+        v5 = HIGH1.selectFrom(v4, v5);
+        v4 = low;
+        low = LOW1.selectFrom(v6, v7);
+        v7 = HIGH1.selectFrom(v6, v7);
+        v6 = low;
+        low = LOW1.selectFrom(v8, v9);
+        v9 = HIGH1.selectFrom(v8, v9);
+        v8 = low;
+        low = LOW1.selectFrom(v10, v11);
+        v11 = HIGH1.selectFrom(v10, v11);
+        v10 = low;
+        low = LOW1.selectFrom(v12, v13);
+        v13 = HIGH1.selectFrom(v12, v13);
+        v12 = low;
+        low = LOW1.selectFrom(v14, v15);
+        v15 = HIGH1.selectFrom(v14, v15);
+        v14 = low;
+        low = LOW2.selectFrom(v0, v2);
+        v2 = HIGH2.selectFrom(v0, v2);
+        v0 = low;
+        low = LOW2.selectFrom(v1, v3);
+        v3 = HIGH2.selectFrom(v1, v3);
+        v1 = low;
+        low = LOW2.selectFrom(v4, v6);
+        v6 = HIGH2.selectFrom(v4, v6);
+        v4 = low;
+        low = LOW2.selectFrom(v5, v7);
+        v7 = HIGH2.selectFrom(v5, v7);
+        v5 = low;
+        low = LOW2.selectFrom(v8, v10);
+        v10 = HIGH2.selectFrom(v8, v10);
+        v8 = low;
+        low = LOW2.selectFrom(v9, v11);
+        v11 = HIGH2.selectFrom(v9, v11);
+        v9 = low;
+        low = LOW2.selectFrom(v12, v14);
+        v14 = HIGH2.selectFrom(v12, v14);
+        v12 = low;
+        low = LOW2.selectFrom(v13, v15);
+        v15 = HIGH2.selectFrom(v13, v15);
+        v13 = low;
+        low = LOW4.selectFrom(v0, v4);
+        v4 = HIGH4.selectFrom(v0, v4);
+        v0 = low;
+        low = LOW4.selectFrom(v1, v5);
+        v5 = HIGH4.selectFrom(v1, v5);
+        v1 = low;
+        low = LOW4.selectFrom(v2, v6);
+        v6 = HIGH4.selectFrom(v2, v6);
+        v2 = low;
+        low = LOW4.selectFrom(v3, v7);
+        v7 = HIGH4.selectFrom(v3, v7);
+        v3 = low;
+        low = LOW4.selectFrom(v8, v12);
+        v12 = HIGH4.selectFrom(v8, v12);
+        v8 = low;
+        low = LOW4.selectFrom(v9, v13);
+        v13 = HIGH4.selectFrom(v9, v13);
+        v9 = low;
+        low = LOW4.selectFrom(v10, v14);
+        v14 = HIGH4.selectFrom(v10, v14);
+        v10 = low;
+        low = LOW4.selectFrom(v11, v15);
+        v15 = HIGH4.selectFrom(v11, v15);
+        v11 = low;
+        low = LOW8.selectFrom(v0, v8);
+        v8 = HIGH8.selectFrom(v0, v8);
+        v0 = low;
+        low = LOW8.selectFrom(v1, v9);
+        v9 = HIGH8.selectFrom(v1, v9);
+        v1 = low;
+        low = LOW8.selectFrom(v2, v10);
+        v10 = HIGH8.selectFrom(v2, v10);
+        v2 = low;
+        low = LOW8.selectFrom(v3, v11);
+        v11 = HIGH8.selectFrom(v3, v11);
+        v3 = low;
+        low = LOW8.selectFrom(v4, v12);
+        v12 = HIGH8.selectFrom(v4, v12);
+        v4 = low;
+        low = LOW8.selectFrom(v5, v13);
+        v13 = HIGH8.selectFrom(v5, v13);
+        v5 = low;
+        low = LOW8.selectFrom(v6, v14);
+        v14 = HIGH8.selectFrom(v6, v14);
+        v6 = low;
+        low = LOW8.selectFrom(v7, v15);
+        v15 = HIGH8.selectFrom(v7, v15);
+        v7 = low;
+        FloatVector sum = v0.add(0f);
+        sum = sum.add(v1);
+        sum = sum.add(v2);
+        sum = sum.add(v3);
+        sum = sum.add(v4);
+        sum = sum.add(v5);
+        sum = sum.add(v6);
+        sum = sum.add(v7);
+        sum = sum.add(v8);
+        sum = sum.add(v9);
+        sum = sum.add(v10);
+        sum = sum.add(v11);
+        sum = sum.add(v12);
+        sum = sum.add(v13);
+        sum = sum.add(v14);
+        sum = sum.add(v15);
+        sum.intoMemorySegment(ALL, at, LE);
     }
 
     private static void bf16(long w0, long w1, long w2, long w3, Packing packing, long x, long d1, long d2, long d3,
@@ -184,20 +386,20 @@ final class FewTokens {
             }
         }
         a00.intoMemorySegment(ALL, lanes, LE);
-        a01.intoMemorySegment(ALL, lanes + BYTES, LE);
-        a02.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
-        a03.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
-        a10.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a01.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a02.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a03.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a10.intoMemorySegment(ALL, lanes + BYTES, LE);
         a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
-        a12.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
-        a13.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
-        a20.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
-        a21.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a12.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a13.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
+        a20.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a21.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
         a22.intoMemorySegment(ALL, lanes + 10 * BYTES, LE);
-        a23.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
-        a30.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
-        a31.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
-        a32.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a23.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a30.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a31.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a32.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
         a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
@@ -286,20 +488,20 @@ final class FewTokens {
             }
         }
         a00.intoMemorySegment(ALL, lanes, LE);
-        a01.intoMemorySegment(ALL, lanes + BYTES, LE);
-        a02.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
-        a03.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
-        a10.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a01.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a02.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a03.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a10.intoMemorySegment(ALL, lanes + BYTES, LE);
         a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
-        a12.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
-        a13.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
-        a20.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
-        a21.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a12.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a13.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
+        a20.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a21.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
         a22.intoMemorySegment(ALL, lanes + 10 * BYTES, LE);
-        a23.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
-        a30.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
-        a31.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
-        a32.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a23.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a30.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a31.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a32.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
         a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
@@ -381,20 +583,20 @@ final class FewTokens {
             a33 = v3.fma(z, u3.mul(y)).fma(f3, a33);
         }
         a00.intoMemorySegment(ALL, lanes, LE);
-        a01.intoMemorySegment(ALL, lanes + BYTES, LE);
-        a02.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
-        a03.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
-        a10.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a01.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a02.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a03.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a10.intoMemorySegment(ALL, lanes + BYTES, LE);
         a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
-        a12.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
-        a13.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
-        a20.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
-        a21.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a12.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a13.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
+        a20.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a21.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
         a22.intoMemorySegment(ALL, lanes + 10 * BYTES, LE);
-        a23.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
-        a30.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
-        a31.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
-        a32.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a23.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
+        a30.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+        a31.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a32.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
         a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
@@ -494,12 +696,12 @@ final class FewTokens {
             }
         }
         a00.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes, LE);
-        a01.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + BYTES, LE);
-        a02.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
-        a03.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
-        a10.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a01.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a02.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a03.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a10.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + BYTES, LE);
         a11.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
-        a12.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
-        a13.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
+        a12.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a13.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
     }
 }
