@@ -79,7 +79,7 @@ final class CpuBackend implements Backend {
         if (!wanted || without.isPresent()) {
             return CpuExecutor.prepare(weights, programs, listener, path, workers, null, device.memoryBytes());
         }
-        LOG.info("{}: products of bf16 weights with more than {} rows by oneDNN, x rounded to bf16"
+        LOG.info("{}: products of bf16, q8 and q4 weights with more than {} rows by oneDNN, in bf16"
                 + " (--strict-math: all in 32 bits)", device.backend(), Step.MOST_SEQUENCES);
         NativeProducts natives = NativeProducts.open(workers.count());
         try {
@@ -106,8 +106,8 @@ final class CpuBackend implements Backend {
                             .flatMap(natives::implementation)
                             .map(kernel -> new PlannedLaunch(launch.program(), launch.segment(), launch.times(),
                                     launch.op(), "oneDNN " + kernel,
-                                    "from " + (Step.MOST_SEQUENCES + 1) + " rows on; x rounded to bf16, error about "
-                                            + NativeProducts.ERROR))
+                                    "from " + (Step.MOST_SEQUENCES + 1) + " rows on; "
+                                            + NativeProducts.rounding(launch.op().orElseThrow())))
                             .orElse(launch))
                     .toList();
         }

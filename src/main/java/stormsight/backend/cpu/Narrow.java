@@ -10,7 +10,7 @@ final class Narrow implements Kernel {
     private static final int CUT = 16;
 
     /** Added before they are cut, with the lowest bit that stays: rounds to nearest, ties to even. */
-    private static final int HALF = 0x7FFF;
+    static final int HALF = 0x7FFF;
 
     private static final int INFINITY = 0x7F800000;
     private static final int MAGNITUDE = 0x7FFFFFFF;

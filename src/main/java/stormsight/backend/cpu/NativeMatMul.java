@@ -6,9 +6,9 @@ import stormsight.program.Step;
 
 /**
  * A {@link Product} with many tokens, whose x is narrowed to BF16, by oneDNN. A piece is a block of weight rows. They
- * are copied into the thread's own scratch first, where they stay in the second-level cache: native code that reads a
- * mapping would end the process if its file was cut short. Each call into the library leaves a few hundred bytes of
- * short-lived objects behind.
+ * are copied into the thread's own scratch first, as BF16, where they stay in the second-level cache: native code that
+ * reads a mapping would end the process if its file was cut short. Each call into the library leaves a few hundred
+ * bytes of short-lived objects behind.
  */
 final class NativeMatMul implements Kernel {
     private static final int FEW_ROWS = 64;
@@ -48,7 +48,7 @@ final class NativeMatMul implements Kernel {
         rows = rows(product.width());
         wholePrimitives = new OneDnn.Primitive[whole.size()];
         restPrimitives = new OneDnn.Primitive[rest.size()];
-        scratch.reserveOwn(rows * product.w().rowBytes());
+        scratch.reserveOwn(2L * rows * product.depth());
         scratch.reserveShared(Narrow.bytes(product)
                 + (product.up() == null ? 0 : DType.F32.elementBytes() * (long) product.capacity() * product.width()));
     }
@@ -91,7 +91,7 @@ final class NativeMatMul implements Kernel {
     private void multiply(OneDnn.Primitive primitive, Weight w, int first, int count, long out, long other,
             int worker) {
         long copy = scratch.own(worker);
-        Memory.copy(w.address() + first * w.rowBytes(), copy, count * w.rowBytes());
+        NarrowWeights.rows(w, first, count, copy);
         primitive.run(worker, scratch.shared(), copy, out, natives.scratchpad(worker), product.bias() + 4L * first,
                 other);
     }

@@ -26,7 +26,8 @@ import stormsight.program.Tensor;
 /**
  * Products of BF16 weights with many tokens, by the processor's own units for BF16, which the Vector API does not
  * reach: oneDNN has kernels for them. x is rounded to BF16, which makes results differ by about 1e-2 of their size;
- * sums are F32. What is compiled is shared by all kernels of an executor.
+ * sums are F32. Weights in blocks of 8 or 4 bits, times their scales, are rounded as x is, a piece at a time. What is
+ * compiled is shared by all kernels of an executor.
  */
 final class NativeProducts implements AutoCloseable {
     /**
@@ -36,11 +37,11 @@ final class NativeProducts implements AutoCloseable {
     static final long LEAST_BYTES = 256L << 20;
 
     /** How far results of rounding x may lie from exact ones, as a part of them. */
-    static final String ERROR = "1e-2";
+    private static final String ERROR = "1e-2";
 
     /** When they are used, for people. */
-    static final String DESCRIPTION = "products of bf16 weights with more than " + Step.MOST_SEQUENCES
-            + " rows run on oneDNN, x rounded to bf16, in models with more than " + (LEAST_BYTES >> 20)
+    static final String DESCRIPTION = "products of bf16, q8 and q4 weights with more than " + Step.MOST_SEQUENCES
+            + " rows run on oneDNN, in bf16, in models with more than " + (LEAST_BYTES >> 20)
             + " MiB of them; --strict-math keeps 32 bits";
 
     /** Products narrower or shorter than that are not worth a call. */
@@ -197,7 +198,8 @@ final class NativeProducts implements AutoCloseable {
         }
 
         boolean suits() {
-            return dtype == DType.BF16 && !Packing.single(capacity) && depth >= LEAST_SIDE && width >= LEAST_SIDE;
+            return NarrowWeights.takes(dtype) && !Packing.single(capacity) && depth >= LEAST_SIDE
+                    && width >= LEAST_SIDE;
         }
 
         /**
@@ -212,6 +214,12 @@ final class NativeProducts implements AutoCloseable {
                             new OneDnn.Shape(rows, depth, columns, width, false, Op.Activation.NONE, last))
                     : List.of(new OneDnn.Shape(rows, depth, columns, width, bias, activation, last));
         }
+    }
+
+    /** What is rounded for a product that has an {@link #implementation}, for people. */
+    static String rounding(Op op) {
+        boolean blocks = Kind.of(op).orElseThrow().dtype.isBlocked();
+        return (blocks ? "weights and x" : "x") + " rounded to bf16, error about " + ERROR;
     }
 
     /** The kernel for a product with many tokens, as oneDNN calls it; empty if Java computes it. */

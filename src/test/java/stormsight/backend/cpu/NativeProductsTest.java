@@ -45,6 +45,9 @@ class NativeProductsTest {
     /** x has 8 bits left: errors of up to 2^-9 of each term, of which most cancel out. Of the largest result. */
     private static final double ROUNDED = 4e-3;
 
+    /** Weights times their scales have 8 bits left as well. */
+    private static final double BOTH_ROUNDED = 1.5 * ROUNDED;
+
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
     @BeforeAll
@@ -60,6 +63,8 @@ class NativeProductsTest {
     private static final class Case implements AutoCloseable {
         final Arena arena = Arena.ofShared();
         final SplittableRandom random = new SplittableRandom(7);
+        final DType dtype;
+        final boolean rounded;
         final Map<Tensor, HostTensor> weights = new HashMap<>();
         final Tensor x;
         final Tensor out;
@@ -76,6 +81,14 @@ class NativeProductsTest {
          */
         Case(int capacity, int depth, int width, boolean gated, boolean bias, Op.Activation activation,
                 String residual, boolean rounded) {
+            this(DType.BF16, capacity, depth, width, gated, bias, activation, residual, rounded);
+        }
+
+        /** The same of weights of a type; those in blocks have values that BF16 has if x has. */
+        Case(DType dtype, int capacity, int depth, int width, boolean gated, boolean bias, Op.Activation activation,
+                String residual, boolean rounded) {
+            this.dtype = dtype;
+            this.rounded = rounded;
             x = new Tensor("x", DType.F32, Shape.of(capacity, depth), Tensor.Kind.INPUT, 1);
             Tensor sum = new Tensor("residual", DType.F32, Shape.of(capacity, width), Tensor.Kind.INPUT, 1);
             Tensor result = new Tensor("out", DType.F32, Shape.of(capacity, width), Tensor.Kind.OUTPUT, 1);
@@ -122,7 +135,11 @@ class NativeProductsTest {
 
         /** Large enough that activations are used on both sides of their bend. */
         private Tensor weight(String name, int depth, int width) {
-            Tensor tensor = new Tensor(name, DType.BF16, Shape.of(width, depth), Tensor.Kind.WEIGHT, 1);
+            Tensor tensor = new Tensor(name, dtype, Shape.of(width, depth), Tensor.Kind.WEIGHT, 1);
+            if (dtype.isBlocked()) {
+                weights.put(tensor, new HostTensor(dtype, tensor.shape(), List.of(blocks(tensor.shape()))));
+                return tensor;
+            }
             double scale = 3 / Math.sqrt(depth);
             // Two bytes further than aligned, as in a file.
             MemorySegment segment = arena.allocate(2L * depth * width + 2, 64).asSlice(2);
@@ -132,6 +149,26 @@ class NativeProductsTest {
             }
             weights.put(tensor, new HostTensor(DType.BF16, tensor.shape(), List.of(segment)));
             return tensor;
+        }
+
+        /** Levels of any size; scales are powers of two where results are to be exact. */
+        private MemorySegment blocks(Shape shape) {
+            MemorySegment segment = arena.allocate(dtype.bytes(shape), 64);
+            long scales = dtype.scalesOffset(shape);
+            for (long i = 0; i < scales; i++) {
+                segment.set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
+            }
+            double unit = (dtype == DType.Q8 ? 0x1p-6 : 0x1p-2) / Math.sqrt(shape.columns());
+            for (long i = 0; i < shape.rows() * dtype.scalesPerRow(shape); i++) {
+                float scale = (float) (unit * random.nextDouble(1, 2));
+                int bits = Float.floatToRawIntBits(scale) & (rounded ? 0xFF800000 : 0xFFFF0000);
+                if (dtype.scaleType() == DType.BF16) {
+                    segment.set(ValueLayout.JAVA_SHORT_UNALIGNED, scales + 2 * i, (short) (bits >>> 16));
+                } else {
+                    segment.set(ValueLayout.JAVA_INT_UNALIGNED, scales + 4 * i, bits);
+                }
+            }
+            return segment;
         }
 
         private Tensor vector(int width) {
@@ -217,6 +254,15 @@ class NativeProductsTest {
             check(new Case(31, 300, 129, false, true, activation, "other", rounded), 31, tolerance);
             check(new Case(31, 300, 129, false, true, activation, "out", rounded), 31, tolerance);
         }
+    }
+
+    /** Weights in blocks become BF16, of which those here are some: a last block that is not full, a last piece. */
+    @ParameterizedTest
+    @CsvSource({"Q8, 2048, 300", "Q8, 4304, 130", "Q8, 65, 4200", "Q4, 2048, 300", "Q4, 96, 4200"})
+    void weightsInBlocks(DType dtype, int depth, int width) {
+        check(new Case(dtype, 23, depth, width, false, true, Op.Activation.NONE, "out", true), 23, EXACT);
+        check(new Case(dtype, 23, depth, width, true, false, Op.Activation.GELU_TANH, "none", true), 23, EXACT);
+        check(new Case(dtype, 23, depth, width, false, false, Op.Activation.NONE, "none", false), 23, BOTH_ROUNDED);
     }
 
     @ParameterizedTest
