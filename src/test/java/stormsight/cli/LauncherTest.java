@@ -2,6 +2,7 @@ package stormsight.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -12,6 +13,8 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -174,5 +177,15 @@ class LauncherTest {
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
         assertEquals(0, process.waitFor());
         return said;
+    }
+
+    /** The JVM says nothing of flags for methods that are not there. */
+    @Test
+    void flagsForLoopsNameClassesThatAreThere() throws Exception {
+        Matcher list = Pattern.compile("for loops in ([^;]+);").matcher(Files.readString(Path.of("stormsight")));
+        assertTrue(list.find());
+        for (String name : list.group(1).replaceAll("['\\\\\\s]+", " ").strip().split(" ")) {
+            assertNotNull(Class.forName("stormsight.backend.cpu." + name, false, getClass().getClassLoader()));
+        }
     }
 }
