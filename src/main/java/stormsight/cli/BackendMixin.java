@@ -18,7 +18,7 @@ final class BackendMixin {
     static final String STRICT_MATH = "--strict-math";
     static final String STRICT_MATH_HELP =
             "Compute products in 32 bits even where there are faster units for 16: AVX-512 BF16 and AMX of a "
-                    + "processor, which multiply many rows of a large bf16 model, and tensor cores.";
+                    + "processor, which multiply many rows of a large model, and tensor cores.";
     static final String PROCESSOR = "cpu";
 
     /** Names of the backends, for completion. */
