@@ -54,7 +54,7 @@ public record Geometry(int globalX, int globalY, int localX, int localY, int loc
     void check(String task, DeviceInfo device) {
         if (device.maxWorkGroupSize() > 0 && groupSize() > device.maxWorkGroupSize()) {
             throw new BackendException(task + " needs groups of " + groupSize() + ", " + device.name() + " has at most "
-                    + device.maxWorkGroupSize());
+                    + device.maxWorkGroupSize() + ": take another device, or --backend cpu");
         }
         if (device.localMemoryBytes() > 0 && localBytes > device.localMemoryBytes()) {
             throw new BackendException(task + " needs " + localBytes + " bytes of local memory, " + device.name()

@@ -47,8 +47,8 @@ final class Lowering {
      */
     private static final int MOST_TASKS = 5;
     /**
-     * For a device that states no limit, and on OpenCL, whose limit is one of each kernel, which TornadoVM does not
-     * tell; all GPUs allow groups of 256.
+     * For a device that states no limit, and where, unlike with CUDA and PTX, each kernel has a limit of its own, which
+     * TornadoVM does not tell; all GPUs allow groups of 256.
      */
     private static final int COMMON_LANES = 256;
 
@@ -433,7 +433,8 @@ final class Lowering {
         public int mostLanes() {
             int stated = device.info().maxWorkGroupSize();
             int most = stated > 0 ? stated : COMMON_LANES;
-            return device.language().equals("opencl") ? Math.min(most, COMMON_LANES) : most;
+            boolean equal = List.of("cuda", "ptx").contains(device.language());
+            return Integer.highestOneBit(equal ? most : Math.min(most, COMMON_LANES));
         }
 
         @Override

@@ -39,7 +39,7 @@ final class Runtime {
     private static final int LARGEST_GAP = 1000;
 
     /** Drivers of one device, the better ones first: those that know more of its types and instructions. */
-    private static final List<String> LANGUAGES = List.of("cuda", "ptx", "metal", "opencl");
+    private static final List<String> LANGUAGES = List.of("cuda", "ptx", "metal", "opencl", "spirv");
     /**
      * TornadoVM tells a driver's version nowhere but in a text for people, and some of its backends not there either.
      */

@@ -102,7 +102,7 @@ public interface Tasks {
 
     /**
      * Lanes that a group may have on such a device: what its driver says, but where a driver may allow less for a
-     * kernel than for others, what all allow.
+     * kernel than for others, what all allow; a power of two.
      */
     int mostLanes();
 

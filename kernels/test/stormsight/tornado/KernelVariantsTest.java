@@ -35,8 +35,23 @@ class KernelVariantsTest {
      */
     @TestFactory
     Stream<DynamicContainer> smallGroups() {
-        return cases("(attention_(19x8|131x|50x2|300x)|matMul_8x2048|gatedMatMul_16x).*", _ -> true, device ->
+        return cases("(attention_(19x8|131x|50x2|300x)|matMul_(8x2048|97x272)|gatedMatMul_(16x|17x300)|"
+                + "sample_sequences).*", _ -> true, device ->
                 open(device.withoutNativeTypes(), 64, device.computeUnits()));
+    }
+
+    /** Between those and the usual ones. */
+    @TestFactory
+    Stream<DynamicContainer> groupsOf128() {
+        return cases("matMul_97x272x65_bf16.*|gatedMatMul_17x300x65_bf16", _ -> true, device ->
+                open(device.withoutNativeTypes(), 128, device.computeUnits()));
+    }
+
+    /** As on a large GPU, where few columns of out make too few blocks, so that sums are divided. */
+    @TestFactory
+    Stream<DynamicContainer> dividedSums() {
+        return cases("matMul_129x2112x264_.*|gatedMatMul_(17x300x65|130x2112x264)_bf16", _ -> true, device ->
+                open(device.withoutNativeTypes(), 256, 132));
     }
 
     private static Backend open(DeviceInfo device, int maxWorkGroupSize, int computeUnits) {

@@ -99,6 +99,21 @@ class PlanTest {
         }
     }
 
+    /** Products whose blocks leave most of a GPU idle divide their columns; others are spared the second kernel. */
+    @Test
+    void narrowProductsAreDivided() throws IOException {
+        List<String> divided = plan("paligemma-3b-224", DType.BF16, ANY_GPU, "opencl").stream()
+                .filter(launch -> launch.program().equals("prefill") && launch.kernel().equals("MatMul.sum"))
+                .map(launch -> launch.op().orElseThrow().reads().toString()).toList();
+        for (String weight : List.of("k_proj", "v_proj", "down_proj")) {
+            assertTrue(divided.stream().anyMatch(reads -> reads.contains(weight)), weight + " of " + divided);
+        }
+        DeviceInfo small = new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "", DeviceInfo.Kind.GPU, 48_000_000_000L,
+                32_768, 0, 256, 2, Set.of());
+        assertTrue(plan("paligemma-3b-224", DType.BF16, small, "opencl").stream().noneMatch(launch ->
+                launch.kernel().endsWith("MatMul.sum")));
+    }
+
     /**
      * Norm, projections, rotation and stores of a layer are one launch, attention is one, and so are the norm and the
      * product behind it, so that it takes six.

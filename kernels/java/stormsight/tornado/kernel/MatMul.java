@@ -43,9 +43,18 @@ public final class MatMul {
     private static final int SILU = 4;
     private static final int RELU = 5;
 
-    /** Rows of x, and rows of w, of a block of {@link #tile}; each of its 16 x 16 lanes holds 4 x 4 sums. */
+    /**
+     * Rows of w, and of x with as many lanes as there can be, of a block of {@link #tile}; each lane holds 4 x 4 sums.
+     */
     private static final int TILE = 64;
-    private static final int TILE_LANES = 256;
+    private static final int MOST_TILE_LANES = 256;
+    /** 16 rows of x; fewer would leave too little to do between two barriers. */
+    private static final int FEWEST_TILE_LANES = 64;
+    /** Bits of the parameter {@code division} of {@link #tile} for the lanes; the parts of the columns are above. */
+    private static final int LANE_BITS = 16;
+    private static final int MOST_SPLITS = 16;
+    /** Lanes of a group of {@link #sum}. */
+    private static final int SUM_LANES = 64;
     /** Columns of x and w that are in local memory at a time. */
     private static final int DEPTH = 32;
     /**
@@ -98,8 +107,41 @@ public final class MatMul {
     }
 
     private static Scratch scratch(Product op, DeviceInfo device) {
-        return MmaMatMul.fits(op.out().rows(), op.w(), device) ? MmaMatMul.scratch(op, device.computeUnits())
-                : Scratch.NONE;
+        int capacity = op.out().rows();
+        if (MmaMatMul.fits(capacity, op.w(), device)) {
+            return MmaMatMul.scratch(op, device.computeUnits());
+        }
+        if (capacity == 1 || FewMatMul.fits(capacity, op.w(), device)) {
+            return Scratch.NONE;
+        }
+        int splits = splits(capacity, op.w(), device.computeUnits());
+        return splits == 1 ? Scratch.NONE : Scratch.ofFloats(Math.multiplyExact(op.up().isPresent() ? 2 : 1,
+                Math.multiplyExact(splits, Math.multiplyExact(capacity, op.w().rows()))));
+    }
+
+    /**
+     * Into how many parts {@link #tile} divides the columns: few columns of out make too few blocks for a large GPU. As
+     * many as make the busiest compute unit's work least, counted in steps of {@link #DEPTH} columns. By estimate, a
+     * block costs 2 steps besides its own, the kernel {@link #sum} 6 and the traffic of its parts, and a block alone on
+     * a compute unit waits for its loads a third of the time. No GPU has been measured.
+     *
+     * @param computeUnits 0 where they are not known
+     */
+    static int splits(int capacity, Tensor w, int computeUnits) {
+        int units = Math.max(computeUnits, 1);
+        int blocks = Math.ceilDiv(capacity, TILE) * Math.ceilDiv(w.rows(), TILE);
+        int steps = Math.ceilDiv(w.columns(), DEPTH);
+        int best = 1;
+        double least = Double.MAX_VALUE;
+        for (int s = 1; s <= Math.clamp(steps / 4, 1, MOST_SPLITS); s++) {
+            double work = Math.max(1.5, Math.ceilDiv(blocks * s, units)) * (Math.ceilDiv(steps, s) + 2)
+                    + (s > 1 ? 6 + blocks * s / (0.6 * units) : 0);
+            if (work < least) {
+                least = work;
+                best = s;
+            }
+        }
+        return best;
     }
 
     /** @param norm of the one row x, which the product computes for itself */
@@ -151,12 +193,22 @@ public final class MatMul {
                             w.factors(), up.f32(), up.words(), up.factors(), bias, residual, out, w.type(), columns,
                             outputs, epilogue, lanes, epsilon));
         } else {
-            int groups = Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, TILE));
-            tasks.task(family + ".tile" + type, Geometry.groups(groups, TILE_LANES,
-                    (1 + weights) * DEPTH * PITCH * Float.BYTES),
+            // Fewer lanes are refused with the geometry.
+            int lanes = Math.clamp(tasks.mostLanes(), FEWEST_TILE_LANES, MOST_TILE_LANES);
+            int splits = splits(capacity, op.w(), tasks.device().computeUnits());
+            int groups = Math.multiplyExact(splits,
+                    Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, tileRows(lanes))));
+            FloatArray sums = splits == 1 ? out : tasks.scratch();
+            tasks.task(family + ".tile" + type, Geometry.groups(groups, lanes,
+                    DEPTH * (xPitch(lanes) + weights * PITCH) * Float.BYTES),
                     (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
-                            up.f32(), up.words(), up.factors(), bias, residual, out, w.type(), w.stride(),
-                            w.factorStride(), capacity, columns, outputs, epilogue));
+                            up.f32(), up.words(), up.factors(), bias, residual, sums, w.type(), w.stride(),
+                            w.factorStride(), capacity, columns, outputs, epilogue, lanes | splits << LANE_BITS));
+            if (splits > 1) {
+                tasks.task(family + ".sum", Geometry.items(Math.multiplyExact(capacity, outputs), SUM_LANES),
+                        (graph, name) -> graph.task(name, MatMul::sum, context, step, sums, bias, residual, out,
+                                capacity, outputs, splits, epilogue));
+            }
         }
     }
 
@@ -251,28 +303,48 @@ public final class MatMul {
         return (epilogue & OUT_STACK) != 0 ? layer * capacity * outputs : 0;
     }
 
+    /** Rows of x of a block of so many lanes. */
+    static int tileRows(int lanes) {
+        return lanes / 4;
+    }
+
+    /** As {@link #PITCH}, for those rows. */
+    static int xPitch(int lanes) {
+        return tileRows(lanes) + 4;
+    }
+
     /**
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])}. A group of 16 x 16
-     * lanes handles 64 rows i and 64 columns m; groups of the same columns follow one another, so that w is read from
-     * memory once.
+     * lanes handles 64 rows i and 64 columns m, with fewer lanes fewer rows; groups of the same columns follow one
+     * another, so that w is read from memory once.
+     *
+     * <p>Where the columns k are divided, groups of a part follow those of the one before, and out gets the sums of
+     * each part for {@link #sum}: {@code [part, weight, i, m]}.
      */
     public static void tile(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias,
             FloatArray residual, FloatArray out, int type, int stride, int factorStride, int capacity, int columns,
-            int outputs, int epilogue) {
+            int outputs, int epilogue, int division) {
+        int lanes = division & ((1 << LANE_BITS) - 1);
+        int splits = division >> LANE_BITS;
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
-        int rowBlocks = (capacity + TILE - 1) / TILE;
-        int firstRow = (context.groupIdx % rowBlocks) * TILE;
-        int firstOut = (context.groupIdx / rowBlocks) * TILE;
-        float[] xs = context.allocateFloatLocalArray(DEPTH * PITCH);
+        int rowBlocks = (capacity + tileRows(lanes) - 1) / tileRows(lanes);
+        int blocks = rowBlocks * ((outputs + TILE - 1) / TILE);
+        int part = splits == 1 ? 0 : context.groupIdx / blocks;
+        int block = splits == 1 ? context.groupIdx : context.groupIdx % blocks;
+        int firstRow = (block % rowBlocks) * tileRows(lanes);
+        int firstOut = (block / rowBlocks) * TILE;
+        float[] xs = context.allocateFloatLocalArray(DEPTH * xPitch(lanes));
         int gates = (epilogue / GATED) & 1;
         // Those of up follow those of w.
         float[] ws = context.allocateFloatLocalArray(DEPTH * PITCH * (1 + gates));
         // A block of surplus rows has nothing to add. It must not return: PoCL then loses stores to local memory before
         // barriers.
-        int end = firstRow < rows ? columns : 0;
+        int steps = (columns + DEPTH - 1) / DEPTH;
+        int begin = part * steps / splits * DEPTH;
+        int end = firstRow < rows ? (part + 1) * steps / splits * DEPTH : 0;
         float[] sums = new float[16];
         float[] upSums = new float[16];
         for (int s = 0; s < 16; s++) {
@@ -284,17 +356,19 @@ public final class MatMul {
         int tx = (lane & 15) * 4;
         int ty = (lane / 16) * 4;
         int scalesPerRow = Weight.scalesPerRow(type, columns);
-        for (int k = 0; k < end; k += DEPTH) {
+        for (int k = begin; k < end; k += DEPTH) {
             int column = k + laneColumn;
-            for (int t = 0; t < TILE; t += TILE_LANES / DEPTH) {
+            for (int t = 0; t < tileRows(lanes); t += lanes / DEPTH) {
                 int row = firstRow + laneRow + t;
                 float value = 0;
                 if (row < rows && column < columns) {
                     value = x.get(row * columns + column);
                 }
-                xs[laneColumn * PITCH + laneRow + t] = value;
+                xs[laneColumn * xPitch(lanes) + laneRow + t] = value;
+            }
+            for (int t = 0; t < TILE; t += lanes / DEPTH) {
                 int output = firstOut + laneRow + t;
-                value = 0;
+                float value = 0;
                 float other = 0;
                 if (output < outputs && column < columns) {
                     int index = layer * stride + output * columns + column;
@@ -311,10 +385,10 @@ public final class MatMul {
             }
             context.localBarrier();
             for (int d = 0; d < DEPTH; d++) {
-                float x0 = xs[d * PITCH + ty];
-                float x1 = xs[d * PITCH + ty + 1];
-                float x2 = xs[d * PITCH + ty + 2];
-                float x3 = xs[d * PITCH + ty + 3];
+                float x0 = xs[d * xPitch(lanes) + ty];
+                float x1 = xs[d * xPitch(lanes) + ty + 1];
+                float x2 = xs[d * xPitch(lanes) + ty + 2];
+                float x3 = xs[d * xPitch(lanes) + ty + 3];
                 for (int c = 0; c < 4; c++) {
                     float wc = ws[d * PITCH + tx + c];
                     sums[c] += x0 * wc;
@@ -338,9 +412,17 @@ public final class MatMul {
                 int output = firstOut + tx + c;
                 if (row < rows && output < outputs) {
                     int index = row * outputs + output;
-                    out.set(outStart(layer, capacity, outputs, epilogue) + index,
-                            finish(sums[r * 4 + c], upSums[r * 4 + c], bias, residual,
-                            biasStart(layer, outputs, epilogue) + output, index, epilogue));
+                    if (splits == 1) {
+                        out.set(outStart(layer, capacity, outputs, epilogue) + index,
+                                finish(sums[r * 4 + c], upSums[r * 4 + c], bias, residual,
+                                biasStart(layer, outputs, epilogue) + output, index, epilogue));
+                    } else {
+                        int at = part * (1 + gates) * capacity * outputs + index;
+                        out.set(at, sums[r * 4 + c]);
+                        if (gates == 1) {
+                            out.set(at + capacity * outputs, upSums[r * 4 + c]);
+                        }
+                    }
                 }
             }
         }
@@ -354,6 +436,31 @@ public final class MatMul {
     /** Index of the first weight of the norm of a layer. */
     static int normStart(int layer, int columns, int epilogue) {
         return (epilogue & NORM_STACK) != 0 ? layer * columns : 0;
+    }
+
+    /**
+     * {@code out[i, m] = finish(sum over parts p of sums[p, 0, i, m], sum over p of sums[p, 1, i, m])}, for sums of
+     * {@link #tile}. An item handles one element; parts are added in their order.
+     */
+    public static void sum(KernelContext context, IntArray step, FloatArray sums, FloatArray bias, FloatArray residual,
+            FloatArray out, int capacity, int outputs, int splits, int epilogue) {
+        int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
+        int layer = step.get(StepBuffer.LAYER);
+        int gates = (epilogue / GATED) & 1;
+        int item = context.globalIdx;
+        if (item < rows * outputs) {
+            float value = 0;
+            float up = 0;
+            for (int p = 0; p < splits; p++) {
+                int at = p * (1 + gates) * capacity * outputs + item;
+                value += sums.get(at);
+                if (gates == 1) {
+                    up += sums.get(at + capacity * outputs);
+                }
+            }
+            out.set(outStart(layer, capacity, outputs, epilogue) + item, finish(value, up, bias, residual,
+                    biasStart(layer, outputs, epilogue) + item % outputs, item, epilogue));
+        }
     }
 
     /**

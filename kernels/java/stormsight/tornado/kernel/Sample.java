@@ -46,11 +46,12 @@ public final class Sample {
     public static void lower(Op.Sample op, Tasks tasks) {
         int slices = slices(op);
         int lanes = Math.min(LARGE_GROUP, tasks.mostLanes());
+        int scanLanes = Math.min(GROUP, tasks.mostLanes());
         tasks.task("Sample.scan",
-                Geometry.groups(Math.multiplyExact(slices, sequences(op)), GROUP, 4 * GROUP * Float.BYTES),
+                Geometry.groups(Math.multiplyExact(slices, sequences(op)), scanLanes, 4 * scanLanes * Float.BYTES),
                 (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(),
                         tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), op.logits().rows(),
-                        op.logits().columns(), slices));
+                        op.logits().columns(), slices, scanLanes));
         tasks.task("Sample.draw", Geometry.groups(sequences(op), lanes, 4 * lanes * Float.BYTES),
                 (graph, name) -> graph.task(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(),
                         tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), tasks.ints(op.token()),
@@ -63,14 +64,14 @@ public final class Sample {
      * sequence.
      */
     public static void scan(KernelContext context, IntArray step, FloatArray logits, ByteArray parts, FloatArray found,
-            int capacity, int vocabulary, int slices) {
+            int capacity, int vocabulary, int slices, int lanes) {
         int lane = context.localIdx;
         int slice = context.groupIdx % slices;
         int sequence = context.groupIdx / slices;
-        float[] floats = context.allocateFloatLocalArray(GROUP);
-        float[] sums = context.allocateFloatLocalArray(GROUP);
-        int[] ids = context.allocateIntLocalArray(GROUP);
-        int[] counts = context.allocateIntLocalArray(GROUP);
+        float[] floats = context.allocateFloatLocalArray(lanes);
+        float[] sums = context.allocateFloatLocalArray(lanes);
+        int[] ids = context.allocateIntLocalArray(lanes);
+        int[] counts = context.allocateIntLocalArray(lanes);
         int row = StepBuffer.last(step, sequence, capacity) * vocabulary;
         int from = slice * SLICE;
         int to = Attention.within(sequence, StepBuffer.sequences(step)) * TornadoMath.min(from + SLICE, vocabulary);
@@ -78,7 +79,7 @@ public final class Sample {
         int largestId = vocabulary;
         int nans = 0;
         float lowest = -LOWEST;
-        for (int i = from + lane; i < to; i += GROUP) {
+        for (int i = from + lane; i < to; i += lanes) {
             float z = logits.get(row + i);
             int part = parts.get(i);
             if (part == Op.Sample.DRAWN) {
@@ -98,7 +99,7 @@ public final class Sample {
         ids[lane] = largestId;
         counts[lane] = nans;
         sums[lane] = lowest;
-        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+        for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
                 float other = floats[lane + reach];
@@ -115,13 +116,13 @@ public final class Sample {
         float min = sums[0];
         context.localBarrier();
         float sum = 0;
-        for (int i = from + lane; i < to; i += GROUP) {
+        for (int i = from + lane; i < to; i += lanes) {
             if (parts.get(i) != Op.Sample.PADDING) {
                 sum += TornadoMath.exp(logits.get(row + i) - max);
             }
         }
         sums[lane] = sum;
-        for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+        for (int reach = lanes / 2; reach > 0; reach /= 2) {
             context.localBarrier();
             if (lane < reach) {
                 sums[lane] += sums[lane + reach];
