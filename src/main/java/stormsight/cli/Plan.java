@@ -144,7 +144,7 @@ final class Plan extends ModelCommand implements Runnable {
      *
      * @param graphs that the launches are gathered in, if they are
      */
-    private record Planned(Program program, Step step, List<Launch> launches, OptionalInt graphs) {
+    record Planned(Program program, Step step, List<Launch> launches, OptionalInt graphs) {
         static Planned of(Program program, Step step, List<PlannedLaunch> launches, OptionalInt graphs) {
             List<Launch> own = new ArrayList<>();
             PlannedLaunch last = null;
