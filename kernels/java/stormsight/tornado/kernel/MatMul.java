@@ -137,7 +137,8 @@ public final class MatMul {
             double work = Math.max(1.5, Math.ceilDiv(blocks * s, units)) * (Math.ceilDiv(steps, s) + 2)
                     + (s > 1 ? 6 + blocks * s / (0.6 * units) : 0);
             if (work < least) {
-                least = work;
+                // A second kernel must be worth a tenth.
+                least = s == 1 ? 0.9 * work : work;
                 best = s;
             }
         }
