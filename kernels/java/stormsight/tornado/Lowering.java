@@ -121,17 +121,22 @@ final class Lowering {
         };
     }
 
-    /** Lists of numbers that the kernels of an operation read from arrays, because there is any number of them. */
-    static List<List<Integer>> constants(Op op) {
+    /**
+     * Lists of numbers that the kernels of an operation read from arrays: because there is any number of them, or so
+     * that the same code serves several operations.
+     */
+    static List<List<Integer>> constants(Op op, DeviceInfo device) {
         return switch (op) {
+            case Op.MatMul matMul -> MatMul.constants(matMul, device);
+            case Op.GatedMatMul gatedMatMul -> MatMul.constants(gatedMatMul, device);
             case Op.Attention attention -> List.of(Attention.windows(attention));
-            case Op.BlockedAttention blocked -> constants(blocked.attention());
+            case Op.BlockedAttention blocked -> constants(blocked.attention(), device);
             case Op.AttentionWeights weights ->
                 List.of(Attention.chosen(weights), Attention.windows(weights.attention()));
             case Op.AttentionPeak peak -> List.of(Attention.chosen(peak), Attention.windows(peak.attention()));
             case Op.RowMax max -> List.of(Rows.chosen(max));
-            case Op.Embed _, Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _,
-                    Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _, Op.SoftCap _, Op.Sample _ -> List.of();
+            case Op.Embed _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.Copy _, Op.Gather _, Op.LastRow _,
+                    Op.MeanRows _, Op.SoftCap _, Op.Sample _ -> List.of();
         };
     }
 

@@ -137,7 +137,7 @@ final class Residency implements AutoCloseable {
         DecodeTables.fillF16(f16Table);
         List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
-                .flatMap(op -> Lowering.constants(op).stream()).filter(numbers -> !numbers.isEmpty())
+                .flatMap(op -> Lowering.constants(op, device).stream()).filter(numbers -> !numbers.isEmpty())
                 .forEach(this::addConstants);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);

@@ -1,5 +1,6 @@
 package stormsight.tornado.kernel;
 
+import java.util.List;
 import java.util.Optional;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.Op;
@@ -28,14 +29,12 @@ public final class MatMul {
     /** Bias and out are stacks of layers. */
     private static final int BIAS_STACK = 8;
     private static final int OUT_STACK = 16;
-    /** A bit of {@link MmaMatMul}. */
-    static final int SERIAL = 32;
     /** Bits of {@link #vector}: the weights are stacks of layers; x is normalised; the norm's weight is a stack. */
-    private static final int STACK = 64;
-    private static final int NORM = 128;
-    private static final int NORM_STACK = 256;
+    private static final int STACK = 32;
+    private static final int NORM = 64;
+    private static final int NORM_STACK = 128;
     /** From this bit on: a number of {@link #number}. */
-    static final int ACTIVATION = 9;
+    static final int ACTIVATION = 8;
 
     private static final int GELU_TANH = 1;
     private static final int GELU_ERF = 2;
@@ -104,6 +103,21 @@ public final class MatMul {
     /** What the kernels of an operation leave to each other. */
     public static Scratch scratch(Op.GatedMatMul op, DeviceInfo device) {
         return scratch(Product.of(op, Optional.empty()), device);
+    }
+
+    /** Lists of numbers that kernels read from arrays. */
+    public static List<List<Integer>> constants(Op.MatMul op, DeviceInfo device) {
+        return constants(Product.of(op, Optional.empty()), device);
+    }
+
+    /** Lists of numbers that kernels read from arrays. */
+    public static List<List<Integer>> constants(Op.GatedMatMul op, DeviceInfo device) {
+        return constants(Product.of(op, Optional.empty()), device);
+    }
+
+    private static List<List<Integer>> constants(Product op, DeviceInfo device) {
+        return MmaMatMul.fits(op.out().rows(), op.w(), device)
+                ? List.of(MmaMatMul.sizes(op, device.computeUnits())) : List.of();
     }
 
     private static Scratch scratch(Product op, DeviceInfo device) {

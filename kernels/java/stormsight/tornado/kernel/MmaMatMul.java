@@ -1,5 +1,6 @@
 package stormsight.tornado.kernel;
 
+import java.util.List;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
 import stormsight.program.Tensor;
@@ -29,11 +30,7 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * 16 columns of it; {@link #splits} bounds its length.
  */
 public final class MmaMatMul {
-    /**
-     * A bit of the constant {@code epilogue}, beside those of {@link MatMul}: a group does all parts of the columns of
-     * a unit, one after the other.
-     */
-    private static final int SERIAL = MatMul.SERIAL;
+    /** A bit of the constant {@code epilogue}. */
     private static final int GATED = MatMul.GATED;
 
     /** Rows of x, and rows of w (of both weights together, if gated), of a unit of {@link #product}. */
@@ -65,6 +62,18 @@ public final class MmaMatMul {
     /** Blocks of {@link #DEPTH} columns of a sum, see above: 2048 columns cost 5e-6. */
     private static final int LONGEST = 128;
     private static final int MOST_SPLITS = 16;
+
+    /**
+     * Places in {@code sizes}. {@link #product} reads there what differs between products: its code is equal for most
+     * of them then, and NVIDIA's compiler, which takes half a second, is asked once for all that are equal.
+     */
+    private static final int STRIDE = 0;
+    private static final int CAPACITY = 1;
+    private static final int COLUMNS = 2;
+    private static final int OUTPUTS = 3;
+    private static final int SPLITS = 4;
+    private static final int GROUPS = 5;
+    private static final int MULTIPROCESSORS = 6;
 
     /** Lanes of a group of the kernels whose items are independent. */
     private static final int ITEM_LANES = 128;
@@ -101,6 +110,27 @@ public final class MmaMatMul {
             return (serial || splits == 1 ? groups : units) * splits * TOKENS * WIDTH;
         }
 
+        /** Columns of w as {@link MmaMatMul#product} reads it. */
+        int numbers() {
+            return planes(type) == 1 ? columns : planes(type) * rowLongs(columns) * 4;
+        }
+
+        /** Whether no unit reaches beyond w. */
+        boolean whole() {
+            return outputs % (gated ? HALF : WIDTH) == 0 && numbers() % DEPTH == 0;
+        }
+
+        /** Parts of a unit that {@link MmaMatMul#product} finishes; 0 if {@link MmaMatMul#sum} finishes them. */
+        int finished() {
+            return serial || splits == 1 ? splits : 0;
+        }
+
+        /** {@code sizes} of {@link MmaMatMul#product}. */
+        List<Integer> sizes(Tensor w, int multiprocessors) {
+            int stride = planes(type) == 1 && w.layers() > 1 ? Math.toIntExact(w.shape().elements()) / 4 : 0;
+            return List.of(stride, capacity, numbers(), outputs, splits, groups, multiprocessors);
+        }
+
         int parts(Tensor x) {
             return Math.multiplyExact(Math.ceilDiv(x.rows(), TOKENS) * blocks(columns), X_LONGS);
         }
@@ -131,12 +161,18 @@ public final class MmaMatMul {
         return Division.of(op.out().rows(), op.w(), op.up().isPresent(), multiprocessors).scratch(op.x());
     }
 
+    /** Numbers that {@link #product} reads from an array. */
+    static List<Integer> sizes(MatMul.Product op, int multiprocessors) {
+        return Division.of(op.out().rows(), op.w(), op.up().isPresent(), multiprocessors).sizes(op.w(),
+                multiprocessors);
+    }
+
     static void lower(MatMul.Product op, Weight w, Weight up, Tasks tasks) {
         Division division = Division.of(op.out().rows(), op.w(), op.up().isPresent(), tasks.device().computeUnits());
         split(op.x(), division, tasks);
         LongArray numbers = decoded(w, 0, division, tasks);
         LongArray more = division.gated ? decoded(up, 1, division, tasks) : numbers;
-        product(op, division, numbers, more, planes(division.type) == 1 ? w.stride() : 0, tasks);
+        product(op, division, numbers, more, tasks);
     }
 
     private static void split(Tensor x, Division division, Tasks tasks) {
@@ -163,22 +199,20 @@ public final class MmaMatMul {
         return planes;
     }
 
-    private static void product(MatMul.Product op, Division division, LongArray first, LongArray second, int stride,
+    private static void product(MatMul.Product op, Division division, LongArray first, LongArray second,
             Tasks tasks) {
-        int epilogue = op.epilogue(tasks) | (division.serial ? SERIAL : 0);
-        int multiprocessors = tasks.device().computeUnits();
-        int columns = planes(division.type) == 1 ? division.columns : planes(division.type) * rowLongs(division.columns)
-                * 4;
+        int epilogue = op.epilogue(tasks);
+        int finished = division.finished();
+        IntArray sizes = tasks.constants(division.sizes(op.w(), tasks.device().computeUnits()));
         FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         FloatArray out = tasks.floats(op.out());
         tasks.task("MmaMatMul.product" + Weight.suffix(division.type),
                 Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
-                (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), tasks.parts(),
-                        first, second, bias, residual, tasks.scratch(), out, stride / 4, division.capacity, columns,
-                        planes(division.type), division.outputs, division.splits, division.groups, multiprocessors,
-                        epilogue));
-        if (division.splits > 1 && !division.serial) {
+                (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), sizes,
+                        tasks.parts(), first, second, bias, residual, tasks.scratch(), out, planes(division.type),
+                        division.whole() ? 1 : 0, finished, finished > 0 ? epilogue : epilogue & GATED));
+        if (finished == 0) {
             tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs),
                     ITEM_LANES),
                     (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(),
@@ -327,8 +361,8 @@ public final class MmaMatMul {
      * Four numbers of a row of w, 0 beyond its outputs and columns. The constant {@code whole} says that no unit
      * reaches beyond.
      */
-    private static long four(LongArray w, int index, int row, int column, int outputs, int columns, boolean whole) {
-        if (whole) {
+    private static long four(LongArray w, int index, int row, int column, int outputs, int columns, int whole) {
+        if (whole == 1) {
             return w.get(index);
         }
         long value = 0;
@@ -357,17 +391,27 @@ public final class MmaMatMul {
      * {@code k ^ k / 8 ^ 2 (group & 1)}. The byte offsets of mmaLoadA and mmaLoadB may differ between lanes, and do, to
      * follow that order.
      *
-     * @param columns numbers in a row of w: those of x, or, of two planes, twice those rounded up to a multiple of 16
+     * @param sizes among others the numbers in a row of w: those of x, or, of two planes, twice those rounded up to a
+     *     multiple of 16
      * @param planes 1 for w in bfloat16, 2 for {@link #decode}'s
+     * @param whole 1 if no unit reaches beyond w
+     * @param finished parts of a unit, of which a group does one after the other and then finishes it; 0 if parts are
+     *     units of their own and left for {@link #sum}
      */
-    public static void product(KernelContext context, IntArray step, LongArray x, LongArray first, LongArray second,
-            FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out, int stride, int capacity,
-            int columns, int planes, int outputs, int splits, int groups, int multiprocessors, int epilogue) {
+    public static void product(KernelContext context, IntArray step, IntArray sizes, LongArray x, LongArray first,
+            LongArray second, FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out, int planes,
+            int whole, int finished, int epilogue) {
+        int stride = sizes.get(STRIDE);
+        int capacity = sizes.get(CAPACITY);
+        int columns = sizes.get(COLUMNS);
+        int outputs = sizes.get(OUTPUTS);
+        int splits = finished > 0 ? finished : sizes.get(SPLITS);
+        int groups = sizes.get(GROUPS);
+        int multiprocessors = sizes.get(MULTIPROCESSORS);
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         boolean gated = (epilogue & GATED) != 0;
         int width = gated ? HALF : WIDTH;
-        boolean whole = outputs % width == 0 && columns % DEPTH == 0;
         int rowBlocks = (rows + TOKENS - 1) / TOKENS;
         int outBlocks = (outputs + width - 1) / width;
         int blocks = (columns + DEPTH - 1) / DEPTH;
@@ -395,9 +439,8 @@ public final class MmaMatMul {
         int place = (lane & 15) ^ ((lane / 8) & 1);
         int wFrom = warp / 2 * 16 * GROUP_BYTES + (place - (lane & 15)) * 16;
         int wOdd = ((place ^ 2) - place) * 16;
-        boolean serial = (epilogue & SERIAL) != 0;
-        int passes = serial ? splits : 1;
-        int units = rowBlocks * outBlocks * (splits / passes);
+        int passes = finished > 0 ? finished : 1;
+        int units = rowBlocks * outBlocks * (finished > 0 ? 1 : splits);
         // Groups that are as far apart as there are multiprocessors mostly run on one. Where all have work, they take
         // neighbouring units, whose w is then in its cache.
         int group = context.groupIdx;
@@ -408,7 +451,7 @@ public final class MmaMatMul {
             int unit = done + (done + groups <= units ? paired : group);
             int firstRow = unit % rowBlocks * TOKENS;
             int firstOut = unit / rowBlocks % outBlocks * width;
-            int part = serial ? pass % passes : unit / rowBlocks / outBlocks;
+            int part = finished > 0 ? pass % passes : unit / rowBlocks / outBlocks;
             int begin = part * blocks / splits;
             int end = (part + 1) * blocks / splits;
             int row0 = firstOut + wRow;
@@ -530,7 +573,7 @@ public final class MmaMatMul {
             // The group's own tile is its index, in a form that compilers cannot know before the loop: they would hold
             // the addresses of all fragments.
             int own = (done + group) % groups * passes;
-            int tile = passes == splits ? own + part : unit;
+            int tile = finished > 0 ? own + part : unit;
             int tileRow = tile * TOKENS + (warp & 1) * 32;
             int tileColumn = warp / 2 * HALF;
             context.mmaStore(upper0, tiles, tileRow, tileColumn, WIDTH);
@@ -566,7 +609,7 @@ public final class MmaMatMul {
             context.mmaStore(lower14, tiles, tileRow + 16, tileColumn + 112, WIDTH);
             context.mmaStore(lower15, tiles, tileRow + 16, tileColumn + 120, WIDTH);
             context.localBarrier();
-            if (passes == splits && part == splits - 1) {
+            if (finished > 0 && part == finished - 1) {
                 for (int i = lane; i < TOKENS * width; i += BATCH * LANES) {
                     for (int j = 0; j < BATCH; j++) {
                         int row = (i + j * LANES) / width;
