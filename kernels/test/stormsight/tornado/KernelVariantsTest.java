@@ -36,7 +36,7 @@ class KernelVariantsTest {
     @TestFactory
     Stream<DynamicContainer> smallGroups() {
         return cases("(attention_(19x8|131x|50x2|300x)|matMul_(8x2048|97x272)|gatedMatMul_(16x|17x300)|"
-                + "sample_sequences).*", _ -> true, device ->
+                + "sample_sequences|layerNorm_inPlace|rmsNorm_.*_residual).*", _ -> true, device ->
                 open(device.withoutNativeTypes(), 64, device.computeUnits()));
     }
 
