@@ -35,8 +35,10 @@ class KernelVariantsTest {
      */
     @TestFactory
     Stream<DynamicContainer> smallGroups() {
-        return cases("(attention_(19x8|131x|50x2|300x)|matMul_(8x2048|97x272)|gatedMatMul_(16x|17x300)|"
-                + "sample_sequences|layerNorm_inPlace|rmsNorm_.*_residual).*", _ -> true, device ->
+        String attention = "attention_(1x8of4|1x4of2x72_at90_prefix20_cap_window0|5x3|50x4|19x8|131x|50x2|300x)";
+        String products = "matMul_(8x2048|97x272)|gatedMatMul_(16x|17x300)";
+        String rest = "sample_sequences|layerNorm_inPlace|rmsNorm_9x(17|2305)_residual";
+        return cases("(" + attention + "|" + products + "|" + rest + ").*", _ -> true, device ->
                 open(device.withoutNativeTypes(), 64, device.computeUnits()));
     }
 

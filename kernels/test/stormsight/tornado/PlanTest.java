@@ -19,6 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
@@ -133,6 +134,16 @@ class PlanTest {
                 .filter(launch -> launch.program().equals("decode")).map(PlannedLaunch::kernel).toList();
         for (String family : List.of("MatMul", "GatedMatMul")) {
             assertTrue(kernels.stream().anyMatch(kernel -> kernel.startsWith(family + ".few")), kernels.toString());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {64, 128})
+    void modelsRunInSmallGroups(int lanes) throws IOException {
+        DeviceInfo small = gpu(48_000_000_000L, 32_768, lanes, Set.of());
+        for (int sequences : List.of(1, 16)) {
+            List<PlannedLaunch> launches = plan(programs("paligemma-3b-224", DType.BF16, sequences), small, "opencl");
+            assertEquals(lanes, launches.stream().mapToInt(PlannedLaunch::groupSize).max().orElseThrow());
         }
     }
 

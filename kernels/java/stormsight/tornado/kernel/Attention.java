@@ -37,8 +37,8 @@ public final class Attention {
     /** Most sums of a lane: those columns of all rows. */
     private static final int MOST_SUMS = ROWS * COLUMNS;
     /**
-     * Lanes of a group. {@link #flash} alone can do with 128 or 64 of them. No model runs where groups are smaller than
-     * 256, as {@link #decode}, {@link #merge} and other operations' kernels need these.
+     * Lanes of a group. {@link #flash} can do with 128 or 64 of them, and stands in for {@link #decode} where a device
+     * allows no 256, {@link #general} for the rows of several sequences.
      */
     private static final int LANES = 256;
     /** Each of them may take all columns of one row. */
@@ -164,12 +164,13 @@ public final class Attention {
         FloatArray k = tasks.floats(op.k());
         FloatArray v = tasks.floats(op.v());
         FloatArray out = tasks.floats(op.out());
-        if (dim > MOST_DIM) {
+        boolean small = tasks.mostLanes() < LANES;
+        if (dim > MOST_DIM || small && few(op) && capacity > 1) {
             tasks.task("Attention.general", Geometry.items(Math.multiplyExact(capacity, queryHeads), GENERAL_ITEMS),
                     (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out,
                             stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
                             windows, fixed, tokens));
-        } else if (few(op)) {
+        } else if (few(op) && !small) {
             boolean whole = whole(op);
             int split = whole ? -slices(op) : chunks(op);
             FloatArray to = whole ? out : tasks.scratch();
