@@ -766,7 +766,7 @@ public final class Checkpoint implements AutoCloseable {
         return copy;
     }
 
-    private static CheckpointException cut(TensorInfo tensor, InternalError fault) {
+    static CheckpointException cut(TensorInfo tensor, InternalError fault) {
         return new CheckpointException(
                 tensor.file(),
                 "tensor " + tensor.label()

@@ -10,11 +10,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -92,7 +95,7 @@ final class Gguf {
     /** A cache line. */
     private static final int ALIGNMENT = 64;
 
-    /** Blocks that are taken apart at a time. */
+    /** Blocks, or values of a norm, that are read at a time. */
     private static final int PIECE = 1 << 11;
 
     /** A tensor that is used from memory. @param norm whether it is stored as one more than its values */
@@ -110,14 +113,27 @@ final class Gguf {
     private final List<TensorInfo> tensors = new ArrayList<>();
     /** By the names in the files. */
     private final Map<String, Copied> copied = new LinkedHashMap<>();
-    private final Map<String, MemorySegment> copies = new ConcurrentHashMap<>();
+    /** Empty until all of them are there. */
+    private Map<String, MemorySegment> copies = Map.of();
 
     private Gguf(List<GgufHeader> headers) {
         this.headers = headers;
+        Map<String, Path> holders = new HashMap<>();
         for (GgufHeader header : headers) {
-            boolean tower = isTower(header);
-            header.tensors().forEach(tensor -> add(header, tensor, tower));
+            Set<String> swapped = swapped(header);
+            for (GgufHeader.Tensor tensor : header.tensors()) {
+                Path other = holders.putIfAbsent(tensor.name(), header.file());
+                if (other != null) {
+                    throw refused(header, tensor, "is also in " + other.getFileName());
+                }
+                add(header, tensor, swapped);
+            }
         }
+    }
+
+    private static CheckpointException refused(GgufHeader header, GgufHeader.Tensor tensor, String problem) {
+        return new CheckpointException(
+                header.file(), "tensor " + StrictJson.printable(tensor.name()) + " " + problem);
     }
 
     /**
@@ -177,19 +193,22 @@ final class Gguf {
         }
     }
 
-    private void add(GgufHeader header, GgufHeader.Tensor tensor, boolean tower) {
+    private void add(GgufHeader header, GgufHeader.Tensor tensor, Set<String> swapped) {
+        if (Blocks.isScales(tensor.name())) {
+            // Else it would be taken for those of a matrix.
+            throw refused(header, tensor, "has the name of scales, which are within the blocks of this format");
+        }
         Path file = header.file();
-        String name = name(tensor, header.architecture().orElseThrow(), header);
-        boolean norm = !tower && name.endsWith("norm.weight");
+        String name = name(tensor.name(), header.architecture().orElseThrow(), swapped);
+        boolean norm = !isTower(header) && !name.equals(tensor.name()) && name.endsWith("norm.weight");
         Shape shape = tensor.shape();
         if (tensor.type().plain().isPresent() && !norm) {
             tensors.add(new TensorInfo(
                     name, tensor.name(), file, tensor.type().plain().get(), shape, tensor.offset(), tensor.bytes()));
             return;
         }
-        if (norm == tensor.type().plain().isEmpty() || !norm && shape.rank() < 2) {
-            throw new CheckpointException(
-                    file, "tensor " + StrictJson.printable(tensor.name()) + " is " + tensor.type() + " " + shape);
+        if (norm == tensor.type().plain().isEmpty() || !norm && shape.rank() != 2) {
+            throw refused(header, tensor, "is " + tensor.type() + " " + shape + ": only matrices have blocks");
         }
         Copied copy = new Copied(header, tensor, name, norm);
         copied.put(tensor.name(), copy);
@@ -211,9 +230,8 @@ final class Gguf {
                 copy.bytes() - scales));
     }
 
-    /** The published name of a tensor; its own where nothing of the model has it. */
-    private static String name(GgufHeader.Tensor tensor, String architecture, GgufHeader header) {
-        String stored = tensor.name();
+    /** The published name of a tensor; its own where nothing of the model has it. @param swapped layers */
+    private static String name(String stored, String architecture, Set<String> swapped) {
         Matcher decoder = DECODER_LAYER.matcher(stored);
         if (decoder.matches() && DECODERS.contains(architecture)) {
             Map<String, String> norms = architecture.equals("gemma") ? GEMMA_NORMS : GEMMA_2_NORMS;
@@ -222,22 +240,37 @@ final class Gguf {
         }
         Matcher tower = TOWER_LAYER.matcher(stored);
         if (tower.matches() && architecture.equals(TOWER) && TOWER_PARTS.containsKey(tower.group(2))) {
-            return TOWER_PREFIX + "encoder.layers." + tower.group(1) + "."
-                    + TOWER_PARTS.get(straight(tower.group(2), tower.group(1), header)) + "." + tower.group(3);
+            String part = swapped.contains(tower.group(1)) ? straight(tower.group(2)) : tower.group(2);
+            return TOWER_PREFIX + "encoder.layers." + tower.group(1) + "." + TOWER_PARTS.get(part) + "."
+                    + tower.group(3);
         }
         return NAMES.getOrDefault(stored, stored);
     }
 
-    /** Converters of before 2025-04 call the first layer of a tower's feed-forward ffn_down and the second ffn_up. */
-    private static String straight(String part, String layer, GgufHeader header) {
-        if (!part.startsWith("ffn_")) {
-            return part;
+    /**
+     * Layers whose feed-forward parts have each other's names: converters of before 2025-04 call the first ffn_down and
+     * the second ffn_up.
+     */
+    private static Set<String> swapped(GgufHeader header) {
+        Set<String> layers = new HashSet<>();
+        for (GgufHeader.Tensor tensor : header.tensors()) {
+            Matcher part = TOWER_LAYER.matcher(tensor.name());
+            if (part.matches()
+                    && part.group(2).equals("ffn_down")
+                    && part.group(3).equals("weight")
+                    && tensor.shape().dimension(0) > tensor.shape().columns()) {
+                layers.add(part.group(1));
+            }
         }
-        long first = header.tensors().stream()
-                .filter(tensor -> tensor.name().equals("v.blk." + layer + ".ffn_down.weight"))
-                .filter(tensor -> tensor.shape().dimension(0) > tensor.shape().columns())
-                .count();
-        return first == 0 ? part : part.equals("ffn_up") ? "ffn_down" : "ffn_up";
+        return layers;
+    }
+
+    private static String straight(String part) {
+        return switch (part) {
+            case "ffn_up" -> "ffn_down";
+            case "ffn_down" -> "ffn_up";
+            default -> part;
+        };
     }
 
     List<GgufHeader> headers() {
@@ -271,9 +304,11 @@ final class Gguf {
     }
 
     /**
-     * What a tensor's offset counts in, if that is no file. The first call copies all that is copied.
+     * What a tensor's offset counts in, if that is no file. The first call copies all that is copied, as does the next
+     * one where that failed.
      *
      * @param arena shared; owns the copies
+     * @throws CheckpointException if a file cannot be read any more
      */
     synchronized Optional<MemorySegment> copy(TensorInfo tensor, Source source, Arena arena) {
         Copied copy = copied.get(matrix(tensor));
@@ -281,19 +316,20 @@ final class Gguf {
             return Optional.empty();
         }
         if (copies.isEmpty()) {
-            copyAll(source, arena);
+            copies = copyAll(source, arena);
         }
         return Optional.of(copies.get(copy.tensor.name()));
     }
 
-    private void copyAll(Source source, Arena arena) {
+    private Map<String, MemorySegment> copyAll(Source source, Arena arena) {
         long start = System.nanoTime();
+        Map<String, MemorySegment> made = new ConcurrentHashMap<>();
         // The memory of several at a time: whoever gets it touches each page for the first time.
         copied.values().stream()
                 .sorted(Comparator.comparingLong(Copied::bytes).reversed())
                 .toList()
                 .parallelStream()
-                .forEach(copy -> copies.put(copy.tensor.name(), copied(copy, source, arena)));
+                .forEach(copy -> made.put(copy.tensor.name(), copied(copy, source, arena)));
         Map<GgufType, DType> types = new EnumMap<>(GgufType.class);
         copied.values().stream()
                 .filter(copy -> !copy.norm)
@@ -309,23 +345,40 @@ final class Gguf {
                     copiedBytes() / 1e9,
                     (System.nanoTime() - start) / 1e9));
         }
+        return made;
     }
 
     private static MemorySegment copied(Copied copy, Source source, Arena arena) {
         MemorySegment to = arena.allocate(copy.bytes(), ALIGNMENT);
         TensorInfo stored = new TensorInfo(copy.name, copy.tensor.name(), copy.header.file(), StoredType.U8,
                 copy.tensor.shape(), copy.tensor.offset(), copy.tensor.bytes());
-        if (copy.norm) {
-            lessOne(copy, source.bytes(stored, 0, Math.toIntExact(stored.bytes())), to);
-        } else {
-            takeApart(copy, stored, source, to);
+        try {
+            if (copy.norm) {
+                lessOne(copy, stored, source, to);
+            } else {
+                takeApart(copy, stored, source, to);
+            }
+        } catch (InternalError e) {
+            // Some JVMs tell of the fault only when the method that read has returned.
+            throw Checkpoint.cut(stored, e);
         }
         return to;
     }
 
-    private static void lessOne(Copied copy, byte[] stored, MemorySegment to) {
+    /** In pieces, as a file may say that a norm has any size. */
+    private static void lessOne(Copied copy, TensorInfo stored, Source source, MemorySegment to) {
+        int width = copy.tensor.type().blockBytes();
+        long elements = stored.bytes() / width;
+        for (long first = 0; first < elements; first += PIECE) {
+            int count = (int) Math.min(PIECE, elements - first);
+            byte[] less = lessOne(copy, source.bytes(stored, first * width, count * width), count);
+            MemorySegment.copy(less, 0, to, JAVA_BYTE, first * Float.BYTES, less.length);
+        }
+    }
+
+    private static byte[] lessOne(Copied copy, byte[] stored, int count) {
         ByteBuffer values = ByteBuffer.wrap(stored).order(ByteOrder.LITTLE_ENDIAN);
-        ByteBuffer less = ByteBuffer.allocate((int) copy.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer less = ByteBuffer.allocate(count * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         while (values.hasRemaining()) {
             less.putFloat((float) (switch (copy.tensor.type()) {
                 case F32 -> values.getFloat();
@@ -335,7 +388,7 @@ final class Gguf {
                 default -> throw new IllegalStateException("a norm in " + copy.tensor.type());
             } - 1.0));
         }
-        MemorySegment.copy(less.array(), 0, to, JAVA_BYTE, 0, less.capacity());
+        return less.array();
     }
 
     /** In pieces, shared among the machine's cores, from arrays to arrays: no compiler has seen this code yet. */

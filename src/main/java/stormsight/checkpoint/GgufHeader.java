@@ -41,6 +41,8 @@ record GgufHeader(
     private static final int MOST_DIMENSIONS = 4;
     private static final int DEPTH = 4;
     private static final int DEFAULT_ALIGNMENT = 32;
+    /** Of a header. That of a vocabulary of 256,000 tokens takes some 6 MB. */
+    private static final long MOST_BYTES = StrictJson.MAX_BYTES;
 
     /**
      * @param type what its bytes are
@@ -88,15 +90,22 @@ record GgufHeader(
             }
             int version = int32();
             if (version != 2 && version != 3) {
-                throw broken("is GGUF of version " + Integer.toUnsignedString(version)
+                int other = Integer.reverseBytes(version);
+                throw broken((other >= 1 && other <= 3
+                                ? "is big-endian GGUF of version " + other
+                                : "is GGUF of version " + Integer.toUnsignedString(version))
                         + "; read are 2 and 3, little-endian: convert the model anew");
             }
             long tensorCount = count("tensors", MOST_TENSORS);
             long keyCount = count("keys", MOST_KEYS);
             Map<String, String> texts = new HashMap<>();
             Map<String, Long> numbers = new HashMap<>();
+            Set<String> keys = new HashSet<>();
             for (long i = 0; i < keyCount; i++) {
                 String key = text(MOST_NAME_BYTES, "the name of a key");
+                if (!keys.add(key)) {
+                    throw broken("key " + StrictJson.printable(key) + " is there twice");
+                }
                 value(key, int32(), texts, numbers, 0);
             }
             long alignment = numbers.getOrDefault("general.alignment", (long) DEFAULT_ALIGNMENT);
@@ -129,14 +138,14 @@ record GgufHeader(
             return count;
         }
 
-        /** @param texts takes text, as numbers does whole numbers; both unless this is within an array */
+        /** @param texts takes text, as numbers does whole numbers, neither of them what is within an array */
         private void value(String key, int type, Map<String, String> texts, Map<String, Long> numbers, int depth)
                 throws IOException {
             switch (type) {
-                case 0 -> keep(numbers, key, (long) in.readUnsignedByte(), 1);
-                case 1, 7 -> keep(numbers, key, (long) in.readByte(), 1);
-                case 2 -> keep(numbers, key, (long) Short.toUnsignedInt(Short.reverseBytes(in.readShort())), 2);
-                case 3 -> keep(numbers, key, (long) Short.reverseBytes(in.readShort()), 2);
+                case 0 -> numbers.put(key, (long) Byte.toUnsignedInt(int8()));
+                case 1, 7 -> numbers.put(key, (long) int8());
+                case 2 -> numbers.put(key, (long) Short.toUnsignedInt(int16()));
+                case 3 -> numbers.put(key, (long) int16());
                 case 4 -> numbers.put(key, Integer.toUnsignedLong(int32()));
                 case 5 -> numbers.put(key, (long) int32());
                 case 10, 11 -> numbers.put(key, int64());
@@ -157,13 +166,17 @@ record GgufHeader(
                 case 9 -> {
                     int of = int32();
                     long length = int64();
-                    if (length < 0 || length > size - at || depth == DEPTH) {
+                    long width = width(of);
+                    if (length < 0 || length > (size - at) / Math.max(width, 1) || depth == DEPTH) {
                         throw broken("key " + StrictJson.printable(key) + " is an array of "
                                 + Long.toUnsignedString(length) + " values, or too deep: more than the file holds");
                     }
-                    Map<String, Long> unused = new HashMap<>();
-                    for (long i = 0; i < length; i++) {
-                        value(key, of, texts, unused, depth + 1);
+                    if (width > 0) {
+                        skip(length * width);
+                    } else {
+                        for (long i = 0; i < length; i++) {
+                            value(key, of, texts, numbers, depth + 1);
+                        }
                     }
                 }
                 default -> throw broken("key " + StrictJson.printable(key) + " is of type "
@@ -171,9 +184,15 @@ record GgufHeader(
             }
         }
 
-        private void keep(Map<String, Long> numbers, String key, long value, int bytes) {
-            at += bytes;
-            numbers.put(key, value);
+        /** Bytes of a value of that type; 0 if they differ, or there is no such type. */
+        private static int width(int type) {
+            return switch (type) {
+                case 0, 1, 7 -> Byte.BYTES;
+                case 2, 3 -> Short.BYTES;
+                case 4, 5, 6 -> Integer.BYTES;
+                case 10, 11, 12 -> Long.BYTES;
+                default -> 0;
+            };
         }
 
         /** With an offset from the first byte of all data. */
@@ -241,25 +260,43 @@ record GgufHeader(
         }
 
         private byte[] bytes(int count) throws IOException {
+            advance(count);
             byte[] bytes = new byte[count];
             in.readFully(bytes);
-            at += count;
             return bytes;
         }
 
+        private byte int8() throws IOException {
+            advance(Byte.BYTES);
+            return in.readByte();
+        }
+
+        private short int16() throws IOException {
+            advance(Short.BYTES);
+            return Short.reverseBytes(in.readShort());
+        }
+
         private int int32() throws IOException {
-            at += Integer.BYTES;
+            advance(Integer.BYTES);
             return Integer.reverseBytes(in.readInt());
         }
 
         private long int64() throws IOException {
-            at += Long.BYTES;
+            advance(Long.BYTES);
             return Long.reverseBytes(in.readLong());
         }
 
         private void skip(long count) throws IOException {
+            advance(count);
             in.skipNBytes(count);
+        }
+
+        /** Counts what is read next. A file takes no space for zeros: what it could hold bounds no work. */
+        private void advance(long count) {
             at += count;
+            if (at > MOST_BYTES) {
+                throw broken("a header of more than " + MOST_BYTES + " bytes");
+            }
         }
 
         private CheckpointException broken(String problem) {

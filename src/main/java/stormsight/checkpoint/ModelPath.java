@@ -144,10 +144,15 @@ public final class ModelPath {
         return named;
     }
 
-    /** The folder of a file in GGUF that has there what else a model needs; what was named otherwise. */
+    /**
+     * The folder of a file in GGUF that has there what else a model needs; what was named otherwise. A file of another
+     * name is none of those that are read there.
+     */
     private static Path folderOfGguf(Path path) {
         Path folder = path.toAbsolutePath().getParent();
-        return start(path).startsWith(GgufHeader.MAGIC) && Files.exists(folder.resolve(CONFIG))
+        return name(path).endsWith(Gguf.SUFFIX)
+                        && start(path).startsWith(GgufHeader.MAGIC)
+                        && Files.exists(folder.resolve(CONFIG))
                         && !Files.exists(folder.resolve(Checkpoint.SINGLE_FILE))
                         && !Files.exists(folder.resolve(Checkpoint.INDEX_FILE))
                 ? folder

@@ -65,6 +65,29 @@ class ChangedFilesTest {
         }
     }
 
+    /** What is copied is read long after the header, and read again where that failed. */
+    @Test
+    void ggufThatWasCutIsAMessage() throws IOException {
+        Path gguf = folder.resolve("gguf");
+        GgufFiles.convert(Path.of("models/shapes"), gguf, "gemma", "Q8_0");
+        weights = gguf.resolve("model.gguf");
+        long bytes = Files.size(weights);
+        try (Checkpoint checkpoint = Checkpoint.open(gguf)) {
+            cut(10_000);
+            for (int i = 0; i < 3; i++) {
+                for (String name : List.of(NORM, "language_model.model.embed_tokens.weight")) {
+                    assertProblem("cannot be read: the file was cut short while it was used",
+                            () -> checkpoint.bytes(name, 0, 48));
+                    assertProblem("cannot be read: the file was cut short while it was used",
+                            () -> checkpoint.tensor(name));
+                }
+            }
+            assertProblem(
+                    "model.gguf: was changed while it was used (it had " + bytes + " bytes and has 10000)",
+                    checkpoint::requireUnchanged);
+        }
+    }
+
     @Test
     void theFingerprintOfAFileThatWasCutIsAMessage() throws IOException {
         ModelDirectory directory = Families.open(folder, Optional.empty());

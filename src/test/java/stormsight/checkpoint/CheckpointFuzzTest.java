@@ -54,13 +54,46 @@ class CheckpointFuzzTest {
             byte[] mutated = switch (mutator.random().nextInt(4)) {
                 case 0 -> mutator.flipped(original, 8 + headerBytes);
                 case 1 -> mutator.cut(original);
-                case 2 -> withLength(original, mutator);
+                case 2 -> withNumber(original, 1, mutator);
                 default -> concatenated(mutator.json(header), data);
             };
             replace(file, mutated);
             return check(mutated.length, () -> touch(Checkpoint.open(directory)));
         });
         counts.assertRefused(0.5);
+    }
+
+    @Test
+    void mutatedGguf() throws IOException {
+        GgufFiles.Content tower = new GgufFiles.Content();
+        tower.keys.put("general.architecture", "clip");
+        tower.keys.put("clip.projector_type", "paligemma");
+        tower.tensors.add(new GgufFiles.Entry("v.blk.0.ffn_down.weight", 1, List.of(4, 2), new byte[16]));
+        GgufFiles.write(directory.resolve("mmproj.gguf"), tower);
+        GgufFiles.Content text = new GgufFiles.Content();
+        text.keys.put("general.architecture", "gemma");
+        text.keys.put("general.alignment", 32);
+        text.keys.put("tokenizer.ggml.tokens", List.of("<pad>", "<eos>"));
+        text.tensors.add(new GgufFiles.Entry("token_embd.weight", 14, List.of(2, 256), new byte[420]));
+        text.tensors.add(new GgufFiles.Entry("output_norm.weight", 0, List.of(3), new byte[12]));
+        text.tensors.add(new GgufFiles.Entry("blk.0.attn_q.weight", 2, List.of(2, 32), new byte[36]));
+        text.tensors.add(new GgufFiles.Entry("blk.0.attn_k.weight", 8, List.of(1, 32), new byte[34]));
+        byte[] original = GgufFiles.bytes(text);
+        // Of data, four tensors take 608 bytes with what is between them.
+        int headerBytes = original.length - 608;
+        Path file = directory.resolve("model.gguf");
+        Files.write(file, original);
+        touch(Checkpoint.open(directory));
+        Mutator.Counts counts = Mutator.fuzz("gguf", 5_000_000, CASES, mutator -> {
+            byte[] mutated = switch (mutator.random().nextInt(3)) {
+                case 0 -> mutator.flipped(original, headerBytes);
+                case 1 -> mutator.cut(original);
+                default -> withNumber(original, headerBytes, mutator);
+            };
+            replace(file, mutated);
+            return check(mutated.length, () -> touch(Checkpoint.open(directory)));
+        });
+        counts.assertRefused(0.3);
     }
 
     @Test
@@ -187,7 +220,7 @@ class CheckpointFuzzTest {
         try (Checkpoint checkpoint = opened) {
             for (String name : checkpoint.names()) {
                 checkpoint.data(name).mismatch(checkpoint.data(name));
-                if (checkpoint.info(name).type().weightType().isPresent()) {
+                if (checkpoint.weightType(name).isPresent()) {
                     checkpoint.f32(List.of(name), w -> 1 + w);
                 }
             }
@@ -207,9 +240,11 @@ class CheckpointFuzzTest {
         Files.write(file, bytes);
     }
 
-    private static byte[] withLength(byte[] original, Mutator mutator) {
+    /** Eight bytes replaced that begin within the first ones. */
+    private static byte[] withNumber(byte[] original, int limit, Mutator mutator) {
         byte[] mutated = original.clone();
-        ByteBuffer.wrap(mutated).order(ByteOrder.LITTLE_ENDIAN).putLong(mutator.hostileNumber(original.length));
+        ByteBuffer.wrap(mutated).order(ByteOrder.LITTLE_ENDIAN)
+                .putLong(mutator.random().nextInt(limit), mutator.hostileNumber(original.length));
         return mutated;
     }
 

@@ -3,13 +3,17 @@ package stormsight.checkpoint;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeout;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -190,6 +194,64 @@ class GgufTest {
         Files.delete(folder.resolve("model-2.gguf"));
         Files.delete(folder.resolve("mmproj.gguf"));
         refused("holds GGUF without that of the vision tower");
+    }
+
+    private void refused(String said, GgufFiles.Entry... tensors) throws IOException {
+        GgufFiles.Content content = content("gemma");
+        content.tensors.addAll(List.of(tensors));
+        GgufFiles.write(folder.resolve("model.gguf"), content);
+        refused(said);
+    }
+
+    /** What would be taken for something else, or would end in an exception once it is read. */
+    @Test
+    void namesAndShapesThatDeceiveAreRefused() throws IOException {
+        GgufFiles.convert(Goldens.folder("paligemma-mqa"), folder, "gemma", "stored");
+        GgufFiles.Entry matrix = new GgufFiles.Entry("blk.0.attn_q.weight", 8, List.of(1, 32), new byte[34]);
+        refused("tensor blk.0.attn_q.weight.scales has the name of scales", matrix,
+                new GgufFiles.Entry("blk.0.attn_q.weight.scales", 0, List.of(1), new byte[4]));
+        refused("tensor v.patch_embd.bias is also in mmproj.gguf",
+                new GgufFiles.Entry("v.patch_embd.bias", 0, List.of(1), new byte[4]));
+        refused("tensor token_embd.weight: is there twice",
+                new GgufFiles.Entry("token_embd.weight", 0, List.of(1), new byte[4]),
+                new GgufFiles.Entry("token_embd.weight", 0, List.of(1), new byte[4]));
+        refused("tensor token_embd.weight is Q8_0 [1, 1, 32]: only matrices have blocks",
+                new GgufFiles.Entry("token_embd.weight", 8, List.of(1, 1, 32), new byte[34]));
+        refused("tensor output_norm.weight is Q8_0 [32]: only matrices have blocks",
+                new GgufFiles.Entry("output_norm.weight", 8, List.of(32), new byte[34]));
+        byte[] bytes = GgufFiles.bytes(content("gemma"));
+        System.arraycopy(new byte[] {0, 0, 0, 3}, 0, bytes, 4, 4);
+        Files.write(folder.resolve("model.gguf"), bytes);
+        refused("is big-endian GGUF of version 3; read are 2 and 3, little-endian");
+    }
+
+    /** Zeros that a file has without taking space are no reason to read for minutes. */
+    @Test
+    void whatIsSaidOfAHugeFileIsRefusedAtOnce() throws IOException {
+        GgufFiles.convert(Goldens.folder("paligemma-mqa"), folder, "gemma", "stored");
+        for (int of : new int[] {0, 8, 9, 12}) {
+            ByteBuffer header = ByteBuffer.allocate(1 << 10).order(ByteOrder.LITTLE_ENDIAN);
+            header.put("GGUF".getBytes(StandardCharsets.ISO_8859_1)).putInt(3).putLong(0).putLong(1);
+            header.putLong(1).put((byte) 'k').putInt(9).putInt(of).putLong(1L << 33);
+            try (RandomAccessFile file = new RandomAccessFile(folder.resolve("model.gguf").toFile(), "rw")) {
+                file.setLength(0);
+                file.write(header.array());
+                file.setLength(1L << 37);
+            }
+            assertTimeout(Duration.ofSeconds(20), () -> refused("a header of more than 100000000 bytes"));
+        }
+    }
+
+    @Test
+    void manyTensorsOfATowerAreReadAtOnce() throws IOException {
+        GgufFiles.convert(Goldens.folder("paligemma-mqa"), folder, "gemma", "stored");
+        GgufFiles.Content tower = content("clip");
+        tower.keys.put("clip.projector_type", "paligemma");
+        for (int i = 0; i < 60_000; i++) {
+            tower.tensors.add(new GgufFiles.Entry("v.blk." + i + ".ffn_up.bias", 0, List.of(1), new byte[4]));
+        }
+        GgufFiles.write(folder.resolve("mmproj.gguf"), tower);
+        assertTimeout(Duration.ofSeconds(20), () -> Checkpoint.open(folder).close());
     }
 
     @Test
