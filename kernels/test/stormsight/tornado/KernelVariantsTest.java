@@ -45,14 +45,14 @@ class KernelVariantsTest {
     /** Between those and the usual ones. */
     @TestFactory
     Stream<DynamicContainer> groupsOf128() {
-        return cases("matMul_97x272x65_bf16.*|gatedMatMul_17x300x65_bf16", _ -> true, device ->
+        return cases("matMul_97x272x65_BF16.*|gatedMatMul_17x300x65_BF16", _ -> true, device ->
                 open(device.withoutNativeTypes(), 128, device.computeUnits()));
     }
 
     /** As on a large GPU, where few columns of out make too few blocks, so that sums are divided. */
     @TestFactory
     Stream<DynamicContainer> dividedSums() {
-        return cases("matMul_129x2112x264_.*|gatedMatMul_(17x300x65|130x2112x264)_bf16", _ -> true, device ->
+        return cases("matMul_129x2112x264_.*|gatedMatMul_(17x300x65|130x2112x264)_BF16", _ -> true, device ->
                 open(device.withoutNativeTypes(), 256, 132));
     }
 
