@@ -36,7 +36,7 @@ final class FewTokens {
     /** Bytes of scratch for the sums of the lanes: of each token those of each row. */
     static final long SCRATCH = ROWS * TOKENS * BYTES;
 
-    /** Weights that are read before they are multiplied: they fit in the second-level cache beside x. */
+    /** Weights that are read before they are multiplied, or {@link #ROWS} rows: they fit in the second-level cache. */
     private static final long AHEAD_BYTES = 64 << 10;
 
     /** Of a cache. */
@@ -58,8 +58,15 @@ final class FewTokens {
     private static final FloatVector LOW8 = exchange(8, 0);
     private static final FloatVector HIGH8 = exchange(8, 8);
 
+    /** Whether two vectors of floats are a block of weights with a scale. */
+    private static final boolean HALVES = 2 * LANES == DType.Q8_BLOCK;
+
+    /** As many bytes as a float vector has lanes, where blocks are read as halves. */
+    private static final VectorSpecies<Byte> B = HALVES ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
+
     private FewTokens() {}
 
+    /** Unused where vectors are narrower than the distance; the remainder keeps their lanes in range there. */
     private static FloatVector exchange(int distance, int from) {
         float[] lanes = new float[LANES];
         for (int lane = 0; lane < LANES; lane++) {
@@ -68,12 +75,6 @@ final class FewTokens {
         }
         return FloatVector.fromArray(F, lanes, 0);
     }
-
-    /** Whether two vectors of floats are a block of weights with a scale. */
-    private static final boolean HALVES = 2 * LANES == DType.Q8_BLOCK;
-
-    /** As many bytes as a float vector has lanes, where blocks are read as halves. */
-    private static final VectorSpecies<Byte> B = HALVES ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
 
     /** Whether there are such loops for a type; others are multiplied token by token. */
     static boolean takes(DType dtype) {

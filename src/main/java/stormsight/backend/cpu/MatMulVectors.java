@@ -42,7 +42,9 @@ final class MatMulVectors implements Kernel {
     private static final int LANES = F.length();
     private static final long BYTES = 4L * LANES;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-    private static final VectorSpecies<Byte> B = LANES == 16 ? ByteVector.SPECIES_128
+
+    /** As many bytes as a float vector has lanes, or 8 where that is too few for a vector. */
+    static final VectorSpecies<Byte> B = LANES == 16 ? ByteVector.SPECIES_128
             : LANES == 32 ? ByteVector.SPECIES_256 : ByteVector.SPECIES_64;
 
     private final Product product;

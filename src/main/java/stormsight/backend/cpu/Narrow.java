@@ -7,7 +7,7 @@ import stormsight.program.Step;
 /** Rounds x to BF16, to nearest and ties to even, into the shared scratch: [token, column], dense. */
 final class Narrow implements Kernel {
     /** Bits of a float that BF16 has no room for. */
-    private static final int CUT = 16;
+    static final int CUT = 16;
 
     /** Added before they are cut, with the lowest bit that stays: rounds to nearest, ties to even. */
     static final int HALF = 0x7FFF;

@@ -14,7 +14,7 @@ import stormsight.program.DType;
 
 /**
  * Rows of weights as BF16, in the order of their columns: those of blocks are multiplied with their scales and rounded
- * as {@link Narrow} rounds x.
+ * as {@link Narrow} rounds x. For vectors of 256 bits or more.
  */
 final class NarrowWeights {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -22,23 +22,11 @@ final class NarrowWeights {
     private static final int LANES = F.length();
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
 
-    /** As many bytes as a float vector has lanes, or 8 where that is too few for a vector. */
-    private static final VectorSpecies<Byte> B = LANES == 16 ? ByteVector.SPECIES_128
-            : LANES == 32 ? ByteVector.SPECIES_256 : ByteVector.SPECIES_64;
-
     /** As many shorts as a float vector has lanes. */
     private static final VectorSpecies<Short> S =
             VectorSpecies.of(short.class, VectorShape.forBitSize(F.vectorBitSize() / 2));
 
     private NarrowWeights() {}
-
-    /** Whether weights of a type can be taken. */
-    static boolean takes(DType dtype) {
-        return switch (dtype) {
-            case BF16, Q8, Q4 -> true;
-            case F32, F16, I32, U8 -> false;
-        };
-    }
 
     /** Writes count rows from the first one on, dense. */
     static void rows(Weight w, int first, int count, long to) {
@@ -60,10 +48,10 @@ final class NarrowWeights {
         for (int s = 0; s < whole; s += DType.Q8_BLOCK) {
             float scale = number(Memory.f32(scales + 4L * (s / DType.Q8_BLOCK)));
             for (int i = s; i < s + DType.Q8_BLOCK; i += LANES) {
-                IntVector bits = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, from + i & ADDRESSES, LE)
+                IntVector bits = ((FloatVector) ByteVector.fromMemorySegment(MatMulVectors.B, ALL, from + i & ADDRESSES, LE)
                         .convertShape(VectorOperators.B2F, F, 0)).mul(scale).reinterpretAsInts();
-                bits.add(bits.lanewise(VectorOperators.LSHR, 16).and(1)).add(Narrow.HALF)
-                        .lanewise(VectorOperators.LSHR, 16).convertShape(VectorOperators.I2S, S, 0)
+                bits.add(bits.lanewise(VectorOperators.LSHR, Narrow.CUT).and(1)).add(Narrow.HALF)
+                        .lanewise(VectorOperators.LSHR, Narrow.CUT).convertShape(VectorOperators.I2S, S, 0)
                         .reinterpretAsShorts().intoMemorySegment(ALL, to + 2L * i & ADDRESSES, LE);
             }
         }
@@ -84,13 +72,13 @@ final class NarrowWeights {
                 IntVector bits = ((FloatVector) pairs.lanewise(VectorOperators.LSHL, 28)
                         .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0)).mul(scale)
                         .reinterpretAsInts();
-                bits.add(bits.lanewise(VectorOperators.LSHR, 16).and(1)).add(Narrow.HALF)
-                        .lanewise(VectorOperators.LSHR, 16).convertShape(VectorOperators.I2S, S, 0)
+                bits.add(bits.lanewise(VectorOperators.LSHR, Narrow.CUT).and(1)).add(Narrow.HALF)
+                        .lanewise(VectorOperators.LSHR, Narrow.CUT).convertShape(VectorOperators.I2S, S, 0)
                         .reinterpretAsShorts().intoMemorySegment(ALL, to + 2L * (s + i) & ADDRESSES, LE);
                 bits = ((FloatVector) pairs.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0))
                         .mul(scale).reinterpretAsInts();
-                bits.add(bits.lanewise(VectorOperators.LSHR, 16).and(1)).add(Narrow.HALF)
-                        .lanewise(VectorOperators.LSHR, 16).convertShape(VectorOperators.I2S, S, 0)
+                bits.add(bits.lanewise(VectorOperators.LSHR, Narrow.CUT).and(1)).add(Narrow.HALF)
+                        .lanewise(VectorOperators.LSHR, Narrow.CUT).convertShape(VectorOperators.I2S, S, 0)
                         .reinterpretAsShorts().intoMemorySegment(ALL, to + 2L * (s + half + i) & ADDRESSES, LE);
             }
         }

@@ -14,6 +14,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import jdk.incubator.vector.FloatVector;
 import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
 import stormsight.program.DType;
@@ -24,9 +25,9 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * Products of BF16 weights with many tokens, by the processor's own units for BF16, which the Vector API does not
- * reach: oneDNN has kernels for them. x is rounded to BF16, which makes results differ by about 1e-2 of their size;
- * sums are F32. Weights in blocks of 8 or 4 bits, times their scales, are rounded as x is, a piece at a time. What is
+ * Products of BF16, Q8 and Q4 weights with many tokens, by the processor's own units for BF16, which the Vector API
+ * does not reach: oneDNN has kernels for them. x is rounded to BF16, which makes results differ by about 1e-2 of their
+ * size; sums are F32. Q8 and Q4 weights, times their scales, are rounded as x is, a piece at a time. What is
  * compiled is shared by all kernels of an executor.
  */
 final class NativeProducts implements AutoCloseable {
@@ -36,7 +37,7 @@ final class NativeProducts implements AutoCloseable {
      */
     static final long LEAST_BYTES = 256L << 20;
 
-    /** How far results of rounding x may lie from exact ones, as a part of them. */
+    /** How far results may lie from exact ones, as a part of them, when x and weights in blocks are rounded. */
     private static final String ERROR = "1e-2";
 
     /** When they are used, for people. */
@@ -49,6 +50,9 @@ final class NativeProducts implements AutoCloseable {
 
     /** The version that pom.xml names. */
     private static final String VERSION = "onednn-3.11-1.5.13";
+
+    /** Vectors, in bits, that {@link NarrowWeights} needs. */
+    private static final int LEAST_BITS = 256;
 
     private static final String FOLDER = "/org/bytedeco/dnnl/linux-x86_64/";
 
@@ -103,6 +107,9 @@ final class NativeProducts implements AutoCloseable {
             try {
                 if (!flags().contains("avx512_bf16")) {
                     return Loaded.not("this processor has no units for bf16 (neither avx512_bf16 nor AMX)");
+                }
+                if (FloatVector.SPECIES_PREFERRED.vectorBitSize() < LEAST_BITS) {
+                    return Loaded.not("this Java's vectors are narrower than " + LEAST_BITS + " bits");
                 }
                 if (musl()) {
                     return Loaded.not("oneDNN needs glibc, and this Java runs on musl");
@@ -198,8 +205,15 @@ final class NativeProducts implements AutoCloseable {
         }
 
         boolean suits() {
-            return NarrowWeights.takes(dtype) && !Packing.single(capacity) && depth >= LEAST_SIDE
-                    && width >= LEAST_SIDE;
+            return narrow(dtype) && !Packing.single(capacity) && depth >= LEAST_SIDE && width >= LEAST_SIDE;
+        }
+
+        /** Whether {@link NarrowWeights}, which not every processor can load, has such weights as BF16. */
+        private static boolean narrow(DType dtype) {
+            return switch (dtype) {
+                case BF16, Q8, Q4 -> true;
+                case F32, F16, I32, U8 -> false;
+            };
         }
 
         /**

@@ -347,13 +347,14 @@ class NativeProductsTest {
         }
     }
 
-    @Test
-    void plansNameTheKernelAndTheRounding() {
-        try (Case product = new Case(40, 200, 150, false, true, Op.Activation.NONE, "none", false);
+    @ParameterizedTest
+    @CsvSource({"BF16, '; x rounded to bf16'", "Q8, '; weights and x rounded to bf16'"})
+    void plansNameTheKernelAndTheRounding(DType dtype, String rounding) {
+        try (Case product = new Case(dtype, 40, 200, 150, false, true, Op.Activation.NONE, "none", false);
                 Backend cpu = always(1); Backend strict = Backends.open("cpu", BackendOptions.STRICT)) {
             PlannedLaunch launch = cpu.plan(List.of(product.program)).getFirst();
             assertTrue(launch.kernel().startsWith("oneDNN brg_matmul:"), launch::kernel);
-            assertTrue(launch.geometry().contains("x rounded to bf16"), launch::geometry);
+            assertTrue(launch.geometry().contains(rounding), launch::geometry);
             assertEquals("MatMul", strict.plan(List.of(product.program)).getFirst().kernel());
         }
     }
