@@ -483,7 +483,7 @@ public final class MatMul {
      * or 2 of each weight if gated: those of up are the last two. Consecutive lanes read consecutive words.
      *
      * <p>With a norm, x[k] is {@code x[k] / sqrt(mean(x^2) + epsilon) * norm[k]}. The root is the same for all k, so
-     * sums are divided by it; each group adds up the squares beside them.
+     * sums are multiplied by its inverse; each group adds up the squares beside them.
      */
     public static void vector(KernelContext context, IntArray step, FloatArray x, FloatArray norm, FloatArray f32,
             LongArray words, FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors,

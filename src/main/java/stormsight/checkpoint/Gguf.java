@@ -337,10 +337,10 @@ final class Gguf {
         if (!types.isEmpty()) {
             LOG.warn(String.format(
                     Locale.ROOT,
-                    "weights become %s: %.2f GB of memory beside the files, %.1f s; `stormsight quantize` writes a "
-                            + "checkpoint that is used as it is",
+                    "converted weights, %s: copies of %.2f GB in memory, made in %.1f s; `stormsight quantize` writes "
+                            + "a checkpoint that is used as it is",
                     types.entrySet().stream()
-                            .map(type -> type.getValue().label() + " of " + type.getKey())
+                            .map(type -> type.getKey() + " to " + type.getValue().label())
                             .collect(Collectors.joining(", ")),
                     copiedBytes() / 1e9,
                     (System.nanoTime() - start) / 1e9));

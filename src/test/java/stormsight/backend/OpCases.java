@@ -873,6 +873,11 @@ public final class OpCases {
         new Attend(8, 4, 256, 13, 0, 13, 50, 0, 0),
         new Attend(8, 1, 256, 1, 100, 60, 0, 0, 0),
         new Attend(8, 4, 256, 1, 677, 60, 50, 0, 0),
+        // Where a device's items have several keys each, and where it begins to divide them into chunks.
+        new Attend(4, 2, 64, 1, 253, 200, 0, 0, 0),
+        new Attend(4, 2, 64, 1, 254, 20, 0, 240, 0),
+        new Attend(4, 1, 72, 1, 509, 60, 50, 0, 0),
+        new Attend(4, 1, 72, 1, 510, 60, 50, 0, 0),
         new Attend(4, 2, 128, 48, 0, 0, 0, 0, 0),
         new Attend(2, 1, 128, 47, 3, 0, 0, 0, 0),
         new Attend(6, 2, 5, 17, 4, 9, 20, 0, 0),
