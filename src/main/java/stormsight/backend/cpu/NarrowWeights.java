@@ -48,7 +48,8 @@ final class NarrowWeights {
         for (int s = 0; s < whole; s += DType.Q8_BLOCK) {
             float scale = number(Memory.f32(scales + 4L * (s / DType.Q8_BLOCK)));
             for (int i = s; i < s + DType.Q8_BLOCK; i += LANES) {
-                IntVector bits = ((FloatVector) ByteVector.fromMemorySegment(MatMulVectors.B, ALL, from + i & ADDRESSES, LE)
+                IntVector bits = ((FloatVector) ByteVector
+                        .fromMemorySegment(MatMulVectors.B, ALL, from + i & ADDRESSES, LE)
                         .convertShape(VectorOperators.B2F, F, 0)).mul(scale).reinterpretAsInts();
                 bits.add(bits.lanewise(VectorOperators.LSHR, Narrow.CUT).and(1)).add(Narrow.HALF)
                         .lanewise(VectorOperators.LSHR, Narrow.CUT).convertShape(VectorOperators.I2S, S, 0)
