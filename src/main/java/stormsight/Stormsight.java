@@ -9,8 +9,10 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
@@ -32,6 +34,7 @@ import stormsight.model.DualEncoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Views;
 import stormsight.model.VisionLanguageModel;
 import stormsight.model.family.EmbeddedModel;
 import stormsight.model.family.Families;
@@ -420,12 +423,18 @@ public final class Stormsight implements AutoCloseable {
      * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
      */
     public float[] embed(Image image) {
-        return translated(() -> {
-            synchronized (embedder()) {
-                requireOpen();
-                return Embedder.normalized(embedder().image(image.pixels()));
-            }
-        });
+        return embedImages(List.of(image)).getFirst();
+    }
+
+    /**
+     * The embeddings of images, in their order, see {@link #embed(Image)}. A processor takes several at a time; each
+     * embedding is that of the image alone, but for rounding.
+     *
+     * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
+     */
+    public List<float[]> embedImages(List<Image> images) {
+        return embedded(used -> used.images(
+                Views.of(used.model()::views, images.stream().map(Image::pixels).toList())));
     }
 
     /**
@@ -434,10 +443,23 @@ public final class Stormsight implements AutoCloseable {
      * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
      */
     public float[] embed(String text) {
+        return embedTexts(List.of(text)).getFirst();
+    }
+
+    /**
+     * The embeddings of texts, in their order, see {@link #embedImages}.
+     *
+     * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
+     */
+    public List<float[]> embedTexts(List<String> texts) {
+        return embedded(used -> used.texts(texts));
+    }
+
+    private List<float[]> embedded(Function<Embedder, float[][]> embedding) {
         return translated(() -> {
             synchronized (embedder()) {
                 requireOpen();
-                return Embedder.normalized(embedder().text(text));
+                return Stream.of(embedding.apply(embedder())).map(Embedder::normalized).toList();
             }
         });
     }

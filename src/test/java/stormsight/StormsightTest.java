@@ -30,6 +30,7 @@ import stormsight.model.family.EmbeddedModel;
 @Timeout(120)
 class StormsightTest {
     private static final Path KITCHEN = Path.of("examples", "kitchen.png");
+    private static final Path GRAVEL = Path.of("examples", "gravel.png");
     private static final String CAPTION = "a red triangle, a purple star and a blue triangle";
     private static final int THREADS = 16;
 
@@ -218,7 +219,11 @@ class StormsightTest {
             }
             assertEquals(1, squares, 1e-5);
             assertArrayEquals(embedding, siglip.embed(image));
-            assertEquals(embedding.length, siglip.embed("a star").length);
+            List<float[]> images = siglip.embedImages(List.of(Image.read(GRAVEL), image));
+            assertEquals(2, images.size());
+            assertArrayEquals(embedding, images.getLast());
+            assertArrayEquals(siglip.embed("a star"), siglip.embedTexts(List.of("a ring", "a star")).getLast());
+            assertEquals(List.of(), siglip.embedTexts(List.of()));
             assertEquals(StormsightException.Kind.MODEL, kindOf(() -> siglip.ask(image, "caption en")));
         }
     }

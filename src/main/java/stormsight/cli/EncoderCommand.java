@@ -12,20 +12,20 @@ import stormsight.model.ImageEncoder;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
 import stormsight.model.Views;
+import stormsight.match.Embedder;
 import stormsight.model.family.Families;
 import stormsight.program.Step;
 
 /** What commands share that compare or name images and do not generate text. */
 abstract class EncoderCommand extends ModelCommand {
     private static final String BATCH = "--batch";
-    private static final int TOGETHER = 8;
 
     @Option(
             names = BATCH,
             paramLabel = "N",
             description = "Images, or texts of SigLIP, in one run, 1 to " + Step.MOST_SEQUENCES + "; more take more "
                     + "memory, and change results by rounding at most. "
-                    + "Default: " + TOGETHER + " on a processor, 1 on another device, "
+                    + "Default: " + Embedder.TOGETHER + " on a processor, 1 on another device, "
                     + "which takes one alone.")
     private Optional<Integer> batch = Optional.empty();
 
@@ -42,7 +42,7 @@ abstract class EncoderCommand extends ModelCommand {
                         + " takes one image or text in a run; leave --batch out, or choose --backend cpu");
             }
         });
-        return batch.orElse(backend.takesBlocks() ? TOGETHER : 1);
+        return batch.orElse(backend.takesBlocks() ? Embedder.TOGETHER : 1);
     }
 
     /** @throws UsageException if several images are to be in one run, where there is one alone */

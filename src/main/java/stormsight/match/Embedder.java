@@ -21,6 +21,9 @@ import stormsight.model.Weights;
  * backend.
  */
 public final class Embedder implements AutoCloseable {
+    /** Images or texts of a run where the backend takes several and nobody says how many. */
+    public static final int TOGETHER = 8;
+
     /** What an image or a text becomes. */
     static final String WHAT = "an embedding";
 
@@ -39,9 +42,9 @@ public final class Embedder implements AutoCloseable {
         this.similarity = similarity;
     }
 
-    /** Prepares a model for one image or text at a time, see the other one. */
+    /** Prepares a model for {@link #TOGETHER} images or texts of a run, or for one, see the other one. */
     public static Embedder open(ModelDirectory directory, Backend backend, Options options, RunListener listener) {
-        return open(directory, backend, options, 1, listener);
+        return open(directory, backend, options, backend.takesBlocks() ? TOGETHER : 1, listener);
     }
 
     /**
@@ -117,12 +120,7 @@ public final class Embedder implements AutoCloseable {
 
     /** The embedding of a text, see {@link #image}. */
     public float[] text(String text) {
-        return text(model.ids(text));
-    }
-
-    /** The embedding of a text's ids, as {@link DualEncoder#ids} makes them. */
-    public float[] text(int[] ids) {
-        return Towers.checked(towers.text(encoders.text(), ids), WHAT);
+        return texts(List.of(text))[0];
     }
 
     /** The embeddings of texts, see {@link #images}. */

@@ -99,7 +99,7 @@ public final class Towers implements AutoCloseable {
         return executor.startUp();
     }
 
-    /** What an encoding makes of the ids of a text. */
+    /** What an encoding that takes one text makes of its ids. */
     public float[] text(Encoding encoding, int[] ids) {
         try (Arena local = Arena.ofConfined()) {
             return run(encoding, local.allocateFrom(ValueLayout.JAVA_INT, ids), ids.length);

@@ -244,9 +244,7 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** The same of several, named by their numbers. */
     public List<Views> views(List<RgbImage> images) {
-        return IntStream.range(0, images.size())
-                .mapToObj(i -> views(images.get(i), "image " + (i + 1)))
-                .toList();
+        return Views.of(processor()::views, images);
     }
 
     /**

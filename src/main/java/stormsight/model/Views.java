@@ -108,6 +108,13 @@ public final class Views {
         }
     }
 
+    /** The same of several, named by their numbers. */
+    public static List<Views> of(Function<RgbImage, Views> cutting, List<RgbImage> images) {
+        return IntStream.range(0, images.size())
+                .mapToObj(i -> of(cutting, images.get(i), "image " + (i + 1)))
+                .toList();
+    }
+
     public int count() {
         return views.size();
     }

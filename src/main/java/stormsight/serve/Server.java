@@ -41,12 +41,15 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import stormsight.generate.LimitException;
 import stormsight.generate.Scheduler;
 import stormsight.image.ImageException;
 import stormsight.match.Embedder;
+import stormsight.model.Views;
 import tools.jackson.databind.JsonNode;
 
 /**
@@ -518,16 +521,20 @@ public final class Server implements AutoCloseable {
         }
         List<Map<String, Object>> data = new ArrayList<>();
         int tokens = 0;
-        for (JsonNode item : items) {
+        while (data.size() < items.size()) {
             asked.requireClient();
-            int[] ids = item.isString() ? encoder.model().ids(item.asString()) : new int[0];
-            float[] row = embedded(encoder, item, ids, asked);
-            tokens += item.isString() ? encoder.model().needed(ids).length : 0;
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("object", "embedding");
-            object.put("index", data.size());
-            object.put("embedding", format.equals("float") ? row : base64(row));
-            data.add(object);
+            List<JsonNode> alike = alike(items.subList(data.size(), items.size()), encoder.together());
+            for (float[] row : embedded(encoder, alike, data.size(), asked)) {
+                JsonNode item = items.get(data.size());
+                tokens += item.isString()
+                        ? encoder.model().needed(encoder.model().ids(item.asString())).length
+                        : 0;
+                Map<String, Object> object = new LinkedHashMap<>();
+                object.put("object", "embedding");
+                object.put("index", data.size());
+                object.put("embedding", format.equals("float") ? row : base64(row));
+                data.add(object);
+            }
         }
         metrics.request(EMBEDDINGS, "200");
         Map<String, Object> whole = new LinkedHashMap<>();
@@ -538,14 +545,30 @@ public final class Server implements AutoCloseable {
         Json.send(asked.response, whole);
     }
 
-    /** @param ids of the text, if the item is one */
-    private float[] embedded(Embedder encoder, JsonNode item, int[] ids, Asked asked) {
-        boolean image = item.path("type").asString("").equals("image_url");
-        if (!image && !item.isString()) {
+    /** The first items, most at the most, that are all texts or all images. */
+    private static List<JsonNode> alike(List<JsonNode> items, int most) {
+        boolean text = items.getFirst().isString();
+        return items.stream().limit(most).takeWhile(item -> item.isString() == text).toList();
+    }
+
+    /**
+     * @param items all texts or all images
+     * @param first the place of the first one in the input
+     */
+    private List<float[]> embedded(Embedder encoder, List<JsonNode> items, int first, Asked asked) {
+        boolean texts = items.getFirst().isString();
+        if (!texts && !items.stream().allMatch(item -> item.path("type").asString("").equals("image_url"))) {
             throw ApiException.invalid("'input' must be a text, a list of texts, or of parts {\"type\": \"image_url\", "
                     + "\"image_url\": {\"url\": \"data:...\"}}");
         }
-        var pixels = image ? images.read(ChatRequest.url(item)) : null;
+        List<Views> views = texts
+                ? List.of()
+                : IntStream.range(0, items.size())
+                        .mapToObj(i -> Views.of(
+                                encoder.model()::views,
+                                images.read(ChatRequest.url(items.get(i))),
+                                "image " + (first + i) + " of 'input'"))
+                        .toList();
         try {
             if (!embedding.tryLock(asked.left(), TimeUnit.NANOSECONDS)) {
                 throw late();
@@ -554,7 +577,10 @@ public final class Server implements AutoCloseable {
             throw late();
         }
         try {
-            return Embedder.normalized(image ? encoder.image(pixels) : encoder.text(ids));
+            float[][] rows = texts
+                    ? encoder.texts(items.stream().map(JsonNode::asString).toList())
+                    : encoder.images(views);
+            return Stream.of(rows).map(Embedder::normalized).toList();
         } finally {
             embedding.unlock();
         }

@@ -255,6 +255,13 @@ class ServerTest {
                 Server encoder = new Server(Served.options(4, Duration.ofSeconds(60), Optional.empty(), false), "dual",
                         Optional.empty(), Optional.of(embedder))) {
             float[] star = Embedder.normalized(embedder.text("a star"));
+            JsonNode several = JSON.readTree(post(encoder, "/v1/embeddings", "{\"input\": [\"a ring\", \"a star\"]}")
+                    .body()).path("data");
+            assertEquals(2, several.size());
+            assertEquals(1, several.at("/1/index").asInt());
+            for (int i = 0; i < star.length; i++) {
+                assertEquals(star[i], several.at("/1/embedding/" + i).floatValue());
+            }
             JsonNode data = JSON.readTree(post(encoder, "/v1/embeddings", "{\"input\": [\"a star\", {\"type\": "
                     + "\"image_url\", \"image_url\": {\"url\": \"kitchen.png\"}}]}").body()).path("data");
             assertEquals(2, data.size());
