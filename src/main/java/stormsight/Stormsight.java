@@ -433,7 +433,7 @@ public final class Stormsight implements AutoCloseable {
      * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
      */
     public List<float[]> embedImages(List<Image> images) {
-        return embedded(used -> used.images(
+        return embeddings(used -> used.images(
                 Views.of(used.model()::views, images.stream().map(Image::pixels).toList())));
     }
 
@@ -452,10 +452,10 @@ public final class Stormsight implements AutoCloseable {
      * @throws StormsightException of kind MODEL if the model does not embed, BACKEND if the device fails
      */
     public List<float[]> embedTexts(List<String> texts) {
-        return embedded(used -> used.texts(texts));
+        return embeddings(used -> used.texts(texts));
     }
 
-    private List<float[]> embedded(Function<Embedder, float[][]> embedding) {
+    private List<float[]> embeddings(Function<Embedder, float[][]> embedding) {
         return translated(() -> {
             synchronized (embedder()) {
                 requireOpen();

@@ -189,7 +189,7 @@ public final class Attention {
         } else {
             int groups = Math.multiplyExact(Math.ceilDiv(capacity, ROWS), queryHeads);
             // Fewer are refused with the geometry.
-            int lanes = Math.max(FEWEST_LANES, Math.min(LANES, Integer.highestOneBit(tasks.mostLanes())));
+            int lanes = Math.clamp(tasks.mostLanes(), FEWEST_LANES, LANES);
             int keys = lanes / KEY_LANES;
             tasks.task("Attention.flash", Geometry.groups(groups, lanes,
                     ((ROWS + keys) * (DEPTH + 1) + ROWS * (keys + 2)) * Float.BYTES),

@@ -25,6 +25,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.DoubleUnaryOperator;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import stormsight.program.DType;
@@ -121,20 +122,14 @@ public final class Checkpoint implements AutoCloseable {
                         tensor.file(), "tensor " + tensor.label() + " is also in " + other.file().getFileName());
             }
         }
-        Arena arena = Arena.ofShared();
-        try {
-            Map<Path, MemorySegment> mapped = new HashMap<>();
-            Map<Path, FileTime> times = new HashMap<>();
-            for (GgufHeader header : gguf.headers()) {
-                times.put(header.file(), lastModified(header.file()));
-                mapped.put(header.file(), map(header.file(), header.fileBytes(), arena));
-            }
-            Path source = gguf.headers().getFirst().file();
-            return new Checkpoint(source, tensors, mapped, times, arena, Optional.of(gguf));
-        } catch (RuntimeException | Error e) {
-            arena.close();
-            throw e;
+        Map<Path, Long> sizes = new HashMap<>();
+        Map<Path, FileTime> times = new HashMap<>();
+        for (GgufHeader header : gguf.headers()) {
+            sizes.put(header.file(), header.fileBytes());
+            times.put(header.file(), lastModified(header.file()));
         }
+        Path source = gguf.headers().getFirst().file();
+        return mapped(source, tensors, sizes, times, Optional.of(gguf), _ -> {});
     }
 
     /** The same, and odd things are logged. */
@@ -157,9 +152,11 @@ public final class Checkpoint implements AutoCloseable {
             Map<String, Path> shards,
             Function<Set<String>, UnaryOperator<String>> namings,
             Strictness strictness) {
+        Map<Path, Long> sizes = new HashMap<>();
         Map<Path, FileTime> times = new HashMap<>();
         List<SafetensorsHeader> headers = files.stream().map(file -> {
             SafetensorsHeader header = SafetensorsHeader.read(file);
+            sizes.put(file, header.fileBytes());
             times.put(file, lastModified(file));
             return header;
         }).toList();
@@ -176,12 +173,29 @@ public final class Checkpoint implements AutoCloseable {
                 again.add(tensor.as(name));
             }
         }
+        return mapped(source, tensors, sizes, times, Optional.empty(), checkpoint ->
+                again.forEach(tensor -> checkpoint.requireSame(tensor, strictness)));
+    }
+
+    /**
+     * Maps files whose headers are read.
+     *
+     * @param sizes bytes of each, as its header was read
+     * @param check of the values, before anybody has the checkpoint
+     */
+    private static Checkpoint mapped(
+            Path source,
+            Map<String, TensorInfo> tensors,
+            Map<Path, Long> sizes,
+            Map<Path, FileTime> times,
+            Optional<Gguf> gguf,
+            Consumer<Checkpoint> check) {
         Arena arena = Arena.ofShared();
         try {
             Map<Path, MemorySegment> mapped = new HashMap<>();
-            headers.forEach(header -> mapped.put(header.file(), map(header.file(), header.fileBytes(), arena)));
-            Checkpoint checkpoint = new Checkpoint(source, tensors, mapped, times, arena, Optional.empty());
-            again.forEach(tensor -> checkpoint.requireSame(tensor, strictness));
+            sizes.forEach((file, bytes) -> mapped.put(file, map(file, bytes, arena)));
+            Checkpoint checkpoint = new Checkpoint(source, tensors, mapped, times, arena, gguf);
+            check.accept(checkpoint);
             return checkpoint;
         } catch (RuntimeException | Error e) {
             arena.close();

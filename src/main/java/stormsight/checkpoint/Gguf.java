@@ -202,12 +202,13 @@ final class Gguf {
         String name = name(tensor.name(), header.architecture().orElseThrow(), swapped);
         boolean norm = !isTower(header) && !name.equals(tensor.name()) && name.endsWith("norm.weight");
         Shape shape = tensor.shape();
-        if (tensor.type().plain().isPresent() && !norm) {
+        boolean blocks = tensor.type().plain().isEmpty();
+        if (!blocks && !norm) {
             tensors.add(new TensorInfo(
                     name, tensor.name(), file, tensor.type().plain().get(), shape, tensor.offset(), tensor.bytes()));
             return;
         }
-        if (norm == tensor.type().plain().isEmpty() || !norm && shape.rank() != 2) {
+        if (norm ? blocks : shape.rank() != 2) {
             throw refused(header, tensor, "is " + tensor.type() + " " + shape + ": only matrices have blocks");
         }
         Copied copy = new Copied(header, tensor, name, norm);

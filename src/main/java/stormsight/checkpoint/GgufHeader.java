@@ -213,7 +213,7 @@ record GgufHeader(
             }
             int id = int32();
             long offset = int64();
-            GgufType type = GgufType.of(id).orElseThrow(() -> broken(name, "is of type " + typeName(id)
+            GgufType type = GgufType.of(id).orElseThrow(() -> broken(name, "is of type " + GgufType.name(id)
                     + "; read are F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K: download such a file of the model"));
             int columns = dimensions[rank - 1];
             if (columns % type.block() != 0) {
@@ -306,25 +306,5 @@ record GgufHeader(
         private CheckpointException broken(String tensor, String problem) {
             return new CheckpointException(file, "tensor " + StrictJson.printable(tensor) + ": " + problem);
         }
-    }
-
-    private static final Map<Integer, String> OTHER_TYPES = Map.ofEntries(
-            Map.entry(3, "Q4_1"),
-            Map.entry(6, "Q5_0"),
-            Map.entry(7, "Q5_1"),
-            Map.entry(10, "Q2_K"),
-            Map.entry(11, "Q3_K"),
-            Map.entry(13, "Q5_K"),
-            Map.entry(16, "IQ2_XXS"),
-            Map.entry(17, "IQ2_XS"),
-            Map.entry(18, "IQ3_XXS"),
-            Map.entry(19, "IQ1_S"),
-            Map.entry(20, "IQ4_NL"),
-            Map.entry(21, "IQ3_S"),
-            Map.entry(22, "IQ2_S"),
-            Map.entry(23, "IQ4_XS"));
-
-    private static String typeName(int id) {
-        return OTHER_TYPES.getOrDefault(id, "number " + Integer.toUnsignedString(id));
     }
 }

@@ -1,6 +1,7 @@
 package stormsight.checkpoint;
 
 import java.util.Arrays;
+import java.util.Map;
 import java.util.Optional;
 import stormsight.program.DType;
 
@@ -23,6 +24,23 @@ enum GgufType {
     Q6_K(14, 256, 210, DType.Q8),
     F64(28, StoredType.F64),
     BF16(30, StoredType.BF16);
+
+    /** Types that are not read. */
+    private static final Map<Integer, String> OTHER_TYPES = Map.ofEntries(
+            Map.entry(3, "Q4_1"),
+            Map.entry(6, "Q5_0"),
+            Map.entry(7, "Q5_1"),
+            Map.entry(10, "Q2_K"),
+            Map.entry(11, "Q3_K"),
+            Map.entry(13, "Q5_K"),
+            Map.entry(16, "IQ2_XXS"),
+            Map.entry(17, "IQ2_XS"),
+            Map.entry(18, "IQ3_XXS"),
+            Map.entry(19, "IQ1_S"),
+            Map.entry(20, "IQ4_NL"),
+            Map.entry(21, "IQ3_S"),
+            Map.entry(22, "IQ2_S"),
+            Map.entry(23, "IQ4_XS"));
 
     private final int id;
     private final int block;
@@ -49,6 +67,11 @@ enum GgufType {
     /** The type of that number in a file; empty if it is one that is not read. */
     static Optional<GgufType> of(int id) {
         return Arrays.stream(values()).filter(type -> type.id == id).findFirst();
+    }
+
+    /** What a type that is not read is called. */
+    static String name(int id) {
+        return OTHER_TYPES.getOrDefault(id, "number " + Integer.toUnsignedString(id));
     }
 
     /** Weights of a block, of which a row has a whole number; 1 where there are no blocks. */

@@ -12,7 +12,6 @@ import stormsight.model.ImageEncoder;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
 import stormsight.model.Views;
-import stormsight.match.Embedder;
 import stormsight.model.family.Families;
 import stormsight.program.Step;
 

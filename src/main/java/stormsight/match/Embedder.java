@@ -125,8 +125,12 @@ public final class Embedder implements AutoCloseable {
 
     /** The embeddings of texts, see {@link #images}. */
     public float[][] texts(List<String> texts) {
-        return inRuns(texts.stream().map(model::ids).toList(), encoders.text(), run -> towers.texts(
-                encoders.text(), run));
+        return ofIds(texts.stream().map(model::ids).toList());
+    }
+
+    /** The embeddings of texts, see {@link #images}, each given by its ids as {@link DualEncoder#ids} makes them. */
+    public float[][] ofIds(List<int[]> texts) {
+        return inRuns(texts, encoders.text(), run -> towers.texts(encoders.text(), run));
     }
 
     private static <T> float[][] inRuns(List<T> all, Encoding encoding, Function<List<T>, float[][]> run) {

@@ -524,11 +524,12 @@ public final class Server implements AutoCloseable {
         while (data.size() < items.size()) {
             asked.requireClient();
             List<JsonNode> alike = alike(items.subList(data.size(), items.size()), encoder.together());
-            for (float[] row : embedded(encoder, alike, data.size(), asked)) {
-                JsonNode item = items.get(data.size());
-                tokens += item.isString()
-                        ? encoder.model().needed(encoder.model().ids(item.asString())).length
-                        : 0;
+            List<int[]> texts = alike.stream()
+                    .filter(JsonNode::isString)
+                    .map(item -> encoder.model().ids(item.asString()))
+                    .toList();
+            tokens += texts.stream().mapToInt(ids -> encoder.model().needed(ids).length).sum();
+            for (float[] row : embedded(encoder, alike, texts, data.size(), asked)) {
                 Map<String, Object> object = new LinkedHashMap<>();
                 object.put("object", "embedding");
                 object.put("index", data.size());
@@ -553,22 +554,21 @@ public final class Server implements AutoCloseable {
 
     /**
      * @param items all texts or all images
+     * @param texts ids of the texts; empty for images
      * @param first the place of the first one in the input
      */
-    private List<float[]> embedded(Embedder encoder, List<JsonNode> items, int first, Asked asked) {
-        boolean texts = items.getFirst().isString();
-        if (!texts && !items.stream().allMatch(item -> item.path("type").asString("").equals("image_url"))) {
+    private List<float[]> embedded(
+            Embedder encoder, List<JsonNode> items, List<int[]> texts, int first, Asked asked) {
+        if (texts.isEmpty() && !items.stream().allMatch(item -> item.path("type").asString("").equals("image_url"))) {
             throw ApiException.invalid("'input' must be a text, a list of texts, or of parts {\"type\": \"image_url\", "
                     + "\"image_url\": {\"url\": \"data:...\"}}");
         }
-        List<Views> views = texts
-                ? List.of()
-                : IntStream.range(0, items.size())
-                        .mapToObj(i -> Views.of(
-                                encoder.model()::views,
-                                images.read(ChatRequest.url(items.get(i))),
-                                "image " + (first + i) + " of 'input'"))
-                        .toList();
+        List<Views> views = IntStream.range(0, texts.isEmpty() ? items.size() : 0)
+                .mapToObj(i -> Views.of(
+                        encoder.model()::views,
+                        images.read(ChatRequest.url(items.get(i))),
+                        "image " + (first + i) + " of 'input'"))
+                .toList();
         try {
             if (!embedding.tryLock(asked.left(), TimeUnit.NANOSECONDS)) {
                 throw late();
@@ -577,9 +577,7 @@ public final class Server implements AutoCloseable {
             throw late();
         }
         try {
-            float[][] rows = texts
-                    ? encoder.texts(items.stream().map(JsonNode::asString).toList())
-                    : encoder.images(views);
+            float[][] rows = texts.isEmpty() ? encoder.images(views) : encoder.ofIds(texts);
             return Stream.of(rows).map(Embedder::normalized).toList();
         } finally {
             embedding.unlock();
