@@ -113,6 +113,13 @@ public final class Checkpoint implements AutoCloseable {
                 .orElseThrow(() -> ModelPath.withoutWeights(directory));
     }
 
+    /** Whether the weights of a directory are GGUF; no file is read. */
+    static boolean isGguf(Path directory) {
+        return !Files.exists(directory.resolve(SINGLE_FILE))
+                && !Files.exists(directory.resolve(INDEX_FILE))
+                && !ModelPath.gguf(directory).isEmpty();
+    }
+
     private static Checkpoint open(Gguf gguf) {
         Map<String, TensorInfo> tensors = new LinkedHashMap<>();
         for (TensorInfo tensor : gguf.tensors()) {

@@ -1,6 +1,5 @@
 package stormsight.checkpoint;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -36,7 +35,7 @@ public final class ConfigFile {
     public static ConfigFile read(Path file) {
         Path directory = file.toAbsolutePath().getParent();
         StrictJson.requireDirectory(directory);
-        if (!Files.exists(file)) {
+        if (!ModelFiles.exists(file)) {
             throw new CheckpointException(directory, "no " + file.getFileName() + " in this directory");
         }
         if (StrictJson.readFile(file, "the file", MAX_BYTES, StrictJson::value) instanceof Map<?, ?> root) {
@@ -47,7 +46,7 @@ public final class ConfigFile {
 
     /** The same for a file that a checkpoint may lack. */
     public static Optional<ConfigFile> readIfPresent(Path file) {
-        return Files.exists(file) ? Optional.of(read(file)) : Optional.empty();
+        return ModelFiles.exists(file) ? Optional.of(read(file)) : Optional.empty();
     }
 
     public Path file() {

@@ -278,6 +278,14 @@ final class Gguf {
         return headers;
     }
 
+    GgufHeader decoder() {
+        return headers.stream().filter(header -> !isTower(header)).findFirst().orElseThrow();
+    }
+
+    GgufHeader tower() {
+        return headers.stream().filter(Gguf::isTower).findFirst().orElseThrow();
+    }
+
     /** All tensors; offsets of those that are copied count from the beginning of the copy. */
     List<TensorInfo> tensors() {
         return tensors;

@@ -24,16 +24,24 @@ import stormsight.program.Shape;
  * multiple of the alignment.
  *
  * @param texts values of the keys that are text
- * @param numbers values of the keys that are whole numbers
+ * @param numbers values of the keys that are whole numbers, or true (1) or false (0)
+ * @param reals values of the keys that are fractions
+ * @param arrays where those of the keys that are arrays stand
  * @param tensors in the order of their data
  * @see <a href="https://github.com/ggml-org/ggml/blob/master/docs/gguf.md">GGUF</a>
  */
 record GgufHeader(
-        Path file, long fileBytes, Map<String, String> texts, Map<String, Long> numbers, List<Tensor> tensors) {
+        Path file,
+        long fileBytes,
+        Map<String, String> texts,
+        Map<String, Long> numbers,
+        Map<String, Double> reals,
+        Map<String, Array> arrays,
+        List<Tensor> tensors) {
     /** Begins each file. */
     static final String MAGIC = "GGUF";
 
-    /** Of the values of keys, such as tokens, none of which are read here but short ones. */
+    /** Of texts that are kept. */
     private static final int MOST_BYTES_KEPT = 1 << 12;
     private static final int MOST_NAME_BYTES = 1 << 12;
     private static final int MOST_KEYS = 1 << 16;
@@ -43,6 +51,9 @@ record GgufHeader(
     private static final int DEFAULT_ALIGNMENT = 32;
     /** Of a header. That of a vocabulary of 256,000 tokens takes some 6 MB. */
     private static final long MOST_BYTES = StrictJson.MAX_BYTES;
+    private static final int TEXT = 8;
+    private static final int INT32 = 5;
+    private static final int FLOAT32 = 6;
 
     /**
      * @param type what its bytes are
@@ -52,19 +63,87 @@ record GgufHeader(
     record Tensor(String name, GgufType type, Shape shape, long offset, long bytes) {}
 
     /**
+     * The values of a key.
+     *
+     * @param type of each, a number of the format
+     * @param offset of the first one in the file
+     */
+    record Array(int type, long length, long offset) {}
+
+    /**
      * Reads a header.
      *
      * @throws CheckpointException if it is none, says what cannot be, or names a type that is not read
      */
     static GgufHeader read(Path file) {
         StrictJson.requireFile(file);
+        return read(file, 0, Reader::read);
+    }
+
+    private interface Reading<T> {
+        T from(Reader reader) throws IOException;
+    }
+
+    private static <T> T read(Path file, long start, Reading<T> reading) {
         try (DataInputStream in = new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 16))) {
-            return new Reader(file, Files.size(file), in).read();
+            in.skipNBytes(start);
+            return reading.from(new Reader(file, Files.size(file), in));
         } catch (EOFException e) {
             throw new CheckpointException(file, "ends within its header: the file is truncated", e);
         } catch (IOException e) {
             throw StrictJson.unreadable(file, e);
         }
+    }
+
+    /**
+     * The texts of an array.
+     *
+     * @param most of them
+     * @throws CheckpointException if there is no such array, or it is longer
+     */
+    List<String> texts(String key, int most) {
+        Array array = array(key, TEXT, most);
+        return read(file, array.offset, reader -> {
+            List<String> texts = new ArrayList<>();
+            for (long i = 0; i < array.length; i++) {
+                texts.add(reader.textOrNone(MOST_NAME_BYTES, "a text of " + StrictJson.printable(key)));
+            }
+            return texts;
+        });
+    }
+
+    /** The same of whole numbers of 32 bits. */
+    int[] integers(String key, int most) {
+        Array array = array(key, INT32, most);
+        return read(file, array.offset, reader -> {
+            int[] numbers = new int[(int) array.length];
+            for (int i = 0; i < numbers.length; i++) {
+                numbers[i] = reader.int32();
+            }
+            return numbers;
+        });
+    }
+
+    /** The same of fractions of 32 bits. */
+    float[] reals(String key, int most) {
+        Array array = array(key, FLOAT32, most);
+        return read(file, array.offset, reader -> {
+            float[] numbers = new float[(int) array.length];
+            for (int i = 0; i < numbers.length; i++) {
+                numbers[i] = Float.intBitsToFloat(reader.int32());
+            }
+            return numbers;
+        });
+    }
+
+    private Array array(String key, int type, int most) {
+        Array array = arrays.get(key);
+        if (array == null || array.type != type || array.length > most) {
+            throw new CheckpointException(file, "key " + StrictJson.printable(key)
+                    + (array == null ? ": missing" : " is an array of " + array.length + " values of type " + array.type
+                            + ", at most " + most + " of type " + type + " expected"));
+        }
+        return array;
     }
 
     /** What the file says of itself: {@code gemma}, {@code clip}. */
@@ -76,6 +155,10 @@ record GgufHeader(
         private final Path file;
         private final long size;
         private final DataInputStream in;
+        private final Map<String, String> texts = new HashMap<>();
+        private final Map<String, Long> numbers = new HashMap<>();
+        private final Map<String, Double> reals = new HashMap<>();
+        private final Map<String, Array> arrays = new HashMap<>();
         private long at;
 
         Reader(Path file, long size, DataInputStream in) {
@@ -98,15 +181,13 @@ record GgufHeader(
             }
             long tensorCount = count("tensors", MOST_TENSORS);
             long keyCount = count("keys", MOST_KEYS);
-            Map<String, String> texts = new HashMap<>();
-            Map<String, Long> numbers = new HashMap<>();
             Set<String> keys = new HashSet<>();
             for (long i = 0; i < keyCount; i++) {
                 String key = text(MOST_NAME_BYTES, "the name of a key");
                 if (!keys.add(key)) {
                     throw broken("key " + StrictJson.printable(key) + " is there twice");
                 }
-                value(key, int32(), texts, numbers, 0);
+                value(key, int32(), 0);
             }
             long alignment = numbers.getOrDefault("general.alignment", (long) DEFAULT_ALIGNMENT);
             if (alignment < 1 || alignment > 1 << 20 || Long.bitCount(alignment) != 1) {
@@ -127,7 +208,14 @@ record GgufHeader(
                     .sorted(Comparator.comparingLong(Tensor::offset).thenComparingLong(Tensor::bytes))
                     .toList();
             checkLayout(placed);
-            return new GgufHeader(file, size, Map.copyOf(texts), Map.copyOf(numbers), placed);
+            return new GgufHeader(
+                    file,
+                    size,
+                    Map.copyOf(texts),
+                    Map.copyOf(numbers),
+                    Map.copyOf(reals),
+                    Map.copyOf(arrays),
+                    placed);
         }
 
         private long count(String what, int most) throws IOException {
@@ -138,20 +226,19 @@ record GgufHeader(
             return count;
         }
 
-        /** @param texts takes text, as numbers does whole numbers, neither of them what is within an array */
-        private void value(String key, int type, Map<String, String> texts, Map<String, Long> numbers, int depth)
-                throws IOException {
+        /** Keeps a value; of what is within an array, nothing. */
+        private void value(String key, int type, int depth) throws IOException {
             switch (type) {
                 case 0 -> numbers.put(key, (long) Byte.toUnsignedInt(int8()));
                 case 1, 7 -> numbers.put(key, (long) int8());
                 case 2 -> numbers.put(key, (long) Short.toUnsignedInt(int16()));
                 case 3 -> numbers.put(key, (long) int16());
                 case 4 -> numbers.put(key, Integer.toUnsignedLong(int32()));
-                case 5 -> numbers.put(key, (long) int32());
+                case INT32 -> numbers.put(key, (long) int32());
                 case 10, 11 -> numbers.put(key, int64());
-                case 6 -> skip(Float.BYTES);
-                case 12 -> skip(Double.BYTES);
-                case 8 -> {
+                case FLOAT32 -> reals.put(key, (double) Float.intBitsToFloat(int32()));
+                case 12 -> reals.put(key, Double.longBitsToDouble(int64()));
+                case TEXT -> {
                     long length = int64();
                     if (length < 0 || length > size - at) {
                         throw broken("key " + StrictJson.printable(key) + " has "
@@ -171,11 +258,14 @@ record GgufHeader(
                         throw broken("key " + StrictJson.printable(key) + " is an array of "
                                 + Long.toUnsignedString(length) + " values, or too deep: more than the file holds");
                     }
+                    if (depth == 0) {
+                        arrays.put(key, new Array(of, length, at));
+                    }
                     if (width > 0) {
                         skip(length * width);
                     } else {
                         for (long i = 0; i < length; i++) {
-                            value(key, of, texts, numbers, depth + 1);
+                            value(key, of, depth + 1);
                         }
                     }
                 }
@@ -252,8 +342,16 @@ record GgufHeader(
         }
 
         private String text(int most, String what) throws IOException {
+            return text(1, most, what);
+        }
+
+        private String textOrNone(int most, String what) throws IOException {
+            return text(0, most, what);
+        }
+
+        private String text(int least, int most, String what) throws IOException {
             long length = int64();
-            if (length < 1 || length > most) {
+            if (length < least || length > most) {
                 throw broken(what + " has " + Long.toUnsignedString(length) + " bytes");
             }
             return new String(bytes((int) length), StandardCharsets.UTF_8);

@@ -43,9 +43,6 @@ public final class ModelPath {
     /** What GGUF is read. */
     private static final String GGUF = "weights in llama.cpp's format GGUF, which are read of a PaliGemma: a file of "
             + "its decoder and one of its vision tower, named .gguf";
-    /** What else its folder holds. */
-    private static final String BESIDE_GGUF =
-            "config.json, tokenizer.json and preprocessor_config.json of the model as transformers has it";
 
     private static final int SHOWN = 200;
     /** Names of files that a message lists. */
@@ -152,9 +149,7 @@ public final class ModelPath {
         Path folder = path.toAbsolutePath().getParent();
         return name(path).endsWith(Gguf.SUFFIX)
                         && start(path).startsWith(GgufHeader.MAGIC)
-                        && Files.exists(folder.resolve(CONFIG))
-                        && !Files.exists(folder.resolve(Checkpoint.SINGLE_FILE))
-                        && !Files.exists(folder.resolve(Checkpoint.INDEX_FILE))
+                        && Checkpoint.isGguf(folder)
                 ? folder
                 : path;
     }
@@ -179,7 +174,7 @@ public final class ModelPath {
                         ? ""
                         : ", " + file.toAbsolutePath().getParent());
         if (start.startsWith(GgufHeader.MAGIC) || name.endsWith(Gguf.SUFFIX)) {
-            return GGUF + ", with " + BESIDE_GGUF + " beside them; " + folder;
+            return GGUF + "; " + folder;
         }
         if (start.startsWith(LFS)) {
             return "a pointer of Git LFS in place of the weights; run `git lfs pull` in its folder, or download the "
@@ -294,7 +289,7 @@ public final class ModelPath {
     }
 
     private static void refuseWithoutConfig(Path folder) {
-        if (Files.exists(folder.resolve(CONFIG))) {
+        if (ModelFiles.exists(folder.resolve(CONFIG))) {
             return;
         }
         Path adapter = folder.resolve(ADAPTER);
@@ -324,11 +319,6 @@ public final class ModelPath {
 
     /** Weights in a format that is not read. */
     private static Optional<CheckpointException> otherWeights(Path folder) {
-        List<Path> gguf = gguf(folder);
-        if (!gguf.isEmpty()) {
-            return Optional.of(refused(folder, "holds " + names(gguf) + ": " + GGUF + "; beside them, download "
-                    + BESIDE_GGUF));
-        }
         List<Path> pickled = list(
                 folder,
                 path -> name(path).matches(".*\\.(bin|bin\\.index\\.json|pt|pth|ckpt)")
@@ -429,7 +419,7 @@ public final class ModelPath {
 
     /** @throws CheckpointException if the folder has no tokenizer that can be read */
     public static void requireTokenizer(Path folder) {
-        if (Files.exists(folder.resolve(TOKENIZER))) {
+        if (ModelFiles.exists(folder.resolve(TOKENIZER))) {
             return;
         }
         List<Path> other = list(folder, path -> name(path)

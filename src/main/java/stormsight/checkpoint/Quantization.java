@@ -141,25 +141,30 @@ public final class Quantization {
         try (DirectoryStream<Path> files = Files.newDirectoryStream(from, Files::isRegularFile)) {
             for (Path file : files) {
                 String name = file.getFileName().toString();
-                if (name.equals("config.json")) {
-                    writeConfig(file, type, to.resolve(name));
-                } else if (!name.toLowerCase(Locale.ROOT)
+                if (!name.toLowerCase(Locale.ROOT)
                         .matches(".*\\.(safetensors|index\\.json|bin|pt|pth|ckpt|h5|msgpack|gguf|onnx)")) {
                     Files.copy(file, to.resolve(name));
                 }
             }
+            for (String name : GgufBesides.NAMES) {
+                if (!Files.exists(to.resolve(name)) && ModelFiles.exists(from.resolve(name))) {
+                    Files.write(to.resolve(name), ModelFiles.bytes(from.resolve(name)));
+                }
+            }
+            writeConfig(type, to.resolve("config.json"));
         } catch (IOException e) {
             throw new CheckpointException(to, "cannot be written: " + e.getMessage(), e);
         }
     }
 
-    private static void writeConfig(Path from, DType type, Path to) throws IOException {
+    /** Says in a config.json how the weights are stored. */
+    private static void writeConfig(DType type, Path file) throws IOException {
         JsonMapper json = JsonMapper.shared();
-        ObjectNode config = (ObjectNode) json.readTree(Files.readAllBytes(from));
+        ObjectNode config = (ObjectNode) json.readTree(Files.readAllBytes(file));
         config.set("quantization_config", json.createObjectNode()
                 .put("quant_method", METHOD)
                 .put("format", type.label())
                 .put("block_size", type.block()));
-        Files.writeString(to, json.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
+        Files.writeString(file, json.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
     }
 }

@@ -4,8 +4,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PushbackReader;
-import java.nio.channels.Channels;
-import java.nio.channels.FileChannel;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
@@ -145,12 +143,11 @@ public final class StrictJson {
 
     /** Reads a file that is one JSON document of at most {@code limit} bytes. */
     static <T> T readFile(Path file, String what, long limit, Reading<T> reading) {
-        requireFile(file);
-        try (FileChannel channel = FileChannel.open(file)) {
-            if (channel.size() > limit) {
-                throw new CheckpointException(file, channel.size() + " bytes, at most " + limit + " expected");
+        try (InputStream in = ModelFiles.open(file)) {
+            if (Files.exists(file) && Files.size(file) > limit) {
+                throw new CheckpointException(file, Files.size(file) + " bytes, at most " + limit + " expected");
             }
-            return read(file, what, Channels.newInputStream(channel), reading);
+            return read(file, what, in, reading);
         } catch (IOException e) {
             throw unreadable(file, e);
         }

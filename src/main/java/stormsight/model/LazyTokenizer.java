@@ -1,12 +1,12 @@
 package stormsight.model;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.ModelFiles;
 import stormsight.checkpoint.ModelPath;
 import stormsight.checkpoint.Strictness;
 import stormsight.tokenizer.Tokenizer;
@@ -57,9 +57,9 @@ public final class LazyTokenizer {
         });
     }
 
-    /** Whether the file is there; it is not read. */
+    /** Whether the file is there or can be made of weights in GGUF; it is not read. */
     public boolean present() {
-        return Files.exists(file);
+        return ModelFiles.exists(file);
     }
 
     /** @throws CheckpointException if the file is not there; it is not read */

@@ -20,6 +20,7 @@ import stormsight.checkpoint.Adapter;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.HostTensor;
+import stormsight.checkpoint.ModelFiles;
 import stormsight.checkpoint.Strictness;
 import stormsight.checkpoint.TensorInfo;
 import stormsight.image.RgbImage;
@@ -350,7 +351,7 @@ public final class ModelDirectory implements AutoCloseable {
     public String fingerprint() {
         CRC32 sum = new CRC32();
         try {
-            sum.update(Files.readAllBytes(path.resolve("config.json")));
+            sum.update(ModelFiles.bytes(path.resolve("config.json")));
         } catch (IOException e) {
             throw new CheckpointException(path.resolve("config.json"), "cannot be read: " + e.getMessage(), e);
         }
@@ -371,9 +372,9 @@ public final class ModelDirectory implements AutoCloseable {
         for (String name : BESIDES) {
             Path file = path.resolve(name);
             try {
-                if (Files.isRegularFile(file)) {
+                if (ModelFiles.exists(file) && !Files.isDirectory(file)) {
                     sum.update(name.getBytes(StandardCharsets.UTF_8));
-                    sum.update(Files.readAllBytes(file));
+                    sum.update(ModelFiles.bytes(file));
                 }
             } catch (IOException e) {
                 throw new CheckpointException(file, "cannot be read: " + e.getMessage(), e);

@@ -15,6 +15,7 @@ import java.util.OptionalInt;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.ModelFiles;
 import stormsight.checkpoint.StrictJson;
 
 /**
@@ -59,11 +60,8 @@ public final class Tokenizer {
      * @throws CheckpointException if the file cannot be read, is broken or holds something that is not supported
      */
     public static Tokenizer open(Path file) {
-        if (!Files.isRegularFile(file)) {
-            throw new CheckpointException(file, Files.exists(file) ? "not a file" : "no such file");
-        }
-        try (InputStream in = Files.newInputStream(file)) {
-            if (Files.size(file) > MOST_BYTES) {
+        try (InputStream in = ModelFiles.open(file)) {
+            if (Files.exists(file) && Files.size(file) > MOST_BYTES) {
                 throw new CheckpointException(file, Files.size(file) + " bytes, at most " + MOST_BYTES + " expected");
             }
             return new Tokenizer(file, file.toString().endsWith(".model")

@@ -15,6 +15,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /** Writes the GGUF files of a PaliGemma as the converters of llama.cpp do. */
@@ -84,14 +85,12 @@ public final class GgufFiles {
                 Files.copy(file, to.resolve(file.getFileName().toString()));
             }
         }
+        JsonRecord config = JsonRecord.read(from.resolve("config.json"));
         Content text = new Content();
-        text.keys.put("general.architecture", architecture);
-        text.keys.put(architecture + ".block_count", 2);
-        text.keys.put("tokenizer.ggml.tokens", List.of("<pad>", "<eos>"));
+        text.keys.putAll(decoderKeys(architecture, config));
+        text.keys.putAll(tokenizerKeys(JsonRecord.read(from.resolve("tokenizer.json")), config));
         Content tower = new Content();
-        tower.keys.put("general.architecture", "clip");
-        tower.keys.put("clip.has_vision_encoder", true);
-        tower.keys.put("clip.projector_type", "paligemma");
+        tower.keys.putAll(towerKeys(config.get("vision_config")));
         Map<String, float[]> written = new HashMap<>();
         try (Checkpoint checkpoint = Checkpoint.open(from)) {
             for (String name : checkpoint.names()) {
@@ -112,6 +111,95 @@ public final class GgufFiles {
         write(to.resolve("model.gguf"), text);
         write(to.resolve("mmproj.gguf"), tower);
         return written;
+    }
+
+    private static Map<String, Object> decoderKeys(String architecture, JsonRecord config) {
+        JsonRecord text = config.get("text_config");
+        Map<String, Object> keys = new LinkedHashMap<>();
+        keys.put("general.architecture", architecture);
+        keys.put(architecture + ".context_length", number(text, "max_position_embeddings", 8192));
+        keys.put(architecture + ".embedding_length", number(text, "hidden_size"));
+        keys.put(architecture + ".block_count", number(text, "num_hidden_layers"));
+        keys.put(architecture + ".feed_forward_length", number(text, "intermediate_size"));
+        keys.put(architecture + ".attention.head_count", number(text, "num_attention_heads"));
+        keys.put(architecture + ".attention.head_count_kv", number(text, "num_key_value_heads"));
+        keys.put(architecture + ".attention.key_length", number(text, "head_dim"));
+        keys.put(architecture + ".attention.value_length", number(text, "head_dim"));
+        keys.put(architecture + ".attention.layer_norm_rms_epsilon", 1e-6f);
+        if (architecture.equals("gemma2")) {
+            keys.put("gemma2.attn_logit_softcapping", 50f);
+            keys.put("gemma2.final_logit_softcapping", 30f);
+            keys.put("gemma2.attention.sliding_window", number(text, "sliding_window", 4096));
+        }
+        return keys;
+    }
+
+    private static Map<String, Object> towerKeys(JsonRecord vision) {
+        Map<String, Object> keys = new LinkedHashMap<>();
+        keys.put("general.architecture", "clip");
+        keys.put("clip.has_vision_encoder", true);
+        keys.put("clip.projector_type", "paligemma");
+        keys.put("clip.vision.image_size", number(vision, "image_size"));
+        keys.put("clip.vision.patch_size", number(vision, "patch_size"));
+        keys.put("clip.vision.embedding_length", number(vision, "hidden_size"));
+        keys.put("clip.vision.feed_forward_length", number(vision, "intermediate_size"));
+        keys.put("clip.vision.projection_dim", number(vision, "projection_dim"));
+        keys.put("clip.vision.block_count", number(vision, "num_hidden_layers"));
+        keys.put("clip.vision.attention.head_count", number(vision, "num_attention_heads"));
+        keys.put("clip.vision.attention.layer_norm_epsilon", 1e-6f);
+        keys.put("clip.vision.image_mean", new float[] {0.5f, 0.5f, 0.5f});
+        keys.put("clip.vision.image_std", new float[] {0.5f, 0.5f, 0.5f});
+        keys.put("clip.use_gelu", true);
+        return keys;
+    }
+
+    /** Pieces with types and scores: a merge that comes earlier makes a piece of a higher score. */
+    private static Map<String, Object> tokenizerKeys(JsonRecord tokenizer, JsonRecord config) {
+        int rows = number(config.get("text_config"), "vocab_size");
+        String[] tokens = new String[rows];
+        int[] types = new int[rows];
+        float[] scores = new float[rows];
+        for (int id = 0; id < rows; id++) {
+            tokens[id] = "[PAD" + id + "]";
+            types[id] = 5;
+        }
+        JsonRecord model = tokenizer.get("model");
+        Map<String, Integer> ids = new HashMap<>();
+        for (String token : model.get("vocab").names()) {
+            int id = model.get("vocab").get(token).index(rows);
+            ids.put(token, id);
+            tokens[id] = token;
+            types[id] = token.matches("<0x[0-9A-F]{2}>") ? 6 : 1;
+            scores[id] = -rows;
+        }
+        List<JsonRecord> merges = model.get("merges").elements();
+        for (int i = merges.size() - 1; i >= 0; i--) {
+            List<JsonRecord> pair = merges.get(i).elements(2);
+            scores[ids.get(pair.get(0).text() + pair.get(1).text())] = -i;
+        }
+        for (JsonRecord token : tokenizer.get("added_tokens").elements()) {
+            int id = token.get("id").index(rows);
+            tokens[id] = token.get("content").text();
+            types[id] = tokens[id].equals("<unk>") ? 2 : token.get("special").node().asBoolean() ? 3 : 4;
+        }
+        Map<String, Object> keys = new LinkedHashMap<>();
+        keys.put("tokenizer.ggml.model", "llama");
+        keys.put("tokenizer.ggml.tokens", List.of(tokens));
+        keys.put("tokenizer.ggml.scores", scores);
+        keys.put("tokenizer.ggml.token_type", types);
+        keys.put("tokenizer.ggml.bos_token_id", 2);
+        keys.put("tokenizer.ggml.eos_token_id", 1);
+        keys.put("tokenizer.ggml.unknown_token_id", 3);
+        keys.put("tokenizer.ggml.padding_token_id", 0);
+        return keys;
+    }
+
+    private static int number(JsonRecord object, String key) {
+        return object.get(key).index(Integer.MAX_VALUE);
+    }
+
+    private static int number(JsonRecord object, String key, int absent) {
+        return object.find(key).map(value -> value.index(Integer.MAX_VALUE)).orElse(absent);
     }
 
     private static String name(String published, String architecture, boolean swapped) {
@@ -196,6 +284,17 @@ public final class GgufFiles {
                 case String text -> put(header, number(4, 8), text(text));
                 case Integer number -> put(header, number(4, 4), number(4, number));
                 case Boolean flag -> put(header, number(4, 7), number(1, flag ? 1 : 0));
+                case Float real -> put(header, number(4, 6), number(4, Float.floatToRawIntBits(real)));
+                case int[] numbers -> {
+                    put(header, number(4, 9), number(4, 5), number(8, numbers.length));
+                    IntStream.of(numbers).forEach(each -> put(header, number(4, each)));
+                }
+                case float[] reals -> {
+                    put(header, number(4, 9), number(4, 6), number(8, reals.length));
+                    for (float each : reals) {
+                        put(header, number(4, Float.floatToRawIntBits(each)));
+                    }
+                }
                 case List<?> texts -> {
                     put(header, number(4, 9), number(4, 8), number(8, texts.size()));
                     texts.forEach(each -> put(header, text((String) each)));

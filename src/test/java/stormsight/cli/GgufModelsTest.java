@@ -1,16 +1,21 @@
 package stormsight.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Random;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
 import stormsight.checkpoint.GgufFiles;
+import stormsight.tokenizer.Tokenizer;
 
 /** A model in GGUF answers as the same weights do in safetensors. */
 class GgufModelsTest {
@@ -58,16 +63,70 @@ class GgufModelsTest {
         }
     }
 
+    /** Without any other file: sizes, constants and tokens are those that the two files say. */
     @Test
-    void aFileAloneIsNoModel() throws IOException {
-        Path gguf = folder.resolve("gguf");
-        GgufFiles.convert(Goldens.folder("paligemma-mqa"), gguf, "gemma", "stored");
-        Files.delete(gguf.resolve("tokenizer.json"));
-        MainTest.fails(3, "tokenizer.json: no such file", "generate", "-m", gguf.toString(), "-i", IMAGE, "-p", "x");
-        Files.delete(gguf.resolve("config.json"));
-        for (Path named : new Path[] {gguf, gguf.resolve("model.gguf")}) {
-            MainTest.fails(3, "config.json, tokenizer.json and preprocessor_config.json of the model as transformers",
-                    "generate", "-m", named.toString(), "-i", IMAGE, "-p", "x");
+    void twoFilesAreAModel() throws IOException {
+        Path gguf = bare(SHAPES, "gemma");
+        assertEquals(answer(SHAPES, IMAGE), answer(gguf, IMAGE));
+        assertEquals(answer(SHAPES, IMAGE), answer(gguf.resolve("model.gguf"), IMAGE));
+        Path written = folder.resolve("written");
+        MainTest.Run quantized = MainTest.run("quantize", "--weights", "q8", gguf.toString(), written.toString());
+        assertEquals(0, quantized.exitCode(), quantized.err());
+        assertEquals(answer(SHAPES, IMAGE), answer(written, IMAGE));
+        Path golden = Goldens.folder("paligemma-mqa");
+        String image = golden.resolve("input.png").toString();
+        assertEquals(answer(golden, image), answer(bare(golden, "gemma"), image));
+    }
+
+    @Test
+    void textsHaveTheirIds() throws IOException {
+        Path golden = Goldens.folder("paligemma-mqa");
+        Tokenizer published = Tokenizer.open(golden.resolve("tokenizer.json"));
+        Tokenizer made = Tokenizer.open(bare(golden, "gemma").resolve("tokenizer.json"));
+        assertEquals(published.size(), made.size());
+        for (int id = 0; id < published.size(); id++) {
+            assertEquals(published.token(id), made.token(id));
+            assertEquals(published.isSpecial(id), made.isSpecial(id), published.token(id));
         }
+        Random random = new Random(7);
+        for (int i = 0; i < 2000; i++) {
+            StringBuilder text = new StringBuilder();
+            for (int j = random.nextInt(12); j >= 0; j--) {
+                String token = published.token(random.nextInt(published.size()));
+                text.append(random.nextInt(4) == 0 ? "  caf\u00e9\n\n " : token.replace('\u2581', ' '));
+            }
+            assertArrayEquals(published.encode(text.toString()), made.encode(text.toString()), text.toString());
+        }
+    }
+
+    /** What the files do not say, or say of something else, is told with what to do. */
+    @Test
+    void aTokenizerThatIsNoneOfGemma() throws IOException {
+        Path golden = Goldens.folder("paligemma-mqa");
+        Path gguf = bare(golden, "gemma");
+        byte[] file = Files.readAllBytes(gguf.resolve("model.gguf"));
+        String text = new String(file, StandardCharsets.ISO_8859_1);
+        for (String[] change : new String[][] {
+            {"llama", "gpt-2", "its tokenizer is gpt-2, not llama (SentencePiece): put tokenizer.json"},
+            {"<image>", "<imag3>", "its tokens hold no <image>: put config.json and tokenizer.json"},
+            {"gemma.embedding_length", "gemma.embedding_Length", "key gemma.embedding_length: missing"},
+            {"<loc0001>", "<loc0002>", "the token <loc0002> is there twice"}
+        }) {
+            Files.write(gguf.resolve("model.gguf"),
+                    text.replace(change[0], change[1]).getBytes(StandardCharsets.ISO_8859_1));
+            MainTest.fails(3, change[2], "generate", "-m", gguf.toString(), "-i", IMAGE, "-p", "x");
+        }
+    }
+
+    /** Weights in GGUF, and nothing beside them. */
+    private Path bare(Path from, String architecture) throws IOException {
+        Path gguf = folder.resolve("bare-" + from.getFileName());
+        GgufFiles.convert(from, gguf, architecture, "stored");
+        try (Stream<Path> files = Files.list(gguf)) {
+            for (Path file : files.filter(each -> !each.toString().endsWith(".gguf")).toList()) {
+                Files.delete(file);
+            }
+        }
+        return gguf;
     }
 }

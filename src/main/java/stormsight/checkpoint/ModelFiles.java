@@ -1,0 +1,53 @@
+package stormsight.checkpoint;
+
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/**
+ * The files beside a model's weights: config.json, preprocessor_config.json, tokenizer.json. Where one of them is
+ * missing and the weights are GGUF, it is made from what these say of themselves.
+ */
+public final class ModelFiles {
+    private ModelFiles() {}
+
+    /** Whether the file is there or can be made. */
+    public static boolean exists(Path file) {
+        return Files.exists(file) || maker(file).isPresent();
+    }
+
+    /**
+     * Opens a file that is there, or what is made in its place.
+     *
+     * @throws CheckpointException if there is neither, or what it is made from does not do
+     * @throws IOException if it cannot be read
+     */
+    public static InputStream open(Path file) throws IOException {
+        Optional<GgufBesides> maker = maker(file);
+        if (maker.isPresent()) {
+            return new ByteArrayInputStream(maker.get().file(name(file)));
+        }
+        StrictJson.requireFile(file);
+        return Files.newInputStream(file);
+    }
+
+    /** The content of a file, see {@link #open}. */
+    public static byte[] bytes(Path file) throws IOException {
+        try (InputStream in = open(file)) {
+            return in.readAllBytes();
+        }
+    }
+
+    private static Optional<GgufBesides> maker(Path file) {
+        return Files.exists(file) || !GgufBesides.NAMES.contains(name(file))
+                ? Optional.empty()
+                : GgufBesides.of(file.toAbsolutePath().getParent());
+    }
+
+    private static String name(Path file) {
+        return file.getFileName().toString();
+    }
+}
