@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
@@ -25,6 +26,9 @@ public final class TemporaryFolder {
     /** A folder without a lock may have been made this very moment. */
     private static final Duration BEING_MADE = Duration.ofMinutes(10);
 
+    /** Null until there is something to do when the process ends. */
+    private static Thread ending;
+    private static final List<Runnable> FIRST = new ArrayList<>();
     private static Path folder;
     /** Held until the process ends. */
     @SuppressWarnings("unused")
@@ -40,13 +44,42 @@ public final class TemporaryFolder {
     public static synchronized Path create() throws IOException {
         if (folder == null) {
             Path made = Files.createTempDirectory(PREFIX);
-            Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(made), "stormsight-temporary-folder"));
+            folder = made;
+            addEnding();
             held = FileChannel.open(made.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
                     .tryLock();
-            folder = made;
             sweep(made);
         }
         return Files.createTempDirectory(folder, "");
+    }
+
+    /** Work that may still read files in it when the process is asked to end: the folder is deleted behind that. */
+    public static synchronized void finishFirst(Runnable work) {
+        FIRST.add(work);
+        addEnding();
+    }
+
+    private static void addEnding() {
+        if (ending == null) {
+            ending = new Thread(TemporaryFolder::end, "stormsight-ending");
+            Runtime.getRuntime().addShutdownHook(ending);
+        }
+    }
+
+    private static void end() {
+        List<Runnable> first;
+        synchronized (TemporaryFolder.class) {
+            first = List.copyOf(FIRST);
+        }
+        try {
+            first.forEach(Runnable::run);
+        } finally {
+            synchronized (TemporaryFolder.class) {
+                if (folder != null) {
+                    delete(folder);
+                }
+            }
+        }
     }
 
     /** Deletes what killed processes of this user left beside a folder. */

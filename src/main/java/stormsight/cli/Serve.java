@@ -9,6 +9,7 @@ import java.util.concurrent.CountDownLatch;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
+import stormsight.checkpoint.TemporaryFolder;
 import stormsight.generate.Generator;
 import stormsight.generate.Scheduler;
 import stormsight.image.ImageDecoder;
@@ -142,7 +143,7 @@ final class Serve extends ModelCommand implements Runnable {
                 err().println("Whoever reaches " + host + " can ask: no --api-key was given.");
             }
             err().flush();
-            Runtime.getRuntime().addShutdownHook(new Thread(() -> server.stop(Duration.ofSeconds(grace)), "stop"));
+            TemporaryFolder.finishFirst(() -> server.stop(Duration.ofSeconds(grace)));
             new CountDownLatch(1).await();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
