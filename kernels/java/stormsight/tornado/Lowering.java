@@ -3,9 +3,11 @@ package stormsight.tornado;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.PlannedLaunch;
+import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
 import stormsight.program.Segment;
@@ -107,14 +109,31 @@ final class Lowering {
         this.fuse = fuse;
     }
 
+    /**
+     * A device as programs use it: as if it had no tensor cores where the weights of all products have 32 bits, for who
+     * keeps as many wants the precision.
+     */
+    static DeviceInfo used(DeviceInfo device, List<Program> programs) {
+        List<DType> types = programs.stream().flatMap(program -> program.segments().stream())
+                .flatMap(segment -> segment.ops().stream()).mapMulti((Op op, Consumer<DType> each) -> {
+                    if (op instanceof Op.MatMul product) {
+                        each.accept(product.w().dtype());
+                    } else if (op instanceof Op.GatedMatMul product) {
+                        each.accept(product.gate().dtype());
+                    }
+                }).toList();
+        return types.isEmpty() || types.stream().anyMatch(type -> type != DType.F32) ? device
+                : device.withoutNativeTypes();
+    }
+
     /** What the kernels of an operation leave to each other. */
     static Scratch scratch(Op op, DeviceInfo device) {
         return switch (op) {
             case Op.MatMul matMul -> MatMul.scratch(matMul, device);
             case Op.GatedMatMul gatedMatMul -> MatMul.scratch(gatedMatMul, device);
             case Op.Sample sample -> Scratch.ofFloats(Sample.scratch(sample));
-            case Op.Attention attention -> Scratch.ofFloats(Attention.scratch(attention));
-            case Op.BlockedAttention blocked -> Scratch.ofFloats(Attention.scratch(blocked.attention()));
+            case Op.Attention attention -> Attention.scratch(attention, device);
+            case Op.BlockedAttention blocked -> Attention.scratch(blocked.attention(), device);
             case Op.Embed _, Op.LayerNorm _, Op.RmsNorm _, Op.Rope _, Op.Store _, Op.AttentionWeights _,
                     Op.AttentionPeak _, Op.RowMax _, Op.Copy _, Op.Gather _, Op.LastRow _, Op.MeanRows _,
                     Op.SoftCap _ -> Scratch.NONE;
@@ -431,7 +450,7 @@ final class Lowering {
 
         @Override
         public DeviceInfo device() {
-            return device.info();
+            return residency.device();
         }
 
         @Override

@@ -123,21 +123,21 @@ final class Residency implements AutoCloseable {
     }
 
     private Residency(DeviceInfo device, Map<Tensor, HostTensor> weights, List<Program> programs) {
-        this.device = device;
+        this.device = Lowering.used(device, programs);
         this.weights = weights;
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
         checkNames(tensors);
         Scratch space = programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment ->
                 segment.ops().stream())
-                .map(op -> Lowering.scratch(op, device)).reduce(Scratch.NONE, Scratch::or);
+                .map(op -> Lowering.scratch(op, this.device)).reduce(Scratch.NONE, Scratch::or);
         checkFits(tensors, space.bytes());
         chunkLayers = chunkLayers(tensors);
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
         List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
         programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
-                .flatMap(op -> Lowering.constants(op, device).stream()).filter(numbers -> !numbers.isEmpty())
+                .flatMap(op -> Lowering.constants(op, this.device).stream()).filter(numbers -> !numbers.isEmpty())
                 .forEach(this::addConstants);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
@@ -384,6 +384,11 @@ final class Residency implements AutoCloseable {
 
     ByteArray noBytes() {
         return noBytes;
+    }
+
+    /** The device as the programs use it. */
+    DeviceInfo device() {
+        return device;
     }
 
     IntArray constants(List<Integer> numbers) {

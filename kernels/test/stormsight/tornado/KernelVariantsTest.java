@@ -16,17 +16,19 @@ import stormsight.backend.OpCases;
 
 /** Kernels that the devices here would not choose by themselves. */
 class KernelVariantsTest {
+    private static final String ON_TENSOR_CORES = "(matMul|gatedMatMul|attention|blockedAttention)_.*";
+
     /** Where a device has kernels of its own: on GPUs with tensor cores. */
     @TestFactory
     Stream<DynamicContainer> kernelsForAnyGpu() {
-        return cases("(matMul|gatedMatMul)_.*", DeviceInfo::tensorCores, device -> new TornadoProvider().open(
+        return cases(ON_TENSOR_CORES, DeviceInfo::tensorCores, device -> new TornadoProvider().open(
                 new BackendOptions(0, Optional.of(device.id()), true)));
     }
 
     /** As on a GPU with one multiprocessor: its groups do several units, and all parts of each. */
     @TestFactory
     Stream<DynamicContainer> tensorCoresOfASmallGpu() {
-        return cases("(matMul|gatedMatMul)_.*", DeviceInfo::tensorCores, device ->
+        return cases(ON_TENSOR_CORES, DeviceInfo::tensorCores, device ->
                 open(device, device.maxWorkGroupSize(), 1));
     }
 

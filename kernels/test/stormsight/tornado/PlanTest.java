@@ -159,10 +159,14 @@ class PlanTest {
     }
 
     @Test
-    void multipliesOnTensorCoresUnlessWeightsHave32Bits() throws IOException {
+    void usesTensorCoresUnlessWeightsHave32Bits() throws IOException {
         for (DType weights : List.of(DType.BF16, DType.F16, DType.Q8, DType.Q4, DType.F32)) {
-            assertEquals(weights != DType.F32, plan("paligemma-3b-224", weights, TENSOR_CORES, "cuda").stream()
-                    .anyMatch(launch -> launch.kernel().startsWith("MmaMatMul.product")));
+            List<String> kernels = plan("paligemma-3b-224", weights, TENSOR_CORES, "cuda").stream()
+                    .map(PlannedLaunch::kernel).toList();
+            assertEquals(weights != DType.F32, kernels.stream().anyMatch(kernel ->
+                    kernel.startsWith("MmaMatMul.product")));
+            assertEquals(weights != DType.F32, kernels.contains("MmaAttention.flash"));
+            assertEquals(weights == DType.F32, kernels.contains("Attention.flash"));
         }
     }
 
@@ -194,7 +198,7 @@ class PlanTest {
         System.setProperty(UNROLL, "true");
         long layers = plan("paligemma-3b-224", DType.F16, TENSOR_CORES, "cuda").stream()
                 .filter(launch -> launch.program().equals("encode")
-                && launch.kernel().equals("Attention.flash")).count();
+                && launch.kernel().equals("MmaAttention.flash")).count();
         assertEquals(27, layers);
     }
 

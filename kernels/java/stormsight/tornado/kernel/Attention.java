@@ -1,9 +1,11 @@
 package stormsight.tornado.kernel;
 
 import java.util.List;
+import stormsight.backend.DeviceInfo;
 import stormsight.program.Op;
 import stormsight.program.Step;
 import stormsight.tornado.Geometry;
+import stormsight.tornado.Scratch;
 import stormsight.tornado.StepBuffer;
 import stormsight.tornado.Tasks;
 import uk.ac.manchester.tornado.api.KernelContext;
@@ -22,9 +24,9 @@ import uk.ac.manchester.tornado.api.types.arrays.IntArray;
  * @see <a href="https://arxiv.org/abs/2205.14135">FlashAttention</a>
  */
 public final class Attention {
-    private static final float UNSEEN = -1e30f;
+    static final float UNSEEN = -1e30f;
     /** Scores below it are {@link #UNSEEN}. */
-    private static final float SEEN = -1e29f;
+    static final float SEEN = -1e29f;
 
     /** Rows of a group of {@link #flash}. */
     private static final int ROWS = 16;
@@ -44,7 +46,7 @@ public final class Attention {
     /** Each of them may take all columns of one row. */
     private static final int FEWEST_LANES = 64;
     /** Bits of the parameter {@code shape} for how many query heads there are. */
-    private static final int HEAD_BITS = 16;
+    static final int HEAD_BITS = 16;
     /** Head sizes up to it fit the lanes and the local memory of {@link #flash} and {@link #decode}. */
     private static final int MOST_DIM = LANES;
 
@@ -80,7 +82,7 @@ public final class Attention {
      * What kernels take as {@code fixed}: how many keys there are whatever the step, all of which every row sees; 0
      * where they are tokens; or, below 0, how many windows of layers there are.
      */
-    private static int fixed(Op.Attention op) {
+    static int fixed(Op.Attention op) {
         return op.windows().isNone() ? op.keys().fixed() : -op.windows().tokens().size();
     }
 
@@ -89,7 +91,7 @@ public final class Attention {
         return op.windows().isNone() ? List.of() : op.windows().tokens();
     }
 
-    private static IntArray windows(Op.Attention op, Tasks tasks) {
+    static IntArray windows(Op.Attention op, Tasks tasks) {
         return op.windows().isNone() ? tasks.noInts() : tasks.constants(windows(op));
     }
 
@@ -118,14 +120,21 @@ public final class Attention {
         return slices;
     }
 
-    /** Floats that the kernels of an operation leave to each other. */
-    public static int scratch(Op.Attention op) {
-        return few(op) && !whole(op)
-                ? op.out().rows() * op.heads().queryHeads() * chunks(op) * (op.heads().headDim() + 2) : 0;
+    /** What the kernels of an operation leave to each other. */
+    public static Scratch scratch(Op.Attention op, DeviceInfo device) {
+        if (onTensorCores(op, device)) {
+            return MmaAttention.scratch(op, device.computeUnits());
+        }
+        return few(op) && !whole(op) ? Scratch.ofFloats(op.out().rows() * op.heads().queryHeads() * chunks(op)
+                * (op.heads().headDim() + 2)) : Scratch.NONE;
+    }
+
+    private static boolean onTensorCores(Op.Attention op, DeviceInfo device) {
+        return !few(op) && MmaAttention.fits(op, device);
     }
 
     /** Query heads, and how many of them share a key, in one number, as a task has at most 20 parameters. */
-    private static int shape(Op.Heads heads) {
+    static int shape(Op.Heads heads) {
         if (heads.queryHeads() >= 1 << HEAD_BITS) {
             throw new IllegalArgumentException(heads.queryHeads() + " query heads, a kernel takes fewer than "
                     + (1 << HEAD_BITS));
@@ -157,6 +166,10 @@ public final class Attention {
         int outStride = tasks.stride(op.out());
         if (stride != tasks.stride(op.v())) {
             throw new IllegalArgumentException(op.k() + " and " + op.v() + " differ in layers");
+        }
+        if (onTensorCores(op, tasks.device())) {
+            MmaAttention.lower(op, tasks, blocked, tokens, flags);
+            return;
         }
         KernelContext context = tasks.context();
         IntArray step = tasks.step();

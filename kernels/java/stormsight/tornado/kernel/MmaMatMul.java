@@ -264,17 +264,17 @@ public final class MmaMatMul {
      * The bits of the nearest bfloat16. The cast makes them an int also in generated code, where a short that is
      * shifted stays a short.
      */
-    private static int bits(float value) {
+    static int bits(float value) {
         return (char) BFloat16.bf16FromFloat(value);
     }
 
     /** What is left of value beside the bfloat16 number of these bits; exact. */
-    private static float rest(float value, int bits) {
+    static float rest(float value, int bits) {
         return value - BFloat16.bf16ToFloat((short) bits);
     }
 
     /** Four numbers of 16 bits as they follow one another in memory. */
-    private static long pack(int b0, int b1, int b2, int b3) {
+    static long pack(int b0, int b1, int b2, int b3) {
         return (b0 | b1 << 16) & 0xFFFFFFFFL | (long) (b2 | b3 << 16) << 32;
     }
 
