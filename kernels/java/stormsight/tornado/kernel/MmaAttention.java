@@ -263,8 +263,6 @@ public final class MmaAttention {
         int warpKeys = warp % across(dim) * 4;
         int warpColumns = warp % across(dim) * wide(dim);
         int rowBlocks = (rows + rows(dim) - 1) / rows(dim);
-        int own = context.groupIdx * floats(dim);
-        int shared = own + rows(dim) * CHUNK;
         for (int unit = context.groupIdx; unit < rowBlocks * heads; unit += groups) {
             int firstRow = (rowBlocks - 1 - unit / heads) * rows(dim);
             int head = unit % heads;
@@ -276,6 +274,10 @@ public final class MmaAttention {
                 total[n] = 0;
             }
             for (int chunk = from; chunk < to; chunk += CHUNK) {
+                // Where the group's floats are, in a form that compilers cannot know before the loop: they would hold the
+                // addresses of all fragments.
+                int own = (unit + chunk * groups) % groups * floats(dim);
+                int shared = own + rows(dim) * CHUNK;
                 int present = (TornadoMath.min(to - chunk, CHUNK) + keys(dim) - 1) / keys(dim);
                 int firstTile = head / sharing * keyTiles + chunk / keys(dim);
                 int keyAt = firstTile * depths(dim) * (keys(dim) * 8) + lane;
@@ -363,7 +365,8 @@ public final class MmaAttention {
                         lower3 = add(context, lowerHigh, lowerLow, k, kLow, lower3);
                     }
                     // Fragments of 16 x 8 scores follow one another.
-                    int to0 = own / 8 + (warpRows * (CHUNK / 8) + tile * (keys(dim) / 8) + warpKeys) * 16;
+                    int scores = (unit + (chunk + tile) * groups) % groups * floats(dim);
+                    int to0 = scores / 8 + (warpRows * (CHUNK / 8) + tile * (keys(dim) / 8) + warpKeys) * 16;
                     int to1 = to0 + CHUNK / 8 * 16;
                     context.mmaStore(upper0, tiles, to0, 0, 8);
                     context.mmaStore(upper1, tiles, to0 + 16, 0, 8);
