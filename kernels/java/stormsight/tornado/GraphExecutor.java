@@ -390,6 +390,11 @@ final class GraphExecutor implements Executor {
     }
 
     @Override
+    public boolean roundsActivations() {
+        return device.roundsActivations() && residency.device().tensorCores();
+    }
+
+    @Override
     public long allocatedBytes() {
         return residency.deviceBytes();
     }

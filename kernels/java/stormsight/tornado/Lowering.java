@@ -454,6 +454,11 @@ final class Lowering {
         }
 
         @Override
+        public boolean roundsActivations() {
+            return device.roundsActivations();
+        }
+
+        @Override
         public int mostLanes() {
             int stated = device.info().maxWorkGroupSize();
             int most = stated > 0 ? stated : COMMON_LANES;

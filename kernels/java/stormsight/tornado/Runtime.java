@@ -11,6 +11,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.Precision;
 import stormsight.program.DType;
 import uk.ac.manchester.tornado.api.TornadoBackend;
 import uk.ac.manchester.tornado.api.TornadoRuntime;
@@ -21,11 +22,29 @@ import uk.ac.manchester.tornado.api.runtime.TornadoRuntimeProvider;
 
 /** TornadoVM in this JVM, and the only class that knows in what its versions differ. */
 final class Runtime {
-    /** A device, and what is known of it. */
-    record Device(TornadoDevice tornado, DeviceInfo info, String language) {
-        /** Without tensor cores: products are those of kernels that run on any GPU, in 32 bits. */
-        Device strict() {
-            return new Device(tornado, info.withoutNativeTypes(), language);
+    /**
+     * A device, and what is known of it.
+     *
+     * @param roundsActivations whether its tensor cores take activations that are rounded to bfloat16
+     */
+    record Device(TornadoDevice tornado, DeviceInfo info, String language, boolean roundsActivations) {
+        Device(TornadoDevice tornado, DeviceInfo info, String language) {
+            this(tornado, info, language, false);
+        }
+
+        /** The same with another description. */
+        Device with(DeviceInfo other) {
+            return new Device(tornado, other, language, roundsActivations);
+        }
+
+        /** As precise as somebody wants. */
+        Device with(Precision precision) {
+            return switch (precision) {
+                // Without tensor cores: products are those of kernels that run on any GPU, in 32 bits.
+                case STRICT -> with(info.withoutNativeTypes());
+                case FAST -> this;
+                case BF16 -> new Device(tornado, info, language, true);
+            };
         }
     }
 

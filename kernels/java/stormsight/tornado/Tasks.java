@@ -100,6 +100,9 @@ public interface Tasks {
 
     DeviceInfo device();
 
+    /** Whether tensor cores may take activations that are rounded to bfloat16. */
+    boolean roundsActivations();
+
     /**
      * Lanes that a group may have on such a device: what its driver says, but where a driver may allow less for a
      * kernel than for others, what all allow; a power of two.

@@ -52,6 +52,6 @@ public final class TornadoProvider implements OptionalProvider {
             throw new BackendException("backend '" + NAME + "' is not available: " + why);
         });
         Runtime.Device device = options.device().map(Runtime::device).orElseGet(() -> Runtime.devices().getFirst());
-        return new TornadoVm(options.strictMath() ? device.strict() : device);
+        return new TornadoVm(device.with(options.precision()));
     }
 }

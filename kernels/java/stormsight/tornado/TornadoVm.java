@@ -4,6 +4,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
@@ -18,6 +20,8 @@ import stormsight.program.Tensor;
 
 /** A device that runs programs as task graphs. */
 final class TornadoVm implements Backend {
+    private static final Logger LOG = LoggerFactory.getLogger(TornadoVm.class);
+
     private final Runtime.Device device;
 
     TornadoVm(Runtime.Device device) {
@@ -31,8 +35,13 @@ final class TornadoVm implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
-        return GraphExecutor.prepare(device, weights, programs, listener, Settings.capture(device.language()),
-                true);
+        Executor executor = GraphExecutor.prepare(device, weights, programs, listener,
+                Settings.capture(device.language()), true);
+        if (executor.roundsActivations()) {
+            LOG.info("{}: activations are rounded to bf16 for tensor cores, as --precision bf16 says",
+                    device.info().name());
+        }
+        return executor;
     }
 
     @Override
@@ -58,7 +67,7 @@ final class TornadoVm implements Backend {
     private Runtime.Device large(List<Program> programs) {
         long has = device.info().memoryBytes();
         return has == 0 || memory(programs).total() <= has ? device
-                : new Runtime.Device(device.tornado(), device.info().withoutMemoryLimits(), device.language());
+                : device.with(device.info().withoutMemoryLimits());
     }
 
     @Override

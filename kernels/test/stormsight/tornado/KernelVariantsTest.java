@@ -13,6 +13,7 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.OpCases;
+import stormsight.backend.Precision;
 
 /** Kernels that the devices here would not choose by themselves. */
 class KernelVariantsTest {
@@ -22,7 +23,7 @@ class KernelVariantsTest {
     @TestFactory
     Stream<DynamicContainer> kernelsForAnyGpu() {
         return cases(ON_TENSOR_CORES, DeviceInfo::tensorCores, device -> new TornadoProvider().open(
-                new BackendOptions(0, Optional.of(device.id()), true)));
+                new BackendOptions(0, Optional.of(device.id()), Precision.STRICT)));
     }
 
     /** As on a GPU with one multiprocessor: its groups do several units, and all parts of each. */

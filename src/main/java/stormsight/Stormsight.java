@@ -17,6 +17,7 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
+import stormsight.backend.Precision;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.generate.AnswerListener;
@@ -94,7 +95,7 @@ public final class Stormsight implements AutoCloseable {
         private Optional<String> device = Optional.empty();
         private int threads;
         private Options options = Options.DEFAULT;
-        private boolean strictMath;
+        private Precision precision = Precision.FAST;
         /** 0 until somebody chooses. */
         private int parallel;
         private Optional<Path> adapter = Optional.empty();
@@ -163,7 +164,12 @@ public final class Stormsight implements AutoCloseable {
          * cores: slower, with answers that differ less from one machine to another.
          */
         public Builder strictMath() {
-            strictMath = true;
+            return precision(Precision.STRICT);
+        }
+
+        /** How precise products are; {@link Precision#BF16} is for devices with tensor cores. */
+        public Builder precision(Precision chosen) {
+            precision = chosen;
             return this;
         }
 
@@ -228,7 +234,7 @@ public final class Stormsight implements AutoCloseable {
                         + " start it with --add-modules " + VECTORS
                         + ", or choose backend(\"scalar\"), the slow reference");
             }
-            return Backends.open(chosen, new BackendOptions(threads, device, strictMath));
+            return Backends.open(chosen, new BackendOptions(threads, device, precision));
         }
 
         private static int together(Description.Decoder decoder, Limits each) {

@@ -20,6 +20,7 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  *
  * <p>Queries, keys, weights and values are each the sum of two bfloat16 numbers, which together hold 17 of 24 bits. Of
  * the four products of their parts three are made; the fourth, of both lower parts, is less than 2^-16 of the whole.
+ * Where activations may be rounded, the first number of each is taken alone.
  *
  * <p>A lane cannot get at the elements of a fragment other than by storing it. So sums cannot be scaled when a larger
  * score is met. Instead {@link #flash} takes up to 512 keys at a time, makes all their scores, stores them, finds the
@@ -88,6 +89,15 @@ public final class MmaAttention {
         return (dim + 8 * across(dim) - 1) / (8 * across(dim));
     }
 
+    /** Longs that a lane brings of a block of keys, and of a block of values. */
+    private static int keyLongs(int dim, int parts) {
+        return keys(dim) / WARP_ROWS * parts;
+    }
+
+    private static int valueLongs(int dim, int parts) {
+        return (across(dim) * wide(dim) * parts + 3) / 4;
+    }
+
     /** Local memory, in words: q and two blocks of k, or weights and two blocks of v. */
     private static int words(int dim) {
         int scores = rows(dim) * depths(dim) * DEPTH + 2 * keys(dim) * DEPTH;
@@ -136,11 +146,12 @@ public final class MmaAttention {
                         tasks.floats(op.k()), tasks.floats(op.v()), tasks.planes(0), tasks.planes(1), stride,
                         slotStride, heads.keyValueHeads(), dim, windows, fixed, keyTiles, splitters * LANES));
         int groups = groups(op, multiprocessors);
+        int launch = MmaMatMul.parts(tasks) == 1 ? -groups : groups;
         tasks.task("MmaAttention.flash", Geometry.groups(groups, LANES, words(dim) * Integer.BYTES),
                 (graph, name) -> graph.task(name, MmaAttention::flash, tasks.context(), tasks.step(),
                         tasks.floats(op.q()), tasks.planes(0), tasks.planes(1), blocked, flags, tasks.scratch(),
                         tasks.floats(op.out()), outStride, capacity, Attention.shape(heads), dim, op.scale(),
-                        op.softCap(), windows, fixed, tokens, keyTiles, groups));
+                        op.softCap(), windows, fixed, tokens, keyTiles, launch));
     }
 
     /**
@@ -213,11 +224,17 @@ public final class MmaAttention {
                 MmaMatMul.bits(MmaMatMul.rest(x3, b3))));
     }
 
-    /** {@code sum + a . b} from their parts, but for the product of both lower ones. */
-    private static float[] add(KernelContext context, HalfFloat[] high, HalfFloat[] low, HalfFloat[] otherHigh,
-            HalfFloat[] otherLow, float[] sum) {
-        return context.mmaBF16(low, otherHigh, context.mmaBF16(high, otherLow,
-                context.mmaBF16(high, otherHigh, sum, MMAShape.M16N8K16), MMAShape.M16N8K16), MMAShape.M16N8K16);
+    /** {@code sum + a . b} from their parts, if there are two but for the product of both lower ones. */
+    private static float[] add(KernelContext context, int parts, HalfFloat[] high, HalfFloat[] low,
+            HalfFloat[] otherHigh, HalfFloat[] otherLow, float[] sum) {
+        float[] more = context.mmaBF16(high, otherHigh, sum, MMAShape.M16N8K16);
+        return parts == 1 ? more : context.mmaBF16(low, otherHigh,
+                context.mmaBF16(high, otherLow, more, MMAShape.M16N8K16), MMAShape.M16N8K16);
+    }
+
+    /** The lower part of 8 columns, or the upper one in its place where there is no other. */
+    private static HalfFloat[] low(KernelContext context, int parts, int[] local, int offset, HalfFloat[] high) {
+        return parts == 1 ? high : context.mmaLoadB(local, DEPTH, offset);
     }
 
     /**
@@ -233,11 +250,14 @@ public final class MmaAttention {
      *
      * @param tiles for each group what it does not keep in local memory
      * @param shape query heads, and from bit 16 on how many of them share a key
+     * @param launch how many groups there are; below 0 if q, k, weights and v are rounded to bfloat16
      */
     public static void flash(KernelContext context, IntArray step, FloatArray q, LongArray keyParts,
             LongArray valueParts, ByteArray blocked, IntArray flags, FloatArray tiles, FloatArray out, int outStride,
             int capacity, int shape, int dim, float scale, float cap, IntArray windows, int fixed, int tokens,
-            int keyTiles, int groups) {
+            int keyTiles, int launch) {
+        int parts = launch < 0 ? 1 : 2;
+        int groups = launch < 0 ? -launch : launch;
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
@@ -274,18 +294,18 @@ public final class MmaAttention {
                 total[n] = 0;
             }
             for (int chunk = from; chunk < to; chunk += CHUNK) {
-                // Where the group's floats are, in a form that compilers cannot know before the loop: they would hold the
-                // addresses of all fragments.
+                // Where the group's floats are, in a form that compilers cannot know before the loop: they would hold
+                // the addresses of all fragments.
                 int own = (unit + chunk * groups) % groups * floats(dim);
                 int shared = own + rows(dim) * CHUNK;
                 int present = (TornadoMath.min(to - chunk, CHUNK) + keys(dim) - 1) / keys(dim);
                 int firstTile = head / sharing * keyTiles + chunk / keys(dim);
                 int keyAt = firstTile * depths(dim) * (keys(dim) * 8) + lane;
-                for (int i = 0; i < keys(dim) / 16; i++) {
+                for (int i = 0; i < keyLongs(dim, parts); i++) {
                     next[i] = keyParts.get(keyAt + i * LANES);
                 }
                 keyAt += TornadoMath.min(present * depths(dim) - 1, 1) * (keys(dim) * 8);
-                for (int i = 0; i < keys(dim) / 16; i++) {
+                for (int i = 0; i < keyLongs(dim, parts); i++) {
                     after[i] = keyParts.get(keyAt + i * LANES);
                 }
                 // What warps still read of the keys before.
@@ -311,8 +331,10 @@ public final class MmaAttention {
                     int word = (row / 16 * depths(dim) + block) * (2 * ROWS_WORDS) + half * GROUP_WORDS + row % 16 * 4
                             + (e & 3);
                     local[word] = b0 | b1 << 16;
-                    local[word + ROWS_WORDS] = MmaMatMul.bits(MmaMatMul.rest(x0, b0))
-                            | MmaMatMul.bits(MmaMatMul.rest(x1, b1)) << 16;
+                    if (parts == 2) {
+                        local[word + ROWS_WORDS] = MmaMatMul.bits(MmaMatMul.rest(x0, b0))
+                                | MmaMatMul.bits(MmaMatMul.rest(x1, b1)) << 16;
+                    }
                 }
                 int turn = 0;
                 for (int tile = 0; tile < present; tile++) {
@@ -321,18 +343,18 @@ public final class MmaAttention {
                     float[] lower0 = zero, lower1 = zero, lower2 = zero, lower3 = zero;
                     for (int block = 0; block < depths(dim); block++) {
                         int buffer = rows(dim) * depths(dim) * DEPTH + (turn & 1) * keys(dim) * DEPTH;
-                        for (int i = 0; i < keys(dim) / 16; i++) {
+                        for (int i = 0; i < keyLongs(dim, parts); i++) {
                             local[buffer + (i * 4 + warp) * GROUP_WORDS + (lane & 31)] = (int) next[i];
                             local[buffer + (i * 4 + warp) * GROUP_WORDS + (lane & 31) + 32] = (int) (next[i] >> 32);
                         }
-                        for (int i = 0; i < keys(dim) / 16; i++) {
+                        for (int i = 0; i < keyLongs(dim, parts); i++) {
                             next[i] = after[i];
                         }
                         // The last steps load the last block again.
                         turn++;
                         int ahead = TornadoMath.min(TornadoMath.max(present * depths(dim) - 1 - turn, 0), 1);
                         keyAt += ahead * (keys(dim) * 8);
-                        for (int i = 0; i < keys(dim) / 16; i++) {
+                        for (int i = 0; i < keyLongs(dim, parts); i++) {
                             after[i] = keyParts.get(keyAt + i * LANES);
                         }
                         // One barrier a step is enough: whoever passes it has multiplied what the next overwrites.
@@ -340,29 +362,29 @@ public final class MmaAttention {
                         int upper = ((warpRows * depths(dim) + block) * 2 * ROWS_WORDS) * 4 + order;
                         int lower = upper + depths(dim) * 2 * ROWS_WORDS * 4;
                         HalfFloat[] upperHigh = context.mmaLoadA(local, DEPTH, upper);
-                        HalfFloat[] upperLow = context.mmaLoadA(local, DEPTH, upper + ROWS_WORDS * 4);
+                        HalfFloat[] upperLow = MmaMatMul.low(context, parts, local, upper + ROWS_WORDS * 4, upperHigh);
                         HalfFloat[] lowerHigh = context.mmaLoadA(local, DEPTH, lower);
-                        HalfFloat[] lowerLow = context.mmaLoadA(local, DEPTH, lower + ROWS_WORDS * 4);
+                        HalfFloat[] lowerLow = MmaMatMul.low(context, parts, local, lower + ROWS_WORDS * 4, lowerHigh);
                         int high = (buffer + warpKeys * GROUP_WORDS) * 4;
                         int low = high + keys(dim) * DEPTH * 2;
                         HalfFloat[] k;
                         HalfFloat[] kLow;
                         k = context.mmaLoadB(local, DEPTH, high);
-                        kLow = context.mmaLoadB(local, DEPTH, low);
-                        upper0 = add(context, upperHigh, upperLow, k, kLow, upper0);
-                        lower0 = add(context, lowerHigh, lowerLow, k, kLow, lower0);
+                        kLow = low(context, parts, local, low, k);
+                        upper0 = add(context, parts, upperHigh, upperLow, k, kLow, upper0);
+                        lower0 = add(context, parts, lowerHigh, lowerLow, k, kLow, lower0);
                         k = context.mmaLoadB(local, DEPTH, high + GROUP_WORDS * 4);
-                        kLow = context.mmaLoadB(local, DEPTH, low + GROUP_WORDS * 4);
-                        upper1 = add(context, upperHigh, upperLow, k, kLow, upper1);
-                        lower1 = add(context, lowerHigh, lowerLow, k, kLow, lower1);
+                        kLow = low(context, parts, local, low + GROUP_WORDS * 4, k);
+                        upper1 = add(context, parts, upperHigh, upperLow, k, kLow, upper1);
+                        lower1 = add(context, parts, lowerHigh, lowerLow, k, kLow, lower1);
                         k = context.mmaLoadB(local, DEPTH, high + 2 * GROUP_WORDS * 4);
-                        kLow = context.mmaLoadB(local, DEPTH, low + 2 * GROUP_WORDS * 4);
-                        upper2 = add(context, upperHigh, upperLow, k, kLow, upper2);
-                        lower2 = add(context, lowerHigh, lowerLow, k, kLow, lower2);
+                        kLow = low(context, parts, local, low + 2 * GROUP_WORDS * 4, k);
+                        upper2 = add(context, parts, upperHigh, upperLow, k, kLow, upper2);
+                        lower2 = add(context, parts, lowerHigh, lowerLow, k, kLow, lower2);
                         k = context.mmaLoadB(local, DEPTH, high + 3 * GROUP_WORDS * 4);
-                        kLow = context.mmaLoadB(local, DEPTH, low + 3 * GROUP_WORDS * 4);
-                        upper3 = add(context, upperHigh, upperLow, k, kLow, upper3);
-                        lower3 = add(context, lowerHigh, lowerLow, k, kLow, lower3);
+                        kLow = low(context, parts, local, low + 3 * GROUP_WORDS * 4, k);
+                        upper3 = add(context, parts, upperHigh, upperLow, k, kLow, upper3);
+                        lower3 = add(context, parts, lowerHigh, lowerLow, k, kLow, lower3);
                     }
                     // Fragments of 16 x 8 scores follow one another.
                     int scores = (unit + (chunk + tile) * groups) % groups * floats(dim);
@@ -378,7 +400,7 @@ public final class MmaAttention {
                     context.mmaStore(lower3, tiles, to1 + 48, 0, 8);
                 }
                 int valueAt = firstTile * (keys(dim) / DEPTH) * (across(dim) * wide(dim) * GROUP_LONGS * 2) + lane;
-                for (int i = 0; i < across(dim) * wide(dim) / 2; i++) {
+                for (int i = 0; i < valueLongs(dim, parts); i++) {
                     next[i] = valueParts.get(valueAt + i * LANES);
                 }
                 context.localBarrier();
@@ -432,18 +454,20 @@ public final class MmaAttention {
                                 int word = (row / 16 * (keys(dim) / DEPTH) + g / 2) * (2 * ROWS_WORDS)
                                         + g % 2 * GROUP_WORDS + row % 16 * 4 + pair;
                                 local[word] = b0 | b1 << 16;
-                                local[word + ROWS_WORDS] = MmaMatMul.bits(MmaMatMul.rest(w0, b0))
-                                        | MmaMatMul.bits(MmaMatMul.rest(w1, b1)) << 16;
+                                if (parts == 2) {
+                                    local[word + ROWS_WORDS] = MmaMatMul.bits(MmaMatMul.rest(w0, b0))
+                                            | MmaMatMul.bits(MmaMatMul.rest(w1, b1)) << 16;
+                                }
                             }
                         }
                     }
                     int buffer = TILE + (s & 1) * (across(dim) * wide(dim) * GROUP_WORDS * 2);
-                    for (int i = 0; i < across(dim) * wide(dim) / 2; i++) {
+                    for (int i = 0; i < valueLongs(dim, parts); i++) {
                         local[buffer + (i * 4 + warp) * GROUP_WORDS + (lane & 31)] = (int) next[i];
                         local[buffer + (i * 4 + warp) * GROUP_WORDS + (lane & 31) + 32] = (int) (next[i] >> 32);
                     }
                     valueAt += TornadoMath.min(last - s, 1) * (across(dim) * wide(dim) * GROUP_LONGS * 2);
-                    for (int i = 0; i < across(dim) * wide(dim) / 2; i++) {
+                    for (int i = 0; i < valueLongs(dim, parts); i++) {
                         next[i] = valueParts.get(valueAt + i * LANES);
                     }
                     context.localBarrier();
@@ -451,58 +475,58 @@ public final class MmaAttention {
                             + order;
                     int lower = upper + keys(dim) / DEPTH * 2 * ROWS_WORDS * 4;
                     HalfFloat[] upperHigh = context.mmaLoadA(local, DEPTH, upper);
-                    HalfFloat[] upperLow = context.mmaLoadA(local, DEPTH, upper + ROWS_WORDS * 4);
+                    HalfFloat[] upperLow = MmaMatMul.low(context, parts, local, upper + ROWS_WORDS * 4, upperHigh);
                     HalfFloat[] lowerHigh = context.mmaLoadA(local, DEPTH, lower);
-                    HalfFloat[] lowerLow = context.mmaLoadA(local, DEPTH, lower + ROWS_WORDS * 4);
+                    HalfFloat[] lowerLow = MmaMatMul.low(context, parts, local, lower + ROWS_WORDS * 4, lowerHigh);
                     int high = (buffer + warpColumns * GROUP_WORDS) * 4;
                     int low = high + across(dim) * wide(dim) * GROUP_WORDS * 4;
                     HalfFloat[] v;
                     HalfFloat[] vLow;
                     v = context.mmaLoadB(local, DEPTH, high);
-                    vLow = context.mmaLoadB(local, DEPTH, low);
-                    upper0 = add(context, upperHigh, upperLow, v, vLow, upper0);
-                    lower0 = add(context, lowerHigh, lowerLow, v, vLow, lower0);
+                    vLow = low(context, parts, local, low, v);
+                    upper0 = add(context, parts, upperHigh, upperLow, v, vLow, upper0);
+                    lower0 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower0);
                     if (wide(dim) > 1) {
                         v = context.mmaLoadB(local, DEPTH, high + GROUP_WORDS * 4);
-                        vLow = context.mmaLoadB(local, DEPTH, low + GROUP_WORDS * 4);
-                        upper1 = add(context, upperHigh, upperLow, v, vLow, upper1);
-                        lower1 = add(context, lowerHigh, lowerLow, v, vLow, lower1);
+                        vLow = low(context, parts, local, low + GROUP_WORDS * 4, v);
+                        upper1 = add(context, parts, upperHigh, upperLow, v, vLow, upper1);
+                        lower1 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower1);
                     }
                     if (wide(dim) > 2) {
                         v = context.mmaLoadB(local, DEPTH, high + 2 * GROUP_WORDS * 4);
-                        vLow = context.mmaLoadB(local, DEPTH, low + 2 * GROUP_WORDS * 4);
-                        upper2 = add(context, upperHigh, upperLow, v, vLow, upper2);
-                        lower2 = add(context, lowerHigh, lowerLow, v, vLow, lower2);
+                        vLow = low(context, parts, local, low + 2 * GROUP_WORDS * 4, v);
+                        upper2 = add(context, parts, upperHigh, upperLow, v, vLow, upper2);
+                        lower2 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower2);
                     }
                     if (wide(dim) > 3) {
                         v = context.mmaLoadB(local, DEPTH, high + 3 * GROUP_WORDS * 4);
-                        vLow = context.mmaLoadB(local, DEPTH, low + 3 * GROUP_WORDS * 4);
-                        upper3 = add(context, upperHigh, upperLow, v, vLow, upper3);
-                        lower3 = add(context, lowerHigh, lowerLow, v, vLow, lower3);
+                        vLow = low(context, parts, local, low + 3 * GROUP_WORDS * 4, v);
+                        upper3 = add(context, parts, upperHigh, upperLow, v, vLow, upper3);
+                        lower3 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower3);
                     }
                     if (wide(dim) > 4) {
                         v = context.mmaLoadB(local, DEPTH, high + 4 * GROUP_WORDS * 4);
-                        vLow = context.mmaLoadB(local, DEPTH, low + 4 * GROUP_WORDS * 4);
-                        upper4 = add(context, upperHigh, upperLow, v, vLow, upper4);
-                        lower4 = add(context, lowerHigh, lowerLow, v, vLow, lower4);
+                        vLow = low(context, parts, local, low + 4 * GROUP_WORDS * 4, v);
+                        upper4 = add(context, parts, upperHigh, upperLow, v, vLow, upper4);
+                        lower4 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower4);
                     }
                     if (wide(dim) > 5) {
                         v = context.mmaLoadB(local, DEPTH, high + 5 * GROUP_WORDS * 4);
-                        vLow = context.mmaLoadB(local, DEPTH, low + 5 * GROUP_WORDS * 4);
-                        upper5 = add(context, upperHigh, upperLow, v, vLow, upper5);
-                        lower5 = add(context, lowerHigh, lowerLow, v, vLow, lower5);
+                        vLow = low(context, parts, local, low + 5 * GROUP_WORDS * 4, v);
+                        upper5 = add(context, parts, upperHigh, upperLow, v, vLow, upper5);
+                        lower5 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower5);
                     }
                     if (wide(dim) > 6) {
                         v = context.mmaLoadB(local, DEPTH, high + 6 * GROUP_WORDS * 4);
-                        vLow = context.mmaLoadB(local, DEPTH, low + 6 * GROUP_WORDS * 4);
-                        upper6 = add(context, upperHigh, upperLow, v, vLow, upper6);
-                        lower6 = add(context, lowerHigh, lowerLow, v, vLow, lower6);
+                        vLow = low(context, parts, local, low + 6 * GROUP_WORDS * 4, v);
+                        upper6 = add(context, parts, upperHigh, upperLow, v, vLow, upper6);
+                        lower6 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower6);
                     }
                     if (wide(dim) > 7) {
                         v = context.mmaLoadB(local, DEPTH, high + 7 * GROUP_WORDS * 4);
-                        vLow = context.mmaLoadB(local, DEPTH, low + 7 * GROUP_WORDS * 4);
-                        upper7 = add(context, upperHigh, upperLow, v, vLow, upper7);
-                        lower7 = add(context, lowerHigh, lowerLow, v, vLow, lower7);
+                        vLow = low(context, parts, local, low + 7 * GROUP_WORDS * 4, v);
+                        upper7 = add(context, parts, upperHigh, upperLow, v, vLow, upper7);
+                        lower7 = add(context, parts, lowerHigh, lowerLow, v, vLow, lower7);
                     }
                 }
                 int to0 = own / 8 + (warpRows * across(dim) * wide(dim) + warpColumns) * 16;

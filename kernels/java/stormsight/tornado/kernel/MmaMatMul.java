@@ -24,7 +24,8 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  *
  * <p>Tensor cores multiply bfloat16. So {@link #split} writes each x as the sum of two bfloat16 numbers, which together
  * hold 17 of its 24 bits, and {@link #product} multiplies both by w and adds all up in one float. A weight of another
- * type becomes two bfloat16 planes as well ({@link #decode}).
+ * type becomes two bfloat16 planes as well ({@link #decode}). Where activations may be rounded, {@link #product} takes
+ * the first number of x alone.
  *
  * <p>Tensor cores cut what they add to a sum instead of rounding it, so a sum shrinks by about 4e-8 of itself with each
  * 16 columns of it; {@link #splits} bounds its length.
@@ -210,8 +211,9 @@ public final class MmaMatMul {
         tasks.task("MmaMatMul.product" + Weight.suffix(division.type),
                 Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
                 (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), sizes,
-                        tasks.parts(), first, second, bias, residual, tasks.scratch(), out, planes(division.type),
-                        division.whole() ? 1 : 0, finished, finished > 0 ? epilogue : epilogue & GATED));
+                        tasks.parts(), first, second, bias, residual, tasks.scratch(), out, parts(tasks),
+                        planes(division.type), division.whole() ? 1 : 0, finished,
+                        finished > 0 ? epilogue : epilogue & GATED));
         if (finished == 0) {
             tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs),
                     ITEM_LANES),
@@ -357,6 +359,16 @@ public final class MmaMatMul {
         }
     }
 
+    /** Parts of each activation that tensor cores multiply. */
+    static int parts(Tasks tasks) {
+        return tasks.roundsActivations() ? 1 : 2;
+    }
+
+    /** The lower part of 16 rows, or the upper one in its place where there is no other. */
+    static HalfFloat[] low(KernelContext context, int parts, int[] local, int offset, HalfFloat[] high) {
+        return parts == 1 ? high : context.mmaLoadA(local, DEPTH, offset);
+    }
+
     /**
      * Four numbers of a row of w, 0 beyond its outputs and columns. The constant {@code whole} says that no unit
      * reaches beyond.
@@ -372,9 +384,11 @@ public final class MmaMatMul {
         return value;
     }
 
-    /** {@code sum + high . w + low . w} for 16 rows of x and 8 rows of w. */
-    private static float[] both(KernelContext context, HalfFloat[] high, HalfFloat[] low, HalfFloat[] w, float[] sum) {
-        return context.mmaBF16(low, w, context.mmaBF16(high, w, sum, MMAShape.M16N8K16), MMAShape.M16N8K16);
+    /** {@code sum + high . w + low . w}, the latter if there are two parts, for 16 rows of x and 8 rows of w. */
+    private static float[] both(KernelContext context, int parts, HalfFloat[] high, HalfFloat[] low, HalfFloat[] w,
+            float[] sum) {
+        float[] more = context.mmaBF16(high, w, sum, MMAShape.M16N8K16);
+        return parts == 1 ? more : context.mmaBF16(low, w, more, MMAShape.M16N8K16);
     }
 
     /**
@@ -393,14 +407,15 @@ public final class MmaMatMul {
      *
      * @param sizes among others the numbers in a row of w: those of x, or, of two planes, twice those rounded up to a
      *     multiple of 16
+     * @param parts of x that are multiplied: 2, or 1 if it is rounded to bfloat16
      * @param planes 1 for w in bfloat16, 2 for {@link #decode}'s
      * @param whole 1 if no unit reaches beyond w
      * @param finished parts of a unit, of which a group does one after the other and then finishes it; 0 if parts are
      *     units of their own and left for {@link #sum}
      */
     public static void product(KernelContext context, IntArray step, IntArray sizes, LongArray x, LongArray first,
-            LongArray second, FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out, int planes,
-            int whole, int finished, int epilogue) {
+            LongArray second, FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out, int parts,
+            int planes, int whole, int finished, int epilogue) {
         int stride = sizes.get(STRIDE);
         int capacity = sizes.get(CAPACITY);
         int columns = sizes.get(COLUMNS);
@@ -460,7 +475,7 @@ public final class MmaMatMul {
             int w0 = layer * stride + row0 * longs + column / 4;
             int w1 = layer * stride + row1 * longs + column / 4;
             int xAt = (unit % rowBlocks * xBlocks + begin % xBlocks) * X_LONGS + lane;
-            for (int i = 0; i < 4; i++) {
+            for (int i = 0; i < 2 * parts; i++) {
                 xNext[i] = x.get(xAt + i * LANES);
             }
             for (int i = 0; i < 4; i++) {
@@ -480,7 +495,7 @@ public final class MmaMatMul {
             for (int k = begin; k < end; k++) {
                 int xBuffer = (k & 1) * X_WORDS;
                 int wBuffer = (k & 1) * W_WORDS;
-                for (int i = 0; i < 4; i++) {
+                for (int i = 0; i < 2 * parts; i++) {
                     xs[xBuffer + xTo + i * 256] = (int) xNext[i];
                     xs[xBuffer + xTo + i * 256 + 32] = (int) (xNext[i] >> 32);
                 }
@@ -502,7 +517,7 @@ public final class MmaMatMul {
                 w0 += ahead * (DEPTH / 4);
                 w1 += ahead * (DEPTH / 4);
                 xAt += ahead * (planes == 2 && k + 1 == xBlocks ? 1 - xBlocks : 1) * X_LONGS;
-                for (int i = 0; i < 4; i++) {
+                for (int i = 0; i < 2 * parts; i++) {
                     xNext[i] = x.get(xAt + i * LANES);
                 }
                 for (int i = 0; i < 4; i++) {
@@ -517,58 +532,58 @@ public final class MmaMatMul {
                 int even = wBuffer * 4 + wFrom;
                 int odd = even + wOdd;
                 HalfFloat[] upperHigh = context.mmaLoadA(xs, DEPTH, upperX);
-                HalfFloat[] upperLow = context.mmaLoadA(xs, DEPTH, upperX + PART_BYTES);
+                HalfFloat[] upperLow = low(context, parts, xs, upperX + PART_BYTES, upperHigh);
                 HalfFloat[] lowerHigh = context.mmaLoadA(xs, DEPTH, lowerX);
-                HalfFloat[] lowerLow = context.mmaLoadA(xs, DEPTH, lowerX + PART_BYTES);
+                HalfFloat[] lowerLow = low(context, parts, xs, lowerX + PART_BYTES, lowerHigh);
                 HalfFloat[] w;
                 w = context.mmaLoadB(ws, DEPTH, even);
-                upper0 = both(context, upperHigh, upperLow, w, upper0);
-                lower0 = both(context, lowerHigh, lowerLow, w, lower0);
+                upper0 = both(context, parts, upperHigh, upperLow, w, upper0);
+                lower0 = both(context, parts, lowerHigh, lowerLow, w, lower0);
                 w = context.mmaLoadB(ws, DEPTH, odd + GROUP_BYTES);
-                upper1 = both(context, upperHigh, upperLow, w, upper1);
-                lower1 = both(context, lowerHigh, lowerLow, w, lower1);
+                upper1 = both(context, parts, upperHigh, upperLow, w, upper1);
+                lower1 = both(context, parts, lowerHigh, lowerLow, w, lower1);
                 w = context.mmaLoadB(ws, DEPTH, even + 2 * GROUP_BYTES);
-                upper2 = both(context, upperHigh, upperLow, w, upper2);
-                lower2 = both(context, lowerHigh, lowerLow, w, lower2);
+                upper2 = both(context, parts, upperHigh, upperLow, w, upper2);
+                lower2 = both(context, parts, lowerHigh, lowerLow, w, lower2);
                 w = context.mmaLoadB(ws, DEPTH, odd + 3 * GROUP_BYTES);
-                upper3 = both(context, upperHigh, upperLow, w, upper3);
-                lower3 = both(context, lowerHigh, lowerLow, w, lower3);
+                upper3 = both(context, parts, upperHigh, upperLow, w, upper3);
+                lower3 = both(context, parts, lowerHigh, lowerLow, w, lower3);
                 w = context.mmaLoadB(ws, DEPTH, even + 4 * GROUP_BYTES);
-                upper4 = both(context, upperHigh, upperLow, w, upper4);
-                lower4 = both(context, lowerHigh, lowerLow, w, lower4);
+                upper4 = both(context, parts, upperHigh, upperLow, w, upper4);
+                lower4 = both(context, parts, lowerHigh, lowerLow, w, lower4);
                 w = context.mmaLoadB(ws, DEPTH, odd + 5 * GROUP_BYTES);
-                upper5 = both(context, upperHigh, upperLow, w, upper5);
-                lower5 = both(context, lowerHigh, lowerLow, w, lower5);
+                upper5 = both(context, parts, upperHigh, upperLow, w, upper5);
+                lower5 = both(context, parts, lowerHigh, lowerLow, w, lower5);
                 w = context.mmaLoadB(ws, DEPTH, even + 6 * GROUP_BYTES);
-                upper6 = both(context, upperHigh, upperLow, w, upper6);
-                lower6 = both(context, lowerHigh, lowerLow, w, lower6);
+                upper6 = both(context, parts, upperHigh, upperLow, w, upper6);
+                lower6 = both(context, parts, lowerHigh, lowerLow, w, lower6);
                 w = context.mmaLoadB(ws, DEPTH, odd + 7 * GROUP_BYTES);
-                upper7 = both(context, upperHigh, upperLow, w, upper7);
-                lower7 = both(context, lowerHigh, lowerLow, w, lower7);
+                upper7 = both(context, parts, upperHigh, upperLow, w, upper7);
+                lower7 = both(context, parts, lowerHigh, lowerLow, w, lower7);
                 w = context.mmaLoadB(ws, DEPTH, even + 8 * GROUP_BYTES);
-                upper8 = both(context, upperHigh, upperLow, w, upper8);
-                lower8 = both(context, lowerHigh, lowerLow, w, lower8);
+                upper8 = both(context, parts, upperHigh, upperLow, w, upper8);
+                lower8 = both(context, parts, lowerHigh, lowerLow, w, lower8);
                 w = context.mmaLoadB(ws, DEPTH, odd + 9 * GROUP_BYTES);
-                upper9 = both(context, upperHigh, upperLow, w, upper9);
-                lower9 = both(context, lowerHigh, lowerLow, w, lower9);
+                upper9 = both(context, parts, upperHigh, upperLow, w, upper9);
+                lower9 = both(context, parts, lowerHigh, lowerLow, w, lower9);
                 w = context.mmaLoadB(ws, DEPTH, even + 10 * GROUP_BYTES);
-                upper10 = both(context, upperHigh, upperLow, w, upper10);
-                lower10 = both(context, lowerHigh, lowerLow, w, lower10);
+                upper10 = both(context, parts, upperHigh, upperLow, w, upper10);
+                lower10 = both(context, parts, lowerHigh, lowerLow, w, lower10);
                 w = context.mmaLoadB(ws, DEPTH, odd + 11 * GROUP_BYTES);
-                upper11 = both(context, upperHigh, upperLow, w, upper11);
-                lower11 = both(context, lowerHigh, lowerLow, w, lower11);
+                upper11 = both(context, parts, upperHigh, upperLow, w, upper11);
+                lower11 = both(context, parts, lowerHigh, lowerLow, w, lower11);
                 w = context.mmaLoadB(ws, DEPTH, even + 12 * GROUP_BYTES);
-                upper12 = both(context, upperHigh, upperLow, w, upper12);
-                lower12 = both(context, lowerHigh, lowerLow, w, lower12);
+                upper12 = both(context, parts, upperHigh, upperLow, w, upper12);
+                lower12 = both(context, parts, lowerHigh, lowerLow, w, lower12);
                 w = context.mmaLoadB(ws, DEPTH, odd + 13 * GROUP_BYTES);
-                upper13 = both(context, upperHigh, upperLow, w, upper13);
-                lower13 = both(context, lowerHigh, lowerLow, w, lower13);
+                upper13 = both(context, parts, upperHigh, upperLow, w, upper13);
+                lower13 = both(context, parts, lowerHigh, lowerLow, w, lower13);
                 w = context.mmaLoadB(ws, DEPTH, even + 14 * GROUP_BYTES);
-                upper14 = both(context, upperHigh, upperLow, w, upper14);
-                lower14 = both(context, lowerHigh, lowerLow, w, lower14);
+                upper14 = both(context, parts, upperHigh, upperLow, w, upper14);
+                lower14 = both(context, parts, lowerHigh, lowerLow, w, lower14);
                 w = context.mmaLoadB(ws, DEPTH, odd + 15 * GROUP_BYTES);
-                upper15 = both(context, upperHigh, upperLow, w, upper15);
-                lower15 = both(context, lowerHigh, lowerLow, w, lower15);
+                upper15 = both(context, parts, upperHigh, upperLow, w, upper15);
+                lower15 = both(context, parts, lowerHigh, lowerLow, w, lower15);
             }
             // The group's own tile is its index, in a form that compilers cannot know before the loop: they would hold
             // the addresses of all fragments.

@@ -7,15 +7,13 @@ import java.util.Optional;
  *
  * @param threads worker threads of a CPU backend; 0 takes one per core
  * @param device id of a device, as {@link DeviceInfo#id()}; empty takes the default
- * @param strictMath whether products are computed in 32 bits even where the device has faster units for 16: tensor
- *     cores, AVX-512 BF16, AMX
  */
-public record BackendOptions(int threads, Optional<String> device, boolean strictMath) {
+public record BackendOptions(int threads, Optional<String> device, Precision precision) {
     /** More than any machine has cores; starting very many takes minutes. */
     public static final int MOST_THREADS = 1024;
     public static final BackendOptions DEFAULT = new BackendOptions(0, Optional.empty());
     /** For what others are compared with. */
-    public static final BackendOptions STRICT = DEFAULT.withStrictMath(true);
+    public static final BackendOptions STRICT = DEFAULT.withPrecision(Precision.STRICT);
 
     public BackendOptions {
         if (threads < 0) {
@@ -24,10 +22,15 @@ public record BackendOptions(int threads, Optional<String> device, boolean stric
     }
 
     public BackendOptions(int threads, Optional<String> device) {
-        this(threads, device, false);
+        this(threads, device, Precision.FAST);
     }
 
-    public BackendOptions withStrictMath(boolean strict) {
-        return new BackendOptions(threads, device, strict);
+    public BackendOptions withPrecision(Precision chosen) {
+        return new BackendOptions(threads, device, chosen);
+    }
+
+    /** Whether products are computed in 32 bits whatever faster units there are. */
+    public boolean strictMath() {
+        return precision == Precision.STRICT;
     }
 }

@@ -53,8 +53,20 @@ public final class Backends {
         return found;
     }
 
-    /** Opens the backend of that name, or {@value #AUTO}. */
+    /**
+     * Opens the backend of that name, or {@value #AUTO}.
+     *
+     * @throws BackendException if it is not available, or not as precise as the options want
+     */
     public static Backend open(String name, BackendOptions options) {
-        return provider(name).open(options);
+        Backend backend = provider(name).open(options);
+        if (options.precision() == Precision.BF16 && !backend.device().tensorCores()) {
+            String title = backend.device().title();
+            backend.close();
+            throw new BackendException("bf16 as the precision is for tensor cores, which " + title
+                    + " does not have: leave --precision out, or take an NVIDIA GPU from compute capability 8.0 on "
+                    + "with TornadoVM's backend cuda");
+        }
+        return backend;
     }
 }

@@ -8,6 +8,7 @@ import java.util.Optional;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
+import stormsight.backend.Precision;
 import stormsight.image.Resampling;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
@@ -24,7 +25,6 @@ import stormsight.program.DType;
  * @param threads 0 for one per core
  * @param weights what matrices are turned into when they are loaded; empty where they stay as they are stored
  * @param resampling empty for what the checkpoint says
- * @param strictMath as {@link BackendOptions#strictMath}
  */
 public record Configuration(
         Optional<String> model,
@@ -36,46 +36,46 @@ public record Configuration(
         Optional<Resampling> resampling,
         boolean slidingWindow,
         boolean finalSoftCap,
-        boolean strictMath) {
+        Precision precision) {
     public Configuration withModel(String directory) {
         return new Configuration(
                 Optional.of(directory), adapter, backend, device, threads, weights, resampling,
                 slidingWindow, finalSoftCap,
-                strictMath);
+                precision);
     }
 
     public Configuration withAdapter(String directory) {
         return new Configuration(
                 model, Optional.of(directory), backend, device, threads, weights, resampling,
                 slidingWindow, finalSoftCap,
-                strictMath);
+                precision);
     }
 
     public Configuration withBackend(String name) {
         return new Configuration(
                 model, adapter, name, device, threads, weights, resampling, slidingWindow, finalSoftCap,
-                strictMath);
+                precision);
     }
 
     public Configuration withDevice(String id) {
         return new Configuration(
                 model, adapter, backend, Optional.of(id), threads, weights, resampling, slidingWindow, finalSoftCap,
-                strictMath);
+                precision);
     }
 
     public Configuration withThreads(int count) {
         return new Configuration(
                 model, adapter, backend, device, count, weights, resampling, slidingWindow, finalSoftCap,
-                strictMath);
+                precision);
     }
 
     public Configuration withWeights(Optional<DType> chosen) {
         return new Configuration(
                 model, adapter, backend, device, threads, chosen, resampling, slidingWindow, finalSoftCap,
-                strictMath);
+                precision);
     }
 
-    public Configuration withStrictMath(boolean chosen) {
+    public Configuration withPrecision(Precision chosen) {
         return new Configuration(
                 model, adapter, backend, device, threads, weights, resampling, slidingWindow, finalSoftCap, chosen);
     }
@@ -87,7 +87,7 @@ public record Configuration(
     }
 
     Backend openBackend() {
-        return Backends.open(backend, new BackendOptions(threads, device, strictMath));
+        return Backends.open(backend, new BackendOptions(threads, device, precision));
     }
 
     Options options() {
@@ -122,7 +122,7 @@ public record Configuration(
     Configuration on(String otherBackend) {
         return new Configuration(
                 model, adapter, otherBackend, Optional.empty(), 0, weights, resampling, slidingWindow, finalSoftCap,
-                true);
+                Precision.STRICT);
     }
 
     /** How users would write it: {@code backend=cpu}, {@code threads=2}, {@code weights=q8} and so on. */
@@ -135,8 +135,10 @@ public record Configuration(
             keys.add("threads=" + threads);
         }
         keys.add("weights=" + weights.map(DType::label).orElse("stored"));
-        if (strictMath) {
-            keys.add("math=strict");
+        switch (precision) {
+            case STRICT -> keys.add("math=strict");
+            case BF16 -> keys.add("math=bf16");
+            case FAST -> {}
         }
         return keys;
     }

@@ -3,6 +3,7 @@ package stormsight.cli;
 import java.util.Iterator;
 import java.util.Optional;
 import java.util.stream.Stream;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -12,13 +13,10 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.BackendProvider;
 import stormsight.backend.Backends;
 import stormsight.backend.DeviceInfo;
+import stormsight.backend.Precision;
 
 /** Options that choose where a model runs. */
 final class BackendMixin {
-    static final String STRICT_MATH = "--strict-math";
-    static final String STRICT_MATH_HELP =
-            "Compute products in 32 bits even where there are faster units for 16: AVX-512 BF16 and AMX of a "
-                    + "processor, which multiply many rows of a large model, and tensor cores.";
     static final String PROCESSOR = "cpu";
 
     /** Names of the backends, for completion. */
@@ -58,8 +56,8 @@ final class BackendMixin {
             description = "A device of the backend, as 'devices' lists it.")
     private Optional<String> device = Optional.empty();
 
-    @Option(names = STRICT_MATH, description = STRICT_MATH_HELP)
-    private boolean strictMath;
+    @Mixin
+    private PrecisionMixin precision;
 
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
@@ -84,12 +82,14 @@ final class BackendMixin {
     }
 
     Backend open() {
-        return open(strictMath());
+        return open(precision());
     }
 
-    /** The processor in 32 bits, whatever the options say; devices as {@link #open}. */
+    /** The processor in 32 bits where no option says otherwise; devices as {@link #open}. */
     Backend openToVerify() {
-        return open(strictMath() || Backends.provider(name).name().equals(PROCESSOR));
+        Precision chosen = precision();
+        return open(chosen == Precision.FAST && Backends.provider(name).name().equals(PROCESSOR) ? Precision.STRICT
+                : chosen);
     }
 
     /** Threads of this process, one per core if nobody says. */
@@ -97,12 +97,12 @@ final class BackendMixin {
         return threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
     }
 
-    /** Whether products are to be computed in 32 bits whatever faster units there are. */
-    boolean strictMath() {
-        return strictMath || Environment.strictMath();
+    /** How precise products are to be. */
+    Precision precision() {
+        return precision.precision();
     }
 
-    private Backend open(boolean strict) {
-        return Backends.open(name, new BackendOptions(threads, device, strict));
+    private Backend open(Precision chosen) {
+        return Backends.open(name, new BackendOptions(threads, device, chosen));
     }
 }

@@ -8,6 +8,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
+import stormsight.backend.Precision;
 import stormsight.bench.Comparison;
 import stormsight.bench.Configuration;
 import stormsight.report.OutputFile;
@@ -41,8 +42,8 @@ final class Compare implements Runnable {
             paramLabel = "KEYS",
             description =
                     "A configuration, such as \"backend=cpu threads=2 weights=q8\"; may be repeated. Keys: "
-                            + "model, adapter, backend, device, threads, weights, math (fast or strict, as "
-                            + "--strict-math). What is left out is as the other options say.")
+                            + "model, adapter, backend, device, threads, weights, math (fast, or strict or bf16 as "
+                            + "--strict-math and --precision bf16). What is left out is as the other options say.")
     private List<String> configs = List.of();
 
     @Option(
@@ -133,9 +134,10 @@ final class Compare implements Runnable {
                             + String.join(" or ", new WeightForm.Names()) + ", not '" + value + "'"))
                     .type());
             case "math" -> switch (value) {
-                case "fast" -> base.withStrictMath(false);
-                case "strict" -> base.withStrictMath(true);
-                default -> throw new UsageException("--config: math is fast or strict, not '" + value + "'");
+                case "fast" -> base.withPrecision(Precision.FAST);
+                case "strict" -> base.withPrecision(Precision.STRICT);
+                case "bf16" -> base.withPrecision(Precision.BF16);
+                default -> throw new UsageException("--config: math is fast, strict or bf16, not '" + value + "'");
             };
             default -> throw new UsageException("--config: no key '" + entry.substring(0, equals) + "'");
         };

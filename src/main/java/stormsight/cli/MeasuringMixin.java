@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -74,8 +75,8 @@ final class MeasuringMixin {
             description = "${COMPLETION-CANDIDATES}, or several as a list. Default: ${DEFAULT-VALUE}.")
     private List<WeightForm> weights;
 
-    @Option(names = BackendMixin.STRICT_MATH, description = BackendMixin.STRICT_MATH_HELP)
-    private boolean strictMath;
+    @Mixin
+    private PrecisionMixin precision;
 
     @Option(
             names = "--resize",
@@ -194,7 +195,7 @@ final class MeasuringMixin {
                                     Optional.ofNullable(resize).map(ModelMixin.Resize::resampling),
                                     slidingWindow,
                                     finalSoftCap,
-                                    strictMath || Environment.strictMath()));
+                                    precision.precision()));
                         }
                     }
                 }

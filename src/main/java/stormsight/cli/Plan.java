@@ -18,6 +18,7 @@ import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
 import stormsight.backend.DeviceMemory;
 import stormsight.backend.PlannedLaunch;
+import stormsight.backend.Precision;
 import stormsight.bench.KernelFolder;
 import stormsight.bench.MemoryReport;
 import stormsight.checkpoint.TemporaryFolder;
@@ -234,6 +235,7 @@ final class Plan extends ModelCommand implements Runnable {
         }
         Map<String, DeviceMemory> memory = new LinkedHashMap<>();
         forms.forEach((form, each) -> memory.put(form, backend.memory(each.programs())));
+        Precision precision = backendOptions.precision();
         MemoryReport report = new MemoryReport(backend.device(), memory, launches);
         if (json.isWanted()) {
             Map<String, Object> object = new LinkedHashMap<>();
@@ -241,11 +243,15 @@ final class Plan extends ModelCommand implements Runnable {
             object.put("backend", backend.device().backend());
             object.put("device", backend.device().title());
             object.put("version", Version.text());
+            object.put("precision", precision.name().toLowerCase(Locale.ROOT));
             object.put("programs", planned.stream().map(Plan::json).toList());
             object.put("memory", report.json());
             JsonMixin.print(out, object);
         } else {
             planned.forEach(program -> out.println(text(program)));
+            if (precision == Precision.BF16) {
+                out.println("precision: activations are rounded to bf16 for tensor cores");
+            }
             out.print(report.text());
         }
         if (sources != null) {

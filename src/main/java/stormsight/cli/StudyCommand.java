@@ -89,8 +89,10 @@ abstract class StudyCommand extends PromptCommand {
             settings.put("raw prompt", "true");
         }
         settings.put("resize", directory.processor().resampling().toString());
-        if (backendOptions.strictMath()) {
-            settings.put("strict math", "true");
+        switch (backendOptions.precision()) {
+            case STRICT -> settings.put("strict math", "true");
+            case BF16 -> settings.put("precision", "bf16");
+            case FAST -> {}
         }
         settings.put("backend", backend.device().backend() + " " + backend.device().name());
         return settings;

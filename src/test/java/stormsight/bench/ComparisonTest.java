@@ -10,13 +10,14 @@ import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.backend.Precision;
 import stormsight.program.DType;
 
 /** How configurations are told apart. */
 class ComparisonTest {
     private static final Configuration PLAIN = new Configuration(
             Optional.of("/a/model"), Optional.empty(), "cpu", Optional.empty(), 0, Optional.empty(), Optional.empty(),
-            false, false, false);
+            false, false, Precision.FAST);
 
     @TempDir
     private Path temporary;

@@ -460,6 +460,27 @@ class OptionsTest {
     }
 
     /** A model of 28B, of which nothing is on this machine, in memory that this machine need not have. */
+    /** A precision that somebody names is kept, or refused in one line. */
+    @Test
+    void aPrecisionIsNeverReplaced() {
+        String[] plan = {"plan", "--like", "paligemma-3b-224", "--backend", "cpu"};
+        MainTest.Run none = MainTest.run(with(plan, "--precision", "bf16"));
+        assertEquals(5, none.exitCode());
+        assertTrue(none.err().contains("is for tensor cores, which ") && none.err().lines().count() == 1, none.err());
+        MainTest.Run unknown = MainTest.run(with(plan, "--precision", "f16"));
+        assertEquals(2, unknown.exitCode());
+        assertTrue(unknown.err().startsWith("stormsight: --precision is bf16 or left out, not 'f16'"), unknown.err());
+        MainTest.Run both = MainTest.run(with(plan, "--precision", "bf16", "--strict-math"));
+        assertEquals(2, both.exitCode());
+        assertTrue(both.err().contains("--strict-math keeps in 32 bits"), both.err());
+        assertEquals("fast", json(with(plan, "--json")).get("precision").asString());
+        assertEquals("strict", json(with(plan, "--json", "--strict-math")).get("precision").asString());
+    }
+
+    private static String[] with(String[] arguments, String... more) {
+        return Stream.concat(Arrays.stream(arguments), Arrays.stream(more)).toArray(String[]::new);
+    }
+
     @Test
     void plansModelsThatAreNotHere() {
         JsonNode plan = json("plan", "--like", "paligemma2-28b-896", "--backend", "cpu", "--json");

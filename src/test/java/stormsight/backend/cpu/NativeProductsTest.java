@@ -26,6 +26,7 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.Executor;
 import stormsight.backend.PlannedLaunch;
+import stormsight.backend.Precision;
 import stormsight.backend.RunListener;
 import stormsight.backend.RunProfile;
 import stormsight.checkpoint.HostTensor;
@@ -307,7 +308,7 @@ class NativeProductsTest {
         try (Case product = new Case(40, 200, 150, false, true, Op.Activation.GELU_ERF, "other", false);
                 Backend cpu = always(2);
                 Backend small = Backends.open("cpu", two);
-                Backend strict = Backends.open("cpu", two.withStrictMath(true))) {
+                Backend strict = Backends.open("cpu", two.withPrecision(Precision.STRICT))) {
             float[] inJava = product.run(strict, 40);
             assertArrayEquals(inJava, product.run(small, 40));
             for (int rows : new int[] {1, 2, 16}) {

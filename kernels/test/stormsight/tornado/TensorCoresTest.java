@@ -1,0 +1,363 @@
+package stormsight.tornado;
+
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.DeviceInfo;
+import stormsight.backend.OpCase;
+import stormsight.backend.OpCases;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.DType;
+import stormsight.program.Op;
+import stormsight.program.Step;
+import stormsight.program.Tensor;
+import stormsight.tornado.kernel.Attention;
+import stormsight.tornado.kernel.MatMul;
+import uk.ac.manchester.tornado.api.KernelContext;
+import uk.ac.manchester.tornado.api.TaskGraph;
+import uk.ac.manchester.tornado.api.common.TornadoFunctions;
+import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
+import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
+import uk.ac.manchester.tornado.api.types.arrays.IntArray;
+import uk.ac.manchester.tornado.api.types.arrays.LongArray;
+
+/** Kernels for tensor cores, run as Java on {@link EmulatedGroup}: no device here need have any. */
+class TensorCoresTest {
+    /** With one multiprocessor, so that groups take several units. */
+    private static final DeviceInfo TENSOR_CORES = new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "",
+            DeviceInfo.Kind.GPU, 0, 49_152, 0, 1024, 1, Set.of(DType.BF16, DType.F16));
+    /** bfloat16 has 8 bits, so that a rounded activation is off by up to 0.2%, and so are sums of many. */
+    private static final double ROUNDED = 1e-2;
+
+    /** Rows beyond a block, several units of a group, all masks, and more keys than are taken at a time. */
+    @TestFactory
+    Stream<DynamicTest> agreesWithScalar() {
+        return cases("attention_.*|blockedAttention_(50x2of2|31x2of1x64_at0_prefix10_window7and3).*"
+                + "|matMul_(64x64x256_BF16|40x64x520_F16|272x288x80_BF16).*").map(opCase ->
+                DynamicTest.dynamicTest(opCase.name(), () -> check(opCase, false)));
+    }
+
+    /** Less precise than otherwise, but no less than it may be. */
+    @TestFactory
+    Stream<DynamicTest> roundsActivations() {
+        return cases("attention_(50x2of2x72|19x8of1x256).*|blockedAttention_50x2of2x72.*|matMul_64x64x256_BF16.*")
+                .map(opCase -> DynamicTest.dynamicTest(opCase.name(), () -> {
+                    check(new OpCase(opCase.name(), ROUNDED, "bfloat16", opCase.setup()), true);
+                    assertThrows(AssertionError.class, () -> check(opCase, true));
+                }));
+    }
+
+    private static Stream<OpCase> cases(String names) {
+        // Graphs need a runtime.
+        Devices.all();
+        return OpCases.all().stream().filter(opCase -> opCase.name().matches(names)
+                && out(op(opCase.setup().get())).rows() > Step.MOST_SEQUENCES);
+    }
+
+    /** The operation that a case is about, before which others may be. */
+    private static Op op(OpCase.Setup setup) {
+        return setup.programs().getFirst().segments().getFirst().ops().getLast();
+    }
+
+    private static Tensor out(Op op) {
+        return switch (op) {
+            case Op.BlockedAttention blocked -> blocked.attention().out();
+            case Op.Attention attention -> attention.out();
+            case Op.MatMul product -> product.out();
+            default -> throw new IllegalArgumentException(op.toString());
+        };
+    }
+
+    private static void check(OpCase opCase, boolean rounded) {
+        OpCase.Setup setup = opCase.setup().get();
+        Op op = op(setup);
+        EmulatedTasks tasks = new EmulatedTasks(setup, Lowering.scratch(op, TENSOR_CORES), rounded);
+        OpCase.Run run = setup.runs().getFirst();
+        for (Op before : run.program().segments().getFirst().ops()) {
+            if (before instanceof Op.Copy copy && copy.out().equals(out(op))) {
+                MemorySegment.copy(setup.inputs().get(copy.x()), 0, tasks.floats(out(op)).getSegment(), 0,
+                        copy.out().bytes());
+            }
+        }
+        for (int layer = 0; layer < run.program().segments().getFirst().layers(); layer++) {
+            tasks.step.set(run.step(), layer, layer);
+            switch (op) {
+                case Op.BlockedAttention blocked -> Attention.lower(blocked, tasks);
+                case Op.Attention attention -> Attention.lower(attention, tasks);
+                case Op.MatMul product -> MatMul.lower(product, Optional.empty(), tasks);
+                default -> throw new IllegalArgumentException(op.toString());
+            }
+        }
+        OpCase.Setup one = new OpCase.Setup(setup.weights(), setup.inputs(), setup.runs(), List.of(out(op)));
+        try (Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT)) {
+            OpCases.compare(opCase, one, Map.of(out(op), tasks.floats(out(op)).getSegment()),
+                    OpCases.run(scalar, one));
+        }
+    }
+
+    /** Runs kernels where they would be put into a graph. */
+    private static final class EmulatedTasks implements Tasks {
+        private final StepBuffer step = new StepBuffer(1);
+        private final KernelContext context = new KernelContext();
+        private final OpCase.Setup setup;
+        private final Map<Tensor, FloatArray> floats = new HashMap<>();
+        private final FloatArray scratch;
+        private final LongArray parts;
+        private final List<LongArray> planes;
+        private final boolean rounded;
+        private Geometry geometry;
+
+        EmulatedTasks(OpCase.Setup setup, Scratch scratch, boolean rounded) {
+            this.setup = setup;
+            this.rounded = rounded;
+            this.scratch = new FloatArray(Math.max(scratch.floats(), 1));
+            // What no kernel has written is no number.
+            this.scratch.init(Float.NaN);
+            parts = unwritten(scratch.parts());
+            planes = List.of(unwritten(scratch.planes()), unwritten(scratch.morePlanes()));
+        }
+
+        private static LongArray unwritten(int longs) {
+            LongArray array = new LongArray(Math.max(longs, 1));
+            array.init(-1);
+            return array;
+        }
+
+        private MemorySegment values(Tensor tensor) {
+            HostTensor weight = setup.weights().get(tensor);
+            return weight == null ? setup.inputs().get(tensor) : weight.layers().getFirst();
+        }
+
+        @Override
+        public void task(String kernel, Geometry geometry, TaskAdder adder) {
+            if (!kernel.startsWith("Mma")) {
+                throw new AssertionError(kernel);
+            }
+            geometry.check(kernel, TENSOR_CORES);
+            this.geometry = geometry;
+            adder.add(new EmulatedGraph(), kernel);
+        }
+
+        private final class EmulatedGraph extends TaskGraph {
+            EmulatedGraph() {
+                super("emulated");
+            }
+
+            @Override
+            @SuppressWarnings("unchecked")
+            public <T1, T2, T3, T4, T5, T6> TaskGraph task(String id, TornadoFunctions.Task6<T1, T2, T3, T4, T5, T6>
+                    code, T1 a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6) {
+                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6));
+                return this;
+            }
+
+            @Override
+            @SuppressWarnings("unchecked")
+            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> TaskGraph task(String id, TornadoFunctions.Task10<T1, T2,
+                    T3, T4, T5, T6, T7, T8, T9, T10> code, T1 a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9
+                    a9, T10 a10) {
+                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10));
+                return this;
+            }
+
+            @Override
+            @SuppressWarnings("unchecked")
+            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> TaskGraph task(String id,
+                    TornadoFunctions.Task12<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> code, T1 a1, T2 a2, T3
+                    a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9 a9, T10 a10, T11 a11, T12 a12) {
+                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
+                        a12));
+                return this;
+            }
+
+            @Override
+            @SuppressWarnings("unchecked")
+            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> TaskGraph task(String id,
+                    TornadoFunctions.Task14<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> code, T1 a1,
+                    T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9 a9, T10 a10, T11 a11, T12 a12, T13 a13, T14
+                    a14) {
+                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
+                        a12, a13, a14));
+                return this;
+            }
+
+            @Override
+            @SuppressWarnings("unchecked")
+            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15> TaskGraph task(String id,
+                    TornadoFunctions.Task15<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15> code, T1
+                    a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9 a9, T10 a10, T11 a11, T12 a12, T13 a13, T14
+                    a14, T15 a15) {
+                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
+                        a12, a13, a14, a15));
+                return this;
+            }
+
+            @Override
+            @SuppressWarnings("unchecked")
+            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15, T16, T17, T18, T19, T20>
+                    TaskGraph task(String id, TornadoFunctions.Task20<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11,
+                    T12, T13, T14, T15, T16, T17, T18, T19, T20> code, T1 a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7,
+                    T8 a8, T9 a9, T10 a10, T11 a11, T12 a12, T13 a13, T14 a14, T15 a15, T16 a16, T17 a17, T18 a18, T19
+                    a19, T20 a20) {
+                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
+                        a12, a13, a14, a15, a16, a17, a18, a19, a20));
+                return this;
+            }
+        }
+
+        @Override
+        public KernelContext context() {
+            return context;
+        }
+
+        @Override
+        public IntArray step() {
+            return step.ints();
+        }
+
+        @Override
+        public FloatArray sampling() {
+            return step.floats();
+        }
+
+        @Override
+        public FloatArray floats(Tensor tensor) {
+            return floats.computeIfAbsent(tensor, _ -> {
+                FloatArray array = new FloatArray(Math.toIntExact(tensor.shape().elements() * tensor.layers()));
+                array.init(0);
+                MemorySegment values = values(tensor);
+                for (int i = 0; values != null && i < array.getSize(); i++) {
+                    array.set(i, values.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
+                }
+                return array;
+            });
+        }
+
+        @Override
+        public IntArray ints(Tensor tensor) {
+            return IntArray.fromArray(values(tensor).toArray(ValueLayout.JAVA_INT_UNALIGNED));
+        }
+
+        @Override
+        public ByteArray bytes(Tensor tensor) {
+            return ByteArray.fromArray(values(tensor).toArray(ValueLayout.JAVA_BYTE));
+        }
+
+        @Override
+        public LongArray words(Tensor tensor) {
+            LongArray words = new LongArray(Math.toIntExact((tensor.bytes() + 7) / 8));
+            MemorySegment.copy(values(tensor), 0, words.getSegment(), 0, tensor.bytes());
+            return words;
+        }
+
+        @Override
+        public FloatArray scales(Tensor tensor) {
+            throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public FloatArray none() {
+            return new FloatArray(1);
+        }
+
+        @Override
+        public IntArray noInts() {
+            return new IntArray(1);
+        }
+
+        @Override
+        public LongArray noLongs() {
+            return new LongArray(1);
+        }
+
+        @Override
+        public ByteArray noBytes() {
+            return new ByteArray(1);
+        }
+
+        @Override
+        public IntArray constants(List<Integer> numbers) {
+            return IntArray.fromArray(numbers.stream().mapToInt(Integer::intValue).toArray());
+        }
+
+        @Override
+        public int stride(Tensor tensor) {
+            return tensor.layers() == 1 ? 0 : Math.toIntExact(tensor.shape().elements());
+        }
+
+        @Override
+        public int slotStride(Tensor tensor) {
+            return 0;
+        }
+
+        @Override
+        public int scaleStride(Tensor tensor) {
+            return 0;
+        }
+
+        @Override
+        public FloatArray bf16Table() {
+            throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public FloatArray f16Table() {
+            throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public FloatArray scratch() {
+            return scratch;
+        }
+
+        @Override
+        public LongArray parts() {
+            return parts;
+        }
+
+        @Override
+        public LongArray planes(int index) {
+            return planes.get(index);
+        }
+
+        @Override
+        public boolean holdsParts(Tensor x) {
+            return false;
+        }
+
+        @Override
+        public void setParts(Tensor x) {}
+
+        @Override
+        public DeviceInfo device() {
+            return TENSOR_CORES;
+        }
+
+        @Override
+        public boolean roundsActivations() {
+            return rounded;
+        }
+
+        @Override
+        public int mostLanes() {
+            return TENSOR_CORES.maxWorkGroupSize();
+        }
+
+        @Override
+        public String language() {
+            return "cuda";
+        }
+    }
+}
