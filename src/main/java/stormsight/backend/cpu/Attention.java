@@ -19,16 +19,18 @@ import stormsight.program.Step;
 record Attention(long q, Cache k, Cache v, long out, Op.Heads heads, float scale, float softCap, int window,
         int capacity, Op.Keys keys, long blocked, int blockedTokens, long flags) {
     static Kernel kernel(Op.Attention op, Binding binding) {
-        return of(op, binding).kernel(binding);
+        return of(op, binding).choose(op, binding);
     }
 
     static Kernel kernel(Op.BlockedAttention op, Binding binding) {
-        return of(op, binding).kernel(binding);
+        return of(op, binding).choose(op, binding);
     }
 
-    private Kernel kernel(Binding binding) {
-        return binding.choose(() -> new AttentionScalar(this, binding.scratch()),
+    private Kernel choose(Op op, Binding binding) {
+        Kernel few = binding.choose(() -> new AttentionScalar(this, binding.scratch()),
                 () -> new AttentionVectors(this, binding.scratch()));
+        return binding.many(op, few, capacity,
+                (natives, name) -> new NativeAttention(this, natives, name, binding.scratch()));
     }
 
     private static Attention of(Op.Attention op, Binding binding) {

@@ -4,6 +4,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
 import stormsight.checkpoint.HostTensor;
+import stormsight.program.Op;
 import stormsight.program.Tensor;
 
 /**
@@ -12,9 +13,21 @@ import stormsight.program.Tensor;
  * @param addresses of tensors that the executor allocated
  * @param layer index into stacks
  * @param packs of the products before
+ * @param natives null where all kernels are Java's
  */
 record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer, Path path,
-        Packs packs) {
+        Packs packs, NativeProducts natives) {
+    /** A kernel of oneDNN. */
+    interface Native {
+        Kernel kernel(NativeProducts natives, String name);
+    }
+
+    /** A kernel of ours for few rows, and oneDNN's for many, where it has one. */
+    Kernel many(Op op, Kernel few, int capacity, Native many) {
+        Optional<String> name = natives == null ? Optional.empty() : natives.implementation(op);
+        return name.isEmpty() ? few : new ByTokens(few, many.kernel(natives, name.get()), capacity);
+    }
+
     /** One of two kernels of an operation, by the path. */
     Kernel choose(Supplier<Kernel> scalar, Supplier<Kernel> vectors) {
         return (path == Path.VECTORS ? vectors : scalar).get();

@@ -20,7 +20,7 @@ record Cache(long address, int columns, int slotRows, long slotBytes) {
         return new Cache(binding.address(tensor), tensor.columns(), tensor.slotRows(), slotBytes);
     }
 
-    private long address(int slot, long row, int column) {
+    long address(int slot, long row, int column) {
         return address + slotBytes * slot + 4 * (row * columns + column);
     }
 

@@ -30,7 +30,7 @@ final class CpuBackend implements Backend {
     private final Path path;
     private final Workers workers;
 
-    /** Bytes of weights from which on products may be native; {@link Long#MAX_VALUE} for never. */
+    /** Bytes of weights from which on kernels may be native; {@link Long#MAX_VALUE} for never. */
     private final long nativeFrom;
 
     private CpuBackend(DeviceInfo device, Path path, long nativeFrom) {
@@ -46,7 +46,7 @@ final class CpuBackend implements Backend {
         return open(name, options, path, exact ? Long.MAX_VALUE : NativeProducts.LEAST_BYTES);
     }
 
-    /** @param nativeFrom bytes of weights from which on products are native where they can be */
+    /** @param nativeFrom bytes of weights from which on kernels are native where they can be */
     static CpuBackend open(String name, BackendOptions options, Path path, long nativeFrom) {
         options.device().filter(id -> !id.equals(DEVICE_ID)).ifPresent(id -> {
             throw new BackendException("backend '" + name + "' has no device " + id + ", only " + DEVICE_ID);

@@ -39,7 +39,7 @@ final class CpuExecutor implements Executor {
     private final RunListener listener;
     private final Workers workers;
 
-    /** Null if all products are Java's. */
+    /** Null if all kernels are Java's. */
     private final NativeProducts natives;
 
     /** Kept reachable: kernels know the addresses alone. */
@@ -69,7 +69,7 @@ final class CpuExecutor implements Executor {
     /** @param layers in order, over all segments */
     private record Prepared(Program program, StepLimits limits, Layer[] layers) {}
 
-    /** @param natives for products with many tokens, closed with the executor; null for none */
+    /** @param natives for operations with many rows, closed with the executor; null for none */
     static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Path path,
             Workers workers, NativeProducts natives, long memoryBytes) {
         Set<Tensor> tensors = new LinkedHashSet<>();
@@ -154,7 +154,8 @@ final class CpuExecutor implements Executor {
         int firstOp = 0;
         for (Segment segment : program.segments()) {
             for (int layer = 0; layer < segment.layers(); layer++) {
-                Binding binding = new Binding(addresses, weights, scratch, segment.firstLayer() + layer, path, packs);
+                Binding binding = new Binding(addresses, weights, scratch, segment.firstLayer() + layer, path, packs,
+                        natives);
                 List<Kernel> list = new ArrayList<>();
                 List<Integer> ops = new ArrayList<>();
                 packs.forget();

@@ -72,6 +72,10 @@ final class Memory {
     }
 
     static void zero(long address, long bytes) {
-        ALL.asSlice(address, bytes).fill((byte) 0);
+        fill(address, bytes, (byte) 0);
+    }
+
+    static void fill(long address, long bytes, byte value) {
+        ALL.asSlice(address, bytes).fill(value);
     }
 }

@@ -7,8 +7,8 @@ import stormsight.program.Step;
 /**
  * A {@link Product} with many tokens, whose x is narrowed to BF16, by oneDNN. A piece is a block of weight rows. They
  * are copied into the thread's own scratch first, as BF16, where they stay in the second-level cache: native code that
- * reads a mapping would end the process if its file was cut short. Each call into the library leaves a few hundred
- * bytes of short-lived objects behind.
+ * reads a mapping would end the process if its file was cut short. Each call into the library leaves a few dozen bytes
+ * of short-lived objects behind.
  */
 final class NativeMatMul implements Kernel {
     private static final int FEW_ROWS = 64;
@@ -18,36 +18,38 @@ final class NativeMatMul implements Kernel {
     private static final int MANY_FROM = 4096;
 
     private final Product product;
-    private final List<NativeProducts.Compiled> whole;
-    private final List<NativeProducts.Compiled> rest;
+    private final Pieces work;
     private final NativeProducts natives;
     private final String name;
     private final Scratch scratch;
     private final int rows;
 
-    /** For the tokens of this run; set before its pieces begin. */
-    private final OneDnn.Primitive[] wholePrimitives;
+    /** For the tokens of this run; set before its pieces begin. A last piece of fewer rows has its own. */
+    private final OneDnn.Primitive[] whole;
 
-    private final OneDnn.Primitive[] restPrimitives;
+    private final OneDnn.Primitive[] rest;
+
+    /** What a piece computes. */
+    interface Pieces {
+        /** One after the other, the gate of a gated product first. */
+        List<OneDnn.Work> work(int tokens, int columns);
+    }
 
     /**
      * Reserves what it needs.
      *
-     * @param whole what computes a whole piece, the gate of a gated product first
-     * @param rest the same for a last piece of fewer rows
      * @param name of oneDNN's kernel
      */
-    NativeMatMul(Product product, List<NativeProducts.Compiled> whole, List<NativeProducts.Compiled> rest,
-            NativeProducts natives, String name, Scratch scratch) {
+    NativeMatMul(Product product, Pieces work, NativeProducts natives, String name, Scratch scratch) {
         this.product = product;
-        this.whole = whole;
-        this.rest = rest;
+        this.work = work;
         this.natives = natives;
         this.name = name;
         this.scratch = scratch;
         rows = rows(product.width());
-        wholePrimitives = new OneDnn.Primitive[whole.size()];
-        restPrimitives = new OneDnn.Primitive[rest.size()];
+        int products = product.up() == null ? 1 : 2;
+        whole = new OneDnn.Primitive[product.width() / rows == 0 ? 0 : products];
+        rest = new OneDnn.Primitive[product.width() % rows == 0 ? 0 : products];
         scratch.reserveOwn(2L * rows * product.depth());
         scratch.reserveShared(Narrow.bytes(product)
                 + (product.up() == null ? 0 : DType.F32.elementBytes() * (long) product.capacity() * product.width()));
@@ -61,14 +63,17 @@ final class NativeMatMul implements Kernel {
     @Override
     public int pieces(Step step) {
         int tokens = product.tokens(step);
-        compile(whole, wholePrimitives, tokens);
-        compile(rest, restPrimitives, tokens);
+        compile(tokens, rows, whole);
+        compile(tokens, product.width() % rows, rest);
         return (product.width() + rows - 1) / rows;
     }
 
-    private static void compile(List<NativeProducts.Compiled> from, OneDnn.Primitive[] to, int tokens) {
-        for (int i = 0; i < to.length; i++) {
-            to[i] = from.get(i).of(tokens);
+    private void compile(int tokens, int columns, OneDnn.Primitive[] to) {
+        if (to.length > 0) {
+            List<OneDnn.Work> each = work.work(tokens, columns);
+            for (int i = 0; i < to.length; i++) {
+                to[i] = natives.primitive(each.get(i));
+            }
         }
     }
 
@@ -76,7 +81,7 @@ final class NativeMatMul implements Kernel {
     public void run(Step step, int piece, int worker) {
         int first = piece * rows;
         int count = Math.min(rows, product.width() - first);
-        OneDnn.Primitive[] primitives = count == rows ? wholePrimitives : restPrimitives;
+        OneDnn.Primitive[] primitives = count == rows ? whole : rest;
         long column = 4L * first;
         long out = product.out() + column;
         if (product.up() == null) {
@@ -92,7 +97,7 @@ final class NativeMatMul implements Kernel {
             int worker) {
         long copy = scratch.own(worker);
         NarrowWeights.rows(w, first, count, copy);
-        primitive.run(worker, scratch.shared(), copy, out, natives.scratchpad(worker), product.bias() + 4L * first,
+        primitive.run(worker, natives.scratchpad(worker), scratch.shared(), copy, out, product.bias() + 4L * first,
                 other);
     }
 

@@ -9,11 +9,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import jdk.incubator.vector.FloatVector;
 import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
@@ -29,6 +31,10 @@ import stormsight.program.Tensor;
  * does not reach: oneDNN has kernels for them. x is rounded to BF16, which makes results differ by about 1e-2 of their
  * size; sums are F32. Q8 and Q4 weights, times their scales, are rounded as x is, a piece at a time. What is
  * compiled is shared by all kernels of an executor.
+ *
+ * <p>Beside them, attention and norms of many rows are oneDNN's as well, in F32: it compiles a kernel in a millisecond,
+ * where loops over vectors wait for the JVM's compiler and take many times as long until then. A new process encodes
+ * an image for a 3B model in a third of the time.
  */
 final class NativeProducts implements AutoCloseable {
     /**
@@ -43,7 +49,8 @@ final class NativeProducts implements AutoCloseable {
     /** When they are used, for people. */
     static final String DESCRIPTION = "products of bf16, q8 and q4 weights with more than " + Step.MOST_SEQUENCES
             + " rows run on oneDNN, in bf16, in models with more than " + (LEAST_BYTES >> 20)
-            + " MiB of them; --strict-math keeps 32 bits";
+            + " MiB of them, and attention and norms beside them in 32 bits; --strict-math keeps 32 bits in all of"
+            + " them";
 
     /** Products narrower or shorter than that are not worth a call. */
     private static final int LEAST_SIDE = 64;
@@ -56,8 +63,8 @@ final class NativeProducts implements AutoCloseable {
 
     private static final String FOLDER = "/org/bytedeco/dnnl/linux-x86_64/";
 
-    /** Compiled for the last few numbers of tokens: prompts differ in length, and each has kernels of its own. */
-    private static final int KEPT = 8;
+    /** Compiled at a time: prompts differ in length, and each has primitives of its own. One kernel has at most 40. */
+    private static final int KEPT = 256;
 
     /** oneDNN's loops for whatever it has no kernel for. */
     private static final String REFERENCE = "ref";
@@ -72,8 +79,11 @@ final class NativeProducts implements AutoCloseable {
 
     private final OneDnn library;
     private final int workers;
-    private final Map<OneDnn.Shape, Compiled> compiled = new HashMap<>();
-    private final Map<OneDnn.Shape, String> implementations = new HashMap<>();
+
+    /** In the order of their last use. */
+    private final LinkedHashMap<OneDnn.Work, OneDnn.Primitive> primitives = new LinkedHashMap<>(KEPT, 0.75f, true);
+
+    private final Map<OneDnn.Work, String> implementations = new HashMap<>();
     private final Arena arena = Arena.ofShared();
     private final long[] scratchpads;
     private long scratchpadBytes;
@@ -221,54 +231,70 @@ final class NativeProducts implements AutoCloseable {
          *
          * @param columns of the result that a piece has
          */
-        List<OneDnn.Shape> shapes(int rows, int columns) {
+        List<OneDnn.Work> work(int rows, int columns) {
+            OneDnn.Matrix x = OneDnn.Matrix.dense(OneDnn.BF16, rows, depth);
+            OneDnn.Matrix w = OneDnn.Matrix.dense(OneDnn.BF16, columns, depth).transposed();
+            OneDnn.Matrix out = OneDnn.Matrix.part(OneDnn.F32, rows, columns, width);
+            List<OneDnn.Function> functions = OneDnn.Function.of(activation);
             return last == OneDnn.Last.MUL
                     ? List.of(
-                            new OneDnn.Shape(rows, depth, columns, width, false, activation, OneDnn.Last.NONE),
-                            new OneDnn.Shape(rows, depth, columns, width, false, Op.Activation.NONE, last))
-                    : List.of(new OneDnn.Shape(rows, depth, columns, width, bias, activation, last));
+                            new OneDnn.Product(x, w, false, functions, OneDnn.Last.NONE, out),
+                            new OneDnn.Product(x, w, false, List.of(), last, out))
+                    : List.of(new OneDnn.Product(x, w, bias, functions, last, out));
         }
     }
 
-    /** What is rounded for a product that has an {@link #implementation}, for people. */
+    /** What is rounded for an operation that has an {@link #implementation}, for people. */
     static String rounding(Op op) {
+        if (Kind.of(op).isEmpty()) {
+            return "in 32 bits";
+        }
         boolean blocks = Kind.of(op).orElseThrow().dtype.isBlocked();
         return (blocks ? "weights and x" : "x") + " rounded to bf16, error about " + ERROR;
     }
 
-    /** The kernel for a product with many tokens, as oneDNN calls it; empty if Java computes it. */
+    /** The kernel for an operation with many rows, as oneDNN calls it; empty if Java computes it. */
     Optional<String> implementation(Op op) {
-        return Kind.of(op).flatMap(this::implementation);
+        return switch (op) {
+            case Op.Attention attention -> implementation(attention.out(), NativeAttention.work(attention));
+            case Op.BlockedAttention blocked -> implementation(blocked.attention());
+            case Op.LayerNorm norm ->
+                    implementation(norm.out(), NativeNorm.work(norm.x().columns(), true, norm.epsilon()));
+            case Op.RmsNorm norm when norm.residual().isEmpty() ->
+                    implementation(norm.out(), NativeNorm.work(norm.x().columns(), false, norm.epsilon()));
+            default -> Kind.of(op).flatMap(this::implementation);
+        };
+    }
+
+    /** All of the works that an operation is made of, if out has many rows and oneDNN is fast at each. */
+    private Optional<String> implementation(Tensor out, List<OneDnn.Work> works) {
+        if (Packing.single(out.rows())) {
+            return Optional.empty();
+        }
+        List<Optional<String>> names = works.stream().map(this::implementation).toList();
+        return names.stream().allMatch(Optional::isPresent)
+                ? Optional.of(names.stream().map(Optional::get).distinct().collect(Collectors.joining(" + ")))
+                : Optional.empty();
     }
 
     private Optional<String> implementation(Kind kind) {
         if (!kind.suits()) {
             return Optional.empty();
         }
-        OneDnn.Shape shape = kind.shapes(kind.capacity, Math.min(NativeMatMul.rows(kind.width), kind.width)).getLast();
-        String name = implementations.computeIfAbsent(shape, library::implementation);
+        return implementation(
+                kind.work(kind.capacity, Math.min(NativeMatMul.rows(kind.width), kind.width)).getLast());
+    }
+
+    /** As oneDNN calls what it has for some work; empty if that is slow. */
+    private Optional<String> implementation(OneDnn.Work work) {
+        String name = implementations.computeIfAbsent(work, library::implementation);
         return name.startsWith(REFERENCE) ? Optional.empty() : Optional.of(name);
     }
 
     /** @param product what {@code op}, which has an {@link #implementation}, is bound to */
     Kernel kernel(Op op, Product product, Scratch scratch) {
         Kind kind = Kind.of(op).orElseThrow();
-        int rows = NativeMatMul.rows(kind.width);
-        int whole = kind.width / rows;
-        int rest = kind.width % rows;
-        return new NativeMatMul(
-                product,
-                whole == 0 ? List.of() : compiled(kind, rows),
-                rest == 0 ? List.of() : compiled(kind, rest),
-                this,
-                implementation(kind).orElseThrow(),
-                scratch);
-    }
-
-    private List<Compiled> compiled(Kind kind, int columns) {
-        return kind.shapes(0, columns).stream()
-                .map(shape -> compiled.computeIfAbsent(shape, Compiled::new))
-                .toList();
+        return new NativeMatMul(product, kind::work, this, implementation(kind).orElseThrow(), scratch);
     }
 
     /**
@@ -276,13 +302,15 @@ final class NativeProducts implements AutoCloseable {
      * second-level cache.
      */
     Ceilings.Rate peak(Workers threads, int repetitions) {
-        Compiled product = new Compiled(new OneDnn.Shape(0, PEAK_DEPTH, PEAK_SIDE, PEAK_SIDE, false,
-                Op.Activation.NONE, OneDnn.Last.NONE));
+        OneDnn.Work work = new OneDnn.Product(
+                OneDnn.Matrix.dense(OneDnn.BF16, PEAK_SIDE, PEAK_DEPTH),
+                OneDnn.Matrix.dense(OneDnn.BF16, PEAK_SIDE, PEAK_DEPTH).transposed(), false, List.of(),
+                OneDnn.Last.NONE, OneDnn.Matrix.dense(OneDnn.F32, PEAK_SIDE, PEAK_SIDE));
         long bytes = Scratch.align((DType.BF16.elementBytes() * 2L * PEAK_DEPTH + DType.F32.elementBytes() * PEAK_SIDE)
                 * PEAK_SIDE);
         try (Arena own = Arena.ofShared()) {
             long base = own.allocate(bytes * threads.count(), ALIGNMENT).address();
-            OneDnn.Primitive primitive = product.of(PEAK_SIDE);
+            OneDnn.Primitive primitive = primitive(work);
             int pieces = PEAK_PIECES * threads.count();
             long half = (long) DType.BF16.elementBytes() * PEAK_DEPTH * PEAK_SIDE;
             Kernel kernel = new Kernel() {
@@ -294,16 +322,14 @@ final class NativeProducts implements AutoCloseable {
                 @Override
                 public void run(Step step, int piece, int worker) {
                     long x = base + worker * bytes;
-                    primitive.run(worker, x, x + half, x + 2 * half, scratchpad(worker), 0, 0);
+                    primitive.run(worker, scratchpad(worker), x, x + half, x + 2 * half, 0, 0);
                 }
             };
             return new Ceilings.Rate(
                     String.format(Locale.ROOT, "BF16 products of %d x %d x %d in the cache, %s, oneDNN %s", PEAK_SIDE,
                             PEAK_DEPTH, PEAK_SIDE, Peaks.threads(threads),
-                            library.implementation(product.shape.withRows(PEAK_SIDE))),
+                            library.implementation(work)),
                     Peaks.rates(threads, repetitions, 2.0 * PEAK_SIDE * PEAK_SIDE * PEAK_DEPTH * pieces, kernel));
-        } finally {
-            product.close();
         }
     }
 
@@ -312,52 +338,29 @@ final class NativeProducts implements AutoCloseable {
         return scratchpads[worker];
     }
 
-    /** One shape, compiled for the numbers of tokens that came last. */
-    final class Compiled {
-        private final OneDnn.Shape shape;
-        private final int[] tokens = new int[KEPT];
-        private final OneDnn.Primitive[] primitives = new OneDnn.Primitive[KEPT];
-        private int next;
-
-        private Compiled(OneDnn.Shape shape) {
-            this.shape = shape;
+    /** Work, compiled. Must not be called while a kernel runs that had it from here before. */
+    OneDnn.Primitive primitive(OneDnn.Work work) {
+        OneDnn.Primitive known = primitives.get(work);
+        if (known != null) {
+            return known;
         }
-
-        /** Must not be called while something that it returned runs. */
-        OneDnn.Primitive of(int count) {
-            for (int i = 0; i < KEPT; i++) {
-                if (tokens[i] == count) {
-                    return primitives[i];
-                }
-            }
-            OneDnn.Primitive made = library.primitive(shape.withRows(count), workers);
-            if (made.scratchpadBytes() > scratchpadBytes) {
-                scratchpadBytes = made.scratchpadBytes();
-                for (int i = 0; i < workers; i++) {
-                    scratchpads[i] = arena.allocate(scratchpadBytes, ALIGNMENT).address();
-                }
-            }
-            if (primitives[next] != null) {
-                primitives[next].close();
-            }
-            primitives[next] = made;
-            tokens[next] = count;
-            next = (next + 1) % KEPT;
-            return made;
-        }
-
-        private void close() {
-            for (OneDnn.Primitive primitive : primitives) {
-                if (primitive != null) {
-                    primitive.close();
-                }
+        OneDnn.Primitive made = library.primitive(work, workers);
+        if (made.scratchpadBytes() > scratchpadBytes) {
+            scratchpadBytes = made.scratchpadBytes();
+            for (int i = 0; i < workers; i++) {
+                scratchpads[i] = arena.allocate(scratchpadBytes, ALIGNMENT).address();
             }
         }
+        if (primitives.size() == KEPT) {
+            primitives.pollFirstEntry().getValue().close();
+        }
+        primitives.put(work, made);
+        return made;
     }
 
     @Override
     public void close() {
-        compiled.values().forEach(Compiled::close);
+        primitives.values().forEach(OneDnn.Primitive::close);
         arena.close();
     }
 }

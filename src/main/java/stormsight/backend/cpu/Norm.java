@@ -22,25 +22,30 @@ record Norm(long x, long w, long bias, long residual, long out, boolean centred,
     private static final int PIECE = 8;
 
     static Kernel kernel(Op.LayerNorm op, Binding binding) {
-        return kernel(new Norm(binding.address(op.x()), binding.address(op.w()), binding.address(op.bias()), 0,
-                binding.address(op.out()), true, op.epsilon(), op.x().columns(), op.out().rows()), binding);
+        return new Norm(binding.address(op.x()), binding.address(op.w()), binding.address(op.bias()), 0,
+                binding.address(op.out()), true, op.epsilon(), op.x().columns(), op.out().rows()).choose(op, binding);
     }
 
     static Kernel kernel(Op.RmsNorm op, Binding binding) {
-        return kernel(new Norm(binding.address(op.x()), binding.address(op.w()), 0, binding.address(op.residual()),
-                binding.address(op.out()), false, op.epsilon(), op.x().columns(), op.out().rows()), binding);
+        return new Norm(binding.address(op.x()), binding.address(op.w()), 0, binding.address(op.residual()),
+                binding.address(op.out()), false, op.epsilon(), op.x().columns(), op.out().rows()).choose(op, binding);
     }
 
-    private static Kernel kernel(Norm norm, Binding binding) {
-        return binding.choose(() -> new Scalar(norm), () -> new Vectors(norm));
+    private Kernel choose(Op op, Binding binding) {
+        Kernel few = binding.choose(() -> new Scalar(this), () -> new Vectors(this));
+        return binding.many(op, few, capacity, (natives, name) -> new NativeNorm(this, natives, name));
+    }
+
+    int rows(Step step) {
+        return Math.min(step.rows(), capacity);
     }
 
     int pieces(Step step) {
-        return (Math.min(step.rows(), capacity) + PIECE - 1) / PIECE;
+        return (rows(step) + PIECE - 1) / PIECE;
     }
 
     int end(Step step, int piece) {
-        return Math.min((piece + 1) * PIECE, Math.min(step.rows(), capacity));
+        return Math.min((piece + 1) * PIECE, rows(step));
     }
 
     /** Writes columns from {@code first} on, for a row that is normalised by these two numbers. */

@@ -1,42 +1,36 @@
 package stormsight.backend.cpu;
 
-import static java.lang.foreign.ValueLayout.ADDRESS;
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
-import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.List;
 import stormsight.backend.BackendException;
 import stormsight.program.Op;
 
 /**
- * The part of oneDNN's C interface that products need. Each call works on the thread that makes it, and on no other.
+ * The part of oneDNN's C interface that kernels need. Each call works on the thread that makes it, and on no other.
  *
  * @see <a href="https://uxlfoundation.github.io/oneDNN/v3.11/">oneDNN 3.11</a>
  */
 final class OneDnn {
     /** dnnl_data_type_t. */
-    /** Type of x and of weights. */
     static final int BF16 = 2;
 
-    private static final int F32 = 3;
+    static final int F32 = 3;
 
     /** Bits of dnnl_cpu_isa_avx512_core_bf16, which those of AMX contain. */
     private static final int ISA_BF16 = 0xe7;
 
-    /** dnnl_engine_kind_t, dnnl_stream_flags_t, dnnl_scratchpad_mode_t. */
+    /** dnnl_engine_kind_t, dnnl_stream_flags_t, dnnl_scratchpad_mode_t, dnnl_prop_kind_t. */
     private static final int CPU = 1;
 
     private static final int IN_ORDER = 1;
     private static final int USER_SCRATCHPAD = 1;
+    private static final int FORWARD_INFERENCE = 96;
 
     /** dnnl_query_t. */
     private static final int QUERY_IMPLEMENTATION = 8;
@@ -46,53 +40,66 @@ final class OneDnn {
     /** dnnl_alg_kind_t. */
     private static final int RELU = 0x20;
 
+    private static final int TANH = 0x21;
+    private static final int LINEAR = 0x26;
     private static final int GELU_TANH = 0x2b;
     private static final int SWISH = 0x2c;
     private static final int GELU_ERF = 0x31;
     private static final int ADD = 0x1fff0;
     private static final int MUL = 0x1fff1;
+    private static final int SOFTMAX = 0x30000;
+
+    /** dnnl_normalization_flags_t. */
+    private static final int USE_SCALE = 2;
+
+    private static final int USE_SHIFT = 4;
+    private static final int ROOT_MEAN_SQUARE = 0x20;
 
     /** What a program hands to a primitive: DNNL_ARG_SRC and so on. */
     private static final int ARG_SRC = 1;
 
+    private static final int ARG_SRC_1 = 2;
     private static final int ARG_DST = 17;
     private static final int ARG_WEIGHTS = 33;
     private static final int ARG_BIAS = 41;
+    private static final int ARG_SCALE = 51;
+    private static final int ARG_SHIFT = 52;
     private static final int ARG_SCRATCHPAD = 80;
     private static final int ARG_POST_OP = 32768;
-    private static final int ARG_SRC_1 = 2;
 
     /** An argument's number, and a pointer to its memory object. */
     private static final long ARGUMENT_BYTES = 16;
 
     private static final float QUICK_GELU = 1.702f;
 
-    private final MethodHandle setThreads;
-    private final MethodHandle isa;
-    private final MethodHandle describe;
-    private final MethodHandle destroyDescription;
-    private final MethodHandle descriptionBytes;
-    private final MethodHandle createAttributes;
-    private final MethodHandle destroyAttributes;
-    private final MethodHandle setScratchpad;
-    private final MethodHandle setPostOps;
-    private final MethodHandle createPostOps;
-    private final MethodHandle destroyPostOps;
-    private final MethodHandle appendFunction;
-    private final MethodHandle appendSum;
-    private final MethodHandle appendBinary;
-    private final MethodHandle describeProduct;
-    private final MethodHandle destroyProductDescription;
-    private final MethodHandle query;
-    private final MethodHandle queryDescription;
-    private final MethodHandle createPrimitive;
-    private final MethodHandle destroyPrimitive;
-    private final MethodHandle execute;
-    private final MethodHandle createMemory;
-    private final MethodHandle destroyMemory;
-    private final MethodHandle setHandle;
-    private final MemorySegment engine;
-    private final MemorySegment stream;
+    private final MemorySegment setThreads;
+    private final MemorySegment isa;
+    private final MemorySegment describe;
+    private final MemorySegment destroyDescription;
+    private final MemorySegment descriptionBytes;
+    private final MemorySegment createAttributes;
+    private final MemorySegment destroyAttributes;
+    private final MemorySegment setScratchpad;
+    private final MemorySegment setPostOps;
+    private final MemorySegment createPostOps;
+    private final MemorySegment destroyPostOps;
+    private final MemorySegment appendFunction;
+    private final MemorySegment appendSum;
+    private final MemorySegment appendBinary;
+    private final MemorySegment describeProduct;
+    private final MemorySegment describeSoftmax;
+    private final MemorySegment describeNorm;
+    private final MemorySegment destroyPrimitiveDescription;
+    private final MemorySegment query;
+    private final MemorySegment queryDescription;
+    private final MemorySegment createPrimitive;
+    private final MemorySegment destroyPrimitive;
+    private final MemorySegment execute;
+    private final MemorySegment createMemory;
+    private final MemorySegment destroyMemory;
+    private final MemorySegment setHandle;
+    private final long engine;
+    private final long stream;
 
     /**
      * Takes the library's functions.
@@ -100,246 +107,301 @@ final class OneDnn {
      * @throws BackendException if it has none of them, or cannot start
      */
     OneDnn(SymbolLookup threads, SymbolLookup library) {
-        Binder openMp = new Binder(threads);
-        setThreads = openMp.find("omp_set_num_threads", FunctionDescriptor.ofVoid(JAVA_INT));
-        Binder of = new Binder(library);
-        isa = of.status("dnnl_get_effective_cpu_isa");
-        describe = of.status("dnnl_memory_desc_create_with_strides", ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS);
-        destroyDescription = of.status("dnnl_memory_desc_destroy", ADDRESS);
-        descriptionBytes = of.find("dnnl_memory_desc_get_size", FunctionDescriptor.of(JAVA_LONG, ADDRESS));
-        createAttributes = of.status("dnnl_primitive_attr_create", ADDRESS);
-        destroyAttributes = of.status("dnnl_primitive_attr_destroy", ADDRESS);
-        setScratchpad = of.status("dnnl_primitive_attr_set_scratchpad_mode", ADDRESS, JAVA_INT);
-        setPostOps = of.status("dnnl_primitive_attr_set_post_ops", ADDRESS, ADDRESS);
-        createPostOps = of.status("dnnl_post_ops_create", ADDRESS);
-        destroyPostOps = of.status("dnnl_post_ops_destroy", ADDRESS);
-        appendFunction = of.status("dnnl_post_ops_append_eltwise", ADDRESS, JAVA_INT, JAVA_FLOAT, JAVA_FLOAT);
-        appendSum = of.status("dnnl_post_ops_append_sum", ADDRESS, JAVA_FLOAT, JAVA_INT, JAVA_INT);
-        appendBinary = of.status("dnnl_post_ops_append_binary", ADDRESS, JAVA_INT, ADDRESS);
-        describeProduct = of.status("dnnl_matmul_primitive_desc_create", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
-                ADDRESS, ADDRESS);
-        destroyProductDescription = of.status("dnnl_primitive_desc_destroy", ADDRESS);
-        query = of.status("dnnl_primitive_desc_query", ADDRESS, JAVA_INT, JAVA_INT, ADDRESS);
-        queryDescription = of.find("dnnl_primitive_desc_query_md",
-                FunctionDescriptor.of(ADDRESS, ADDRESS, JAVA_INT, JAVA_INT));
-        createPrimitive = of.status("dnnl_primitive_create", ADDRESS, ADDRESS);
-        destroyPrimitive = of.status("dnnl_primitive_destroy", ADDRESS);
-        execute = of.status("dnnl_primitive_execute", ADDRESS, ADDRESS, JAVA_INT, ADDRESS);
-        createMemory = of.status("dnnl_memory_create", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
-        destroyMemory = of.status("dnnl_memory_destroy", ADDRESS);
-        setHandle = of.status("dnnl_memory_set_data_handle", ADDRESS, ADDRESS);
-        MethodHandle createEngine = of.status("dnnl_engine_create", ADDRESS, JAVA_INT, JAVA_LONG);
-        MethodHandle createStream = of.status("dnnl_stream_create", ADDRESS, ADDRESS, JAVA_INT);
+        setThreads = find(threads, "omp_set_num_threads");
+        isa = find(library, "dnnl_get_effective_cpu_isa");
+        describe = find(library, "dnnl_memory_desc_create_with_strides");
+        destroyDescription = find(library, "dnnl_memory_desc_destroy");
+        descriptionBytes = find(library, "dnnl_memory_desc_get_size");
+        createAttributes = find(library, "dnnl_primitive_attr_create");
+        destroyAttributes = find(library, "dnnl_primitive_attr_destroy");
+        setScratchpad = find(library, "dnnl_primitive_attr_set_scratchpad_mode");
+        setPostOps = find(library, "dnnl_primitive_attr_set_post_ops");
+        createPostOps = find(library, "dnnl_post_ops_create");
+        destroyPostOps = find(library, "dnnl_post_ops_destroy");
+        appendFunction = find(library, "dnnl_post_ops_append_eltwise");
+        appendSum = find(library, "dnnl_post_ops_append_sum");
+        appendBinary = find(library, "dnnl_post_ops_append_binary");
+        describeProduct = find(library, "dnnl_matmul_primitive_desc_create");
+        describeSoftmax = find(library, "dnnl_softmax_forward_primitive_desc_create");
+        describeNorm = find(library, "dnnl_layer_normalization_forward_primitive_desc_create");
+        destroyPrimitiveDescription = find(library, "dnnl_primitive_desc_destroy");
+        query = find(library, "dnnl_primitive_desc_query");
+        queryDescription = find(library, "dnnl_primitive_desc_query_md");
+        createPrimitive = find(library, "dnnl_primitive_create");
+        destroyPrimitive = find(library, "dnnl_primitive_destroy");
+        execute = find(library, "dnnl_primitive_execute");
+        createMemory = find(library, "dnnl_memory_create");
+        destroyMemory = find(library, "dnnl_memory_destroy");
+        setHandle = find(library, "dnnl_memory_set_data_handle");
         try (Arena arena = Arena.ofConfined()) {
-            engine = made(arena, to -> (int) createEngine.invokeExact(to, CPU, 0L));
-            stream = made(arena, to -> (int) createStream.invokeExact(to, engine, IN_ORDER));
+            MemorySegment to = arena.allocate(JAVA_LONG);
+            done(NativeCall.call(find(library, "dnnl_engine_create"), to.address(), CPU, 0, 0));
+            engine = to.get(JAVA_LONG, 0);
+            done(NativeCall.call(find(library, "dnnl_stream_create"), to.address(), engine, IN_ORDER, 0));
+            stream = to.get(JAVA_LONG, 0);
         }
     }
 
-    /** Looks functions up. */
-    private record Binder(SymbolLookup library) {
-        MethodHandle find(String name, FunctionDescriptor type) {
-            return Linker.nativeLinker().downcallHandle(
-                    library.find(name).orElseThrow(() -> new BackendException("oneDNN has no " + name)), type);
+    private static MemorySegment find(SymbolLookup library, String name) {
+        return library.find(name).orElseThrow(() -> new BackendException("oneDNN has no " + name));
+    }
+
+    /** @param returned a status in its lower half, 0 where all is well */
+    private static void done(long returned) {
+        if ((int) returned != 0) {
+            throw new BackendException("oneDNN refuses an operation, status " + (int) returned);
         }
-
-        /** A function that returns a status. */
-        MethodHandle status(String name, MemoryLayout... arguments) {
-            return find(name, FunctionDescriptor.of(JAVA_INT, arguments));
-        }
-    }
-
-    /** A call into the library. */
-    private interface Call<T> {
-        T run() throws Throwable;
-    }
-
-    /** A call that writes what it made to an address, and returns a status. */
-    private interface Making {
-        int run(MemorySegment to) throws Throwable;
-    }
-
-    private static <T> T got(Call<T> call) {
-        try {
-            return call.run();
-        } catch (Throwable e) {
-            // Handles throw nothing that the functions behind them do not, and those are in C.
-            throw new IllegalStateException("oneDNN was called wrongly", e);
-        }
-    }
-
-    /** @param call returns a status, 0 where all is well */
-    private static void done(Call<Integer> call) {
-        int status = got(call);
-        if (status != 0) {
-            throw new BackendException("oneDNN refuses a product, status " + status);
-        }
-    }
-
-    private static MemorySegment made(Arena arena, Making making) {
-        MemorySegment to = arena.allocate(ADDRESS);
-        done(() -> making.run(to));
-        return to.get(ADDRESS, 0);
     }
 
     /** Whether this processor has units for bf16: those of AVX-512, or AMX. */
     boolean hasBf16() {
-        return (got(() -> (int) isa.invokeExact()) & ISA_BF16) == ISA_BF16;
-    }
-
-    /** What becomes of the sums of a product once bias and activation are done. */
-    enum Last {
-        NONE,
-        /** They are added to what stands in the result. */
-        SUM,
-        /** Another matrix, laid out as the result, is added. */
-        ADD,
-        /** They are multiplied with another matrix, laid out as the result. */
-        MUL
+        return (NativeCall.call(isa, 0) & ISA_BF16) == ISA_BF16;
     }
 
     /**
-     * {@code out = last(activation(x . transpose(w) + bias))}, x [rows, depth] and w [width, depth] in BF16, dense;
-     * bias and out F32.
+     * How the elements of a matrix lie.
      *
-     * @param stride elements from a row of out to the next one
+     * @param type BF16 or F32
+     * @param rowStride elements from a row to the next one
+     * @param columnStride elements from a column to the next one
      */
-    record Shape(int rows, int depth, int width, int stride, boolean bias, Op.Activation activation, Last last) {
-        Shape withRows(int count) {
-            return new Shape(count, depth, width, stride, bias, activation, last);
+    record Matrix(int type, int rows, int columns, int rowStride, int columnStride) {
+        static Matrix dense(int type, int rows, int columns) {
+            return new Matrix(type, rows, columns, columns, 1);
+        }
+
+        /** Rows that are parts of longer ones. */
+        static Matrix part(int type, int rows, int columns, int stride) {
+            return new Matrix(type, rows, columns, stride, 1);
+        }
+
+        Matrix transposed() {
+            return new Matrix(type, columns, rows, columnStride, rowStride);
         }
     }
 
-    /** What a shape needs while oneDNN chooses a kernel for it; closed when that is done. */
-    private final class Choice implements AutoCloseable {
-        final Arena arena = Arena.ofConfined();
-        final List<MemorySegment> descriptions = new ArrayList<>();
-        final MemorySegment x;
-        final MemorySegment w;
-        final MemorySegment out;
-        final MemorySegment bias;
-        final MemorySegment product;
-        /** Functions before the last operation. */
-        private int functions;
-
-        /** @throws BackendException if oneDNN has no kernel for it */
-        Choice(Shape shape) {
-            oneThread();
-            x = description(BF16, shape.rows, shape.depth, shape.depth, 1);
-            w = description(BF16, shape.depth, shape.width, 1, shape.depth);
-            out = description(F32, shape.rows, shape.width, shape.stride, 1);
-            bias = shape.bias ? description(F32, 1, shape.width, shape.width, 1) : MemorySegment.NULL;
-            MemorySegment attributes = made(arena, to -> (int) createAttributes.invokeExact(to));
-            MemorySegment postOps = made(arena, to -> (int) createPostOps.invokeExact(to));
-            try {
-                activation(postOps, shape.activation);
-                last(postOps, shape.last);
-                done(() -> (int) setScratchpad.invokeExact(attributes, USER_SCRATCHPAD));
-                done(() -> (int) setPostOps.invokeExact(attributes, postOps));
-                product = made(arena,
-                        to -> (int) describeProduct.invokeExact(to, engine, x, w, bias, out, attributes));
-            } finally {
-                done(() -> (int) destroyPostOps.invokeExact(postOps));
-                done(() -> (int) destroyAttributes.invokeExact(attributes));
-            }
+    /**
+     * A function of each element, as oneDNN knows it.
+     *
+     * @param kind dnnl_alg_kind_t
+     */
+    record Function(int kind, float alpha, float beta) {
+        /** {@code alpha x + beta}. */
+        static Function linear(float alpha, float beta) {
+            return new Function(LINEAR, alpha, beta);
         }
 
-        private MemorySegment description(int type, long rows, long columns, long rowStride, long columnStride) {
-            MemorySegment dimensions = arena.allocateFrom(JAVA_LONG, rows, columns);
-            MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, columnStride);
-            MemorySegment description = made(arena,
-                    to -> (int) describe.invokeExact(to, 2, dimensions, type, strides));
+        static Function tanh() {
+            return new Function(TANH, 0, 0);
+        }
+
+        /** None or one. */
+        static List<Function> of(Op.Activation activation) {
+            return switch (activation) {
+                case NONE -> List.of();
+                case GELU_TANH -> List.of(new Function(GELU_TANH, 0, 0));
+                case GELU_ERF -> List.of(new Function(GELU_ERF, 0, 0));
+                case QUICK_GELU -> List.of(new Function(SWISH, QUICK_GELU, 0));
+                case SILU -> List.of(new Function(SWISH, 1, 0));
+                case RELU -> List.of(new Function(RELU, 0, 0));
+            };
+        }
+    }
+
+    /** What becomes of a product once bias and functions are done. */
+    enum Last {
+        NONE,
+        /** It is added to what stands in the result. */
+        SUM,
+        /** Another matrix, laid out as the result, is added. */
+        ADD,
+        /** It is multiplied with another matrix, laid out as the result. */
+        MUL
+    }
+
+    /** What can be compiled. All numbers are F32 where nothing else is said. */
+    sealed interface Work {}
+
+    /**
+     * {@code out = last(functions(x . w + bias))}, in this order. Its operands are x, w, out, the bias, and what the
+     * last operation reads.
+     *
+     * @param w [columns of x, columns of out]
+     */
+    record Product(Matrix x, Matrix w, boolean bias, List<Function> functions, Last last, Matrix out)
+            implements Work {}
+
+    /** Softmax of each row. Its operands are x and out, which may be x and lies like it. */
+    record Softmax(Matrix x) implements Work {}
+
+    /**
+     * {@code out = (x - mean) / sqrt(variance + epsilon) * scale + shift} of each row, or with mean 0 and no shift. Its
+     * operands are x, out, which may be x and lies like it, scale and shift.
+     *
+     * @param centred false for mean 0 and no shift
+     */
+    record Norm(Matrix x, boolean centred, float epsilon) implements Work {}
+
+    /** What a primitive needs while oneDNN chooses it; closed when that is done. */
+    private final class Choice implements AutoCloseable {
+        final Arena arena = Arena.ofConfined();
+        private final MemorySegment made = arena.allocate(JAVA_LONG);
+        private final List<Long> own = new ArrayList<>();
+
+        /** Each operand's DNNL_ARG, 0 for one that is not there. */
+        final List<Integer> numbers = new ArrayList<>();
+
+        final List<Long> descriptions = new ArrayList<>();
+        final long primitive;
+
+        /** @throws BackendException if oneDNN has nothing for it */
+        Choice(Work work) {
+            oneThread();
+            long attributes = made(NativeCall.call(createAttributes, made.address()));
+            try {
+                done(NativeCall.call(setScratchpad, attributes, USER_SCRATCHPAD));
+                primitive = switch (work) {
+                    case Product product -> product(product, attributes);
+                    case Softmax softmax -> softmax(softmax, attributes);
+                    case Norm norm -> norm(norm, attributes);
+                };
+            } finally {
+                done(NativeCall.call(destroyAttributes, attributes));
+            }
+            operand(ARG_SCRATCHPAD, NativeCall.call(queryDescription, primitive, QUERY_SCRATCHPAD, 0, 0));
+        }
+
+        /** @param status of a call that wrote what it made to {@link #made} */
+        private long made(long status) {
+            done(status);
+            return made.get(JAVA_LONG, 0);
+        }
+
+        private void operand(int number, long description) {
+            numbers.add(number);
             descriptions.add(description);
+        }
+
+        private long product(Product product, long attributes) {
+            long x = description(product.x);
+            long w = description(product.w);
+            long out = description(product.out);
+            long bias = product.bias ? description(Matrix.dense(F32, 1, product.out.columns)) : 0;
+            operand(ARG_SRC, x);
+            operand(ARG_WEIGHTS, w);
+            operand(ARG_DST, out);
+            operand(product.bias ? ARG_BIAS : 0, bias);
+            operand(switch (product.last) {
+                case NONE, SUM -> 0;
+                case ADD, MUL -> ARG_POST_OP * (product.functions.size() + 1) | ARG_SRC_1;
+            }, out);
+            long postOps = made(NativeCall.call(createPostOps, made.address()));
+            try {
+                for (Function function : product.functions) {
+                    done(NativeCall.call(appendFunction, postOps, function.kind, 0, 0, 0, 0, 0, 0, function.alpha,
+                            function.beta));
+                }
+                switch (product.last) {
+                    case NONE -> {}
+                    case SUM -> done(NativeCall.call(appendSum, postOps, 0, F32, 0, 0, 0, 0, 0, 1, 0));
+                    case ADD -> done(NativeCall.call(appendBinary, postOps, ADD, out, 0));
+                    case MUL -> done(NativeCall.call(appendBinary, postOps, MUL, out, 0));
+                }
+                done(NativeCall.call(setPostOps, attributes, postOps));
+            } finally {
+                done(NativeCall.call(destroyPostOps, postOps));
+            }
+            return made(NativeCall.call(describeProduct, made.address(), engine, x, w, bias, out, attributes, 0));
+        }
+
+        private long softmax(Softmax softmax, long attributes) {
+            long x = description(softmax.x);
+            operand(ARG_SRC, x);
+            operand(ARG_DST, x);
+            return made(NativeCall.call(describeSoftmax, made.address(), engine, FORWARD_INFERENCE, SOFTMAX, x, x, 1,
+                    attributes));
+        }
+
+        private long norm(Norm norm, long attributes) {
+            long x = description(norm.x);
+            long vector = description(F32, new long[] {norm.x.columns}, 1);
+            operand(ARG_SRC, x);
+            operand(ARG_DST, x);
+            operand(ARG_SCALE, vector);
+            operand(norm.centred ? ARG_SHIFT : 0, vector);
+            return made(NativeCall.call(describeNorm, made.address(), engine, FORWARD_INFERENCE, x, x, 0,
+                    USE_SCALE | (norm.centred ? USE_SHIFT : ROOT_MEAN_SQUARE), attributes, norm.epsilon, 0));
+        }
+
+        private long description(Matrix matrix) {
+            return description(matrix.type, new long[] {matrix.rows, matrix.columns}, matrix.rowStride,
+                    matrix.columnStride);
+        }
+
+        private long description(int type, long[] dimensions, long... strides) {
+            long description = made(NativeCall.call(describe, made.address(), dimensions.length,
+                    arena.allocateFrom(JAVA_LONG, dimensions).address(), type,
+                    arena.allocateFrom(JAVA_LONG, strides).address(), 0, 0, 0));
+            own.add(description);
             return description;
         }
 
-        private void activation(MemorySegment postOps, Op.Activation activation) {
-            switch (activation) {
-                case NONE -> {}
-                case GELU_TANH -> function(postOps, GELU_TANH, 0);
-                case GELU_ERF -> function(postOps, GELU_ERF, 0);
-                case QUICK_GELU -> function(postOps, SWISH, QUICK_GELU);
-                case SILU -> function(postOps, SWISH, 1);
-                case RELU -> function(postOps, RELU, 0);
-            }
-        }
-
-        private void function(MemorySegment postOps, int kind, float alpha) {
-            done(() -> (int) appendFunction.invokeExact(postOps, kind, alpha, 0f));
-            functions++;
-        }
-
-        private void last(MemorySegment postOps, Last last) {
-            switch (last) {
-                case NONE -> {}
-                case SUM -> done(() -> (int) appendSum.invokeExact(postOps, 1f, 0, F32));
-                case ADD -> done(() -> (int) appendBinary.invokeExact(postOps, ADD, out));
-                case MUL -> done(() -> (int) appendBinary.invokeExact(postOps, MUL, out));
-            }
-        }
-
-        /** Number of the argument that the last operation reads. */
-        int otherArgument() {
-            return ARG_POST_OP * (functions + 1) | ARG_SRC_1;
-        }
-
         String implementation() {
-            MemorySegment text = arena.allocate(ADDRESS);
-            done(() -> (int) query.invokeExact(product, QUERY_IMPLEMENTATION, 0, text));
-            return text.get(ADDRESS, 0).reinterpret(Long.MAX_VALUE).getString(0);
-        }
-
-        MemorySegment scratchpad() {
-            return got(() -> (MemorySegment) queryDescription.invokeExact(product, QUERY_SCRATCHPAD, 0));
+            done(NativeCall.call(query, primitive, QUERY_IMPLEMENTATION, 0, made.address()));
+            return MemorySegment.ofAddress(made.get(JAVA_LONG, 0)).reinterpret(Long.MAX_VALUE).getString(0);
         }
 
         @Override
         public void close() {
-            done(() -> (int) destroyProductDescription.invokeExact(product));
-            descriptions.forEach(each -> done(() -> (int) destroyDescription.invokeExact(each)));
+            done(NativeCall.call(destroyPrimitiveDescription, primitive));
+            for (long description : own) {
+                done(NativeCall.call(destroyDescription, description));
+            }
             arena.close();
         }
     }
 
-    /** A compiled product, with the arguments of each thread that may run it. */
+    /** Compiled work, with the arguments of each thread that may run it. */
     final class Primitive implements AutoCloseable {
         private final Arena arena = Arena.ofShared();
-        private final MemorySegment primitive;
-        private final MemorySegment[][] memories;
-        private final MemorySegment[] arguments;
-        private final boolean bias;
-        private final boolean other;
+        private final long primitive;
+
+        /** Of each thread, the memory objects of the operands, then of the scratchpad; 0 for one that is not there. */
+        private final long[][] memories;
+
+        /** Where these lie now. */
+        private final long[][] places;
+
+        private final long[] arguments;
+        private final int count;
         private final long scratchpadBytes;
 
-        private Primitive(Choice choice, Shape shape, int threads) {
-            bias = shape.bias;
-            other = shape.last == Last.ADD || shape.last == Last.MUL;
-            MemorySegment scratchpad = choice.scratchpad();
-            scratchpadBytes = got(() -> (long) descriptionBytes.invokeExact(scratchpad));
-            primitive = made(arena, to -> (int) createPrimitive.invokeExact(to, choice.product));
-            List<Integer> numbers = new ArrayList<>(List.of(ARG_SRC, ARG_WEIGHTS, ARG_DST, ARG_SCRATCHPAD));
-            List<MemorySegment> descriptions =
-                    new ArrayList<>(List.of(choice.x, choice.w, choice.out, scratchpad));
-            if (bias) {
-                numbers.add(ARG_BIAS);
-                descriptions.add(choice.bias);
-            }
-            if (other) {
-                numbers.add(choice.otherArgument());
-                descriptions.add(choice.out);
-            }
-            memories = new MemorySegment[threads][numbers.size()];
-            arguments = new MemorySegment[threads];
+        private Primitive(Choice choice, int threads) {
+            int operands = choice.numbers.size();
+            scratchpadBytes = NativeCall.call(descriptionBytes, choice.descriptions.getLast());
+            MemorySegment made = arena.allocate(JAVA_LONG);
+            done(NativeCall.call(createPrimitive, made.address(), choice.primitive));
+            primitive = made.get(JAVA_LONG, 0);
+            memories = new long[threads][operands];
+            places = new long[threads][operands];
+            arguments = new long[threads];
+            int present = 0;
             for (int thread = 0; thread < threads; thread++) {
-                arguments[thread] = arena.allocate(ARGUMENT_BYTES * numbers.size(), ARGUMENT_BYTES);
-                for (int i = 0; i < numbers.size(); i++) {
-                    MemorySegment description = descriptions.get(i);
-                    memories[thread][i] = made(arena,
-                            to -> (int) createMemory.invokeExact(to, description, engine, MemorySegment.NULL));
-                    arguments[thread].set(JAVA_INT, ARGUMENT_BYTES * i, numbers.get(i));
-                    arguments[thread].set(ADDRESS, ARGUMENT_BYTES * i + Long.BYTES, memories[thread][i]);
+                MemorySegment own = arena.allocate(ARGUMENT_BYTES * operands, ARGUMENT_BYTES);
+                arguments[thread] = own.address();
+                present = 0;
+                for (int i = 0; i < operands; i++) {
+                    if (choice.numbers.get(i) == 0) {
+                        continue;
+                    }
+                    done(NativeCall.call(createMemory, made.address(), choice.descriptions.get(i), engine, 0));
+                    memories[thread][i] = made.get(JAVA_LONG, 0);
+                    own.set(JAVA_INT, ARGUMENT_BYTES * present, choice.numbers.get(i));
+                    own.set(JAVA_LONG, ARGUMENT_BYTES * present + Long.BYTES, memories[thread][i]);
+                    present++;
                 }
             }
+            count = present;
         }
 
         long scratchpadBytes() {
@@ -351,51 +413,43 @@ final class OneDnn {
          *
          * @param thread whose arguments are used: nobody else may use them now
          * @param scratchpad address of {@link #scratchpadBytes} that nobody else uses now
-         * @param biasAddress of the first column's; unused without one
-         * @param otherAddress of what is added or multiplied last; unused without
+         * @param operands addresses of those of the {@link Work}, in its order; any for one that is not there
          * @throws BackendException if oneDNN fails
          */
-        void run(int thread, long x, long w, long out, long scratchpad, long biasAddress, long otherAddress) {
+        void run(int thread, long scratchpad, long... operands) {
             oneThread();
-            MemorySegment[] own = memories[thread];
-            place(own[0], x);
-            place(own[1], w);
-            place(own[2], out);
-            place(own[3], scratchpad);
-            if (bias) {
-                place(own[4], biasAddress);
+            int last = memories[thread].length - 1;
+            for (int i = 0; i < last; i++) {
+                place(thread, i, operands[i]);
             }
-            if (other) {
-                place(own[own.length - 1], otherAddress);
-            }
-            MemorySegment all = arguments[thread];
-            int count = own.length;
-            done(() -> (int) execute.invokeExact(primitive, stream, count, all));
+            place(thread, last, scratchpad);
+            done(NativeCall.call(execute, primitive, stream, count, arguments[thread]));
         }
 
-        private void place(MemorySegment memory, long address) {
-            MemorySegment at = MemorySegment.ofAddress(address);
-            done(() -> (int) setHandle.invokeExact(memory, at));
+        private void place(int thread, int i, long address) {
+            if (memories[thread][i] != 0 && places[thread][i] != address) {
+                done(NativeCall.call(setHandle, memories[thread][i], address));
+                places[thread][i] = address;
+            }
         }
 
         @Override
         public void close() {
-            for (MemorySegment[] own : memories) {
-                for (MemorySegment memory : own) {
-                    done(() -> (int) destroyMemory.invokeExact(memory));
+            for (long[] own : memories) {
+                for (long memory : own) {
+                    if (memory != 0) {
+                        done(NativeCall.call(destroyMemory, memory));
+                    }
                 }
             }
-            done(() -> (int) destroyPrimitive.invokeExact(primitive));
+            done(NativeCall.call(destroyPrimitive, primitive));
             arena.close();
         }
     }
 
     /** oneDNN would start threads of its own otherwise. */
     private void oneThread() {
-        got(() -> {
-            setThreads.invokeExact(1);
-            return null;
-        });
+        NativeCall.call(setThreads, 1);
     }
 
     /**
@@ -403,21 +457,21 @@ final class OneDnn {
      *
      * @throws BackendException if it has none
      */
-    String implementation(Shape shape) {
-        try (Choice choice = new Choice(shape)) {
+    String implementation(Work work) {
+        try (Choice choice = new Choice(work)) {
             return choice.implementation();
         }
     }
 
     /**
-     * Compiles a product.
+     * Compiles work.
      *
      * @param threads that may run it
-     * @throws BackendException if oneDNN has no kernel for it
+     * @throws BackendException if oneDNN has nothing for it
      */
-    Primitive primitive(Shape shape, int threads) {
-        try (Choice choice = new Choice(shape)) {
-            return new Primitive(choice, shape, threads);
+    Primitive primitive(Work work, int threads) {
+        try (Choice choice = new Choice(work)) {
+            return new Primitive(choice, threads);
         }
     }
 }

@@ -12,7 +12,7 @@ import stormsight.program.Tensor;
  * it once.
  */
 final class Packs {
-    /** Null where all products are Java's. */
+    /** Null where all kernels are Java's. */
     private final NativeProducts natives;
 
     private Tensor packed;
