@@ -35,6 +35,12 @@ final class FirstTouch {
     /** Of x86-64. */
     private static final long PAGE = 4096;
 
+    /**
+     * Bytes that the system is asked for at once. Meanwhile nobody else in the process gets or gives back memory: asked
+     * for an embedding table of a gigabyte, the system made preparing and compiling wait for half a second.
+     */
+    private static final long PIECE = 1L << 22;
+
     private FirstTouch() {}
 
     /** Begins with all weights, in the order in which files hold them; does nothing where it would not help. */
@@ -47,7 +53,7 @@ final class FirstTouch {
         if (bytes >= LEAST_BYTES && bytes <= memoryBytes / MEMORY_PART) {
             advice().ifPresent(advice ->
                     Thread.ofPlatform().daemon().name("stormsight-pages").start(() -> {
-                        if (!layers.stream().allMatch(layer -> populate(advice, layer.address(), layer.byteSize()))) {
+                        if (!layers.stream().allMatch(layer -> populated(advice, layer))) {
                             LOG.debug("this system maps pages when they are read");
                         }
                     }));
@@ -62,6 +68,16 @@ final class FirstTouch {
         Linker linker = Linker.nativeLinker();
         return linker.defaultLookup().find("madvise").map(function -> linker.downcallHandle(
                 function, FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT)));
+    }
+
+    private static boolean populated(MethodHandle advice, MemorySegment layer) {
+        long end = layer.address() + layer.byteSize();
+        for (long from = layer.address(); from < end; from += PIECE) {
+            if (!populate(advice, from, Math.min(PIECE, end - from))) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /**
