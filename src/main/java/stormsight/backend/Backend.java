@@ -15,6 +15,12 @@ public interface Backend extends AutoCloseable {
     DeviceInfo device();
 
     /**
+     * Says that programs like these will be prepared next, before their weights are there. What takes long and can be
+     * begun already is begun beside what the caller does. Whatever fails there, {@link #prepare} reports.
+     */
+    default void expect(List<Program> programs) {}
+
+    /**
      * Makes programs ready to run: allocates, uploads weights, compiles. Slow. The programs of a model are prepared
      * together because they share weights, caches and the tensors that carry values from one program to the next.
      *

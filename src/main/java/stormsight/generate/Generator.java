@@ -166,7 +166,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             List<Probe> probes,
             Function<Passes, List<Program>> more,
             Preparing preparing) {
-        requireFits(directory, backend, limits, options);
+        backend.expect(fitting(directory, backend, limits, options));
         Arena arena = Arena.ofShared();
         try {
             ModelDirectory.Bound bound = directory.bind(arena, limits, options);
@@ -194,6 +194,11 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if the device has too little memory
      */
     public static void requireFits(ModelDirectory directory, Backend backend, Limits limits, Options options) {
+        fitting(directory, backend, limits, options);
+    }
+
+    /** The programs of which {@link #requireFits} is known, without values. */
+    private static List<Program> fitting(ModelDirectory directory, Backend backend, Limits limits, Options options) {
         int positions = directory.describe().decoder().positions();
         long tokens = (long) limits.promptTokens() + limits.newTokens();
         if (tokens > positions) {
@@ -201,7 +206,8 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                     + limits.newTokens() + " need " + tokens + " positions, the model has " + positions);
         }
         // Weights that are used in place need not be in memory all at once.
-        long needed = directory.unbound(limits, options).programs().stream()
+        List<Program> programs = directory.unbound(limits, options).programs();
+        long needed = programs.stream()
                 .flatMap(program -> program.tensors().stream())
                 .distinct()
                 .filter(tensor -> tensor.kind() != Tensor.Kind.WEIGHT || options.weights().isPresent())
@@ -214,6 +220,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                     + options.weights().map(type -> " and weights in " + type).orElse("") + ", "
                     + backend.device().name() + " has " + memory);
         }
+        return programs;
     }
 
     public ModelDirectory directory() {

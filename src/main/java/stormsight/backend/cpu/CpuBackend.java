@@ -71,6 +71,13 @@ final class CpuBackend implements Backend {
     }
 
     @Override
+    public void expect(List<Program> programs) {
+        if (NativeProducts.wanted(programs, nativeFrom)) {
+            NativeProducts.begin();
+        }
+    }
+
+    @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
         FirstTouch.begin(weights.values(), device.memoryBytes());
         boolean wanted = NativeProducts.wanted(programs, nativeFrom);

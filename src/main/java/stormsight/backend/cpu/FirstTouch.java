@@ -51,12 +51,12 @@ final class FirstTouch {
                 .toList();
         long bytes = layers.stream().mapToLong(MemorySegment::byteSize).sum();
         if (bytes >= LEAST_BYTES && bytes <= memoryBytes / MEMORY_PART) {
-            advice().ifPresent(advice ->
-                    Thread.ofPlatform().daemon().name("stormsight-pages").start(() -> {
-                        if (!layers.stream().allMatch(layer -> populated(advice, layer))) {
-                            LOG.debug("this system maps pages when they are read");
-                        }
-                    }));
+            Thread.ofPlatform().daemon().name("stormsight-pages").start(() -> {
+                Optional<MethodHandle> advice = advice();
+                if (advice.isEmpty() || !layers.stream().allMatch(layer -> populated(advice.get(), layer))) {
+                    LOG.debug("this system maps pages when they are read");
+                }
+            });
         }
     }
 
@@ -70,7 +70,8 @@ final class FirstTouch {
                 function, FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT)));
     }
 
-    private static boolean populated(MethodHandle advice, MemorySegment layer) {
+    /** Whether all pages of a layer could be mapped, piece by piece. */
+    static boolean populated(MethodHandle advice, MemorySegment layer) {
         long end = layer.address() + layer.byteSize();
         for (long from = layer.address(); from < end; from += PIECE) {
             if (!populate(advice, from, Math.min(PIECE, end - from))) {

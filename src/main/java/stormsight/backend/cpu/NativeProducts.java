@@ -15,6 +15,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
 import java.util.stream.Collectors;
 import jdk.incubator.vector.FloatVector;
 import stormsight.backend.BackendException;
@@ -101,9 +103,21 @@ final class NativeProducts implements AutoCloseable {
         }
     }
 
-    /** Loaded when somebody asks, and once a process. */
+    /** Loaded when somebody asks, and once a process. Whoever asks gets what loading threw, wherever it ran. */
     private static final class Holder {
-        static final Loaded LOADED = load();
+        private static final FutureTask<Loaded> LOADED = new FutureTask<>(Holder::load);
+
+        static Loaded loaded() {
+            LOADED.run();
+            try {
+                return LOADED.get();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new BackendException("interrupted while oneDNN was loaded", e);
+            } catch (ExecutionException e) {
+                throw e.getCause() instanceof Error error ? error : (RuntimeException) e.getCause();
+            }
+        }
 
         private static Loaded load() {
             if (!Settings.linux() || !Settings.architecture().equals("amd64")) {
@@ -157,7 +171,13 @@ final class NativeProducts implements AutoCloseable {
 
     /** Why there are no native products on this machine, in one line; empty if there are. Loads the library. */
     static Optional<String> unavailable() {
-        return Holder.LOADED.library.isPresent() ? Optional.empty() : Optional.of(Holder.LOADED.why);
+        Loaded loaded = Holder.loaded();
+        return loaded.library.isPresent() ? Optional.empty() : Optional.of(loaded.why);
+    }
+
+    /** Begins to load the library, on a thread of its own. */
+    static void begin() {
+        Thread.ofPlatform().daemon().name("stormsight-native").start(Holder.LOADED);
     }
 
     /** Whether programs hold so many weights that native products could multiply. Loads nothing. */
@@ -181,7 +201,7 @@ final class NativeProducts implements AutoCloseable {
      * @throws IllegalStateException if {@link #unavailable} says why not
      */
     static NativeProducts open(int workers) {
-        return new NativeProducts(Holder.LOADED.library.orElseThrow(IllegalStateException::new), workers);
+        return new NativeProducts(Holder.loaded().library.orElseThrow(IllegalStateException::new), workers);
     }
 
     /**
