@@ -2,19 +2,27 @@ package stormsight.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileTime;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.jar.JarOutputStream;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -24,7 +32,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The launcher's lock, with a Maven that only fails: whatever a killed build left behind, the next one gets as far as
- * calling Maven.
+ * calling Maven. And what it has Java run, with a script in its place.
  */
 @Timeout(120)
 class LauncherTest {
@@ -36,6 +44,9 @@ class LauncherTest {
 
     private Path app;
     private Path lock;
+
+    /** Of the JDK of {@link #ofTheBuilt}. */
+    private String release = "JAVA_VERSION=\"25\"\n";
 
     @BeforeEach
     void copyTheLauncher() throws IOException {
@@ -152,6 +163,113 @@ class LauncherTest {
         assertEquals("", ofTheBuilt(say, "devices --backend cpu"));
     }
 
+    /** Makes an archive where it is asked for one, and says so; else it prints what it is told to take. */
+    private static final String ARCHIVING = """
+            for argument in "$@"; do
+                case $argument in
+                    -XX:ArchiveClassesAtExit=*)
+                        echo made >>made
+                        echo classes >"${argument#*=}"
+                        exit
+                        ;;
+                    -XX:SharedArchiveFile=*) echo "${argument#*=}" ;;
+                esac
+            done
+            """;
+
+    private long archivesMade() throws IOException {
+        Path made = app.resolve("made");
+        return Files.exists(made) ? Files.readAllLines(made).size() : 0;
+    }
+
+    @Test
+    void anArchiveOfClassesIsMadeOnceForABuildAndAJdk() throws Exception {
+        Path archive = Path.of(ofTheBuilt(ARCHIVING, "generate --backend cpu"));
+        assertEquals(app.toRealPath().resolve("target"), archive.getParent());
+        assertEquals("classes", Files.readString(archive).strip());
+        assertEquals(archive.toString(), ofTheBuilt(ARCHIVING, "--help --backend cpu"));
+        assertEquals(1, archivesMade());
+
+        Instant built = Files.getLastModifiedTime(archive).toInstant().plusSeconds(2);
+        Files.setLastModifiedTime(app.resolve("target/stormsight.jar"), FileTime.from(built));
+        assertEquals(archive.toString(), ofTheBuilt(ARCHIVING, "generate --backend cpu"));
+        assertEquals(2, archivesMade());
+
+        release = "JAVA_VERSION=\"25.0.1\"\n";
+        assertNotEquals(archive.toString(), ofTheBuilt(ARCHIVING, "generate --backend cpu"));
+        assertFalse(Files.exists(archive), "an archive of an older build stays");
+    }
+
+    /** TornadoVM's modules and archives exclude each other. */
+    @Test
+    void whereDevicesMayBeUsedThereIsNoArchive() throws Exception {
+        Path modules = Files.createDirectories(temporary.resolve("sdk/share/java/tornado"));
+        Files.createFile(modules.resolve("tornado-api-5.2.0-jdk25.jar"));
+        assertEquals("", ofTheBuilt(ARCHIVING, "generate"));
+        assertEquals(0, archivesMade());
+    }
+
+    @Test
+    void whatCannotBeArchivedIsTriedOnce() throws Exception {
+        String fails = ARCHIVING.replace("exit\n", "exit 1\n");
+        assertEquals("", ofTheBuilt(fails, "generate --backend cpu"));
+        assertEquals("", ofTheBuilt(fails, "generate --backend cpu"));
+        assertEquals(1, archivesMade());
+    }
+
+    /** Prints, in a JVM of its own. */
+    static final class Greeting {
+        private Greeting() {}
+
+        public static void main(String[] arguments) {
+            System.out.println("hello");
+        }
+    }
+
+    /** The JVM's warnings of archives would stand between the words of an answer. */
+    @Test
+    void anArchiveThatDoesNotFitIsPassedOverWithoutAWord() throws Exception {
+        Matcher silent = Pattern.compile("silent=\"([^\"]+)\"").matcher(Files.readString(Path.of("stormsight")));
+        assertTrue(silent.find());
+        Path jar = temporary.resolve("greeting.jar");
+        greetings(jar, "");
+        Path archive = temporary.resolve("classes.jsa");
+        java(jar, "-Xlog:disable", "-XX:ArchiveClassesAtExit=" + archive);
+        assumeTrue(Files.exists(archive), "this JDK makes no archives of classes");
+        String take = "-XX:SharedArchiveFile=" + archive;
+        assertEquals("hello", java(jar, take, silent.group(1)));
+        // Of another build, cut short, and none.
+        greetings(jar, "another build");
+        assertNotEquals("hello", java(jar, take), "the JVM says nothing: this test tests nothing");
+        assertEquals("hello", java(jar, take, silent.group(1)));
+        Files.write(archive, Arrays.copyOf(Files.readAllBytes(archive), 5000));
+        assertEquals("hello", java(jar, take, silent.group(1)));
+        Files.writeString(archive, "no archive");
+        assertEquals("hello", java(jar, take, silent.group(1)));
+    }
+
+    private static void greetings(Path file, String comment) throws IOException {
+        String name = Greeting.class.getName().replace('.', '/') + ".class";
+        try (JarOutputStream jar = new JarOutputStream(Files.newOutputStream(file));
+                InputStream code = Greeting.class.getClassLoader().getResourceAsStream(name)) {
+            jar.setComment(comment);
+            jar.putNextEntry(new ZipEntry(name));
+            code.transferTo(jar);
+        }
+    }
+
+    /** What {@link Greeting} and its JVM say. */
+    private static String java(Path jar, String... flags) throws Exception {
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(List.of(flags));
+        command.addAll(List.of("-cp", jar.toString(), Greeting.class.getName()));
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+        assertEquals(0, process.waitFor(), said);
+        return said;
+    }
+
     /** What the launcher prints once everything is built, with a script in place of java. */
     private String ofTheBuilt(String script, String arguments) throws Exception {
         Path java = Files.createDirectories(temporary.resolve("jdk/bin")).resolve("java");
@@ -159,7 +277,7 @@ class LauncherTest {
         assertTrue(java.toFile().setExecutable(true));
         Files.copy(java, java.resolveSibling("javac"), StandardCopyOption.COPY_ATTRIBUTES,
                 StandardCopyOption.REPLACE_EXISTING);
-        Files.writeString(temporary.resolve("jdk/release"), "JAVA_VERSION=\"25\"\n");
+        Files.writeString(temporary.resolve("jdk/release"), release);
         // Built, also where an SDK is.
         Path kernels = Files.createDirectories(app.resolve("target/classes/stormsight/tornado"));
         for (Path made : List.of(kernels.resolve("TornadoProvider.class"), app.resolve("target/stormsight.jar"))) {

@@ -115,7 +115,11 @@ final class NativeProducts implements AutoCloseable {
                 Thread.currentThread().interrupt();
                 throw new BackendException("interrupted while oneDNN was loaded", e);
             } catch (ExecutionException e) {
-                throw e.getCause() instanceof Error error ? error : (RuntimeException) e.getCause();
+                switch (e.getCause()) {
+                    case RuntimeException problem -> throw problem;
+                    case Error error -> throw error;
+                    case null, default -> throw new IllegalStateException(e);
+                }
             }
         }
 
