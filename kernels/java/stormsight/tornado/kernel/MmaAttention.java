@@ -51,6 +51,13 @@ public final class MmaAttention {
     /** Rows of a lane where it weighs scores, at most. */
     private static final int LANE_ROWS = 2;
 
+    /**
+     * Numbers that a lane reads before it uses the first: compilers leave no read before a write that was not there.
+     * Where it finishes sums there are up to twice as many.
+     */
+    private static final int BATCH = 16;
+    private static final int MOST_VALUES = 2 * BATCH;
+
     /** Groups of {@link #flash} that fit on a multiprocessor at a time, and groups of {@link #split}. */
     private static final int RESIDENT = 2;
     private static final int SPLITTERS = 8;
@@ -270,6 +277,7 @@ public final class MmaAttention {
         int[] local = context.allocateIntLocalArray(words(dim));
         long[] next = new long[VALUE_LONGS];
         long[] after = new long[KEY_LONGS];
+        float[] values = new float[MOST_VALUES];
         float[] max = new float[LANE_ROWS];
         float[] total = new float[LANE_ROWS];
         float[] old = new float[LANE_ROWS];
@@ -310,30 +318,30 @@ public final class MmaAttention {
                 }
                 // What warps still read of the keys before.
                 context.localBarrier();
-                for (int e = lane; e < rows(dim) * depths(dim) * 8; e += LANES) {
-                    int half = e / 32 % 2;
-                    int block = e / 64 % depths(dim);
-                    int row = e / 64 / depths(dim) * 8 + e / 4 % 8;
-                    int d = block * DEPTH + half * 8 + (e & 3) * 2;
-                    int at = ((firstRow + row) * heads + head) * dim + d;
-                    float x0 = 0;
-                    float x1 = 0;
-                    if (firstRow + row < rows) {
-                        if (d < dim) {
-                            x0 = q.get(at);
-                        }
-                        if (d + 1 < dim) {
-                            x1 = q.get(at + 1);
-                        }
+                for (int e = lane; e < rows(dim) * depths(dim) * 8; e += BATCH / 2 * LANES) {
+                    for (int u = 0; u < BATCH / 2; u++) {
+                        // Surplus rows and columns are copies of the last ones: nobody reads the former's results, and
+                        // keys are 0 in the latter.
+                        int row = TornadoMath.min(firstRow + (e + u * LANES) / 64 / depths(dim) * 8 + e / 4 % 8,
+                                rows - 1);
+                        int d = (e + u * LANES) / 64 % depths(dim) * DEPTH + e / 32 % 2 * 8 + (e & 3) * 2;
+                        int at = (row * heads + head) * dim;
+                        values[2 * u] = q.get(at + TornadoMath.min(d, dim - 1));
+                        values[2 * u + 1] = q.get(at + TornadoMath.min(d + 1, dim - 1));
                     }
-                    int b0 = MmaMatMul.bits(x0);
-                    int b1 = MmaMatMul.bits(x1);
-                    int word = (row / 16 * depths(dim) + block) * (2 * ROWS_WORDS) + half * GROUP_WORDS + row % 16 * 4
-                            + (e & 3);
-                    local[word] = b0 | b1 << 16;
-                    if (parts == 2) {
-                        local[word + ROWS_WORDS] = MmaMatMul.bits(MmaMatMul.rest(x0, b0))
-                                | MmaMatMul.bits(MmaMatMul.rest(x1, b1)) << 16;
+                    for (int u = 0; u < BATCH / 2; u++) {
+                        int block = (e + u * LANES) / 64;
+                        int row = block / depths(dim) * 8 + e / 4 % 8;
+                        int word = (row / 16 * depths(dim) + block % depths(dim)) * (2 * ROWS_WORDS)
+                                + e / 32 % 2 * GROUP_WORDS + row % 16 * 4 + (e & 3);
+                        if (row < rows(dim)) {
+                            int b0 = MmaMatMul.bits(values[2 * u]);
+                            int b1 = MmaMatMul.bits(values[2 * u + 1]);
+                            local[word] = b0 | b1 << 16;
+                            if (parts == 2) {
+                                local[word + ROWS_WORDS] = lower(values[2 * u], values[2 * u + 1], b0, b1);
+                            }
+                        }
                     }
                 }
                 int turn = 0;
@@ -411,15 +419,16 @@ public final class MmaAttention {
                     int end = Attention.end(i, prefix, keys, fixed);
                     int at = own + row / 16 * (CHUNK * 16) + row % 16 * 8 + pair * 2;
                     float larger = max[n];
-                    for (int g = 0; g < present * (keys(dim) / 8); g++) {
-                        int j = chunk + g * 8 + pair * 2;
-                        float s0 = Attention.score(tiles.get(at + g * 128), i, j, first, end, blocked, tokens, blocks,
-                                scale, cap);
-                        float s1 = Attention.score(tiles.get(at + g * 128 + 1), i, j + 1, first, end, blocked, tokens,
-                                blocks, scale, cap);
-                        larger = TornadoMath.max(larger, TornadoMath.max(s0, s1));
-                        tiles.set(at + g * 128, s0);
-                        tiles.set(at + g * 128 + 1, s1);
+                    for (int g = 0; g < present * (keys(dim) / 8); g += BATCH / 2) {
+                        for (int u = 0; u < BATCH; u++) {
+                            values[u] = tiles.get(at + (g + u / 2) * 128 + u % 2);
+                        }
+                        for (int u = 0; u < BATCH; u++) {
+                            float s = Attention.score(values[u], i, chunk + (g + u / 2) * 8 + pair * 2 + u % 2, first,
+                                    end, blocked, tokens, blocks, scale, cap);
+                            larger = TornadoMath.max(larger, s);
+                            tiles.set(at + (g + u / 2) * 128 + u % 2, s);
+                        }
                     }
                     tiles.set(shared + row * 4 + pair, larger);
                 }
@@ -445,18 +454,22 @@ public final class MmaAttention {
                         for (int n = 0; n < rows(dim) / WARP_ROWS; n++) {
                             int row = (warp * (rows(dim) / WARP_ROWS) + n) * 8 + (lane & 31) / 4;
                             int at = own + row / 16 * (CHUNK * 16) + s * 256 + row % 16 * 8 + pair * 2;
-                            for (int g = 0; g < keys(dim) / 8; g++) {
-                                float w0 = weight(tiles.get(at + g * 128), max[n]);
-                                float w1 = weight(tiles.get(at + g * 128 + 1), max[n]);
-                                total[n] += w0 + w1;
-                                int b0 = MmaMatMul.bits(w0);
-                                int b1 = MmaMatMul.bits(w1);
-                                int word = (row / 16 * (keys(dim) / DEPTH) + g / 2) * (2 * ROWS_WORDS)
-                                        + g % 2 * GROUP_WORDS + row % 16 * 4 + pair;
-                                local[word] = b0 | b1 << 16;
-                                if (parts == 2) {
-                                    local[word + ROWS_WORDS] = MmaMatMul.bits(MmaMatMul.rest(w0, b0))
-                                            | MmaMatMul.bits(MmaMatMul.rest(w1, b1)) << 16;
+                            for (int g = 0; g < keys(dim) / 8; g += BATCH / 2) {
+                                for (int u = 0; u < BATCH; u++) {
+                                    values[u] = tiles.get(at + (g + u / 2) * 128 + u % 2);
+                                }
+                                for (int u = 0; u < BATCH / 2; u++) {
+                                    float w0 = weight(values[2 * u], max[n]);
+                                    float w1 = weight(values[2 * u + 1], max[n]);
+                                    total[n] += w0 + w1;
+                                    int word = (row / 16 * (keys(dim) / DEPTH) + (g + u) / 2) * (2 * ROWS_WORDS)
+                                            + u % 2 * GROUP_WORDS + row % 16 * 4 + pair;
+                                    int b0 = MmaMatMul.bits(w0);
+                                    int b1 = MmaMatMul.bits(w1);
+                                    local[word] = b0 | b1 << 16;
+                                    if (parts == 2) {
+                                        local[word + ROWS_WORDS] = lower(w0, w1, b0, b1);
+                                    }
                                 }
                             }
                         }
@@ -581,11 +594,14 @@ public final class MmaAttention {
                     }
                     int outAt = layer * outStride + ((firstRow + row) * heads + head) * dim;
                     int at = own + row / 16 * (across(dim) * wide(dim) * 128) + row % 16 * 8 + pair * 2;
-                    if (firstRow + row < rows) {
-                        for (int e = 0; e < 2 * across(dim) * wide(dim); e++) {
-                            int d = e / 2 * 8 + pair * 2 + e % 2;
-                            if (d < dim) {
-                                float value = tiles.get(at + e / 2 * 128 + e % 2);
+                    for (int e = 0; e < 2 * across(dim) * wide(dim); e += 4 * wide(dim)) {
+                        for (int u = 0; u < 4 * wide(dim); u++) {
+                            values[u] = tiles.get(at + (e + u) / 2 * 128 + u % 2);
+                        }
+                        for (int u = 0; u < 4 * wide(dim); u++) {
+                            int d = (e + u) / 2 * 8 + pair * 2 + u % 2;
+                            if (firstRow + row < rows && d < dim) {
+                                float value = values[u];
                                 if (chunk > from) {
                                     value += old[n] * out.get(outAt + d);
                                 }
@@ -596,6 +612,11 @@ public final class MmaAttention {
                 }
             }
         }
+    }
+
+    /** The lower parts of two numbers, in one word, from the bits of their upper ones. */
+    private static int lower(float x0, float x1, int b0, int b1) {
+        return MmaMatMul.bits(MmaMatMul.rest(x0, b0)) | MmaMatMul.bits(MmaMatMul.rest(x1, b1)) << 16;
     }
 
     /** The weight of a score, before it is divided by the sum of all. */
