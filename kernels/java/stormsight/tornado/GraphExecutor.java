@@ -38,7 +38,7 @@ import uk.ac.manchester.tornado.api.types.arrays.TornadoNativeArray;
  */
 final class GraphExecutor implements Executor {
     /** A graph of the plan. */
-    private record Member(TaskGraph graph, int tasks, List<TornadoNativeArray> sent) {}
+    private record Member(TaskGraph graph, int launches, List<TornadoNativeArray> sent) {}
 
     private final Runtime.Device device;
     private final Residency residency;
@@ -71,15 +71,16 @@ final class GraphExecutor implements Executor {
      * Sends weights and compiles.
      *
      * @param capture whether compute graphs are captured as CUDA graphs; their kernels are not timed then
-     * @param fuse whether a kernel may do what several operations are; they are not timed apart then
+     * @param join whether a kernel may do what several operations are, and a graph what several layers are; they are
+     *     not timed apart then
      */
     static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
-            RunListener listener, boolean capture, boolean fuse) {
+            RunListener listener, boolean capture, boolean join) {
         Residency residency = Residency.of(device.info(), weights, programs);
         GraphExecutor executor = new GraphExecutor(device, residency, listener, capture);
         try (Filling filling = Filling.start(residency.loads())) {
             long start = System.nanoTime();
-            executor.build(programs, fuse);
+            executor.build(programs, join);
             long built = System.nanoTime();
             executor.startProfile();
             executor.load(filling, 0, 1);
@@ -97,9 +98,8 @@ final class GraphExecutor implements Executor {
             Profile profile = executor.stopProfile();
             executor.startUp = new StartUp(Runtime.startNanos(), built - start, filling.nanos(),
                     started - built + loaded - compiled, compiled - started + ready - loaded, profile.jitNanos(),
-                    profile.driverNanos(), executor.lowered.values().stream().flatMap(program ->
-                            program.graphs().stream())
-                            .mapToInt(graph -> graph.tasks().size()).sum());
+                    profile.driverNanos(), executor.lowered.values().stream()
+                            .mapToInt(program -> program.tasks().size()).sum());
             return executor;
         } catch (RuntimeException | Error e) {
             executor.close();
@@ -107,8 +107,8 @@ final class GraphExecutor implements Executor {
         }
     }
 
-    private void build(List<Program> programs, boolean fuse) {
-        Lowering lowering = new Lowering(residency, device, Settings.unroll(), fuse);
+    private void build(List<Program> programs, boolean join) {
+        Lowering lowering = new Lowering(residency, device, join);
         for (Residency.Load load : residency.loads()) {
             add(lowering.transfers("load" + members.size()), 1, load.arrays());
         }
@@ -123,7 +123,7 @@ final class GraphExecutor implements Executor {
             limits.put(program, StepLimits.of(program));
             compute.addAll(result.graphs());
         }
-        compute.reversed().forEach(graph -> add(graph.graph(), graph.tasks().size(), List.of()));
+        compute.reversed().forEach(graph -> add(graph.graph(), graph.launches().size(), List.of()));
 
         List<TornadoNativeArray> known = new ArrayList<>();
         ImmutableTaskGraph[] graphs = new ImmutableTaskGraph[members.size()];
@@ -152,9 +152,9 @@ final class GraphExecutor implements Executor {
         }
     }
 
-    private int add(TaskGraph graph, int tasks, List<TornadoNativeArray> sent) {
+    private int add(TaskGraph graph, int launches, List<TornadoNativeArray> sent) {
         int index = members.size();
-        members.add(new Member(graph, tasks, sent));
+        members.add(new Member(graph, launches, sent));
         indices.put(graph.getTaskGraphName(), index);
         return index;
     }
@@ -201,7 +201,7 @@ final class GraphExecutor implements Executor {
             for (int i = 0; i < repeat; i++) {
                 last = selected.execute();
                 if (profiling) {
-                    profile.add(isCaptured(graph) ? 0 : members.get(graph).tasks, last.getProfilerResult());
+                    profile.add(isCaptured(graph) ? 0 : members.get(graph).launches, last.getProfilerResult());
                 }
                 if (taskTimes != null) {
                     taskTimes.add(last.getProfilerResult());
@@ -225,13 +225,10 @@ final class GraphExecutor implements Executor {
         String message = String.valueOf(e.getMessage());
         String name = members.get(graph).graph.getTaskGraphName();
         for (Lowering.Lowered program : lowered.values()) {
-            for (Lowering.Graph each : program.graphs()) {
-                for (Lowering.Task task : each.tasks()) {
-                    if (each.name().equals(name) && message.contains("compile task " + name + "." + task.name()
-                            + " ")) {
-                        return new BackendException(task.program() + ", " + task.segment() + ": kernel " + task.kernel()
-                                + " does not compile for " + device.info().name() + ": " + Runtime.reason(e), e);
-                    }
+            for (Lowering.Task task : program.tasks()) {
+                if (message.contains("compile task " + task.graph() + "." + task.name() + " ")) {
+                    return new BackendException(task.program() + ", " + task.segment() + ": kernel " + task.kernel()
+                            + " does not compile for " + device.info().name() + ": " + Runtime.reason(e), e);
                 }
             }
         }
@@ -247,7 +244,7 @@ final class GraphExecutor implements Executor {
         for (Lowering.Lowered program : lowered.values()) {
             for (Lowering.Graph each : program.graphs()) {
                 if (each.name().equals(graph)) {
-                    return each.tasks().stream().map(task -> task.program() + ", " + task.segment()).distinct()
+                    return each.launches().stream().map(task -> task.program() + ", " + task.segment()).distinct()
                             .collect(Collectors.joining(" and "));
                 }
             }
@@ -324,7 +321,7 @@ final class GraphExecutor implements Executor {
     private static List<RunProfile.Entry> entries(Lowering.Lowered program, TaskTimes times) {
         Map<List<Object>, RunProfile.Entry> entries = new LinkedHashMap<>();
         for (Lowering.Graph graph : program.graphs()) {
-            List<Lowering.Task> tasks = graph.tasks();
+            List<Lowering.Task> tasks = graph.launches();
             int from = 0;
             for (int to = 1; to <= tasks.size(); to++) {
                 Lowering.Task first = tasks.get(from);
@@ -335,7 +332,7 @@ final class GraphExecutor implements Executor {
                 List<Lowering.Task> same = tasks.subList(from, to);
                 RunProfile.Entry entry = new RunProfile.Entry(first.segment(), Optional.ofNullable(first.op()),
                         same.stream().map(Lowering.Task::kernel).collect(Collectors.joining(" + ")), graph.repeat(),
-                        same.stream().mapToLong(task -> times.nanos(graph.name(), task.name())).sum());
+                        same.stream().mapToLong(task -> times.nanos(task.graph(), task.name())).sum());
                 entries.merge(List.of(entry.segment(), entry.op()), entry,
                         (a, b) -> new RunProfile.Entry(a.segment(), a.op(), a.kernel(), a.calls() + b.calls(),
                         a.nanos() + b.nanos()));

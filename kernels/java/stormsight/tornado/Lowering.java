@@ -1,5 +1,7 @@
 package stormsight.tornado;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -28,52 +30,48 @@ import uk.ac.manchester.tornado.api.TaskGraph;
 import uk.ac.manchester.tornado.api.WorkerGrid;
 import uk.ac.manchester.tornado.api.WorkerGrid1D;
 import uk.ac.manchester.tornado.api.WorkerGrid2D;
+import uk.ac.manchester.tornado.api.common.TaskPackage;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
 import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
- * Turns programs into task graphs. Identical layers become one graph that runs once a layer, or, unrolled, tasks of
- * their own; what runs once is joined with its neighbours.
+ * Turns programs into task graphs. All that a program does follows each other in as few graphs as TornadoVM's limits
+ * allow, since the host waits for each; identical layers are the same tasks again, which are compiled once. Where the
+ * times of operations are to be told apart, identical layers are a graph of their own that runs once a layer instead.
  */
 final class Lowering {
-    /**
-     * TornadoVM describes a graph in 8192 bytes, of which a task takes 15 and 5 a parameter, with at most 20 of those;
-     * it also limits a graph to 256 tasks.
-     */
-    private static final int GRAPH_TASKS = 8192 / (15 + 5 * 20);
-    /**
-     * Tasks that an operation becomes at most: a gated product for tensor cores that splits x, decodes both weights and
-     * sums parts.
-     */
-    private static final int MOST_TASKS = 5;
     /**
      * For a device that states no limit, and where, unlike with CUDA and PTX, each kernel has a limit of its own, which
      * TornadoVM does not tell; all GPUs allow groups of 256.
      */
     private static final int COMMON_LANES = 256;
 
-    /** A task as {@code plan} shows it. */
+    /**
+     * A task as {@code plan} shows it, which is compiled once.
+     *
+     * @param graph that holds it first
+     * @param times how often a run of its program launches it
+     */
     record Task(String program, String segment, Op op, List<Op> with, String graph, String name, String kernel,
-            Geometry geometry) {}
-
-    /** A graph, how often a run of its program executes it, and the tasks in it. */
-    record Graph(TaskGraph graph, int repeat, List<Task> tasks) {
-        String name() {
-            return graph.getTaskGraphName();
-        }
-
-        /** How a task of it is launched. */
-        PlannedLaunch planned(Task task) {
-            return new PlannedLaunch(task.program(), task.segment(), repeat, Optional.ofNullable(task.op()),
-                    task.with(), task.kernel(), task.geometry().toString(), task.geometry().groupSize(),
-                    task.geometry().localBytes());
+            Geometry geometry, int times) {
+        /** How it is launched. */
+        PlannedLaunch planned() {
+            return new PlannedLaunch(program, segment, times, Optional.ofNullable(op), with, kernel,
+                    geometry.toString(), geometry.groupSize(), geometry.localBytes());
         }
     }
 
-    /** The graphs of a program in the order in which they run. */
-    record Lowered(Program program, List<Graph> graphs, int firstLayer, int firstNumber) {
+    /** A graph, how often a run of its program executes it, and what it launches each time. */
+    record Graph(LayeredGraph graph, int repeat, List<Task> launches) {
+        String name() {
+            return graph.getTaskGraphName();
+        }
+    }
+
+    /** The graphs of a program in the order in which they run, and the tasks in them, each once. */
+    record Lowered(Program program, List<Graph> graphs, List<Task> tasks, int firstLayer, int firstNumber) {
         /** How many graphs a run launches beside those that send the step and the inputs. */
         int launches() {
             return graphs.stream().mapToInt(Graph::repeat).sum();
@@ -92,21 +90,19 @@ final class Lowering {
 
     private final Residency residency;
     private final Runtime.Device device;
-    private final boolean unroll;
-    private final boolean fuse;
+    private final boolean join;
     private final GridScheduler grids = new GridScheduler();
     private final KernelContext context = new KernelContext();
-    private int graphs;
+    private int number;
 
     /**
-     * @param unroll whether layers become tasks of their own
-     * @param fuse whether a kernel may do what several operations are, whose times cannot be told apart then
+     * @param join whether a kernel may do what several operations are, and a graph what several layers are; their times
+     *     cannot be told apart then
      */
-    Lowering(Residency residency, Runtime.Device device, boolean unroll, boolean fuse) {
+    Lowering(Residency residency, Runtime.Device device, boolean join) {
         this.residency = residency;
         this.device = device;
-        this.unroll = unroll;
-        this.fuse = fuse;
+        this.join = join;
     }
 
     /**
@@ -175,51 +171,27 @@ final class Lowering {
     Lowered lower(Program program) {
         List<Section> sections = new ArrayList<>();
         program.segments().forEach(segment -> split(segment, sections));
-        List<Graph> lowered = new ArrayList<>();
-        GraphTasks open = null;
+        ProgramTasks tasks = new ProgramTasks(program);
         for (int i = 0; i < sections.size(); i++) {
             Section section = sections.get(i);
             Section next = i + 1 < sections.size() ? sections.get(i + 1) : null;
-            if (section.layers > 1) {
-                close(open, 1, lowered);
-                open = null;
-                GraphTasks loop = new GraphTasks(program, section);
-                loop.lower(section.segment.ops());
-                loop.advance(section.end(), next);
-                close(loop, section.layers, lowered);
-                continue;
+            tasks.lower(section);
+            if (section.layers > 1 || next != null && (next.layer != section.layer || next.number != section.number)) {
+                tasks.advance(section.end(), next);
             }
-            if (open != null && open.tasks.size() + MOST_TASKS * section.segment.ops().size() + 1 > GRAPH_TASKS) {
-                close(open, 1, lowered);
-                open = null;
-            }
-            if (open == null) {
-                open = new GraphTasks(program, section);
-            }
-            open.section = section;
-            open.lower(section.segment.ops());
-            if (next != null && (next.layer != section.layer || next.number != section.number)) {
-                open.advance(section.end(), next);
-            }
+            tasks.place();
         }
-        close(open, 1, lowered);
-        return new Lowered(program, lowered, sections.getFirst().layer, sections.getFirst().number);
-    }
-
-    private static void close(GraphTasks graph, int repeat, List<Graph> lowered) {
-        if (graph != null) {
-            lowered.add(new Graph(graph.graph, repeat, List.copyOf(graph.tasks)));
-        }
+        tasks.close(1);
+        return new Lowered(program, tasks.graphs, tasks.all, sections.getFirst().layer, sections.getFirst().number);
     }
 
     private void split(Segment segment, List<Section> sections) {
         int end = segment.firstLayer() + segment.layers();
-        int most = unroll ? 1 : residency.chunkLayers();
         int number = segment.firstLayer();
         while (number < end) {
             int chunk = number / residency.chunkLayers();
             int layer = number % residency.chunkLayers();
-            int layers = Math.min(Math.min(most, residency.chunkLayers() - layer), end - number);
+            int layers = Math.min(residency.chunkLayers() - layer, end - number);
             sections.add(new Section(segment, chunk, layer, number, layers));
             number += layers;
         }
@@ -237,11 +209,19 @@ final class Lowering {
         grids.addWorkerGrid(task, grid);
     }
 
-    /** One graph while operations are added to it. */
-    private final class GraphTasks implements Tasks {
+    /** The tasks of a program while they are put into graphs. */
+    private final class ProgramTasks implements Tasks {
+        /** A task that is in no graph yet, but for those. */
+        private record Prepared(Op op, List<Op> with, String kernel, Geometry geometry, TaskPackage code) {}
+
         private final Program program;
-        private final TaskGraph graph;
-        private final List<Task> tasks = new ArrayList<>();
+        private final List<Graph> graphs = new ArrayList<>();
+        private final List<Task> all = new ArrayList<>();
+        /** Of the running section, once. */
+        private final List<Prepared> prepared = new ArrayList<>();
+        private final List<Task> launches = new ArrayList<>();
+        private LayeredGraph open;
+        private int names;
         private Section section;
         private Op op;
         /** Operations that the next tasks perform besides that one. */
@@ -249,13 +229,77 @@ final class Lowering {
         /** What {@link Tasks#parts} holds, or null. */
         private Tensor split;
 
-        GraphTasks(Program program, Section first) {
+        ProgramTasks(Program program) {
             this.program = program;
-            graph = new TaskGraph("g" + graphs++);
-            section = first;
         }
 
-        void lower(List<Op> ops) {
+        /** Prepares the tasks of one layer of a section. */
+        void lower(Section next) {
+            section = next;
+            if (section.layers > 1) {
+                // All layers are alike, whatever went before the first.
+                split = null;
+            }
+            lower(section.segment.ops());
+        }
+
+        /** Puts what was prepared into graphs, for all layers of the section. */
+        void place() {
+            boolean apart = !join && section.layers > 1;
+            if (apart) {
+                close(1);
+            }
+            int inGraphs = apart ? 1 : section.layers;
+            List<Task> tasks = new ArrayList<>();
+            List<LayeredGraph.Entry> entries = new ArrayList<>();
+            for (int layer = 0; layer < inGraphs; layer++) {
+                for (int i = 0; i < prepared.size(); i++) {
+                    Prepared each = prepared.get(i);
+                    if (open == null || !open.hasRoom(each.code)) {
+                        if (apart && i > 0) {
+                            throw new BackendException(program.name() + ", " + section.segment.name() + " takes "
+                                    + prepared.size() + " tasks a layer, too many for one graph");
+                        }
+                        close(1);
+                        open = new LayeredGraph("g" + number++, residency.count());
+                    }
+                    if (layer == 0) {
+                        tasks.add(task(each));
+                        entries.add(open.add(each.code));
+                    } else {
+                        open.again(entries.get(i), each.code);
+                    }
+                    launches.add(tasks.get(i));
+                }
+            }
+            if (apart) {
+                close(section.layers);
+            }
+            if (section.layers > 1) {
+                split = null;
+            }
+            all.addAll(tasks);
+            prepared.clear();
+        }
+
+        /** A task that goes into the open graph. */
+        private Task task(Prepared of) {
+            String name = open.getTaskGraphName();
+            grid(name + "." + of.code.getId(), of.geometry);
+            return new Task(program.name(), section.segment.name(), of.op, of.with, name, of.code.getId(), of.kernel,
+                    of.geometry, section.layers);
+        }
+
+        /** Ends the open graph, if there is one. */
+        void close(int repeat) {
+            if (open != null) {
+                graphs.add(new Graph(open, repeat, List.copyOf(launches)));
+                launches.clear();
+                open = null;
+            }
+        }
+
+        private void lower(List<Op> ops) {
             int done = 0;
             while (done < ops.size()) {
                 done += lowerFirst(ops.subList(done, ops.size()));
@@ -264,11 +308,11 @@ final class Lowering {
 
         /** Lowers the first operations of a list, and tells how many. */
         private int lowerFirst(List<Op> ops) {
-            Optional<InputNorm> norm = fuse ? InputNorm.of(ops, program) : Optional.empty();
+            Optional<InputNorm> norm = join ? InputNorm.of(ops, program) : Optional.empty();
             Optional<Op.RmsNorm> computed = norm.map(InputNorm::op);
             int norms = norm.isPresent() ? 1 : 0;
             Optional<Projections> projections =
-                    fuse ? Projections.of(ops.subList(norms, ops.size()), program) : Optional.empty();
+                    join ? Projections.of(ops.subList(norms, ops.size()), program) : Optional.empty();
             if (projections.isPresent()) {
                 List<Op> all = ops.subList(0, norms + Projections.OPS);
                 together(all);
@@ -329,7 +373,7 @@ final class Lowering {
             int layer = next == null ? 0 : next.layer;
             int number = next == null ? 0 : next.number;
             task("advance", Control.ONE_ITEM,
-                    (target, name) -> target.task(name, Control::advance, context, step(), end, layer, number));
+                    name -> createPackage(name, Control::advance, context, step(), end, layer, number));
         }
 
         @Override
@@ -472,17 +516,10 @@ final class Lowering {
         }
 
         @Override
-        public void task(String kernel, Geometry geometry, TaskAdder adder) {
+        public void task(String kernel, Geometry geometry, TaskFactory factory) {
             geometry.check(program.name() + ", " + section.segment.name() + ", " + kernel, device.info());
-            if (tasks.size() == GRAPH_TASKS) {
-                throw new BackendException(program.name() + ", " + section.segment.name() + " takes more than "
-                        + GRAPH_TASKS + " tasks a layer, too many for one graph");
-            }
-            String name = kernel.replace('.', '_') + tasks.size();
-            adder.add(graph, name);
-            grid(graph.getTaskGraphName() + "." + name, geometry);
-            tasks.add(new Task(program.name(), section.segment.name(), op, with, graph.getTaskGraphName(), name, kernel,
-                    geometry));
+            prepared.add(new Prepared(op, with, kernel, geometry,
+                    factory.create(kernel.replace('.', '_') + names++)));
         }
     }
 }

@@ -1,5 +1,7 @@
 package stormsight.tornado;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import java.util.ArrayList;
 import java.util.List;
 import stormsight.backend.BackendException;
@@ -72,22 +74,22 @@ final class Peaks {
         FloatArray factors = FloatArray.fromElements(0.5f, 1);
         FloatArray results = new FloatArray(FMA_ITEMS);
         String size = "a buffer of " + (bytes >> 20) + " MiB, kernel's time on the device";
-        List<Double> read = rates(bytes, items, x, sums, (graph, name) ->
-                graph.task(name, Peak::read, context, x, sums, READS, cpu ? READS : 1, cpu ? 1 : items));
-        List<Double> copy = rates(2 * bytes, elements, x, to, (graph, name) ->
-                graph.task(name, Peak::copy, context, x, to));
+        List<Double> read = rates(bytes, items, x, sums, name ->
+                createPackage(name, Peak::read, context, x, sums, READS, cpu ? READS : 1, cpu ? 1 : items));
+        List<Double> copy = rates(2 * bytes, elements, x, to, name ->
+                createPackage(name, Peak::copy, context, x, to));
         List<Double> fma = rates((long) FMA_ITEMS * FMA_ROUNDS * Peak.ROUND_OPERATIONS, FMA_ITEMS, factors, results,
-                (graph, name) -> graph.task(name, Peak::multiplyAdd, context, factors, results, FMA_ROUNDS));
+                name -> createPackage(name, Peak::multiplyAdd, context, factors, results, FMA_ROUNDS));
         return new Ceilings(new Ceilings.Rate("reading " + size, read),
                 new Ceilings.Rate("copying " + size + ", reads and writes counted", copy),
                 new Ceilings.Rate("F32 multiply-adds in registers, kernel's time on the device", fma));
     }
 
     /** @param amount what one launch does */
-    private List<Double> rates(long amount, int items, FloatArray in, FloatArray out, TaskAdder adder) {
+    private List<Double> rates(long amount, int items, FloatArray in, FloatArray out, TaskFactory factory) {
         TaskGraph graph = new TaskGraph("peak");
         graph.transferToDevice(DataTransferMode.FIRST_EXECUTION, in);
-        adder.add(graph, "kernel");
+        graph.addTask(factory.create("kernel"));
         graph.transferToHost(DataTransferMode.UNDER_DEMAND, out);
         WorkerGrid grid = new WorkerGrid1D(items);
         grid.setGlobalWork(items, 1, 1);

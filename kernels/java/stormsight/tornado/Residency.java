@@ -365,6 +365,11 @@ final class Residency implements AutoCloseable {
         return Collections.unmodifiableMap(largeInputs);
     }
 
+    /** How many arrays there are. */
+    int count() {
+        return loads.stream().mapToInt(load -> load.arrays.size()).sum() + stepArrays.size() + largeInputs.size();
+    }
+
     /** An array that every graph has, so that a graph can take it from whichever ran before. */
     IntArray anchor() {
         return anchor;

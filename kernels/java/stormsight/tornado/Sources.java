@@ -34,9 +34,10 @@ final class Sources {
      */
     static List<KernelSource> of(Runtime.Device device, List<Program> programs) {
         try (Residency residency = Residency.unfilled(device.info(), programs)) {
-            Lowering lowering = new Lowering(residency, device, Settings.unroll(), true);
-            List<Lowering.Graph> graphs = new ArrayList<>();
-            programs.forEach(program -> graphs.addAll(lowering.lower(program).graphs()));
+            Lowering lowering = new Lowering(residency, device, true);
+            List<Lowering.Lowered> lowered = programs.stream().map(lowering::lower).toList();
+            List<Lowering.Graph> graphs = lowered.stream().flatMap(program -> program.graphs().stream()).toList();
+            List<Lowering.Task> tasks = lowered.stream().flatMap(program -> program.tasks().stream()).toList();
             ImmutableTaskGraph[] snapshots = graphs.stream()
                     .map(graph -> graph.graph().snapshot())
                     .toArray(ImmutableTaskGraph[]::new);
@@ -46,7 +47,9 @@ final class Sources {
                 plan.withPrintKernel();
                 List<KernelSource> sources = new ArrayList<>();
                 for (int i = 0; i < graphs.size(); i++) {
-                    sources.addAll(sources(device, graphs.get(i), printed(plan, i)));
+                    String graph = graphs.get(i).name();
+                    sources.addAll(sources(device, tasks.stream().filter(task -> task.graph().equals(graph)).toList(),
+                            printed(plan, i)));
                 }
                 return sources;
             }
@@ -73,19 +76,20 @@ final class Sources {
         return printed;
     }
 
-    private static List<KernelSource> sources(Runtime.Device device, Lowering.Graph graph, List<String> printed) {
+    /** The last task of a graph is compiled and printed even if it was before. */
+    private static List<KernelSource> sources(Runtime.Device device, List<Lowering.Task> tasks, List<String> printed) {
         List<KernelSource> sources = new ArrayList<>();
         for (String text : printed) {
             Matcher entry = ENTRY.matcher(text);
-            if (entry.find() && sources.size() < graph.tasks().size()) {
-                Lowering.Task task = graph.tasks().get(sources.size());
-                sources.add(new KernelSource(graph.planned(task), device.language(), entry.group(1), flags(device),
+            if (entry.find() && sources.size() < tasks.size()) {
+                Lowering.Task task = tasks.get(sources.size());
+                sources.add(new KernelSource(task.planned(), device.language(), entry.group(1), flags(device),
                         task.geometry().groupSize(), task.geometry().localBytes(), text));
             }
         }
-        if (sources.size() != graph.tasks().size()) {
+        if (sources.size() != tasks.size()) {
             throw new BackendException("TornadoVM showed the code of " + sources.size() + " of "
-                    + graph.tasks().size() + " kernels; is tornado.print.kernel.dir set, which sends it elsewhere?");
+                    + tasks.size() + " kernels; is tornado.print.kernel.dir set, which sends it elsewhere?");
         }
         return sources;
     }

@@ -118,5 +118,5 @@ public interface Tasks {
      * @param kernel name of the kernel, for reports
      * @throws stormsight.backend.BackendException if the device cannot launch that geometry
      */
-    void task(String kernel, Geometry geometry, TaskAdder adder);
+    void task(String kernel, Geometry geometry, TaskFactory factory);
 }

@@ -51,14 +51,13 @@ final class TornadoVm implements Backend {
 
     @Override
     public List<PlannedLaunch> plan(List<Program> programs) {
-        return lowered(programs, program -> program.graphs().stream().flatMap(graph ->
-                graph.tasks().stream().map(graph::planned)));
+        return lowered(programs, program -> program.tasks().stream().map(Lowering.Task::planned));
     }
 
     private <T> List<T> lowered(List<Program> programs, Function<Lowering.Lowered, Stream<T>> told) {
         Runtime.Device planned = large(programs);
         try (Residency residency = Residency.unfilled(planned.info(), programs)) {
-            Lowering lowering = new Lowering(residency, planned, Settings.unroll(), true);
+            Lowering lowering = new Lowering(residency, planned, true);
             return programs.stream().map(lowering::lower).flatMap(told).toList();
         }
     }

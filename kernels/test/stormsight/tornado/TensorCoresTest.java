@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,8 +29,6 @@ import stormsight.program.Tensor;
 import stormsight.tornado.kernel.Attention;
 import stormsight.tornado.kernel.MatMul;
 import uk.ac.manchester.tornado.api.KernelContext;
-import uk.ac.manchester.tornado.api.TaskGraph;
-import uk.ac.manchester.tornado.api.common.TornadoFunctions;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
 import uk.ac.manchester.tornado.api.types.arrays.IntArray;
@@ -117,7 +118,6 @@ class TensorCoresTest {
         private final LongArray parts;
         private final List<LongArray> planes;
         private final boolean rounded;
-        private Geometry geometry;
 
         EmulatedTasks(OpCase.Setup setup, Scratch scratch, boolean rounded) {
             this.setup = setup;
@@ -141,79 +141,28 @@ class TensorCoresTest {
         }
 
         @Override
-        public void task(String kernel, Geometry geometry, TaskAdder adder) {
+        public void task(String kernel, Geometry geometry, TaskFactory factory) {
             if (!kernel.startsWith("Mma")) {
                 throw new AssertionError(kernel);
             }
             geometry.check(kernel, TENSOR_CORES);
-            this.geometry = geometry;
-            adder.add(new EmulatedGraph(), kernel);
+            Object[] parameters = factory.create(kernel).getTaskParameters();
+            EmulatedGroup.run(geometry, lane -> call(parameters, lane));
         }
 
-        private final class EmulatedGraph extends TaskGraph {
-            EmulatedGraph() {
-                super("emulated");
-            }
-
-            @Override
-            @SuppressWarnings("unchecked")
-            public <T1, T2, T3, T4, T5, T6> TaskGraph task(String id, TornadoFunctions.Task6<T1, T2, T3, T4, T5, T6>
-                    code, T1 a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6) {
-                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6));
-                return this;
-            }
-
-            @Override
-            @SuppressWarnings("unchecked")
-            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> TaskGraph task(String id, TornadoFunctions.Task10<T1, T2,
-                    T3, T4, T5, T6, T7, T8, T9, T10> code, T1 a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9
-                    a9, T10 a10) {
-                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10));
-                return this;
-            }
-
-            @Override
-            @SuppressWarnings("unchecked")
-            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> TaskGraph task(String id,
-                    TornadoFunctions.Task12<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> code, T1 a1, T2 a2, T3
-                    a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9 a9, T10 a10, T11 a11, T12 a12) {
-                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
-                        a12));
-                return this;
-            }
-
-            @Override
-            @SuppressWarnings("unchecked")
-            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> TaskGraph task(String id,
-                    TornadoFunctions.Task14<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> code, T1 a1,
-                    T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9 a9, T10 a10, T11 a11, T12 a12, T13 a13, T14
-                    a14) {
-                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
-                        a12, a13, a14));
-                return this;
-            }
-
-            @Override
-            @SuppressWarnings("unchecked")
-            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15> TaskGraph task(String id,
-                    TornadoFunctions.Task15<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15> code, T1
-                    a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7, T8 a8, T9 a9, T10 a10, T11 a11, T12 a12, T13 a13, T14
-                    a14, T15 a15) {
-                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
-                        a12, a13, a14, a15));
-                return this;
-            }
-
-            @Override
-            @SuppressWarnings("unchecked")
-            public <T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15, T16, T17, T18, T19, T20>
-                    TaskGraph task(String id, TornadoFunctions.Task20<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11,
-                    T12, T13, T14, T15, T16, T17, T18, T19, T20> code, T1 a1, T2 a2, T3 a3, T4 a4, T5 a5, T6 a6, T7 a7,
-                    T8 a8, T9 a9, T10 a10, T11 a11, T12 a12, T13 a13, T14 a14, T15 a15, T16 a16, T17 a17, T18 a18, T19
-                    a19, T20 a20) {
-                EmulatedGroup.run(geometry, lane -> code.apply((T1) lane, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11,
-                        a12, a13, a14, a15, a16, a17, a18, a19, a20));
-                return this;
+        /** @param parameters the kernel, its context, for which a lane is put in, and the rest */
+        private static void call(Object[] parameters, KernelContext lane) {
+            Object[] arguments = Arrays.copyOfRange(parameters, 1, parameters.length);
+            arguments[0] = lane;
+            Method kernel = Stream.of(parameters[0].getClass().getInterfaces()).flatMap(type ->
+                    Stream.of(type.getMethods())).filter(method -> method.getName().equals("apply")).findFirst()
+                    .orElseThrow();
+            try {
+                kernel.invoke(parameters[0], arguments);
+            } catch (InvocationTargetException e) {
+                throw new IllegalStateException(e.getCause());
+            } catch (IllegalAccessException e) {
+                throw new IllegalStateException(e);
             }
         }
 

@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import java.util.List;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.Op;
@@ -180,7 +182,7 @@ public final class Attention {
         boolean small = tasks.mostLanes() < LANES;
         if (dim > MOST_DIM || small && few(op) && capacity > 1) {
             tasks.task("Attention.general", Geometry.items(Math.multiplyExact(capacity, queryHeads), GENERAL_ITEMS),
-                    (graph, name) -> graph.task(name, Attention::general, context, step, q, k, v, blocked, flags, out,
+                    name -> createPackage(name, Attention::general, context, step, q, k, v, blocked, flags, out,
                             stride, slotStride, outStride, capacity, queryHeads, group, dim, op.scale(), op.softCap(),
                             windows, fixed, tokens));
         } else if (few(op) && !small) {
@@ -191,12 +193,12 @@ public final class Attention {
             tasks.task("Attention.decode",
                     Geometry.groups(Math.multiplyExact(capacity, Math.multiplyExact(queryHeads, Math.abs(split))),
                     LANES, (CHUNK * (SHARE + 1) + most(split) + padded(dim)) * Float.BYTES),
-                    (graph, name) -> graph.task(name, Attention::decode, context, step, q, k, v, blocked, flags, to,
+                    name -> createPackage(name, Attention::decode, context, step, q, k, v, blocked, flags, to,
                             stride, slotStride, toStride, capacity, shape(heads), dim, op.scale(), op.softCap(),
                             windows, fixed, tokens, split));
             if (!whole) {
                 tasks.task("Attention.merge", Geometry.groups(Math.multiplyExact(capacity, queryHeads), LANES),
-                        (graph, name) -> graph.task(name, Attention::merge, context, step, tasks.scratch(), out,
+                        name -> createPackage(name, Attention::merge, context, step, tasks.scratch(), out,
                         outStride, capacity, queryHeads, dim, split));
             }
         } else {
@@ -206,7 +208,7 @@ public final class Attention {
             int keys = lanes / KEY_LANES;
             tasks.task("Attention.flash", Geometry.groups(groups, lanes,
                     ((ROWS + keys) * (DEPTH + 1) + ROWS * (keys + 2)) * Float.BYTES),
-                    (graph, name) -> graph.task(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
+                    name -> createPackage(name, Attention::flash, context, step, q, k, v, blocked, flags, out,
                             stride, slotStride, outStride, capacity, shape(heads), dim, op.scale(), op.softCap(),
                             windows, fixed, tokens, lanes));
         }
@@ -231,7 +233,7 @@ public final class Attention {
         };
         int planes = op.headMean() ? 1 : op.part().heads().size();
         tasks.task("Attention.weights", Geometry.items(Math.multiplyExact(op.rows(), planes), GENERAL_ITEMS),
-                (graph, name) -> graph.task(name, Attention::weights, tasks.context(), tasks.step(),
+                name -> createPackage(name, Attention::weights, tasks.context(), tasks.step(),
                         tasks.floats(of.q()), tasks.floats(of.k()), tasks.floats(op.out()), tasks.constants(chosen(op)),
                         tasks.stride(of.k()), of.q().rows(), op.rows(), op.out().columns(), op.part().firstRow(),
                         op.part().firstKey(), mode, of.heads().queryHeads(), of.heads().keyValueHeads(),
@@ -242,7 +244,7 @@ public final class Attention {
         Op.Attention of = op.attention();
         int rows = op.out().columns();
         tasks.task("Attention.peak", Geometry.items(Math.multiplyExact(rows, op.part().heads().size()), GENERAL_ITEMS),
-                (graph, name) -> graph.task(name, Attention::peak, tasks.context(), tasks.step(), tasks.floats(of.q()),
+                name -> createPackage(name, Attention::peak, tasks.context(), tasks.step(), tasks.floats(of.q()),
                         tasks.floats(of.k()), tasks.floats(op.out()), tasks.constants(chosen(op)), tasks.stride(of.k()),
                         of.q().rows(), rows, op.keys(), op.part().firstRow(), op.part().firstKey(),
                         of.heads().queryHeads(), of.heads().keyValueHeads(), of.heads().headDim(), of.scale(),

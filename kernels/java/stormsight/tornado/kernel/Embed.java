@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -28,7 +30,7 @@ public final class Embed {
         int capacity = op.out().rows();
         tasks.task("embed" + Weight.suffix(op.table().dtype()), Geometry.items(Math.multiplyExact(capacity, columns),
                 GROUP),
-                (graph, name) -> graph.task(name, Embed::embed, tasks.context(), tasks.step(), tasks.ints(op.ids()),
+                name -> createPackage(name, Embed::embed, tasks.context(), tasks.step(), tasks.ints(op.ids()),
                         table.f32(), table.words(), table.factors(), features, positions, tasks.floats(op.out()),
                         table.type(), table.stride(), table.factorStride(), featuresStride, tasks.stride(op.out()),
                         capacity, columns, op.scale(), op.positions().isPresent() ? 1 : 0));

@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import stormsight.backend.DeviceInfo;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
@@ -58,7 +60,7 @@ public final class FewMatMul {
         tasks.task((weights == 2 ? "GatedMatMul" : "MatMul") + ".few" + Weight.suffix(op.w().dtype()),
                 Geometry.groups(Math.ceilDiv(weights * outputs, OUTPUTS * (lanes / team)), lanes,
                 localFloats(capacity, lanes, team) * Float.BYTES),
-                (graph, name) -> graph.task(name, FewMatMul::few, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, FewMatMul::few, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         w.f32(), w.words(), w.factors(), up.f32(), up.words(), up.factors(), bias, residual,
                         tasks.floats(op.out()), w.type(), w.stride(), w.factorStride(), capacity, columns, outputs,
                         epilogue, lanes));

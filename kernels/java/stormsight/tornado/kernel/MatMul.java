@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import java.util.List;
 import java.util.Optional;
 import stormsight.backend.DeviceInfo;
@@ -204,7 +206,7 @@ public final class MatMul {
             tasks.task(family + ".vector" + type,
                     Geometry.groups(Math.ceilDiv(weights * outputs, VECTOR_ROWS), lanes,
                     (VECTOR_ROWS + norms(epilogue)) * lanes * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::vector, context, step, x, norm, w.f32(), w.words(),
+                    name -> createPackage(name, MatMul::vector, context, step, x, norm, w.f32(), w.words(),
                             w.factors(), up.f32(), up.words(), up.factors(), bias, residual, out, w.type(), columns,
                             outputs, epilogue, lanes, epsilon));
         } else {
@@ -216,12 +218,12 @@ public final class MatMul {
             FloatArray sums = splits == 1 ? out : tasks.scratch();
             tasks.task(family + ".tile" + type, Geometry.groups(groups, lanes,
                     DEPTH * (xPitch(lanes) + weights * PITCH) * Float.BYTES),
-                    (graph, name) -> graph.task(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
+                    name -> createPackage(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
                             up.f32(), up.words(), up.factors(), bias, residual, sums, w.type(), w.stride(),
                             w.factorStride(), capacity, columns, outputs, epilogue, lanes | splits << LANE_BITS));
             if (splits > 1) {
                 tasks.task(family + ".sum", Geometry.items(Math.multiplyExact(capacity, outputs), SUM_LANES),
-                        (graph, name) -> graph.task(name, MatMul::sum, context, step, sums, bias, residual, out,
+                        name -> createPackage(name, MatMul::sum, context, step, sums, bias, residual, out,
                                 capacity, outputs, splits, epilogue));
             }
         }

@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import stormsight.backend.DeviceInfo;
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
@@ -149,13 +151,13 @@ public final class MmaAttention {
         IntArray windows = Attention.windows(op, tasks);
         int splitters = SPLITTERS * multiprocessors;
         tasks.task("MmaAttention.split", Geometry.groups(splitters, LANES),
-                (graph, name) -> graph.task(name, MmaAttention::split, tasks.context(), tasks.step(),
+                name -> createPackage(name, MmaAttention::split, tasks.context(), tasks.step(),
                         tasks.floats(op.k()), tasks.floats(op.v()), tasks.planes(0), tasks.planes(1), stride,
                         slotStride, heads.keyValueHeads(), dim, windows, fixed, keyTiles, splitters * LANES));
         int groups = groups(op, multiprocessors);
         int launch = MmaMatMul.parts(tasks) == 1 ? -groups : groups;
         tasks.task("MmaAttention.flash", Geometry.groups(groups, LANES, words(dim) * Integer.BYTES),
-                (graph, name) -> graph.task(name, MmaAttention::flash, tasks.context(), tasks.step(),
+                name -> createPackage(name, MmaAttention::flash, tasks.context(), tasks.step(),
                         tasks.floats(op.q()), tasks.planes(0), tasks.planes(1), blocked, flags, tasks.scratch(),
                         tasks.floats(op.out()), outStride, capacity, Attention.shape(heads), dim, op.scale(),
                         op.softCap(), windows, fixed, tokens, keyTiles, launch));

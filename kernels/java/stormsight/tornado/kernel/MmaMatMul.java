@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import java.util.List;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
@@ -181,7 +183,7 @@ public final class MmaMatMul {
             return;
         }
         tasks.task("MmaMatMul.split", Geometry.items(division.parts(x) / 2, ITEM_LANES),
-                (graph, name) -> graph.task(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x),
+                name -> createPackage(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x),
                         tasks.parts(), x.rows(), division.columns));
         tasks.setParts(x);
     }
@@ -194,7 +196,7 @@ public final class MmaMatMul {
         LongArray planes = tasks.planes(index);
         tasks.task("MmaMatMul.decode" + Weight.suffix(division.type),
                 Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
-                (graph, name) -> graph.task(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(),
+                name -> createPackage(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(),
                         w.factors(), planes, w.type(), w.stride(), w.factorStride(), division.columns,
                         division.outputs));
         return planes;
@@ -210,14 +212,14 @@ public final class MmaMatMul {
         FloatArray out = tasks.floats(op.out());
         tasks.task("MmaMatMul.product" + Weight.suffix(division.type),
                 Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
-                (graph, name) -> graph.task(name, MmaMatMul::product, tasks.context(), tasks.step(), sizes,
+                name -> createPackage(name, MmaMatMul::product, tasks.context(), tasks.step(), sizes,
                         tasks.parts(), first, second, bias, residual, tasks.scratch(), out, parts(tasks),
                         planes(division.type), division.whole() ? 1 : 0, finished,
                         finished > 0 ? epilogue : epilogue & GATED));
         if (finished == 0) {
             tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs),
                     ITEM_LANES),
-                    (graph, name) -> graph.task(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(),
+                    name -> createPackage(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(),
                             bias, residual, out, division.capacity, division.outputs, division.splits, epilogue));
         }
     }

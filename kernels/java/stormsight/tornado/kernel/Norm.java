@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -19,7 +21,7 @@ public final class Norm {
     public static void lower(Op.LayerNorm op, Tasks tasks) {
         int lanes = Math.min(MOST_LANES, tasks.mostLanes());
         tasks.task("layerNorm", Geometry.groups(op.out().rows(), lanes, lanes * Float.BYTES),
-                (graph, name) -> graph.task(name, Norm::layerNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Norm::layerNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.w()), tasks.floats(op.bias()), tasks.floats(op.out()), tasks.stride(op.x()),
                         tasks.stride(op.w()), tasks.stride(op.bias()), tasks.stride(op.out()), op.out().columns(),
                         op.epsilon(), lanes));
@@ -30,7 +32,7 @@ public final class Norm {
         int residualStride = op.residual().map(tasks::stride).orElse(0);
         int lanes = Math.min(MOST_LANES, tasks.mostLanes());
         tasks.task("rmsNorm", Geometry.groups(op.out().rows(), lanes, lanes * Float.BYTES),
-                (graph, name) -> graph.task(name, Norm::rmsNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Norm::rmsNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.w()), residual, tasks.floats(op.out()), tasks.stride(op.x()),
                         tasks.stride(op.w()), residualStride, tasks.stride(op.out()), op.out().columns(), op.epsilon(),
                         op.residual().isPresent() ? 1 : 0, lanes));

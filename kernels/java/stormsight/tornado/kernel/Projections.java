@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -85,7 +87,7 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
                 | (norm.map(of -> tasks.stride(of.w())).orElse(0) > 0 ? NORM_STACK : 0);
         tasks.task("Projections.vector" + Weight.suffix(query.w().dtype()),
                 Geometry.groups(outputs / ROWS, lanes, (ROWS + norms(flags)) * lanes * Float.BYTES),
-                (graph, name) -> graph.task(name, Projections::vector, tasks.context(), tasks.step(),
+                name -> createPackage(name, Projections::vector, tasks.context(), tasks.step(),
                         tasks.floats(norm.map(Op.RmsNorm::x).orElse(query.x())),
                         norm.map(of -> tasks.floats(of.w())).orElse(tasks.none()), queries.words(), keys.words(),
                         values.words(), queries.factors(), tasks.floats(queryRope.table()), tasks.floats(query.out()),

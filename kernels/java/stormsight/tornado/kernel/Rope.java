@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -20,7 +22,7 @@ public final class Rope {
         int pairs = op.heads() * pairOffset;
         int capacity = op.x().rows();
         tasks.task("rope", Geometry.items(Math.multiplyExact(capacity, pairs), GROUP),
-                (graph, name) -> graph.task(name, Rope::rope, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rope::rope, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.table()), tasks.stride(op.x()), tasks.stride(op.table()), capacity, pairs,
                         pairOffset));
     }

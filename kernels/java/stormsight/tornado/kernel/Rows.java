@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import java.util.List;
 import stormsight.program.Op;
 import stormsight.program.Tensor;
@@ -21,14 +23,14 @@ public final class Rows {
         int columns = op.x().columns();
         int capacity = op.x().rows();
         tasks.task("store", items(op.x()),
-                (graph, name) -> graph.task(name, Rows::store, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rows::store, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.cache()), tasks.stride(op.x()), tasks.stride(op.cache()),
                         tasks.slotStride(op.cache()), capacity, columns));
     }
 
     public static void lower(Op.Copy op, Tasks tasks) {
         tasks.task("copy", items(op.out()),
-                (graph, name) -> graph.task(name, Rows::copy, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rows::copy, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.rows(),
                         op.out().columns()));
     }
@@ -38,34 +40,34 @@ public final class Rows {
             throw new IllegalArgumentException(op.index() + " differs between layers");
         }
         tasks.task("gather", items(op.out()),
-                (graph, name) -> graph.task(name, Rows::gather, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rows::gather, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.ints(op.index()), tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()),
                         op.out().rows(), op.out().columns(), op.columns()));
     }
 
     public static void lower(Op.LastRow op, Tasks tasks) {
         tasks.task("lastRow", items(op.out()),
-                (graph, name) -> graph.task(name, Rows::lastRow, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rows::lastRow, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(),
                         op.out().columns()));
     }
 
     public static void lower(Op.MeanRows op, Tasks tasks) {
         tasks.task("meanRows", items(op.out()),
-                (graph, name) -> graph.task(name, Rows::meanRows, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rows::meanRows, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.out()), tasks.stride(op.x()), tasks.stride(op.out()), op.x().rows(),
                         op.out().columns()));
     }
 
     public static void lower(Op.SoftCap op, Tasks tasks) {
         tasks.task("softCap", items(op.x()),
-                (graph, name) -> graph.task(name, Rows::softCap, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rows::softCap, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.stride(op.x()), op.x().rows(), op.x().columns(), op.cap()));
     }
 
     public static void lower(Op.RowMax op, Tasks tasks) {
         tasks.task("rowMax", Geometry.items(op.x().rows(), GROUP),
-                (graph, name) -> graph.task(name, Rows::rowMax, tasks.context(), tasks.step(), tasks.floats(op.x()),
+                name -> createPackage(name, Rows::rowMax, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.out()), tasks.constants(chosen(op)), tasks.stride(op.x()), op.x().rows(),
                         op.x().columns()));
     }

@@ -1,5 +1,7 @@
 package stormsight.tornado.kernel;
 
+import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
+
 import stormsight.program.Op;
 import stormsight.tornado.Geometry;
 import stormsight.tornado.StepBuffer;
@@ -49,11 +51,11 @@ public final class Sample {
         int scanLanes = Math.min(GROUP, tasks.mostLanes());
         tasks.task("Sample.scan",
                 Geometry.groups(Math.multiplyExact(slices, sequences(op)), scanLanes, 4 * scanLanes * Float.BYTES),
-                (graph, name) -> graph.task(name, Sample::scan, tasks.context(), tasks.step(),
+                name -> createPackage(name, Sample::scan, tasks.context(), tasks.step(),
                         tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), op.logits().rows(),
                         op.logits().columns(), slices, scanLanes));
         tasks.task("Sample.draw", Geometry.groups(sequences(op), lanes, 4 * lanes * Float.BYTES),
-                (graph, name) -> graph.task(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(),
+                name -> createPackage(name, Sample::draw, tasks.context(), tasks.step(), tasks.sampling(),
                         tasks.floats(op.logits()), tasks.bytes(op.parts()), tasks.scratch(), tasks.ints(op.token()),
                         tasks.floats(op.logProbability()), op.logits().rows(), op.logits().columns(), slices, lanes));
     }
