@@ -13,7 +13,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -38,7 +37,6 @@ import tools.jackson.databind.json.JsonMapper;
 
 /** Models in full size can be launched on GPUs that are not here: limits are checked for each launch. */
 class PlanTest {
-    private static final String UNROLL = "stormsight.tornado.unroll";
     /** As the drivers of AMD, Intel and Apple describe theirs, the least of each. */
     private static final DeviceInfo ANY_GPU = gpu(48_000_000_000L, 32_768, 256, Set.of());
     private static final DeviceInfo TENSOR_CORES = gpu(141_000_000_000L, 49_152, 1024, Set.of(DType.BF16, DType.F16));
@@ -49,11 +47,6 @@ class PlanTest {
     @BeforeEach
     void needsTornadoVm() {
         Devices.all();
-    }
-
-    @AfterEach
-    void loop() {
-        System.clearProperty(UNROLL);
     }
 
     private static DeviceInfo gpu(long memory, long localMemory, int lanes, Set<DType> types) {
@@ -67,12 +60,16 @@ class PlanTest {
     }
 
     private static List<PlannedLaunch> plan(List<Program> programs, DeviceInfo info, String language) {
+        return backend(info, language).plan(programs);
+    }
+
+    private static Backend backend(DeviceInfo info, String language) {
         // TornadoVM looks at kernels as soon as they are put into a graph, so those for tensor cores need a driver that
         // knows them.
         Runtime.Device device = Runtime.devices().stream().filter(known ->
                 known.language().equals(language)).findFirst().orElse(null);
         assumeTrue(device != null, "there is no device of TornadoVM's backend " + language);
-        return new TornadoVm(new Runtime.Device(device.tornado(), info, language)).plan(programs);
+        return new TornadoVm(new Runtime.Device(device.tornado(), info, language));
     }
 
     private List<Program> programs(String preset, DType weights) throws IOException {
@@ -117,13 +114,18 @@ class PlanTest {
 
     /**
      * Norm, projections, rotation and stores of a layer are one launch, attention is one, and so are the norm and the
-     * product behind it, so that it takes six.
+     * product behind it, so that it takes six. All layers of a program are in few graphs, each of which is waited for.
      */
     @Test
-    void aDecodeStepTakesFewLaunches() throws IOException {
-        int launches = plan("paligemma-3b-224", DType.BF16, ANY_GPU, "opencl").stream()
+    void aDecodeStepTakesFewLaunchesInFewGraphs() throws IOException {
+        List<Program> programs = programs("paligemma-3b-224", DType.BF16);
+        Backend backend = backend(ANY_GPU, "opencl");
+        int launches = backend.plan(programs).stream()
                 .filter(launch -> launch.program().equals("decode")).mapToInt(PlannedLaunch::times).sum();
         assertTrue(launches <= 18 * 6 + 4, launches + " launches");
+        List<Integer> graphs = backend.graphs(programs);
+        assertEquals(2, graphs.getLast(), graphs.toString());
+        assertTrue(graphs.stream().allMatch(count -> count <= 6), graphs.toString());
     }
 
     /** Several sequences share the reading of each weight. */
@@ -192,14 +194,12 @@ class PlanTest {
         }
     }
 
-    /** A layer may take more tasks than operations; graphs have room for a limited number. */
+    /** Tensor cores take more tasks a layer; each layer launches all of them, in whatever graph. */
     @Test
-    void unrolledLayersFitTheirGraphs() throws IOException {
-        System.setProperty(UNROLL, "true");
-        long layers = plan("paligemma-3b-224", DType.F16, TENSOR_CORES, "cuda").stream()
+    void allLayersAreLaunched() throws IOException {
+        assertEquals(27, plan("paligemma-3b-224", DType.F16, TENSOR_CORES, "cuda").stream()
                 .filter(launch -> launch.program().equals("encode")
-                && launch.kernel().equals("MmaAttention.flash")).count();
-        assertEquals(27, layers);
+                && launch.kernel().equals("MmaAttention.flash")).mapToInt(PlannedLaunch::times).sum());
     }
 
     /** Every launch has its code, and nothing of it appears on standard output. */

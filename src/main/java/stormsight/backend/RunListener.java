@@ -8,8 +8,8 @@ public interface RunListener {
     RunListener NONE = (program, done, total) -> {};
 
     /**
-     * @param done layers finished, counted over all segments of the program
-     * @param total layers of the program
+     * @param done parts finished: layers, counted over all segments of the program, or what a backend makes of several
+     * @param total parts of the program
      */
     void finished(Program program, int done, int total);
 }
