@@ -448,7 +448,7 @@ public final class MmaAttention {
                         upper6 = none, upper7 = none;
                 float[] lower0 = none, lower1 = none, lower2 = none, lower3 = none, lower4 = none, lower5 = none,
                         lower6 = none, lower7 = none;
-                int last = present * (keys(dim) / DEPTH) - 1;
+                int last = (TornadoMath.min(to - chunk, CHUNK) + DEPTH - 1) / DEPTH - 1;
                 for (int s = 0; s <= last; s++) {
                     if (s % (keys(dim) / DEPTH) == 0) {
                         // What warps still read of the weights before.
