@@ -3,8 +3,9 @@ package stormsight.backend.cpu;
 import stormsight.program.Step;
 
 /**
- * One operation of one layer, or a phase of it, with all its addresses resolved. Its work is cut into pieces whose
- * bounds and results depend on the step alone, never on the number of threads. Nothing here allocates.
+ * One operation of one layer, or a phase of it, with all its addresses resolved. Its work is cut into pieces. Results
+ * depend on the step alone, never on the number of threads, and bounds of pieces only where they do not matter to
+ * results. Nothing here allocates.
  */
 interface Kernel {
     /** Pieces that this step takes, at least 1; they may run in any order and at the same time. */

@@ -37,6 +37,14 @@ final class MatMulVectors implements Kernel {
     /** From this width on there are enough pieces of many rows for all threads. */
     private static final int MANY_FROM = 4096;
 
+    /** Weights of a piece for one token: each piece begins with reads that nothing was prefetched for. */
+    private static final long ONE_BYTES = 1 << 20;
+
+    /** Pieces for one token that each thread should have, so that one that is held up does not hold up all. */
+    private static final int ONE_PIECES = 8;
+
+    private static final int LEAST_ROWS = 32;
+
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();
@@ -52,13 +60,23 @@ final class MatMulVectors implements Kernel {
     private final Scratch scratch;
     private final int rows;
 
+    /** Rows of a piece for one token; {@link #rows} for several. */
+    private final int oneRows;
+
     MatMulVectors(Product product, Packing packing, Scratch scratch) {
         this.product = product;
         this.packing = packing;
         this.scratch = scratch;
         rows = product.width() >= MANY_FROM ? MANY_ROWS : FEW_ROWS;
+        oneRows = oneRows(product.w().rowBytes(), product.width(), scratch.workers());
         scratch.reserveOwn(rowOffset() + 4L * packing.block());
         scratch.reservePanel(Tile.ROWS * DEPTH);
+    }
+
+    /** A multiple of {@link Tile#ROWS}, and no more than what the sums of {@link #TRANSPOSED} tokens have room for. */
+    static int oneRows(long rowBytes, int width, int workers) {
+        long rows = Math.min(Math.min(ONE_BYTES / rowBytes, width / (ONE_PIECES * workers)), TRANSPOSED * MANY_ROWS);
+        return (int) Math.max(rows / LEAST_ROWS * LEAST_ROWS, LEAST_ROWS);
     }
 
     /**
@@ -78,8 +96,12 @@ final class MatMulVectors implements Kernel {
                 (product.up() == null ? 1 : 2) * blockBytes());
     }
 
-    private int rowBlocks() {
-        return (product.width() + rows - 1) / rows;
+    private int pieceRows(int tokens) {
+        return tokens == 1 ? oneRows : rows;
+    }
+
+    private int rowBlocks(int tokens) {
+        return (product.width() + pieceRows(tokens) - 1) / pieceRows(tokens);
     }
 
     private static int tokenBlocks(int tokens) {
@@ -88,15 +110,16 @@ final class MatMulVectors implements Kernel {
 
     @Override
     public int pieces(Step step) {
-        return rowBlocks() * tokenBlocks(product.tokens(step));
+        int tokens = product.tokens(step);
+        return rowBlocks(tokens) * tokenBlocks(tokens);
     }
 
     @Override
     public void run(Step step, int piece, int worker) {
         int tokens = product.tokens(step);
         int tokenBlocks = tokenBlocks(tokens);
-        int first = piece / tokenBlocks * rows;
-        int count = Math.min(rows, product.width() - first);
+        int first = piece / tokenBlocks * pieceRows(tokens);
+        int count = Math.min(pieceRows(tokens), product.width() - first);
         if (tokens > 1 && Packing.single(tokens) && FewTokens.takes(product.dtype()) && !packing.small()) {
             few(first, count, tokens, worker);
         } else if (Packing.single(tokens)) {

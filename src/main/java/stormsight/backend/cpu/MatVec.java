@@ -288,14 +288,14 @@ final class MatVec {
         int r1 = Math.min(row + distance, last);
         int r2 = Math.min(row + 2 * distance, last);
         int r3 = Math.min(row + 3 * distance, last);
-        long w0 = w + r0 * rowBytes;
-        long w1 = w + r1 * rowBytes;
-        long w2 = w + r2 * rowBytes;
-        long w3 = w + r3 * rowBytes;
-        long s0 = scales + r0 * scaleBytes;
-        long s1 = scales + r1 * scaleBytes;
-        long s2 = scales + r2 * scaleBytes;
-        long s3 = scales + r3 * scaleBytes;
+        long first = w + r0 * rowBytes;
+        long d1 = (r1 - r0) * rowBytes & FAR;
+        long d2 = (r2 - r0) * rowBytes & FAR;
+        long d3 = (r3 - r0) * rowBytes & FAR;
+        long firstScale = scales + r0 * scaleBytes;
+        long e1 = (r1 - r0) * scaleBytes & FAR;
+        long e2 = (r2 - r0) * scaleBytes & FAR;
+        long e3 = (r3 - r0) * scaleBytes & FAR;
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
@@ -308,46 +308,52 @@ final class MatVec {
             int to = round == 0 ? full : blocks;
             long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
-                long at = b * (long) DType.Q8_BLOCK + shift;
-                long xs = x + 4L * b * DType.Q8_BLOCK;
+                // First of all, as calls past a certain size of the method are not inlined.
+                long ss = firstScale + 4L * b & ADDRESSES;
+                float scale0 = Memory.f32(ss);
+                float scale1 = Memory.f32(ss + e1);
+                float scale2 = Memory.f32(ss + e2);
+                float scale3 = Memory.f32(ss + e3);
+                long at = first + b * (long) DType.Q8_BLOCK + shift & ADDRESSES;
+                long xs = x + 4L * b * DType.Q8_BLOCK & ADDRESSES;
                 // Where a byte vector has more lanes than a float vector, the lower half of it is converted. Two
                 // vectors are a whole block where vectors are widest: spelled out, they take half the time that they
                 // take in a loop.
                 FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at,
+                FloatVector p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at,
                         LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at,
+                FloatVector p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d1,
                         LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at,
+                FloatVector p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d2,
                         LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
-                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at,
+                FloatVector p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d3,
                         LE).convertShape(VectorOperators.B2F, F, 0)).mul(xv);
                 if (LANES < DType.Q8_BLOCK) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + LANES,
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + LANES,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + LANES,
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d1 + LANES,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + LANES,
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d2 + LANES,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + LANES,
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d3 + LANES,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
                 for (int i = 2 * LANES; i < DType.Q8_BLOCK; i += LANES) {
                     xv = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i, LE);
-                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w0 + at + i,
+                    p0 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + i,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p0);
-                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w1 + at + i,
+                    p1 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d1 + i,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p1);
-                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w2 + at + i,
+                    p2 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d2 + i,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p2);
-                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, w3 + at + i,
+                    p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d3 + i,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
-                a0 = p0.fma(FloatVector.broadcast(F, Memory.f32(s0 + 4L * b)), a0);
-                a1 = p1.fma(FloatVector.broadcast(F, Memory.f32(s1 + 4L * b)), a1);
-                a2 = p2.fma(FloatVector.broadcast(F, Memory.f32(s2 + 4L * b)), a2);
-                a3 = p3.fma(FloatVector.broadcast(F, Memory.f32(s3 + 4L * b)), a3);
+                a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
+                a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
+                a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
+                a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
             }
         }
         a0.intoMemorySegment(ALL, lanes, LE);

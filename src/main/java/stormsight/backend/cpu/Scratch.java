@@ -19,6 +19,11 @@ final class Scratch {
         panels = new float[workers][];
     }
 
+    /** Threads that have a block of their own. */
+    int workers() {
+        return own.length;
+    }
+
     void reserveShared(long bytes) {
         sharedBytes = Math.max(sharedBytes, align(bytes));
     }
