@@ -66,7 +66,7 @@ class CpuBackendTest {
     @ParameterizedTest
     @EnumSource(value = DType.class, names = {"I32", "U8"}, mode = EnumSource.Mode.EXCLUDE)
     void fewRowsDoNotDependOnEachOther(DType dtype) {
-        for (int[] size : new int[][] {{327, 37}, {2048, 133}, {9, 5}, {96, 4100}}) {
+        for (int[] size : new int[][] {{327, 37}, {2048, 133}, {9, 5}, {96, 4100}, {352, 70}}) {
             int depth = size[0];
             int width = size[1];
             if (dtype.forRows(depth) != dtype) {

@@ -7,13 +7,14 @@ import java.nio.ByteOrder;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.LongVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.DType;
 
 /**
  * Dot products of a few packed rows of x with rows of weights: {@link MatVec} for several tokens, which share what is
- * read and decoded. Four rows of weights, or two where a vector of integers is a block of Q8, meet four tokens at a
+ * read and decoded. Four rows of weights, or two where weights of Q8 or Q4 are read as integers, meet four tokens at a
  * time; the next four find the weights in the cache. Each sum is added up in the order of MatVec, so that a token's
  * result does not depend on the others.
  *
@@ -23,6 +24,7 @@ import stormsight.program.DType;
 final class FewTokens {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Long> L64 = LongVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();
     private static final long BYTES = 4L * LANES;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
@@ -33,8 +35,11 @@ final class FewTokens {
     /** Tokens of one pass over them. */
     private static final int TOKENS = 4;
 
-    /** Bytes of scratch for the sums of the lanes: of each token those of each row. */
-    static final long SCRATCH = ROWS * TOKENS * BYTES;
+    /** Bytes of the sums of the lanes: of each token those of each row. */
+    private static final long SUMS = ROWS * TOKENS * BYTES;
+
+    /** Bytes of scratch for the sums of the lanes, twice: of what a row ends with, too. */
+    static final long SCRATCH = 2 * SUMS;
 
     /** Weights that are read before they are multiplied, or {@link #ROWS} rows: they fit in the second-level cache. */
     private static final long AHEAD_BYTES = 64 << 10;
@@ -117,9 +122,27 @@ final class FewTokens {
                 if (w.dtype() == DType.BF16) {
                     bf16(w0, w1, w2, w3, packing, xs, d1 & MatVec.FAR, d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
                 } else if (w.dtype() == DType.Q4) {
-                    q4(w0, w1, w2, w3, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes,
-                            w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & MatVec.FAR,
-                            d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
+                    long c0 = w.scales() + r0 * scaleBytes;
+                    long c1 = w.scales() + r1 * scaleBytes;
+                    long c2 = w.scales() + r2 * scaleBytes;
+                    long c3 = w.scales() + r3 * scaleBytes;
+                    d1 &= MatVec.FAR;
+                    d2 &= MatVec.FAR;
+                    d3 &= MatVec.FAR;
+                    int groups = packing.groups();
+                    long rest = groups == 0 ? lanes : lanes + SUMS;
+                    if (groups > 0) {
+                        q4Eights(w0, w1, c0, c1, groups, xs, d1, d2, d3, lanes, MatVec.LOW, MatVec.HIGH,
+                                MatVec.LOW_BIAS, MatVec.HIGH_BIAS, MatVec.UPPER);
+                        q4Eights(w2, w3, c2, c3, groups, xs, d1, d2, d3, lanes + 2 * BYTES, MatVec.LOW, MatVec.HIGH,
+                                MatVec.LOW_BIAS, MatVec.HIGH_BIAS, MatVec.UPPER);
+                    }
+                    if (groups * Packing.EIGHTS_BLOCKS < packing.fullBlocks()) {
+                        q4(w0, w1, w2, w3, c0, c1, c2, c3, packing, xs, d1, d2, d3, rest);
+                        if (groups > 0) {
+                            MatVec.merge(lanes, rest, ROWS * TOKENS);
+                        }
+                    }
                 } else if (HALVES) {
                     q8(w0, w1, w2, w3, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes,
                             w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & MatVec.FAR,
@@ -506,7 +529,10 @@ final class FewTokens {
         a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
-    /** As {@link #q8}, of four-bit weights: a vector of bytes gives both vectors of a block. */
+    /**
+     * As {@link #q8}, of four-bit weights of blocks that {@link #q4Eights} leaves over: a vector of bytes gives both
+     * vectors of a block.
+     */
     private static void q4(long w0, long w1, long w2, long w3, long s0, long s1, long s2, long s3, Packing packing,
             long x, long d1, long d2, long d3, long lanes) {
         FloatVector a00 = FloatVector.zero(F);
@@ -526,7 +552,7 @@ final class FewTokens {
         FloatVector a32 = FloatVector.zero(F);
         FloatVector a33 = FloatVector.zero(F);
         int blocks = packing.fullBlocks();
-        for (int b = 0; b < blocks; b++) {
+        for (int b = packing.groups() * Packing.EIGHTS_BLOCKS; b < blocks; b++) {
             // First of all, as calls past a certain size of the method are not inlined.
             float scale0 = Float.intBitsToFloat(Memory.i16(s0 + 2L * b & ADDRESSES) << 16);
             float scale1 = Float.intBitsToFloat(Memory.i16(s1 + 2L * b & ADDRESSES) << 16);
@@ -599,6 +625,170 @@ final class FewTokens {
         a31.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
         a32.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
         a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
+    }
+
+    /** Eight weights are read as one integer, as in MatVec. */
+    private static void q4Eights(long w0, long w1, long s0, long s1, int groups, long x, long d1, long d2, long d3,
+            long lanes, int low, int high, float lowBias, float highBias, int upper) {
+        IntVector lowMask = IntVector.broadcast(I, 0x0F);
+        IntVector highMask = IntVector.broadcast(I, 0xF0);
+        IntVector lows = IntVector.broadcast(I, low);
+        IntVector highs = IntVector.broadcast(I, high);
+        IntVector uppers = IntVector.broadcast(I, upper);
+        FloatVector lowBiases = FloatVector.broadcast(F, lowBias);
+        FloatVector highBiases = FloatVector.broadcast(F, highBias);
+        FloatVector a00 = FloatVector.zero(F);
+        FloatVector a01 = FloatVector.zero(F);
+        FloatVector a02 = FloatVector.zero(F);
+        FloatVector a03 = FloatVector.zero(F);
+        FloatVector a10 = FloatVector.zero(F);
+        FloatVector a11 = FloatVector.zero(F);
+        FloatVector a12 = FloatVector.zero(F);
+        FloatVector a13 = FloatVector.zero(F);
+        for (int g = 0; g < groups; g++) {
+            // First of all, as calls past a certain size of the method are not inlined.
+            FloatVector f0 = LongVector.broadcast(L64, Memory.i64(s0 + 8L * g & ADDRESSES)).reinterpretAsShorts()
+                    .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
+            FloatVector f1 = LongVector.broadcast(L64, Memory.i64(s1 + 8L * g & ADDRESSES)).reinterpretAsShorts()
+                    .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
+            long xs = x + g * (8 * BYTES) & ADDRESSES;
+            IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + g * BYTES & ADDRESSES, LE);
+            IntVector v1 = IntVector.fromMemorySegment(I, ALL, w1 + g * BYTES & ADDRESSES, LE);
+            FloatVector u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            FloatVector v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+            FloatVector p00 = u.mul(y);
+            FloatVector p10 = v.mul(y);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1, LE);
+            FloatVector p01 = u.mul(y);
+            FloatVector p11 = v.mul(y);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2, LE);
+            FloatVector p02 = u.mul(y);
+            FloatVector p12 = v.mul(y);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
+            FloatVector p03 = u.mul(y);
+            FloatVector p13 = v.mul(y);
+            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            v0 = v0.lanewise(VectorOperators.LSHR, 8);
+            v1 = v1.lanewise(VectorOperators.LSHR, 8);
+            u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 2 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 2 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 2 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 3 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 3 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 3 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            v0 = v0.lanewise(VectorOperators.LSHR, 8);
+            v1 = v1.lanewise(VectorOperators.LSHR, 8);
+            u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 4 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 4 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 4 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 4 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 5 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 5 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 5 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 5 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            v0 = v0.lanewise(VectorOperators.LSHR, 8);
+            v1 = v1.lanewise(VectorOperators.LSHR, 8);
+            u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 6 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 6 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 6 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 6 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 7 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 7 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 7 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 7 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            a00 = p00.fma(f0, a00);
+            a01 = p01.fma(f0, a01);
+            a02 = p02.fma(f0, a02);
+            a03 = p03.fma(f0, a03);
+            a10 = p10.fma(f1, a10);
+            a11 = p11.fma(f1, a11);
+            a12 = p12.fma(f1, a12);
+            a13 = p13.fma(f1, a13);
+        }
+        a00.intoMemorySegment(ALL, lanes, LE);
+        a01.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a02.intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a03.intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a10.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
+        a12.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a13.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
     }
 
     /** Weights are moved to the top of an integer as in MatVec, and what is 2^24 times too much is undone. */

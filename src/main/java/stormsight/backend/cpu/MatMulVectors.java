@@ -7,6 +7,7 @@ import java.nio.ByteOrder;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.LongVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.DType;
@@ -47,6 +48,7 @@ final class MatMulVectors implements Kernel {
 
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Long> L = LongVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();
     private static final long BYTES = 4L * LANES;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
@@ -330,7 +332,22 @@ final class MatMulVectors implements Kernel {
 
     private static void q4(long from, long scales, int count, float[] panel, int to) {
         int half = DType.Q4_BLOCK / 2;
-        for (int s = 0; s < count; s += DType.Q4_BLOCK) {
+        // All but the blocks at the end of a row that are no group.
+        int grouped = Packing.EIGHTS ? count / Packing.EIGHTS_GROUP * Packing.EIGHTS_GROUP : 0;
+        for (int s = 0; s < grouped; s += Packing.EIGHTS_GROUP) {
+            FloatVector scale = LongVector.broadcast(L, Memory.i64(scales + 2L * (s / DType.Q4_BLOCK)))
+                    .reinterpretAsShorts().rearrange(MatVec.SPREAD).reinterpretAsInts().and(MatVec.UPPER)
+                    .reinterpretAsFloats();
+            IntVector eights = IntVector.fromMemorySegment(I, ALL, from + s / 2, LE);
+            for (int i = s; i < s + Packing.EIGHTS_GROUP; i += 2 * LANES) {
+                eights.and(0x0F).lanewise(VectorOperators.XOR, MatVec.LOW).reinterpretAsFloats()
+                        .sub(MatVec.LOW_BIAS).mul(scale).intoArray(panel, to + i);
+                eights.and(0xF0).lanewise(VectorOperators.XOR, MatVec.HIGH).reinterpretAsFloats()
+                        .sub(MatVec.HIGH_BIAS).mul(scale).intoArray(panel, to + i + LANES);
+                eights = eights.lanewise(VectorOperators.LSHR, 8);
+            }
+        }
+        for (int s = grouped; s < count; s += DType.Q4_BLOCK) {
             float scale = Float.intBitsToFloat(Memory.i16(scales + 2L * (s / DType.Q4_BLOCK)) << 16);
             for (int i = 0; i < half; i += LANES) {
                 IntVector pairs = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, from + s / 2 + i, LE)

@@ -7,7 +7,10 @@ import java.nio.ByteOrder;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.LongVector;
+import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.DType;
 
@@ -43,8 +46,24 @@ final class MatVec {
     /** Rows that one pass reads. */
     private static final int STREAMS = 4;
 
-    /** Bytes of scratch for the sums of the lanes. */
-    static final long SCRATCH = STREAMS * BYTES;
+    /** Bytes of scratch for the sums of the lanes, twice: of what a row ends with, too. */
+    static final long SCRATCH = 2 * STREAMS * BYTES;
+
+    private static final VectorSpecies<Long> L = LongVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Short> S = ShortVector.SPECIES_PREFERRED;
+
+    /** Four scales of 16 bits, in every place of a vector of them, become those of four lanes each. */
+    static final VectorShuffle<Short> SPREAD = VectorShuffle.fromOp(S, i -> i / 8);
+
+    /** What is left of a lane: a scale is the upper half of a float. */
+    static final int UPPER = 0xFFFF0000;
+
+    // A weight of four bits, with another sign, among the lowest bits of a float of this size is added to it; taking
+    // the sum of it and 8 away leaves the weight. One of the next four bits needs a float a sixteenth as large.
+    static final int LOW = Float.floatToRawIntBits(0x1p23f) ^ 0x08;
+    static final int HIGH = Float.floatToRawIntBits(0x1p19f) ^ 0x80;
+    static final float LOW_BIAS = 0x1p23f + 8;
+    static final float HIGH_BIAS = 0x1p19f + 8;
 
     private MatVec() {}
 
@@ -80,7 +99,20 @@ final class MatVec {
                         q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
                     }
                 }
-                case Q4 -> q4(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
+                case Q4 -> {
+                    int groups = packing.groups();
+                    long rest = groups == 0 ? lanes : lanes + STREAMS * BYTES;
+                    if (groups > 0) {
+                        q4Eights(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, groups, x, lanes,
+                                LOW, HIGH, LOW_BIAS, HIGH_BIAS, UPPER);
+                    }
+                    if (groups * Packing.EIGHTS_BLOCKS < packing.fullBlocks()) {
+                        q4(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, rest);
+                        if (groups > 0) {
+                            merge(lanes, rest, STREAMS);
+                        }
+                    }
+                }
                 case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
             }
             add(lanes, BYTES, sums + 4L * i, 4L * distance);
@@ -109,6 +141,15 @@ final class MatVec {
         Memory.f32(to + distance, s1);
         Memory.f32(to + 2 * distance, s2);
         Memory.f32(to + 3 * distance, s3);
+    }
+
+    /** Adds vectors to others. */
+    static void merge(long lanes, long rest, int vectors) {
+        for (int i = 0; i < vectors; i++) {
+            FloatVector.fromMemorySegment(F, ALL, lanes + i * BYTES, LE)
+                    .add(FloatVector.fromMemorySegment(F, ALL, rest + i * BYTES, LE))
+                    .intoMemorySegment(ALL, lanes + i * BYTES, LE);
+        }
     }
 
     private static void bf16(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
@@ -363,7 +404,7 @@ final class MatVec {
     }
 
     /**
-     * Four-bit weights. A byte becomes an integer whose lowest four bits and next four, with their signs, are a weight
+     * Four-bit weights, of blocks that {@link #q4Eights} leaves over. A byte becomes an integer whose lowest four bits and next four, with their signs, are a weight
      * each; a vector of bytes gives two of weights, in the order of x. Vectors are at most half a block.
      */
     private static void q4(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
@@ -385,7 +426,7 @@ final class MatVec {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         int blocks = packing.fullBlocks();
-        for (int b = 0; b < blocks; b++) {
+        for (int b = packing.groups() * Packing.EIGHTS_BLOCKS; b < blocks; b++) {
             // First of all, as calls past a certain size of the method are not inlined.
             float scale0 = Float.intBitsToFloat(Memory.i16(s0 + 2L * b & ADDRESSES) << 16);
             float scale1 = Float.intBitsToFloat(Memory.i16(s1 + 2L * b & ADDRESSES) << 16);
@@ -443,6 +484,117 @@ final class MatVec {
             a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
             a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
             a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
+        }
+        a0.intoMemorySegment(ALL, lanes, LE);
+        a1.intoMemorySegment(ALL, lanes + BYTES, LE);
+        a2.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
+        a3.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
+    }
+
+    /**
+     * Four-bit weights where a vector of integers is four blocks of them: eight weights are read as one lane. Turning
+     * bytes into integers and those into floats, which {@link #q4} does, takes more than half as long again.
+     *
+     * @param low {@link #LOW}, as are the others: as constants they would be read from memory each time
+     */
+    private static void q4Eights(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
+            int groups, long x, long lanes, int low, int high, float lowBias, float highBias, int upper) {
+        int r0 = Math.min(row, last);
+        int r1 = Math.min(row + distance, last);
+        int r2 = Math.min(row + 2 * distance, last);
+        int r3 = Math.min(row + 3 * distance, last);
+        long first = w + r0 * rowBytes;
+        long d1 = (r1 - r0) * rowBytes & FAR;
+        long d2 = (r2 - r0) * rowBytes & FAR;
+        long d3 = (r3 - r0) * rowBytes & FAR;
+        long firstScale = scales + r0 * scaleBytes;
+        long e1 = (r1 - r0) * scaleBytes & FAR;
+        long e2 = (r2 - r0) * scaleBytes & FAR;
+        long e3 = (r3 - r0) * scaleBytes & FAR;
+        IntVector lowMask = IntVector.broadcast(I, 0x0F);
+        IntVector highMask = IntVector.broadcast(I, 0xF0);
+        IntVector lows = IntVector.broadcast(I, low);
+        IntVector highs = IntVector.broadcast(I, high);
+        IntVector uppers = IntVector.broadcast(I, upper);
+        FloatVector lowBiases = FloatVector.broadcast(F, lowBias);
+        FloatVector highBiases = FloatVector.broadcast(F, highBias);
+        FloatVector a0 = FloatVector.zero(F);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        for (int g = 0; g < groups; g++) {
+            // First of all, as calls past a certain size of the method are not inlined.
+            long ss = firstScale + 8L * g & ADDRESSES;
+            FloatVector s0 = LongVector.broadcast(L, Memory.i64(ss)).reinterpretAsShorts().rearrange(SPREAD)
+                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+            FloatVector s1 = LongVector.broadcast(L, Memory.i64(ss + e1)).reinterpretAsShorts().rearrange(SPREAD)
+                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+            FloatVector s2 = LongVector.broadcast(L, Memory.i64(ss + e2)).reinterpretAsShorts().rearrange(SPREAD)
+                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+            FloatVector s3 = LongVector.broadcast(L, Memory.i64(ss + e3)).reinterpretAsShorts().rearrange(SPREAD)
+                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+            long at = first + g * BYTES & ADDRESSES;
+            long xs = x + g * (8 * BYTES) & ADDRESSES;
+            FloatVector x0 = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+            FloatVector x1 = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+            FloatVector x2 = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
+            FloatVector x3 = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
+            FloatVector x4 = FloatVector.fromMemorySegment(F, ALL, xs + 4 * BYTES, LE);
+            FloatVector x5 = FloatVector.fromMemorySegment(F, ALL, xs + 5 * BYTES, LE);
+            FloatVector x6 = FloatVector.fromMemorySegment(F, ALL, xs + 6 * BYTES, LE);
+            FloatVector x7 = FloatVector.fromMemorySegment(F, ALL, xs + 7 * BYTES, LE);
+            IntVector v = IntVector.fromMemorySegment(I, ALL, at, LE);
+            FloatVector p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
+            a0 = p.fma(s0, a0);
+            v = IntVector.fromMemorySegment(I, ALL, at + d1, LE);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
+            a1 = p.fma(s1, a1);
+            v = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
+            a2 = p.fma(s2, a2);
+            v = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
+            v = v.lanewise(VectorOperators.LSHR, 8);
+            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
+            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
+            a3 = p.fma(s3, a3);
         }
         a0.intoMemorySegment(ALL, lanes, LE);
         a1.intoMemorySegment(ALL, lanes + BYTES, LE);

@@ -7,8 +7,9 @@ import stormsight.program.Step;
  * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A
  * row is cut into blocks. Where one integer lane holds n weights, a block of n L values (L lanes) is first the first
  * value of each lane, then the second one: two 16-bit weights are read as one integer, and four 8-bit ones where a
- * vector of integers is just a block of them. A last, partial block reads the last whole block of the row again, with
- * zeros for the values of x that were counted already.
+ * vector of integers is just a block of them. Where it is four blocks of 4-bit weights, a lane holds eight; up to three
+ * blocks at the end of a row, which are no whole vector, are packed as they stand. A last, partial block reads the last
+ * whole block of the row again, with zeros for the values of x that were counted already.
  *
  * @param perLane weights that are read as one integer
  * @param depth columns of x
@@ -26,11 +27,25 @@ record Packing(int perLane, int block, int depth, int capacity) {
     /** Whether a vector of integers holds a block of Q8. */
     static final boolean QUADS = 4 * LANES == DType.Q8_BLOCK;
 
+    /** Weights of Q4 that one integer holds. */
+    private static final int EIGHT = 8;
+
+    /** Whether a vector of integers holds {@link #EIGHTS_BLOCKS} blocks of Q4. */
+    static final boolean EIGHTS = LANES == 16;
+
+    static final int EIGHTS_BLOCKS = 4;
+
+    /** Weights of as many blocks. */
+    static final int EIGHTS_GROUP = EIGHTS_BLOCKS * DType.Q4_BLOCK;
+
     static Packing of(Product product) {
         DType dtype = product.dtype();
+        if (dtype == DType.Q4) {
+            // Where they are not read as integers, four-bit weights lie so that vectors of them are in order.
+            return new Packing(EIGHTS ? EIGHT : 1, DType.Q4_BLOCK, product.depth(), product.capacity());
+        }
         int block = dtype.isBlocked() ? dtype.block() : 2 * LANES;
-        // Four-bit weights lie so that vectors of them are in order.
-        int whole = dtype == DType.Q4 ? 1 : Integer.BYTES / dtype.elementBytes();
+        int whole = Integer.BYTES / dtype.elementBytes();
         return new Packing(whole * LANES == block ? whole : 1, block, product.depth(), product.capacity());
     }
 
@@ -63,6 +78,11 @@ record Packing(int perLane, int block, int depth, int capacity) {
         return Math.min(b * block, depth - block);
     }
 
+    /** Whole vectors of integers of a row of Q4, 0 where it is not read so. */
+    int groups() {
+        return perLane == EIGHT ? fullBlocks() / EIGHTS_BLOCKS : 0;
+    }
+
     /** Index into the row for each slot, -1 for a zero. */
     int[] order() {
         int[] order = new int[slots()];
@@ -71,8 +91,14 @@ record Packing(int perLane, int block, int depth, int capacity) {
             int i = slot % block;
             if (small()) {
                 order[slot] = i < depth ? i : -1;
+            } else if (slot < groups() * EIGHTS_GROUP) {
+                // Of four lanes, which are a block, the lowest four bits of each byte come first in the row.
+                int lane = slot % LANES;
+                int nibble = slot % EIGHTS_GROUP / LANES;
+                order[slot] = slot / EIGHTS_GROUP * EIGHTS_GROUP + lane / 4 * DType.Q4_BLOCK
+                        + nibble % 2 * (DType.Q4_BLOCK / 2) + lane % 4 * Integer.BYTES + nibble / 2;
             } else {
-                int within = perLane == 1 ? i : i % LANES * perLane + i / LANES;
+                int within = perLane == 1 || perLane == EIGHT ? i : i % LANES * perLane + i / LANES;
                 int index = start(b) + within;
                 order[slot] = index < b * block ? -1 : index;
             }
