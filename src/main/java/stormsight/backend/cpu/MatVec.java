@@ -404,8 +404,9 @@ final class MatVec {
     }
 
     /**
-     * Four-bit weights, of blocks that {@link #q4Eights} leaves over. A byte becomes an integer whose lowest four bits and next four, with their signs, are a weight
-     * each; a vector of bytes gives two of weights, in the order of x. Vectors are at most half a block.
+     * Four-bit weights, of blocks that {@link #q4Eights} leaves over. A byte becomes an integer whose lowest four bits
+     * and next four, with their signs, are a weight each; a vector of bytes gives two of weights, in the order of x.
+     * Vectors are at most half a block.
      */
     private static void q4(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
             Packing packing, long x, long lanes) {
@@ -544,7 +545,8 @@ final class MatVec {
             FloatVector x6 = FloatVector.fromMemorySegment(F, ALL, xs + 6 * BYTES, LE);
             FloatVector x7 = FloatVector.fromMemorySegment(F, ALL, xs + 7 * BYTES, LE);
             IntVector v = IntVector.fromMemorySegment(I, ALL, at, LE);
-            FloatVector p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
+            FloatVector p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases)
+                    .mul(x0);
             p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
             v = v.lanewise(VectorOperators.LSHR, 8);
             p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
