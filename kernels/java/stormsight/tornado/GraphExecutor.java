@@ -388,7 +388,7 @@ final class GraphExecutor implements Executor {
 
     @Override
     public boolean roundsActivations() {
-        return device.roundsActivations() && residency.device().tensorCores();
+        return device.roundsActivations();
     }
 
     @Override

@@ -98,16 +98,21 @@ final class Lowering {
     /**
      * @param join whether a kernel may do what several operations are, and a graph what several layers are; their times
      *     cannot be told apart then
+     * @throws BackendException if activations are to be rounded for tensor cores, which the programs do not use
      */
     Lowering(Residency residency, Runtime.Device device, boolean join) {
+        if (device.roundsActivations() && !residency.device().tensorCores()) {
+            throw new BackendException("bf16 as the precision is for tensor cores, which weights of 32 bits do not "
+                    + "run on: leave --precision out, or take --weights q8");
+        }
         this.residency = residency;
         this.device = device;
         this.join = join;
     }
 
     /**
-     * A device as programs use it: as if it had no tensor cores where the weights of all products have 32 bits, for who
-     * keeps as many wants the precision.
+     * A device as programs use it: as if it had no tensor cores where the weights of all products have 32 bits:
+     * whoever keeps as many wants the precision.
      */
     static DeviceInfo used(DeviceInfo device, List<Program> programs) {
         List<DType> types = programs.stream().flatMap(program -> program.segments().stream())

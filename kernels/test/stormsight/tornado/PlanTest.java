@@ -172,6 +172,18 @@ class PlanTest {
         }
     }
 
+    /** Nobody is told that activations are rounded where they are not. */
+    @Test
+    void roundsNothingBesideWeightsOf32Bits() throws IOException {
+        Runtime.Device device = Runtime.devices().getFirst();
+        Runtime.Device rounding = new Runtime.Device(device.tornado(), TENSOR_CORES, device.language(), true);
+        try (Backend backend = new TornadoVm(rounding)) {
+            List<Program> programs = programs("tiny-llava", DType.F32);
+            assertTrue(assertThrows(BackendException.class, () -> backend.plan(programs)).getMessage()
+                    .contains("weights of 32 bits"));
+        }
+    }
+
     @Test
     void theLargestModelFits() throws IOException {
         assertTrue(plan("paligemma2-28b-896", DType.BF16, TENSOR_CORES, "cuda").size() > 50);

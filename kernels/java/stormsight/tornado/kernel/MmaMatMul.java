@@ -154,7 +154,7 @@ public final class MmaMatMul {
 
     /**
      * Whether tensor cores multiply by such a weight: they read four numbers of a row of it at a time, and make 8
-     * columns. They do not where w has 32 bits: who keeps as many wants the precision.
+     * columns. They do not where w has 32 bits: whoever keeps as many wants the precision.
      */
     static boolean knows(Tensor w, DeviceInfo device) {
         return device.tensorCores() && w.dtype() != DType.F32 && w.columns() % 4 == 0 && w.rows() % 8 == 0;

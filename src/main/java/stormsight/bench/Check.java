@@ -140,7 +140,8 @@ final class Check implements AutoCloseable {
                 return;
             }
             equal = false;
-            BackendComparison.Stage stage = BackendComparison.Stage.of(trial.name(), alone, together);
+            BackendComparison.Stage stage = BackendComparison.Stage.of(
+                    trial.name(), alone, together, subject.roundsActivations());
             cosine = Math.min(cosine, stage.cosine());
             error = Math.max(error, stage.error());
             if (exact || !stage.agrees()) {
@@ -290,10 +291,11 @@ final class Check implements AutoCloseable {
     }
 
     private String compared(Trial trial, String with, float[] expected, float[] found) {
-        BackendComparison.Stage stage = BackendComparison.Stage.of(trial.name(), expected, found);
+        BackendComparison.Stage stage = BackendComparison.Stage.of(
+                trial.name(), expected, found, subject.roundsActivations());
         String closeness = String.format(
                 Locale.ROOT, "cosine %.8f, error %.2g of %.3g", stage.cosine(), stage.error(), stage.scale());
-        if (!stage.agrees(subject.roundsActivations())) {
+        if (!stage.agrees()) {
             throw new CheckFailedException(trial.name() + " on "
                     + subject.backend().device().backend() + " differs from " + with + ": " + closeness);
         }

@@ -29,12 +29,19 @@ public record Setting(
     /** Backends whose threads a user chooses. */
     private static final Set<String> THREADED = Set.of("cpu", "scalar");
 
-    /** Behind the runtime, where products of many rows ran on units for BF16. */
+    /** Behind the runtime of a processor, where products of many rows ran on units for BF16. */
     static final String ONE_DNN = ", oneDNN";
+    /** Behind the runtime of a device, where its tensor cores took rounded activations. */
+    private static final String ROUNDED = ", activations rounded to bf16";
 
     /** Threads of a CPU backend; empty on a device. */
     static Optional<Integer> threads(DeviceInfo device) {
         return THREADED.contains(device.backend()) ? Optional.of(device.computeUnits()) : Optional.empty();
+    }
+
+    /** What ran the kernels, and whether it rounded activations. */
+    static String runtime(DeviceInfo device, boolean rounded) {
+        return device.runtime() + (!rounded ? "" : threads(device).isPresent() ? ONE_DNN : ROUNDED);
     }
 
     static Setting of(Measured measured) {
@@ -43,7 +50,7 @@ public record Setting(
                 device.backend(),
                 device.id(),
                 device.name(),
-                device.runtime() + (measured.roundsActivations() ? ONE_DNN : ""),
+                runtime(device, measured.roundsActivations()),
                 device.driver(),
                 measured.configuration().modelName(),
                 measured.family(),

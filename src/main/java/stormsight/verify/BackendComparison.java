@@ -39,21 +39,17 @@ public final class BackendComparison {
      *
      * @param error largest absolute difference
      * @param scale largest absolute value of the oracle
+     * @param rounded whether one side rounds activations to BF16
      */
-    public record Stage(String name, double cosine, double error, double scale) {
+    public record Stage(String name, double cosine, double error, double scale, boolean rounded) {
         /** False where a value is not a number, too. */
         public boolean agrees() {
-            return agrees(false);
-        }
-
-        /** @param rounded whether one side rounds activations to BF16 */
-        public boolean agrees(boolean rounded) {
             return cosine >= (rounded ? MIN_COSINE_ROUNDED : MIN_COSINE)
                     && error <= (rounded ? MAX_ERROR_ROUNDED : MAX_ERROR) * scale;
         }
 
         /** Compares two values of the same length. */
-        public static Stage of(String name, float[] oracle, float[] subject) {
+        public static Stage of(String name, float[] oracle, float[] subject, boolean rounded) {
             double product = 0;
             double oracleSquares = 0;
             double subjectSquares = 0;
@@ -67,7 +63,12 @@ public final class BackendComparison {
                 scale = Math.max(scale, Math.abs(oracle[i]));
             }
             boolean bothZero = oracleSquares == 0 && subjectSquares == 0;
-            return new Stage(name, bothZero ? 1 : product / Math.sqrt(oracleSquares * subjectSquares), error, scale);
+            return new Stage(
+                    name,
+                    bothZero ? 1 : product / Math.sqrt(oracleSquares * subjectSquares),
+                    error,
+                    scale,
+                    rounded);
         }
     }
 
@@ -79,7 +80,7 @@ public final class BackendComparison {
     public record Side(ModelDirectory directory, Backend backend) {}
 
     /** What one side made. */
-    private record Values(List<String> names, List<float[]> values, List<Integer> tokens) {}
+    private record Values(List<String> names, List<float[]> values, List<Integer> tokens, boolean rounded) {}
 
     private BackendComparison() {}
 
@@ -101,7 +102,11 @@ public final class BackendComparison {
         Values wanted = values(oracle, options, image, prompt, tokens, List.of());
         Values found = values(subject, options, image, prompt, tokens, wanted.tokens());
         for (int i = 0; i < wanted.names().size(); i++) {
-            Stage stage = Stage.of(wanted.names().get(i), wanted.values().get(i), found.values().get(i));
+            Stage stage = Stage.of(
+                    wanted.names().get(i),
+                    wanted.values().get(i),
+                    found.values().get(i),
+                    wanted.rounded() || found.rounded());
             listener.accept(stage);
             if (!stage.agrees()) {
                 return Optional.of(stage.name());
@@ -126,7 +131,8 @@ public final class BackendComparison {
                 options,
                 RunListener.NONE,
                 List.of(stages))) {
-            Values made = new Values(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
+            Values made = new Values(
+                    new ArrayList<>(), new ArrayList<>(), new ArrayList<>(), generator.roundsActivations());
             generator.encodeViews(images);
             stages.encode().forEach((stage, output) -> add(made, generator, stage.title(), output));
             generator.followAnyhow(asked, (place, id, logits) -> {

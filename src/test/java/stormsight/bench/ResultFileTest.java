@@ -9,9 +9,15 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import stormsight.backend.Backend;
+import stormsight.backend.BackendOptions;
+import stormsight.backend.Backends;
+import stormsight.backend.DeviceInfo;
+import stormsight.program.DType;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -90,6 +96,18 @@ class ResultFileTest {
         assertTrue(
                 text.replaceAll(" +", " ").contains("| pp16 | 12.00 ± 5.66 | 1500.0 ± 707.1 | 2 | scalar: equal |"),
                 text);
+    }
+
+    /** Results whose activations were rounded are told from others, and by what rounded them. */
+    @Test
+    void theRuntimeSaysWhatWasRounded() {
+        DeviceInfo device = new DeviceInfo("0:0", "tornado", "GPU", "Test", "TornadoVM CUDA", "",
+                DeviceInfo.Kind.GPU, 1, 1, 1, 256, 1, Set.of(DType.BF16));
+        assertEquals("TornadoVM CUDA", Setting.runtime(device, false));
+        assertEquals("TornadoVM CUDA, activations rounded to bf16", Setting.runtime(device, true));
+        try (Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
+            assertEquals(cpu.device().runtime() + ", oneDNN", Setting.runtime(cpu.device(), true));
+        }
     }
 
     @Test

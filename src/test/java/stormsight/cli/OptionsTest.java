@@ -459,7 +459,6 @@ class OptionsTest {
         assertTrue(plan.toString().contains("q_proj.weight"), plan.toString());
     }
 
-    /** A model of 28B, of which nothing is on this machine, in memory that this machine need not have. */
     /** A precision that somebody names is kept, or refused in one line. */
     @Test
     void aPrecisionIsNeverReplaced() {
@@ -481,6 +480,7 @@ class OptionsTest {
         return Stream.concat(Arrays.stream(arguments), Arrays.stream(more)).toArray(String[]::new);
     }
 
+    /** A model of 28B, of which nothing is on this machine, in memory that this machine need not have. */
     @Test
     void plansModelsThatAreNotHere() {
         JsonNode plan = json("plan", "--like", "paligemma2-28b-896", "--backend", "cpu", "--json");

@@ -1,6 +1,7 @@
 package stormsight.verify;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -54,6 +55,17 @@ class BackendComparisonTest {
                 ModelDirectory changed = Families.open(folder, Optional.empty())) {
             assertEquals(Optional.of(stage), compare(directory, changed, new ArrayList<>()));
         }
+    }
+
+    /** What rounds activations may be off by a percent; nothing else may. */
+    @Test
+    void roundedActivationsHaveLimitsOfTheirOwn() {
+        float[] oracle = {1, -0.5f, 0.25f};
+        float[] rounded = {1.005f, -0.503f, 0.251f};
+        float[] wrong = {1.03f, -0.5f, 0.25f};
+        assertFalse(BackendComparison.Stage.of("a stage", oracle, rounded, false).agrees());
+        assertTrue(BackendComparison.Stage.of("a stage", oracle, rounded, true).agrees());
+        assertFalse(BackendComparison.Stage.of("a stage", oracle, wrong, true).agrees());
     }
 
     private static Optional<String> compare(
