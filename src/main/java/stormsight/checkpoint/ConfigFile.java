@@ -39,7 +39,7 @@ public final class ConfigFile {
             throw new CheckpointException(directory, "no " + file.getFileName() + " in this directory");
         }
         if (StrictJson.readFile(file, "the file", MAX_BYTES, StrictJson::value) instanceof Map<?, ?> root) {
-            return new ConfigFile(file, "", root);
+            return new ConfigFile(ModelFiles.shown(file), "", root);
         }
         throw new CheckpointException(file, "not a JSON object");
     }

@@ -12,6 +12,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.databind.json.JsonMapper;
@@ -22,7 +24,7 @@ import tools.jackson.databind.json.JsonMapper;
  */
 final class GgufBesides {
     private static final String CONFIG = "config.json";
-    private static final String PREPROCESSOR = "preprocessor_config.json";
+    static final String PREPROCESSOR = "preprocessor_config.json";
     private static final String TOKENIZER = "tokenizer.json";
 
     /** What can be made. */
@@ -30,7 +32,14 @@ final class GgufBesides {
 
     /** More than any vocabulary has. */
     private static final int MOST_TOKENS = 1 << 20;
+    /** Gemma has 580,000. */
+    private static final int MOST_MERGES = 1 << 22;
+    /** Of a token; those of Gemma have up to 93. */
+    private static final int MOST_BYTES = 1 << 9;
     private static final int CHANNELS = 3;
+
+    private static final Pattern DECODER_LAYER = Pattern.compile("blk\\.(\\d+)\\.");
+    private static final Pattern TOWER_LAYER = Pattern.compile("v\\.blk\\.(\\d+)\\.");
 
     private static final String IMAGE = "<image>";
     private static final String SPACE = "\u2581";
@@ -56,8 +65,8 @@ final class GgufBesides {
 
     private record Read(List<String> stamps, GgufBesides besides) {}
 
-    /** Characters that become one piece, the highest score first. */
-    private record Merge(float score, int leftLength, int rightLength, String left, String right) {}
+    /** Two tokens that become one piece, with their lengths in characters. */
+    private record Merge(float score, int leftLength, int rightLength, int left, int right) {}
 
     private GgufBesides(GgufHeader decoder, GgufHeader tower) {
         this.decoder = decoder;
@@ -138,11 +147,10 @@ final class GgufBesides {
                     decoder.file(), "key " + prefix + "rope.scaling.type: scaled positions are not supported");
         }
         int width = required(decoder, prefix + "embedding_length");
-        int layers = required(decoder, prefix + "block_count");
+        int layers = layers(decoder, prefix + "block_count", DECODER_LAYER);
         int heads = required(decoder, prefix + "attention.head_count");
-        int head = Math.toIntExact(decoder.numbers()
-                .getOrDefault(prefix + "attention.key_length", (long) width / Math.max(heads, 1)));
-        if (decoder.numbers().getOrDefault(prefix + "attention.value_length", (long) head) != head) {
+        int head = number(decoder, prefix + "attention.key_length", width / heads);
+        if (number(decoder, prefix + "attention.value_length", head) != head) {
             throw new CheckpointException(
                     decoder.file(), "key " + prefix + "attention.value_length: not that of the keys, " + head);
         }
@@ -152,8 +160,7 @@ final class GgufBesides {
         text.put("intermediate_size", required(decoder, prefix + "feed_forward_length"));
         text.put("num_hidden_layers", layers);
         text.put("num_attention_heads", heads);
-        text.put("num_key_value_heads", decoder.numbers()
-                .getOrDefault(prefix + "attention.head_count_kv", (long) heads));
+        text.put("num_key_value_heads", number(decoder, prefix + "attention.head_count_kv", heads));
         text.put("head_dim", head);
         text.put("vocab_size", rows());
         put(text, "max_position_embeddings", decoder, prefix + "context_length");
@@ -184,7 +191,7 @@ final class GgufBesides {
         vision.put("model_type", "siglip_vision_model");
         vision.put("hidden_size", required(tower, prefix + "embedding_length"));
         vision.put("intermediate_size", required(tower, prefix + "feed_forward_length"));
-        vision.put("num_hidden_layers", required(tower, prefix + "block_count"));
+        vision.put("num_hidden_layers", layers(tower, prefix + "block_count", TOWER_LAYER));
         vision.put("num_attention_heads", required(tower, prefix + "attention.head_count"));
         vision.put("image_size", required(tower, prefix + "image_size"));
         vision.put("patch_size", required(tower, prefix + "patch_size"));
@@ -207,12 +214,42 @@ final class GgufBesides {
     }
 
     private static int required(GgufHeader header, String key) {
-        Long number = header.numbers().get(key);
-        if (number == null || number < 1 || number > Integer.MAX_VALUE) {
-            throw new CheckpointException(header.file(), "key " + key + ": "
-                    + (number == null ? "missing" : number + ", a positive number expected"));
+        if (!header.numbers().containsKey(key)) {
+            throw new CheckpointException(header.file(), "key " + key + ": missing");
         }
-        return number.intValue();
+        return number(header, key, 0);
+    }
+
+    private static int number(GgufHeader header, String key, int absent) {
+        Long number = header.numbers().get(key);
+        if (number != null && (number < 1 || number > Integer.MAX_VALUE)) {
+            throw new CheckpointException(header.file(), "key " + key + ": " + Long.toUnsignedString(number)
+                    + ", a positive number of 31 bits expected");
+        }
+        return number == null ? absent : number.intValue();
+    }
+
+    /** As many as there are: of a file that is cut or patched, some would be left out. */
+    private static int layers(GgufHeader header, String key, Pattern layer) {
+        int layers = required(header, key);
+        long held = header.tensors().stream()
+                .map(tensor -> layer.matcher(tensor.name()))
+                .filter(Matcher::lookingAt)
+                .map(found -> found.group(1))
+                .distinct()
+                .count();
+        if (held != layers) {
+            throw new CheckpointException(
+                    header.file(), "key " + key + ": " + layers + ", but its tensors are those of " + held + " layers");
+        }
+        return layers;
+    }
+
+    /** A token that a key names, if it does. */
+    private Optional<Integer> token(String key, int tokens) {
+        return Optional.ofNullable(decoder.numbers().get(key))
+                .filter(id -> id >= 0 && id < tokens)
+                .map(Long::intValue);
     }
 
     /** A number, if it is there: what config.json leaves out has a default. */
@@ -231,7 +268,7 @@ final class GgufBesides {
             throw new CheckpointException(decoder.file(), "its tokenizer is " + StrictJson.printable(kind) + ", not "
                     + KIND + " (SentencePiece): put tokenizer.json of the model as transformers has it beside it");
         }
-        return decoder.texts("tokenizer.ggml.tokens", MOST_TOKENS);
+        return decoder.texts("tokenizer.ggml.tokens", MOST_TOKENS, MOST_BYTES);
     }
 
     /** As transformers converts a Gemma's SentencePiece model. */
@@ -273,10 +310,8 @@ final class GgufBesides {
             json.writeEndArray();
             json.writeName("normalizer");
             writeReplace(json, " ", SPACE);
-            int first = decoder.numbers().getOrDefault("tokenizer.ggml.bos_token_id", -1L).intValue();
-            if (first >= 0 && first < tokens.size()) {
-                writeTemplate(json, tokens.get(first), first);
-            }
+            token("tokenizer.ggml.bos_token_id", tokens.size())
+                    .ifPresent(first -> writeTemplate(json, tokens.get(first), first));
             json.writeObjectPropertyStart("decoder");
             json.writeStringProperty("type", "Sequence");
             json.writeArrayPropertyStart("decoders");
@@ -287,10 +322,8 @@ final class GgufBesides {
             json.writeEndObject();
             json.writeObjectPropertyStart("model");
             json.writeStringProperty("type", "BPE");
-            int unknown = decoder.numbers().getOrDefault("tokenizer.ggml.unknown_token_id", -1L).intValue();
-            if (unknown >= 0 && unknown < tokens.size()) {
-                json.writeStringProperty("unk_token", tokens.get(unknown));
-            }
+            token("tokenizer.ggml.unknown_token_id", tokens.size())
+                    .ifPresent(unknown -> json.writeStringProperty("unk_token", tokens.get(unknown)));
             json.writeBooleanProperty("fuse_unk", true);
             json.writeBooleanProperty("byte_fallback", true);
             json.writeObjectPropertyStart("vocab");
@@ -299,8 +332,8 @@ final class GgufBesides {
             json.writeArrayPropertyStart("merges");
             for (Merge merge : merges(ids, scores)) {
                 json.writeStartArray();
-                json.writeString(merge.left);
-                json.writeString(merge.right);
+                json.writeString(tokens.get(merge.left));
+                json.writeString(tokens.get(merge.right));
                 json.writeEndArray();
             }
             json.writeEndArray();
@@ -355,16 +388,21 @@ final class GgufBesides {
     }
 
     /** Each way to put a piece together from two others; by the piece's score, then the longer left part first. */
-    private static List<Merge> merges(Map<String, Integer> ids, float[] scores) {
+    private List<Merge> merges(Map<String, Integer> ids, float[] scores) {
         List<Merge> merges = new ArrayList<>();
         ids.forEach((piece, id) -> {
             int length = piece.codePointCount(0, piece.length());
             for (int left = 1; left < length; left++) {
                 int at = piece.offsetByCodePoints(0, left);
-                if (ids.containsKey(piece.substring(0, at)) && ids.containsKey(piece.substring(at))) {
-                    merges.add(new Merge(
-                            scores[id], left, length - left, piece.substring(0, at), piece.substring(at)));
+                Integer first = ids.get(piece.substring(0, at));
+                Integer second = first == null ? null : ids.get(piece.substring(at));
+                if (second != null) {
+                    merges.add(new Merge(scores[id], left, length - left, first, second));
                 }
+            }
+            if (merges.size() > MOST_MERGES) {
+                throw new CheckpointException(
+                        decoder.file(), "its tokens can be put together in more than " + MOST_MERGES + " ways");
             }
         });
         merges.sort(Comparator.comparingDouble(Merge::score)

@@ -99,14 +99,15 @@ record GgufHeader(
      * The texts of an array.
      *
      * @param most of them
+     * @param mostBytes of each
      * @throws CheckpointException if there is no such array, or it is longer
      */
-    List<String> texts(String key, int most) {
+    List<String> texts(String key, int most, int mostBytes) {
         Array array = array(key, TEXT, most);
         return read(file, array.offset, reader -> {
             List<String> texts = new ArrayList<>();
             for (long i = 0; i < array.length; i++) {
-                texts.add(reader.textOrNone(MOST_NAME_BYTES, "a text of " + StrictJson.printable(key)));
+                texts.add(reader.textOrNone(mostBytes, "a text of " + StrictJson.printable(key)));
             }
             return texts;
         });

@@ -9,7 +9,8 @@ import java.util.Optional;
 
 /**
  * The files beside a model's weights: config.json, preprocessor_config.json, tokenizer.json. Where one of them is
- * missing and the weights are GGUF, it is made from what these say of themselves.
+ * missing and the weights are GGUF, it is made from what these say of themselves, except for a
+ * preprocessor_config.json where processor_config.json, as transformers 5 writes it, stands for it.
  */
 public final class ModelFiles {
     private ModelFiles() {}
@@ -41,8 +42,16 @@ public final class ModelFiles {
         }
     }
 
+    /** What messages call a file: nobody is to look for one that is not there. */
+    public static Path shown(Path file) {
+        return maker(file).isPresent() ? file.resolveSibling(name(file) + " (made of GGUF)") : file;
+    }
+
     private static Optional<GgufBesides> maker(Path file) {
-        return Files.exists(file) || !GgufBesides.NAMES.contains(name(file))
+        return Files.exists(file)
+                        || !GgufBesides.NAMES.contains(name(file))
+                        || name(file).equals(GgufBesides.PREPROCESSOR)
+                                && Files.exists(file.resolveSibling("processor_config.json"))
                 ? Optional.empty()
                 : GgufBesides.of(file.toAbsolutePath().getParent());
     }

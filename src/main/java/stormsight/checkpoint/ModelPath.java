@@ -308,7 +308,8 @@ public final class ModelPath {
         if (Files.exists(folder.resolve("model_index.json"))) {
             throw refused(folder, "is a pipeline of diffusers, not a vision-language model");
         }
-        List<Path> inner = list(folder, path -> Files.exists(path.resolve(CONFIG)));
+        List<Path> inner =
+                list(folder, path -> Files.exists(path.resolve(CONFIG)) || Checkpoint.isGguf(path));
         if (!inner.isEmpty()) {
             throw refused(folder, "no config.json in this directory, but in " + names(inner) + ": name that folder");
         }

@@ -141,13 +141,14 @@ public final class Quantization {
         try (DirectoryStream<Path> files = Files.newDirectoryStream(from, Files::isRegularFile)) {
             for (Path file : files) {
                 String name = file.getFileName().toString();
-                if (!name.toLowerCase(Locale.ROOT)
+                if (!GgufBesides.NAMES.contains(name) && !name.toLowerCase(Locale.ROOT)
                         .matches(".*\\.(safetensors|index\\.json|bin|pt|pth|ckpt|h5|msgpack|gguf|onnx)")) {
                     Files.copy(file, to.resolve(name));
                 }
             }
             for (String name : GgufBesides.NAMES) {
-                if (!Files.exists(to.resolve(name)) && ModelFiles.exists(from.resolve(name))) {
+                // Written, not copied: a copy of a file that nobody may write is one, too.
+                if (ModelFiles.exists(from.resolve(name))) {
                     Files.write(to.resolve(name), ModelFiles.bytes(from.resolve(name)));
                 }
             }

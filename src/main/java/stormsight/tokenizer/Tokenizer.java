@@ -64,9 +64,10 @@ public final class Tokenizer {
             if (Files.exists(file) && Files.size(file) > MOST_BYTES) {
                 throw new CheckpointException(file, Files.size(file) + " bytes, at most " + MOST_BYTES + " expected");
             }
-            return new Tokenizer(file, file.toString().endsWith(".model")
+            Path shown = ModelFiles.shown(file);
+            return new Tokenizer(shown, file.toString().endsWith(".model")
                     ? SentencePieceFile.read(file, in.readAllBytes())
-                    : TokenizerFile.read(file, new JsonScanner(in)));
+                    : TokenizerFile.read(shown, new JsonScanner(in)));
         } catch (IOException | UncheckedIOException | OutOfMemoryError e) {
             throw new CheckpointException(file, "cannot be read (" + StrictJson.printable(String.valueOf(e)) + ")", e);
         }

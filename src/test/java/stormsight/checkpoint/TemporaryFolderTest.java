@@ -29,7 +29,8 @@ class TemporaryFolderTest {
     /** A process of its own, whose temporary folder lies in {@link #parent}. */
     public static final class Waiting {
         public static void main(String[] arguments) throws IOException {
-            Files.writeString(TemporaryFolder.create().resolve("file"), "content");
+            Path file = Files.writeString(TemporaryFolder.create().resolve("file"), "content");
+            TemporaryFolder.finishFirst(() -> System.out.println(Files.exists(file) ? "still there" : "gone"));
             System.out.println("made");
             System.in.read();
         }
@@ -69,8 +70,10 @@ class TemporaryFolderTest {
         ending.getOutputStream().close();
         assertEquals(0, ending.waitFor());
         assertEquals(used, folders());
-        living.destroy();
+        // By its handle: the process itself would close what it says.
+        living.toHandle().destroy();
         living.waitFor();
+        assertEquals("still there", living.inputReader().readLine());
         assertEquals(List.of(), folders());
     }
 

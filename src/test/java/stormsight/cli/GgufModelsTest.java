@@ -6,14 +6,19 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
+import stormsight.checkpoint.ConfigFile;
 import stormsight.checkpoint.GgufFiles;
 import stormsight.tokenizer.Tokenizer;
 
@@ -110,12 +115,57 @@ class GgufModelsTest {
             {"llama", "gpt-2", "its tokenizer is gpt-2, not llama (SentencePiece): put tokenizer.json"},
             {"<image>", "<imag3>", "its tokens hold no <image>: put config.json and tokenizer.json"},
             {"gemma.embedding_length", "gemma.embedding_Length", "key gemma.embedding_length: missing"},
-            {"<loc0001>", "<loc0002>", "the token <loc0002> is there twice"}
+            {"<loc0001>", "<loc0002>", "the token <loc0002> is there twice"},
+            {"<bos>", "<b0s>", "tokenizer.json (made of GGUF): no token \"<bos>\""},
+            {number("gemma.block_count", 4), number("gemma.block_count", 3),
+                "model.gguf: key gemma.block_count: 3, but its tensors are those of 4 layers"},
+            {number("gemma.attention.key_length", 20), number("gemma.attention.key_length", -1),
+                "key gemma.attention.key_length: 4294967295, a positive number of 31 bits expected"},
+            {number("tokenizer.ggml.eos_token_id", 1), number("tokenizer.ggml.eos_token_id", -1),
+                "config.json (made of GGUF): eos_token_id: 4294967295 found"},
         }) {
+            assertTrue(text.contains(change[0]), change[0]);
             Files.write(gguf.resolve("model.gguf"),
                     text.replace(change[0], change[1]).getBytes(StandardCharsets.ISO_8859_1));
             MainTest.fails(3, change[2], "generate", "-m", gguf.toString(), "-i", IMAGE, "-p", "x");
         }
+        MainTest.fails(3, "no config.json in this directory, but in " + gguf.getFileName() + ": name that folder",
+                "inspect", folder.toString());
+    }
+
+    /** A key with a number of 32 bits, as characters of the file. */
+    private static String number(String key, int number) {
+        byte[] bytes = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putInt(4).putInt(number).array();
+        return key + new String(bytes, StandardCharsets.ISO_8859_1);
+    }
+
+    /** How images are prepared is taken from the file that says so, under either name; settings that no key has. */
+    @Test
+    void settingsOfGemma2() throws IOException {
+        Path gguf = bare(Goldens.folder("paligemma2"), "gemma2");
+        ConfigFile config = ConfigFile.read(gguf.resolve("config.json"));
+        assertEquals(18, config.integer("text_config.query_pre_attn_scalar"));
+        assertEquals(50, config.number("text_config.attn_logit_softcapping", 0));
+        assertEquals(512, config.integer("text_config.sliding_window"));
+        assertTrue(ConfigFile.readIfPresent(gguf.resolve("preprocessor_config.json")).isPresent());
+        Files.writeString(gguf.resolve("processor_config.json"),
+                "{\"image_processor\": {\"image_mean\": [1, 1]}}");
+        MainTest.fails(3, "processor_config.json: image_processor.image_mean: 2 values, 3 expected",
+                "inspect", gguf.toString());
+    }
+
+    /** Whoever may not write to a model's files may write to those of another. */
+    @Test
+    void readOnlyFiles() throws IOException {
+        Path gguf = folder.resolve("gguf");
+        GgufFiles.convert(SHAPES, gguf, "gemma", "stored");
+        Path config = gguf.resolve("config.json");
+        Files.setPosixFilePermissions(config, PosixFilePermissions.fromString("r--r--r--"));
+        Path written = folder.resolve("written");
+        MainTest.Run run = MainTest.run("quantize", "--weights", "q8", gguf.toString(), written.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(Files.getPosixFilePermissions(written.resolve("config.json"))
+                .contains(PosixFilePermission.OWNER_WRITE));
     }
 
     /** Weights in GGUF, and nothing beside them. */
