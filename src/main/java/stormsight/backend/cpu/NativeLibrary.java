@@ -10,6 +10,7 @@ import java.net.URL;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -19,6 +20,8 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.Set;
 import java.util.jar.JarEntry;
 import java.util.zip.CRC32;
@@ -31,6 +34,8 @@ final class NativeLibrary {
     private static final Set<PosixFilePermission> OWNER_ALONE = PosixFilePermissions.fromString("rwx------");
     private static final String OURS = "stormsight";
     private static final int BUFFER = 1 << 20;
+    private static final String PART = ".part";
+    private static final Duration BEING_WRITTEN = Duration.ofHours(1);
 
     private NativeLibrary() {}
 
@@ -165,9 +170,23 @@ final class NativeLibrary {
         return sum.getValue() == entry.getCrc();
     }
 
+    /** What processes left that ended while they wrote. */
+    private static void removeParts(Path folder) throws IOException {
+        try (DirectoryStream<Path> parts = Files.newDirectoryStream(folder, "*" + PART)) {
+            for (Path part : parts) {
+                if (Files.getLastModifiedTime(part).toInstant().isBefore(Instant.now().minus(BEING_WRITTEN))) {
+                    Files.deleteIfExists(part);
+                }
+            }
+        } catch (NoSuchFileException e) {
+            // Another process was faster.
+        }
+    }
+
     /** In one step, so that nobody loads half a library. */
     private static void extract(URL resource, Path file) throws IOException {
-        Path part = Files.createTempFile(file.getParent(), "", ".part");
+        removeParts(file.getParent());
+        Path part = Files.createTempFile(file.getParent(), "", PART);
         try {
             // Into the file that is there, which is for its owner alone; a new one would be as open as other files.
             try (InputStream from = resource.openStream(); OutputStream to = Files.newOutputStream(part)) {

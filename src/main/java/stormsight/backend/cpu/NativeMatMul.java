@@ -6,9 +6,9 @@ import stormsight.program.Step;
 
 /**
  * A {@link Product} with many tokens, whose x is narrowed to BF16, by oneDNN. A piece is a block of weight rows. They
- * are copied into the thread's own scratch first, as BF16, where they stay in the second-level cache: native code that
- * reads a mapping would end the process if its file was cut short. Each call into the library leaves a few dozen bytes
- * of short-lived objects behind.
+ * are copied into the thread's own scratch first, as BF16 and with their part of the bias, where they stay in the
+ * second-level cache: native code that reads a mapping would end the process if its file was cut short. Each call into
+ * the library leaves a few dozen bytes of short-lived objects behind.
  */
 final class NativeMatMul implements Kernel {
     private static final int FEW_ROWS = 64;
@@ -50,7 +50,7 @@ final class NativeMatMul implements Kernel {
         int products = product.up() == null ? 1 : 2;
         whole = new OneDnn.Primitive[product.width() / rows == 0 ? 0 : products];
         rest = new OneDnn.Primitive[product.width() % rows == 0 ? 0 : products];
-        scratch.reserveOwn(2L * rows * product.depth());
+        scratch.reserveOwn(2L * rows * product.depth() + 4L * rows);
         scratch.reserveShared(Narrow.bytes(product)
                 + (product.up() == null ? 0 : DType.F32.elementBytes() * (long) product.capacity() * product.width()));
     }
@@ -97,8 +97,11 @@ final class NativeMatMul implements Kernel {
             int worker) {
         long copy = scratch.own(worker);
         NarrowWeights.rows(w, first, count, copy);
-        primitive.run(worker, natives.scratchpad(worker), scratch.shared(), copy, out, product.bias() + 4L * first,
-                other);
+        long bias = copy + 2L * rows * product.depth();
+        if (product.bias() != 0) {
+            Memory.copy(product.bias() + 4L * first, bias, 4L * count);
+        }
+        primitive.run(worker, natives.scratchpad(worker), scratch.shared(), copy, out, bias, other);
     }
 
     @Override

@@ -3,7 +3,10 @@ package stormsight.backend.cpu;
 import java.util.List;
 import stormsight.program.Step;
 
-/** {@link Norm} of many rows, without a residual, by oneDNN in F32. */
+/**
+ * {@link Norm} of many rows, without a residual, by oneDNN in F32. Scale and shift are copied before each run: native
+ * code that reads a mapping would end the process if its file was cut short.
+ */
 final class NativeNorm implements Kernel {
     /** Rows of one piece. */
     private static final int PIECE = 16;
@@ -11,17 +14,29 @@ final class NativeNorm implements Kernel {
     private final Norm norm;
     private final NativeProducts natives;
     private final String name;
+    private final Scratch scratch;
 
     /** For the rows of this run; set before its pieces begin. */
     private OneDnn.Primitive whole;
 
     private OneDnn.Primitive rest;
 
-    /** @param name of oneDNN's kernel */
-    NativeNorm(Norm norm, NativeProducts natives, String name) {
+    /**
+     * Reserves what it needs.
+     *
+     * @param name of oneDNN's kernel
+     */
+    NativeNorm(Norm norm, NativeProducts natives, String name, Scratch scratch) {
         this.norm = norm;
         this.natives = natives;
         this.name = name;
+        this.scratch = scratch;
+        scratch.reserveShared(2 * vectorBytes());
+    }
+
+    /** Of the scale, and of the shift behind it. */
+    private long vectorBytes() {
+        return Scratch.align(4L * norm.columns());
     }
 
     /** Of a whole piece. */
@@ -40,6 +55,10 @@ final class NativeNorm implements Kernel {
     @Override
     public int pieces(Step step) {
         int rows = norm.rows(step);
+        Memory.copy(norm.w(), scratch.shared(), 4L * norm.columns());
+        if (norm.bias() != 0) {
+            Memory.copy(norm.bias(), scratch.shared() + vectorBytes(), 4L * norm.columns());
+        }
         whole = primitive(PIECE);
         rest = rows % PIECE == 0 ? null : primitive(rows % PIECE);
         return (rows + PIECE - 1) / PIECE;
@@ -50,7 +69,7 @@ final class NativeNorm implements Kernel {
         int first = piece * PIECE;
         long offset = 4L * first * norm.columns();
         (norm.rows(step) - first < PIECE ? rest : whole).run(worker, natives.scratchpad(worker), norm.x() + offset,
-                norm.out() + offset, norm.w(), norm.bias());
+                norm.out() + offset, scratch.shared(), scratch.shared() + vectorBytes());
     }
 
     @Override

@@ -33,7 +33,8 @@ record Norm(long x, long w, long bias, long residual, long out, boolean centred,
 
     private Kernel choose(Op op, Binding binding) {
         Kernel few = binding.choose(() -> new Scalar(this), () -> new Vectors(this));
-        return binding.many(op, few, capacity, (natives, name) -> new NativeNorm(this, natives, name));
+        return binding.many(
+                op, few, capacity, (natives, name) -> new NativeNorm(this, natives, name, binding.scratch()));
     }
 
     int rows(Step step) {

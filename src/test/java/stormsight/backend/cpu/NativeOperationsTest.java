@@ -2,9 +2,16 @@ package stormsight.backend.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -12,12 +19,22 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
 import stormsight.backend.Backend;
+import stormsight.backend.BackendException;
 import stormsight.backend.BackendOptions;
+import stormsight.backend.Executor;
 import stormsight.backend.OpCase;
 import stormsight.backend.OpCases;
+import stormsight.backend.RunListener;
+import stormsight.checkpoint.HostTensor;
+import stormsight.program.DType;
 import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
+import stormsight.program.Shape;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 
@@ -74,5 +91,33 @@ class NativeOperationsTest {
                     OpCases.run(three, setup).forEach((output, actual) ->
                             assertEquals(-1, actual.mismatch(alone.get(output)), output::toString));
                 }));
+    }
+
+    /** Native code that read the mapping would end this process. */
+    @Test
+    void aFileThatIsCutShortIsAnError(@TempDir java.nio.file.Path folder) throws IOException {
+        int width = 4096;
+        Shape vector = Shape.of(width);
+        Tensor x = new Tensor("x", DType.F32, Shape.of(32, width), Tensor.Kind.INPUT, 1);
+        Tensor w = new Tensor("w", DType.F32, vector, Tensor.Kind.WEIGHT, 1);
+        Tensor bias = new Tensor("bias", DType.F32, vector, Tensor.Kind.WEIGHT, 1);
+        Tensor out = new Tensor("out", DType.F32, x.shape(), Tensor.Kind.OUTPUT, 1);
+        Program program =
+                new Program("norm", List.of(Segment.once("norm", List.of(new Op.LayerNorm(x, w, bias, 1e-6f, out)))));
+        java.nio.file.Path path = folder.resolve("weights");
+        Files.write(path, new byte[8 * width]);
+        try (FileChannel file = FileChannel.open(path, StandardOpenOption.READ, StandardOpenOption.WRITE);
+                Arena arena = Arena.ofShared()) {
+            MemorySegment mapped = file.map(FileChannel.MapMode.READ_ONLY, 0, 8 * width, arena);
+            Map<Tensor, HostTensor> weights = Map.of(
+                    w, new HostTensor(DType.F32, vector, List.of(mapped.asSlice(0, 4 * width))),
+                    bias, new HostTensor(DType.F32, vector, List.of(mapped.asSlice(4 * width))));
+            try (Executor executor = one.prepare(weights, List.of(program), RunListener.NONE)) {
+                Step step = new Step(0, 32, 0);
+                assertTrue(executor.profile(program, step).entries().getLast().kernel().startsWith("oneDNN "));
+                file.truncate(0);
+                assertThrows(BackendException.class, () -> executor.run(program, step));
+            }
+        }
     }
 }
