@@ -153,7 +153,7 @@ public final class Main implements Runnable {
         if (arguments.length > 0 && COMMANDS.contains(arguments[0])) {
             // Reading the annotations of all commands would take longer than opening a model.
             line.addSubcommand(command(arguments[0]));
-        } else {
+        } else if (!List.of(arguments).equals(List.of("--version"))) {
             COMMANDS.forEach(name -> line.addSubcommand(command(name)));
             line.addSubcommand(new AutoComplete.GenerateCompletion()).addSubcommand(new CommandLine.HelpCommand());
         }

@@ -9,6 +9,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -18,6 +21,7 @@ import java.util.Optional;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -58,6 +62,39 @@ class NativeProductsTest {
 
     private static Backend always(int threads) {
         return CpuBackend.open("cpu", new BackendOptions(threads, Optional.empty()), Path.VECTORS, 0);
+    }
+
+    /** Says what became of a library whose loading was begun on another thread. */
+    static final class Begun {
+        private Begun() {}
+
+        public static void main(String[] arguments) {
+            NativeProducts.begin();
+            System.out.println(NativeProducts.unavailable().orElse("loaded"));
+            System.out.println(NativeProducts.unavailable().orElse("loaded"));
+        }
+    }
+
+    /** In a process of its own: the library is loaded once. */
+    @ParameterizedTest
+    @CsvSource({
+        "rwx------, loaded",
+        "rwxrwxrwx, oneDNN cannot be used: it cannot be laid into"
+    })
+    void whatLoadingEndedWithIsToldWhereverItRan(String permissions, String expected, @TempDir java.nio.file.Path cache)
+            throws Exception {
+        Files.setPosixFilePermissions(cache, PosixFilePermissions.fromString(permissions));
+        ProcessBuilder builder = new ProcessBuilder(
+                java.nio.file.Path.of(System.getProperty("java.home"), "bin", "java").toString(), "--add-modules",
+                "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
+                System.getProperty("java.class.path"), Begun.class.getName());
+        builder.environment().put("XDG_CACHE_HOME", cache.toString());
+        Process process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        List<String> lines = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).lines().toList();
+        assertEquals(0, process.waitFor());
+        assertEquals(2, lines.size());
+        assertTrue(lines.getFirst().startsWith(expected), lines.getFirst());
+        assertEquals(lines.getFirst(), lines.getLast());
     }
 
     /** One product with its data. */
