@@ -90,7 +90,8 @@ class NativeProductsTest {
                 System.getProperty("java.class.path"), Begun.class.getName());
         builder.environment().put("XDG_CACHE_HOME", cache.toString());
         Process process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();
-        List<String> lines = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).lines().toList();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        List<String> lines = said.lines().toList();
         assertEquals(0, process.waitFor());
         assertEquals(2, lines.size());
         assertTrue(lines.getFirst().startsWith(expected), lines.getFirst());
