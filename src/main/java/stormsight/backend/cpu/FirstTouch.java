@@ -35,10 +35,7 @@ final class FirstTouch {
     /** Of x86-64. */
     private static final long PAGE = 4096;
 
-    /**
-     * Bytes that the system is asked for at once. Meanwhile nobody else in the process gets or gives back memory: asked
-     * for an embedding table of a gigabyte, the system made preparing and compiling wait for half a second.
-     */
+    /** Bytes that the system is asked for at once: meanwhile nobody else in the process gets or gives back memory. */
     private static final long PIECE = 1L << 22;
 
     private FirstTouch() {}
