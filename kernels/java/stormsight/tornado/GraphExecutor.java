@@ -73,14 +73,15 @@ final class GraphExecutor implements Executor {
      * @param capture whether compute graphs are captured as CUDA graphs; their kernels are not timed then
      * @param join whether a kernel may do what several operations are, and a graph what several layers are; they are
      *     not timed apart then
+     * @param mostTasks of a graph, up to {@link LayeredGraph#MOST_TASKS}
      */
     static GraphExecutor prepare(Runtime.Device device, Map<Tensor, HostTensor> weights, List<Program> programs,
-            RunListener listener, boolean capture, boolean join) {
+            RunListener listener, boolean capture, boolean join, int mostTasks) {
         Residency residency = Residency.of(device.info(), weights, programs);
         GraphExecutor executor = new GraphExecutor(device, residency, listener, capture);
         try (Filling filling = Filling.start(residency.loads())) {
             long start = System.nanoTime();
-            executor.build(programs, join);
+            executor.build(programs, join, mostTasks);
             long built = System.nanoTime();
             executor.startProfile();
             executor.load(filling, 0, 1);
@@ -107,8 +108,8 @@ final class GraphExecutor implements Executor {
         }
     }
 
-    private void build(List<Program> programs, boolean join) {
-        Lowering lowering = new Lowering(residency, device, join);
+    private void build(List<Program> programs, boolean join, int mostTasks) {
+        Lowering lowering = new Lowering(residency, device, join, mostTasks);
         for (Residency.Load load : residency.loads()) {
             add(lowering.transfers("load" + members.size()), 1, load.arrays());
         }

@@ -11,9 +11,9 @@ import uk.ac.manchester.tornado.runtime.tasks.CompilableTask;
 import uk.ac.manchester.tornado.runtime.tasks.meta.ScheduleContext;
 
 /**
- * A graph that can hold a task any number of times, also one of another graph, which is compiled once nevertheless:
- * TornadoVM compiles what it has no code for under the task's id, but refuses two tasks of one id, which it takes for
- * the same. It waits for each graph when that was executed, so that layers in one graph are spared the waits.
+ * A graph that can hold one task several times, and tasks of other graphs. Each is compiled once: TornadoVM compiles
+ * what it has no code for under the task's id, but refuses two tasks of one id, which it takes for the same. It waits
+ * for each graph when that was executed, so that layers in one graph are spared the waits.
  */
 final class LayeredGraph extends TaskGraph {
     /** TornadoVM describes a graph in so many bytes. */
@@ -21,10 +21,11 @@ final class LayeredGraph extends TaskGraph {
     /** Of which a task takes so many, besides those of its parameters. */
     private static final int TASK_BYTES = 15;
     private static final int PARAMETER_BYTES = 5;
-    private static final int TASKS = 256;
+    /** As many tasks as TornadoVM takes at most. */
+    static final int MOST_TASKS = 256;
     /** TornadoVM makes a graph of these: constants, arrays, the first use and the end of each, tasks and writes. */
     private static final int NODES = 1024;
-    /** Nodes that there are once: where it runs, and the allocation of all arrays. */
+    /** Nodes that every graph has once: where it runs, and the allocation of all arrays. */
     private static final int OTHER_NODES = 2;
     /** Arrays that a task writes at most. */
     private static final int WRITES = 4;
@@ -50,21 +51,26 @@ final class LayeredGraph extends TaskGraph {
     }
 
     private final int arrays;
+    private final int mostTasks;
     private final Set<Object> arguments = new HashSet<>();
     private int bytes;
     private int tasks;
 
-    /** @param arrays that it takes over or sends, whether its tasks use them or not */
-    LayeredGraph(String name, int arrays) {
+    /**
+     * @param arrays that it takes over or sends, whether its tasks use them or not
+     * @param mostTasks up to {@link #MOST_TASKS}
+     */
+    LayeredGraph(String name, int arrays, int mostTasks) {
         super(name);
         this.arrays = arrays;
+        this.mostTasks = mostTasks;
     }
 
     /** Whether there is room for one more such task. */
     boolean hasRoom(TaskPackage task) {
         List<Object> parameters = parameters(task);
         long used = arguments.size() + parameters.stream().filter(each -> !arguments.contains(each)).count();
-        return bytes + TASK_BYTES + PARAMETER_BYTES * parameters.size() <= BYTES && tasks < TASKS
+        return bytes + TASK_BYTES + PARAMETER_BYTES * parameters.size() <= BYTES && tasks < mostTasks
                 && OTHER_NODES + arrays + 2 * used + (1 + WRITES) * (tasks + 1) <= NODES;
     }
 

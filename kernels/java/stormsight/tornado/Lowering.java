@@ -91,6 +91,7 @@ final class Lowering {
     private final Residency residency;
     private final Runtime.Device device;
     private final boolean join;
+    private final int mostTasks;
     private final GridScheduler grids = new GridScheduler();
     private final KernelContext context = new KernelContext();
     private int number;
@@ -98,9 +99,10 @@ final class Lowering {
     /**
      * @param join whether a kernel may do what several operations are, and a graph what several layers are; their times
      *     cannot be told apart then
+     * @param mostTasks of a graph, up to {@link LayeredGraph#MOST_TASKS}
      * @throws BackendException if activations are to be rounded for tensor cores, which the programs do not use
      */
-    Lowering(Residency residency, Runtime.Device device, boolean join) {
+    Lowering(Residency residency, Runtime.Device device, boolean join, int mostTasks) {
         if (device.roundsActivations() && !residency.device().tensorCores()) {
             throw new BackendException("bf16 as the precision is for tensor cores, which weights of 32 bits do not "
                     + "run on: leave --precision out, or take --weights q8");
@@ -108,6 +110,7 @@ final class Lowering {
         this.residency = residency;
         this.device = device;
         this.join = join;
+        this.mostTasks = mostTasks;
     }
 
     /**
@@ -266,7 +269,7 @@ final class Lowering {
                                     + prepared.size() + " tasks a layer, too many for one graph");
                         }
                         close(1);
-                        open = new LayeredGraph("g" + number++, residency.count());
+                        open = new LayeredGraph("g" + number++, residency.count(), mostTasks);
                     }
                     if (layer == 0) {
                         tasks.add(task(each));

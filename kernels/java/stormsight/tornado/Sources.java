@@ -34,7 +34,7 @@ final class Sources {
      */
     static List<KernelSource> of(Runtime.Device device, List<Program> programs) {
         try (Residency residency = Residency.unfilled(device.info(), programs)) {
-            Lowering lowering = new Lowering(residency, device, true);
+            Lowering lowering = new Lowering(residency, device, true, LayeredGraph.MOST_TASKS);
             List<Lowering.Lowered> lowered = programs.stream().map(lowering::lower).toList();
             List<Lowering.Graph> graphs = lowered.stream().flatMap(program -> program.graphs().stream()).toList();
             List<Lowering.Task> tasks = lowered.stream().flatMap(program -> program.tasks().stream()).toList();

@@ -36,7 +36,7 @@ final class TornadoVm implements Backend {
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
         Executor executor = GraphExecutor.prepare(device, weights, programs, listener,
-                Settings.capture(device.language()), true);
+                Settings.capture(device.language()), true, LayeredGraph.MOST_TASKS);
         if (executor.roundsActivations()) {
             LOG.info("{}: activations are rounded to bf16 for tensor cores, as --precision bf16 says",
                     device.info().name());
@@ -46,7 +46,8 @@ final class TornadoVm implements Backend {
 
     @Override
     public Executor prepareToProfile(Map<Tensor, HostTensor> weights, List<Program> programs) {
-        return GraphExecutor.prepare(device, weights, programs, RunListener.NONE, false, false);
+        return GraphExecutor.prepare(device, weights, programs, RunListener.NONE, false, false,
+                LayeredGraph.MOST_TASKS);
     }
 
     @Override
@@ -57,7 +58,7 @@ final class TornadoVm implements Backend {
     private <T> List<T> lowered(List<Program> programs, Function<Lowering.Lowered, Stream<T>> told) {
         Runtime.Device planned = large(programs);
         try (Residency residency = Residency.unfilled(planned.info(), programs)) {
-            Lowering lowering = new Lowering(residency, planned, true);
+            Lowering lowering = new Lowering(residency, planned, true, LayeredGraph.MOST_TASKS);
             return programs.stream().map(lowering::lower).flatMap(told).toList();
         }
     }

@@ -206,9 +206,9 @@ class PlanTest {
         }
     }
 
-    /** Tensor cores take more tasks a layer; each layer launches all of them, in whatever graph. */
+    /** Attention of all layers of a tower is planned on tensor cores. */
     @Test
-    void allLayersAreLaunched() throws IOException {
+    void allLayersHaveAttentionOnTensorCores() throws IOException {
         assertEquals(27, plan("paligemma-3b-224", DType.F16, TENSOR_CORES, "cuda").stream()
                 .filter(launch -> launch.program().equals("encode")
                 && launch.kernel().equals("MmaAttention.flash")).mapToInt(PlannedLaunch::times).sum());

@@ -53,13 +53,14 @@ class ResidencyTest {
         return Devices.all().stream().map(device -> DynamicTest.dynamicTest(device.id(), () -> {
             try (ModelDirectory directory = Families.open(Goldens.folder("paligemma2-window"), Optional.empty());
                     Arena arena = Arena.ofShared();
-                    Backend backend = Devices.open(device);
                     Backend cpu = Backends.open("cpu", BackendOptions.DEFAULT)) {
                 ModelDirectory.Bound bound = directory.bind(arena, new Limits(40, STEPS),
                         Options.DEFAULT.withSlidingWindow(true));
                 Passes model = bound.passes();
-                try (GraphExecutor executor = (GraphExecutor) backend.prepare(bound.weights(), model.programs(),
-                        RunListener.NONE);
+                // So few tasks that graphs end within layers and begin with tasks of others, as those of large models.
+                try (GraphExecutor executor = GraphExecutor.prepare(Runtime.device(device.id()), bound.weights(),
+                        model.programs(), RunListener.NONE, Settings.capture(Runtime.device(device.id()).language()),
+                        true, 7);
                         Executor expected = cpu.prepare(bound.weights(), model.programs(), RunListener.NONE)) {
                     for (int request = 0; request < 3; request++) {
                         answer(model, executor, expected, arena, request, request == 2 ? 3 : STEPS >> request);
@@ -141,7 +142,7 @@ class ResidencyTest {
                 Runtime.Device small = new Runtime.Device(device.tornado(), limited(device.info(), 1100),
                         device.language());
                 try (GraphExecutor split = GraphExecutor.prepare(small, weights, List.of(program), RunListener.NONE,
-                        Settings.capture(device.language()), true);
+                        Settings.capture(device.language()), true, LayeredGraph.MOST_TASKS);
                         Executor expected = cpu.prepare(weights, List.of(program), RunListener.NONE)) {
                     for (Executor each : List.of(split, expected)) {
                         each.write(x, input);
@@ -171,7 +172,7 @@ class ResidencyTest {
             Map<Tensor, HostTensor> weights = Map.of(w, HostTensor.of(DType.F32, w.shape(), closed));
             IllegalStateException e = assertThrows(IllegalStateException.class,
                     () -> GraphExecutor.prepare(device, weights, List.of(program), RunListener.NONE,
-                    Settings.capture(device.language()), true));
+                    Settings.capture(device.language()), true, LayeredGraph.MOST_TASKS));
             assertEquals("Already closed", e.getMessage());
         }));
     }

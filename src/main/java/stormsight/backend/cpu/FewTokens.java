@@ -24,7 +24,7 @@ import stormsight.program.DType;
 final class FewTokens {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
-    private static final VectorSpecies<Long> L64 = LongVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Long> L = LongVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();
     private static final long BYTES = 4L * LANES;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
@@ -46,9 +46,6 @@ final class FewTokens {
 
     /** Of a cache. */
     private static final long LINE = 64;
-
-    /** What is read of a line. */
-    private static final VectorSpecies<Integer> L = IntVector.SPECIES_128;
 
     /** Whether sums of the lanes of all rows and tokens are added up at once: as many as there are lanes. */
     private static final boolean TRANSPOSED = LANES == ROWS * TOKENS;
@@ -184,12 +181,11 @@ final class FewTokens {
         // From the beginning of a cache line on, which is on the same page.
         long first = from & -LINE & ADDRESSES;
         int lines = (int) ((from + bytes - first + LINE - 1) / LINE);
-        IntVector all = IntVector.zero(L);
+        long all = 0;
         for (int i = 0; i < lines; i++) {
-            all = all.lanewise(VectorOperators.XOR,
-                    IntVector.fromMemorySegment(L, ALL, first + i * LINE & ADDRESSES, LE));
+            all ^= Memory.i64(first + i * LINE & ADDRESSES);
         }
-        all.intoMemorySegment(ALL, to, LE);
+        Memory.f32(to, all);
     }
 
     /** As {@link MatVec#add} for 16 vectors of 16 lanes, to the first of them: lanes become rows, and are added. */
@@ -329,6 +325,8 @@ final class FewTokens {
 
     private static void bf16(long w0, long w1, long w2, long w3, Packing packing, long x, long d1, long d2, long d3,
             long lanes) {
+        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
+        Memory.i16(w0);
         FloatVector a00 = FloatVector.zero(F);
         FloatVector a01 = FloatVector.zero(F);
         FloatVector a02 = FloatVector.zero(F);
@@ -647,9 +645,9 @@ final class FewTokens {
         FloatVector a13 = FloatVector.zero(F);
         for (int g = 0; g < groups; g++) {
             // First of all, as calls past a certain size of the method are not inlined.
-            FloatVector f0 = LongVector.broadcast(L64, Memory.i64(s0 + 8L * g & ADDRESSES)).reinterpretAsShorts()
+            FloatVector f0 = LongVector.broadcast(L, Memory.i64(s0 + 8L * g & ADDRESSES)).reinterpretAsShorts()
                     .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
-            FloatVector f1 = LongVector.broadcast(L64, Memory.i64(s1 + 8L * g & ADDRESSES)).reinterpretAsShorts()
+            FloatVector f1 = LongVector.broadcast(L, Memory.i64(s1 + 8L * g & ADDRESSES)).reinterpretAsShorts()
                     .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
             long xs = x + g * (8 * BYTES) & ADDRESSES;
             IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + g * BYTES & ADDRESSES, LE);
