@@ -1,12 +1,10 @@
 package stormsight.checkpoint;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,13 +12,11 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import tools.jackson.core.JsonGenerator;
-import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
  * What Hugging Face has in files beside the weights, made from the keys of a PaliGemma in GGUF: sizes and constants of
- * decoder and tower, and the pieces of SentencePiece, from which the merges follow as transformers makes them.
+ * decoder and tower, and the tokenizer.
  */
 final class GgufBesides {
     private static final String CONFIG = "config.json";
@@ -30,28 +26,12 @@ final class GgufBesides {
     /** What can be made. */
     static final Set<String> NAMES = Set.of(CONFIG, PREPROCESSOR, TOKENIZER);
 
-    /** More than any vocabulary has. */
-    private static final int MOST_TOKENS = 1 << 20;
-    /** Gemma has 580,000. */
-    private static final int MOST_MERGES = 1 << 22;
-    /** Of a token; those of Gemma have up to 93. */
-    private static final int MOST_BYTES = 1 << 9;
     private static final int CHANNELS = 3;
 
     private static final Pattern DECODER_LAYER = Pattern.compile("blk\\.(\\d+)\\.");
     private static final Pattern TOWER_LAYER = Pattern.compile("v\\.blk\\.(\\d+)\\.");
 
     private static final String IMAGE = "<image>";
-    private static final String SPACE = "\u2581";
-    private static final String TAB = "\t";
-    private static final String TAB_BYTE = "<0x09>";
-
-    /** Of SentencePiece. */
-    private static final String KIND = "llama";
-    private static final int UNKNOWN = 2;
-    private static final int CONTROL = 3;
-    private static final int USER_DEFINED = 4;
-    private static final int UNUSED = 5;
 
     /** Of Gemma 2 with 27 billion parameters, whose scores are scaled by another size than that of a head. */
     private static final int LAYERS_27B = 46;
@@ -61,16 +41,15 @@ final class GgufBesides {
 
     private final GgufHeader decoder;
     private final GgufHeader tower;
+    private final GgufTokenizer tokenizer;
     private final String architecture;
 
     private record Read(List<String> stamps, GgufBesides besides) {}
 
-    /** Two tokens that become one piece, with their lengths in characters. */
-    private record Merge(float score, int leftLength, int rightLength, int left, int right) {}
-
     private GgufBesides(GgufHeader decoder, GgufHeader tower) {
         this.decoder = decoder;
         this.tower = tower;
+        tokenizer = new GgufTokenizer(decoder);
         architecture = decoder.architecture().orElseThrow();
     }
 
@@ -109,7 +88,7 @@ final class GgufBesides {
         return switch (name) {
             case CONFIG -> json(config());
             case PREPROCESSOR -> json(preprocessor());
-            case TOKENIZER -> tokenizer();
+            case TOKENIZER -> JsonMapper.shared().writeValueAsBytes(tokenizer.json());
             default -> throw new IllegalArgumentException(name);
         };
     }
@@ -132,12 +111,8 @@ final class GgufBesides {
     }
 
     private int imageToken() {
-        int id = tokens().indexOf(IMAGE);
-        if (id < 0) {
-            throw new CheckpointException(decoder.file(), "its tokens hold no " + IMAGE
-                    + ": put config.json and tokenizer.json of the model as transformers has it beside it");
-        }
-        return id;
+        return tokenizer.id(IMAGE).orElseThrow(() -> new CheckpointException(decoder.file(), "its tokens hold no "
+                + IMAGE + ": put config.json and tokenizer.json of the model as transformers has it beside it"));
     }
 
     private Map<String, Object> textConfig() {
@@ -245,13 +220,6 @@ final class GgufBesides {
         return layers;
     }
 
-    /** A token that a key names, if it does. */
-    private Optional<Integer> token(String key, int tokens) {
-        return Optional.ofNullable(decoder.numbers().get(key))
-                .filter(id -> id >= 0 && id < tokens)
-                .map(Long::intValue);
-    }
-
     /** A number, if it is there: what config.json leaves out has a default. */
     private static void put(Map<String, Object> to, String name, GgufHeader header, String key) {
         Number number = header.numbers().get(key);
@@ -260,155 +228,5 @@ final class GgufBesides {
             // Constants are written in 32 bits, as which they have fewer digits.
             to.put(name, number instanceof Double real ? Double.valueOf(Float.toString(real.floatValue())) : number);
         }
-    }
-
-    private List<String> tokens() {
-        String kind = decoder.texts().getOrDefault("tokenizer.ggml.model", "none");
-        if (!kind.equals(KIND)) {
-            throw new CheckpointException(decoder.file(), "its tokenizer is " + StrictJson.printable(kind) + ", not "
-                    + KIND + " (SentencePiece): put tokenizer.json of the model as transformers has it beside it");
-        }
-        return decoder.texts("tokenizer.ggml.tokens", MOST_TOKENS, MOST_BYTES);
-    }
-
-    /** As transformers converts a Gemma's SentencePiece model. */
-    private byte[] tokenizer() {
-        List<String> tokens = tokens();
-        int[] types = decoder.integers("tokenizer.ggml.token_type", MOST_TOKENS);
-        float[] scores = decoder.reals("tokenizer.ggml.scores", MOST_TOKENS);
-        if (types.length != tokens.size() || scores.length != tokens.size()) {
-            throw new CheckpointException(decoder.file(), tokens.size() + " tokens have " + types.length
-                    + " types and " + scores.length + " scores");
-        }
-        // As transformers mends old Gemmas, which have tabs as bytes alone.
-        if (!tokens.contains(TAB)) {
-            tokens.replaceAll(token -> token.equals(TAB_BYTE) ? TAB : token);
-        }
-        Map<String, Integer> ids = new LinkedHashMap<>();
-        for (int id = 0; id < types.length; id++) {
-            // Rows of the embedding table that stand for nothing are filled up so.
-            boolean padding = types[id] == UNUSED && tokens.get(id).equals("[PAD" + id + "]");
-            if (!padding && ids.putIfAbsent(tokens.get(id), id) != null) {
-                throw new CheckpointException(
-                        decoder.file(), "the token " + StrictJson.printable(tokens.get(id)) + " is there twice");
-            }
-        }
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        try (JsonGenerator json = StrictJson.FACTORY.createGenerator(ObjectWriteContext.empty(), bytes)) {
-            json.writeStartObject();
-            json.writeArrayPropertyStart("added_tokens");
-            ids.forEach((token, id) -> {
-                if (types[id] == UNKNOWN || types[id] == CONTROL || types[id] == USER_DEFINED) {
-                    json.writeStartObject();
-                    json.writeNumberProperty("id", id);
-                    json.writeStringProperty("content", token);
-                    json.writeBooleanProperty("normalized", false);
-                    json.writeBooleanProperty("special", types[id] != USER_DEFINED);
-                    json.writeEndObject();
-                }
-            });
-            json.writeEndArray();
-            json.writeName("normalizer");
-            writeReplace(json, " ", SPACE);
-            token("tokenizer.ggml.bos_token_id", tokens.size())
-                    .ifPresent(first -> writeTemplate(json, tokens.get(first), first));
-            json.writeObjectPropertyStart("decoder");
-            json.writeStringProperty("type", "Sequence");
-            json.writeArrayPropertyStart("decoders");
-            writeReplace(json, SPACE, " ");
-            writeTyped(json, "ByteFallback");
-            writeTyped(json, "Fuse");
-            json.writeEndArray();
-            json.writeEndObject();
-            json.writeObjectPropertyStart("model");
-            json.writeStringProperty("type", "BPE");
-            token("tokenizer.ggml.unknown_token_id", tokens.size())
-                    .ifPresent(unknown -> json.writeStringProperty("unk_token", tokens.get(unknown)));
-            json.writeBooleanProperty("fuse_unk", true);
-            json.writeBooleanProperty("byte_fallback", true);
-            json.writeObjectPropertyStart("vocab");
-            ids.forEach(json::writeNumberProperty);
-            json.writeEndObject();
-            json.writeArrayPropertyStart("merges");
-            for (Merge merge : merges(ids, scores)) {
-                json.writeStartArray();
-                json.writeString(tokens.get(merge.left));
-                json.writeString(tokens.get(merge.right));
-                json.writeEndArray();
-            }
-            json.writeEndArray();
-            json.writeEndObject();
-            json.writeEndObject();
-        }
-        return bytes.toByteArray();
-    }
-
-    private static void writeReplace(JsonGenerator json, String pattern, String content) {
-        json.writeStartObject();
-        json.writeStringProperty("type", "Replace");
-        json.writeObjectPropertyStart("pattern");
-        json.writeStringProperty("String", pattern);
-        json.writeEndObject();
-        json.writeStringProperty("content", content);
-        json.writeEndObject();
-    }
-
-    /** A text behind a token. */
-    private static void writeTemplate(JsonGenerator json, String token, int id) {
-        json.writeObjectPropertyStart("post_processor");
-        json.writeStringProperty("type", "TemplateProcessing");
-        json.writeArrayPropertyStart("single");
-        for (String[] part : new String[][] {{"SpecialToken", token}, {"Sequence", "A"}}) {
-            json.writeStartObject();
-            json.writeObjectPropertyStart(part[0]);
-            json.writeStringProperty("id", part[1]);
-            json.writeNumberProperty("type_id", 0);
-            json.writeEndObject();
-            json.writeEndObject();
-        }
-        json.writeEndArray();
-        json.writeObjectPropertyStart("special_tokens");
-        json.writeObjectPropertyStart(token);
-        json.writeStringProperty("id", token);
-        json.writeArrayPropertyStart("ids");
-        json.writeNumber(id);
-        json.writeEndArray();
-        json.writeArrayPropertyStart("tokens");
-        json.writeString(token);
-        json.writeEndArray();
-        json.writeEndObject();
-        json.writeEndObject();
-        json.writeEndObject();
-    }
-
-    private static void writeTyped(JsonGenerator json, String type) {
-        json.writeStartObject();
-        json.writeStringProperty("type", type);
-        json.writeEndObject();
-    }
-
-    /** Each way to put a piece together from two others; by the piece's score, then the longer left part first. */
-    private List<Merge> merges(Map<String, Integer> ids, float[] scores) {
-        List<Merge> merges = new ArrayList<>();
-        ids.forEach((piece, id) -> {
-            int length = piece.codePointCount(0, piece.length());
-            for (int left = 1; left < length; left++) {
-                int at = piece.offsetByCodePoints(0, left);
-                Integer first = ids.get(piece.substring(0, at));
-                Integer second = first == null ? null : ids.get(piece.substring(at));
-                if (second != null) {
-                    merges.add(new Merge(scores[id], left, length - left, first, second));
-                }
-            }
-            if (merges.size() > MOST_MERGES) {
-                throw new CheckpointException(
-                        decoder.file(), "its tokens can be put together in more than " + MOST_MERGES + " ways");
-            }
-        });
-        merges.sort(Comparator.comparingDouble(Merge::score)
-                .thenComparingInt(Merge::leftLength)
-                .thenComparingInt(Merge::rightLength)
-                .reversed());
-        return merges;
     }
 }

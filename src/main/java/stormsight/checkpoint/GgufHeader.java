@@ -107,7 +107,7 @@ record GgufHeader(
         return read(file, array.offset, reader -> {
             List<String> texts = new ArrayList<>();
             for (long i = 0; i < array.length; i++) {
-                texts.add(reader.textOrNone(mostBytes, "a text of " + StrictJson.printable(key)));
+                texts.add(reader.text(0, mostBytes, "a text of " + StrictJson.printable(key)));
             }
             return texts;
         });
@@ -184,7 +184,7 @@ record GgufHeader(
             long keyCount = count("keys", MOST_KEYS);
             Set<String> keys = new HashSet<>();
             for (long i = 0; i < keyCount; i++) {
-                String key = text(MOST_NAME_BYTES, "the name of a key");
+                String key = text(1, MOST_NAME_BYTES, "the name of a key");
                 if (!keys.add(key)) {
                     throw broken("key " + StrictJson.printable(key) + " is there twice");
                 }
@@ -288,7 +288,7 @@ record GgufHeader(
 
         /** With an offset from the first byte of all data. */
         private Tensor tensor(long alignment) throws IOException {
-            String name = text(MOST_NAME_BYTES, "the name of a tensor");
+            String name = text(1, MOST_NAME_BYTES, "the name of a tensor");
             int rank = int32();
             if (rank < 1 || rank > MOST_DIMENSIONS) {
                 throw broken(name, Integer.toUnsignedString(rank) + " dimensions, 1 to " + MOST_DIMENSIONS
@@ -340,14 +340,6 @@ record GgufHeader(
                             + ": the file is truncated");
                 }
             }
-        }
-
-        private String text(int most, String what) throws IOException {
-            return text(1, most, what);
-        }
-
-        private String textOrNone(int most, String what) throws IOException {
-            return text(0, most, what);
         }
 
         private String text(int least, int most, String what) throws IOException {

@@ -23,21 +23,28 @@ public final class ModelFiles {
     /**
      * Opens a file that is there, or what is made in its place.
      *
-     * @throws CheckpointException if there is neither, or what it is made from does not do
+     * @param most bytes that a file may have
+     * @throws CheckpointException if there is neither, the file is larger, or what it is made from does not do
      * @throws IOException if it cannot be read
      */
-    public static InputStream open(Path file) throws IOException {
+    public static InputStream open(Path file, long most) throws IOException {
         Optional<GgufBesides> maker = maker(file);
         if (maker.isPresent()) {
             return new ByteArrayInputStream(maker.get().file(name(file)));
         }
         StrictJson.requireFile(file);
-        return Files.newInputStream(file);
+        InputStream in = Files.newInputStream(file);
+        long bytes = Files.size(file);
+        if (bytes > most) {
+            in.close();
+            throw new CheckpointException(file, bytes + " bytes, at most " + most + " expected");
+        }
+        return in;
     }
 
     /** The content of a file, see {@link #open}. */
     public static byte[] bytes(Path file) throws IOException {
-        try (InputStream in = open(file)) {
+        try (InputStream in = open(file, Long.MAX_VALUE)) {
             return in.readAllBytes();
         }
     }

@@ -44,10 +44,15 @@ public final class TemporaryFolder {
     public static synchronized Path create() throws IOException {
         if (folder == null) {
             Path made = Files.createTempDirectory(PREFIX);
-            folder = made;
             addEnding();
-            held = FileChannel.open(made.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
-                    .tryLock();
+            try {
+                held = FileChannel.open(made.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
+                        .tryLock();
+            } catch (IOException e) {
+                delete(made);
+                throw e;
+            }
+            folder = made;
             sweep(made);
         }
         return Files.createTempDirectory(folder, "");

@@ -3,7 +3,6 @@ package stormsight.tokenizer;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -60,10 +59,7 @@ public final class Tokenizer {
      * @throws CheckpointException if the file cannot be read, is broken or holds something that is not supported
      */
     public static Tokenizer open(Path file) {
-        try (InputStream in = ModelFiles.open(file)) {
-            if (Files.exists(file) && Files.size(file) > MOST_BYTES) {
-                throw new CheckpointException(file, Files.size(file) + " bytes, at most " + MOST_BYTES + " expected");
-            }
+        try (InputStream in = ModelFiles.open(file, MOST_BYTES)) {
             Path shown = ModelFiles.shown(file);
             return new Tokenizer(shown, file.toString().endsWith(".model")
                     ? SentencePieceFile.read(file, in.readAllBytes())

@@ -16,10 +16,10 @@ import stormsight.program.Tensor;
  * @param natives null where all kernels are Java's
  */
 record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer, Path path,
-        Packs packs, NativeProducts natives) {
+        Packs packs, NativeKernels natives) {
     /** A kernel of oneDNN. */
     interface Native {
-        Kernel kernel(NativeProducts natives, String name);
+        Kernel kernel(NativeKernels natives, String name);
     }
 
     /** A kernel of ours for few rows, and oneDNN's for many, where it has one. */

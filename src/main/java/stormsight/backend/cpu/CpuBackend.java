@@ -43,7 +43,7 @@ final class CpuBackend implements Backend {
     /** @throws BackendException if the options name a device that is not there */
     static CpuBackend open(String name, BackendOptions options, Path path) {
         boolean exact = options.strictMath() || path == Path.SCALAR;
-        return open(name, options, path, exact ? Long.MAX_VALUE : NativeProducts.LEAST_BYTES);
+        return open(name, options, path, exact ? Long.MAX_VALUE : NativeKernels.LEAST_BYTES);
     }
 
     /** @param nativeFrom bytes of weights from which on kernels are native where they can be */
@@ -72,23 +72,23 @@ final class CpuBackend implements Backend {
 
     @Override
     public void expect(List<Program> programs) {
-        if (NativeProducts.wanted(programs, nativeFrom)) {
-            NativeProducts.begin();
+        if (NativeKernels.wanted(programs, nativeFrom)) {
+            NativeKernels.begin();
         }
     }
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
         FirstTouch.begin(weights.values(), device.memoryBytes());
-        boolean wanted = NativeProducts.wanted(programs, nativeFrom);
-        Optional<String> without = wanted ? NativeProducts.unavailable() : Optional.empty();
+        boolean wanted = NativeKernels.wanted(programs, nativeFrom);
+        Optional<String> without = wanted ? NativeKernels.unavailable() : Optional.empty();
         without.ifPresent(why -> LOG.debug("{}: {}; products are computed in Java", device.backend(), why));
         if (!wanted || without.isPresent()) {
             return CpuExecutor.prepare(weights, programs, listener, path, workers, null, device.memoryBytes());
         }
         LOG.info("{}: products of bf16, q8 and q4 weights with more than {} rows by oneDNN, in bf16"
                 + " (--strict-math: all in 32 bits)", device.backend(), Step.MOST_SEQUENCES);
-        NativeProducts natives = NativeProducts.open(workers.count());
+        NativeKernels natives = NativeKernels.open(workers.count());
         try {
             return CpuExecutor.prepare(weights, programs, listener, path, workers, natives, device.memoryBytes());
         } catch (RuntimeException | Error e) {
@@ -100,21 +100,21 @@ final class CpuBackend implements Backend {
     @Override
     public List<PlannedLaunch> plan(List<Program> programs) {
         List<PlannedLaunch> launches = Backend.super.plan(programs);
-        if (!NativeProducts.wanted(programs, nativeFrom)) {
+        if (!NativeKernels.wanted(programs, nativeFrom)) {
             return launches;
         }
-        Optional<String> without = NativeProducts.unavailable();
+        Optional<String> without = NativeKernels.unavailable();
         if (without.isPresent()) {
             LOG.info("{}: {}; products are computed in Java", device.backend(), without.get());
             return launches;
         }
-        try (NativeProducts natives = NativeProducts.open(workers.count())) {
+        try (NativeKernels natives = NativeKernels.open(workers.count())) {
             return launches.stream().map(launch -> launch.op()
                             .flatMap(natives::implementation)
                             .map(kernel -> new PlannedLaunch(launch.program(), launch.segment(), launch.times(),
                                     launch.op(), "oneDNN " + kernel,
                                     "from " + (Step.MOST_SEQUENCES + 1) + " rows on; "
-                                            + NativeProducts.rounding(launch.op().orElseThrow())))
+                                            + NativeKernels.rounding(launch.op().orElseThrow())))
                             .orElse(launch))
                     .toList();
         }
@@ -123,10 +123,10 @@ final class CpuBackend implements Backend {
     @Override
     public Ceilings ceilings(int repetitions) {
         Ceilings ceilings = Peaks.measure(workers, path.peaks(), repetitions, device.memoryBytes());
-        if (nativeFrom == Long.MAX_VALUE || NativeProducts.unavailable().isPresent()) {
+        if (nativeFrom == Long.MAX_VALUE || NativeKernels.unavailable().isPresent()) {
             return ceilings;
         }
-        try (NativeProducts natives = NativeProducts.open(workers.count())) {
+        try (NativeKernels natives = NativeKernels.open(workers.count())) {
             return new Ceilings(ceilings.read(), ceilings.copy(), ceilings.fma(),
                     Optional.of(natives.peak(workers, repetitions)));
         }

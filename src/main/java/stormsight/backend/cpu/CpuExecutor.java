@@ -40,7 +40,7 @@ final class CpuExecutor implements Executor {
     private final Workers workers;
 
     /** Null if all kernels are Java's. */
-    private final NativeProducts natives;
+    private final NativeKernels natives;
 
     /** Kept reachable: kernels know the addresses alone. */
     private final Map<Tensor, HostTensor> weights;
@@ -48,7 +48,7 @@ final class CpuExecutor implements Executor {
     private boolean closed;
 
     private CpuExecutor(Arena arena, long allocatedBytes, Map<Tensor, Long> addresses, Prepared[] programs,
-            RunListener listener, Workers workers, NativeProducts natives, Map<Tensor, HostTensor> weights) {
+            RunListener listener, Workers workers, NativeKernels natives, Map<Tensor, HostTensor> weights) {
         this.arena = arena;
         this.allocatedBytes = allocatedBytes;
         this.addresses = addresses;
@@ -71,7 +71,7 @@ final class CpuExecutor implements Executor {
 
     /** @param natives for operations with many rows, closed with the executor; null for none */
     static CpuExecutor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener, Path path,
-            Workers workers, NativeProducts natives, long memoryBytes) {
+            Workers workers, NativeKernels natives, long memoryBytes) {
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
         Map<String, Tensor> names = new HashMap<>();
@@ -148,7 +148,7 @@ final class CpuExecutor implements Executor {
     }
 
     private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights,
-            Scratch scratch, Path path, NativeProducts natives) {
+            Scratch scratch, Path path, NativeKernels natives) {
         List<Layer> layers = new ArrayList<>();
         Packs packs = new Packs(natives);
         int firstOp = 0;

@@ -31,7 +31,7 @@ final class NativeAttention implements Kernel {
     private static final byte HIDDEN = (byte) 0xFE;
 
     private final Attention attention;
-    private final NativeProducts natives;
+    private final NativeKernels natives;
     private final Scratch scratch;
     private final String name;
 
@@ -57,7 +57,7 @@ final class NativeAttention implements Kernel {
     }
 
     /** @param name of oneDNN's kernels */
-    NativeAttention(Attention attention, NativeProducts natives, String name, Scratch scratch) {
+    NativeAttention(Attention attention, NativeKernels natives, String name, Scratch scratch) {
         this.attention = attention;
         this.natives = natives;
         this.scratch = scratch;

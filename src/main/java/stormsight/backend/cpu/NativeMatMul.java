@@ -19,7 +19,7 @@ final class NativeMatMul implements Kernel {
 
     private final Product product;
     private final Pieces work;
-    private final NativeProducts natives;
+    private final NativeKernels natives;
     private final String name;
     private final Scratch scratch;
     private final int rows;
@@ -40,7 +40,7 @@ final class NativeMatMul implements Kernel {
      *
      * @param name of oneDNN's kernel
      */
-    NativeMatMul(Product product, Pieces work, NativeProducts natives, String name, Scratch scratch) {
+    NativeMatMul(Product product, Pieces work, NativeKernels natives, String name, Scratch scratch) {
         this.product = product;
         this.work = work;
         this.natives = natives;

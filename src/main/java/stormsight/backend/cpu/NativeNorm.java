@@ -12,7 +12,7 @@ final class NativeNorm implements Kernel {
     private static final int PIECE = 16;
 
     private final Norm norm;
-    private final NativeProducts natives;
+    private final NativeKernels natives;
     private final String name;
     private final Scratch scratch;
 
@@ -26,7 +26,7 @@ final class NativeNorm implements Kernel {
      *
      * @param name of oneDNN's kernel
      */
-    NativeNorm(Norm norm, NativeProducts natives, String name, Scratch scratch) {
+    NativeNorm(Norm norm, NativeKernels natives, String name, Scratch scratch) {
         this.norm = norm;
         this.natives = natives;
         this.name = name;

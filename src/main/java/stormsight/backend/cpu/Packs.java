@@ -13,7 +13,7 @@ import stormsight.program.Tensor;
  */
 final class Packs {
     /** Null where all kernels are Java's. */
-    private final NativeProducts natives;
+    private final NativeKernels natives;
 
     private Tensor packed;
     private Packing packing;
@@ -23,7 +23,7 @@ final class Packs {
     private final Map<Packing, int[]> orders = new HashMap<>();
 
     /** @param natives for products with many tokens; null for none */
-    Packs(NativeProducts natives) {
+    Packs(NativeKernels natives) {
         this.natives = natives;
     }
 

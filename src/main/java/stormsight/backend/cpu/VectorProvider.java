@@ -45,9 +45,9 @@ public final class VectorProvider implements BackendProvider {
     @Override
     public List<String> notes() {
         return List.of(!vectors() ? "without " + MODULE + ", all is computed in plain loops"
-                : NativeProducts.unavailable()
+                : NativeKernels.unavailable()
                         .map(why -> why + "; all products are computed in Java")
-                        .orElse(NativeProducts.DESCRIPTION));
+                        .orElse(NativeKernels.DESCRIPTION));
     }
 
     @Override

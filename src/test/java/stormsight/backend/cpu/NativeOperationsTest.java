@@ -45,7 +45,7 @@ class NativeOperationsTest {
 
     @BeforeAll
     static void open() {
-        assumeTrue(NativeProducts.unavailable().isEmpty(), () -> NativeProducts.unavailable().orElse(""));
+        assumeTrue(NativeKernels.unavailable().isEmpty(), () -> NativeKernels.unavailable().orElse(""));
         one = open(1);
         three = open(3);
     }

@@ -57,7 +57,7 @@ class NativeProductsTest {
 
     @BeforeAll
     static void needsTheLibrary() {
-        assumeTrue(NativeProducts.unavailable().isEmpty(), () -> NativeProducts.unavailable().orElse(""));
+        assumeTrue(NativeKernels.unavailable().isEmpty(), () -> NativeKernels.unavailable().orElse(""));
     }
 
     private static Backend always(int threads) {
@@ -69,9 +69,9 @@ class NativeProductsTest {
         private Begun() {}
 
         public static void main(String[] arguments) {
-            NativeProducts.begin();
-            System.out.println(NativeProducts.unavailable().orElse("loaded"));
-            System.out.println(NativeProducts.unavailable().orElse("loaded"));
+            NativeKernels.begin();
+            System.out.println(NativeKernels.unavailable().orElse("loaded"));
+            System.out.println(NativeKernels.unavailable().orElse("loaded"));
         }
     }
 

@@ -29,16 +29,15 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
- * Products of BF16, Q8 and Q4 weights with many tokens, by the processor's own units for BF16, which the Vector API
- * does not reach: oneDNN has kernels for them. x is rounded to BF16, which makes results differ by about 1e-2 of their
- * size; sums are F32. Q8 and Q4 weights, times their scales, are rounded as x is, a piece at a time. What is
- * compiled is shared by all kernels of an executor.
+ * Kernels for operations with many rows by oneDNN. Products of BF16, Q8 and Q4 weights run on the processor's own units
+ * for BF16, which the Vector API does not reach. x is rounded to BF16, which makes results differ by about 1e-2 of
+ * their size; sums are F32. Q8 and Q4 weights, times their scales, are rounded as x is, a piece at a time.
  *
- * <p>Beside them, attention and norms of many rows are oneDNN's as well, in F32: it compiles a kernel in a millisecond,
- * where loops over vectors wait for the JVM's compiler and take many times as long until then. A new process encodes
- * an image for a 3B model in a third of the time.
+ * <p>Beside them, attention and norms are oneDNN's as well, in F32: it compiles a kernel at once, where loops over
+ * vectors wait for the JVM's compiler and take many times as long until then. A new process encodes an image for a 3B
+ * model in less than half of the time. What is compiled is shared by all kernels of an executor.
  */
-final class NativeProducts implements AutoCloseable {
+final class NativeKernels implements AutoCloseable {
     /**
      * Weights, in bytes, from which on a model's products are worth loading a library of 90 MB for. Below, a prefill
      * takes less than a second in Java, and small models answer as precisely as they did.
@@ -65,7 +64,7 @@ final class NativeProducts implements AutoCloseable {
 
     private static final String FOLDER = "/org/bytedeco/dnnl/linux-x86_64/";
 
-    /** Compiled at a time: prompts differ in length, and each has primitives of its own. One kernel has at most 40. */
+    /** Compiled at a time: prompts differ in length, and each has its own. One kernel has at most some 60. */
     private static final int KEPT = 256;
 
     /** oneDNN's loops for whatever it has no kernel for. */
@@ -90,7 +89,7 @@ final class NativeProducts implements AutoCloseable {
     private final long[] scratchpads;
     private long scratchpadBytes;
 
-    private NativeProducts(OneDnn library, int workers) {
+    private NativeKernels(OneDnn library, int workers) {
         this.library = library;
         this.workers = workers;
         scratchpads = new long[workers];
@@ -127,8 +126,8 @@ final class NativeProducts implements AutoCloseable {
             if (!Settings.linux() || !Settings.architecture().equals("amd64")) {
                 return Loaded.not("oneDNN is used on Linux and x86-64 only");
             }
-            URL threads = NativeProducts.class.getResource(FOLDER + "libgomp.so.1");
-            URL library = NativeProducts.class.getResource(FOLDER + "libdnnl.so.3");
+            URL threads = NativeKernels.class.getResource(FOLDER + "libgomp.so.1");
+            URL library = NativeKernels.class.getResource(FOLDER + "libdnnl.so.3");
             if (threads == null || library == null) {
                 return Loaded.not("oneDNN (org.bytedeco:dnnl, linux-x86_64) is not on the class path");
             }
@@ -173,7 +172,7 @@ final class NativeProducts implements AutoCloseable {
         }
     }
 
-    /** Why there are no native products on this machine, in one line; empty if there are. Loads the library. */
+    /** Why there are no native kernels on this machine, in one line; empty if there are. Loads the library. */
     static Optional<String> unavailable() {
         Loaded loaded = Holder.loaded();
         return loaded.library.isPresent() ? Optional.empty() : Optional.of(loaded.why);
@@ -184,7 +183,7 @@ final class NativeProducts implements AutoCloseable {
         Thread.ofPlatform().daemon().name("stormsight-native").start(Holder.LOADED);
     }
 
-    /** Whether programs hold so many weights that native products could multiply. Loads nothing. */
+    /** Whether programs hold so many weights that native kernels could multiply. Loads nothing. */
     static boolean wanted(List<Program> programs, long leastBytes) {
         Set<Tensor> weights = new HashSet<>();
         for (Program program : programs) {
@@ -204,8 +203,8 @@ final class NativeProducts implements AutoCloseable {
      *
      * @throws IllegalStateException if {@link #unavailable} says why not
      */
-    static NativeProducts open(int workers) {
-        return new NativeProducts(Holder.loaded().library.orElseThrow(IllegalStateException::new), workers);
+    static NativeKernels open(int workers) {
+        return new NativeKernels(Holder.loaded().library.orElseThrow(IllegalStateException::new), workers);
     }
 
     /**
