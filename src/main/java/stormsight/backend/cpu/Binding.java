@@ -14,9 +14,10 @@ import stormsight.program.Tensor;
  * @param layer index into stacks
  * @param packs of the products before
  * @param natives null where all kernels are Java's
+ * @param exact whether operations of one row have kernels of theirs, too, see {@link NativeKernels#multiplies}
  */
 record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scratch scratch, int layer, Path path,
-        Packs packs, NativeKernels natives) {
+        Packs packs, NativeKernels natives, boolean exact) {
     /** A kernel of oneDNN. */
     interface Native {
         Kernel kernel(NativeKernels natives, String name);
@@ -24,8 +25,15 @@ record Binding(Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights, Scr
 
     /** A kernel of ours for few rows, and oneDNN's for many, where it has one. */
     Kernel many(Op op, Kernel few, int capacity, Native many) {
-        Optional<String> name = natives == null ? Optional.empty() : natives.implementation(op);
-        return name.isEmpty() ? few : new ByTokens(few, many.kernel(natives, name.get()), capacity);
+        if (natives == null) {
+            return few;
+        }
+        Optional<String> name = natives.implementation(op);
+        if (name.isPresent()) {
+            return new ByTokens(few, many.kernel(natives, name.get()), capacity);
+        }
+        return (exact ? natives.exact(op) : Optional.<String>empty())
+                .map(one -> (Kernel) ByTokens.ofStep(few, many.kernel(natives, one))).orElse(few);
     }
 
     /** One of two kernels of an operation, by the path. */

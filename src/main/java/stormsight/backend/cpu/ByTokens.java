@@ -2,8 +2,22 @@ package stormsight.backend.cpu;
 
 import stormsight.program.Step;
 
-/** One of two kernels of the same, by how many tokens a step has. */
+/**
+ * One of two kernels of the same, by how many tokens a step has.
+ *
+ * @param capacity tokens that count at most
+ */
 record ByTokens(Kernel few, Kernel many, int capacity) implements Kernel {
+    /** By those that a product has. */
+    static ByTokens of(Product product, Kernel few, Kernel many) {
+        return new ByTokens(few, many, product.capacity());
+    }
+
+    /** By those of the step, however few of them an operation has. */
+    static ByTokens ofStep(Kernel few, Kernel many) {
+        return new ByTokens(few, many, Integer.MAX_VALUE);
+    }
+
     private Kernel of(Step step) {
         return Packing.single(Math.min(step.rows(), capacity)) ? few : many;
     }

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import stormsight.backend.Backend;
@@ -109,8 +110,11 @@ final class CpuBackend implements Backend {
             return launches;
         }
         try (NativeKernels natives = NativeKernels.open(workers.count())) {
+            Set<String> many = programs.stream().filter(natives::multiplies).map(Program::name)
+                    .collect(Collectors.toSet());
             return launches.stream().map(launch -> launch.op()
-                            .flatMap(natives::implementation)
+                            .flatMap(op -> natives.implementation(op).or(() -> many.contains(launch.program())
+                                    ? natives.exact(op) : Optional.empty()))
                             .map(kernel -> new PlannedLaunch(launch.program(), launch.segment(), launch.times(),
                                     launch.op(), "oneDNN " + kernel,
                                     "from " + (Step.MOST_SEQUENCES + 1) + " rows on; "

@@ -150,12 +150,13 @@ final class CpuExecutor implements Executor {
     private static Layer[] layers(Program program, Map<Tensor, Long> addresses, Map<Tensor, HostTensor> weights,
             Scratch scratch, Path path, NativeKernels natives) {
         List<Layer> layers = new ArrayList<>();
-        Packs packs = new Packs(natives);
+        boolean exact = natives != null && natives.multiplies(program);
+        Packs packs = new Packs(natives, exact);
         int firstOp = 0;
         for (Segment segment : program.segments()) {
             for (int layer = 0; layer < segment.layers(); layer++) {
                 Binding binding = new Binding(addresses, weights, scratch, segment.firstLayer() + layer, path, packs,
-                        natives);
+                        natives, exact);
                 List<Kernel> list = new ArrayList<>();
                 List<Integer> ops = new ArrayList<>();
                 packs.forget();

@@ -1,10 +1,8 @@
 package stormsight.backend.cpu;
 
-import static stormsight.backend.cpu.Memory.ADDRESSES;
-
 import stormsight.program.Step;
 
-/** Rounds x to BF16, to nearest and ties to even, into the shared scratch: [token, column], dense. */
+/** Rounds x to BF16, to nearest and ties to even, into the shared scratch: [token, column], dense. By oneDNN. */
 final class Narrow implements Kernel {
     /** Bits of a float that BF16 has no room for. */
     static final int CUT = 16;
@@ -18,12 +16,23 @@ final class Narrow implements Kernel {
     /** Keeps a NaN one, whose payload may lie in what is cut. */
     private static final int QUIET = 0x00400000;
 
+    /** Numbers of one piece. */
+    private static final int PIECE = 1 << 14;
+
     private final long x;
     private final int depth;
     private final int capacity;
+    private final NativeKernels natives;
     private final Scratch scratch;
 
-    Narrow(Product product, Scratch scratch) {
+    /** For the rows of this run; set before its pieces begin. */
+    private OneDnn.Primitive primitive;
+
+    private long numbers;
+    private int pieceNumbers;
+
+    Narrow(Product product, NativeKernels natives, Scratch scratch) {
+        this.natives = natives;
         x = product.x();
         depth = product.depth();
         capacity = product.capacity();
@@ -38,16 +47,17 @@ final class Narrow implements Kernel {
 
     @Override
     public int pieces(Step step) {
-        return Math.min(step.rows(), capacity);
+        numbers = (long) Math.min(step.rows(), capacity) * depth;
+        pieceNumbers = (int) Math.min(numbers, PIECE);
+        primitive = natives.primitive(new OneDnn.Narrowing(pieceNumbers));
+        return (int) ((numbers + PIECE - 1) / PIECE);
     }
 
     @Override
     public void run(Step step, int piece, int worker) {
-        long from = x + 4L * piece * depth & ADDRESSES;
-        long to = scratch.shared() + 2L * piece * depth & ADDRESSES;
-        for (int i = 0; i < depth; i++) {
-            Memory.i16(to + 2L * i, bf16(Memory.i32(from + 4L * i)));
-        }
+        // The last piece begins in the one before: all are of one size. What both write is the same.
+        long first = Math.min((long) piece * PIECE, numbers - pieceNumbers);
+        primitive.run(worker, natives.scratchpad(worker), x + 4L * first, scratch.shared() + 2L * first);
     }
 
     /** @param bits of a float */

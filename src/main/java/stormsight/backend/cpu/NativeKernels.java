@@ -33,9 +33,10 @@ import stormsight.program.Tensor;
  * for BF16, which the Vector API does not reach. x is rounded to BF16, which makes results differ by about 1e-2 of
  * their size; sums are F32. Q8 and Q4 weights, times their scales, are rounded as x is, a piece at a time.
  *
- * <p>Beside them, attention and norms are oneDNN's as well, in F32: it compiles a kernel at once, where loops over
- * vectors wait for the JVM's compiler and take many times as long until then. A new process encodes an image for a 3B
- * model in less than half of the time. What is compiled is shared by all kernels of an executor.
+ * <p>Beside them, attention, norms and the logits of a prompt are oneDNN's as well, as exact as in F32: it compiles a
+ * kernel at once, where loops over vectors wait for the JVM's compiler and take many times as long until then. A new
+ * process encodes an image for a 3B model in less than half of the time. What is compiled is shared by all kernels of
+ * an executor.
  */
 final class NativeKernels implements AutoCloseable {
     /**
@@ -50,8 +51,8 @@ final class NativeKernels implements AutoCloseable {
     /** When they are used, for people. */
     static final String DESCRIPTION = "products of bf16, q8 and q4 weights with more than " + Step.MOST_SEQUENCES
             + " rows run on oneDNN, in bf16, in models with more than " + (LEAST_BYTES >> 20)
-            + " MiB of them, and attention and norms beside them in 32 bits; --strict-math keeps 32 bits in all of"
-            + " them";
+            + " MiB of them, and attention, norms and a prompt's logits beside them in 32 bits; --strict-math keeps 32"
+            + " bits in all of them";
 
     /** Products narrower or shorter than that are not worth a call. */
     private static final int LEAST_SIDE = 64;
@@ -223,16 +224,16 @@ final class NativeKernels implements AutoCloseable {
             OneDnn.Last last) {
         static Optional<Kind> of(Op op) {
             return switch (op) {
-                case Op.MatMul product -> {
+                case Op.MatMul product when !mapped(product.x()) -> {
                     OneDnn.Last last = product.residual()
                             .map(from -> from.equals(product.out()) ? OneDnn.Last.SUM : OneDnn.Last.ADD)
                             .orElse(OneDnn.Last.NONE);
                     yield Optional.of(new Kind(product.w().dtype(), product.out().rows(), product.x().columns(),
                             product.out().columns(), product.bias().isPresent(), product.activation(), last));
                 }
-                case Op.GatedMatMul product -> Optional.of(new Kind(product.gate().dtype(), product.out().rows(),
-                        product.x().columns(), product.out().columns(), false, product.activation(),
-                        OneDnn.Last.MUL));
+                case Op.GatedMatMul product when !mapped(product.x()) ->
+                        Optional.of(new Kind(product.gate().dtype(), product.out().rows(), product.x().columns(),
+                                product.out().columns(), false, product.activation(), OneDnn.Last.MUL));
                 default -> Optional.empty();
             };
         }
@@ -272,6 +273,9 @@ final class NativeKernels implements AutoCloseable {
         if (Kind.of(op).isEmpty()) {
             return "in 32 bits";
         }
+        if (NativeMatVec.suits(op)) {
+            return "x in three parts of bf16, exact to 32 bits";
+        }
         boolean blocks = Kind.of(op).orElseThrow().dtype.isBlocked();
         return (blocks ? "weights and x" : "x") + " rounded to bf16, error about " + ERROR;
     }
@@ -281,12 +285,39 @@ final class NativeKernels implements AutoCloseable {
         return switch (op) {
             case Op.Attention attention -> implementation(attention.out(), NativeAttention.work(attention));
             case Op.BlockedAttention blocked -> implementation(blocked.attention());
-            case Op.LayerNorm norm ->
-                    implementation(norm.out(), NativeNorm.work(norm.x().columns(), true, norm.epsilon()));
-            case Op.RmsNorm norm when norm.residual().isEmpty() ->
-                    implementation(norm.out(), NativeNorm.work(norm.x().columns(), false, norm.epsilon()));
+            case Op.LayerNorm norm when !mapped(norm.x()) -> implementation(norm.out(), NativeNorm.work(norm));
+            case Op.RmsNorm norm when norm.residual().isEmpty() && !mapped(norm.x()) ->
+                    implementation(norm.out(), NativeNorm.work(norm));
             default -> Kind.of(op).flatMap(this::implementation);
         };
+    }
+
+    /**
+     * Whether a program has products of many rows here. Such a program is the first that a process runs: operations of
+     * one row have {@link #exact} kernels then, too, for steps with many rows.
+     */
+    boolean multiplies(Program program) {
+        return program.segments().stream()
+                .flatMap(segment -> segment.ops().stream())
+                .anyMatch(op -> Kind.of(op).flatMap(this::implementation).isPresent());
+    }
+
+    /** The kernel for an operation of one row, which rounds nothing; empty if Java computes it. */
+    Optional<String> exact(Op op) {
+        return switch (op) {
+            case Op.MatMul product when NativeMatVec.suits(op) ->
+                    implementation(NativeMatVec.work(product.x().columns()));
+            case Op.LayerNorm norm when norm.out().rows() == 1 && !mapped(norm.x()) ->
+                    implementation(NativeNorm.work(norm));
+            case Op.RmsNorm norm when norm.out().rows() == 1 && norm.residual().isEmpty() && !mapped(norm.x()) ->
+                    implementation(NativeNorm.work(norm));
+            default -> Optional.empty();
+        };
+    }
+
+    /** Whether it may be a part of a file: native code that reads one ends the process if it was cut short. */
+    private static boolean mapped(Tensor x) {
+        return x.kind() == Tensor.Kind.WEIGHT;
     }
 
     /** All of the works that an operation is made of, if out has many rows and oneDNN is fast at each. */
@@ -294,6 +325,10 @@ final class NativeKernels implements AutoCloseable {
         if (Packing.single(out.rows())) {
             return Optional.empty();
         }
+        return implementation(works);
+    }
+
+    private Optional<String> implementation(List<OneDnn.Work> works) {
         List<Optional<String>> names = works.stream().map(this::implementation).toList();
         return names.stream().allMatch(Optional::isPresent)
                 ? Optional.of(names.stream().map(Optional::get).distinct().collect(Collectors.joining(" + ")))
@@ -318,6 +353,11 @@ final class NativeKernels implements AutoCloseable {
     Kernel kernel(Op op, Product product, Scratch scratch) {
         Kind kind = Kind.of(op).orElseThrow();
         return new NativeMatMul(product, kind::work, this, implementation(kind).orElseThrow(), scratch);
+    }
+
+    /** @param product what {@code op}, which has an {@link #exact} kernel, is bound to */
+    Kernel exactKernel(Op op, Product product, Scratch scratch) {
+        return new NativeMatVec(product, this, exact(op).orElseThrow(), scratch);
     }
 
     /**

@@ -1,6 +1,7 @@
 package stormsight.backend.cpu;
 
 import java.util.List;
+import stormsight.program.Op;
 import stormsight.program.Step;
 
 /**
@@ -40,8 +41,13 @@ final class NativeNorm implements Kernel {
     }
 
     /** Of a whole piece. */
-    static List<OneDnn.Work> work(int columns, boolean centred, float epsilon) {
-        return List.of(work(PIECE, columns, centred, epsilon));
+    static List<OneDnn.Work> work(Op.LayerNorm op) {
+        return List.of(work(PIECE, op.x().columns(), true, op.epsilon()));
+    }
+
+    /** Of a whole piece. */
+    static List<OneDnn.Work> work(Op.RmsNorm op) {
+        return List.of(work(PIECE, op.x().columns(), false, op.epsilon()));
     }
 
     private static OneDnn.Work work(int rows, int columns, boolean centred, float epsilon) {
@@ -59,7 +65,7 @@ final class NativeNorm implements Kernel {
         if (norm.bias() != 0) {
             Memory.copy(norm.bias(), scratch.shared() + vectorBytes(), 4L * norm.columns());
         }
-        whole = primitive(PIECE);
+        whole = rows < PIECE ? null : primitive(PIECE);
         rest = rows % PIECE == 0 ? null : primitive(rows % PIECE);
         return (rows + PIECE - 1) / PIECE;
     }

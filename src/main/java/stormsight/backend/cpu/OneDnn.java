@@ -89,6 +89,7 @@ final class OneDnn {
     private final MemorySegment describeProduct;
     private final MemorySegment describeSoftmax;
     private final MemorySegment describeNorm;
+    private final MemorySegment describeReorder;
     private final MemorySegment destroyPrimitiveDescription;
     private final MemorySegment query;
     private final MemorySegment queryDescription;
@@ -124,6 +125,7 @@ final class OneDnn {
         describeProduct = find(library, "dnnl_matmul_primitive_desc_create");
         describeSoftmax = find(library, "dnnl_softmax_forward_primitive_desc_create");
         describeNorm = find(library, "dnnl_layer_normalization_forward_primitive_desc_create");
+        describeReorder = find(library, "dnnl_reorder_primitive_desc_create");
         destroyPrimitiveDescription = find(library, "dnnl_primitive_desc_destroy");
         query = find(library, "dnnl_primitive_desc_query");
         queryDescription = find(library, "dnnl_primitive_desc_query_md");
@@ -242,6 +244,9 @@ final class OneDnn {
      */
     record Norm(Matrix x, boolean centred, float epsilon) implements Work {}
 
+    /** F32 becomes BF16, to nearest and ties to even, in one dense row. Its operands are x and out. */
+    record Narrowing(int count) implements Work {}
+
     /** What a primitive needs while oneDNN chooses it; closed when that is done. */
     private final class Choice implements AutoCloseable {
         final Arena arena = Arena.ofConfined();
@@ -264,6 +269,7 @@ final class OneDnn {
                     case Product product -> product(product, attributes);
                     case Softmax softmax -> softmax(softmax, attributes);
                     case Norm norm -> norm(norm, attributes);
+                    case Narrowing narrowing -> narrowing(narrowing, attributes);
                 };
             } finally {
                 done(NativeCall.call(destroyAttributes, attributes));
@@ -331,6 +337,14 @@ final class OneDnn {
             operand(norm.centred ? ARG_SHIFT : 0, vector);
             return made(NativeCall.call(describeNorm, made.address(), engine, FORWARD_INFERENCE, x, x, 0,
                     USE_SCALE | (norm.centred ? USE_SHIFT : ROOT_MEAN_SQUARE), attributes, norm.epsilon, 0));
+        }
+
+        private long narrowing(Narrowing narrowing, long attributes) {
+            long x = description(Matrix.dense(F32, 1, narrowing.count));
+            long out = description(Matrix.dense(BF16, 1, narrowing.count));
+            operand(ARG_SRC, x);
+            operand(ARG_DST, out);
+            return made(NativeCall.call(describeReorder, made.address(), x, engine, out, engine, attributes, 0, 0));
         }
 
         private long description(Matrix matrix) {

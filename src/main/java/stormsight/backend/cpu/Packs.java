@@ -15,16 +15,31 @@ final class Packs {
     /** Null where all kernels are Java's. */
     private final NativeKernels natives;
 
+    private final boolean exact;
+
     private Tensor packed;
     private Packing packing;
-    private boolean narrowed;
+    private Form form;
+
+    /** What x becomes in steps with many rows, besides being packed in others. */
+    private enum Form {
+        PACKED,
+        NARROWED,
+        IN_PARTS
+    }
 
     /** Layers of a model have few packings, and their orders are long. */
     private final Map<Packing, int[]> orders = new HashMap<>();
 
-    /** @param natives for products with many tokens; null for none */
-    Packs(NativeKernels natives) {
+    /**
+     * For the products of a program.
+     *
+     * @param natives for those with many tokens; null for none
+     * @param exact whether the program has such products, see {@link NativeKernels#multiplies}
+     */
+    Packs(NativeKernels natives, boolean exact) {
         this.natives = natives;
+        this.exact = exact;
     }
 
     /**
@@ -38,19 +53,32 @@ final class Packs {
     /** @param product what {@code op} is bound to */
     List<Kernel> kernels(Op op, Product product, Tensor x, Tensor out, Scratch scratch) {
         Packing wanted = Packing.of(product);
-        boolean many = natives != null && natives.implementation(op).isPresent();
+        Form wantedForm = form(op);
         List<Kernel> kernels = new ArrayList<>();
-        if (!x.equals(packed) || !wanted.equals(packing) || many != narrowed) {
+        if (!x.equals(packed) || !wanted.equals(packing) || wantedForm != form) {
             Kernel pack = new Pack(product.x(), wanted, orders.computeIfAbsent(wanted, Packing::order), scratch);
-            kernels.add(many ? new ByTokens(pack, new Narrow(product, scratch), product.capacity()) : pack);
+            kernels.add(switch (wantedForm) {
+                case PACKED -> pack;
+                case NARROWED -> ByTokens.of(product, pack, new Narrow(product, natives, scratch));
+                case IN_PARTS -> ByTokens.ofStep(pack, new NativeMatVec.Parts(product, scratch));
+            });
         }
         Kernel vectors = new MatMulVectors(product, wanted, scratch);
-        kernels.add(many
-                ? new ByTokens(vectors, natives.kernel(op, product, scratch), product.capacity())
-                : vectors);
+        kernels.add(switch (wantedForm) {
+            case PACKED -> vectors;
+            case NARROWED -> ByTokens.of(product, vectors, natives.kernel(op, product, scratch));
+            case IN_PARTS -> ByTokens.ofStep(vectors, natives.exactKernel(op, product, scratch));
+        });
         packed = out.equals(x) ? null : x;
         packing = wanted;
-        narrowed = many;
+        form = wantedForm;
         return kernels;
+    }
+
+    private Form form(Op op) {
+        if (natives != null && natives.implementation(op).isPresent()) {
+            return Form.NARROWED;
+        }
+        return exact && natives.exact(op).isPresent() ? Form.IN_PARTS : Form.PACKED;
     }
 }

@@ -1,10 +1,7 @@
 package stormsight.backend.cpu;
 
-import static stormsight.backend.cpu.Memory.ALL;
+import static stormsight.backend.cpu.Memory.ADDRESSES;
 
-import java.nio.ByteOrder;
-import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.Op;
 import stormsight.program.Step;
 
@@ -23,7 +20,7 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
     }
 
     private static Kernel kernel(Rotation rotation, Binding binding) {
-        return binding.choose(() -> new Scalar(rotation), () -> new Vectors(rotation));
+        return binding.choose(() -> new Scalar(rotation), () -> new Floats(rotation));
     }
 
     int pieces(Step step) {
@@ -34,10 +31,10 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
         return Math.min((piece + 1) * PIECE, Math.min(step.rows(), capacity));
     }
 
-    /** Rotates one head from pair {@code first} on. */
-    private void rotate(long head, long cosines, int first) {
+    /** Rotates one head in double precision. */
+    private void rotate(long head, long cosines) {
         int half = headDim / 2;
-        for (int c = first; c < half; c++) {
+        for (int c = 0; c < half; c++) {
             double a = Memory.f32(head + 4L * c);
             double b = Memory.f32(head + 4L * (c + half));
             double cosine = Memory.f32(cosines + 4L * c);
@@ -59,17 +56,17 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
             for (int row = piece * PIECE; row < rotation.end(step, piece); row++) {
                 long cosines = rotation.table + step.token(row) * headBytes;
                 for (int head = 0; head < rotation.heads; head++) {
-                    rotation.rotate(rotation.x + ((long) row * rotation.heads + head) * headBytes, cosines, 0);
+                    rotation.rotate(rotation.x + ((long) row * rotation.heads + head) * headBytes, cosines);
                 }
             }
         }
     }
 
-    record Vectors(Rotation rotation) implements Kernel {
-        private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-        private static final int LANES = F.length();
-        private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-
+    /**
+     * In F32. A plain loop: over vectors it is no visible part of a run, but takes a tenth of a second to compile,
+     * which a new process would wait for.
+     */
+    record Floats(Rotation rotation) implements Kernel {
         @Override
         public int pieces(Step step) {
             return rotation.pieces(step);
@@ -78,22 +75,26 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
         @Override
         public void run(Step step, int piece, int worker) {
             long headBytes = 4L * rotation.headDim;
-            long half = headBytes / 2;
-            int even = rotation.headDim / 2 / LANES * LANES;
             for (int row = piece * PIECE; row < rotation.end(step, piece); row++) {
                 long cosines = rotation.table + step.token(row) * headBytes;
                 for (int head = 0; head < rotation.heads; head++) {
-                    long at = rotation.x + ((long) row * rotation.heads + head) * headBytes;
-                    for (int c = 0; c < even; c += LANES) {
-                        FloatVector a = FloatVector.fromMemorySegment(F, ALL, at + 4L * c, LE);
-                        FloatVector b = FloatVector.fromMemorySegment(F, ALL, at + half + 4L * c, LE);
-                        FloatVector cosine = FloatVector.fromMemorySegment(F, ALL, cosines + 4L * c, LE);
-                        FloatVector sine = FloatVector.fromMemorySegment(F, ALL, cosines + half + 4L * c, LE);
-                        a.mul(cosine).sub(b.mul(sine)).intoMemorySegment(ALL, at + 4L * c, LE);
-                        b.mul(cosine).add(a.mul(sine)).intoMemorySegment(ALL, at + half + 4L * c, LE);
-                    }
-                    rotation.rotate(at, cosines, even);
+                    rotate(rotation.x + ((long) row * rotation.heads + head) * headBytes, cosines,
+                            2 * rotation.headDim);
                 }
+            }
+        }
+
+        /** Rotates one head, of which half has that many bytes. */
+        private static void rotate(long head, long cosines, int half) {
+            long low = head & ADDRESSES;
+            long high = head + half & ADDRESSES;
+            long cosine = cosines & ADDRESSES;
+            long sine = cosines + half & ADDRESSES;
+            for (int c = 0; c < half; c += Float.BYTES) {
+                float a = Memory.f32(low + c);
+                float b = Memory.f32(high + c);
+                Memory.f32(low + c, a * Memory.f32(cosine + c) - b * Memory.f32(sine + c));
+                Memory.f32(high + c, b * Memory.f32(cosine + c) + a * Memory.f32(sine + c));
             }
         }
     }

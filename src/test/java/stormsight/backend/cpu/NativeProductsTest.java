@@ -386,6 +386,72 @@ class NativeProductsTest {
         }
     }
 
+    /**
+     * Logits of the last of many rows are as exact as Java's; those of few rows are Java's, as are those of a program
+     * that has no products of many rows.
+     */
+    @Test
+    void logitsOfManyRowsAreExact() {
+        int capacity = 40;
+        int depth = 2048;
+        int width = (1 << 13) + 37;
+        try (Case product = new Case(capacity, depth, 64, false, false, Op.Activation.NONE, "none", false);
+                Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT); Backend cpu = always(2);
+                Backend strict = Backends.open("cpu", BackendOptions.STRICT)) {
+            Tensor last = Tensor.activation("last", 1, depth);
+            Tensor logits = new Tensor("logits", DType.F32, Shape.of(1, width), Tensor.Kind.OUTPUT, 1);
+            List<Op> head = List.of(new Op.LastRow(product.x, last), new Op.MatMul(last,
+                    product.weight("head", depth, width), Optional.empty(), Op.Activation.NONE, Optional.empty(),
+                    logits));
+            Program prefill = new Program("prefill",
+                    List.of(product.program.segments().getFirst(), Segment.once("head", head)));
+            Program alone = new Program("alone", List.of(Segment.once("head", head)));
+            List<Program> programs = List.of(prefill, alone);
+            try (Executor reference = scalar.prepare(product.weights, programs, RunListener.NONE);
+                    Executor java = strict.prepare(product.weights, programs, RunListener.NONE);
+                    Executor natives = cpu.prepare(product.weights, programs, RunListener.NONE)) {
+                for (Executor each : List.of(reference, java, natives)) {
+                    each.write(product.x, product.values);
+                }
+                for (int rows : new int[] {17, capacity}) {
+                    float[] expected = logits(reference, prefill, rows, logits);
+                    assertClose(expected, logits(natives, prefill, rows, logits), EXACT);
+                }
+                RunProfile.Entry entry = natives.profile(prefill, new Step(0, capacity, 0)).entries().getLast();
+                assertTrue(entry.kernel().contains("oneDNN brg_matmul"), entry::kernel);
+                assertFalse(entry.bf16());
+                float[] inJava = logits(java, prefill, 16, logits);
+                assertArrayEquals(inJava, logits(natives, prefill, 16, logits));
+                assertArrayEquals(logits(java, alone, 40, logits), logits(natives, alone, 40, logits));
+                for (float odd : new float[] {Float.NaN, Float.NEGATIVE_INFINITY}) {
+                    product.values.setAtIndex(FLOAT, (capacity - 1L) * depth + 5, odd);
+                    natives.write(product.x, product.values);
+                    for (float logit : logits(natives, prefill, capacity, logits)) {
+                        assertFalse(Float.isFinite(logit));
+                    }
+                }
+                product.values.setAtIndex(FLOAT, (capacity - 1L) * depth + 5, 0x1.fffffep120f);
+                for (Executor each : List.of(reference, natives)) {
+                    each.write(product.x, product.values);
+                }
+                assertClose(logits(reference, prefill, capacity, logits),
+                        logits(natives, prefill, capacity, logits), EXACT);
+            }
+            PlannedLaunch launch = cpu.plan(programs).stream()
+                    .filter(each -> each.program().equals("prefill")).toList().getLast();
+            assertTrue(launch.kernel().startsWith("oneDNN brg_matmul:"), launch::kernel);
+            assertTrue(launch.geometry().contains("exact"), launch::geometry);
+            assertEquals("MatMul", cpu.plan(programs).getLast().kernel());
+        }
+    }
+
+    private static float[] logits(Executor executor, Program program, int rows, Tensor logits) {
+        executor.run(program, new Step(0, rows, 0));
+        float[] result = new float[logits.columns()];
+        executor.read(logits, MemorySegment.ofArray(result));
+        return result;
+    }
+
     @ParameterizedTest
     @CsvSource({"BF16, '; x rounded to bf16'", "Q8, '; weights and x rounded to bf16'"})
     void plansNameTheKernelAndTheRounding(DType dtype, String rounding) {
