@@ -87,12 +87,14 @@ final class NativeKernels implements AutoCloseable {
 
     private final Map<OneDnn.Work, String> implementations = new HashMap<>();
     private final Arena arena = Arena.ofShared();
+    private final FirstRead firstRead;
     private final long[] scratchpads;
     private long scratchpadBytes;
 
     private NativeKernels(OneDnn library, int workers) {
         this.library = library;
         this.workers = workers;
+        firstRead = new FirstRead(arena, workers);
         scratchpads = new long[workers];
     }
 
@@ -394,6 +396,11 @@ final class NativeKernels implements AutoCloseable {
                             library.implementation(work)),
                     Peaks.rates(threads, repetitions, 2.0 * PEAK_SIDE * PEAK_SIDE * PEAK_DEPTH * pieces, kernel));
         }
+    }
+
+    /** How a thread reads weights for the first time. */
+    FirstRead firstRead() {
+        return firstRead;
     }
 
     /** Scratch of oneDNN's own for a thread. */

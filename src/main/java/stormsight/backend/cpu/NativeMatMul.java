@@ -29,6 +29,11 @@ final class NativeMatMul implements Kernel {
 
     private final OneDnn.Primitive[] rest;
 
+    /** Whether this is the first run. */
+    private boolean fresh;
+
+    private boolean begun;
+
     /** What a piece computes. */
     interface Pieces {
         /** One after the other, the gate of a gated product first. */
@@ -50,7 +55,7 @@ final class NativeMatMul implements Kernel {
         int products = product.up() == null ? 1 : 2;
         whole = new OneDnn.Primitive[product.width() / rows == 0 ? 0 : products];
         rest = new OneDnn.Primitive[product.width() % rows == 0 ? 0 : products];
-        scratch.reserveOwn(2L * rows * product.depth() + 4L * rows);
+        scratch.reserveOwn(biasOffset() + 4L * rows + FirstRead.bytes(product.w(), rows));
         scratch.reserveShared(Narrow.bytes(product)
                 + (product.up() == null ? 0 : DType.F32.elementBytes() * (long) product.capacity() * product.width()));
     }
@@ -60,8 +65,15 @@ final class NativeMatMul implements Kernel {
         return width >= MANY_FROM ? MANY_ROWS : FEW_ROWS;
     }
 
+    /** Behind the weights of a piece. */
+    private long biasOffset() {
+        return 2L * rows * product.depth();
+    }
+
     @Override
     public int pieces(Step step) {
+        fresh = !begun;
+        begun = true;
         int tokens = product.tokens(step);
         compile(tokens, rows, whole);
         compile(tokens, product.width() % rows, rest);
@@ -96,8 +108,12 @@ final class NativeMatMul implements Kernel {
     private void multiply(OneDnn.Primitive primitive, Weight w, int first, int count, long out, long other,
             int worker) {
         long copy = scratch.own(worker);
-        NarrowWeights.rows(w, first, count, copy);
-        long bias = copy + 2L * rows * product.depth();
+        if (fresh) {
+            natives.firstRead().rows(worker, w, first, count, copy, copy + biasOffset() + 4L * rows);
+        } else {
+            NarrowWeights.rows(w, first, count, copy);
+        }
+        long bias = copy + biasOffset();
         if (product.bias() != 0) {
             Memory.copy(product.bias() + 4L * first, bias, 4L * count);
         }

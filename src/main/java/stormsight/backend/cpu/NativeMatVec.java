@@ -30,6 +30,11 @@ final class NativeMatVec implements Kernel {
 
     private Piece rest;
 
+    /** Whether this is the first run. */
+    private boolean fresh;
+
+    private boolean begun;
+
     /** Products of the parts, and what adds them. */
     private record Piece(OneDnn.Primitive products, OneDnn.Primitive sum) {}
 
@@ -85,6 +90,8 @@ final class NativeMatVec implements Kernel {
 
     @Override
     public int pieces(Step step) {
+        fresh = !begun;
+        begun = true;
         int remaining = product.width() % ROWS;
         whole = product.width() < ROWS ? null : piece(ROWS);
         rest = remaining == 0 ? null : piece(remaining);
@@ -106,7 +113,11 @@ final class NativeMatVec implements Kernel {
         Piece of = count == ROWS ? whole : rest;
         long copy = scratch.own(worker);
         long products = copy + copyBytes();
-        Memory.copy(w.address() + first * w.rowBytes(), copy, count * w.rowBytes());
+        if (fresh) {
+            natives.firstRead().rows(worker, w, first, count, copy, 0);
+        } else {
+            NarrowWeights.rows(w, first, count, copy);
+        }
         of.products.run(worker, natives.scratchpad(worker), scratch.shared(), copy, products, 0, 0);
         of.sum.run(worker, natives.scratchpad(worker), ones(), products, product.out() + 4L * first, 0, 0);
     }
