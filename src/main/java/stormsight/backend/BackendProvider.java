@@ -28,6 +28,14 @@ public interface BackendProvider {
         return List.of();
     }
 
+    /**
+     * Called before a model is opened that may be run here: what takes long to load and is needed then may begin to be
+     * loaded on another thread. Whether that fails, {@link #open} and what follows it tell.
+     *
+     * @param weightBytes of the model
+     */
+    default void anticipate(BackendOptions options, long weightBytes) {}
+
     /** @throws BackendException if it is not available or has no such device */
     Backend open(BackendOptions options);
 }

@@ -54,6 +54,19 @@ public final class Backends {
     }
 
     /**
+     * Tells a backend that a model will be opened for it, see {@link BackendProvider#anticipate}. For {@value #AUTO}
+     * only where no driver must be asked first which backend that is. A name that is none is left to {@link #open}.
+     */
+    public static void anticipate(String name, BackendOptions options, long weightBytes) {
+        boolean devices = ServiceLoader.load(OptionalProvider.class).iterator().hasNext();
+        ServiceLoader.load(BackendProvider.class).stream()
+                .map(ServiceLoader.Provider::get)
+                .filter(provider -> provider.name().equals(name)
+                        || name.equals(AUTO) && !devices && provider.priority() >= 0)
+                .forEach(provider -> provider.anticipate(options, weightBytes));
+    }
+
+    /**
      * Opens the backend of that name, or {@value #AUTO}.
      *
      * @throws BackendException if it is not available, or not as precise as the options want

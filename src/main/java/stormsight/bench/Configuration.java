@@ -9,6 +9,7 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.Precision;
+import stormsight.checkpoint.ModelPath;
 import stormsight.image.Resampling;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
@@ -87,7 +88,17 @@ public record Configuration(
     }
 
     Backend openBackend() {
-        return Backends.open(backend, new BackendOptions(threads, device, precision));
+        return Backends.open(backend, backendOptions());
+    }
+
+    private BackendOptions backendOptions() {
+        return new BackendOptions(threads, device, precision);
+    }
+
+    /** Lets the backend begin to load what it will need for the model. */
+    void anticipate() {
+        model.ifPresent(directory ->
+                Backends.anticipate(backend, backendOptions(), ModelPath.weightBytes(Path.of(directory))));
     }
 
     Options options() {

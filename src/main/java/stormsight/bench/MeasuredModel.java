@@ -82,6 +82,7 @@ final class MeasuredModel implements Measured {
         ModelDirectory directory = null;
         Backend backend = null;
         try {
+            configuration.anticipate();
             directory = configuration.openModel();
             backend = configuration.openBackend();
             // The programs are the same with values and without.

@@ -678,8 +678,12 @@ public final class Checkpoint implements AutoCloseable {
         Shape shape = info(names.getFirst()).shape();
         long elements = shape.elements();
         List<MemorySegment> layers = new ArrayList<>();
+        // In one block: to ask for memory takes longer than to fill that of a vector.
+        long bytes = DType.F32.bytes(shape);
+        long stride = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
+        MemorySegment all = arena.allocate(Math.multiplyExact(stride, (long) names.size()), ALIGNMENT);
         for (String name : names) {
-            MemorySegment to = arena.allocate(DType.F32.bytes(shape), ALIGNMENT);
+            MemorySegment to = all.asSlice(layers.size() * stride, bytes);
             try {
                 for (long from = 0; from < elements; from += PIECE) {
                     float[] values = decode(info(name), from, (int) Math.min(PIECE, elements - from));
@@ -721,14 +725,26 @@ public final class Checkpoint implements AutoCloseable {
             default -> {
                 short[] halves = new short[count];
                 MemorySegment.copy(stored, SHORT, 0, halves, 0, count);
-                for (int i = 0; i < count; i++) {
-                    values[i] = tensor.type() == StoredType.BF16
-                            ? Float.intBitsToFloat(halves[i] << Short.SIZE)
-                            : Float.float16ToFloat(halves[i]);
+                if (tensor.type() == StoredType.BF16) {
+                    bf16(halves, values);
+                } else {
+                    f16(halves, values);
                 }
             }
         }
         return values;
+    }
+
+    private static void bf16(short[] halves, float[] values) {
+        for (int i = 0; i < values.length; i++) {
+            values[i] = Float.intBitsToFloat(halves[i] << Short.SIZE);
+        }
+    }
+
+    private static void f16(short[] halves, float[] values) {
+        for (int i = 0; i < values.length; i++) {
+            values[i] = Float.float16ToFloat(halves[i]);
+        }
     }
 
     private float[] decode(TensorInfo tensor, Scales of, long first, int count) {

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -366,6 +367,21 @@ public final class ModelPath {
         String bits = config.isTrue(key + ".load_in_4bit") ? "4 bits" : config.isTrue(key + ".load_in_8bit") ? "8 bits"
                 : config.scalar(key + ".bits").map(number -> number + " bits").orElse("");
         return bits.isEmpty() ? "" : " (" + StrictJson.printable(bits) + ")";
+    }
+
+    /** Bytes of the files in a folder that seem to hold weights; 0 where none can be read. No file is opened. */
+    public static long weightBytes(Path folder) {
+        long bytes = 0;
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder)) {
+            for (Path file : files) {
+                if (name(file).endsWith(".safetensors") || name(file).endsWith(Gguf.SUFFIX)) {
+                    bytes += Files.size(file);
+                }
+            }
+        } catch (IOException | DirectoryIteratorException e) {
+            return 0;
+        }
+        return bytes;
     }
 
     /** Files of a folder whose names are those of GGUF. */

@@ -1,5 +1,6 @@
 package stormsight.checkpoint;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
@@ -58,6 +59,11 @@ public final class StrictJson {
             .build();
 
     private StrictJson() {}
+
+    /** Loads what reading takes, which the first reading would wait for. */
+    public static void prepare() {
+        read(Path.of("nothing"), "nothing", new ByteArrayInputStream(new byte[] {'{', '}'}), StrictJson::value);
+    }
 
     /** What a parser is given to do. */
     public interface Reading<T> {

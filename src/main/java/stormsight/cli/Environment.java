@@ -13,13 +13,18 @@ import stormsight.bench.Machine;
 
 /** The only place that reads and sets system properties and variables. */
 final class Environment {
-    /** Kept, or its level would be lost. Lucene tells everybody that it found the Vector API. */
-    private static final Logger LUCENE = Logger.getLogger("org.apache.lucene");
-    /** Tells what it is made of. */
-    private static final Logger HELIDON = Logger.getLogger("io.helidon");
+    /** Loggers of java.util.logging, which takes a while to start: only for commands whose libraries use it. */
+    private static final class Libraries {
+        /** Kept, or its level would be lost. Lucene tells everybody that it found the Vector API. */
+        private static final Logger LUCENE = Logger.getLogger("org.apache.lucene");
+        /** Tells what it is made of. */
+        private static final Logger HELIDON = Logger.getLogger("io.helidon");
+    }
 
     /** An agent that waits for a debugger at a port can be there only once. */
     private static final String DEBUGGER = "-agentlib:jdwp";
+
+    private static boolean verbose;
 
     private Environment() {}
 
@@ -103,10 +108,9 @@ final class Environment {
     }
 
     /** Must run before the first logger is made. */
-    static void configureLogging(boolean verbose) {
+    static void configureLogging(boolean all) {
+        verbose = all;
         String prefix = "org.slf4j.simpleLogger.";
-        LUCENE.setLevel(verbose ? Level.INFO : Level.WARNING);
-        HELIDON.setLevel(verbose ? Level.INFO : Level.WARNING);
         System.setProperty(prefix + "logFile", "System.err");
         System.setProperty(prefix + "defaultLogLevel", "warn");
         System.setProperty(prefix + "log.stormsight", verbose ? "debug" : "info");
@@ -114,5 +118,12 @@ final class Environment {
         System.setProperty(prefix + "showLogName", "false");
         System.setProperty(prefix + "showShortLogName", "false");
         System.setProperty(prefix + "levelInBrackets", "false");
+    }
+
+    /** The same for Lucene and Helidon, before they are used. */
+    static void configureLibraries() {
+        Level level = verbose ? Level.INFO : Level.WARNING;
+        Libraries.LUCENE.setLevel(level);
+        Libraries.HELIDON.setLevel(level);
     }
 }

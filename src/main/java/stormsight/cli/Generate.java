@@ -21,6 +21,8 @@ import stormsight.backend.DeviceInfo;
 import stormsight.backend.StartUp;
 import stormsight.generate.Answer;
 import stormsight.generate.Generator;
+import stormsight.generate.Prepared;
+import stormsight.generate.Request;
 import stormsight.image.DataUrl;
 import stormsight.image.ImageDecoder;
 import stormsight.image.RgbImage;
@@ -110,7 +112,10 @@ final class Generate extends PromptCommand implements Runnable {
                 throw new UsageException("--prompt is missing: this model does nothing without one");
             }
             model.requirePrompt(directory, text, images.size(), "--prompt");
-            Decoded decoded = decoded(decoding);
+            Decoded decoded = joined(decoding);
+            Request request = sampling.request(decoded.images(), text);
+            CompletableFuture<Prepared> cutting =
+                    CompletableFuture.supplyAsync(() -> Generator.prepare(directory, request));
             try (Backend backend = backendOptions.open();
                     Generator generator = Generator.open(
                             directory,
@@ -123,7 +128,7 @@ final class Generate extends PromptCommand implements Runnable {
                 StringWriter kept = new StringWriter();
                 PrintWriter out = file == null ? out() : new PrintWriter(kept);
                 Answer answer =
-                        generator.answer(sampling.request(decoded.images(), text), piece -> {
+                        generator.answer(() -> joined(cutting), piece -> {
                             if (!json && !boxes.printed()) {
                                 if (file == null) {
                                     interruption.streaming();
@@ -259,10 +264,10 @@ final class Generate extends PromptCommand implements Runnable {
         return new Decoded(decoded, System.nanoTime() - start);
     }
 
-    /** Waits for the image, and throws what decoding it threw. */
-    private static Decoded decoded(CompletableFuture<Decoded> decoding) {
+    /** Waits for what another thread does, and throws what that threw. */
+    private static <T> T joined(CompletableFuture<T> working) {
         try {
-            return decoding.join();
+            return working.join();
         } catch (CompletionException e) {
             switch (e.getCause()) {
                 case RuntimeException problem -> throw problem;

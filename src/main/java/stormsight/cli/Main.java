@@ -148,6 +148,7 @@ public final class Main implements Runnable {
     static int execute(PrintWriter out, PrintWriter err, String... arguments) {
         Environment.configureLogging(Arrays.asList(arguments).contains("--verbose")
                 || Arrays.asList(arguments).contains("-v"));
+        HeadStart.begin(arguments);
         Main main = new Main();
         CommandLine line = new CommandLine(main);
         if (arguments.length > 0 && COMMANDS.contains(arguments[0])) {

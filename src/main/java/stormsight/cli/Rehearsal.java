@@ -1,6 +1,17 @@
 package stormsight.cli;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.net.URISyntaxException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.jar.JarEntry;
+import java.util.jar.JarFile;
 
 /**
  * Runs what people begin with, so that the JVM can keep the classes that it loads for it: the launcher has an archive
@@ -9,15 +20,37 @@ import java.io.PrintWriter;
  * @see <a href="https://openjdk.org/jeps/350">JEP 350</a>, archives of classes that an application loads
  */
 final class Rehearsal {
+    private static final String CLASS = ".class";
+
+    /** Packages whose classes an answer takes. */
+    private static final List<String> OTHERS = List.of(
+            "stormsight/backend/", "stormsight/checkpoint/", "stormsight/generate/", "stormsight/image/",
+            "stormsight/model/", "stormsight/program/", "stormsight/tokenizer/");
+
     private Rehearsal() {}
 
     /** @param arguments an image, of which both embedded models are asked */
-    public static void main(String[] arguments) {
+    public static void main(String[] arguments) throws ReflectiveOperationException, IOException, URISyntaxException {
         String image = arguments[0];
         run("--help");
         run("--version");
         run("match", "--backend", BackendMixin.PROCESSOR, "-i", image, "-p", "a kitchen");
         run("generate", "--backend", BackendMixin.PROCESSOR, "-i", image, "-p", "caption en", "-n", "2");
+        loadOthers();
+    }
+
+    /** Loads what only other models and large ones run, and what the JVM calls C functions with. */
+    private static void loadOthers() throws ReflectiveOperationException, IOException, URISyntaxException {
+        Path built = Path.of(Rehearsal.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        try (JarFile jar = new JarFile(built.toFile())) {
+            for (String name : jar.stream().map(JarEntry::getName).toList()) {
+                if (OTHERS.stream().anyMatch(name::startsWith) && name.endsWith(CLASS)) {
+                    Class.forName(name.substring(0, name.length() - CLASS.length()).replace('/', '.'), false,
+                            Rehearsal.class.getClassLoader());
+                }
+            }
+        }
+        Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_FLOAT));
     }
 
     private static void run(String... arguments) {

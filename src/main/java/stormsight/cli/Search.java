@@ -81,6 +81,7 @@ final class Search extends EncoderCommand implements Runnable {
 
     @Override
     public void run() {
+        Environment.configureLibraries();
         checkBatch();
         check();
         List<Path> files = images.stream().flatMap(image -> ItemsMixin.expanded(image).stream()).toList();

@@ -87,6 +87,7 @@ final class Serve extends ModelCommand implements Runnable {
 
     @Override
     public void run() {
+        Environment.configureLibraries();
         check();
         withModel((directory, backend, progress) -> {
             if (directory.anyModel() instanceof DualEncoder) {

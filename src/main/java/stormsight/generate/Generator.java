@@ -17,6 +17,7 @@ import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.IntFunction;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
@@ -277,11 +278,16 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      * @throws BackendException if the device fails or computes something that is not a number
      */
     public Answer answer(Request request, AnswerListener listener) {
+        return answer(() -> prepare(directory, request), listener);
+    }
+
+    /** The same of a request whose images are cut ahead, or by another thread that is waited for. */
+    public Answer answer(Supplier<Prepared> prepared, AnswerListener listener) {
         Answer[] answer = new Answer[1];
         answer(List.of(new Question() {
             @Override
             public Prepared prepared() {
-                return prepare(directory, request);
+                return prepared.get();
             }
 
             @Override

@@ -1,12 +1,7 @@
 package stormsight.backend.cpu;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
-import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
@@ -49,7 +44,7 @@ final class FirstTouch {
         long bytes = layers.stream().mapToLong(MemorySegment::byteSize).sum();
         if (bytes >= LEAST_BYTES && bytes <= memoryBytes / MEMORY_PART) {
             Thread.ofPlatform().daemon().name("stormsight-pages").start(() -> {
-                Optional<MethodHandle> advice = advice();
+                Optional<MemorySegment> advice = advice();
                 if (advice.isEmpty() || !layers.stream().allMatch(layer -> populated(advice.get(), layer))) {
                     LOG.debug("this system maps pages when they are read");
                 }
@@ -58,17 +53,15 @@ final class FirstTouch {
     }
 
     /** The call {@code madvise}; empty on systems that do not have this kind of advice. */
-    static Optional<MethodHandle> advice() {
+    static Optional<MemorySegment> advice() {
         if (!Settings.linux() || !Settings.architecture().equals("amd64")) {
             return Optional.empty();
         }
-        Linker linker = Linker.nativeLinker();
-        return linker.defaultLookup().find("madvise").map(function -> linker.downcallHandle(
-                function, FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT)));
+        return Linker.nativeLinker().defaultLookup().find("madvise");
     }
 
     /** Whether all pages of a layer could be mapped, piece by piece. */
-    static boolean populated(MethodHandle advice, MemorySegment layer) {
+    static boolean populated(MemorySegment advice, MemorySegment layer) {
         long end = layer.address() + layer.byteSize();
         for (long from = layer.address(); from < end; from += PIECE) {
             if (!populate(advice, from, Math.min(PIECE, end - from))) {
@@ -83,13 +76,8 @@ final class FirstTouch {
      *
      * @return whether all of them are mapped
      */
-    static boolean populate(MethodHandle advice, long address, long bytes) {
+    static boolean populate(MemorySegment advice, long address, long bytes) {
         long first = address & -PAGE;
-        try {
-            return (int) advice.invokeExact(first, address + bytes - first, POPULATE_READ) == 0;
-        } catch (Throwable e) {
-            // The handle throws nothing that the function behind it does not, and that is in C.
-            throw new IllegalStateException("madvise was called wrongly", e);
-        }
+        return (int) NativeCall.call(advice, first, address + bytes - first, POPULATE_READ, 0) == 0;
     }
 }

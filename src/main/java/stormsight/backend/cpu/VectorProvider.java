@@ -51,6 +51,13 @@ public final class VectorProvider implements BackendProvider {
     }
 
     @Override
+    public void anticipate(BackendOptions options, long weightBytes) {
+        if (vectors() && !options.strictMath() && weightBytes >= NativeKernels.LEAST_BYTES) {
+            NativeKernels.begin();
+        }
+    }
+
+    @Override
     public Backend open(BackendOptions options) {
         Backend backend = CpuBackend.open(name(), options, path());
         DeviceInfo device = backend.device();

@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,7 +23,7 @@ class FirstTouchTest {
     @TempDir
     private Path folder;
 
-    private static MethodHandle advice() {
+    private static MemorySegment advice() {
         assumeTrue(FirstTouch.advice().isPresent(), "not Linux on x86-64");
         return FirstTouch.advice().orElseThrow();
     }
@@ -45,7 +44,7 @@ class FirstTouchTest {
 
     @Test
     void pagesAreMappedBeforeTheyAreRead() throws IOException {
-        MethodHandle advice = advice();
+        MemorySegment advice = advice();
         Path file = Files.write(folder.resolve("weights"), new byte[KIBIBYTES << 10]);
         try (Arena arena = Arena.ofShared(); FileChannel channel = FileChannel.open(file)) {
             MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, KIBIBYTES << 10, arena);
@@ -59,7 +58,7 @@ class FirstTouchTest {
 
     @Test
     void addressesThatAreNotMappedAreRefused() {
-        MethodHandle advice = advice();
+        MemorySegment advice = advice();
         assertFalse(FirstTouch.populate(advice, 1L << 40, 1 << 20));
     }
 }
