@@ -37,6 +37,8 @@ final class Rehearsal {
         run("match", "--backend", BackendMixin.PROCESSOR, "-i", image, "-p", "a kitchen");
         run("generate", "--backend", BackendMixin.PROCESSOR, "-i", image, "-p", "caption en", "-n", "2");
         loadOthers();
+        // As Main does: the JVM loads something for it, too.
+        System.exit(0);
     }
 
     /** Loads what only other models and large ones run, and what the JVM calls C functions with. */

@@ -167,6 +167,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             List<Probe> probes,
             Function<Passes, List<Program>> more,
             Preparing preparing) {
+        directory.readTokenizer();
         backend.expect(fitting(directory, backend, limits, options));
         Arena arena = Arena.ofShared();
         try {

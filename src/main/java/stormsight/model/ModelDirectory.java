@@ -181,6 +181,14 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
+     * Begins to read the tokenizer: that takes longer than all the rest of preparing a model, and neither a backend
+     * that prepares nor encode needs it. Begun before a model is open, it would take processors from that.
+     */
+    public void readTokenizer() {
+        processor().readTokenizer();
+    }
+
+    /**
      * Looks whether the checkpoint holds what the model needs. Values are not read.
      *
      * @param strictness what becomes of what is odd and changes no answer
@@ -220,16 +228,13 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * The model with its weights, for a backend to prepare. Begins to read the tokenizer: that takes longer than all
-     * the rest, and neither a backend that prepares nor encode needs it. Begun earlier, it would take processors from
-     * opening the model.
+     * The model with its weights, for a backend to prepare.
      *
      * @param arena shared; owns what is computed from weights
      */
     public Bound bind(Arena arena, Limits limits, Options options) {
         Weights weights = Weights.bound(checkpoint, arena, options);
         Passes passes = model().build(weights, limits, options);
-        processor().readTokenizer();
         return new Bound(passes, weights.values(), weights.parameters());
     }
 
