@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import java.lang.foreign.Arena;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.Optional;
 import stormsight.program.DType;
 
@@ -12,7 +13,8 @@ import stormsight.program.DType;
  * Copies weights that this process may not have read before. The first read of a page of a mapped file is slow where a
  * virtual machine's pages are mapped a second time by its host, several microseconds for each, even if {@link
  * FirstTouch} had the system map them. The system itself reads by a mapping of its own, which has been used for long:
- * asked to copy from this process to itself, it takes a fraction of that.
+ * asked to copy from this process to itself, it takes a fraction of that. Elsewhere the processor is faster: each
+ * thread tries both.
  */
 final class FirstRead {
     private static final Optional<MemorySegment> COPY =
@@ -21,7 +23,18 @@ final class FirstRead {
     /** An address, and how many bytes lie there. */
     private static final long RANGE_BYTES = 2L * Long.BYTES;
 
+    /** Copies by which a thread finds out, one way after the other, and their least bytes. */
+    private static final int TRIALS = 16;
+
+    private static final long TRIAL_BYTES = 1 << 16;
+
     private final long process;
+
+    /** Of each thread. */
+    private final int[] trials;
+
+    /** Of each thread, the best time of a byte, by the system and by the processor. */
+    private final double[][] best;
 
     /** Of each thread, the range that is written and the one that is read. */
     private final MemorySegment[] ranges;
@@ -34,8 +47,11 @@ final class FirstRead {
     FirstRead(Arena arena, int workers, long process) {
         this.process = process;
         ranges = new MemorySegment[workers];
+        trials = new int[workers];
+        best = new double[workers][2];
         for (int i = 0; i < workers; i++) {
             ranges[i] = arena.allocate(2 * RANGE_BYTES, Long.BYTES);
+            Arrays.fill(best[i], Double.POSITIVE_INFINITY);
         }
     }
 
@@ -63,8 +79,24 @@ final class FirstRead {
         NarrowWeights.rows(new Weight(w.dtype(), raw, scales, w.scalesPerRow(), count, w.columns()), 0, count, to);
     }
 
-    /** Copies bytes, by the processor where the system refuses: some containers do not have the call. */
+    /** Copies bytes the faster way, as far as the thread knows. */
     void copy(int worker, long from, long to, long bytes) {
+        double[] own = best[worker];
+        boolean trial = trials[worker] < TRIALS && bytes >= TRIAL_BYTES;
+        int way = trial ? trials[worker]++ % 2 : own[0] < own[1] ? 0 : 1;
+        long start = System.nanoTime();
+        if (way == 0) {
+            copyBySystem(worker, from, to, bytes);
+        } else {
+            Memory.copy(from, to, bytes);
+        }
+        if (trial) {
+            own[way] = Math.min(own[way], (double) (System.nanoTime() - start) / bytes);
+        }
+    }
+
+    /** By the processor where the system refuses: some containers do not have the call. */
+    void copyBySystem(int worker, long from, long to, long bytes) {
         if (COPY.isEmpty() || copied(COPY.get(), ranges[worker], from, to, bytes) != bytes) {
             Memory.copy(from, to, bytes);
         }
