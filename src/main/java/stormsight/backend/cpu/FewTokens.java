@@ -47,6 +47,9 @@ final class FewTokens {
     /** Of a cache. */
     private static final long LINE = 64;
 
+    /** What is read of a line. */
+    private static final VectorSpecies<Integer> READ = IntVector.SPECIES_128;
+
     /** Whether sums of the lanes of all rows and tokens are added up at once: as many as there are lanes. */
     private static final boolean TRANSPOSED = LANES == ROWS * TOKENS;
 
@@ -180,12 +183,16 @@ final class FewTokens {
     private static void fetch(long from, long bytes, long to) {
         // From the beginning of a cache line on, which is on the same page.
         long first = from & -LINE & ADDRESSES;
+        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
+        Memory.i16(first);
         int lines = (int) ((from + bytes - first + LINE - 1) / LINE);
-        long all = 0;
+        IntVector all = IntVector.zero(READ);
         for (int i = 0; i < lines; i++) {
-            all ^= Memory.i64(first + i * LINE & ADDRESSES);
+            // Not by an exclusive or: the JVM mistakes the length of that instruction, and a fault in it ends the
+            // process.
+            all = all.add(IntVector.fromMemorySegment(READ, ALL, first + i * LINE & ADDRESSES, LE));
         }
-        Memory.f32(to, all);
+        all.intoMemorySegment(ALL, to, LE);
     }
 
     /** As {@link MatVec#add} for 16 vectors of 16 lanes, to the first of them: lanes become rows, and are added. */
