@@ -50,19 +50,6 @@ final class FewTokens {
     /** What is read of a line. */
     private static final VectorSpecies<Integer> READ = IntVector.SPECIES_128;
 
-    /** Whether sums of the lanes of all rows and tokens are added up at once: as many as there are lanes. */
-    private static final boolean TRANSPOSED = LANES == ROWS * TOKENS;
-
-    // Of two rows of a transposition that lie so far apart, what becomes the first and the second one.
-    private static final FloatVector LOW1 = exchange(1, 0);
-    private static final FloatVector HIGH1 = exchange(1, 1);
-    private static final FloatVector LOW2 = exchange(2, 0);
-    private static final FloatVector HIGH2 = exchange(2, 2);
-    private static final FloatVector LOW4 = exchange(4, 0);
-    private static final FloatVector HIGH4 = exchange(4, 4);
-    private static final FloatVector LOW8 = exchange(8, 0);
-    private static final FloatVector HIGH8 = exchange(8, 8);
-
     /** Whether two vectors of floats are a block of weights with a scale. */
     private static final boolean HALVES = 2 * LANES == DType.Q8_BLOCK;
 
@@ -71,19 +58,9 @@ final class FewTokens {
 
     private FewTokens() {}
 
-    /** Unused where vectors are narrower than the distance; the remainder keeps their lanes in range there. */
-    private static FloatVector exchange(int distance, int from) {
-        float[] lanes = new float[LANES];
-        for (int lane = 0; lane < LANES; lane++) {
-            int within = lane & ~distance | from;
-            lanes[lane] = ((lane & distance) == 0 ? within : LANES + within) % (2 * LANES);
-        }
-        return FloatVector.fromArray(F, lanes, 0);
-    }
-
     /** Whether there are such loops for a type; others are multiplied token by token. */
     static boolean takes(DType dtype) {
-        return dtype == DType.BF16 || dtype == DType.Q8 && (Packing.QUADS || HALVES) || dtype == DType.Q4 && HALVES;
+        return dtype == DType.BF16 || dtype == DType.Q8 && Packing.Q8_BLOCKS > 0 || dtype == DType.Q4 && HALVES;
     }
 
     /**
@@ -121,55 +98,40 @@ final class FewTokens {
                 long d3 = Math.min(3, left) * xBytes;
                 if (w.dtype() == DType.BF16) {
                     bf16(w0, w1, w2, w3, packing, xs, d1 & MatVec.FAR, d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
-                } else if (w.dtype() == DType.Q4) {
+                } else {
+                    d1 &= MatVec.FAR;
+                    d2 &= MatVec.FAR;
+                    d3 &= MatVec.FAR;
                     long c0 = w.scales() + r0 * scaleBytes;
                     long c1 = w.scales() + r1 * scaleBytes;
                     long c2 = w.scales() + r2 * scaleBytes;
                     long c3 = w.scales() + r3 * scaleBytes;
-                    d1 &= MatVec.FAR;
-                    d2 &= MatVec.FAR;
-                    d3 &= MatVec.FAR;
-                    int groups = packing.groups();
-                    long rest = groups == 0 ? lanes : lanes + SUMS;
-                    if (groups > 0) {
-                        q4Eights(w0, w1, c0, c1, groups, xs, d1, d2, d3, lanes, MatVec.LOW, MatVec.HIGH,
+                    boolean q8 = w.dtype() == DType.Q8;
+                    int vectors = packing.vectors();
+                    long rest = vectors == 0 ? lanes : lanes + SUMS;
+                    if (vectors > 0 && q8) {
+                        q8Quads(w0, w1, c0, c1, packing, xs, d1, d2, d3, lanes, MatVec.TOP);
+                        q8Quads(w2, w3, c2, c3, packing, xs, d1, d2, d3, lanes + 2 * BYTES, MatVec.TOP);
+                    } else if (vectors > 0) {
+                        q4Eights(w0, w1, c0, c1, vectors, xs, d1, d2, d3, lanes, MatVec.LOW, MatVec.HIGH,
                                 MatVec.LOW_BIAS, MatVec.HIGH_BIAS, MatVec.UPPER);
-                        q4Eights(w2, w3, c2, c3, groups, xs, d1, d2, d3, lanes + 2 * BYTES, MatVec.LOW, MatVec.HIGH,
+                        q4Eights(w2, w3, c2, c3, vectors, xs, d1, d2, d3, lanes + 2 * BYTES, MatVec.LOW, MatVec.HIGH,
                                 MatVec.LOW_BIAS, MatVec.HIGH_BIAS, MatVec.UPPER);
                     }
-                    if (groups * Packing.EIGHTS_BLOCKS < packing.fullBlocks()) {
-                        q4(w0, w1, w2, w3, c0, c1, c2, c3, packing, xs, d1, d2, d3, rest);
-                        if (groups > 0) {
+                    if (vectors == 0 || packing.leavesOver()) {
+                        if (q8) {
+                            q8(w0, w1, w2, w3, c0, c1, c2, c3, packing, xs, d1, d2, d3, rest);
+                        } else {
+                            q4(w0, w1, w2, w3, c0, c1, c2, c3, packing, xs, d1, d2, d3, rest);
+                        }
+                        if (vectors > 0) {
                             MatVec.merge(lanes, rest, ROWS * TOKENS);
                         }
                     }
-                } else if (HALVES) {
-                    q8(w0, w1, w2, w3, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes,
-                            w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1 & MatVec.FAR,
-                            d2 & MatVec.FAR, d3 & MatVec.FAR, lanes);
-                } else {
-                    q8Quads(w0, w1, w.scales() + r0 * scaleBytes, w.scales() + r1 * scaleBytes, packing, xs, d1, d2,
-                            d3, lanes, MatVec.TOP);
-                    q8Quads(w2, w3, w.scales() + r2 * scaleBytes, w.scales() + r3 * scaleBytes, packing, xs, d1, d2,
-                            d3, lanes + 2 * BYTES, MatVec.TOP);
                 }
                 long to = sums + t * sumBytes + 4L * i;
                 int some = Math.min(TOKENS, tokens - t);
-                if (TRANSPOSED) {
-                    add(lanes);
-                    for (int j = 0; j < some; j++) {
-                        long from = lanes + 4L * ROWS * j & ADDRESSES;
-                        long at = to + j * sumBytes & ADDRESSES;
-                        Memory.f32(at, Memory.f32(from));
-                        Memory.f32(at + 4, Memory.f32(from + 4));
-                        Memory.f32(at + 8, Memory.f32(from + 8));
-                        Memory.f32(at + 12, Memory.f32(from + 12));
-                    }
-                } else {
-                    for (int j = 0; j < some; j++) {
-                        MatVec.add(lanes + j * ROWS * BYTES, BYTES, to + j * sumBytes, 4);
-                    }
-                }
+                LaneSums.add(lanes, some, to, sumBytes, 4);
             }
         }
     }
@@ -193,141 +155,6 @@ final class FewTokens {
             all = all.add(IntVector.fromMemorySegment(READ, ALL, first + i * LINE & ADDRESSES, LE));
         }
         all.intoMemorySegment(ALL, to, LE);
-    }
-
-    /** As {@link MatVec#add} for 16 vectors of 16 lanes, to the first of them: lanes become rows, and are added. */
-    private static void add(long lanes) {
-        long at = lanes & ADDRESSES;
-        FloatVector v0 = FloatVector.fromMemorySegment(F, ALL, at, LE);
-        FloatVector v1 = FloatVector.fromMemorySegment(F, ALL, at + BYTES, LE);
-        FloatVector v2 = FloatVector.fromMemorySegment(F, ALL, at + 2 * BYTES, LE);
-        FloatVector v3 = FloatVector.fromMemorySegment(F, ALL, at + 3 * BYTES, LE);
-        FloatVector v4 = FloatVector.fromMemorySegment(F, ALL, at + 4 * BYTES, LE);
-        FloatVector v5 = FloatVector.fromMemorySegment(F, ALL, at + 5 * BYTES, LE);
-        FloatVector v6 = FloatVector.fromMemorySegment(F, ALL, at + 6 * BYTES, LE);
-        FloatVector v7 = FloatVector.fromMemorySegment(F, ALL, at + 7 * BYTES, LE);
-        FloatVector v8 = FloatVector.fromMemorySegment(F, ALL, at + 8 * BYTES, LE);
-        FloatVector v9 = FloatVector.fromMemorySegment(F, ALL, at + 9 * BYTES, LE);
-        FloatVector v10 = FloatVector.fromMemorySegment(F, ALL, at + 10 * BYTES, LE);
-        FloatVector v11 = FloatVector.fromMemorySegment(F, ALL, at + 11 * BYTES, LE);
-        FloatVector v12 = FloatVector.fromMemorySegment(F, ALL, at + 12 * BYTES, LE);
-        FloatVector v13 = FloatVector.fromMemorySegment(F, ALL, at + 13 * BYTES, LE);
-        FloatVector v14 = FloatVector.fromMemorySegment(F, ALL, at + 14 * BYTES, LE);
-        FloatVector v15 = FloatVector.fromMemorySegment(F, ALL, at + 15 * BYTES, LE);
-        FloatVector low;
-        low = LOW1.selectFrom(v0, v1);
-        v1 = HIGH1.selectFrom(v0, v1);
-        v0 = low;
-        low = LOW1.selectFrom(v2, v3);
-        v3 = HIGH1.selectFrom(v2, v3);
-        v2 = low;
-        low = LOW1.selectFrom(v4, v5);
-        v5 = HIGH1.selectFrom(v4, v5);
-        v4 = low;
-        low = LOW1.selectFrom(v6, v7);
-        v7 = HIGH1.selectFrom(v6, v7);
-        v6 = low;
-        low = LOW1.selectFrom(v8, v9);
-        v9 = HIGH1.selectFrom(v8, v9);
-        v8 = low;
-        low = LOW1.selectFrom(v10, v11);
-        v11 = HIGH1.selectFrom(v10, v11);
-        v10 = low;
-        low = LOW1.selectFrom(v12, v13);
-        v13 = HIGH1.selectFrom(v12, v13);
-        v12 = low;
-        low = LOW1.selectFrom(v14, v15);
-        v15 = HIGH1.selectFrom(v14, v15);
-        v14 = low;
-        low = LOW2.selectFrom(v0, v2);
-        v2 = HIGH2.selectFrom(v0, v2);
-        v0 = low;
-        low = LOW2.selectFrom(v1, v3);
-        v3 = HIGH2.selectFrom(v1, v3);
-        v1 = low;
-        low = LOW2.selectFrom(v4, v6);
-        v6 = HIGH2.selectFrom(v4, v6);
-        v4 = low;
-        low = LOW2.selectFrom(v5, v7);
-        v7 = HIGH2.selectFrom(v5, v7);
-        v5 = low;
-        low = LOW2.selectFrom(v8, v10);
-        v10 = HIGH2.selectFrom(v8, v10);
-        v8 = low;
-        low = LOW2.selectFrom(v9, v11);
-        v11 = HIGH2.selectFrom(v9, v11);
-        v9 = low;
-        low = LOW2.selectFrom(v12, v14);
-        v14 = HIGH2.selectFrom(v12, v14);
-        v12 = low;
-        low = LOW2.selectFrom(v13, v15);
-        v15 = HIGH2.selectFrom(v13, v15);
-        v13 = low;
-        low = LOW4.selectFrom(v0, v4);
-        v4 = HIGH4.selectFrom(v0, v4);
-        v0 = low;
-        low = LOW4.selectFrom(v1, v5);
-        v5 = HIGH4.selectFrom(v1, v5);
-        v1 = low;
-        low = LOW4.selectFrom(v2, v6);
-        v6 = HIGH4.selectFrom(v2, v6);
-        v2 = low;
-        low = LOW4.selectFrom(v3, v7);
-        v7 = HIGH4.selectFrom(v3, v7);
-        v3 = low;
-        low = LOW4.selectFrom(v8, v12);
-        v12 = HIGH4.selectFrom(v8, v12);
-        v8 = low;
-        low = LOW4.selectFrom(v9, v13);
-        v13 = HIGH4.selectFrom(v9, v13);
-        v9 = low;
-        low = LOW4.selectFrom(v10, v14);
-        v14 = HIGH4.selectFrom(v10, v14);
-        v10 = low;
-        low = LOW4.selectFrom(v11, v15);
-        v15 = HIGH4.selectFrom(v11, v15);
-        v11 = low;
-        low = LOW8.selectFrom(v0, v8);
-        v8 = HIGH8.selectFrom(v0, v8);
-        v0 = low;
-        low = LOW8.selectFrom(v1, v9);
-        v9 = HIGH8.selectFrom(v1, v9);
-        v1 = low;
-        low = LOW8.selectFrom(v2, v10);
-        v10 = HIGH8.selectFrom(v2, v10);
-        v2 = low;
-        low = LOW8.selectFrom(v3, v11);
-        v11 = HIGH8.selectFrom(v3, v11);
-        v3 = low;
-        low = LOW8.selectFrom(v4, v12);
-        v12 = HIGH8.selectFrom(v4, v12);
-        v4 = low;
-        low = LOW8.selectFrom(v5, v13);
-        v13 = HIGH8.selectFrom(v5, v13);
-        v5 = low;
-        low = LOW8.selectFrom(v6, v14);
-        v14 = HIGH8.selectFrom(v6, v14);
-        v6 = low;
-        low = LOW8.selectFrom(v7, v15);
-        v15 = HIGH8.selectFrom(v7, v15);
-        v7 = low;
-        FloatVector sum = v0.add(0f);
-        sum = sum.add(v1);
-        sum = sum.add(v2);
-        sum = sum.add(v3);
-        sum = sum.add(v4);
-        sum = sum.add(v5);
-        sum = sum.add(v6);
-        sum = sum.add(v7);
-        sum = sum.add(v8);
-        sum = sum.add(v9);
-        sum = sum.add(v10);
-        sum = sum.add(v11);
-        sum = sum.add(v12);
-        sum = sum.add(v13);
-        sum = sum.add(v14);
-        sum = sum.add(v15);
-        sum.intoMemorySegment(ALL, at, LE);
     }
 
     private static void bf16(long w0, long w1, long w2, long w3, Packing packing, long x, long d1, long d2, long d3,
@@ -432,7 +259,10 @@ final class FewTokens {
         a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
-    /** A block is two vectors, whose sum is multiplied with its scale, as in MatVec. */
+    /**
+     * Of blocks that {@link #q8Quads} leaves over: one is two vectors, whose sum is multiplied with its scale, as in
+     * MatVec.
+     */
     private static void q8(long w0, long w1, long w2, long w3, long s0, long s1, long s2, long s3, Packing packing,
             long x, long d1, long d2, long d3, long lanes) {
         FloatVector a00 = FloatVector.zero(F);
@@ -455,7 +285,7 @@ final class FewTokens {
         int full = packing.fullBlocks();
         // The second round is the partial block, which starts earlier in the row than its number says.
         for (int round = 0; round < 2; round++) {
-            int from = round == 0 ? 0 : full;
+            int from = round == 0 ? packing.rest() : full;
             int to = round == 0 ? full : blocks;
             long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
@@ -557,7 +387,7 @@ final class FewTokens {
         FloatVector a32 = FloatVector.zero(F);
         FloatVector a33 = FloatVector.zero(F);
         int blocks = packing.fullBlocks();
-        for (int b = packing.groups() * Packing.EIGHTS_BLOCKS; b < blocks; b++) {
+        for (int b = packing.rest(); b < blocks; b++) {
             // First of all, as calls past a certain size of the method are not inlined.
             float scale0 = Float.intBitsToFloat(Memory.i16(s0 + 2L * b & ADDRESSES) << 16);
             float scale1 = Float.intBitsToFloat(Memory.i16(s1 + 2L * b & ADDRESSES) << 16);
@@ -808,17 +638,26 @@ final class FewTokens {
         FloatVector a11 = FloatVector.zero(F);
         FloatVector a12 = FloatVector.zero(F);
         FloatVector a13 = FloatVector.zero(F);
-        int blocks = packing.slots() / packing.block();
-        int full = packing.fullBlocks();
-        // The second round is the partial block, which starts earlier in the row than its number says.
+        // The second round is the partial block, which starts earlier in the row than its number says; it is left over
+        // where a vector is two.
+        int full = packing.vectors();
+        int blocks = MatVec.TWO_BLOCKS ? full : packing.slots() / packing.block();
         for (int round = 0; round < 2; round++) {
             int from = round == 0 ? 0 : full;
             int to = round == 0 ? full : blocks;
             long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 // First of all, as calls past a certain size of the method are not inlined.
-                float scale0 = Memory.f32(s0 + 4L * b & ADDRESSES);
-                float scale1 = Memory.f32(s1 + 4L * b & ADDRESSES);
+                FloatVector scale0 = (MatVec.TWO_BLOCKS
+                        ? LongVector.broadcast(L, Memory.i64(s0 + MatVec.SCALES * b & ADDRESSES)).reinterpretAsInts()
+                                .rearrange(MatVec.HALVES)
+                        : IntVector.broadcast(I, Memory.i32(s0 + MatVec.SCALES * b & ADDRESSES)))
+                        .reinterpretAsFloats();
+                FloatVector scale1 = (MatVec.TWO_BLOCKS
+                        ? LongVector.broadcast(L, Memory.i64(s1 + MatVec.SCALES * b & ADDRESSES)).reinterpretAsInts()
+                                .rearrange(MatVec.HALVES)
+                        : IntVector.broadcast(I, Memory.i32(s1 + MatVec.SCALES * b & ADDRESSES)))
+                        .reinterpretAsFloats();
                 long at = b * BYTES + shift;
                 long xs = x + b * (4 * BYTES) & ADDRESSES;
                 IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + at & ADDRESSES, LE);
@@ -879,16 +718,14 @@ final class FewTokens {
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 3 * BYTES, LE);
                 p03 = u.fma(y, p03);
                 p13 = v.fma(y, p13);
-                y = FloatVector.broadcast(F, scale0);
-                a00 = p00.fma(y, a00);
-                a01 = p01.fma(y, a01);
-                a02 = p02.fma(y, a02);
-                a03 = p03.fma(y, a03);
-                y = FloatVector.broadcast(F, scale1);
-                a10 = p10.fma(y, a10);
-                a11 = p11.fma(y, a11);
-                a12 = p12.fma(y, a12);
-                a13 = p13.fma(y, a13);
+                a00 = p00.fma(scale0, a00);
+                a01 = p01.fma(scale0, a01);
+                a02 = p02.fma(scale0, a02);
+                a03 = p03.fma(scale0, a03);
+                a10 = p10.fma(scale1, a10);
+                a11 = p11.fma(scale1, a11);
+                a12 = p12.fma(scale1, a12);
+                a13 = p13.fma(scale1, a13);
             }
         }
         a00.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes, LE);

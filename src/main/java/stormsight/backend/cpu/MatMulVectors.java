@@ -311,23 +311,26 @@ final class MatMulVectors implements Kernel {
     }
 
     private static void q8(long from, long scales, int count, float[] panel, int to) {
-        for (int s = 0; s < count; s += DType.Q8_BLOCK) {
+        // All but the blocks at the end of a row that are no vector of integers.
+        int vector = Packing.Q8_BLOCKS * DType.Q8_BLOCK;
+        int whole = vector == 0 ? 0 : count / vector * vector;
+        for (int s = 0; s < whole; s += vector) {
+            long at = scales + 4L * (s / DType.Q8_BLOCK);
+            FloatVector scale = (MatVec.TWO_BLOCKS
+                    ? LongVector.broadcast(L, Memory.i64(at)).reinterpretAsInts().rearrange(MatVec.HALVES)
+                    : IntVector.broadcast(I, Memory.i32(at))).reinterpretAsFloats().mul(MatVec.UNDO);
+            IntVector quads = IntVector.fromMemorySegment(I, ALL, from + s, LE);
+            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(scale)
+                    .intoArray(panel, to + s);
+            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 16).and(MatVec.TOP).convert(VectorOperators.I2F, 0))
+                    .mul(scale).intoArray(panel, to + s + LANES);
+            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 8).and(MatVec.TOP).convert(VectorOperators.I2F, 0))
+                    .mul(scale).intoArray(panel, to + s + 2 * LANES);
+            ((FloatVector) quads.and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(scale)
+                    .intoArray(panel, to + s + 3 * LANES);
+        }
+        for (int s = whole; s < count; s += DType.Q8_BLOCK) {
             float scale = Memory.f32(scales + 4L * (s / DType.Q8_BLOCK));
-            if (Packing.QUADS) {
-                IntVector quads = IntVector.fromMemorySegment(I, ALL, from + s, LE);
-                float unit = scale * MatVec.UNDO;
-                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
-                        0)).mul(unit).intoArray(panel, to + s);
-                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 16).and(MatVec.TOP).convert(VectorOperators.I2F,
-                        0)).mul(unit)
-                        .intoArray(panel, to + s + LANES);
-                ((FloatVector) quads.lanewise(VectorOperators.LSHL, 8).and(MatVec.TOP).convert(VectorOperators.I2F,
-                        0)).mul(unit)
-                        .intoArray(panel, to + s + 2 * LANES);
-                ((FloatVector) quads.and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(unit).intoArray(panel,
-                        to + s + 3 * LANES);
-                continue;
-            }
             for (int i = s; i < s + DType.Q8_BLOCK; i += LANES) {
                 FloatVector weights = (FloatVector) ByteVector.fromMemorySegment(B, ALL, from + i, LE)
                         .convertShape(VectorOperators.B2F, F, 0);
@@ -338,14 +341,15 @@ final class MatMulVectors implements Kernel {
 
     private static void q4(long from, long scales, int count, float[] panel, int to) {
         int half = DType.Q4_BLOCK / 2;
-        // All but the blocks at the end of a row that are no group.
-        int grouped = Packing.EIGHTS ? count / Packing.EIGHTS_GROUP * Packing.EIGHTS_GROUP : 0;
-        for (int s = 0; s < grouped; s += Packing.EIGHTS_GROUP) {
+        // All but the blocks at the end of a row that are no vector of integers.
+        int vector = Packing.Q4_BLOCKS * DType.Q4_BLOCK;
+        int whole = vector == 0 ? 0 : count / vector * vector;
+        for (int s = 0; s < whole; s += vector) {
             FloatVector scale = LongVector.broadcast(L, Memory.i64(scales + 2L * (s / DType.Q4_BLOCK)))
                     .reinterpretAsShorts().rearrange(MatVec.SPREAD).reinterpretAsInts().and(MatVec.UPPER)
                     .reinterpretAsFloats();
             IntVector eights = IntVector.fromMemorySegment(I, ALL, from + s / 2, LE);
-            for (int i = s; i < s + Packing.EIGHTS_GROUP; i += 2 * LANES) {
+            for (int i = s; i < s + vector; i += 2 * LANES) {
                 eights.and(0x0F).lanewise(VectorOperators.XOR, MatVec.LOW).reinterpretAsFloats()
                         .sub(MatVec.LOW_BIAS).mul(scale).intoArray(panel, to + i);
                 eights.and(0xF0).lanewise(VectorOperators.XOR, MatVec.HIGH).reinterpretAsFloats()
@@ -353,7 +357,7 @@ final class MatMulVectors implements Kernel {
                 eights = eights.lanewise(VectorOperators.LSHR, 8);
             }
         }
-        for (int s = grouped; s < count; s += DType.Q4_BLOCK) {
+        for (int s = whole; s < count; s += DType.Q4_BLOCK) {
             float scale = Float.intBitsToFloat(Memory.i16(scales + 2L * (s / DType.Q4_BLOCK)) << 16);
             for (int i = 0; i < half; i += LANES) {
                 IntVector pairs = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, from + s / 2 + i, LE)

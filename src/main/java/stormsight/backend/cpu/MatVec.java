@@ -46,14 +46,23 @@ final class MatVec {
     /** Rows that one pass reads. */
     private static final int STREAMS = 4;
 
-    /** Bytes of scratch for the sums of the lanes, twice: of what a row ends with, too. */
-    static final long SCRATCH = 2 * STREAMS * BYTES;
+    /** Bytes of scratch for the lanes of some passes, twice: of what a row ends with, too. */
+    static final long SCRATCH = 2 * LaneSums.FOURS * STREAMS * BYTES;
 
     private static final VectorSpecies<Long> L = LongVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Short> S = ShortVector.SPECIES_PREFERRED;
 
     /** Four scales of 16 bits, in every place of a vector of them, become those of four lanes each. */
     static final VectorShuffle<Short> SPREAD = VectorShuffle.fromOp(S, i -> i / 8);
+
+    /** Whether a vector of integers holds two blocks of Q8, each with its scale in half the lanes. */
+    static final boolean TWO_BLOCKS = Packing.Q8_BLOCKS == 2;
+
+    /** Bytes of the scales of a vector of integers of Q8. */
+    static final long SCALES = 4L * Packing.Q8_BLOCKS;
+
+    /** Two scales, in every place of a vector of them, become those of half the lanes each. */
+    static final VectorShuffle<Integer> HALVES = VectorShuffle.fromOp(I, i -> i / 8 % LANES);
 
     /** What is left of a lane: a scale is the upper half of a float. */
     static final int UPPER = 0xFFFF0000;
@@ -82,65 +91,53 @@ final class MatVec {
      */
     static void rows(Weight w, Packing packing, int first, int count, long x, long sums, long lanes) {
         int distance = count / STREAMS;
-        int last = w.rows() - 1;
-        long rowBytes = w.rowBytes();
-        long scaleBytes = w.scaleBytes();
-        for (int i = 0; i < distance; i++) {
-            int row = first + i;
-            switch (w.dtype()) {
-                case BF16 -> bf16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
-                case F16 -> f16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
-                case F32 -> f32(w.address(), rowBytes, row, distance, last, packing, x, lanes);
-                case Q8 -> {
-                    if (Packing.QUADS) {
-                        q8Quads(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes,
-                                TOP);
-                    } else {
-                        q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes);
-                    }
-                }
-                case Q4 -> {
-                    int groups = packing.groups();
-                    long rest = groups == 0 ? lanes : lanes + STREAMS * BYTES;
-                    if (groups > 0) {
-                        q4Eights(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, groups, x, lanes,
-                                LOW, HIGH, LOW_BIAS, HIGH_BIAS, UPPER);
-                    }
-                    if (groups * Packing.EIGHTS_BLOCKS < packing.fullBlocks()) {
-                        q4(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, rest);
-                        if (groups > 0) {
-                            merge(lanes, rest, STREAMS);
-                        }
-                    }
-                }
-                case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
+        for (int i = 0; i < distance; i += LaneSums.FOURS) {
+            int fours = Math.min(LaneSums.FOURS, distance - i);
+            for (int j = 0; j < fours; j++) {
+                lanes(w, packing, first + i + j, distance, x, lanes + j * STREAMS * BYTES, lanes + SCRATCH / 2);
             }
-            add(lanes, BYTES, sums + 4L * i, 4L * distance);
+            LaneSums.add(lanes, fours, sums + 4L * i, 4, 4L * distance);
         }
     }
 
     /**
-     * Writes the sums of the lanes of four rows.
+     * Writes the lanes of four rows.
      *
-     * @param rowBytes from the lanes of a row to those of the next
-     * @param distance from where one sum goes to where the next does, in bytes
+     * @param rest scratch of four vectors
      */
-    static void add(long lanes, long rowBytes, long to, long distance) {
-        float s0 = 0;
-        float s1 = 0;
-        float s2 = 0;
-        float s3 = 0;
-        for (int lane = 0; lane < LANES; lane++) {
-            long at = lanes + 4L * lane;
-            s0 += Memory.f32(at);
-            s1 += Memory.f32(at + rowBytes);
-            s2 += Memory.f32(at + 2 * rowBytes);
-            s3 += Memory.f32(at + 3 * rowBytes);
+    private static void lanes(Weight w, Packing packing, int row, int distance, long x, long lanes, long rest) {
+        int last = w.rows() - 1;
+        long rowBytes = w.rowBytes();
+        long scaleBytes = w.scaleBytes();
+        int vectors = packing.vectors();
+        long end = vectors == 0 ? lanes : rest;
+        switch (w.dtype()) {
+            case BF16 -> bf16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
+            case F16 -> f16(w.address(), rowBytes, row, distance, last, packing, x, lanes);
+            case F32 -> f32(w.address(), rowBytes, row, distance, last, packing, x, lanes);
+            case Q8 -> {
+                if (vectors > 0) {
+                    q8Quads(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, lanes,
+                            TOP);
+                }
+                if (vectors == 0 || packing.leavesOver()) {
+                    q8(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, end);
+                }
+            }
+            case Q4 -> {
+                if (vectors > 0) {
+                    q4Eights(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, vectors, x, lanes,
+                            LOW, HIGH, LOW_BIAS, HIGH_BIAS, UPPER);
+                }
+                if (vectors == 0 || packing.leavesOver()) {
+                    q4(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, end);
+                }
+            }
+            case I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
         }
-        Memory.f32(to, s0);
-        Memory.f32(to + distance, s1);
-        Memory.f32(to + 2 * distance, s2);
-        Memory.f32(to + 3 * distance, s3);
+        if (end != lanes && packing.leavesOver()) {
+            merge(lanes, end, STREAMS);
+        }
     }
 
     /** Adds vectors to others. */
@@ -329,6 +326,7 @@ final class MatVec {
         e3.add(o3).intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
     }
 
+    /** Blocks that {@link #q8Quads} leaves over: bytes become integers, and those floats. */
     private static void q8(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
             Packing packing, long x, long lanes) {
         int r0 = Math.min(row, last);
@@ -351,16 +349,17 @@ final class MatVec {
         int full = packing.fullBlocks();
         // The second round is the partial block, which starts earlier in the row than its number says.
         for (int round = 0; round < 2; round++) {
-            int from = round == 0 ? 0 : full;
+            int from = round == 0 ? packing.rest() : full;
             int to = round == 0 ? full : blocks;
             long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
-                // First of all, as calls past a certain size of the method are not inlined.
+                // First of all, as calls past a certain size of the method are not inlined. A float would take two
+                // instructions more than an integer.
                 long ss = firstScale + 4L * b & ADDRESSES;
-                float scale0 = Memory.f32(ss);
-                float scale1 = Memory.f32(ss + e1);
-                float scale2 = Memory.f32(ss + e2);
-                float scale3 = Memory.f32(ss + e3);
+                FloatVector scale0 = IntVector.broadcast(I, Memory.i32(ss)).reinterpretAsFloats();
+                FloatVector scale1 = IntVector.broadcast(I, Memory.i32(ss + e1)).reinterpretAsFloats();
+                FloatVector scale2 = IntVector.broadcast(I, Memory.i32(ss + e2)).reinterpretAsFloats();
+                FloatVector scale3 = IntVector.broadcast(I, Memory.i32(ss + e3)).reinterpretAsFloats();
                 long at = first + b * (long) DType.Q8_BLOCK + shift & ADDRESSES;
                 long xs = x + 4L * b * DType.Q8_BLOCK & ADDRESSES;
                 // Where a byte vector has more lanes than a float vector, the lower half of it is converted. Two
@@ -397,10 +396,10 @@ final class MatVec {
                     p3 = ((FloatVector) ByteVector.fromMemorySegment(B, ALL, at + d3 + i,
                             LE).convertShape(VectorOperators.B2F, F, 0)).fma(xv, p3);
                 }
-                a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
-                a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
-                a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
-                a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
+                a0 = p0.fma(scale0, a0);
+                a1 = p1.fma(scale1, a1);
+                a2 = p2.fma(scale2, a2);
+                a3 = p3.fma(scale3, a3);
             }
         }
         a0.intoMemorySegment(ALL, lanes, LE);
@@ -433,7 +432,7 @@ final class MatVec {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         int blocks = packing.fullBlocks();
-        for (int b = packing.groups() * Packing.EIGHTS_BLOCKS; b < blocks; b++) {
+        for (int b = packing.rest(); b < blocks; b++) {
             // First of all, as calls past a certain size of the method are not inlined.
             float scale0 = Float.intBitsToFloat(Memory.i16(s0 + 2L * b & ADDRESSES) << 16);
             float scale1 = Float.intBitsToFloat(Memory.i16(s1 + 2L * b & ADDRESSES) << 16);
@@ -611,9 +610,9 @@ final class MatVec {
     }
 
     /**
-     * {@link #q8} where a vector of integers is a block: four weights are read as one lane, each is moved to the top of
-     * it, and what is 2^24 times too much is taken from the sums. Turning bytes into integers, which {@link #q8} does,
-     * takes two instructions for every eight of them here.
+     * Eight-bit weights where a vector of integers is a block or two of them: four weights are read as one lane, each
+     * is moved to the top of it, and what is 2^24 times too much is taken from the sums. Turning bytes into integers,
+     * which {@link #q8} does, takes more instructions: as reads retire in order, fewer of them are under way.
      *
      * @param mask {@link #TOP}: as a constant it would be read from memory each time
      */
@@ -636,20 +635,29 @@ final class MatVec {
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
-        int blocks = packing.slots() / packing.block();
-        int full = packing.fullBlocks();
-        // The second round is the partial block, which starts earlier in the row than its number says.
+        // The second round is the partial block, which starts earlier in the row than its number says; it is left over
+        // where a vector is two.
+        int full = packing.vectors();
+        int blocks = TWO_BLOCKS ? full : packing.slots() / packing.block();
         for (int round = 0; round < 2; round++) {
             int from = round == 0 ? 0 : full;
             int to = round == 0 ? full : blocks;
             long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 // First of all, as calls past a certain size of the method are not inlined.
-                long ss = firstScale + 4L * b & ADDRESSES;
-                float scale0 = Memory.f32(ss);
-                float scale1 = Memory.f32(ss + e1);
-                float scale2 = Memory.f32(ss + e2);
-                float scale3 = Memory.f32(ss + e3);
+                long ss = firstScale + SCALES * b & ADDRESSES;
+                FloatVector scale0 = (TWO_BLOCKS
+                        ? LongVector.broadcast(L, Memory.i64(ss)).reinterpretAsInts().rearrange(HALVES)
+                        : IntVector.broadcast(I, Memory.i32(ss))).reinterpretAsFloats();
+                FloatVector scale1 = (TWO_BLOCKS
+                        ? LongVector.broadcast(L, Memory.i64(ss + e1)).reinterpretAsInts().rearrange(HALVES)
+                        : IntVector.broadcast(I, Memory.i32(ss + e1))).reinterpretAsFloats();
+                FloatVector scale2 = (TWO_BLOCKS
+                        ? LongVector.broadcast(L, Memory.i64(ss + e2)).reinterpretAsInts().rearrange(HALVES)
+                        : IntVector.broadcast(I, Memory.i32(ss + e2))).reinterpretAsFloats();
+                FloatVector scale3 = (TWO_BLOCKS
+                        ? LongVector.broadcast(L, Memory.i64(ss + e3)).reinterpretAsInts().rearrange(HALVES)
+                        : IntVector.broadcast(I, Memory.i32(ss + e3))).reinterpretAsFloats();
                 long at = first + b * BYTES + shift & ADDRESSES;
                 long xs = x + b * (4 * BYTES) & ADDRESSES;
                 IntVector v0 = IntVector.fromMemorySegment(I, ALL, at, LE);
@@ -688,10 +696,10 @@ final class MatVec {
                 p1 = ((FloatVector) v1.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);
                 p2 = ((FloatVector) v2.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p2);
                 p3 = ((FloatVector) v3.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p3);
-                a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
-                a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
-                a2 = p2.fma(FloatVector.broadcast(F, scale2), a2);
-                a3 = p3.fma(FloatVector.broadcast(F, scale3), a3);
+                a0 = p0.fma(scale0, a0);
+                a1 = p1.fma(scale1, a1);
+                a2 = p2.fma(scale2, a2);
+                a3 = p3.fma(scale3, a3);
             }
         }
         a0.mul(UNDO).intoMemorySegment(ALL, lanes, LE);

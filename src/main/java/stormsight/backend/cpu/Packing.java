@@ -6,10 +6,10 @@ import stormsight.program.Step;
 /**
  * The order in which the rows of x are packed for a product, which is the order in which a weight type is decoded. A
  * row is cut into blocks. Where one integer lane holds n weights, a block of n L values (L lanes) is first the first
- * value of each lane, then the second one: two 16-bit weights are read as one integer, and four 8-bit ones where a
- * vector of integers is just a block of them. Where it is four blocks of 4-bit weights, a lane holds eight; up to three
- * blocks at the end of a row, which are no whole vector, are packed as they stand. A last, partial block reads the last
- * whole block of the row again, with zeros for the values of x that were counted already.
+ * value of each lane, then the second one: two 16-bit weights are read as one integer, and four 8-bit or eight 4-bit
+ * ones where a vector of integers is one or more blocks of them. What is no whole vector of them at the end of a row is
+ * packed as it stands. A last, partial block reads the last whole block of the row again, with zeros for the values of
+ * x that were counted already.
  *
  * @param perLane weights that are read as one integer
  * @param depth columns of x
@@ -24,29 +24,26 @@ record Packing(int perLane, int block, int depth, int capacity) {
      */
     private static final int SINGLE_TOKENS = Step.MOST_SEQUENCES;
 
-    /** Whether a vector of integers holds a block of Q8. */
-    static final boolean QUADS = 4 * LANES == DType.Q8_BLOCK;
+    /** Blocks of Q8 that a vector of integers holds, 0 where none is read: four weights in each. */
+    static final int Q8_BLOCKS = LANES == 8 || LANES == 16 ? 4 * LANES / DType.Q8_BLOCK : 0;
 
-    /** Weights of Q4 that one integer holds. */
-    private static final int EIGHT = 8;
-
-    /** Whether a vector of integers holds {@link #EIGHTS_BLOCKS} blocks of Q4. */
-    static final boolean EIGHTS = LANES == 16;
-
-    static final int EIGHTS_BLOCKS = 4;
-
-    /** Weights of as many blocks. */
-    static final int EIGHTS_GROUP = EIGHTS_BLOCKS * DType.Q4_BLOCK;
+    /** Blocks of Q4 that a vector of integers holds, 0 where none is read: eight weights in each. */
+    static final int Q4_BLOCKS = LANES == 16 ? 8 * LANES / DType.Q4_BLOCK : 0;
 
     static Packing of(Product product) {
         DType dtype = product.dtype();
-        if (dtype == DType.Q4) {
-            // Where they are not read as integers, four-bit weights lie so that vectors of them are in order.
-            return new Packing(EIGHTS ? EIGHT : 1, DType.Q4_BLOCK, product.depth(), product.capacity());
-        }
-        int block = dtype.isBlocked() ? dtype.block() : 2 * LANES;
-        int whole = Integer.BYTES / dtype.elementBytes();
-        return new Packing(whole * LANES == block ? whole : 1, block, product.depth(), product.capacity());
+        return new Packing(perLane(dtype), dtype.isBlocked() ? dtype.block() : 2 * LANES, product.depth(),
+                product.capacity());
+    }
+
+    /** Weights of a type that are read as one integer. */
+    static int perLane(DType dtype) {
+        return switch (dtype) {
+            case BF16, F16 -> 2;
+            case Q8 -> Q8_BLOCKS > 0 ? 4 : 1;
+            case Q4 -> Q4_BLOCKS > 0 ? 8 : 1;
+            case F32, I32, U8 -> 1;
+        };
     }
 
     /** Whether tokens are packed one after the other; else they lie in tiles [slot, token]. */
@@ -78,9 +75,24 @@ record Packing(int perLane, int block, int depth, int capacity) {
         return Math.min(b * block, depth - block);
     }
 
-    /** Whole vectors of integers of a row of Q4, 0 where it is not read so. */
-    int groups() {
-        return perLane == EIGHT ? fullBlocks() / EIGHTS_BLOCKS : 0;
+    /** Weights of a vector of integers; those of a block where none is read. */
+    private int vector() {
+        return perLane == 1 ? block : perLane * LANES;
+    }
+
+    /** Whole vectors of integers of a row, 0 where none is read. */
+    int vectors() {
+        return perLane == 1 ? 0 : depth / vector();
+    }
+
+    /** The first block that lies in none of them. */
+    int rest() {
+        return vectors() * (vector() / block);
+    }
+
+    /** Whether a row ends with blocks that are no whole vector of integers, but would be part of one. */
+    boolean leavesOver() {
+        return vector() > block && rest() * block < depth;
     }
 
     /** Index into the row for each slot, -1 for a zero. */
@@ -91,19 +103,27 @@ record Packing(int perLane, int block, int depth, int capacity) {
             int i = slot % block;
             if (small()) {
                 order[slot] = i < depth ? i : -1;
-            } else if (slot < groups() * EIGHTS_GROUP) {
-                // Of four lanes, which are a block, the lowest four bits of each byte come first in the row.
-                int lane = slot % LANES;
-                int nibble = slot % EIGHTS_GROUP / LANES;
-                order[slot] = slot / EIGHTS_GROUP * EIGHTS_GROUP + lane / 4 * DType.Q4_BLOCK
-                        + nibble % 2 * (DType.Q4_BLOCK / 2) + lane % 4 * Integer.BYTES + nibble / 2;
+            } else if (slot < vectors() * vector()) {
+                order[slot] = slot / vector() * vector() + within(slot % vector());
             } else {
-                int within = perLane == 1 || perLane == EIGHT ? i : i % LANES * perLane + i / LANES;
-                int index = start(b) + within;
+                int index = start(b) + (vector() == block ? within(i) : i);
                 order[slot] = index < b * block ? -1 : index;
             }
         }
         return order;
+    }
+
+    /** Index of a slot of a vector. */
+    private int within(int slot) {
+        if (perLane == 1) {
+            return slot;
+        }
+        int lane = slot % LANES;
+        int place = slot / LANES;
+        // Of lanes that are a block of Q4, the lowest four bits of each byte come first in the row.
+        return perLane == 8
+                ? lane / 4 * DType.Q4_BLOCK + place % 2 * (DType.Q4_BLOCK / 2) + lane % 4 * Integer.BYTES + place / 2
+                : lane * perLane + place;
     }
 
     /** Tokens rounded up to whole vectors. */

@@ -57,12 +57,7 @@ class CutWeightsTest {
 
     private static Runnable product(DType type, int tokens, long address, Arena arena) {
         int block = type.isBlocked() ? type.block() : 2 * Tile.LANES;
-        int together = switch (type) {
-            case F32 -> 1;
-            case Q8 -> Packing.QUADS ? 4 : 1;
-            default -> 2;
-        };
-        Packing packing = new Packing(together, block, COLUMNS, Step.MOST_SEQUENCES);
+        Packing packing = new Packing(Packing.perLane(type), block, COLUMNS, Step.MOST_SEQUENCES);
         long scales = type.isBlocked() ? address + BYTES / 2 : 0;
         Weight w = new Weight(type, address, scales, COLUMNS / DType.Q8_BLOCK, ROWS, COLUMNS);
         long x = arena.allocate(4L * COLUMNS * Step.MOST_SEQUENCES, 64).address();
