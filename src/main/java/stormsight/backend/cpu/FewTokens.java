@@ -11,6 +11,7 @@ import jdk.incubator.vector.LongVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.DType;
+import stormsight.program.Step;
 
 /**
  * Dot products of a few packed rows of x with rows of weights: {@link MatVec} for several tokens, which share what is
@@ -39,7 +40,7 @@ final class FewTokens {
     private static final long SUMS = ROWS * TOKENS * BYTES;
 
     /** Bytes of scratch for the sums of the lanes, twice: of what a row ends with, too. */
-    static final long SCRATCH = 2 * SUMS;
+    private static final long SCRATCH = 2 * SUMS;
 
     /** Weights that are read before they are multiplied, or {@link #ROWS} rows: they fit in the second-level cache. */
     private static final long AHEAD_BYTES = 64 << 10;
@@ -58,6 +59,11 @@ final class FewTokens {
 
     private FewTokens() {}
 
+    /** Bytes of scratch; {@link MatVec#SCRATCH} is no more. For Q4, corrections of each token come last. */
+    static long scratch(Packing packing) {
+        return SCRATCH + (packing.perLane() == 8 ? Step.MOST_SEQUENCES * packing.slots() / 2L : 0);
+    }
+
     /** Whether there are such loops for a type; others are multiplied token by token. */
     static boolean takes(DType dtype) {
         return dtype == DType.BF16 || dtype == DType.Q8 && Packing.Q8_BLOCKS > 0 || dtype == DType.Q4 && HALVES;
@@ -69,13 +75,19 @@ final class FewTokens {
      *
      * @param xBytes from a token of x to the next
      * @param sumBytes from the sums of a token to those of the next
-     * @param lanes scratch of {@link #SCRATCH} bytes
+     * @param lanes {@link #scratch}
      */
     static void rows(Weight w, Packing packing, int first, int count, long x, long xBytes, int tokens, long sums,
             long sumBytes, long lanes) {
         int last = w.rows() - 1;
         long rowBytes = w.rowBytes();
         long scaleBytes = w.scaleBytes();
+        long corrections = lanes + SCRATCH;
+        if (w.dtype() == DType.Q4) {
+            for (int t = 0; t < tokens; t++) {
+                MatVec.corrections(packing.vectors(), x + t * xBytes, corrections + t * (xBytes / 8));
+            }
+        }
         int ahead = (int) Math.max(1, AHEAD_BYTES / (ROWS * rowBytes)) * ROWS;
         for (int i = 0; i < count; i += ROWS) {
             int r0 = Math.min(first + i, last);
@@ -113,10 +125,11 @@ final class FewTokens {
                         q8Quads(w0, w1, c0, c1, packing, xs, d1, d2, d3, lanes, MatVec.TOP);
                         q8Quads(w2, w3, c2, c3, packing, xs, d1, d2, d3, lanes + 2 * BYTES, MatVec.TOP);
                     } else if (vectors > 0) {
-                        q4Eights(w0, w1, c0, c1, vectors, xs, d1, d2, d3, lanes, MatVec.LOW, MatVec.HIGH,
-                                MatVec.LOW_BIAS, MatVec.HIGH_BIAS, MatVec.UPPER);
-                        q4Eights(w2, w3, c2, c3, vectors, xs, d1, d2, d3, lanes + 2 * BYTES, MatVec.LOW, MatVec.HIGH,
-                                MatVec.LOW_BIAS, MatVec.HIGH_BIAS, MatVec.UPPER);
+                        long c = corrections + t * (xBytes / 8);
+                        q4Eights(w0, w1, c0, c1, vectors, xs, d1, d2, d3, c, lanes, MatVec.LOW_MASK,
+                                MatVec.HIGH_MASK, MatVec.LOW, MatVec.HIGH, MatVec.UPPER);
+                        q4Eights(w2, w3, c2, c3, vectors, xs, d1, d2, d3, c, lanes + 2 * BYTES, MatVec.LOW_MASK,
+                                MatVec.HIGH_MASK, MatVec.LOW, MatVec.HIGH, MatVec.UPPER);
                     }
                     if (vectors == 0 || packing.leavesOver()) {
                         if (q8) {
@@ -462,16 +475,19 @@ final class FewTokens {
         a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
-    /** Eight weights are read as one integer, as in MatVec. */
-    private static void q4Eights(long w0, long w1, long s0, long s1, int groups, long x, long d1, long d2, long d3,
-            long lanes, int low, int high, float lowBias, float highBias, int upper) {
-        IntVector lowMask = IntVector.broadcast(I, 0x0F);
-        IntVector highMask = IntVector.broadcast(I, 0xF0);
+    /**
+     * Eight weights are read as one integer, as in MatVec: first the lower four bits of each byte meet all tokens, then
+     * the upper ones.
+     *
+     * @param c corrections of the first token; those of the others are an eighth as far apart as they are in x
+     */
+    private static void q4Eights(long w0, long w1, long s0, long s1, int vectors, long x, long d1, long d2, long d3,
+            long c, long lanes, int lowMask, int highMask, int low, int high, int upper) {
+        IntVector lowMasks = IntVector.broadcast(I, lowMask);
+        IntVector highMasks = IntVector.broadcast(I, highMask);
         IntVector lows = IntVector.broadcast(I, low);
         IntVector highs = IntVector.broadcast(I, high);
         IntVector uppers = IntVector.broadcast(I, upper);
-        FloatVector lowBiases = FloatVector.broadcast(F, lowBias);
-        FloatVector highBiases = FloatVector.broadcast(F, highBias);
         FloatVector a00 = FloatVector.zero(F);
         FloatVector a01 = FloatVector.zero(F);
         FloatVector a02 = FloatVector.zero(F);
@@ -480,47 +496,40 @@ final class FewTokens {
         FloatVector a11 = FloatVector.zero(F);
         FloatVector a12 = FloatVector.zero(F);
         FloatVector a13 = FloatVector.zero(F);
-        for (int g = 0; g < groups; g++) {
+        for (int i = 0; i < vectors; i++) {
             // First of all, as calls past a certain size of the method are not inlined.
-            FloatVector f0 = LongVector.broadcast(L, Memory.i64(s0 + 8L * g & ADDRESSES)).reinterpretAsShorts()
+            FloatVector f0 = LongVector.broadcast(L, Memory.i64(s0 + 8L * i & ADDRESSES)).reinterpretAsShorts()
                     .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
-            FloatVector f1 = LongVector.broadcast(L, Memory.i64(s1 + 8L * g & ADDRESSES)).reinterpretAsShorts()
+            FloatVector f1 = LongVector.broadcast(L, Memory.i64(s1 + 8L * i & ADDRESSES)).reinterpretAsShorts()
                     .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
-            long xs = x + g * (8 * BYTES) & ADDRESSES;
-            IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + g * BYTES & ADDRESSES, LE);
-            IntVector v1 = IntVector.fromMemorySegment(I, ALL, w1 + g * BYTES & ADDRESSES, LE);
-            FloatVector u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
-            FloatVector v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            long xs = x + i * (8 * BYTES) & ADDRESSES;
+            long cs = c + i * BYTES & ADDRESSES;
+            IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + i * BYTES & ADDRESSES, LE);
+            IntVector v1 = IntVector.fromMemorySegment(I, ALL, w1 + i * BYTES & ADDRESSES, LE);
+            FloatVector u = v0.lanewise(VectorOperators.LSHL, 15).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
+            FloatVector v = v1.lanewise(VectorOperators.LSHL, 15).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
             FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-            FloatVector p00 = u.mul(y);
-            FloatVector p10 = v.mul(y);
+            FloatVector z = FloatVector.fromMemorySegment(F, ALL, cs, LE);
+            FloatVector p00 = u.fma(y, z);
+            FloatVector p10 = v.fma(y, z);
             y = FloatVector.fromMemorySegment(F, ALL, xs + d1, LE);
-            FloatVector p01 = u.mul(y);
-            FloatVector p11 = v.mul(y);
+            z = FloatVector.fromMemorySegment(F, ALL, cs + (d1 >>> 3), LE);
+            FloatVector p01 = u.fma(y, z);
+            FloatVector p11 = v.fma(y, z);
             y = FloatVector.fromMemorySegment(F, ALL, xs + d2, LE);
-            FloatVector p02 = u.mul(y);
-            FloatVector p12 = v.mul(y);
+            z = FloatVector.fromMemorySegment(F, ALL, cs + (d2 >>> 3), LE);
+            FloatVector p02 = u.fma(y, z);
+            FloatVector p12 = v.fma(y, z);
             y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
-            FloatVector p03 = u.mul(y);
-            FloatVector p13 = v.mul(y);
-            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
-            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
-            v0 = v0.lanewise(VectorOperators.LSHR, 8);
-            v1 = v1.lanewise(VectorOperators.LSHR, 8);
-            u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
-            v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            z = FloatVector.fromMemorySegment(F, ALL, cs + (d3 >>> 3), LE);
+            FloatVector p03 = u.fma(y, z);
+            FloatVector p13 = v.fma(y, z);
+            u = v0.lanewise(VectorOperators.LSHL, 7).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
+            v = v1.lanewise(VectorOperators.LSHL, 7).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
             y = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
             p00 = u.fma(y, p00);
             p10 = v.fma(y, p10);
@@ -533,24 +542,10 @@ final class FewTokens {
             y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 2 * BYTES, LE);
             p03 = u.fma(y, p03);
             p13 = v.fma(y, p13);
-            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
-            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 3 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 3 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 3 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
-            v0 = v0.lanewise(VectorOperators.LSHR, 8);
-            v1 = v1.lanewise(VectorOperators.LSHR, 8);
-            u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
-            v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            u = v0.lanewise(VectorOperators.LSHR, 1).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
+            v = v1.lanewise(VectorOperators.LSHR, 1).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
             y = FloatVector.fromMemorySegment(F, ALL, xs + 4 * BYTES, LE);
             p00 = u.fma(y, p00);
             p10 = v.fma(y, p10);
@@ -563,24 +558,10 @@ final class FewTokens {
             y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 4 * BYTES, LE);
             p03 = u.fma(y, p03);
             p13 = v.fma(y, p13);
-            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
-            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 5 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 5 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 5 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 5 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
-            v0 = v0.lanewise(VectorOperators.LSHR, 8);
-            v1 = v1.lanewise(VectorOperators.LSHR, 8);
-            u = v0.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
-            v = v1.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases);
+            u = v0.lanewise(VectorOperators.LSHR, 9).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
+            v = v1.lanewise(VectorOperators.LSHR, 9).and(lowMasks).lanewise(VectorOperators.XOR, lows)
+                    .reinterpretAsFloats();
             y = FloatVector.fromMemorySegment(F, ALL, xs + 6 * BYTES, LE);
             p00 = u.fma(y, p00);
             p10 = v.fma(y, p10);
@@ -593,8 +574,66 @@ final class FewTokens {
             y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 6 * BYTES, LE);
             p03 = u.fma(y, p03);
             p13 = v.fma(y, p13);
-            u = v0.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
-            v = v1.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases);
+            a00 = p00.fma(f0, a00);
+            a01 = p01.fma(f0, a01);
+            a02 = p02.fma(f0, a02);
+            a03 = p03.fma(f0, a03);
+            a10 = p10.fma(f1, a10);
+            a11 = p11.fma(f1, a11);
+            a12 = p12.fma(f1, a12);
+            a13 = p13.fma(f1, a13);
+            u = v0.lanewise(VectorOperators.LSHL, 15).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
+            v = v1.lanewise(VectorOperators.LSHL, 15).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
+            y = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+            p00 = u.mul(y);
+            p10 = v.mul(y);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
+            p01 = u.mul(y);
+            p11 = v.mul(y);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
+            p02 = u.mul(y);
+            p12 = v.mul(y);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
+            p03 = u.mul(y);
+            p13 = v.mul(y);
+            u = v0.lanewise(VectorOperators.LSHL, 7).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
+            v = v1.lanewise(VectorOperators.LSHL, 7).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 3 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 3 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 3 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            u = v0.lanewise(VectorOperators.LSHR, 1).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
+            v = v1.lanewise(VectorOperators.LSHR, 1).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
+            y = FloatVector.fromMemorySegment(F, ALL, xs + 5 * BYTES, LE);
+            p00 = u.fma(y, p00);
+            p10 = v.fma(y, p10);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 5 * BYTES, LE);
+            p01 = u.fma(y, p01);
+            p11 = v.fma(y, p11);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 5 * BYTES, LE);
+            p02 = u.fma(y, p02);
+            p12 = v.fma(y, p12);
+            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 5 * BYTES, LE);
+            p03 = u.fma(y, p03);
+            p13 = v.fma(y, p13);
+            u = v0.lanewise(VectorOperators.LSHR, 9).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
+            v = v1.lanewise(VectorOperators.LSHR, 9).and(highMasks).lanewise(VectorOperators.XOR, highs)
+                    .reinterpretAsFloats();
             y = FloatVector.fromMemorySegment(F, ALL, xs + 7 * BYTES, LE);
             p00 = u.fma(y, p00);
             p10 = v.fma(y, p10);

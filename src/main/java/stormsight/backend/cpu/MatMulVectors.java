@@ -94,7 +94,7 @@ final class MatMulVectors implements Kernel {
     }
 
     private long rowOffset() {
-        return blockOffset() + Math.max(Math.max(MatVec.SCRATCH, FewTokens.SCRATCH),
+        return blockOffset() + Math.max(FewTokens.scratch(packing),
                 (product.up() == null ? 1 : 2) * blockBytes());
     }
 
@@ -349,12 +349,12 @@ final class MatMulVectors implements Kernel {
                     .reinterpretAsShorts().rearrange(MatVec.SPREAD).reinterpretAsInts().and(MatVec.UPPER)
                     .reinterpretAsFloats();
             IntVector eights = IntVector.fromMemorySegment(I, ALL, from + s / 2, LE);
-            for (int i = s; i < s + vector; i += 2 * LANES) {
-                eights.and(0x0F).lanewise(VectorOperators.XOR, MatVec.LOW).reinterpretAsFloats()
-                        .sub(MatVec.LOW_BIAS).mul(scale).intoArray(panel, to + i);
-                eights.and(0xF0).lanewise(VectorOperators.XOR, MatVec.HIGH).reinterpretAsFloats()
-                        .sub(MatVec.HIGH_BIAS).mul(scale).intoArray(panel, to + i + LANES);
-                eights = eights.lanewise(VectorOperators.LSHR, 8);
+            for (int i = 0; i < Integer.BYTES; i++) {
+                IntVector bytes = eights.lanewise(VectorOperators.LSHL, 24 - 8 * i).lanewise(VectorOperators.LSHR, 9);
+                bytes.and(MatVec.LOW_MASK).lanewise(VectorOperators.XOR, MatVec.LOW).reinterpretAsFloats()
+                        .sub(MatVec.LOW_BIAS).mul(scale).intoArray(panel, to + s + 2 * i * LANES);
+                bytes.and(MatVec.HIGH_MASK).lanewise(VectorOperators.XOR, MatVec.HIGH).reinterpretAsFloats()
+                        .sub(MatVec.HIGH_BIAS).mul(scale).intoArray(panel, to + s + (2 * i + 1) * LANES);
             }
         }
         for (int s = whole; s < count; s += DType.Q4_BLOCK) {

@@ -67,12 +67,14 @@ final class MatVec {
     /** What is left of a lane: a scale is the upper half of a float. */
     static final int UPPER = 0xFFFF0000;
 
-    // A weight of four bits, with another sign, among the lowest bits of a float of this size is added to it; taking
-    // the sum of it and 8 away leaves the weight. One of the next four bits needs a float a sixteenth as large.
-    static final int LOW = Float.floatToRawIntBits(0x1p23f) ^ 0x08;
-    static final int HIGH = Float.floatToRawIntBits(0x1p19f) ^ 0x80;
-    static final float LOW_BIAS = 0x1p23f + 8;
-    static final float HIGH_BIAS = 0x1p19f + 8;
+    // A byte of two weights of four bits is moved to the upper bits of a float's fraction. Either of them, with another
+    // sign, makes a float of that size that is larger than the weight by a constant.
+    static final int LOW_MASK = 0x0F << 15;
+    static final int HIGH_MASK = 0xF0 << 15;
+    static final int LOW = Float.floatToRawIntBits(0x1p8f) ^ 0x08 << 15;
+    static final int HIGH = Float.floatToRawIntBits(0x1p4f) ^ 0x80 << 15;
+    static final float LOW_BIAS = 0x1p8f + 8;
+    static final float HIGH_BIAS = 0x1p4f + 8;
 
     private MatVec() {}
 
@@ -87,10 +89,13 @@ final class MatVec {
     /**
      * {@code sums[i] = w[first + i] . x} for count rows; count is a multiple of 4. Rows past the last one repeat it.
      *
-     * @param lanes scratch of {@link #SCRATCH} bytes
+     * @param lanes scratch of {@link #SCRATCH} bytes, and for Q4 an eighth of x more
      */
     static void rows(Weight w, Packing packing, int first, int count, long x, long sums, long lanes) {
         int distance = count / STREAMS;
+        if (w.dtype() == DType.Q4) {
+            corrections(packing.vectors(), x, lanes + SCRATCH);
+        }
         for (int i = 0; i < distance; i += LaneSums.FOURS) {
             int fours = Math.min(LaneSums.FOURS, distance - i);
             for (int j = 0; j < fours; j++) {
@@ -103,7 +108,7 @@ final class MatVec {
     /**
      * Writes the lanes of four rows.
      *
-     * @param rest scratch of four vectors
+     * @param rest scratch of four vectors, half of {@link #SCRATCH} before the corrections
      */
     private static void lanes(Weight w, Packing packing, int row, int distance, long x, long lanes, long rest) {
         int last = w.rows() - 1;
@@ -126,8 +131,8 @@ final class MatVec {
             }
             case Q4 -> {
                 if (vectors > 0) {
-                    q4Eights(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, vectors, x, lanes,
-                            LOW, HIGH, LOW_BIAS, HIGH_BIAS, UPPER);
+                    q4Eights(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, vectors, x,
+                            rest + SCRATCH / 2, lanes, LOW_MASK, HIGH_MASK, LOW, HIGH, UPPER);
                 }
                 if (vectors == 0 || packing.leavesOver()) {
                     q4(w.address(), rowBytes, w.scales(), scaleBytes, row, distance, last, packing, x, end);
@@ -498,13 +503,34 @@ final class MatVec {
     }
 
     /**
-     * Four-bit weights where a vector of integers is four blocks of them: eight weights are read as one lane. Turning
-     * bytes into integers and those into floats, which {@link #q4} does, takes more than half as long again.
+     * What products of four-bit weights begin with, a vector for four blocks: x times what is taken for a weight of 0.
      *
-     * @param low {@link #LOW}, as are the others: as constants they would be read from memory each time
+     * @param to [vectors, lanes]
+     */
+    static void corrections(int vectors, long x, long to) {
+        for (int v = 0; v < vectors; v++) {
+            long xs = x + v * (8 * BYTES) & ADDRESSES;
+            FloatVector low = FloatVector.zero(F);
+            FloatVector high = FloatVector.zero(F);
+            for (int i = 0; i < 4; i++) {
+                low = low.add(FloatVector.fromMemorySegment(F, ALL, xs + 2 * i * BYTES, LE));
+                high = high.add(FloatVector.fromMemorySegment(F, ALL, xs + (2 * i + 1) * BYTES, LE));
+            }
+            low.mul(-LOW_BIAS).add(high.mul(-HIGH_BIAS)).intoMemorySegment(ALL, to + v * BYTES & ADDRESSES, LE);
+        }
+    }
+
+    /**
+     * Four-bit weights where a vector of integers is four blocks of them: eight weights are read as one lane. They
+     * become floats by operations on bits alone and are too large by constants; x times those is taken away before. It
+     * costs three of the 24 bits of the sums, and makes the fewest instructions of a byte.
+     *
+     * @param corrections {@link #corrections} of x
+     * @param lowMask {@link #LOW_MASK}, as are the others: as constants they would be read from memory each time
      */
     private static void q4Eights(long w, long rowBytes, long scales, long scaleBytes, int row, int distance, int last,
-            int groups, long x, long lanes, int low, int high, float lowBias, float highBias, int upper) {
+            int vectors, long x, long corrections, long lanes, int lowMask, int highMask, int low, int high,
+            int upper) {
         int r0 = Math.min(row, last);
         int r1 = Math.min(row + distance, last);
         int r2 = Math.min(row + 2 * distance, last);
@@ -517,20 +543,18 @@ final class MatVec {
         long e1 = (r1 - r0) * scaleBytes & FAR;
         long e2 = (r2 - r0) * scaleBytes & FAR;
         long e3 = (r3 - r0) * scaleBytes & FAR;
-        IntVector lowMask = IntVector.broadcast(I, 0x0F);
-        IntVector highMask = IntVector.broadcast(I, 0xF0);
+        IntVector lowMasks = IntVector.broadcast(I, lowMask);
+        IntVector highMasks = IntVector.broadcast(I, highMask);
         IntVector lows = IntVector.broadcast(I, low);
         IntVector highs = IntVector.broadcast(I, high);
         IntVector uppers = IntVector.broadcast(I, upper);
-        FloatVector lowBiases = FloatVector.broadcast(F, lowBias);
-        FloatVector highBiases = FloatVector.broadcast(F, highBias);
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
-        for (int g = 0; g < groups; g++) {
+        for (int i = 0; i < vectors; i++) {
             // First of all, as calls past a certain size of the method are not inlined.
-            long ss = firstScale + 8L * g & ADDRESSES;
+            long ss = firstScale + 8L * i & ADDRESSES;
             FloatVector s0 = LongVector.broadcast(L, Memory.i64(ss)).reinterpretAsShorts().rearrange(SPREAD)
                     .reinterpretAsInts().and(uppers).reinterpretAsFloats();
             FloatVector s1 = LongVector.broadcast(L, Memory.i64(ss + e1)).reinterpretAsShorts().rearrange(SPREAD)
@@ -539,8 +563,9 @@ final class MatVec {
                     .reinterpretAsInts().and(uppers).reinterpretAsFloats();
             FloatVector s3 = LongVector.broadcast(L, Memory.i64(ss + e3)).reinterpretAsShorts().rearrange(SPREAD)
                     .reinterpretAsInts().and(uppers).reinterpretAsFloats();
-            long at = first + g * BYTES & ADDRESSES;
-            long xs = x + g * (8 * BYTES) & ADDRESSES;
+            long at = first + i * BYTES & ADDRESSES;
+            long xs = x + i * (8 * BYTES) & ADDRESSES;
+            FloatVector c = FloatVector.fromMemorySegment(F, ALL, corrections + i * BYTES & ADDRESSES, LE);
             FloatVector x0 = FloatVector.fromMemorySegment(F, ALL, xs, LE);
             FloatVector x1 = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
             FloatVector x2 = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
@@ -550,58 +575,61 @@ final class MatVec {
             FloatVector x6 = FloatVector.fromMemorySegment(F, ALL, xs + 6 * BYTES, LE);
             FloatVector x7 = FloatVector.fromMemorySegment(F, ALL, xs + 7 * BYTES, LE);
             IntVector v = IntVector.fromMemorySegment(I, ALL, at, LE);
-            FloatVector p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases)
-                    .mul(x0);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
-            a0 = p.fma(s0, a0);
+            IntVector bytes = v.lanewise(VectorOperators.LSHL, 15);
+            FloatVector p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
+            FloatVector q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
+            bytes = v.lanewise(VectorOperators.LSHL, 7);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 1);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 9);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
+            a0 = q.fma(s0, p.fma(s0, a0));
             v = IntVector.fromMemorySegment(I, ALL, at + d1, LE);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
-            a1 = p.fma(s1, a1);
+            bytes = v.lanewise(VectorOperators.LSHL, 15);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
+            bytes = v.lanewise(VectorOperators.LSHL, 7);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 1);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 9);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
+            a1 = q.fma(s1, p.fma(s1, a1));
             v = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
-            a2 = p.fma(s2, a2);
+            bytes = v.lanewise(VectorOperators.LSHL, 15);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
+            bytes = v.lanewise(VectorOperators.LSHL, 7);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 1);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 9);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
+            a2 = q.fma(s2, p.fma(s2, a2));
             v = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).mul(x0);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x1, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x2, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x3, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x4, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x5, p);
-            v = v.lanewise(VectorOperators.LSHR, 8);
-            p = v.and(lowMask).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().sub(lowBiases).fma(x6, p);
-            p = v.and(highMask).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().sub(highBiases).fma(x7, p);
-            a3 = p.fma(s3, a3);
+            bytes = v.lanewise(VectorOperators.LSHL, 15);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
+            bytes = v.lanewise(VectorOperators.LSHL, 7);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 1);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
+            bytes = v.lanewise(VectorOperators.LSHR, 9);
+            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
+            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
+            a3 = q.fma(s3, p.fma(s3, a3));
         }
         a0.intoMemorySegment(ALL, lanes, LE);
         a1.intoMemorySegment(ALL, lanes + BYTES, LE);
