@@ -27,15 +27,16 @@ final class HeadStart {
     static void begin(String... arguments) {
         if (arguments.length > 0 && COMMANDS.contains(arguments[0])) {
             Thread.ofPlatform().daemon().name("stormsight-head-start").start(() -> {
-                value("--model", "-m", arguments).ifPresent(model -> Backends.anticipate(
-                        value("--backend", "", arguments).orElse(Backends.AUTO), options(arguments), bytes(model)));
+                List<String> words = List.of(arguments);
+                value(words, "--model", "-m").ifPresent(model -> Backends.anticipate(
+                        value(words, "--backend").orElse(Backends.AUTO), options(words), bytes(model)));
                 StrictJson.prepare();
             });
         }
     }
 
-    private static BackendOptions options(String... arguments) {
-        boolean strict = List.of(arguments).contains("--strict-math") || Environment.strictMath();
+    private static BackendOptions options(List<String> words) {
+        boolean strict = words.contains("--strict-math") || Environment.strictMath();
         return BackendOptions.DEFAULT.withPrecision(strict ? Precision.STRICT : Precision.FAST);
     }
 
@@ -48,13 +49,15 @@ final class HeadStart {
     }
 
     /** The last value that an option seems to have. */
-    private static Optional<String> value(String name, String shortName, String... arguments) {
+    private static Optional<String> value(List<String> words, String... names) {
         Optional<String> found = Optional.empty();
-        for (int i = 1; i < arguments.length; i++) {
-            if (arguments[i].startsWith(name + "=")) {
-                found = Optional.of(arguments[i].substring(name.length() + 1));
-            } else if (arguments[i - 1].equals(name) || arguments[i - 1].equals(shortName)) {
-                found = Optional.of(arguments[i]);
+        for (int i = 1; i < words.size(); i++) {
+            for (String name : names) {
+                if (words.get(i - 1).equals(name)) {
+                    found = Optional.of(words.get(i));
+                } else if (words.get(i).startsWith(name + "=")) {
+                    found = Optional.of(words.get(i).substring(name.length() + 1));
+                }
             }
         }
         return found;
