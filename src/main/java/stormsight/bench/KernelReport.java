@@ -35,6 +35,11 @@ public record KernelReport(String model, List<KernelResources> kernels) {
         return GpuTarget.names();
     }
 
+    /** Whether {@link #of} takes a target: one of {@link #targets}, or another name that compilers have for it. */
+    public static boolean isTarget(String name) {
+        return GpuTarget.named(name).isPresent();
+    }
+
     /** A kernel of the folders: code that differs from that of all before it. */
     private record Code(Path file, String kernel, String language, String flags, int groupSize, Set<String> uses) {}
 
@@ -50,6 +55,11 @@ public record KernelReport(String model, List<KernelResources> kernels) {
      */
     public static KernelReport of(List<Path> folders, List<String> targets, Consumer<String> notes)
             throws IOException {
+        return of(folders, targets, notes, OfflineCompiler.find());
+    }
+
+    static KernelReport of(List<Path> folders, List<String> targets, Consumer<String> notes,
+            OfflineCompiler compiler) throws IOException {
         Set<String> models = new LinkedHashSet<>();
         Map<String, Code> codes = new LinkedHashMap<>();
         for (Path folder : folders) {
@@ -57,7 +67,6 @@ public record KernelReport(String model, List<KernelResources> kernels) {
             models.add(contents.get("model").text());
             read(folder, contents, codes);
         }
-        OfflineCompiler compiler = OfflineCompiler.find();
         List<KernelResources> kernels = new ArrayList<>();
         Path made = TemporaryFolder.create();
         for (String name : targets) {
@@ -76,21 +85,22 @@ public record KernelReport(String model, List<KernelResources> kernels) {
                 OfflineCompiler.Needs needs =
                         compiler.compile(code.file, code.language, code.flags, target, made);
                 kernels.add(new KernelResources(
-                        name,
+                        target.name(),
                         code.kernel + (number == 1 ? "" : "#" + number),
                         String.join(", ", code.uses),
                         needs.registers(),
                         needs.spillBytes(),
                         needs.stackBytes(),
                         needs.localBytes(),
-                        target.occupancy(needs.registers(), code.groupSize, needs.localBytes()),
+                        needs.simd(),
+                        target.occupancy(needs, code.groupSize),
                         needs.loads(),
                         needs.waits()));
             }
         }
         if (kernels.isEmpty()) {
             throw new MeasuringException(1, "no kernel was compiled: install clang with libclc or ROCm's device "
-                    + "libraries, ptxas or nvcc, so that they are on the PATH");
+                    + "libraries, ptxas, nvcc or ocloc, so that they are on the PATH");
         }
         return new KernelReport(String.join(", ", models), kernels);
     }
@@ -130,6 +140,7 @@ public record KernelReport(String model, List<KernelResources> kernels) {
                 ">spills B",
                 ">stack B",
                 ">local B",
+                ">SIMD",
                 ">occupancy %",
                 ">loads",
                 ">waits",
@@ -141,6 +152,7 @@ public record KernelReport(String model, List<KernelResources> kernels) {
                 kernel.spillBytes(),
                 kernel.stackBytes(),
                 kernel.localBytes(),
+                text(kernel.simd()),
                 kernel.occupancy(),
                 text(kernel.loads()),
                 text(kernel.waits()),
@@ -163,9 +175,9 @@ public record KernelReport(String model, List<KernelResources> kernels) {
     }
 
     /**
-     * What is worse than in a file of {@link #json}: more registers or local memory where that costs occupancy, more
-     * spilled bytes, more waits. A line for each; and, to {@code notes}, what is in one of both alone, of the targets
-     * that were compiled for.
+     * What is worse than in a file of {@link #json}: more registers or local memory where that costs occupancy, fewer
+     * work items of a hardware thread, more spilled bytes, more waits. A line for each; and, to {@code notes}, what is
+     * in one of both alone, of the targets that were compiled for.
      *
      * @throws IOException if the file cannot be read
      * @throws JsonRecord.WrongShapeException if it is not one
@@ -189,6 +201,10 @@ public record KernelReport(String model, List<KernelResources> kernels) {
                 worse.add(name + ": occupancy " + occupancy + " % -> " + now.occupancy() + " % ("
                         + old.get("registers").index(LARGEST) + " -> " + now.registers() + " registers, "
                         + old.get("local_bytes").index(LARGEST) + " -> " + now.localBytes() + " B local)");
+            }
+            int simd = old.find("simd").map(number -> number.index(LARGEST)).orElse(0);
+            if (now.simd().orElse(LARGEST) < simd) {
+                worse.add(name + ": SIMD " + simd + " -> " + now.simd().getAsInt());
             }
             int spills = old.get("spill_bytes").index(LARGEST);
             if (now.spillBytes() > spills) {

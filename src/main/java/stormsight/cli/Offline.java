@@ -21,8 +21,9 @@ import stormsight.report.OutputFile;
         hidden = true,
         description = {
             "Compiles the kernels that plan --sources wrote for GPUs that need not be here, with the compilers that "
-                    + "are on the PATH: nvcc, ptxas, clang. Prints registers, spills, local memory and occupancy of "
-                    + "each kernel, and for AMD how many instructions read global memory and wait for it.",
+                    + "are on the PATH: nvcc, ptxas, clang, ocloc. Prints registers, spills, local memory and "
+                    + "occupancy of each kernel; for AMD and Intel how many instructions read global memory and wait "
+                    + "for it; for Intel how many work items share a hardware thread (SIMD).",
             "OpenCL for sm_* goes through clang, libclc and ptxas, which is close to what NVIDIA's own compiler makes "
                     + "of it but not the same. NVIDIA's tools show no waits."
         })
@@ -67,7 +68,7 @@ final class Offline implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         for (String target : targets) {
-            if (!KernelReport.targets().contains(target)) {
+            if (!KernelReport.isTarget(target)) {
                 throw new UsageException("--target " + target + " is not known; there are "
                         + String.join(", ", KernelReport.targets()));
             }
