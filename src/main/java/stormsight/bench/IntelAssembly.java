@@ -9,9 +9,10 @@ import java.util.regex.Pattern;
 
 /**
  * A kernel as ocloc disassembles it. A message to memory takes one of up to 32 tokens, {@code $3}; an instruction that
- * names {@code $3.dst}, or takes the token for a message of its own, waits until that message has been answered. What
- * may be under way where an instruction stands is found along all paths through the kernel, loops included. The
- * reads of a kernel's arguments and of what did not fit its registers do not count.
+ * names {@code $3.dst}, {@code sync.allwr} that lists it, and one that takes the token for a message of its own wait
+ * until that message has been answered. What may be under way where an instruction stands is found along all paths
+ * through the kernel, loops included. The reads of a kernel's arguments and of what did not fit its registers do not
+ * count.
  *
  * @see <a href="https://github.com/intel/intel-graphics-compiler/tree/master/visa/iga">IGA, the assembler</a>
  */
@@ -20,7 +21,7 @@ final class IntelAssembly {
     private static final Pattern TARGET = Pattern.compile("\\bL\\d+\\b");
     private static final Pattern GLOBAL_LOAD = Pattern.compile("\\bload\\w*\\.ugm\\b(?!.*(?:bti\\[255\\]|\\bb?ss\\[))");
     private static final Pattern TOKEN = Pattern.compile("\\$(\\d+)(\\.\\w+)?");
-    private static final Pattern ALL = Pattern.compile("\\bsync\\.allwr\\b");
+    private static final Pattern SYNC = Pattern.compile("\\bsync\\.(\\w+)");
 
     /** @param waitsFor tokens whose message is waited for; {@code takes} those of a message of its own: bits */
     private record Instruction(int waitsFor, int takes, boolean load, List<Integer> next) {}
@@ -46,7 +47,7 @@ final class IntelAssembly {
     private static Instruction instruction(String line, int index, Map<String, Integer> labels) {
         int comment = line.indexOf("//");
         String code = comment < 0 ? line : line.substring(0, comment);
-        int waitsFor = ALL.matcher(code).find() ? ~0 : 0;
+        int waitsFor = 0;
         int takes = 0;
         Matcher token = TOKEN.matcher(code);
         while (token.find()) {
@@ -56,6 +57,14 @@ final class IntelAssembly {
             } else if (token.group(2).equals(".dst")) {
                 waitsFor |= bit;
             }
+        }
+        Matcher sync = SYNC.matcher(code);
+        if (sync.find()) {
+            // It sends nothing: what it lists was sent before. Without a list it waits for all.
+            if (sync.group(1).equals("allwr")) {
+                waitsFor |= takes == 0 ? ~0 : takes;
+            }
+            takes = 0;
         }
         List<Integer> next = new ArrayList<>(List.of(index + 1));
         TARGET.matcher(code).results().map(target -> labels.get(target.group())).forEach(target -> {

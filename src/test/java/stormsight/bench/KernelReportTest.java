@@ -159,6 +159,8 @@ class KernelReportTest {
                         send.ugm (16|M0) null  r8    r9:2    0x0  0x640E0504  {$3} // store.ugm.d32.a32.bti[1]
                         mov (16|M0)              r8.0<1>:d     r4.0<1;1,0>:d     {$3.dst}
                         load.ugm.d32.a64 (16|M0)  r12:2        [r8:4]            {A@1,$5} // ex_desc:0x0
+                        sync.allrd                           ($5)
+                        sync.allwr                           ($2,$3)
                 L100:
                         add (16|M0)              r30.0<1>:f    r12.0<1;1,0>:f    r30.0<1;1,0>:f   {$5.dst}
                         add (16|M0)              r30.0<1>:f    r14.0<1;1,0>:f    r30.0<1;1,0>:f   {$6.dst}
