@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.function.Predicate;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -82,15 +82,16 @@ final class OfflineCompiler {
 
     /** @param path folders with tools, as the variable PATH has them */
     static OfflineCompiler find(String path) {
-        Predicate<String> there = tool -> Arrays.stream(path.split(":"))
-                .anyMatch(folder -> !folder.isEmpty() && Files.isExecutable(Path.of(folder, tool)));
+        Function<String, Optional<String>> found = tool -> Arrays.stream(path.split(":"))
+                .filter(folder -> !folder.isEmpty() && Files.isExecutable(Path.of(folder, tool)))
+                .map(folder -> Path.of(folder, tool).toString()).findFirst();
         return new OfflineCompiler(
-                CLANGS.stream().filter(there).findFirst(),
-                Optional.of("ptxas").filter(there),
-                Optional.of("nvcc").filter(there),
+                CLANGS.stream().map(found).flatMap(Optional::stream).findFirst(),
+                found.apply("ptxas"),
+                found.apply("nvcc"),
                 BITCODE.stream().filter(folder -> Files.isDirectory(Path.of(folder))).findFirst(),
                 LIBCLC.stream().filter(file -> Files.isRegularFile(Path.of(file))).findFirst(),
-                Optional.of("ocloc").filter(there));
+                found.apply("ocloc"));
     }
 
     /** Why kernels of a language cannot be compiled for a target here, or empty. */
@@ -300,8 +301,8 @@ final class OfflineCompiler {
         if (run.exitCode != 0) {
             String reason = run.output.lines().filter(line -> line.contains("error")).findFirst()
                     .orElse(run.output.lines().findFirst().orElse("exit code " + run.exitCode));
-            throw new MeasuringException(1, source.getFileName() + ": " + command.getFirst() + " refuses it: "
-                    + reason);
+            throw new MeasuringException(1, source.getFileName() + ": "
+                    + Path.of(command.getFirst()).getFileName() + " refuses it: " + reason);
         }
         return run.output;
     }
