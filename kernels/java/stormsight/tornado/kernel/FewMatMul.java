@@ -36,8 +36,11 @@ public final class FewMatMul {
     private static final int GAP = 8;
 
     private static final int MOST_LANES = 256;
+    private static final int FEWEST_LANES = 64;
     /** Fewer groups would leave large GPUs idle. */
     private static final int FEWEST_GROUPS = 128;
+    /** With fewer rows of w, of both weights together if gated, a group is one team. */
+    private static final int FEWEST_SHARED = 4 * OUTPUTS * FEWEST_GROUPS;
 
     private FewMatMul() {}
 
@@ -53,8 +56,8 @@ public final class FewMatMul {
         int columns = op.w().columns();
         int outputs = op.w().rows();
         int epilogue = op.epilogue(tasks);
-        int team = team(weights * outputs);
-        int lanes = lanes(weights * outputs, tasks.mostLanes());
+        int lanes = lanes(weights * outputs, columns, tasks.mostLanes());
+        int team = team(weights * outputs, lanes);
         FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         tasks.task((weights == 2 ? "GatedMatMul" : "MatMul") + ".few" + Weight.suffix(op.w().dtype()),
@@ -67,20 +70,27 @@ public final class FewMatMul {
     }
 
     /**
-     * Lanes that share the columns of a row: few where there are enough rows to keep all of a GPU busy.
+     * Lanes that share the columns of a row: few where there are enough rows to keep all of a GPU busy, as then more
+     * rows share what is read of x; all of a group where there are few rows.
      *
      * @param outputs rows of w, of both weights together if gated
      */
-    static int team(int outputs) {
-        return outputs > 8192 ? 32 : 64;
+    static int team(int outputs, int lanes) {
+        if (outputs < FEWEST_SHARED) {
+            return lanes;
+        }
+        return outputs > 16384 ? 16 : outputs > 8192 ? 32 : TornadoMath.min(64, lanes);
     }
 
-    /** Lanes of a group: as many as may be, because its teams share x. */
-    static int lanes(int outputs, int most) {
-        int team = team(outputs);
-        int lanes = team;
-        while (2 * lanes <= Math.min(most, MOST_LANES)
-                && outputs / (OUTPUTS * (2 * lanes / team)) >= FEWEST_GROUPS) {
+    /**
+     * Lanes of a group: as many as may be, because its teams share x; of one team as many as have two turns each.
+     *
+     * @param outputs rows of w, of both weights together if gated
+     */
+    static int lanes(int outputs, int columns, int most) {
+        int lanes = FEWEST_LANES;
+        while (2 * lanes <= Math.min(most, MOST_LANES) && (outputs < FEWEST_SHARED ? 4 * lanes * WIDE <= columns
+                : outputs / (OUTPUTS * (2 * lanes / team(outputs, FEWEST_LANES))) >= FEWEST_GROUPS)) {
             lanes *= 2;
         }
         return lanes;
@@ -91,10 +101,10 @@ public final class FewMatMul {
         return capacity > 8 ? 4 : 2;
     }
 
-    /** Floats of the array in local memory, which holds x first and sums then. */
+    /** Floats of the array in local memory, which holds x first and sums then, with those of parts of a team. */
     static int localFloats(int capacity, int lanes, int team) {
-        int columns = capacity * WIDE * (team + GAP);
-        int sums = finished(capacity) * OUTPUTS * (lanes + 1);
+        int columns = lanes == team ? 0 : capacity * WIDE * (team + GAP);
+        int sums = finished(capacity) * OUTPUTS * (lanes + 1) + lanes;
         return columns > sums ? columns : sums;
     }
 
@@ -102,8 +112,8 @@ public final class FewMatMul {
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])} for all rows i. A team
      * of lanes handles 4 rows m of w, or 2 of each weight if gated: those of up are the last two. The teams of a group
      * share the columns of x, which pass through local memory 4 a lane at a time, number e of lane t of row i at
-     * {@code (i * 4 + e) * pitch + t}. The words of the next columns are on their way while the present ones are
-     * multiplied.
+     * {@code (i * 4 + e) * pitch + t}; a team alone reads them where they are, as no two lanes need the same. The words
+     * of the next columns are on their way while the present ones are multiplied.
      */
     public static void few(KernelContext context, IntArray step, FloatArray x, FloatArray f32, LongArray words,
             FloatArray factors, FloatArray upF32, LongArray upWords, FloatArray upFactors, FloatArray bias,
@@ -114,7 +124,8 @@ public final class FewMatMul {
         int lane = context.localIdx;
         int gates = (epilogue / MatMul.GATED) & 1;
         int each = OUTPUTS / (1 + gates);
-        int team = team(outputs * (1 + gates));
+        int team = team(outputs * (1 + gates), lanes);
+        boolean alone = lanes == team;
         int pitch = team + GAP;
         int place = lane & (team - 1);
         int teamRows = lanes / team * each;
@@ -194,50 +205,72 @@ public final class FewMatMul {
                     }
                 }
             }
-            int staged = k < 0 ? 0 : capacity * WIDE * team;
-            for (int e = lane; e < staged; e += lanes) {
-                int row = e / (WIDE * team);
-                int column = e % (WIDE * team);
-                float value = 0;
-                if (row < rows && k + column < columns) {
-                    value = x.get(row * columns + k + column);
+            if (!alone) {
+                int staged = k < 0 ? 0 : capacity * WIDE * team;
+                for (int at = lane; at < staged; at += lanes) {
+                    int row = at / (WIDE * team);
+                    int column = at % (WIDE * team);
+                    float value = 0;
+                    if (row < rows && k + column < columns) {
+                        value = x.get(row * columns + k + column);
+                    }
+                    if (packed) {
+                        local[(row * WIDE + Weight.element(type, column)) * pitch + Weight.four(type, column)] = value;
+                    } else {
+                        local[(row * WIDE + column / team) * pitch + column % team] = value;
+                    }
                 }
-                if (packed) {
-                    local[(row * WIDE + Weight.element(type, column)) * pitch + Weight.four(type, column)] = value;
-                } else {
-                    local[(row * WIDE + column / team) * pitch + column % team] = value;
-                }
+                context.localBarrier();
             }
-            context.localBarrier();
             if (k >= 0) {
                 for (int e = 0; e < WIDE; e++) {
-                    for (int i = 0; i < capacity; i++) {
-                        float value = local[(i * WIDE + e) * pitch + place];
-                        for (int r = 0; r < OUTPUTS; r++) {
-                            sums[i * OUTPUTS + r] += value * ws[r * WIDE + e];
+                    int column = packed ? Weight.column(type, k / WIDE + place, e) : k + e * team + place;
+                    if (!alone || column < end) {
+                        for (int i = 0; i < capacity; i++) {
+                            float value;
+                            if (alone) {
+                                value = x.get(TornadoMath.min(i, rows - 1) * columns + column);
+                            } else {
+                                value = local[(i * WIDE + e) * pitch + place];
+                            }
+                            for (int r = 0; r < OUTPUTS; r++) {
+                                sums[i * OUTPUTS + r] += value * ws[r * WIDE + e];
+                            }
                         }
                     }
                 }
             }
-            context.localBarrier();
+            if (!alone) {
+                context.localBarrier();
+            }
         }
-        // A lane of the first ones of a team adds up one row of x and one of w, or one of both weights if gated.
+        // Each lane of a team adds up a part of one sum, of one row of x and one of w. Then the first ones add up the
+        // parts of one sum each, or of one of both weights if gated.
         int finished = finished(capacity);
+        int many = finished * OUTPUTS;
+        int parts = team / many;
         int output = first + (place & (OUTPUTS - 1));
         for (int done = 0; done < capacity; done += finished) {
-            for (int s = 0; s < finished * OUTPUTS; s++) {
+            for (int s = 0; s < many; s++) {
                 local[s * (lanes + 1) + lane] = sums[done * OUTPUTS + s];
             }
             context.localBarrier();
+            int from = place / parts * (lanes + 1) + lane - place + place % parts * many;
+            float part = 0;
+            for (int t = 0; t < many; t++) {
+                part += local[from + t];
+            }
+            local[many * (lanes + 1) + lane] = part;
+            context.localBarrier();
             int row = done + place / OUTPUTS;
-            if (place < finished * OUTPUTS && (place & (OUTPUTS - 1)) < each && row < rows && output < outputs) {
-                int from = place * (lanes + 1) + lane - place;
+            if (place < many && (place & (OUTPUTS - 1)) < each && row < rows && output < outputs) {
+                int partsFrom = many * (lanes + 1) + lane - place + place * parts;
                 float sum = 0;
                 float other = 0;
-                for (int t = 0; t < team; t++) {
-                    sum += local[from + t];
+                for (int t = 0; t < parts; t++) {
+                    sum += local[partsFrom + t];
                     if (gates == 1) {
-                        other += local[from + each * (lanes + 1) + t];
+                        other += local[partsFrom + each * parts + t];
                     }
                 }
                 int index = row * outputs + output;
@@ -245,7 +278,6 @@ public final class FewMatMul {
                         MatMul.finish(sum, other, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output,
                         index, epilogue));
             }
-            context.localBarrier();
         }
     }
 }

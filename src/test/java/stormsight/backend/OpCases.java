@@ -315,7 +315,7 @@ public final class OpCases {
         {48, 255, 7},
         {49, 130, 67},
         {6, 16384, 8},
-        {6, 48, 4100},
+        {6, 320, 4100},
         {97, 272, 65},
         {272, 288, 80},
         {491, 72, 20}
@@ -347,7 +347,8 @@ public final class OpCases {
         matMul(3, 1, 64, 40, DType.F16, false, Op.Activation.NONE, true, false);
         matMul(60, 49, 96, 67, DType.Q4, true, Op.Activation.RELU, true, false);
         matMul(130, 17, 320, 129, DType.Q4, false, Op.Activation.NONE, true, false);
-        matMul(16, 11, 64, 40, DType.BF16, true, Op.Activation.NONE, true, false);
+        matMul(16, 11, 320, 2100, DType.BF16, true, Op.Activation.NONE, true, false);
+        matMul(13, 12, 352, 8200, DType.Q8, false, Op.Activation.NONE, false, false);
         // Several blocks of rows and of outputs, some of them whole, some without rows, more of them than a GPU works
         // on at a time.
         matMul(64, 64, 64, 256, DType.BF16, true, Op.Activation.NONE, true, false);
@@ -443,7 +444,7 @@ public final class OpCases {
             {2, 96, 67},
             {3, 2048, 129},
             {5, 31, 8},
-            {8, 304, 4101},
+            {8, 304, 8197},
             {16, 1152, 40},
             {17, 300, 65},
             {48, 2304, 16},
