@@ -112,9 +112,11 @@ public final class Checkpoint implements AutoCloseable {
                 .orElseThrow(() -> ModelPath.withoutWeights(directory));
     }
 
-    /** Whether the weights of a directory are GGUF; no file is read. */
+    /** Whether a path is a directory whose weights are GGUF; no file is read. */
     static boolean isGguf(Path directory) {
-        return !Files.exists(directory.resolve(SINGLE_FILE))
+        return Files.isDirectory(directory)
+                && Files.isReadable(directory)
+                && !Files.exists(directory.resolve(SINGLE_FILE))
                 && !Files.exists(directory.resolve(INDEX_FILE))
                 && !ModelPath.gguf(directory).isEmpty();
     }

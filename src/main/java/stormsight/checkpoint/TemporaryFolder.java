@@ -43,19 +43,32 @@ public final class TemporaryFolder {
      */
     public static synchronized Path create() throws IOException {
         if (folder == null) {
-            Path made = Files.createTempDirectory(PREFIX);
             addEnding();
-            try {
-                held = FileChannel.open(made.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
-                        .tryLock();
-            } catch (IOException e) {
-                delete(made);
-                throw e;
+            Path made = Files.createTempDirectory(PREFIX);
+            while (!hold(made)) {
+                made = Files.createTempDirectory(PREFIX);
             }
             folder = made;
             sweep(made);
         }
         return Files.createTempDirectory(folder, "");
+    }
+
+    /** Locks a new folder; false if another process took it for left and deletes it. */
+    private static boolean hold(Path made) throws IOException {
+        Path file = made.resolve(LOCK);
+        try {
+            FileChannel channel =
+                    FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+            held = channel.tryLock();
+            if (held == null) {
+                channel.close();
+            }
+        } catch (IOException e) {
+            delete(made);
+            throw e;
+        }
+        return held != null && Files.exists(file);
     }
 
     /** Work that may still read files in it when the process is asked to end: the folder is deleted behind that. */
@@ -91,8 +104,10 @@ public final class TemporaryFolder {
     static void sweep(Path own) {
         try (DirectoryStream<Path> found = Files.newDirectoryStream(own.getParent(), PREFIX + "*")) {
             for (Path other : found) {
-                if (!other.equals(own) && Files.isDirectory(other, LinkOption.NOFOLLOW_LINKS) && isLeft(other, own)) {
-                    delete(other);
+                if (!other.equals(own)
+                        && Files.isDirectory(other, LinkOption.NOFOLLOW_LINKS)
+                        && Files.getOwner(other).equals(Files.getOwner(own))) {
+                    deleteIfLeft(other);
                 }
             }
         } catch (IOException e) {
@@ -100,16 +115,19 @@ public final class TemporaryFolder {
         }
     }
 
-    private static boolean isLeft(Path other, Path own) throws IOException {
-        if (!Files.getOwner(other).equals(Files.getOwner(own))) {
-            return false;
-        }
+    private static void deleteIfLeft(Path other) throws IOException {
         Path lock = other.resolve(LOCK);
         if (!Files.isRegularFile(lock, LinkOption.NOFOLLOW_LINKS)) {
-            return Files.getLastModifiedTime(other).toInstant().isBefore(Instant.now().minus(BEING_MADE));
+            if (Files.getLastModifiedTime(other).toInstant().isBefore(Instant.now().minus(BEING_MADE))) {
+                delete(other);
+            }
+            return;
         }
+        // Locked until it is gone, so that a process that has just made it sees that.
         try (FileChannel channel = FileChannel.open(lock, StandardOpenOption.WRITE)) {
-            return channel.tryLock() != null;
+            if (channel.tryLock() != null) {
+                delete(other);
+            }
         }
     }
 

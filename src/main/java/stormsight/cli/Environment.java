@@ -2,8 +2,10 @@ package stormsight.cli;
 
 import java.lang.management.ManagementFactory;
 import java.net.URISyntaxException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.logging.Level;
@@ -23,6 +25,9 @@ final class Environment {
 
     /** An agent that waits for a debugger at a port can be there only once. */
     private static final String DEBUGGER = "-agentlib:jdwp";
+
+    /** Stands for bytes that are no character. */
+    private static final char UNDECODED = '\uFFFD';
 
     private static boolean verbose;
 
@@ -66,6 +71,18 @@ final class Environment {
                 System.getProperty("os.name") + " " + System.getProperty("os.version") + ", " + architecture,
                 architecture,
                 built);
+    }
+
+    /**
+     * Why arguments cannot be what was typed, in one line. Java decodes them before anybody sees them, by the locale.
+     */
+    static Optional<String> undecoded(String... arguments) {
+        String charset = System.getProperty("sun.jnu.encoding");
+        return Arrays.stream(arguments).anyMatch(argument -> argument.indexOf(UNDECODED) >= 0)
+                        && !StandardCharsets.UTF_8.name().equals(charset)
+                ? Optional.of("the arguments hold characters that this locale (" + charset
+                        + ") does not have: set LC_ALL=C.UTF-8")
+                : Optional.empty();
     }
 
     /** Where lines that were typed into {@code chat} are kept. */

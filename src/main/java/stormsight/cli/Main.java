@@ -12,6 +12,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.NoSuchFileException;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import picocli.AutoComplete;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -136,6 +137,11 @@ public final class Main implements Runnable {
         System.setErr(utf8(new VisibleOutput(new FileOutputStream(FileDescriptor.err))));
         Thread.setDefaultUncaughtExceptionHandler((thread, e) -> System.err.println(
                 "stormsight: " + oneLine("internal error in the thread " + thread.getName() + ": " + e)));
+        Optional<String> undecoded = Environment.undecoded(arguments);
+        if (undecoded.isPresent()) {
+            System.err.println("stormsight: " + undecoded.get());
+            System.exit(USAGE);
+        }
         System.exit(execute(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments));
     }
 

@@ -49,6 +49,19 @@ final class Study<R extends ExampleResult> implements AutoCloseable {
         }
     }
 
+    /** Refuses to go on where activations were rounded and are not, or the other way round. */
+    void requireRounding(boolean rounded) {
+        if (log.isPresent()) {
+            try {
+                log.get().requireRounding(rounded);
+            } catch (IOException e) {
+                throw OutputFile.unwritable(folder.orElseThrow(), e);
+            } catch (IllegalArgumentException e) {
+                throw new UsageException("--out: " + e.getMessage());
+            }
+        }
+    }
+
     /** Examples without a result. */
     List<ExampleMixin.Asking> remaining(List<ExampleMixin.Asking> askings) {
         return askings.stream().filter(asking -> !results.containsKey(asking.example().line())).toList();

@@ -66,6 +66,7 @@ abstract class StudyCommand extends PromptCommand {
                 if (!remaining.isEmpty()) {
                     try (S session = experiment.opening().open(
                             directory, backend, examples.limits(directory, askings), model.options(), progress)) {
+                        study.requireRounding(session.roundsActivations());
                         Function<ExampleMixin.Asking, R> measure =
                                 asking -> experiment.measuring().measure(session, directory, asking);
                         study.run(remaining, progress, measure);

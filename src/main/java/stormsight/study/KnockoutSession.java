@@ -137,6 +137,11 @@ public final class KnockoutSession implements Session {
     }
 
     @Override
+    public boolean roundsActivations() {
+        return generator.roundsActivations();
+    }
+
+    @Override
     public void close() {
         generator.close();
     }

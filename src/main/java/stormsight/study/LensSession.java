@@ -166,6 +166,11 @@ public final class LensSession implements Session {
     }
 
     @Override
+    public boolean roundsActivations() {
+        return generator.roundsActivations();
+    }
+
+    @Override
     public void close() {
         generator.close();
     }

@@ -6,11 +6,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import stormsight.checkpoint.LineLog;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.type.TypeReference;
@@ -32,12 +34,19 @@ public final class ResultLog<R> implements AutoCloseable {
             .build();
 
     private static final String SETTINGS = "settings";
+    /** A setting that is known only when the model is prepared. */
+    private static final String ACTIVATIONS = "activations";
+
 
     private final LineLog log;
+    private final Path file;
     private final List<R> results = new ArrayList<>();
+    /** As the file has them, or will. */
+    private Map<String, String> settings;
 
-    private ResultLog(LineLog log) {
+    private ResultLog(LineLog log, Path file) {
         this.log = log;
+        this.file = file;
     }
 
     /**
@@ -50,8 +59,8 @@ public final class ResultLog<R> implements AutoCloseable {
     public static <R> ResultLog<R> open(Path file, Map<String, String> settings, Class<R> type) throws IOException {
         LineLog lines = LineLog.open(file);
         try {
-            ResultLog<R> log = new ResultLog<>(lines);
-            log.restore(file, settings, type);
+            ResultLog<R> log = new ResultLog<>(lines, file);
+            log.restore(settings, type);
             return log;
         } catch (IOException | RuntimeException e) {
             lines.close();
@@ -59,44 +68,46 @@ public final class ResultLog<R> implements AutoCloseable {
         }
     }
 
-    private void restore(Path file, Map<String, String> settings, Class<R> type) throws IOException {
+    private void restore(Map<String, String> wanted, Class<R> type) throws IOException {
         List<String> lines = log.lines();
         if (lines.isEmpty()) {
             byte[] begun = log.rest();
-            byte[] expected = (line(Map.of(SETTINGS, settings)) + "\n").getBytes(StandardCharsets.UTF_8);
-            int same = Arrays.mismatch(expected, begun);
-            if (same >= 0 && same < begun.length) {
-                throw foreign(file, 1, null);
+            if (Stream.of(wanted, computed(wanted, true), computed(wanted, false))
+                    .noneMatch(first -> begins(first, begun))) {
+                throw foreign(1, null);
             }
-            begin(settings);
+            begin(wanted);
             return;
         }
         int line = 1;
         try {
             Map<String, Map<String, String>> first = MAPPER.readValue(lines.getFirst(), new TypeReference<>() {});
             if (first == null || first.get(SETTINGS) == null) {
-                throw foreign(file, line, null);
+                throw foreign(line, null);
             }
             if (lines.size() == 1) {
                 // No result depends on the old settings.
-                begin(settings);
+                begin(wanted);
                 return;
             }
-            requireSame(file, first.get(SETTINGS), settings);
+            settings = first.get(SETTINGS);
+            Map<String, String> known = new LinkedHashMap<>(settings);
+            known.remove(ACTIVATIONS);
+            requireSame(known, wanted);
             for (line = 2; line <= lines.size(); line++) {
                 R result = MAPPER.readValue(lines.get(line - 1), type);
                 if (result == null) {
-                    throw foreign(file, line, null);
+                    throw foreign(line, null);
                 }
                 results.add(result);
             }
         } catch (JacksonException e) {
-            throw foreign(file, line, e);
+            throw foreign(line, e);
         }
         log.goOn();
     }
 
-    private static IllegalArgumentException foreign(Path file, int line, JacksonException cause) {
+    private IllegalArgumentException foreign(int line, JacksonException cause) {
         String field = cause == null
                 ? ""
                 : cause.getPath().stream()
@@ -109,12 +120,42 @@ public final class ResultLog<R> implements AutoCloseable {
                 cause);
     }
 
-    private void begin(Map<String, String> settings) throws IOException {
+    /** Whether a line that was cut off is that of some settings. */
+    private static boolean begins(Map<String, String> settings, byte[] begun) {
+        byte[] expected = (line(Map.of(SETTINGS, settings)) + "\n").getBytes(StandardCharsets.UTF_8);
+        int same = Arrays.mismatch(expected, begun);
+        return same < 0 || same == begun.length;
+    }
+
+    private static Map<String, String> computed(Map<String, String> settings, boolean rounded) {
+        Map<String, String> all = new LinkedHashMap<>(settings);
+        all.put(ACTIVATIONS, rounded ? "rounded" : "not rounded");
+        return all;
+    }
+
+    private void begin(Map<String, String> chosen) throws IOException {
+        settings = chosen;
         log.restart();
         log.add(line(Map.of(SETTINGS, settings)));
     }
 
-    private static void requireSame(Path file, Map<String, String> recorded, Map<String, String> wanted) {
+    /**
+     * Must be called before results are added.
+     *
+     * @param rounded as {@link stormsight.backend.Executor#roundsActivations} of what computes them
+     * @throws IllegalArgumentException if those that are there were computed otherwise
+     * @throws IOException if the file cannot be written
+     */
+    public void requireRounding(boolean rounded) throws IOException {
+        Map<String, String> wanted = computed(settings, rounded);
+        if (results.isEmpty()) {
+            begin(wanted);
+        } else {
+            requireSame(settings, wanted);
+        }
+    }
+
+    private void requireSame(Map<String, String> recorded, Map<String, String> wanted) {
         TreeSet<String> names = new TreeSet<>(recorded.keySet());
         names.addAll(wanted.keySet());
         for (String name : names) {

@@ -213,6 +213,7 @@ class ForeignModelsTest {
     @Test
     void foldersAroundAModel() throws IOException {
         Path outer = Files.createDirectories(folder.resolve("around"));
+        Files.createFile(outer.resolve(".DS_Store"));
         refused(outer.toString(), "no config.json in this directory; a model is a folder with");
         Goldens.copy(GOLDEN, Files.createDirectories(outer.resolve("checkpoint-100")));
         refused(outer.toString(), "no config.json in this directory, but in checkpoint-100: name that folder");

@@ -48,6 +48,8 @@ class LauncherTest {
     /** Of the JDK of {@link #ofTheBuilt}. */
     private String release = "JAVA_VERSION=\"25\"\n";
 
+    private String locale = "C.UTF-8";
+
     @BeforeEach
     void copyTheLauncher() throws IOException {
         assumeTrue(Files.isExecutable(Path.of("/bin/sh")), "the launcher needs a POSIX shell");
@@ -150,6 +152,17 @@ class LauncherTest {
     @Test
     void closedStreamsAreNoFilesOfTheJvm() throws Exception {
         assertEquals("0", ofTheBuilt("exec wc -c", "--version <&-"));
+    }
+
+    /** What the system does not know is the C locale, whatever its name says. */
+    @ParameterizedTest
+    @ValueSource(strings = {"", "C", "xx_XX.UTF-8"})
+    void argumentsAreUtf8InEveryLocale(String named) throws Exception {
+        assumeTrue(
+                named.length() < 2 || Files.isExecutable(Path.of("/usr/bin/locale")),
+                "this system tells nothing of its locales");
+        locale = named;
+        assertEquals("C.UTF-8", ofTheBuilt("echo \"$LC_ALL\"", "--version"));
     }
 
     /** The compilers of OpenCL drivers set handlers of signals that the JVM needs itself. */
@@ -289,6 +302,7 @@ class LauncherTest {
                 new ProcessBuilder("/bin/sh", "-c", "exec ./stormsight " + arguments).directory(app.toFile());
         builder.environment().put("JAVA_HOME", temporary.resolve("jdk").toString());
         builder.environment().put("TORNADOVM_HOME", temporary.resolve("sdk").toString());
+        builder.environment().put("LC_ALL", locale);
         builder.environment().remove("LD_PRELOAD");
         // The library is an empty file here, which the system's loader says.
         Process process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();

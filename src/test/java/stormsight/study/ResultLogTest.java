@@ -110,6 +110,29 @@ class ResultLogTest {
         });
     }
 
+    /** Known only when a model is prepared, behind the results that are there. */
+    @Test
+    void roundedAndExactResultsAreNotMixed() throws IOException {
+        try (ResultLog<Value> log = open(SETTINGS)) {
+            log.requireRounding(false);
+        }
+        try (ResultLog<Value> log = open(SETTINGS)) {
+            log.requireRounding(true);
+            log.add(new Value(1, Optional.empty(), Map.of()));
+        }
+        byte[] before = Files.readAllBytes(file);
+        try (ResultLog<Value> log = open(SETTINGS)) {
+            assertEquals(1, log.results().size());
+            log.requireRounding(true);
+            String message = assertThrows(IllegalArgumentException.class, () -> log.requireRounding(false))
+                    .getMessage();
+            assertTrue(message.contains("activations was rounded and is not rounded"), message);
+        }
+        assertArrayEquals(before, Files.readAllBytes(file));
+        Files.write(file, Arrays.copyOf(before, new String(before).indexOf("rounded")));
+        assertEquals(List.of(), lines());
+    }
+
     @Test
     void otherFilesAreRefusedAndKept() throws IOException {
         Files.writeString(file, "my notes\nof today\n");

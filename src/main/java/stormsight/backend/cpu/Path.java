@@ -1,5 +1,7 @@
 package stormsight.backend.cpu;
 
+import com.sun.management.HotSpotDiagnosticMXBean;
+import java.lang.management.ManagementFactory;
 import jdk.incubator.vector.FloatVector;
 
 /**
@@ -12,12 +14,29 @@ enum Path {
     /** Loops in the Vector API. */
     VECTORS;
 
+    /** The widest vectors, in bits, of processors that may have no FMA. */
+    private static final int WITHOUT_FMA = 128;
+
     /** What runs the kernels, for logs and {@link stormsight.backend.DeviceInfo#runtime}. */
     String description() {
         return switch (this) {
             case SCALAR -> "scalar, double precision";
             case VECTORS -> "Vector API, " + FloatVector.SPECIES_PREFERRED.vectorBitSize() + " bits";
         };
+    }
+
+    /**
+     * Whether a product and a sum are one instruction, FMA. Without it, Java computes the two in big decimals, and a
+     * loop over vectors takes hundreds of times as long. Must not be called without the module.
+     */
+    static boolean fused() {
+        // Asking takes time, and wide vectors come with it.
+        if (!Settings.architecture().equals("amd64") || FloatVector.SPECIES_PREFERRED.vectorBitSize() > WITHOUT_FMA) {
+            return true;
+        }
+        HotSpotDiagnosticMXBean virtualMachine = ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class);
+        return virtualMachine == null
+                || Boolean.parseBoolean(virtualMachine.getVMOption("UseFMA").getValue());
     }
 
     /** What the processor's ceilings are measured with. */

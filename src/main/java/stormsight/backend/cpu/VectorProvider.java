@@ -14,8 +14,12 @@ public final class VectorProvider implements BackendProvider {
     private static final String MODULE = "jdk.incubator.vector";
     private static final Logger LOG = LoggerFactory.getLogger(VectorProvider.class);
 
-    private static boolean vectors() {
+    private static boolean module() {
         return ModuleLayer.boot().findModule(MODULE).isPresent();
+    }
+
+    private static boolean vectors() {
+        return module() && Path.fused();
     }
 
     private static Path path() {
@@ -44,7 +48,7 @@ public final class VectorProvider implements BackendProvider {
 
     @Override
     public List<String> notes() {
-        return List.of(!vectors() ? "without " + MODULE + ", all is computed in plain loops"
+        return List.of(!vectors() ? "without " + (module() ? "FMA" : MODULE) + ", all is computed in plain loops"
                 : NativeKernels.unavailable()
                         .map(why -> why + "; all products are computed in Java")
                         .orElse(NativeKernels.DESCRIPTION));
@@ -62,7 +66,13 @@ public final class VectorProvider implements BackendProvider {
         Backend backend = CpuBackend.open(name(), options, path());
         DeviceInfo device = backend.device();
         LOG.info("cpu: {}, {} threads{}", device.runtime(), device.computeUnits(),
-                vectors() ? "" : " (slow: start Java with --add-modules " + MODULE + ")");
+                vectors() ? "" : " (slow: " + remedy() + ")");
         return backend;
+    }
+
+    private static String remedy() {
+        return module()
+                ? "products and sums are two instructions, as this processor has no FMA, or this Java's flags hide it"
+                : "start Java with --add-modules " + MODULE;
     }
 }
