@@ -83,7 +83,7 @@ final class CpuBackend implements Backend {
         FirstTouch.begin(weights.values(), device.memoryBytes());
         boolean wanted = NativeKernels.wanted(programs, nativeFrom);
         Optional<String> without = wanted ? NativeKernels.unavailable() : Optional.empty();
-        without.ifPresent(why -> LOG.debug("{}: {}; products are computed in Java", device.backend(), why));
+        without.ifPresent(why -> LOG.info("{}: {}; products are computed in Java", device.backend(), why));
         if (!wanted || without.isPresent()) {
             return CpuExecutor.prepare(weights, programs, listener, path, workers, null, device.memoryBytes());
         }

@@ -88,6 +88,8 @@ final class NativeKernels implements AutoCloseable {
     private final Map<OneDnn.Work, String> implementations = new HashMap<>();
     private final Arena arena = Arena.ofShared();
     private final FirstRead firstRead;
+    /** Of the scratchpads. */
+    private Arena scratch = Arena.ofShared();
     private final long[] scratchpads;
     private long scratchpadBytes;
 
@@ -417,8 +419,10 @@ final class NativeKernels implements AutoCloseable {
         OneDnn.Primitive made = library.primitive(work, workers);
         if (made.scratchpadBytes() > scratchpadBytes) {
             scratchpadBytes = made.scratchpadBytes();
+            scratch.close();
+            scratch = Arena.ofShared();
             for (int i = 0; i < workers; i++) {
-                scratchpads[i] = arena.allocate(scratchpadBytes, ALIGNMENT).address();
+                scratchpads[i] = scratch.allocate(scratchpadBytes, ALIGNMENT).address();
             }
         }
         if (primitives.size() == KEPT) {
@@ -431,6 +435,7 @@ final class NativeKernels implements AutoCloseable {
     @Override
     public void close() {
         primitives.values().forEach(OneDnn.Primitive::close);
+        scratch.close();
         arena.close();
     }
 }
