@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.FileTime;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -156,10 +157,10 @@ class LauncherTest {
 
     /** What the system does not know is the C locale, whatever its name says. */
     @ParameterizedTest
-    @ValueSource(strings = {"", "C", "xx_XX.UTF-8"})
+    @ValueSource(strings = {"C", "xx_XX.UTF-8"})
     void argumentsAreUtf8InEveryLocale(String named) throws Exception {
         assumeTrue(
-                named.length() < 2 || Files.isExecutable(Path.of("/usr/bin/locale")),
+                named.equals("C") || Files.isExecutable(Path.of("/usr/bin/locale")),
                 "this system tells nothing of its locales");
         locale = named;
         assertEquals("C.UTF-8", ofTheBuilt("echo \"$LC_ALL\"", "--version"));
@@ -203,7 +204,8 @@ class LauncherTest {
         assertEquals(archive.toString(), ofTheBuilt(ARCHIVING, "--help --backend cpu"));
         assertEquals(1, archivesMade());
 
-        Instant built = Files.getLastModifiedTime(archive).toInstant().plusSeconds(2);
+        // Later than all that follows.
+        Instant built = Files.getLastModifiedTime(archive).toInstant().plus(Duration.ofHours(1));
         Files.setLastModifiedTime(app.resolve("target/stormsight.jar"), FileTime.from(built));
         assertEquals(archive.toString(), ofTheBuilt(ARCHIVING, "generate --backend cpu"));
         assertEquals(2, archivesMade());

@@ -89,7 +89,7 @@ final class NativeKernels implements AutoCloseable {
     private final Arena arena = Arena.ofShared();
     private final FirstRead firstRead;
     /** Of the scratchpads. */
-    private Arena scratch = Arena.ofShared();
+    private Arena pads = Arena.ofShared();
     private final long[] scratchpads;
     private long scratchpadBytes;
 
@@ -419,10 +419,10 @@ final class NativeKernels implements AutoCloseable {
         OneDnn.Primitive made = library.primitive(work, workers);
         if (made.scratchpadBytes() > scratchpadBytes) {
             scratchpadBytes = made.scratchpadBytes();
-            scratch.close();
-            scratch = Arena.ofShared();
+            pads.close();
+            pads = Arena.ofShared();
             for (int i = 0; i < workers; i++) {
-                scratchpads[i] = scratch.allocate(scratchpadBytes, ALIGNMENT).address();
+                scratchpads[i] = pads.allocate(scratchpadBytes, ALIGNMENT).address();
             }
         }
         if (primitives.size() == KEPT) {
@@ -435,7 +435,7 @@ final class NativeKernels implements AutoCloseable {
     @Override
     public void close() {
         primitives.values().forEach(OneDnn.Primitive::close);
-        scratch.close();
+        pads.close();
         arena.close();
     }
 }
