@@ -387,8 +387,8 @@ class NativeProductsTest {
     }
 
     /**
-     * Logits of the last of many rows are as exact as Java's; those of few rows are Java's, as are those of a program
-     * that has no products of many rows.
+     * Logits and norm of the last of many rows are as exact as Java's; those of few rows are Java's, as are those of a
+     * program that has no products of many rows.
      */
     @Test
     void logitsOfManyRowsAreExact() {
@@ -400,9 +400,12 @@ class NativeProductsTest {
                 Backend strict = Backends.open("cpu", BackendOptions.STRICT)) {
             Tensor last = Tensor.activation("last", 1, depth);
             Tensor logits = new Tensor("logits", DType.F32, Shape.of(1, width), Tensor.Kind.OUTPUT, 1);
-            List<Op> head = List.of(new Op.LastRow(product.x, last), new Op.MatMul(last,
-                    product.weight("head", depth, width), Optional.empty(), Op.Activation.NONE, Optional.empty(),
-                    logits));
+            Tensor normed = new Tensor("normed", DType.F32, Shape.of(1, depth), Tensor.Kind.OUTPUT, 1);
+            List<Op> head = List.of(
+                    new Op.LastRow(product.x, last),
+                    new Op.RmsNorm(last, product.vector(depth), 1e-6f, Optional.empty(), normed),
+                    new Op.MatMul(last, product.weight("head", depth, width), Optional.empty(), Op.Activation.NONE,
+                            Optional.empty(), logits));
             Program prefill = new Program("prefill",
                     List.of(product.program.segments().getFirst(), Segment.once("head", head)));
             Program alone = new Program("alone", List.of(Segment.once("head", head)));
@@ -416,12 +419,15 @@ class NativeProductsTest {
                 for (int rows : new int[] {17, capacity}) {
                     float[] expected = logits(reference, prefill, rows, logits);
                     assertClose(expected, logits(natives, prefill, rows, logits), EXACT);
+                    assertClose(read(reference, normed), read(natives, normed), EXACT);
                 }
-                RunProfile.Entry entry = natives.profile(prefill, new Step(0, capacity, 0)).entries().getLast();
-                assertTrue(entry.kernel().contains("oneDNN brg_matmul"), entry::kernel);
-                assertFalse(entry.bf16());
+                List<RunProfile.Entry> entries = natives.profile(prefill, new Step(0, capacity, 0)).entries();
+                assertTrue(entries.getLast().kernel().contains("oneDNN brg_matmul"), entries.getLast()::kernel);
+                assertFalse(entries.getLast().bf16());
+                assertTrue(entries.get(2).kernel().startsWith("oneDNN "), entries.get(2)::kernel);
                 float[] inJava = logits(java, prefill, 16, logits);
                 assertArrayEquals(inJava, logits(natives, prefill, 16, logits));
+                assertArrayEquals(read(java, normed), read(natives, normed));
                 assertArrayEquals(logits(java, alone, 40, logits), logits(natives, alone, 40, logits));
                 for (float odd : new float[] {Float.NaN, Float.NEGATIVE_INFINITY}) {
                     product.values.setAtIndex(FLOAT, (capacity - 1L) * depth + 5, odd);
@@ -447,8 +453,12 @@ class NativeProductsTest {
 
     private static float[] logits(Executor executor, Program program, int rows, Tensor logits) {
         executor.run(program, new Step(0, rows, 0));
-        float[] result = new float[logits.columns()];
-        executor.read(logits, MemorySegment.ofArray(result));
+        return read(executor, logits);
+    }
+
+    private static float[] read(Executor executor, Tensor row) {
+        float[] result = new float[row.columns()];
+        executor.read(row, MemorySegment.ofArray(result));
         return result;
     }
 
