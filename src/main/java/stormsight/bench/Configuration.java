@@ -1,6 +1,7 @@
 package stormsight.bench;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -118,11 +119,18 @@ public record Configuration(
 
     /**
      * With the model's directory as the file system knows it, so that two are equal however it was written; as it is if
-     * there is no such directory.
+     * there is no such directory. A file in one keeps its name: in a cache it leads to one that has none.
      */
     public Configuration located() {
         try {
-            return model.isEmpty() ? this : withModel(Path.of(model.get()).toRealPath().toString());
+            if (model.isEmpty()) {
+                return this;
+            }
+            Path named = Path.of(model.get());
+            Path real = Files.isRegularFile(named)
+                    ? named.toAbsolutePath().getParent().toRealPath().resolve(named.getFileName())
+                    : named.toRealPath();
+            return withModel(real.toString());
         } catch (IOException e) {
             // Whoever opens it says what is wrong.
             return this;

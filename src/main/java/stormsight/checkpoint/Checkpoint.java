@@ -90,13 +90,17 @@ public final class Checkpoint implements AutoCloseable {
      * Opens {@code model.safetensors} or, if there is none, the shards that {@code model.safetensors.index.json} lists,
      * or, if there is neither, the GGUF files that are there.
      *
+     * @param directory or, in a directory, the GGUF file of the decoder that is meant
      * @param strictness what becomes of a weight that is stored under two names with the same values, and of an index
      *     that is wrong about the head alone: a tied one comes and goes when checkpoints are converted
      * @throws CheckpointException naming file and tensor, if a file is missing or invalid, the index and the shards
      *     disagree, or two tensors of different values stand for the same weight
      */
     public static Checkpoint open(Path directory, Strictness strictness) {
-        StrictJson.requireDirectory(directory);
+        boolean decoder = Gguf.isNamed(directory) && Files.isRegularFile(directory);
+        if (!decoder) {
+            StrictJson.requireDirectory(directory);
+        }
         Path single = directory.resolve(SINGLE_FILE);
         Path index = directory.resolve(INDEX_FILE);
         // As in transformers, which looks for the single file first and for GGUF only where it is named.
@@ -136,8 +140,7 @@ public final class Checkpoint implements AutoCloseable {
             sizes.put(header.file(), header.fileBytes());
             times.put(header.file(), lastModified(header.file()));
         }
-        Path source = gguf.headers().getFirst().file();
-        return mapped(source, tensors, sizes, times, Optional.of(gguf), _ -> {});
+        return mapped(gguf.decoder().file(), tensors, sizes, times, Optional.of(gguf), _ -> {});
     }
 
     /** The same, and odd things are logged. */
@@ -411,7 +414,12 @@ public final class Checkpoint implements AutoCloseable {
         return source.toAbsolutePath().getParent();
     }
 
-    /** The single file or the index. */
+    /** Of what {@link ModelFiles} are asked for: the decoder's file of GGUF, or the directory. */
+    Path model() {
+        return gguf.isPresent() ? source : directory();
+    }
+
+    /** The single file, the index, or the decoder's file of GGUF. */
     public Path source() {
         return source;
     }
@@ -429,6 +437,16 @@ public final class Checkpoint implements AutoCloseable {
     /** Bytes of the copies of what files have in other blocks than are computed with, or as another number. */
     public long otherBlocksBytes() {
         return gguf.map(Gguf::copiedBytes).orElse(0L);
+    }
+
+    /** Tells that all is read to be written again. */
+    void willBeWritten() {
+        gguf.ifPresent(Gguf::copiesAreWritten);
+    }
+
+    /** Whether the files are GGUF. */
+    boolean isGguf() {
+        return gguf.isPresent();
     }
 
     /** Whether a tensor is a copy of what its file has in another form. */
@@ -459,7 +477,9 @@ public final class Checkpoint implements AutoCloseable {
     public TensorInfo info(String name) {
         TensorInfo info = tensors.get(name);
         if (info == null) {
-            throw new CheckpointException(source, "tensor " + StrictJson.printable(name) + " is missing");
+            throw new CheckpointException(
+                    gguf.map(files -> files.holder(name)).orElse(source),
+                    "tensor " + StrictJson.printable(name) + " is missing");
         }
         return info;
     }

@@ -21,6 +21,15 @@ public final class CheckpointException extends RuntimeException {
         super(file + ": " + cut(problem), cause);
     }
 
+    private CheckpointException(String message, Throwable cause) {
+        super(message, cause);
+    }
+
+    /** The same of a folder that goes by another name for those who read it. */
+    public CheckpointException renamed(Path folder, Path known) {
+        return new CheckpointException(getMessage().replace(folder.toString(), known.toString()), this);
+    }
+
     private static String cut(String problem) {
         return problem.length() <= LONGEST
                 ? problem

@@ -33,7 +33,7 @@ public final class ConfigFile {
      * @throws CheckpointException if it is missing, is not valid JSON or repeats a key
      */
     public static ConfigFile read(Path file) {
-        Path directory = file.toAbsolutePath().getParent();
+        Path directory = ModelFiles.located(file).toAbsolutePath().getParent();
         StrictJson.requireDirectory(directory);
         if (!ModelFiles.exists(file)) {
             throw new CheckpointException(directory, "no " + file.getFileName() + " in this directory");
@@ -41,7 +41,7 @@ public final class ConfigFile {
         if (StrictJson.readFile(file, "the file", MAX_BYTES, StrictJson::value) instanceof Map<?, ?> root) {
             return new ConfigFile(ModelFiles.shown(file), "", root);
         }
-        throw new CheckpointException(file, "not a JSON object");
+        throw new CheckpointException(ModelFiles.shown(file), "not a JSON object");
     }
 
     /** The same for a file that a checkpoint may lack. */

@@ -6,6 +6,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -40,15 +41,23 @@ final class Gguf {
     private static final Logger LOG = LoggerFactory.getLogger(Gguf.class);
 
     /** Ends the names of files. */
-    static final String SUFFIX = ".gguf";
+    private static final String SUFFIX = ".gguf";
 
     /** The architecture of a file that holds a tower. */
-    private static final String TOWER = "clip";
+    static final String TOWER = "clip";
     /** The kind of projector that is PaliGemma's, one linear layer. */
     private static final String PROJECTOR = "paligemma";
     private static final List<String> DECODERS = List.of("gemma", "gemma2");
+    /** Keys of factors by which positions are scaled, with those that leave them as they are. */
+    private static final Map<String, Set<Double>> UNSCALED = Map.of(
+            "scaling.type", Set.of(),
+            "scaling.factor", Set.of(0.0, 1.0),
+            "scale_linear", Set.of(0.0, 1.0),
+            "scaling.attn_factor", Set.of(1.0));
 
-    private static final String DECODER_PREFIX = "language_model.model.";
+    /** What all of a decoder's published names begin with. */
+    private static final String LANGUAGE_MODEL = "language_model.";
+    private static final String DECODER_PREFIX = LANGUAGE_MODEL + "model.";
     private static final String TOWER_PREFIX = "vision_tower.vision_model.";
     private static final Pattern DECODER_LAYER = Pattern.compile("blk\\.(\\d+)\\.([a-z_]+)\\.weight");
     private static final Pattern TOWER_LAYER = Pattern.compile("v\\.blk\\.(\\d+)\\.([a-z0-9_]+)\\.(weight|bias)");
@@ -57,7 +66,7 @@ final class Gguf {
     private static final Map<String, String> NAMES = Map.of(
             "token_embd.weight", DECODER_PREFIX + "embed_tokens.weight",
             "output_norm.weight", DECODER_PREFIX + "norm.weight",
-            "output.weight", "language_model.lm_head.weight",
+            "output.weight", LANGUAGE_MODEL + "lm_head.weight",
             "v.patch_embd.weight", TOWER_PREFIX + "embeddings.patch_embedding.weight",
             "v.patch_embd.bias", TOWER_PREFIX + "embeddings.patch_embedding.bias",
             "v.position_embd.weight", TOWER_PREFIX + "embeddings.position_embedding.weight",
@@ -113,6 +122,7 @@ final class Gguf {
     private final List<TensorInfo> tensors = new ArrayList<>();
     /** By the names in the files. */
     private final Map<String, Copied> copied = new LinkedHashMap<>();
+    private volatile boolean written;
     /** Empty until all of them are there. */
     private Map<String, MemorySegment> copies = Map.of();
 
@@ -137,22 +147,32 @@ final class Gguf {
     }
 
     /**
-     * Reads the headers of a folder's files.
+     * Reads the headers of a model's files.
      *
-     * @param files all of the folder, none or more
+     * @param model its folder, or the file of its decoder
+     * @param files all of the model, none or more
      * @return empty if there are none
      * @throws CheckpointException if they are not one decoder and its tower
      */
-    static Optional<Gguf> read(Path folder, List<Path> files) {
+    static Optional<Gguf> read(Path model, List<Path> files) {
         if (files.isEmpty()) {
             return Optional.empty();
         }
         List<GgufHeader> headers = files.stream().map(GgufHeader::read).toList();
         headers.forEach(Gguf::requireKnown);
         Map<Boolean, List<GgufHeader>> parts = headers.stream().collect(Collectors.partitioningBy(Gguf::isTower));
-        requireOne(folder, parts.get(false), "decoder, such as model-Q8_0.gguf", "decoders");
-        requireOne(folder, parts.get(true), "vision tower, such as mmproj-model-f16.gguf", "vision towers");
+        Path folder = Files.isDirectory(model) ? model : model.toAbsolutePath().getParent();
+        requireOne(folder, parts.get(false), "decoder, such as model-Q8_0.gguf",
+                "decoders", "name the one to take in place of the folder");
+        requireOne(folder, parts.get(true), "vision tower, such as mmproj-model-f16.gguf",
+                "vision towers", "leave one of them here");
         return Optional.of(new Gguf(headers));
+    }
+
+    /** Whether a file has the name of one in this format. */
+    static boolean isNamed(Path file) {
+        Path name = file.getFileName();
+        return name != null && name.toString().toLowerCase(Locale.ROOT).endsWith(SUFFIX);
     }
 
     private static boolean isTower(GgufHeader header) {
@@ -172,7 +192,24 @@ final class Gguf {
             }
         } else if (!DECODERS.contains(architecture)) {
             throw unknown(header, "of architecture " + StrictJson.printable(architecture));
+        } else {
+            refuseScaledPositions(header, architecture + ".rope.");
         }
+    }
+
+    /** As llama.cpp takes them: a factor without a type scales, too, and 0 stands for none. */
+    private static void refuseScaledPositions(GgufHeader header, String prefix) {
+        UNSCALED.forEach((name, factors) -> {
+            String key = prefix + name;
+            Number factor = header.numbers().containsKey(key) ? header.numbers().get(key) : header.reals().get(key);
+            boolean harmless = factor == null
+                    ? header.texts().getOrDefault(key, "").equals("none")
+                    : factors.contains(factor.doubleValue());
+            if (header.keys().contains(key) && !harmless) {
+                throw new CheckpointException(
+                        header.file(), "key " + key + ": scaled positions are not supported; " + ModelPath.CONVERTED);
+            }
+        });
     }
 
     private static CheckpointException unknown(GgufHeader header, String what) {
@@ -180,7 +217,8 @@ final class Gguf {
                 + "are read, with a tower whose projector is paligemma; " + ModelPath.CONVERTED);
     }
 
-    private static void requireOne(Path folder, List<GgufHeader> headers, String one, String several) {
+    private static void requireOne(
+            Path folder, List<GgufHeader> headers, String one, String several, String instead) {
         if (headers.isEmpty()) {
             throw new CheckpointException(folder, "holds GGUF without that of the " + one + ": download it, too");
         }
@@ -189,7 +227,7 @@ final class Gguf {
                     + headers.stream()
                             .map(header -> StrictJson.printable(header.file().getFileName().toString()))
                             .collect(Collectors.joining(", "))
-                    + "; leave one of them here");
+                    + "; " + instead);
         }
     }
 
@@ -286,6 +324,11 @@ final class Gguf {
         return headers.stream().filter(Gguf::isTower).findFirst().orElseThrow();
     }
 
+    /** The file that a tensor of that published name is to be in. */
+    Path holder(String name) {
+        return (name.startsWith(LANGUAGE_MODEL) ? decoder() : tower()).file();
+    }
+
     /** All tensors; offsets of those that are copied count from the beginning of the copy. */
     List<TensorInfo> tensors() {
         return tensors;
@@ -294,6 +337,11 @@ final class Gguf {
     /** Bytes that are copied of the files. */
     long copiedBytes() {
         return copied.values().stream().mapToLong(Copied::bytes).sum();
+    }
+
+    /** Says that the copies are made to be written into a checkpoint: nobody needs the advice to do that. */
+    void copiesAreWritten() {
+        written = true;
     }
 
     /** Whether a tensor is among those that are copied. */
@@ -346,13 +394,13 @@ final class Gguf {
         if (!types.isEmpty()) {
             LOG.warn(String.format(
                     Locale.ROOT,
-                    "converted weights, %s: copies of %.2f GB in memory, made in %.1f s; `stormsight quantize` writes "
-                            + "a checkpoint that is used as it is",
+                    "converted weights, %s: copies of %.2f GB in memory, made in %.1f s%s",
                     types.entrySet().stream()
                             .map(type -> type.getKey() + " to " + type.getValue().label())
                             .collect(Collectors.joining(", ")),
                     copiedBytes() / 1e9,
-                    (System.nanoTime() - start) / 1e9));
+                    (System.nanoTime() - start) / 1e9,
+                    written ? "" : "; `stormsight quantize` writes a checkpoint that is used as it is"));
         }
         return made;
     }

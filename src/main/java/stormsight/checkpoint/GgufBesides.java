@@ -54,20 +54,21 @@ final class GgufBesides {
     }
 
     /**
-     * Looks at a folder.
+     * Looks at a model.
      *
+     * @param model a folder, or the file of a decoder in one
      * @return empty if its weights are not GGUF
      * @throws CheckpointException if they are, and not those of one PaliGemma
      */
-    static Optional<GgufBesides> of(Path folder) {
-        if (!Checkpoint.isGguf(folder)) {
+    static Optional<GgufBesides> of(Path model) {
+        if (!Files.isRegularFile(model) && !Checkpoint.isGguf(model)) {
             return Optional.empty();
         }
-        List<Path> files = ModelPath.gguf(folder);
+        List<Path> files = ModelPath.gguf(model);
         List<String> stamps = files.stream().map(GgufBesides::stamp).toList();
         Read read = last;
         if (read == null || !read.stamps.equals(stamps)) {
-            Gguf gguf = Gguf.read(folder, files).orElseThrow();
+            Gguf gguf = Gguf.read(model, files).orElseThrow();
             read = new Read(stamps, new GgufBesides(gguf.decoder(), gguf.tower()));
             last = read;
         }
@@ -117,10 +118,6 @@ final class GgufBesides {
 
     private Map<String, Object> textConfig() {
         String prefix = architecture + ".";
-        if (!decoder.texts().getOrDefault(prefix + "rope.scaling.type", "none").equals("none")) {
-            throw new CheckpointException(
-                    decoder.file(), "key " + prefix + "rope.scaling.type: scaled positions are not supported");
-        }
         int width = required(decoder, prefix + "embedding_length");
         int layers = layers(decoder, prefix + "block_count", DECODER_LAYER);
         int heads = required(decoder, prefix + "attention.head_count");
@@ -128,6 +125,10 @@ final class GgufBesides {
         if (number(decoder, prefix + "attention.value_length", head) != head) {
             throw new CheckpointException(
                     decoder.file(), "key " + prefix + "attention.value_length: not that of the keys, " + head);
+        }
+        if (number(decoder, prefix + "rope.dimension_count", head) != head) {
+            throw new CheckpointException(
+                    decoder.file(), "key " + prefix + "rope.dimension_count: not all of a head, " + head);
         }
         Map<String, Object> text = new LinkedHashMap<>();
         text.put("model_type", architecture);
@@ -189,7 +190,7 @@ final class GgufBesides {
     }
 
     private static int required(GgufHeader header, String key) {
-        if (!header.numbers().containsKey(key)) {
+        if (!header.keys().contains(key)) {
             throw new CheckpointException(header.file(), "key " + key + ": missing");
         }
         return number(header, key, 0);
@@ -197,11 +198,26 @@ final class GgufBesides {
 
     private static int number(GgufHeader header, String key, int absent) {
         Long number = header.numbers().get(key);
-        if (number != null && (number < 1 || number > Integer.MAX_VALUE)) {
+        if (number == null) {
+            requireAbsent(header, key, "a whole number");
+            return absent;
+        }
+        if (number < 1 || number > Integer.MAX_VALUE) {
             throw new CheckpointException(header.file(), "key " + key + ": " + Long.toUnsignedString(number)
                     + ", a positive number of 31 bits expected");
         }
-        return number == null ? absent : number.intValue();
+        return number.intValue();
+    }
+
+    /** What a key holds in place of one number, such as an array with one for each layer, is not passed over. */
+    private static void requireAbsent(GgufHeader header, String key, String expected) {
+        if (header.keys().contains(key)) {
+            String found = header.arrays().containsKey(key)
+                    ? "an array of " + header.arrays().get(key).length() + " values"
+                    : header.reals().containsKey(key) ? String.valueOf(header.reals().get(key)) : "a text";
+            throw new CheckpointException(
+                    header.file(), "key " + key + ": " + found + " found, " + expected + " expected");
+        }
     }
 
     /** As many as there are: of a file that is cut or patched, some would be left out. */
@@ -224,7 +240,9 @@ final class GgufBesides {
     private static void put(Map<String, Object> to, String name, GgufHeader header, String key) {
         Number number = header.numbers().get(key);
         number = number == null ? header.reals().get(key) : number;
-        if (number != null) {
+        if (number == null) {
+            requireAbsent(header, key, "a number");
+        } else {
             // Constants are written in 32 bits, as which they have fewer digits.
             to.put(name, number instanceof Double real ? Double.valueOf(Float.toString(real.floatValue())) : number);
         }

@@ -41,6 +41,10 @@ record GgufHeader(
     /** Begins each file. */
     static final String MAGIC = "GGUF";
 
+    private static final String CUT = ", within which the file ends: it is truncated or broken";
+
+    private static final String ARCHITECTURE = "general.architecture";
+
     /** Of texts that are kept. */
     private static final int MOST_BYTES_KEPT = 1 << 12;
     private static final int MOST_NAME_BYTES = 1 << 12;
@@ -78,6 +82,19 @@ record GgufHeader(
     static GgufHeader read(Path file) {
         StrictJson.requireFile(file);
         return read(file, 0, Reader::read);
+    }
+
+    /** What a file says of itself, which is read alone; empty if it is nothing, or the file is none that is read. */
+    static Optional<String> architecture(Path file) {
+        if (!Files.isRegularFile(file)) {
+            return Optional.empty();
+        }
+        try {
+            return read(file, 0, Reader::architecture);
+        } catch (CheckpointException e) {
+            // Whoever needs the file reads all of its header.
+            return Optional.empty();
+        }
     }
 
     private interface Reading<T> {
@@ -147,9 +164,18 @@ record GgufHeader(
         return array;
     }
 
+    /** The keys of all values but long texts. */
+    Set<String> keys() {
+        Set<String> keys = new HashSet<>(texts.keySet());
+        keys.addAll(numbers.keySet());
+        keys.addAll(reals.keySet());
+        keys.addAll(arrays.keySet());
+        return keys;
+    }
+
     /** What the file says of itself: {@code gemma}, {@code clip}. */
     Optional<String> architecture() {
-        return Optional.ofNullable(texts.get("general.architecture"));
+        return Optional.ofNullable(texts.get(ARCHITECTURE));
     }
 
     private static final class Reader {
@@ -168,7 +194,8 @@ record GgufHeader(
             this.in = in;
         }
 
-        GgufHeader read() throws IOException {
+        /** Reads up to the number of tensors. */
+        private void version() throws IOException {
             if (!new String(bytes(MAGIC.length()), StandardCharsets.ISO_8859_1).equals(MAGIC)) {
                 throw broken("does not begin with " + MAGIC);
             }
@@ -180,6 +207,21 @@ record GgufHeader(
                                 : "is GGUF of version " + Integer.toUnsignedString(version))
                         + "; read are 2 and 3, little-endian: convert the model anew");
             }
+        }
+
+        /** Keys are in any order; this one is the first that writers write. */
+        Optional<String> architecture() throws IOException {
+            version();
+            count("tensors", MOST_TENSORS);
+            long keyCount = count("keys", MOST_KEYS);
+            for (long i = 0; i < keyCount && !texts.containsKey(ARCHITECTURE); i++) {
+                value(text(1, MOST_NAME_BYTES, "the name of a key"), int32(), 0);
+            }
+            return Optional.ofNullable(texts.get(ARCHITECTURE));
+        }
+
+        GgufHeader read() throws IOException {
+            version();
             long tensorCount = count("tensors", MOST_TENSORS);
             long keyCount = count("keys", MOST_KEYS);
             Set<String> keys = new HashSet<>();
@@ -242,8 +284,8 @@ record GgufHeader(
                 case TEXT -> {
                     long length = int64();
                     if (length < 0 || length > size - at) {
-                        throw broken("key " + StrictJson.printable(key) + " has "
-                                + Long.toUnsignedString(length) + " bytes: more than the file");
+                        throw broken("key " + StrictJson.printable(key) + ": a text of "
+                                + Long.toUnsignedString(length) + " bytes" + CUT);
                     }
                     if (length > MOST_BYTES_KEPT || depth > 0) {
                         skip(length);
@@ -255,9 +297,13 @@ record GgufHeader(
                     int of = int32();
                     long length = int64();
                     long width = width(of);
-                    if (length < 0 || length > (size - at) / Math.max(width, 1) || depth == DEPTH) {
-                        throw broken("key " + StrictJson.printable(key) + " is an array of "
-                                + Long.toUnsignedString(length) + " values, or too deep: more than the file holds");
+                    if (depth == DEPTH) {
+                        throw broken("key " + StrictJson.printable(key) + ": arrays within arrays, more than " + DEPTH
+                                + " deep");
+                    }
+                    if (length < 0 || length > (size - at) / Math.max(width, 1)) {
+                        throw broken("key " + StrictJson.printable(key) + ": an array of "
+                                + Long.toUnsignedString(length) + " values" + CUT);
                     }
                     if (depth == 0) {
                         arrays.put(key, new Array(of, length, at));

@@ -53,7 +53,8 @@ public final class ModelPath {
 
     /**
      * The folder of the checkpoint that was named: the folder itself, the snapshot in a folder of Hugging Face's cache,
-     * or that of a {@code file:} URL.
+     * or that of a {@code file:} URL. Where a decoder's file in GGUF was named, that file: its folder may hold others,
+     * see {@link ModelFiles}.
      *
      * @throws CheckpointException if there is none, or it holds what cannot be run; the message says what it is and
      *     what to do
@@ -62,16 +63,20 @@ public final class ModelPath {
         if (named.toString().isEmpty()) {
             throw refused(Path.of("''"), "is an empty name; name the folder of a model");
         }
-        Path path = folderOfGguf(local(named));
+        Path path = local(named);
         if (!Files.exists(path)) {
             throw absent(path);
+        }
+        if (Gguf.isNamed(path) && start(path).startsWith(GgufHeader.MAGIC)) {
+            requireDecoder(path);
+            return path;
         }
         if (!Files.isDirectory(path)) {
             throw refused(path, "is a file: " + file(path));
         }
         Path folder = snapshot(path, CONFIG);
-        refusePointers(folder);
-        refuseStrangers(folder);
+        refusePointers(folder, _ -> true);
+        refuseStrangers(folder, ".*\\.(safetensors|json)");
         refuseWithoutConfig(folder);
         refuseQuantized(folder);
         return folder;
@@ -92,8 +97,8 @@ public final class ModelPath {
             throw refused(path, "is a file: an adapter is a folder with " + ADAPTER + " and " + ADAPTER_WEIGHTS);
         }
         Path folder = snapshot(path, ADAPTER);
-        refusePointers(folder);
-        refuseStrangers(folder);
+        refusePointers(folder, _ -> true);
+        refuseStrangers(folder, ".*\\.(safetensors|json)");
         if (!Files.exists(folder.resolve(ADAPTER))) {
             List<Path> inner = list(folder, inside -> Files.exists(inside.resolve(ADAPTER)));
             throw refused(folder, inner.isEmpty()
@@ -142,20 +147,33 @@ public final class ModelPath {
         return named;
     }
 
-    /**
-     * The folder of a file in GGUF that has there what else a model needs; what was named otherwise. A file of another
-     * name is none of those that are read there.
-     */
-    private static Path folderOfGguf(Path path) {
-        Path folder = path.toAbsolutePath().getParent();
-        return name(path).endsWith(Gguf.SUFFIX)
-                        && start(path).startsWith(GgufHeader.MAGIC)
-                        && Checkpoint.isGguf(folder)
-                ? folder
-                : path;
+    /** Looks at a file in GGUF that was named, and at those beside it that belong to it. Others may be anything. */
+    private static void requireDecoder(Path file) {
+        Path folder = folder(file);
+        refusePointers(folder, path -> name(path).endsWith(".json") || name(path).contains("mmproj"));
+        refuseStrangers(folder, ".*\\.json");
+        if (!isTower(file)) {
+            return;
+        }
+        List<Path> decoders = list(folder, path -> Gguf.isNamed(path)
+                && GgufHeader.architecture(path).filter(name -> !name.equals(Gguf.TOWER)).isPresent());
+        throw refused(file, "is the vision tower of a model in GGUF; " + (decoders.isEmpty()
+                ? "download its decoder, too, and name that"
+                : "name its decoder, such as " + file.resolveSibling(decoders.getFirst().getFileName())));
+    }
+
+    private static boolean isTower(Path file) {
+        return GgufHeader.architecture(file).equals(Optional.of(Gguf.TOWER));
+    }
+
+    private static Path folder(Path file) {
+        return file.toAbsolutePath().getParent();
     }
 
     private static CheckpointException absent(Path path) {
+        if (Gguf.isNamed(path)) {
+            return refused(path, "no such file");
+        }
         Matcher repository = REPOSITORY.matcher(path.toString());
         if (repository.matches() && !path.isAbsolute()) {
             return refused(
@@ -170,16 +188,16 @@ public final class ModelPath {
     private static String file(Path file) {
         String name = name(file);
         String start = start(file);
-        String folder = "name the folder of the model"
-                + (file.toAbsolutePath().getParent() == null
-                        ? ""
-                        : ", " + file.toAbsolutePath().getParent());
-        if (start.startsWith(GgufHeader.MAGIC) || name.endsWith(Gguf.SUFFIX)) {
-            return GGUF + "; " + folder;
+        String folder = "name the folder of the model" + (folder(file) == null ? "" : ", " + folder(file));
+        if (start.startsWith(GgufHeader.MAGIC)) {
+            return GGUF + "; let its name end so";
         }
         if (start.startsWith(LFS)) {
             return "a pointer of Git LFS in place of the weights; run `git lfs pull` in its folder, or download the "
                     + "model anew, and name the folder";
+        }
+        if (Gguf.isNamed(file)) {
+            return "it has the name of GGUF, but does not begin with " + GgufHeader.MAGIC + "; download it anew";
         }
         if (name.endsWith(".safetensors") || name.endsWith(".json")) {
             return "one of a model's; " + folder;
@@ -234,10 +252,11 @@ public final class ModelPath {
         return hash.matches("[0-9A-Za-z]+") ? Optional.of(hash) : Optional.empty();
     }
 
-    private static void refusePointers(Path folder) {
+    private static void refusePointers(Path folder, Predicate<Path> looked) {
         List<Path> pointers = list(
                 folder,
-                path -> Files.isRegularFile(path)
+                path -> looked.test(path)
+                        && Files.isRegularFile(path)
                         && size(path) <= LFS_BYTES
                         && start(path).startsWith(LFS));
         if (!pointers.isEmpty()) {
@@ -248,8 +267,8 @@ public final class ModelPath {
     }
 
     /** Files under the names of a model's that are something else. */
-    private static void refuseStrangers(Path folder) {
-        for (Path file : list(folder, path -> name(path).matches(".*\\.(safetensors|json)"))) {
+    private static void refuseStrangers(Path folder, String names) {
+        for (Path file : list(folder, path -> name(path).matches(names))) {
             if (Files.isSymbolicLink(file) && !Files.exists(file)) {
                 throw refused(
                         file,
@@ -343,7 +362,7 @@ public final class ModelPath {
         if (config.hasObject("quantization") && config.has("quantization.bits")) {
             throw quantized(folder, "MLX" + bits(config, "quantization"));
         }
-        for (String key : List.of("quantization_config", "text_config.quantization_config")) {
+        for (String key : Quantization.KEYS) {
             if (config.has(key)
                     && !text(config, key + ".quant_method").equals(Optional.of(Quantization.METHOD))) {
                 throw quantized(folder, method(config, key));
@@ -369,12 +388,15 @@ public final class ModelPath {
         return bits.isEmpty() ? "" : " (" + StrictJson.printable(bits) + ")";
     }
 
-    /** Bytes of the files in a folder that seem to hold weights; 0 where none can be read. No file is opened. */
-    public static long weightBytes(Path folder) {
+    /** Bytes of a file, or of those in a folder, that seem to hold weights; 0 where none can be read. No file is opened. */
+    public static long weightBytes(Path model) {
+        if (Gguf.isNamed(model) && Files.isRegularFile(model)) {
+            return size(model);
+        }
         long bytes = 0;
-        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder)) {
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(model)) {
             for (Path file : files) {
-                if (name(file).endsWith(".safetensors") || name(file).endsWith(Gguf.SUFFIX)) {
+                if (name(file).endsWith(".safetensors") || Gguf.isNamed(file)) {
                     bytes += Files.size(file);
                 }
             }
@@ -384,9 +406,18 @@ public final class ModelPath {
         return bytes;
     }
 
-    /** Files of a folder whose names are those of GGUF. */
-    static List<Path> gguf(Path folder) {
-        return list(folder, path -> name(path).endsWith(Gguf.SUFFIX));
+    /**
+     * The GGUF files of a model: all of its folder or, where the decoder's file stands for the folder, that one and the
+     * vision towers beside it.
+     */
+    static List<Path> gguf(Path model) {
+        if (!Files.isRegularFile(model)) {
+            return list(model, path -> Gguf.isNamed(path) && !Files.isDirectory(path));
+        }
+        List<Path> files = new ArrayList<>(List.of(model));
+        files.addAll(list(
+                folder(model), path -> Gguf.isNamed(path) && !name(path).equals(name(model)) && isTower(path)));
+        return files;
     }
 
     /** Why there are no weights to open in a folder. */

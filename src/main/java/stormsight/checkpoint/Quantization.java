@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Pattern;
 import stormsight.program.DType;
 import stormsight.program.Shape;
 import tools.jackson.databind.json.JsonMapper;
@@ -31,22 +32,45 @@ import tools.jackson.databind.node.ObjectNode;
  *
  * <p>Scales lie directly behind their matrix, so that both are mapped as one; a file that another program wrote in
  * another order is copied when it is opened. All other tensors stay as they were. {@code config.json} says {@code
- * "quantization_config": {"quant_method": "stormsight", "format": "q8", "block_size": 32}}.
+ * "quantization_config": {"quant_method": "stormsight", "format": "q8", "block_size": 32}}. The format is q8 or q4
+ * where all matrices are as above, and {@code mixed} where each may be in either. Another one is a later version's.
  */
 public final class Quantization {
     /** What {@code config.json} names as the method. */
     static final String METHOD = "stormsight";
+
+    /** Where a config.json tells how weights are quantized. */
+    static final List<String> KEYS = List.of("quantization_config", "text_config.quantization_config");
+
+    /** The format of matrices in several types. */
+    private static final String MIXED = "mixed";
+
+    /**
+     * Names, in small letters, of what a model's directory holds beside weights: settings, tokenizers, cards, licences
+     * and the decoder of masks. All else, which may be many gigabytes, is for other programs.
+     */
+    private static final Pattern BESIDES = Pattern.compile(
+            "[^.]+|.*\\.(json|jinja|model|txt|md|tiktoken|py)|(licen[cs]e|notice).*|"
+                    + Pattern.quote(ModelFiles.MASK_DECODER));
 
     private Quantization() {}
 
     /**
      * What was written.
      *
-     * @param quantized how many tensors were turned into each type
+     * @param blocked how many matrices there are of each type
+     * @param untouched of them, those of GGUF that are not of the type that was asked for
      * @param kept tensors that stayed as they were
      * @param bytes of all weight files
      */
-    public record Result(Map<DType, Integer> quantized, int kept, long bytes) {}
+    public record Result(Map<DType, Integer> blocked, int untouched, int kept, long bytes) {}
+
+    /** A matrix of a blocked type. */
+    private record Matrix(String name, DType type, Shape shape) {
+        boolean isOf(DType format) {
+            return Quantization.type(format, shape) == type;
+        }
+    }
 
     /**
      * Writes the directory of a model anew.
@@ -61,8 +85,9 @@ public final class Quantization {
      */
     public static Result write(
             Checkpoint from, Set<String> matrices, DType type, Path to, long maxFileBytes) {
+        from.willBeWritten();
         Map<String, HostTensor> sources = new HashMap<>();
-        Map<DType, Integer> quantized = new EnumMap<>(DType.class);
+        List<Matrix> written = new ArrayList<>();
         Map<String, String> known = new HashMap<>();
         Map<String, String> blocked = new HashMap<>();
         List<SafetensorsWriter.Entry> entries = new ArrayList<>();
@@ -73,7 +98,7 @@ public final class Quantization {
             Optional<DType> held = from.weightType(name);
             if (from.isCopied(name) && held.filter(DType::isBlocked).isPresent()) {
                 blocked.put(Blocks.scales(stored), name);
-                add(stored, held.get(), info.shape(), entries, quantized);
+                add(new Matrix(stored, held.get(), info.shape()), written, entries);
                 continue;
             }
             if (!matrices.contains(name) || info.shape().rank() < 2) {
@@ -84,7 +109,7 @@ public final class Quantization {
                 throw new CheckpointException(info.file(), "tensor " + info.label() + " is quantized already");
             }
             sources.put(stored, from.tensor(name));
-            add(stored, type(type, info.shape()), info.shape(), entries, quantized);
+            add(new Matrix(stored, type(type, info.shape()), info.shape()), written, entries);
         }
         List<Path> files = SafetensorsWriter.write(to, entries, maxFileBytes, (tensor, firstByte, piece) -> {
             String name = tensor.name();
@@ -100,20 +125,84 @@ public final class Quantization {
                 Blocks.scales(source, type(type, source.shape()), firstByte, piece);
             }
         });
-        copyOthers(from.directory(), type, to);
-        return new Result(quantized, known.size() - sources.size() - blocked.size(), size(files));
+        copyOthers(from, to);
+        writeConfig(format(written), to.resolve("config.json"));
+        Map<DType, Integer> types = new EnumMap<>(DType.class);
+        written.forEach(matrix -> types.merge(matrix.type, 1, Integer::sum));
+        int untouched = (int) written.stream().filter(matrix -> !matrix.isOf(type)).count();
+        return new Result(types, untouched, known.size() - written.size(), size(files));
     }
 
-    private static void add(
-            String name,
-            DType type,
-            Shape shape,
-            List<SafetensorsWriter.Entry> entries,
-            Map<DType, Integer> quantized) {
-        quantized.merge(type, 1, Integer::sum);
-        entries.add(new SafetensorsWriter.Entry(name, Blocks.levels(type), Blocks.levels(type, shape)));
+    private static void add(Matrix matrix, List<Matrix> matrices, List<SafetensorsWriter.Entry> entries) {
+        matrices.add(matrix);
         entries.add(new SafetensorsWriter.Entry(
-                Blocks.scales(name), Blocks.scales(type), Blocks.scales(type, shape)));
+                matrix.name, Blocks.levels(matrix.type), Blocks.levels(matrix.type, matrix.shape)));
+        entries.add(new SafetensorsWriter.Entry(
+                Blocks.scales(matrix.name), Blocks.scales(matrix.type), Blocks.scales(matrix.type, matrix.shape)));
+    }
+
+    /** What config.json calls the form of these matrices. */
+    private static String format(List<Matrix> matrices) {
+        return DType.blocked().stream()
+                .filter(type -> matrices.stream().allMatch(matrix -> matrix.isOf(type)))
+                .findFirst()
+                .map(DType::label)
+                .orElse(MIXED);
+    }
+
+    /**
+     * Holds what config.json says of its weights against those that are there. Weights in GGUF have their own types.
+     *
+     * @throws CheckpointException if it names a format that is not known here; if the weights have another one than it
+     *     says, and odd things are refused
+     */
+    public static void check(ConfigFile config, Checkpoint checkpoint, Strictness strictness) {
+        if (checkpoint.isGguf()) {
+            return;
+        }
+        List<Matrix> matrices = checkpoint.names().stream()
+                .filter(name -> checkpoint.weightType(name).filter(DType::isBlocked).isPresent())
+                .map(name -> new Matrix(
+                        checkpoint.info(name).label(),
+                        checkpoint.weightType(name).orElseThrow(),
+                        checkpoint.info(name).shape()))
+                .toList();
+        Optional<String> key = KEYS.stream().filter(config::has).findFirst();
+        if (key.isEmpty()) {
+            if (!matrices.isEmpty()) {
+                strictness.odd(config.file(), "no quantization_config, but " + matrices.getFirst().name + " is in "
+                        + matrices.getFirst().type.label() + ": it is used so");
+            }
+            return;
+        }
+        requireKnown(config, key.get());
+        String format = config.text(key.get() + ".format");
+        Optional<DType> type = named(format);
+        if (matrices.isEmpty()) {
+            strictness.odd(config.file(), key.get() + ".format: " + format + ", but no matrix has blocks: weights are "
+                    + "used as they are stored");
+        }
+        type.flatMap(one -> matrices.stream().filter(matrix -> !matrix.isOf(one)).findFirst())
+                .ifPresent(other -> strictness.odd(config.file(), key.get() + ".format: " + format + ", but "
+                        + other.name + " is in " + other.type.label() + ": it is used so"));
+    }
+
+    private static Optional<DType> named(String format) {
+        return DType.blocked().stream().filter(type -> type.label().equals(format)).findFirst();
+    }
+
+    /** Tensors of a later version's may look like some of these. */
+    private static void requireKnown(ConfigFile config, String key) {
+        String format = config.text(key + ".format");
+        if (named(format).isEmpty() && !format.equals(MIXED)) {
+            throw config.invalid(key + ".format", StrictJson.printable(format) + " is not known here, q8, q4 and mixed "
+                    + "are: it may be that of a later version of Stormsight");
+        }
+        int block = config.integer(key + ".block_size");
+        if (DType.blocked().stream().anyMatch(type -> type.block() != block)) {
+            throw config.invalid(key + ".block_size", block + " is not known here, " + DType.Q8_BLOCK
+                    + " is: it may be that of a later version of Stormsight");
+        }
     }
 
     private static void put(byte[] bytes, MemorySegment piece) {
@@ -136,36 +225,42 @@ public final class Quantization {
         return bytes;
     }
 
-    /** Everything that is not weights: tokenizer, configuration, card. */
-    private static void copyOthers(Path from, DType type, Path to) {
-        try (DirectoryStream<Path> files = Files.newDirectoryStream(from, Files::isRegularFile)) {
+    private static void copyOthers(Checkpoint from, Path to) {
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(from.directory(), Files::isRegularFile)) {
             for (Path file : files) {
                 String name = file.getFileName().toString();
-                if (!GgufBesides.NAMES.contains(name) && !name.toLowerCase(Locale.ROOT)
-                        .matches(".*\\.(safetensors|index\\.json|bin|pt|pth|ckpt|h5|msgpack|gguf|onnx)")) {
+                if (!GgufBesides.NAMES.contains(name) && isBeside(name.toLowerCase(Locale.ROOT))) {
                     Files.copy(file, to.resolve(name));
                 }
             }
             for (String name : GgufBesides.NAMES) {
                 // Written, not copied: a copy of a file that nobody may write is one, too.
-                if (ModelFiles.exists(from.resolve(name))) {
-                    Files.write(to.resolve(name), ModelFiles.bytes(from.resolve(name)));
+                Path file = from.model().resolve(name);
+                if (ModelFiles.exists(file)) {
+                    Files.write(to.resolve(name), ModelFiles.bytes(file));
                 }
             }
-            writeConfig(type, to.resolve("config.json"));
         } catch (IOException e) {
             throw new CheckpointException(to, "cannot be written: " + e.getMessage(), e);
         }
     }
 
+    private static boolean isBeside(String name) {
+        return BESIDES.matcher(name).matches() && !name.endsWith(".index.json");
+    }
+
     /** Says in a config.json how the weights are stored. */
-    private static void writeConfig(DType type, Path file) throws IOException {
+    private static void writeConfig(String format, Path file) {
         JsonMapper json = JsonMapper.shared();
-        ObjectNode config = (ObjectNode) json.readTree(Files.readAllBytes(file));
-        config.set("quantization_config", json.createObjectNode()
-                .put("quant_method", METHOD)
-                .put("format", type.label())
-                .put("block_size", type.block()));
-        Files.writeString(file, json.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
+        try {
+            ObjectNode config = (ObjectNode) json.readTree(Files.readAllBytes(file));
+            config.set("quantization_config", json.createObjectNode()
+                    .put("quant_method", METHOD)
+                    .put("format", format)
+                    .put("block_size", DType.Q8_BLOCK));
+            Files.writeString(file, json.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
+        } catch (IOException e) {
+            throw new CheckpointException(file, "cannot be written: " + e.getMessage(), e);
+        }
     }
 }

@@ -150,7 +150,7 @@ public final class StrictJson {
     /** Reads a file that is one JSON document of at most {@code limit} bytes. */
     static <T> T readFile(Path file, String what, long limit, Reading<T> reading) {
         try (InputStream in = ModelFiles.open(file, limit)) {
-            return read(file, what, in, reading);
+            return read(ModelFiles.shown(file), what, in, reading);
         } catch (IOException e) {
             throw unreadable(file, e);
         }

@@ -151,7 +151,7 @@ final class Inspect implements Runnable {
         Model configured = Families.configured(directory.path());
         boolean tied = configured instanceof VisionLanguageModel model && model.describe().decoder().tied();
         return "a head of its own"
-                + (tied ? ", which differs from the embeddings although config.json ties the two" : "");
+                + (tied ? ", which differs from the embeddings although the configuration ties the two" : "");
     }
 
     private static void print(PrintWriter out, String name, ModelDirectory directory, Sizes sizes) {

@@ -41,8 +41,8 @@ final class ModelMixin {
             names = {"-m", "--model"},
             paramLabel = "DIR",
             description =
-                    "A checkpoint directory as Hugging Face publishes it. Default: the small embedded model, which "
-                            + "knows drawn shapes.")
+                    "A checkpoint directory as Hugging Face publishes it, or a decoder's GGUF file with its vision "
+                            + "tower beside it. Default: the small embedded model, which knows drawn shapes.")
     private Path model;
 
     @Option(

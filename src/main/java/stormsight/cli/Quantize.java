@@ -1,5 +1,6 @@
 package stormsight.cli;
 
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -19,7 +20,7 @@ import stormsight.program.DType;
         description = {
             "Writes a checkpoint again with its matrices in 8 or 4 bits and a scale for every 32 weights.",
             "It answers as the original does with --weights q8 or q4, but is opened at once and takes less space.",
-            "Matrices that GGUF holds in blocks keep the levels that they have there."
+            "Matrices that GGUF holds in blocks keep the levels that they have there, whatever --weights says."
         })
 final class Quantize implements Runnable {
     @Spec
@@ -47,7 +48,10 @@ final class Quantize implements Runnable {
                     + "turned, so that the result needs none. The matrices that it changes are copied into memory.")
     private Path adapter;
 
-    @Parameters(index = "0", paramLabel = "DIR", description = "A checkpoint directory as Hugging Face publishes it.")
+    @Parameters(
+            index = "0",
+            paramLabel = "DIR",
+            description = "A checkpoint directory as Hugging Face publishes it, or a decoder's GGUF file.")
     private Path source;
 
     @Parameters(
@@ -68,14 +72,17 @@ final class Quantize implements Runnable {
                 directory.checkpoint().requireUnchanged();
                 return written;
             });
-            spec.commandLine()
-                    .getOut()
-                    .println("wrote " + target + ": " + result.quantized().entrySet().stream()
-                                    .map(each -> each.getValue() + (each.getValue() == 1 ? " tensor" : " tensors")
-                                            + " in " + each.getKey().label() + ", ")
-                                    .collect(Collectors.joining())
-                            + result.kept() + " as they were; " + Memory.text(result.bytes()) + " of weights, before "
-                            + Memory.text(directory.checkpoint().fileBytes()));
+            PrintWriter out = spec.commandLine().getOut();
+            out.println("wrote " + target + ": " + result.blocked().entrySet().stream()
+                            .map(each -> each.getValue() + (each.getValue() == 1 ? " tensor" : " tensors") + " in "
+                                    + each.getKey().label() + ", ")
+                            .collect(Collectors.joining())
+                    + result.kept() + " as they were; " + Memory.text(result.bytes()) + " of weights, before "
+                    + Memory.text(directory.checkpoint().fileBytes()));
+            if (result.untouched() > 0) {
+                out.println(result.untouched() + (result.untouched() == 1 ? " tensor keeps" : " tensors keep")
+                        + " the blocks that GGUF has; --weights " + form + " is for those without");
+            }
         }
     }
 

@@ -45,7 +45,7 @@ public final class ModelDirectory implements AutoCloseable {
             "chat_template.json");
 
     /** How big_vision calls the mask decoder of PaliGemma. */
-    public static final String MASK_DECODER = "vae-oid.npz";
+    public static final String MASK_DECODER = ModelFiles.MASK_DECODER;
 
     private final Path path;
     private final Model model;
@@ -89,7 +89,8 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** The file that decodes masks, if there is one. */
     public Optional<Path> maskDecoder() {
-        return maskDecoder.or(() -> Optional.of(path.resolve(MASK_DECODER)).filter(Files::exists));
+        return maskDecoder.or(() ->
+                Optional.of(ModelFiles.located(path.resolve(MASK_DECODER))).filter(Files::exists));
     }
 
     /**
@@ -377,7 +378,7 @@ public final class ModelDirectory implements AutoCloseable {
         for (String name : BESIDES) {
             Path file = path.resolve(name);
             try {
-                if (ModelFiles.exists(file) && !Files.isDirectory(file)) {
+                if (ModelFiles.exists(file) && !Files.isDirectory(ModelFiles.located(file))) {
                     sum.update(name.getBytes(StandardCharsets.UTF_8));
                     sum.update(ModelFiles.bytes(file));
                 }

@@ -190,10 +190,67 @@ class GgufTest {
         refused("a vision tower whose projector is mlp");
         Files.write(model, good);
         Files.write(folder.resolve("model-2.gguf"), good);
-        refused("holds 2 decoders in GGUF: model-2.gguf, model.gguf; leave one of them here");
+        refused("holds 2 decoders in GGUF: model-2.gguf, model.gguf; name the one to take in place of the folder");
         Files.delete(folder.resolve("model-2.gguf"));
         Files.delete(folder.resolve("mmproj.gguf"));
         refused("holds GGUF without that of the vision tower");
+    }
+
+    /** llama.cpp scales positions by a factor that no type goes with, too. */
+    @Test
+    void scaledPositionsAreRefused() throws IOException {
+        GgufFiles.convert(Goldens.folder("paligemma-mqa"), folder, "gemma", "stored");
+        String scaled = ": scaled positions are not supported";
+        for (Map.Entry<String, Object> each : Map.<String, Object>of(
+                "scale_linear", 8, "scaling.factor", 2.5f, "scaling.type", "linear", "scaling.attn_factor", 0.5f)
+                .entrySet()) {
+            GgufFiles.Content content = content("gemma");
+            content.keys.put("gemma.rope." + each.getKey(), each.getValue());
+            GgufFiles.write(folder.resolve("model.gguf"), content);
+            refused("model.gguf: key gemma.rope." + each.getKey() + scaled);
+        }
+        GgufFiles.Content array = content("gemma");
+        array.keys.put("gemma.rope.scaling.factor", new float[] {1, 1});
+        GgufFiles.write(folder.resolve("model.gguf"), array);
+        refused("gemma.rope.scaling.factor" + scaled);
+        GgufFiles.Content plain = content("gemma");
+        plain.keys.put("gemma.rope.scaling.type", "none");
+        plain.keys.put("gemma.rope.scaling.factor", 1f);
+        plain.keys.put("gemma.rope.scale_linear", 0f);
+        GgufFiles.write(folder.resolve("model.gguf"), plain);
+        Checkpoint.open(folder).close();
+    }
+
+    /** Each tensor is looked for in one of the two files. */
+    @Test
+    void theFileIsNamedThatATensorIsMissingIn() throws IOException {
+        GgufFiles.convert(Goldens.folder("paligemma-mqa"), folder, "gemma", "stored");
+        GgufFiles.write(folder.resolve("model.gguf"), content("gemma"));
+        try (Checkpoint read = Checkpoint.open(folder)) {
+            for (String[] missing : new String[][] {
+                {"language_model.model.norm.weight", "model.gguf"}, {"vision_tower.vision_model.x", "mmproj.gguf"}
+            }) {
+                String told = assertThrows(CheckpointException.class, () -> read.info(missing[0])).getMessage();
+                assertEquals(folder.resolve(missing[1]) + ": tensor " + missing[0] + " is missing", told);
+            }
+        }
+    }
+
+    /** Within a text of an array, and within the array itself. */
+    @Test
+    void aHeaderThatWasCutIsCalledTruncated() throws IOException {
+        GgufFiles.convert(Goldens.folder("paligemma-mqa"), folder, "gemma", "stored");
+        Path model = folder.resolve("model.gguf");
+        byte[] good = Files.readAllBytes(model);
+        String text = new String(good, StandardCharsets.ISO_8859_1);
+        for (String[] cut : new String[][] {
+            {"<bos>", "key tokenizer.ggml.tokens: a text of 5 bytes, within which the file ends: it is truncated"},
+            {"tokenizer.ggml.scores", "within which the file ends: it is truncated or broken"},
+        }) {
+            int behind = cut[0].equals("<bos>") ? 2 : cut[0].length() + 40;
+            Files.write(model, Arrays.copyOf(good, text.indexOf(cut[0]) + behind));
+            refused(cut[1]);
+        }
     }
 
     private void refused(String said, GgufFiles.Entry... tensors) throws IOException {

@@ -3,6 +3,7 @@ package stormsight.cli;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -11,6 +12,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Random;
@@ -20,6 +22,8 @@ import org.junit.jupiter.api.io.TempDir;
 import stormsight.Goldens;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.checkpoint.GgufFiles;
+import stormsight.model.ModelDirectory;
+import stormsight.model.family.Families;
 import stormsight.tokenizer.Tokenizer;
 
 /** A model in GGUF answers as the same weights do in safetensors. */
@@ -83,6 +87,90 @@ class GgufModelsTest {
         assertEquals(answer(golden, image), answer(bare(golden, "gemma"), image));
     }
 
+    /** A folder may hold several decoders, and weights in safetensors: the one that was named is taken. */
+    @Test
+    void theDecoderThatWasNamed() throws IOException {
+        Path two = folder.resolve("two");
+        Path small = folder.resolve("small");
+        GgufFiles.convert(SHAPES, two, "gemma", "stored");
+        GgufFiles.convert(SHAPES, small, "gemma", "Q4_0");
+        Path plain = two.resolve("model.gguf");
+        Path q4 = Files.move(small.resolve("model.gguf"), two.resolve("model-q4.GGUF"));
+        MainTest.fails(3, "two: holds 2 decoders in GGUF: model-q4.GGUF, model.gguf; name the one to take",
+                "inspect", two.toString());
+        MainTest.fails(3, "mmproj.gguf: is the vision tower of a model in GGUF; name its decoder, such as " + q4,
+                "inspect", two.resolve("mmproj.gguf").toString());
+        for (boolean beside : new boolean[] {false, true}) {
+            if (beside) {
+                Files.copy(SHAPES.resolve("model.safetensors"), two.resolve("model.safetensors"));
+                Files.writeString(two.resolve("broken.gguf"), "GGUF");
+            } else {
+                Files.delete(two.resolve("config.json"));
+                Files.delete(two.resolve("tokenizer.json"));
+            }
+            assertTrue(tensors(q4).contains(" U8"), () -> tensors(q4));
+            assertFalse(tensors(plain).contains(" U8"), () -> tensors(plain));
+            assertEquals(answer(SHAPES, IMAGE), answer(q4, IMAGE));
+        }
+        try (ModelDirectory first = Families.openForIds(q4); ModelDirectory second = Families.openForIds(plain)) {
+            assertNotEquals(first.fingerprint(), second.fingerprint());
+        }
+        Path written = folder.resolve("written");
+        MainTest.Run run = MainTest.run("quantize", "--weights", "q4", q4.toString(), written.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertFalse(run.err().contains("`stormsight quantize`"), run.err());
+        assertEquals(answer(SHAPES, IMAGE), answer(written, IMAGE));
+        MainTest.fails(3, "no such file", "inspect", two.resolve("model-q5.gguf").toString());
+        MainTest.fails(3, "broken.gguf: ends within its header", "inspect", two.resolve("broken.gguf").toString());
+    }
+
+    /** The types of its tensors. */
+    private static String tensors(Path model) {
+        MainTest.Run run = MainTest.run("inspect", model.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        return run.out().lines().filter(line -> line.startsWith("tensors ")).findFirst().orElseThrow();
+    }
+
+    /** What is written says what it holds, and is held to that when it is read. */
+    @Test
+    void theFormatIsThatOfTheTensors() throws IOException {
+        Path gguf = folder.resolve("gguf");
+        Path written = folder.resolve("written");
+        GgufFiles.convert(SHAPES, gguf, "gemma", "Q8_0");
+        MainTest.Run run = MainTest.run("quantize", "--weights", "q4", gguf.toString(), written.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.out().contains("keep the blocks that GGUF has; --weights q4 is for those without"), run.out());
+        Path config = written.resolve("config.json");
+        String mixed = Files.readString(config);
+        assertTrue(mixed.contains("\"format\" : \"mixed\""), mixed);
+        assertEquals("", MainTest.run("inspect", "--strict", written.toString()).err());
+        for (String[] change : new String[][] {
+            {"\"mixed\"", "\"q8\"", "format: q8, but "},
+            {"\"mixed\"", "\"q4\"", "format: q4, but "},
+        }) {
+            Files.writeString(config, mixed.replace(change[0], change[1]));
+            MainTest.fails(3, "config.json: quantization_config." + change[2], "inspect", "--strict",
+                    written.toString());
+            MainTest.Run lenient = MainTest.run("inspect", written.toString());
+            assertEquals(0, lenient.exitCode());
+            assertTrue(lenient.err().contains(change[2]), lenient.err());
+        }
+        for (String[] change : new String[][] {
+            {"\"mixed\"", "\"q2\"", "format: q2 is not known here, q8, q4 and mixed are"},
+            {"\"block_size\" : 32", "\"block_size\" : 999", "block_size: 999 is not known here, 32 is"},
+            {"\"block_size\" : 32", "\"blocks\" : 32", "block_size: missing"},
+        }) {
+            Files.writeString(config, mixed.replace(change[0], change[1]));
+            MainTest.fails(3, "config.json: quantization_config." + change[2], "inspect", written.toString());
+        }
+        Files.writeString(config, mixed.replace("quantization_config", "quantization"));
+        MainTest.fails(3, "no quantization_config, but ", "inspect", "--strict", written.toString());
+        Files.copy(SHAPES.resolve("model.safetensors"), written.resolve("model.safetensors"),
+                StandardCopyOption.REPLACE_EXISTING);
+        Files.writeString(config, mixed);
+        MainTest.fails(3, "format: mixed, but no matrix has blocks", "inspect", "--strict", written.toString());
+    }
+
     @Test
     void textsHaveTheirIds() throws IOException {
         Path golden = Goldens.folder("paligemma-mqa");
@@ -115,6 +203,8 @@ class GgufModelsTest {
             {"llama", "gpt-2", "its tokenizer is gpt-2, not llama (SentencePiece): put tokenizer.json"},
             {"<image>", "<imag3>", "its tokens hold no <image>: put config.json and tokenizer.json"},
             {"gemma.embedding_length", "gemma.embedding_Length", "key gemma.embedding_length: missing"},
+            {number("gemma.attention.head_count", 3), array("gemma.attention.head_count", 3),
+                "key gemma.attention.head_count: an array of 6 values found, a whole number expected"},
             {"<loc0001>", "<loc0002>", "the token <loc0002> is there twice"},
             {"<bos>", "<b0s>", "tokenizer.json (made of GGUF): no token \"<bos>\""},
             {number("gemma.block_count", 4), number("gemma.block_count", 3),
@@ -131,6 +221,15 @@ class GgufModelsTest {
         }
         MainTest.fails(3, "no config.json in this directory, but in " + gguf.getFileName() + ": name that folder",
                 "inspect", folder.toString());
+    }
+
+    /** The same as an array of six, by which the data stay aligned. */
+    private static String array(String key, int number) {
+        ByteBuffer bytes = ByteBuffer.allocate(40).order(ByteOrder.LITTLE_ENDIAN).putInt(9).putInt(4).putLong(6);
+        while (bytes.hasRemaining()) {
+            bytes.putInt(number);
+        }
+        return key + new String(bytes.array(), StandardCharsets.ISO_8859_1);
     }
 
     /** A key with a number of 32 bits, as characters of the file. */

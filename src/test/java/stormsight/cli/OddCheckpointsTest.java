@@ -228,10 +228,11 @@ class OddCheckpointsTest {
                 3e-3);
         tells(
                 "tensor language_model.lm_head.weight differs from language_model.model.embed_tokens.weight, although "
-                        + "config.json ties the two");
+                        + "the configuration ties the two");
         assertTrue(MainTest.run("inspect", folder.toString())
                 .out()
-                .contains("a head of its own, which differs from the embeddings although config.json ties the two"));
+                .contains("a head of its own, which differs from the embeddings although the configuration ties "
+                        + "the two"));
     }
 
     @Test

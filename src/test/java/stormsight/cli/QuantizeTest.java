@@ -1,6 +1,7 @@
 package stormsight.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -205,6 +206,31 @@ class QuantizeTest {
         System.arraycopy(text, 0, whole, 8, text.length);
         System.arraycopy(data.toByteArray(), 0, whole, 8 + text.length, data.size());
         Files.write(to, whole);
+    }
+
+    /** Folders hold weights for other programs, of which each may be as large as the model. */
+    @Test
+    void takesAlongWhatLiesBesideWeightsAlone() throws IOException {
+        Path from = folder.resolve("from");
+        Files.createDirectory(from);
+        try (Stream<Path> files = Files.list(Goldens.folder("vit"))) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Files.copy(file, from.resolve(file.getFileName()));
+            }
+        }
+        List<String> others = List.of("model.onnx", "model.onnx_data", "optimizer.pkl", "tf_model.h5", "rust_model.ot",
+                "flax_model.msgpack", "model.tflite", "pytorch_model.bin", "pytorch_model.bin.index.json", "all.tar.gz",
+                "pt_224.npz", "other.Q8_0.gguf");
+        List<String> besides = List.of("README.md", "LICENSE", "Notice.pdf", "spiece.model", "vae-oid.npz",
+                "chat_template.jinja", "merges.txt");
+        for (String name : Stream.of(others, besides).flatMap(List::stream).toList()) {
+            Files.writeString(from.resolve(name), name);
+        }
+        Path out = folder.resolve("out");
+        MainTest.Run run = MainTest.run("quantize", from.toString(), out.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        others.forEach(name -> assertFalse(Files.exists(out.resolve(name)), name));
+        besides.forEach(name -> assertTrue(Files.exists(out.resolve(name)), name));
     }
 
     @Test

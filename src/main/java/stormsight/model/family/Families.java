@@ -8,6 +8,7 @@ import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.checkpoint.ModelPath;
+import stormsight.checkpoint.Quantization;
 import stormsight.checkpoint.Strictness;
 import stormsight.image.Resampling;
 import stormsight.model.Family;
@@ -77,6 +78,7 @@ public final class Families {
         Model model = of(config).opening().open(path, config, resize, strictness);
         Checkpoint checkpoint = Checkpoint.open(path, strictness);
         try {
+            Quantization.check(config, checkpoint, strictness);
             ModelDirectory directory = new ModelDirectory(path, model.settled(checkpoint, strictness), checkpoint);
             directory.check(strictness);
             return directory;

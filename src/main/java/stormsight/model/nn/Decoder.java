@@ -242,9 +242,9 @@ public final class Decoder {
 
     /**
      * Whether the embedding table is the head, decided as transformers 5 does: a stored head with other values is used
-     * although config.json ties the two, and where the head alone is stored it is the table, too.
+     * although the configuration ties the two, and where the head alone is stored it is the table, too.
      *
-     * @param tied what config.json says
+     * @param tied what the configuration says
      */
     public static boolean tied(boolean tied, Names names, Checkpoint checkpoint, Strictness strictness) {
         if (!tied || !checkpoint.names().contains(names.head())) {
@@ -258,7 +258,7 @@ public final class Decoder {
             return true;
         }
         strictness.odd(checkpoint.source(), "tensor " + names.head() + " differs from " + names.embeddings()
-                + ", although config.json ties the two: the stored head is used, as transformers does");
+                + ", although the configuration ties the two: the stored head is used, as transformers does");
         return false;
     }
 
