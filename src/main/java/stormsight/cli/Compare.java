@@ -139,7 +139,9 @@ final class Compare implements Runnable {
                 case "bf16" -> base.withPrecision(Precision.BF16);
                 default -> throw new UsageException("--config: math is fast, strict or bf16, not '" + value + "'");
             };
-            default -> throw new UsageException("--config: no key '" + entry.substring(0, equals) + "'");
+            case "precision" -> throw new UsageException("--config: no key 'precision'; write math=bf16");
+            default -> throw new UsageException("--config: no key '" + entry.substring(0, equals)
+                    + "'; there are model, adapter, backend, device, threads, weights and math");
         };
     }
 

@@ -1,6 +1,7 @@
 package stormsight.cli;
 
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
@@ -73,7 +74,7 @@ final class NewCheckpointMixin {
             Thread atExit = new Thread(() -> delete(begun), "stormsight-new-checkpoint");
             Runtime.getRuntime().addShutdownHook(atExit);
             try {
-                R result = content.to(begun);
+                R result = filled(begun, target, content);
                 if (exists) {
                     moveFiles(begun, place);
                 } else {
@@ -86,6 +87,17 @@ final class NewCheckpointMixin {
             }
         } catch (IOException e) {
             throw new CheckpointException(target, "cannot be written: " + e.getMessage(), e);
+        }
+    }
+
+    /** Messages about a file in the new folder name the place where the user looks for it. */
+    private static <R> R filled(Path begun, Path target, Content<R> content) throws IOException {
+        try {
+            return content.to(begun);
+        } catch (CheckpointException e) {
+            throw e.renamed(begun, target);
+        } catch (FileSystemException e) {
+            throw new CheckpointException(begun, "cannot be written: " + e.getMessage(), e).renamed(begun, target);
         }
     }
 

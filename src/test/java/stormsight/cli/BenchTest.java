@@ -422,7 +422,10 @@ class BenchTest {
         fails(2, "--threads 5000", "bench", "-m", MODEL, "-t", "5000", "--backend", "cpu");
         fails(2, "1 configuration:", "compare", "-m", MODEL);
         fails(2, "the same", "compare", "-m", MODEL, "--config", "threads=1", "--config", "threads=1");
-        fails(2, "no key 'speed'", "compare", "-m", MODEL, "--config", "speed=1", "--config", "threads=1");
+        fails(2, "no key 'speed'; there are model, ", "compare", "-m", MODEL, "--config", "speed=1", "--config",
+                "threads=1");
+        fails(2, "no key 'precision'; write math=bf16", "compare", "-m", MODEL, "--config", "precision=bf16",
+                "--config", "threads=1");
         fails(
                 2,
                 "nothing.json: no such file",

@@ -8,6 +8,7 @@ import static stormsight.cli.MainTest.fails;
 import static stormsight.cli.MainTest.run;
 
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -63,6 +64,21 @@ class NewCheckpointMixinTest {
         assertTrue(e.getMessage().contains(place + ": cannot be written: the disk is full"), e.getMessage());
         assertEquals(exists ? List.of("new") : List.of(), names(folder));
         assertEquals(List.of(), exists ? names(place) : List.of());
+    }
+
+    /** The hidden folder is gone when somebody reads the message. */
+    @Test
+    void messagesNameThePlaceThatTheUserNamed() {
+        Path place = folder.resolve("new");
+        CheckpointException e = assertThrows(CheckpointException.class, () -> NewCheckpointMixin.write(place, begun -> {
+            throw new CheckpointException(begun.resolve("model.safetensors"), "cannot be written: no space is left");
+        }));
+        assertEquals(place.resolve("model.safetensors") + ": cannot be written: no space is left", e.getMessage());
+        e = assertThrows(CheckpointException.class, () -> NewCheckpointMixin.write(place, begun -> {
+            throw new FileSystemException(begun.resolve("config.json").toString(), null, "no space is left");
+        }));
+        assertEquals(
+                place + ": cannot be written: " + place.resolve("config.json") + ": no space is left", e.getMessage());
     }
 
     /** A process that was killed deletes nothing; the next one that writes to the same place does. */
