@@ -201,10 +201,10 @@ final class Gguf {
     private static void refuseScaledPositions(GgufHeader header, String prefix) {
         UNSCALED.forEach((name, factors) -> {
             String key = prefix + name;
-            Number factor = header.numbers().containsKey(key) ? header.numbers().get(key) : header.reals().get(key);
-            boolean harmless = factor == null
-                    ? header.texts().getOrDefault(key, "").equals("none")
-                    : factors.contains(factor.doubleValue());
+            double factor = header.numbers().containsKey(key)
+                    ? header.numbers().get(key)
+                    : header.reals().getOrDefault(key, Double.NaN);
+            boolean harmless = factors.contains(factor) || header.texts().getOrDefault(key, "").equals("none");
             if (header.keys().contains(key) && !harmless) {
                 throw new CheckpointException(
                         header.file(), "key " + key + ": scaled positions are not supported; " + ModelPath.CONVERTED);

@@ -388,7 +388,7 @@ public final class ModelPath {
         return bits.isEmpty() ? "" : " (" + StrictJson.printable(bits) + ")";
     }
 
-    /** Bytes of a file, or of those in a folder, that seem to hold weights; 0 where none can be read. No file is opened. */
+    /** Bytes of a file, or of those in a folder, that seem to hold weights; 0 if there are none. No file is opened. */
     public static long weightBytes(Path model) {
         if (Gguf.isNamed(model) && Files.isRegularFile(model)) {
             return size(model);
