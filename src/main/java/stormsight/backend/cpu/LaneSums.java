@@ -17,9 +17,6 @@ final class LaneSums {
     /** Whether the lanes of as many vectors as there are lanes are added up at once. */
     private static final boolean TRANSPOSED = LANES == 16;
 
-    /** Fours of vectors that it is best to call for. */
-    static final int FOURS = TRANSPOSED ? LANES / 4 : 1;
-
     // Of two rows of a transposition that lie so far apart, what becomes the first and the second one.
     private static final FloatVector LOW1 = exchange(1, 0);
     private static final FloatVector HIGH1 = exchange(1, 1);
@@ -43,7 +40,8 @@ final class LaneSums {
     }
 
     /**
-     * Writes the sums of the lanes of vectors, up to four fours of them, which are overwritten.
+     * Writes the sums of the lanes of vectors, up to four fours of them, which are overwritten. Where vectors wait for
+     * memory it is better to call {@link #four} as soon as there are as many: reads of the next ones begin earlier.
      *
      * @param between from where the first sum of four goes to where that of the next four does, in bytes
      * @param distance from where one sum goes to where the next of the same four does
@@ -71,7 +69,7 @@ final class LaneSums {
      *
      * @param distance from where one sum goes to where the next does, in bytes
      */
-    private static void four(long lanes, long to, long distance) {
+    static void four(long lanes, long to, long distance) {
         float s0 = 0;
         float s1 = 0;
         float s2 = 0;

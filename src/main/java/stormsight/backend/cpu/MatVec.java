@@ -46,8 +46,8 @@ final class MatVec {
     /** Rows that one pass reads. */
     private static final int STREAMS = 4;
 
-    /** Bytes of scratch for the lanes of some passes, twice: of what a row ends with, too. */
-    static final long SCRATCH = 2 * LaneSums.FOURS * STREAMS * BYTES;
+    /** Bytes of scratch for the sums of the lanes, twice: of what a row ends with, too. */
+    static final long SCRATCH = 2 * STREAMS * BYTES;
 
     private static final VectorSpecies<Long> L = LongVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Short> S = ShortVector.SPECIES_PREFERRED;
@@ -96,12 +96,9 @@ final class MatVec {
         if (w.dtype() == DType.Q4) {
             corrections(packing.vectors(), x, lanes + SCRATCH);
         }
-        for (int i = 0; i < distance; i += LaneSums.FOURS) {
-            int fours = Math.min(LaneSums.FOURS, distance - i);
-            for (int j = 0; j < fours; j++) {
-                lanes(w, packing, first + i + j, distance, x, lanes + j * STREAMS * BYTES, lanes + SCRATCH / 2);
-            }
-            LaneSums.add(lanes, fours, sums + 4L * i, 4, 4L * distance);
+        for (int i = 0; i < distance; i++) {
+            lanes(w, packing, first + i, distance, x, lanes, lanes + SCRATCH / 2);
+            LaneSums.four(lanes, sums + 4L * i, 4L * distance);
         }
     }
 
@@ -664,13 +661,14 @@ final class MatVec {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         // The second round is the partial block, which starts earlier in the row than its number says; it is left over
-        // where a vector is two.
+        // where a vector is two, and then the compiler knows of one round.
         int full = packing.vectors();
         int blocks = TWO_BLOCKS ? full : packing.slots() / packing.block();
-        for (int round = 0; round < 2; round++) {
-            int from = round == 0 ? 0 : full;
-            int to = round == 0 ? full : blocks;
-            long shift = round == 0 ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
+        for (int round = 0; round < (TWO_BLOCKS ? 1 : 2); round++) {
+            int from = TWO_BLOCKS || round == 0 ? 0 : full;
+            int to = TWO_BLOCKS || round == 0 ? full : blocks;
+            long shift = TWO_BLOCKS || round == 0
+                    ? 0 : 1L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 // First of all, as calls past a certain size of the method are not inlined.
                 long ss = firstScale + SCALES * b & ADDRESSES;
@@ -688,46 +686,43 @@ final class MatVec {
                         : IntVector.broadcast(I, Memory.i32(ss + e3))).reinterpretAsFloats();
                 long at = first + b * BYTES + shift & ADDRESSES;
                 long xs = x + b * (4 * BYTES) & ADDRESSES;
-                IntVector v0 = IntVector.fromMemorySegment(I, ALL, at, LE);
-                IntVector v1 = IntVector.fromMemorySegment(I, ALL, at + d1, LE);
-                IntVector v2 = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
-                IntVector v3 = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
-                FloatVector xv = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-                FloatVector p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
-                        0)).mul(xv);
-                FloatVector p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
-                        0)).mul(xv);
-                FloatVector p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
-                        0)).mul(xv);
-                FloatVector p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
-                        0)).mul(xv);
-                xv = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p0);
-                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p1);
-                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p2);
-                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p3);
-                xv = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
-                p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p0);
-                p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p1);
-                p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p2);
-                p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(xv, p3);
-                xv = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
-                p0 = ((FloatVector) v0.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p0);
-                p1 = ((FloatVector) v1.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p1);
-                p2 = ((FloatVector) v2.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p2);
-                p3 = ((FloatVector) v3.and(top).convert(VectorOperators.I2F, 0)).fma(xv, p3);
-                a0 = p0.fma(scale0, a0);
-                a1 = p1.fma(scale1, a1);
-                a2 = p2.fma(scale2, a2);
-                a3 = p3.fma(scale3, a3);
+                FloatVector x0 = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+                FloatVector x1 = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+                FloatVector x2 = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
+                FloatVector x3 = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
+                IntVector v = IntVector.fromMemorySegment(I, ALL, at, LE);
+                FloatVector p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
+                        0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                a0 = p.fma(scale0, a0);
+                v = IntVector.fromMemorySegment(I, ALL, at + d1, LE);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                a1 = p.fma(scale1, a1);
+                v = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                a2 = p.fma(scale2, a2);
+                v = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
+                        0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                a3 = p.fma(scale3, a3);
             }
         }
         a0.mul(UNDO).intoMemorySegment(ALL, lanes, LE);
