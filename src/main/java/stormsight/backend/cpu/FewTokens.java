@@ -158,8 +158,7 @@ final class FewTokens {
     private static void fetch(long from, long bytes, long to) {
         // From the beginning of a cache line on, which is on the same page.
         long first = from & -LINE & ADDRESSES;
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(first);
+        ALL.get(Memory.FAULT, first);
         int lines = (int) ((from + bytes - first + LINE - 1) / LINE);
         IntVector all = IntVector.zero(READ);
         for (int i = 0; i < lines; i++) {
@@ -172,8 +171,7 @@ final class FewTokens {
 
     private static void bf16(long w0, long w1, long w2, long w3, Packing packing, long x, long d1, long d2, long d3,
             long lanes) {
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(w0);
+        ALL.get(Memory.FAULT, w0);
         FloatVector a00 = FloatVector.zero(F);
         FloatVector a01 = FloatVector.zero(F);
         FloatVector a02 = FloatVector.zero(F);

@@ -274,8 +274,7 @@ final class MatMulVectors implements Kernel {
     }
 
     private static void bf16(long from, int count, float[] panel, int to) {
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(from);
+        ALL.get(Memory.FAULT, from);
         for (int s = 0; s < count; s += 2 * LANES) {
             IntVector pairs = IntVector.fromMemorySegment(I, ALL, from + 2L * s, LE);
             pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(panel, to + s);
@@ -284,8 +283,7 @@ final class MatMulVectors implements Kernel {
     }
 
     private static void f16(long from, int count, float[] panel, int to) {
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(from);
+        ALL.get(Memory.FAULT, from);
         for (int s = 0; s < count; s += 2 * LANES) {
             IntVector pairs = IntVector.fromMemorySegment(I, ALL, from + 2L * s, LE);
             IntVector low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
@@ -303,8 +301,7 @@ final class MatMulVectors implements Kernel {
     }
 
     private static void f32(long from, int count, float[] panel, int to) {
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(from);
+        ALL.get(Memory.FAULT, from);
         for (int s = 0; s < count; s += LANES) {
             FloatVector.fromMemorySegment(F, ALL, from + 4L * s, LE).intoArray(panel, to + s);
         }

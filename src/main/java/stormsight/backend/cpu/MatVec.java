@@ -153,8 +153,7 @@ final class MatVec {
 
     private static void bf16(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
             long lanes) {
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(w);
+        ALL.get(Memory.FAULT, w);
         long w0 = w + Math.min(row, last) * rowBytes;
         long w1 = w + Math.min(row + distance, last) * rowBytes;
         long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;
@@ -196,8 +195,7 @@ final class MatVec {
 
     private static void f16(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
             long lanes) {
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(w);
+        ALL.get(Memory.FAULT, w);
         long w0 = w + Math.min(row, last) * rowBytes;
         long w1 = w + Math.min(row + distance, last) * rowBytes;
         long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;
@@ -287,8 +285,7 @@ final class MatVec {
 
     private static void f32(long w, long rowBytes, int row, int distance, int last, Packing packing, long x,
             long lanes) {
-        // A file may be cut short: the JVM makes an error of that only in methods that hold such an access.
-        Memory.i16(w);
+        ALL.get(Memory.FAULT, w);
         long w0 = w + Math.min(row, last) * rowBytes;
         long w1 = w + Math.min(row + distance, last) * rowBytes;
         long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;

@@ -18,6 +18,14 @@ final class Memory {
      */
     static final long ADDRESSES = Long.MAX_VALUE >>> 1;
 
+    /**
+     * {@code ALL.get(FAULT, w);} must stand in every method that reads weights by vectors, anywhere. A file may be cut
+     * short while it is mapped; the JVM makes an error of that, and not the end of the process, in compiled methods
+     * that hold a plain access. It has to be one of a byte, and no call of a method here: what runs rarely and is not
+     * that simple may be compiled apart from the method that it stands in.
+     */
+    static final ValueLayout.OfByte FAULT = ValueLayout.JAVA_BYTE;
+
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfDouble F64 =
             ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);

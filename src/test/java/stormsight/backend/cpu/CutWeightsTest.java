@@ -20,6 +20,8 @@ class CutWeightsTest {
     private static final int ROWS = 64;
     private static final int COLUMNS = 4096;
     private static final int BYTES = 4 << 20;
+    /** Of the file, once it is cut: the fault is met within a loop. */
+    private static final int LEFT = 12 << 10;
     /** Until the loops are compiled. */
     private static final int CALLS = 3000;
 
@@ -44,7 +46,7 @@ class CutWeightsTest {
                 for (int call = 0; call < CALLS; call++) {
                     product.run();
                 }
-                file.truncate(0);
+                file.truncate(LEFT);
                 try {
                     product.run();
                     System.out.println(type + " " + tokens + " no error");
@@ -58,7 +60,8 @@ class CutWeightsTest {
     private static Runnable product(DType type, int tokens, long address, Arena arena) {
         int block = type.isBlocked() ? type.block() : 2 * Tile.LANES;
         Packing packing = new Packing(Packing.perLane(type), block, COLUMNS, Step.MOST_SEQUENCES);
-        long scales = type.isBlocked() ? address + BYTES / 2 : 0;
+        // Not in the file, so that levels are what is missing.
+        long scales = type.isBlocked() ? arena.allocate(BYTES, 64).address() : 0;
         Weight w = new Weight(type, address, scales, COLUMNS / DType.Q8_BLOCK, ROWS, COLUMNS);
         long x = arena.allocate(4L * COLUMNS * Step.MOST_SEQUENCES, 64).address();
         long sums = arena.allocate(4L * ROWS * Step.MOST_SEQUENCES, 64).address();
@@ -74,8 +77,8 @@ class CutWeightsTest {
                         java.nio.file.Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
                         "-XX:ErrorFile=" + folder.resolve("error.log"), "-cp", System.getProperty("java.class.path"),
-                        CutWeightsTest.class.getName(), folder.toString(), "BF16", "1", "F32", "1", "BF16", "4", "Q8",
-                        "4"))
+                        CutWeightsTest.class.getName(), folder.toString(), "BF16", "1", "F32", "1", "F16", "1", "Q8",
+                        "1", "Q4", "1", "BF16", "4", "Q8", "4", "Q4", "4"))
                 .redirectError(ProcessBuilder.Redirect.DISCARD)
                 .start();
         String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
