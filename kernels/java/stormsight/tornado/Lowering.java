@@ -3,9 +3,12 @@ package stormsight.tornado;
 import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import stormsight.backend.BackendException;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.PlannedLaunch;
@@ -21,6 +24,7 @@ import stormsight.tornado.kernel.InputNorm;
 import stormsight.tornado.kernel.MatMul;
 import stormsight.tornado.kernel.Norm;
 import stormsight.tornado.kernel.Projections;
+import stormsight.tornado.kernel.Result;
 import stormsight.tornado.kernel.Rope;
 import stormsight.tornado.kernel.Rows;
 import stormsight.tornado.kernel.Sample;
@@ -130,8 +134,21 @@ final class Lowering {
                 : device.withoutNativeTypes();
     }
 
+    /** What the kernels of a program's operations leave to each other. */
+    static Scratch scratch(Program program, DeviceInfo device) {
+        Scratch most = Scratch.NONE;
+        for (Segment segment : program.segments()) {
+            List<Op> ops = segment.ops();
+            for (int i = 0; i < ops.size(); i++) {
+                Result result = Result.of(ops.subList(i, ops.size()), program, device);
+                most = most.or(scratch(ops.get(i), device)).or(result.scratch(ops.get(i)));
+            }
+        }
+        return most;
+    }
+
     /** What the kernels of an operation leave to each other. */
-    static Scratch scratch(Op op, DeviceInfo device) {
+    private static Scratch scratch(Op op, DeviceInfo device) {
         return switch (op) {
             case Op.MatMul matMul -> MatMul.scratch(matMul, device);
             case Op.GatedMatMul gatedMatMul -> MatMul.scratch(gatedMatMul, device);
@@ -234,8 +251,9 @@ final class Lowering {
         private Op op;
         /** Operations that the next tasks perform besides that one. */
         private List<Op> with = List.of();
-        /** What {@link Tasks#parts} holds, or null. */
-        private Tensor split;
+        /** What each of {@link Tasks#parts} holds, or null. */
+        private final Tensor[] split = new Tensor[2];
+        private Result result = Result.FLOATS;
 
         ProgramTasks(Program program) {
             this.program = program;
@@ -244,10 +262,8 @@ final class Lowering {
         /** Prepares the tasks of one layer of a section. */
         void lower(Section next) {
             section = next;
-            if (section.layers > 1) {
-                // All layers are alike, whatever went before the first.
-                split = null;
-            }
+            // All layers are alike, whatever went before the first.
+            Arrays.fill(split, null);
             lower(section.segment.ops());
         }
 
@@ -282,9 +298,6 @@ final class Lowering {
             }
             if (apart) {
                 close(section.layers);
-            }
-            if (section.layers > 1) {
-                split = null;
             }
             all.addAll(tasks);
             prepared.clear();
@@ -325,8 +338,6 @@ final class Lowering {
                 List<Op> all = ops.subList(0, norms + Projections.OPS);
                 together(all);
                 projections.get().lower(computed, this);
-                // Its results may be what was split.
-                split = null;
                 return all.size();
             }
             if (norm.isPresent()) {
@@ -338,6 +349,7 @@ final class Lowering {
                 return 1 + products.size();
             }
             together(List.of(ops.getFirst()));
+            result = join ? Result.of(ops, program, residency.device()) : Result.FLOATS;
             lower(ops.getFirst(), Optional.empty());
             return 1;
         }
@@ -346,6 +358,13 @@ final class Lowering {
         private void together(List<Op> ops) {
             op = ops.getFirst();
             with = ops.subList(1, ops.size());
+            result = Result.FLOATS;
+            for (int i = 0; i < split.length; i++) {
+                Tensor tensor = split[i];
+                if (tensor != null && ops.stream().anyMatch(each -> each.writes().contains(tensor))) {
+                    split[i] = null;
+                }
+            }
         }
 
         /** @param norm of the one row that a product reads, which it computes for itself */
@@ -369,9 +388,6 @@ final class Lowering {
                 case Op.MeanRows mean -> Rows.lower(mean, this);
                 case Op.SoftCap softCap -> Rows.lower(softCap, this);
                 case Op.Sample sample -> Sample.lower(sample, this);
-            }
-            if (split != null && next.writes().contains(split)) {
-                split = null;
             }
         }
 
@@ -481,8 +497,8 @@ final class Lowering {
         }
 
         @Override
-        public LongArray parts() {
-            return residency.parts();
+        public LongArray parts(int index) {
+            return residency.parts(index);
         }
 
         @Override
@@ -491,13 +507,18 @@ final class Lowering {
         }
 
         @Override
-        public boolean holdsParts(Tensor x) {
-            return x.equals(split);
+        public OptionalInt partsOf(Tensor x) {
+            return IntStream.range(0, split.length).filter(i -> x.equals(split[i])).findFirst();
         }
 
         @Override
-        public void setParts(Tensor x) {
-            split = x;
+        public void setParts(Tensor x, int index) {
+            split[index] = x;
+        }
+
+        @Override
+        public Result result() {
+            return result;
         }
 
         @Override

@@ -101,7 +101,7 @@ final class Residency implements AutoCloseable {
     private final FloatArray bf16Table = new FloatArray(512);
     private final FloatArray f16Table = new FloatArray(64);
     private final FloatArray scratch;
-    private final LongArray parts;
+    private final List<LongArray> parts;
     private final List<LongArray> planes;
     private long deviceBytes;
 
@@ -128,9 +128,8 @@ final class Residency implements AutoCloseable {
         Set<Tensor> tensors = new LinkedHashSet<>();
         programs.forEach(program -> tensors.addAll(program.tensors()));
         checkNames(tensors);
-        Scratch space = programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment ->
-                segment.ops().stream())
-                .map(op -> Lowering.scratch(op, this.device)).reduce(Scratch.NONE, Scratch::or);
+        Scratch space = programs.stream().map(program -> Lowering.scratch(program, this.device)).reduce(Scratch.NONE,
+                Scratch::or);
         checkFits(tensors, space.bytes());
         chunkLayers = chunkLayers(tensors);
         DecodeTables.fillBf16(bf16Table);
@@ -141,13 +140,16 @@ final class Residency implements AutoCloseable {
                 .forEach(this::addConstants);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
-        parts = room((long) space.parts() * Long.BYTES, LongArray::fromSegmentShallow);
-        planes = List.of(room((long) space.planes() * Long.BYTES, LongArray::fromSegmentShallow),
-                room((long) space.morePlanes() * Long.BYTES, LongArray::fromSegmentShallow));
+        parts = Stream.of(space.parts(), space.moreParts()).map(this::longs).toList();
+        planes = Stream.of(space.planes(), space.morePlanes()).map(this::longs).toList();
         step = new StepBuffer(
                 programs.stream().mapToInt(program -> StepLimits.of(program).sequences()).max().orElse(1));
         stepArrays.add(step.ints());
         stepArrays.add(step.floats());
+    }
+
+    private LongArray longs(int count) {
+        return room((long) count * Long.BYTES, LongArray::fromSegmentShallow);
     }
 
     private void addConstants(List<Integer> numbers) {
@@ -412,8 +414,8 @@ final class Residency implements AutoCloseable {
         return scratch;
     }
 
-    LongArray parts() {
-        return parts;
+    LongArray parts(int index) {
+        return parts.get(index);
     }
 
     LongArray planes(int index) {
@@ -473,7 +475,8 @@ final class Residency implements AutoCloseable {
                 }
             }
         });
-        List<DeviceMemory.Buffer> between = Stream.of(scratch, parts, planes.get(0), planes.get(1)).map(array ->
+        List<DeviceMemory.Buffer> between = Stream.concat(Stream.of(scratch),
+                Stream.concat(parts.stream(), planes.stream())).map(array ->
                 buffer("scratch", array, array.getSize())).toList();
         buffers.addAll(between);
         return DeviceMemory.of(places.keySet(), Residency::bytes,

@@ -1,8 +1,10 @@
 package stormsight.tornado;
 
 import java.util.List;
+import java.util.OptionalInt;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.Tensor;
+import stormsight.tornado.kernel.Result;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
@@ -83,20 +85,28 @@ public interface Tasks {
     /** Room that the kernels of one operation use among each other; the next operation's overwrite it. */
     FloatArray scratch();
 
-    /** Room for a tensor split into parts, see {@link #holdsParts}. */
-    LongArray parts();
+    /**
+     * Room for a tensor split into parts; index 0, or 1 for the results of products, which read the other one then.
+     */
+    LongArray parts(int index);
 
     /** Room for a weight in a form that one operation needs; index 0 or 1. */
     LongArray planes(int index);
 
     /**
-     * Whether {@link #parts} holds all rows of that tensor: {@link #setParts} was last called with it, and no operation
-     * has written it since.
+     * Which of {@link #parts} holds all rows of that tensor: {@link #setParts} was last called with it, and no
+     * operation has written it since.
      */
-    boolean holdsParts(Tensor x);
+    OptionalInt partsOf(Tensor x);
 
     /** Says that the task added last puts all rows of that tensor into {@link #parts}. */
-    void setParts(Tensor x);
+    void setParts(Tensor x, int index);
+
+    /**
+     * How the operation may leave its result. One that does not split it stores floats, whatever this is; one that
+     * does calls {@link #setParts}.
+     */
+    Result result();
 
     DeviceInfo device();
 

@@ -31,7 +31,7 @@ final class EmulatedGroup {
     private final int index;
     private final int size;
     private final CyclicBarrier barrier;
-    private final List<int[]> arrays = new ArrayList<>();
+    private final List<Object> arrays = new ArrayList<>();
     private final List<Warp> warps = new ArrayList<>();
     private volatile Throwable failure;
 
@@ -154,9 +154,19 @@ final class EmulatedGroup {
 
         @Override
         public int[] allocateIntLocalArray(int length) {
+            return (int[]) allocate(new int[length]);
+        }
+
+        @Override
+        public float[] allocateFloatLocalArray(int length) {
+            return (float[]) allocate(new float[length]);
+        }
+
+        /** The array that the first lane brings is that of all. */
+        private Object allocate(Object array) {
             synchronized (arrays) {
                 if (allocated == arrays.size()) {
-                    arrays.add(new int[length]);
+                    arrays.add(array);
                 }
                 return arrays.get(allocated++);
             }

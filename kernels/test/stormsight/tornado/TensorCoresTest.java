@@ -1,20 +1,27 @@
 package stormsight.tornado;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
@@ -24,10 +31,14 @@ import stormsight.backend.OpCases;
 import stormsight.checkpoint.HostTensor;
 import stormsight.program.DType;
 import stormsight.program.Op;
+import stormsight.program.Program;
+import stormsight.program.Segment;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
 import stormsight.tornado.kernel.Attention;
 import stormsight.tornado.kernel.MatMul;
+import stormsight.tornado.kernel.Norm;
+import stormsight.tornado.kernel.Result;
 import uk.ac.manchester.tornado.api.KernelContext;
 import uk.ac.manchester.tornado.api.types.arrays.ByteArray;
 import uk.ac.manchester.tornado.api.types.arrays.FloatArray;
@@ -37,8 +48,7 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 /** Kernels for tensor cores, run as Java on {@link EmulatedGroup}: no device here need have any. */
 class TensorCoresTest {
     /** With one multiprocessor, so that groups take several units. */
-    private static final DeviceInfo TENSOR_CORES = new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "",
-            DeviceInfo.Kind.GPU, 0, 49_152, 0, 1024, 1, Set.of(DType.BF16, DType.F16));
+    private static final DeviceInfo TENSOR_CORES = gpu(1);
     /** bfloat16 has 8 bits, so that a rounded activation is off by up to 0.2%, and so are sums of many. */
     private static final double ROUNDED = 1e-2;
 
@@ -58,6 +68,26 @@ class TensorCoresTest {
                     check(new OpCase(opCase.name(), ROUNDED, "bfloat16", opCase.setup()), true);
                     assertThrows(AssertionError.class, () -> check(opCase, true));
                 }));
+    }
+
+    /**
+     * What makes an activation splits it, unless what reads it needs floats. With many multiprocessors columns are
+     * divided, and sums are finished by a kernel of their own.
+     */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 100})
+    void splitsWhereItIsMade(int multiprocessors) {
+        OpCase opCase = cases("layer_.*").findFirst().orElseThrow();
+        List<String> kernels = check(opCase, gpu(multiprocessors), false);
+        assertEquals(multiprocessors > 1, kernels.contains("MmaMatMul.sum"), kernels.toString());
+        assertEquals(3, Collections.frequency(kernels, "MmaNorm.norm"));
+        assertEquals(0, Collections.frequency(kernels, "MmaMatMul.split"), kernels.toString());
+        check(new OpCase(opCase.name(), 3 * ROUNDED, "bfloat16", opCase.setup()), gpu(multiprocessors), true);
+    }
+
+    private static DeviceInfo gpu(int multiprocessors) {
+        return new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "", DeviceInfo.Kind.GPU, 0, 49_152, 0, 1024,
+                multiprocessors, Set.of(DType.BF16, DType.F16));
     }
 
     private static Stream<OpCase> cases(String names) {
@@ -82,30 +112,31 @@ class TensorCoresTest {
     }
 
     private static void check(OpCase opCase, boolean rounded) {
+        check(opCase, TENSOR_CORES, rounded);
+    }
+
+    /** Runs the first program of a case on tensor cores, and tells which kernels it took. */
+    private static List<String> check(OpCase opCase, DeviceInfo device, boolean rounded) {
         OpCase.Setup setup = opCase.setup().get();
-        Op op = op(setup);
-        EmulatedTasks tasks = new EmulatedTasks(setup, Lowering.scratch(op, TENSOR_CORES), rounded);
         OpCase.Run run = setup.runs().getFirst();
-        for (Op before : run.program().segments().getFirst().ops()) {
-            if (before instanceof Op.Copy copy && copy.out().equals(out(op))) {
-                MemorySegment.copy(setup.inputs().get(copy.x()), 0, tasks.floats(out(op)).getSegment(), 0,
-                        copy.out().bytes());
-            }
-        }
-        for (int layer = 0; layer < run.program().segments().getFirst().layers(); layer++) {
+        EmulatedTasks tasks = new EmulatedTasks(setup, run.program(), device, rounded);
+        Segment segment = run.program().segments().getFirst();
+        for (int layer = 0; layer < segment.layers(); layer++) {
             tasks.step.set(run.step(), layer, layer);
-            switch (op) {
-                case Op.BlockedAttention blocked -> Attention.lower(blocked, tasks);
-                case Op.Attention attention -> Attention.lower(attention, tasks);
-                case Op.MatMul product -> MatMul.lower(product, Optional.empty(), tasks);
-                default -> throw new IllegalArgumentException(op.toString());
+            for (int i = 0; i < segment.ops().size(); i++) {
+                tasks.lower(segment.ops().subList(i, segment.ops().size()));
             }
         }
-        OpCase.Setup one = new OpCase.Setup(setup.weights(), setup.inputs(), setup.runs(), List.of(out(op)));
+        Map<Tensor, MemorySegment> outputs = new HashMap<>();
+        segment.ops().stream().filter(op -> !(op instanceof Op.Copy)).flatMap(op -> op.writes().stream())
+                .filter(setup.outputs()::contains).forEach(tensor ->
+                outputs.put(tensor, tasks.floats(tensor).getSegment()));
+        OpCase.Setup compared = new OpCase.Setup(setup.weights(), setup.inputs(), setup.runs(),
+                List.copyOf(outputs.keySet()));
         try (Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT)) {
-            OpCases.compare(opCase, one, Map.of(out(op), tasks.floats(out(op)).getSegment()),
-                    OpCases.run(scalar, one));
+            OpCases.compare(opCase, compared, outputs, OpCases.run(scalar, compared));
         }
+        return tasks.kernels;
     }
 
     /** Runs kernels where they would be put into a graph. */
@@ -115,18 +146,45 @@ class TensorCoresTest {
         private final OpCase.Setup setup;
         private final Map<Tensor, FloatArray> floats = new HashMap<>();
         private final FloatArray scratch;
-        private final LongArray parts;
+        private final List<LongArray> parts;
         private final List<LongArray> planes;
+        private final Tensor[] split = new Tensor[2];
+        private final List<String> kernels = new ArrayList<>();
+        private final Program program;
+        private final DeviceInfo device;
         private final boolean rounded;
+        private Result result;
 
-        EmulatedTasks(OpCase.Setup setup, Scratch scratch, boolean rounded) {
+        EmulatedTasks(OpCase.Setup setup, Program program, DeviceInfo device, boolean rounded) {
             this.setup = setup;
+            this.program = program;
+            this.device = device;
             this.rounded = rounded;
+            Scratch scratch = Lowering.scratch(program, device);
             this.scratch = new FloatArray(Math.max(scratch.floats(), 1));
             // What no kernel has written is no number.
             this.scratch.init(Float.NaN);
-            parts = unwritten(scratch.parts());
+            parts = List.of(unwritten(scratch.parts()), unwritten(scratch.moreParts()));
             planes = List.of(unwritten(scratch.planes()), unwritten(scratch.morePlanes()));
+        }
+
+        /** Lowers the first operation of a list. */
+        void lower(List<Op> ops) {
+            Op op = ops.getFirst();
+            result = Result.of(ops, program, device);
+            op.writes().forEach(written -> Arrays.setAll(split, i -> written.equals(split[i]) ? null : split[i]));
+            switch (op) {
+                case Op.BlockedAttention blocked -> Attention.lower(blocked, this);
+                case Op.Attention attention -> Attention.lower(attention, this);
+                case Op.MatMul product -> MatMul.lower(product, Optional.empty(), this);
+                case Op.GatedMatMul product -> MatMul.lower(product, Optional.empty(), this);
+                case Op.LayerNorm norm -> Norm.lower(norm, this);
+                case Op.RmsNorm norm -> Norm.lower(norm, this);
+                // By hand, as it is no kernel for tensor cores.
+                case Op.Copy copy -> MemorySegment.copy(floats(copy.x()).getSegment(), 0,
+                        floats(copy.out()).getSegment(), 0, copy.out().shape().elements() * Float.BYTES);
+                default -> throw new IllegalArgumentException(op.toString());
+            }
         }
 
         private static LongArray unwritten(int longs) {
@@ -145,7 +203,8 @@ class TensorCoresTest {
             if (!kernel.startsWith("Mma")) {
                 throw new AssertionError(kernel);
             }
-            geometry.check(kernel, TENSOR_CORES);
+            geometry.check(kernel, device);
+            kernels.add(kernel);
             Object[] parameters = factory.create(kernel).getTaskParameters();
             EmulatedGroup.run(geometry, lane -> call(parameters, lane));
         }
@@ -272,8 +331,8 @@ class TensorCoresTest {
         }
 
         @Override
-        public LongArray parts() {
-            return parts;
+        public LongArray parts(int index) {
+            return parts.get(index);
         }
 
         @Override
@@ -282,16 +341,23 @@ class TensorCoresTest {
         }
 
         @Override
-        public boolean holdsParts(Tensor x) {
-            return false;
+        public OptionalInt partsOf(Tensor x) {
+            return IntStream.range(0, split.length).filter(i -> x.equals(split[i])).findFirst();
         }
 
         @Override
-        public void setParts(Tensor x) {}
+        public void setParts(Tensor x, int index) {
+            split[index] = x;
+        }
+
+        @Override
+        public Result result() {
+            return result;
+        }
 
         @Override
         public DeviceInfo device() {
-            return TENSOR_CORES;
+            return device;
         }
 
         @Override
@@ -301,7 +367,7 @@ class TensorCoresTest {
 
         @Override
         public int mostLanes() {
-            return TENSOR_CORES.maxWorkGroupSize();
+            return device.maxWorkGroupSize();
         }
 
         @Override

@@ -131,6 +131,11 @@ public final class Attention {
                 * (op.heads().headDim() + 2)) : Scratch.NONE;
     }
 
+    /** Whether it can leave its result as {@link Result} says. */
+    static boolean splits(Op.Attention op, DeviceInfo device) {
+        return onTensorCores(op, device) && MmaAttention.splits(op);
+    }
+
     private static boolean onTensorCores(Op.Attention op, DeviceInfo device) {
         return !few(op) && MmaAttention.fits(op, device);
     }

@@ -29,7 +29,7 @@ public record InputNorm(Op.RmsNorm op, List<Op> products) {
             }
             products.add(op);
         }
-        return products.isEmpty() || isReadElsewhere(norm, products, program) ? Optional.empty()
+        return products.isEmpty() || isReadElsewhere(norm, norm.out(), products, program) ? Optional.empty()
                 : Optional.of(new InputNorm(norm, List.copyOf(products)));
     }
 
@@ -43,16 +43,19 @@ public record InputNorm(Op.RmsNorm op, List<Op> products) {
         };
     }
 
-    /** Also where it is not certain: where nothing in a segment writes what is read there. */
-    private static boolean isReadElsewhere(Op.RmsNorm norm, List<Op> products, Program program) {
+    /**
+     * Whether others than these read what an operation wrote. Also where it is not certain: where nothing in a segment
+     * writes what is read there.
+     */
+    static boolean isReadElsewhere(Op from, Tensor out, List<Op> products, Program program) {
         for (Segment segment : program.segments()) {
             Op writer = null;
             for (Op op : segment.ops()) {
-                if (op.reads().contains(norm.out()) && (writer == null
-                        || writer == norm && products.stream().noneMatch(product -> product == op))) {
+                if (op.reads().contains(out) && (writer == null
+                        || writer == from && products.stream().noneMatch(product -> product == op))) {
                     return true;
                 }
-                if (op.writes().contains(norm.out())) {
+                if (op.writes().contains(out)) {
                     writer = op;
                 }
             }

@@ -64,9 +64,19 @@ public final class MmaAttention {
     private static final int RESIDENT = 2;
     private static final int SPLITTERS = 8;
 
+    /** Bits of the parameter {@code launch}, behind those of {@link Result}, and where the number of groups begins. */
+    private static final int ROUNDED = 8;
+    private static final int STACK = 16;
+    private static final int LAUNCH_BITS = 5;
+
     private static final float UNSEEN = Attention.UNSEEN;
 
     private MmaAttention() {}
+
+    /** Whether the result can be split: a lane writes four columns of a head. */
+    static boolean splits(Op.Attention op) {
+        return op.heads().headDim() % 4 == 0;
+    }
 
     /** Whether tensor cores make attention of many rows. */
     static boolean fits(Op.Attention op, DeviceInfo device) {
@@ -132,7 +142,7 @@ public final class MmaAttention {
     static Scratch scratch(Op.Attention op, int multiprocessors) {
         int dim = op.heads().headDim();
         int tiles = Math.multiplyExact(op.heads().keyValueHeads(), keyTiles(op));
-        return new Scratch(Math.multiplyExact(groups(op, multiprocessors), floats(dim)), 0,
+        return new Scratch(Math.multiplyExact(groups(op, multiprocessors), floats(dim)), 0, 0,
                 Math.multiplyExact(tiles, depths(dim) * keys(dim) * 8),
                 Math.multiplyExact(tiles, keys(dim) / DEPTH * 2 * across(dim) * wide(dim) * GROUP_LONGS));
     }
@@ -144,23 +154,28 @@ public final class MmaAttention {
         int multiprocessors = tasks.device().computeUnits();
         int stride = tasks.stride(op.k());
         int slotStride = tasks.slotStride(op.k());
-        int outStride = tasks.stride(op.out());
         int capacity = op.out().rows();
         int keyTiles = keyTiles(op);
         int fixed = Attention.fixed(op);
         IntArray windows = Attention.windows(op, tasks);
         int splitters = SPLITTERS * multiprocessors;
+        int split = Result.PARTS.bits(tasks);
         tasks.task("MmaAttention.split", Geometry.groups(splitters, LANES),
                 name -> createPackage(name, MmaAttention::split, tasks.context(), tasks.step(),
                         tasks.floats(op.k()), tasks.floats(op.v()), tasks.planes(0), tasks.planes(1), stride,
-                        slotStride, heads.keyValueHeads(), dim, windows, fixed, keyTiles, splitters * LANES));
+                        slotStride, heads.keyValueHeads(), dim, windows, fixed, keyTiles, splitters * LANES, split));
         int groups = groups(op, multiprocessors);
-        int launch = MmaMatMul.parts(tasks) == 1 ? -groups : groups;
+        Result left = tasks.result();
+        int launch = groups << LAUNCH_BITS | left.bits(tasks) | (MmaMatMul.parts(tasks) == 1 ? ROUNDED : 0)
+                | (tasks.stride(op.out()) > 0 ? STACK : 0);
         tasks.task("MmaAttention.flash", Geometry.groups(groups, LANES, words(dim) * Integer.BYTES),
                 name -> createPackage(name, MmaAttention::flash, tasks.context(), tasks.step(),
                         tasks.floats(op.q()), tasks.planes(0), tasks.planes(1), blocked, flags, tasks.scratch(),
-                        tasks.floats(op.out()), outStride, capacity, Attention.shape(heads), dim, op.scale(),
+                        tasks.floats(op.out()), tasks.parts(0), capacity, Attention.shape(heads), dim, op.scale(),
                         op.softCap(), windows, fixed, tokens, keyTiles, launch));
+        if (left.isSplit()) {
+            tasks.setParts(op.out(), 0);
+        }
     }
 
     /**
@@ -171,7 +186,7 @@ public final class MmaAttention {
      */
     public static void split(KernelContext context, IntArray step, FloatArray k, FloatArray v, LongArray keyParts,
             LongArray valueParts, int stride, int slotStride, int heads, int dim, IntArray windows, int fixed,
-            int keyTiles, int items) {
+            int keyTiles, int items, int result) {
         int rows = step.get(StepBuffer.ROWS);
         int columns = heads * dim;
         int base = step.get(StepBuffer.LAYER) * stride + StepBuffer.slot(step, 0) * slotStride;
@@ -193,7 +208,7 @@ public final class MmaAttention {
                 int key = tile * keys(dim) + within / GROUP_LONGS * 8 + (within & 3) * 2;
                 int d = block * DEPTH + within % GROUP_LONGS / 4;
                 int at = ((head * keyTiles + tile) * depths(dim) + block) * (keys(dim) * 8) + within;
-                put(keyParts, at, keys(dim) * 4, number(k, start, columns, key, d, end, dim),
+                MmaMatMul.put(keyParts, at, keys(dim) * 4, result, number(k, start, columns, key, d, end, dim),
                         number(k, start, columns, key + 1, d, end, dim),
                         number(k, start, columns, key, d + 8, end, dim),
                         number(k, start, columns, key + 1, d + 8, end, dim));
@@ -204,7 +219,8 @@ public final class MmaAttention {
                 int d = within / GROUP_LONGS * 8 + (within & 3) * 2;
                 int at = ((head * keyTiles + tile) * (keys(dim) / DEPTH) + block) * (valueGroups * GROUP_LONGS * 2)
                         + within;
-                put(valueParts, at, valueGroups * GROUP_LONGS, number(v, start, columns, key, d, end, dim),
+                MmaMatMul.put(valueParts, at, valueGroups * GROUP_LONGS, result,
+                        number(v, start, columns, key, d, end, dim),
                         number(v, start, columns, key, d + 1, end, dim),
                         number(v, start, columns, key + 8, d, end, dim),
                         number(v, start, columns, key + 8, d + 1, end, dim));
@@ -219,18 +235,6 @@ public final class MmaAttention {
             value = x.get(start + key * columns + d);
         }
         return value;
-    }
-
-    /** Stores the upper parts of four numbers, and their lower parts {@code apart} longs behind. */
-    private static void put(LongArray parts, int at, int apart, float x0, float x1, float x2, float x3) {
-        int b0 = MmaMatMul.bits(x0);
-        int b1 = MmaMatMul.bits(x1);
-        int b2 = MmaMatMul.bits(x2);
-        int b3 = MmaMatMul.bits(x3);
-        parts.set(at, MmaMatMul.pack(b0, b1, b2, b3));
-        parts.set(at + apart, MmaMatMul.pack(MmaMatMul.bits(MmaMatMul.rest(x0, b0)),
-                MmaMatMul.bits(MmaMatMul.rest(x1, b1)), MmaMatMul.bits(MmaMatMul.rest(x2, b2)),
-                MmaMatMul.bits(MmaMatMul.rest(x3, b3))));
     }
 
     /** {@code sum + a . b} from their parts, if there are two but for the product of both lower ones. */
@@ -258,15 +262,17 @@ public final class MmaAttention {
      * instructions read them. The byte offsets of mmaLoadA differ between lanes for that order.
      *
      * @param tiles for each group what it does not keep in local memory
+     * @param outParts out, split as {@link MmaMatMul#put} says
      * @param shape query heads, and from bit 16 on how many of them share a key
-     * @param launch how many groups there are; below 0 if q, k, weights and v are rounded to bfloat16
+     * @param launch bits of {@link Result}, where out goes; whether q, k, weights and v are rounded to bfloat16, and
+     *     whether out is a stack; above them, how many groups there are
      */
     public static void flash(KernelContext context, IntArray step, FloatArray q, LongArray keyParts,
-            LongArray valueParts, ByteArray blocked, IntArray flags, FloatArray tiles, FloatArray out, int outStride,
-            int capacity, int shape, int dim, float scale, float cap, IntArray windows, int fixed, int tokens,
-            int keyTiles, int launch) {
-        int parts = launch < 0 ? 1 : 2;
-        int groups = launch < 0 ? -launch : launch;
+            LongArray valueParts, ByteArray blocked, IntArray flags, FloatArray tiles, FloatArray out,
+            LongArray outParts, int capacity, int shape, int dim, float scale, float cap, IntArray windows, int fixed,
+            int tokens, int keyTiles, int launch) {
+        int parts = (launch & ROUNDED) != 0 ? 1 : 2;
+        int groups = launch >> LAUNCH_BITS;
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int number = step.get(StepBuffer.LAYER_NUMBER);
@@ -594,26 +600,57 @@ public final class MmaAttention {
                             factor = 1 / all;
                         }
                     }
-                    int outAt = layer * outStride + ((firstRow + row) * heads + head) * dim;
-                    int at = own + row / 16 * (across(dim) * wide(dim) * 128) + row % 16 * 8 + pair * 2;
+                    int outAt = ((launch & STACK) != 0 ? layer * capacity * heads * dim : 0)
+                            + ((firstRow + row) * heads + head) * dim;
+                    int at = own + row / 16 * (across(dim) * wide(dim) * 128) + row % 16 * 8
+                            + firstColumn(pair, launch, 128);
                     for (int e = 0; e < 2 * across(dim) * wide(dim); e += 4 * wide(dim)) {
                         for (int u = 0; u < 4 * wide(dim); u++) {
-                            values[u] = tiles.get(at + (e + u) / 2 * 128 + u % 2);
+                            values[u] = tiles.get(at + column(e + u, launch, 128));
                         }
                         for (int u = 0; u < 4 * wide(dim); u++) {
-                            int d = (e + u) / 2 * 8 + pair * 2 + u % 2;
+                            int d = firstColumn(pair, launch, 8) + column(e + u, launch, 8);
                             if (firstRow + row < rows && d < dim) {
-                                float value = values[u];
                                 if (chunk > from) {
-                                    value += old[n] * out.get(outAt + d);
+                                    values[u] += old[n] * out.get(outAt + d);
                                 }
-                                out.set(outAt + d, value * factor);
+                                values[u] *= factor;
+                                // Until the last keys, parts are in floats, too.
+                                if ((launch & Result.STORED) != 0) {
+                                    out.set(outAt + d, values[u]);
+                                } else if (chunk + CHUNK < to) {
+                                    out.set(outAt + d, values[u]);
+                                }
+                            }
+                        }
+                        if ((launch & Result.UPPER) != 0) {
+                            for (int u = 0; u < 4 * wide(dim); u += 4) {
+                                int d = firstColumn(pair, launch, 8) + column(e + u, launch, 8);
+                                if (firstRow + row < rows && d < dim && chunk + CHUNK >= to) {
+                                    MmaMatMul.put(outParts, firstRow + row, head * dim + d, heads * dim, launch,
+                                            values[u], values[u + 1], values[u + 2], values[u + 3]);
+                                }
                             }
                         }
                     }
                 }
             }
         }
+    }
+
+    /**
+     * The first column of the results of a lane that is one of four for a row: they take pairs of neighbours, or fours
+     * where parts are written.
+     *
+     * @param group from one group of eight columns to the next
+     */
+    private static int firstColumn(int pair, int launch, int group) {
+        return (launch & Result.UPPER) != 0 ? pair / 2 * group + (pair & 1) * 4 : pair * 2;
+    }
+
+    /** What is added to it for the i-th of its columns. */
+    private static int column(int i, int launch, int group) {
+        return (launch & Result.UPPER) != 0 ? i / 4 * 2 * group + i % 4 : i / 2 * group + i % 2;
     }
 
     /** The lower parts of two numbers, in one word, from the bits of their upper ones. */

@@ -24,10 +24,10 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * {@code out = activation(x . transpose(gate)) * (x . transpose(up))} for many rows on tensor cores of NVIDIA GPUs from
  * compute capability 8.0; TornadoVM's CUDA backend only.
  *
- * <p>Tensor cores multiply bfloat16. So {@link #split} writes each x as the sum of two bfloat16 numbers, which together
- * hold 17 of its 24 bits, and {@link #product} multiplies both by w and adds all up in one float. A weight of another
- * type becomes two bfloat16 planes as well ({@link #decode}). Where activations may be rounded, {@link #product} takes
- * the first number of x alone.
+ * <p>Tensor cores multiply bfloat16. So each x becomes the sum of two bfloat16 numbers, which together hold 17 of its
+ * 24 bits, and {@link #product} multiplies both by w and adds all up in one float. What makes x writes it so, see
+ * {@link Result}, or {@link #split} does. A weight of another type becomes two bfloat16 planes as well ({@link
+ * #decode}). Where activations may be rounded, the first number of x is all that is written and multiplied.
  *
  * <p>Tensor cores cut what they add to a sum instead of rounding it, so a sum shrinks by about 4e-8 of itself with each
  * 16 columns of it; {@link #splits} bounds its length.
@@ -52,6 +52,8 @@ public final class MmaMatMul {
     private static final int X_WORDS = TOKENS * DEPTH;
     private static final int W_WORDS = WIDTH * DEPTH / 2;
     private static final int X_LONGS = X_WORDS / 2;
+    /** Longs of one part of x. */
+    private static final int PART_LONGS = X_LONGS / 2;
     /** Bytes of 16 rows of one part of x, and of 8 rows of w. */
     private static final int ROWS_BYTES = 16 * DEPTH * 2;
     private static final int GROUP_BYTES = 8 * DEPTH * 2;
@@ -134,16 +136,12 @@ public final class MmaMatMul {
             return List.of(stride, capacity, numbers(), outputs, splits, groups, multiprocessors);
         }
 
-        int parts(Tensor x) {
-            return Math.multiplyExact(Math.ceilDiv(x.rows(), TOKENS) * blocks(columns), X_LONGS);
-        }
-
         int planeLongs() {
             return planes(type) == 1 ? 0 : Math.multiplyExact(outputs, planes(type) * rowLongs(columns));
         }
 
         Scratch scratch(Tensor x) {
-            return new Scratch(tiles(), parts(x), planeLongs(), gated ? planeLongs() : 0);
+            return new Scratch(tiles(), partLongs(x), 0, planeLongs(), gated ? planeLongs() : 0);
         }
     }
 
@@ -164,6 +162,20 @@ public final class MmaMatMul {
         return Division.of(op.out().rows(), op.w(), op.up().isPresent(), multiprocessors).scratch(op.x());
     }
 
+    /** Room for a product's result that tensor cores multiply next. */
+    static Scratch resultScratch(Tensor out) {
+        return new Scratch(0, 0, partLongs(out), 0, 0);
+    }
+
+    private static int partLongs(Tensor x) {
+        return Math.multiplyExact(Math.ceilDiv(x.rows(), TOKENS) * blocks(x.columns()), X_LONGS);
+    }
+
+    /** Whether others than {@link #split} can split it: they write no zeros beyond its columns. */
+    static boolean splits(Tensor x) {
+        return x.columns() % DEPTH == 0;
+    }
+
     /** Numbers that {@link #product} reads from an array. */
     static List<Integer> sizes(MatMul.Product op, int multiprocessors) {
         return Division.of(op.out().rows(), op.w(), op.up().isPresent(), multiprocessors).sizes(op.w(),
@@ -172,20 +184,22 @@ public final class MmaMatMul {
 
     static void lower(MatMul.Product op, Weight w, Weight up, Tasks tasks) {
         Division division = Division.of(op.out().rows(), op.w(), op.up().isPresent(), tasks.device().computeUnits());
-        split(op.x(), division, tasks);
+        int parts = split(op.x(), tasks);
         LongArray numbers = decoded(w, 0, division, tasks);
         LongArray more = division.gated ? decoded(up, 1, division, tasks) : numbers;
-        product(op, division, numbers, more, tasks);
+        product(op, division, parts, numbers, more, tasks);
     }
 
-    private static void split(Tensor x, Division division, Tasks tasks) {
-        if (tasks.holdsParts(x)) {
-            return;
-        }
-        tasks.task("MmaMatMul.split", Geometry.items(division.parts(x) / 2, ITEM_LANES),
-                name -> createPackage(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x),
-                        tasks.parts(), x.rows(), division.columns));
-        tasks.setParts(x);
+    /** Which of the tasks' parts holds x. */
+    private static int split(Tensor x, Tasks tasks) {
+        return tasks.partsOf(x).orElseGet(() -> {
+            int result = Result.PARTS.bits(tasks);
+            tasks.task("MmaMatMul.split", Geometry.items(partLongs(x) / 2, ITEM_LANES),
+                    name -> createPackage(name, MmaMatMul::split, tasks.context(), tasks.step(), tasks.floats(x),
+                            tasks.parts(0), x.rows(), x.columns(), result));
+            tasks.setParts(x, 0);
+            return 0;
+        });
     }
 
     /** A weight as {@link #product} reads it. */
@@ -202,8 +216,11 @@ public final class MmaMatMul {
         return planes;
     }
 
-    private static void product(MatMul.Product op, Division division, LongArray first, LongArray second,
+    private static void product(MatMul.Product op, Division division, int x, LongArray first, LongArray second,
             Tasks tasks) {
+        // No kernel writes what it reads.
+        Result left = x == 0 ? tasks.result() : Result.FLOATS;
+        int result = left.bits(tasks);
         int epilogue = op.epilogue(tasks);
         int finished = division.finished();
         IntArray sizes = tasks.constants(division.sizes(op.w(), tasks.device().computeUnits()));
@@ -213,14 +230,18 @@ public final class MmaMatMul {
         tasks.task("MmaMatMul.product" + Weight.suffix(division.type),
                 Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
                 name -> createPackage(name, MmaMatMul::product, tasks.context(), tasks.step(), sizes,
-                        tasks.parts(), first, second, bias, residual, tasks.scratch(), out, parts(tasks),
-                        planes(division.type), division.whole() ? 1 : 0, finished,
-                        finished > 0 ? epilogue : epilogue & GATED));
+                        tasks.parts(x), first, second, bias, residual, tasks.scratch(), out, tasks.parts(1),
+                        parts(tasks), planes(division.type), division.whole() ? 1 : 0, finished,
+                        finished > 0 ? epilogue : epilogue & GATED, finished > 0 ? result : Result.STORED));
         if (finished == 0) {
-            tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs),
-                    ITEM_LANES),
+            tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs)
+                    / together(result), ITEM_LANES),
                     name -> createPackage(name, MmaMatMul::sum, tasks.context(), tasks.step(), tasks.scratch(),
-                            bias, residual, out, division.capacity, division.outputs, division.splits, epilogue));
+                            bias, residual, out, tasks.parts(1), division.capacity, division.outputs,
+                            division.splits, epilogue, result));
+        }
+        if (left.isSplit()) {
+            tasks.setParts(op.out(), 1);
         }
     }
 
@@ -283,24 +304,46 @@ public final class MmaMatMul {
     }
 
     /**
-     * {@code high[i, k] = bfloat16(x[i, k]), low[i, k] = bfloat16(x[i, k] - high[i, k])}, 0 beyond rows and columns, in
-     * the order in which {@link #product} copies them: blocks of 64 x 16 numbers, columns first, all high before all
-     * low; in them words of two columns, 8 a row, whose halves of 4 words change places in every second four rows; word
-     * w + 32 of 64 is the upper half of long w of 32. An item handles two such pairs of numbers, of rows i and i + 4.
+     * Writes four columns of a row as {@link #product} reads them: {@code high[i, k] = bfloat16(x[i, k]), low[i, k] =
+     * bfloat16(x[i, k] - high[i, k])} in blocks of 64 x 16 numbers, columns first, all high before all low. In a block
+     * a row has four longs; in every second four rows their halves change places.
+     *
+     * @param columns of x
+     * @param result whether lower parts are written
      */
+    static void put(LongArray parts, int row, int k, int columns, int result, float x0, float x1, float x2, float x3) {
+        int at = (row / TOKENS * ((columns + DEPTH - 1) / DEPTH) + k / DEPTH) * X_LONGS + row % TOKENS * 4
+                + ((k / 4) & 3);
+        int odd = (row / 4) & 1;
+        put(parts, at, PART_LONGS, result, odd == 0 ? x0 : x2, odd == 0 ? x1 : x3, odd == 0 ? x2 : x0,
+                odd == 0 ? x3 : x1);
+    }
+
+    /** Stores the upper parts of four numbers, and their lower parts, if wanted, {@code apart} longs behind. */
+    static void put(LongArray parts, int at, int apart, int result, float x0, float x1, float x2, float x3) {
+        int b0 = bits(x0);
+        int b1 = bits(x1);
+        int b2 = bits(x2);
+        int b3 = bits(x3);
+        parts.set(at, pack(b0, b1, b2, b3));
+        if ((result & Result.LOWER) != 0) {
+            parts.set(at + apart, pack(bits(rest(x0, b0)), bits(rest(x1, b1)), bits(rest(x2, b2)),
+                    bits(rest(x3, b3))));
+        }
+    }
+
+    /** Writes x as {@link #put} says, 0 beyond rows and columns. An item handles four columns of a row. */
     public static void split(KernelContext context, IntArray step, FloatArray x, LongArray parts, int capacity,
-            int columns) {
+            int columns, int result) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int item = context.globalIdx;
         int blocks = (columns + DEPTH - 1) / DEPTH;
-        int block = item / (X_LONGS / 2);
-        int index = item & (X_LONGS / 2 - 1);
+        int block = item / PART_LONGS;
         int firstRow = block / blocks * TOKENS;
         // Blocks without rows are never read.
         if (firstRow < rows) {
-            int row = firstRow + index / 32 * 8 + ((index / 8) & 3);
-            int k = (block % blocks) * DEPTH + (index & 7) * 2;
-            int other = k ^ 8;
+            int row = firstRow + item % PART_LONGS / 4;
+            int k = (block % blocks) * DEPTH + (item & 3) * 4;
             float x0 = 0;
             float x1 = 0;
             float x2 = 0;
@@ -308,19 +351,10 @@ public final class MmaMatMul {
             if (row < rows && k < columns) {
                 x0 = x.get(row * columns + k);
                 x1 = x.get(row * columns + k + 1);
+                x2 = x.get(row * columns + k + 2);
+                x3 = x.get(row * columns + k + 3);
             }
-            if (row + 4 < rows && other < columns) {
-                x2 = x.get((row + 4) * columns + other);
-                x3 = x.get((row + 4) * columns + other + 1);
-            }
-            int b0 = bits(x0);
-            int b1 = bits(x1);
-            int b2 = bits(x2);
-            int b3 = bits(x3);
-            int at = block * X_LONGS + index;
-            parts.set(at, pack(b0, b1, b2, b3));
-            parts.set(at + X_LONGS / 2, pack(bits(rest(x0, b0)), bits(rest(x1, b1)), bits(rest(x2, b2)),
-                    bits(rest(x3, b3))));
+            put(parts, row, k, columns, result, x0, x1, x2, x3);
         }
     }
 
@@ -402,10 +436,10 @@ public final class MmaMatMul {
      * elements of a fragment; where groups share the parts of the columns, they stay there for {@link #sum}.
      *
      * <p>x and w of the next 16 columns are on their way into registers while the present ones, in one of two buffers
-     * in local memory, are multiplied. No access has bank conflicts: x is in the order of {@link #split}; w is
-     * transposed to groups of 8 rows m, in which column k has 4 words of two m each at
-     * {@code k ^ k / 8 ^ 2 (group & 1)}. The byte offsets of mmaLoadA and mmaLoadB may differ between lanes, and do, to
-     * follow that order.
+     * in local memory, are multiplied. No access has bank conflicts: x has words of two columns, 8 a row, whose halves
+     * of 4 words change places in every second four rows, as those of longs do, see {@link #put}; w is transposed to
+     * groups of 8 rows m, in which column k has 4 words of two m each at {@code k ^ k / 8 ^ 2 (group & 1)}. The byte
+     * offsets of mmaLoadA and mmaLoadB may differ between lanes, and do, to follow that order.
      *
      * @param sizes among others the numbers in a row of w: those of x, or, of two planes, twice those rounded up to a
      *     multiple of 16
@@ -414,10 +448,11 @@ public final class MmaMatMul {
      * @param whole 1 if no unit reaches beyond w
      * @param finished parts of a unit, of which a group does one after the other and then finishes it; 0 if parts are
      *     units of their own and left for {@link #sum}
+     * @param result bits of {@link Result}: where out goes
      */
     public static void product(KernelContext context, IntArray step, IntArray sizes, LongArray x, LongArray first,
-            LongArray second, FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out, int parts,
-            int planes, int whole, int finished, int epilogue) {
+            LongArray second, FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out,
+            LongArray outParts, int parts, int planes, int whole, int finished, int epilogue, int result) {
         int stride = sizes.get(STRIDE);
         int capacity = sizes.get(CAPACITY);
         int columns = sizes.get(COLUMNS);
@@ -449,7 +484,7 @@ public final class MmaMatMul {
         int wRow = warp * 16 + odd8 * 8 + pair * 2;
         int wTo = warp * 128 + odd8 * 64 + quad * 16 + pair;
         int turn = odd8 * 2 + quad / 2;
-        int xTo = warp * 64 + (lane & 31);
+        int xTo = lane / 4 * 8 + ((quad * 2) ^ (odd8 * 4)) + odd8;
         // What to add to the byte offsets of a warp's first fragments, which count rows of 32 bytes of x and of 16
         // bytes of w in the order of lanes.
         int xFrom = (warp & 1) * 2 * ROWS_BYTES + ((lane / 4) & 1) * (16 - 2 * (lane & 16));
@@ -499,7 +534,7 @@ public final class MmaMatMul {
                 int wBuffer = (k & 1) * W_WORDS;
                 for (int i = 0; i < 2 * parts; i++) {
                     xs[xBuffer + xTo + i * 256] = (int) xNext[i];
-                    xs[xBuffer + xTo + i * 256 + 32] = (int) (xNext[i] >> 32);
+                    xs[xBuffer + (xTo ^ 1) + i * 256] = (int) (xNext[i] >> 32);
                 }
                 for (int i = 0; i < 4; i++) {
                     int to = wBuffer + wTo + i * 512;
@@ -629,8 +664,8 @@ public final class MmaMatMul {
             if (finished > 0 && part == finished - 1) {
                 for (int i = lane; i < TOKENS * width; i += BATCH * LANES) {
                     for (int j = 0; j < BATCH; j++) {
-                        int row = (i + j * LANES) / width;
-                        int m = (i + j * LANES) % width;
+                        int row = element(i, lane, j, result) / width;
+                        int m = element(i, lane, j, result) % width;
                         int at = (own * TOKENS + row) * WIDTH + m;
                         // Elements past the last are computed and never stored; their residual is not read, as its
                         // owner may be writing there.
@@ -656,12 +691,24 @@ public final class MmaMatMul {
                                 MatMul.biasStart(layer, outputs, epilogue) + output, 0,
                                 epilogue & ~MatMul.RESIDUAL);
                     }
-                    for (int j = 0; j < BATCH; j++) {
-                        int row = firstRow + (i + j * LANES) / width;
-                        int output = firstOut + (i + j * LANES) % width;
-                        if (row < rows && output < outputs) {
-                            out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + row * outputs + output,
-                                    values[j]);
+                    if ((result & Result.STORED) != 0) {
+                        for (int j = 0; j < BATCH; j++) {
+                            int row = firstRow + element(i, lane, j, result) / width;
+                            int output = firstOut + element(i, lane, j, result) % width;
+                            if (row < rows && output < outputs) {
+                                out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + row * outputs + output,
+                                        values[j]);
+                            }
+                        }
+                    }
+                    if ((result & Result.UPPER) != 0) {
+                        for (int j = 0; j < BATCH; j += 4) {
+                            int row = firstRow + element(i, lane, j, result) / width;
+                            int output = firstOut + element(i, lane, j, result) % width;
+                            if (row < rows && output < outputs) {
+                                put(outParts, row, output, outputs, result, values[j], values[j + 1], values[j + 2],
+                                        values[j + 3]);
+                            }
                         }
                     }
                 }
@@ -669,17 +716,28 @@ public final class MmaMatMul {
         }
     }
 
+    /** Which element of a unit is the j-th one of a lane that begins at i: every 128th, or every 128th four. */
+    private static int element(int i, int lane, int j, int result) {
+        return together(result) == 1 ? i + j * LANES : i + 3 * lane + j / 4 * (4 * LANES) + j % 4;
+    }
+
+    /** Neighbours that a lane finishes: those of a long, where there are parts to write. */
+    private static int together(int result) {
+        return (result & Result.UPPER) != 0 ? 4 : 1;
+    }
+
     /**
      * {@code out[i, m] = finish(sum over parts p of sums[p, i, m])}, gated likewise, for sums that {@link #product}
-     * left in its tiles. An item handles one element; parts are added in their order.
+     * left in its tiles. An item handles one element, or four neighbours; parts are added in their order.
      */
     public static void sum(KernelContext context, IntArray step, FloatArray tiles, FloatArray bias, FloatArray residual,
-            FloatArray out, int capacity, int outputs, int splits, int epilogue) {
+            FloatArray out, LongArray outParts, int capacity, int outputs, int splits, int epilogue, int result) {
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         boolean gated = (epilogue & GATED) != 0;
         int width = gated ? HALF : WIDTH;
-        int item = context.globalIdx;
+        float[] values = new float[4];
+        int item = context.globalIdx * together(result);
         int row = item / outputs;
         int output = item % outputs;
         if (row < rows) {
@@ -687,17 +745,26 @@ public final class MmaMatMul {
             int outBlocks = (outputs + width - 1) / width;
             int at = ((output / width * rowBlocks + row / TOKENS) * TOKENS + row % TOKENS) * WIDTH + output % width;
             int next = rowBlocks * outBlocks * TOKENS * WIDTH;
-            float value = 0;
-            float up = 0;
-            for (int p = 0; p < splits; p++) {
-                value += tiles.get(at + p * next);
-                if (gated) {
-                    up += tiles.get(at + p * next + HALF);
+            for (int e = 0; e < together(result); e++) {
+                float value = 0;
+                float up = 0;
+                for (int p = 0; p < splits; p++) {
+                    value += tiles.get(at + e + p * next);
+                    if (gated) {
+                        up += tiles.get(at + e + p * next + HALF);
+                    }
+                }
+                values[e] = MatMul.finish(value, up, bias, residual,
+                        MatMul.biasStart(layer, outputs, epilogue) + output + e, item + e, epilogue);
+            }
+            if ((result & Result.STORED) != 0) {
+                for (int e = 0; e < together(result); e++) {
+                    out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + item + e, values[e]);
                 }
             }
-            out.set(MatMul.outStart(layer, capacity, outputs, epilogue) + item,
-                    MatMul.finish(value, up, bias, residual, MatMul.biasStart(layer, outputs, epilogue) + output, item,
-                    epilogue));
+            if ((result & Result.UPPER) != 0) {
+                put(outParts, row, output, outputs, result, values[0], values[1], values[2], values[3]);
+            }
         }
     }
 }

@@ -20,6 +20,10 @@ public final class Norm {
 
     public static void lower(Op.LayerNorm op, Tasks tasks) {
         int lanes = Math.min(MOST_LANES, tasks.mostLanes());
+        if (tasks.result().isSplit()) {
+            MmaNorm.lower(op, lanes, tasks);
+            return;
+        }
         tasks.task("layerNorm", Geometry.groups(op.out().rows(), lanes, lanes * Float.BYTES),
                 name -> createPackage(name, Norm::layerNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.w()), tasks.floats(op.bias()), tasks.floats(op.out()), tasks.stride(op.x()),
@@ -28,9 +32,13 @@ public final class Norm {
     }
 
     public static void lower(Op.RmsNorm op, Tasks tasks) {
+        int lanes = Math.min(MOST_LANES, tasks.mostLanes());
+        if (tasks.result().isSplit()) {
+            MmaNorm.lower(op, lanes, tasks);
+            return;
+        }
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         int residualStride = op.residual().map(tasks::stride).orElse(0);
-        int lanes = Math.min(MOST_LANES, tasks.mostLanes());
         tasks.task("rmsNorm", Geometry.groups(op.out().rows(), lanes, lanes * Float.BYTES),
                 name -> createPackage(name, Norm::rmsNorm, tasks.context(), tasks.step(), tasks.floats(op.x()),
                         tasks.floats(op.w()), residual, tasks.floats(op.out()), tasks.stride(op.x()),

@@ -60,6 +60,7 @@ public final class OpCases {
         all.softCap();
         all.projections();
         all.attention();
+        all.layer();
         all.probes();
         all.rowMax();
         all.sample();
@@ -771,6 +772,50 @@ public final class OpCases {
                 cap == 0 ? Op.Windows.NONE : new Op.Windows(List.of(9)),
                 Op.Keys.TOKENS,
                 data.output(name + "Out", 1, rows, heads.queryColumns()));
+    }
+
+    /**
+     * Operations that hand their results on, so that what makes one may leave it as the next one likes it; one of them
+     * is read by others, too.
+     */
+    private void layer() {
+        add("layer_50x512", 5e-5, "five sums of F32, one after the other; " + SUM_REASON, data -> {
+            int rows = 60;
+            Op.Heads heads = new Op.Heads(2, 1, 64);
+            Tensor x = data.input("x", 1, rows, 512);
+            Tensor normed = Tensor.activation("normed", rows, 512);
+            Tensor query = Tensor.activation("query", rows, 128);
+            Tensor attended = Tensor.activation("attended", rows, 128);
+            Tensor between = data.output("between", 1, rows, 512);
+            Tensor again = Tensor.activation("again", rows, 512);
+            Tensor gated = Tensor.activation("gated", rows, 96);
+            Tensor down = Tensor.activation("down", rows, 512);
+            Tensor last = Tensor.activation("last", rows, 512);
+            Tensor wide = Tensor.activation("wide", rows, 96);
+            data.run(
+                    new Step(0, 50, 50),
+                    new Op.LayerNorm(x, data.weight("norm", DType.F32, 1, 512),
+                            data.weight("normBias", DType.F32, 1, 512), 1e-6f, normed),
+                    chained(data, normed, "q", Op.Activation.NONE, Optional.empty(), query),
+                    new Op.Attention(query, data.input("keys", 1, rows, 64), data.input("values", 1, rows, 64), heads,
+                            0.125f, 0, Op.Windows.NONE, Op.Keys.TOKENS, attended),
+                    chained(data, attended, "o", Op.Activation.NONE, Optional.of(x), between),
+                    new Op.RmsNorm(between, data.weight("norm2", DType.F32, 1, 512), 1e-6f, Optional.empty(), again),
+                    new Op.GatedMatMul(again, data.weight("gate", DType.BF16, 0.1, 96, 512),
+                            data.weight("up", DType.BF16, 0.1, 96, 512), Op.Activation.GELU_TANH, gated),
+                    chained(data, gated, "down", Op.Activation.NONE, Optional.empty(), down),
+                    new Op.LayerNorm(down, data.weight("norm3", DType.F32, 1, 512),
+                            data.weight("norm3Bias", DType.F32, 1, 512), 1e-6f, last),
+                    chained(data, last, "fc1", Op.Activation.GELU_TANH, Optional.empty(), wide),
+                    chained(data, wide, "fc2", Op.Activation.NONE, Optional.of(last),
+                            data.output("out", 1, rows, 512)));
+        });
+    }
+
+    private static Op chained(Data data, Tensor x, String name, Op.Activation activation, Optional<Tensor> residual,
+            Tensor out) {
+        return new Op.MatMul(x, data.weight(name, DType.BF16, 3 / Math.sqrt(x.columns()), out.columns(), x.columns()),
+                Optional.of(data.weight(name + "Bias", DType.F32, 1, out.columns())), activation, residual, out);
     }
 
     private void softCap() {
