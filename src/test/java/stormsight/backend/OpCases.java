@@ -803,7 +803,7 @@ public final class OpCases {
                     new Op.RmsNorm(between, data.weight("norm2", DType.F32, 1, 512), 1e-6f, Optional.empty(), again),
                     new Op.GatedMatMul(again, data.weight("gate", DType.BF16, 0.1, 96, 512),
                             data.weight("up", DType.BF16, 0.1, 96, 512), Op.Activation.GELU_TANH, gated),
-                    chained(data, gated, "down", Op.Activation.NONE, Optional.empty(), down),
+                    chained(data, gated, "downProjection", Op.Activation.NONE, Optional.empty(), down),
                     new Op.LayerNorm(down, data.weight("norm3", DType.F32, 1, 512),
                             data.weight("norm3Bias", DType.F32, 1, 512), 1e-6f, last),
                     chained(data, last, "fc1", Op.Activation.GELU_TANH, Optional.empty(), wide),
