@@ -80,7 +80,7 @@ class TensorCoresTest {
         OpCase opCase = cases("layer_.*").findFirst().orElseThrow();
         List<String> kernels = check(opCase, gpu(multiprocessors), false);
         assertEquals(multiprocessors > 1, kernels.contains("MmaMatMul.sum"), kernels.toString());
-        assertEquals(3, Collections.frequency(kernels, "MmaNorm.norm"));
+        assertEquals(3, Collections.frequency(kernels, "MmaNorm.splitNorm"));
         assertEquals(0, Collections.frequency(kernels, "MmaMatMul.split"), kernels.toString());
         check(new OpCase(opCase.name(), 3 * ROUNDED, "bfloat16", opCase.setup()), gpu(multiprocessors), true);
     }

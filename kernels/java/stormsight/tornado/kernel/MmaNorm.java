@@ -28,8 +28,8 @@ final class MmaNorm {
     private static void lower(Tensor x, Tensor w, FloatArray bias, int biasStride, float epsilon, int centred,
             Tensor out, int lanes, Tasks tasks) {
         int result = tasks.result().bits(tasks);
-        tasks.task("MmaNorm.norm", Geometry.groups(out.rows(), lanes, lanes * Float.BYTES),
-                name -> createPackage(name, MmaNorm::norm, tasks.context(), tasks.step(), tasks.floats(x),
+        tasks.task("MmaNorm.splitNorm", Geometry.groups(out.rows(), lanes, lanes * Float.BYTES),
+                name -> createPackage(name, MmaNorm::splitNorm, tasks.context(), tasks.step(), tasks.floats(x),
                         tasks.floats(w), bias, tasks.floats(out), tasks.parts(0), tasks.stride(x), tasks.stride(w),
                         biasStride, out.columns(), epsilon, centred, result, lanes));
         tasks.setParts(out, 0);
@@ -41,7 +41,7 @@ final class MmaNorm {
      *
      * @param result bits of {@link Result}
      */
-    public static void norm(KernelContext context, IntArray step, FloatArray x, FloatArray w, FloatArray bias,
+    public static void splitNorm(KernelContext context, IntArray step, FloatArray x, FloatArray w, FloatArray bias,
             FloatArray out, LongArray parts, int xStride, int wStride, int biasStride, int columns, float epsilon,
             int centred, int result, int lanes) {
         int row = context.groupIdx;
