@@ -1,5 +1,9 @@
 package stormsight.image;
 
+import java.awt.image.BufferedImage;
+import java.awt.image.IndexColorModel;
+import java.awt.image.Raster;
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
@@ -11,13 +15,14 @@ import java.util.Optional;
 import java.util.zip.CRC32;
 import java.util.zip.DataFormatException;
 import java.util.zip.Inflater;
+import javax.imageio.ImageReader;
+import javax.imageio.stream.ImageInputStream;
+import javax.imageio.stream.MemoryCacheImageInputStream;
 
 /**
- * PNG files: header, palette and pixels. Colour profiles, gamma and transparency, which Pillow's {@code convert("RGB")}
- * ignores, are neither applied nor a reason to fail. Pixels are known to be all there before memory is taken for them.
- * The JDK's own reader would do, but starting it takes longer than a picture of ordinary size.
- *
- * @see <a href="https://www.w3.org/TR/png-3/">Portable Network Graphics</a>
+ * PNG files. The JDK's reader gets a file of the header, the palette and the pixels alone: colour profiles, gamma and
+ * transparency, which Pillow's {@code convert("RGB")} ignores, can then neither be applied nor fail. The pixels are
+ * known to be all there before that.
  */
 final class Png {
     private static final byte[] SIGNATURE = {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
@@ -36,20 +41,6 @@ final class Png {
     private static final int[][] PASSES = {
         {0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}
     };
-
-    /** The one pass of an image without interlacing. */
-    private static final int[][] WHOLE = {{0, 0, 1, 1}};
-
-    /** Types of colour. */
-    private static final int GRAY = 0;
-
-    private static final int RGB = 2;
-    private static final int PALETTE = 3;
-    private static final int GRAY_ALPHA = 4;
-    private static final int RGB_ALPHA = 6;
-
-    /** Bytes of the largest palette. */
-    private static final int COLOURS = 3 * 256;
 
     private final Bytes in;
     private final Reading reading;
@@ -211,25 +202,38 @@ final class Png {
         int width = fields.getInt(0);
         int height = fields.getInt(4);
         reading.checkSize(width, height);
-        // Any interlacing is Adam7, and a method of compression that is not 0 is no concern, as in Pillow.
-        boolean interlaced = header[12] != 0;
-        Rows rows = Rows.of(header[9], header[8], palette);
-        if (rows.colour == GRAY && rows.bits == 16) {
+        // A method of compression that is not 0 is no concern of Pillow's, and any interlacing is Adam7.
+        header[10] = 0;
+        header[12] = (byte) (header[12] == 0 ? 0 : 1);
+        int channels = switch (header[9]) {
+            case 2 -> 3;
+            case 4 -> 2;
+            case 6 -> 4;
+            default -> 1;
+        };
+        if (header[9] == 0 && header[8] == 16) {
             reading.warn("of 16 bits of gray the upper 8 are taken; "
                     + "Pillow turns all but the darkest such pixels white");
         }
         byte[] data = pixels.toByteArray();
-        requireInflated(data, bytes(width, height, rows.channels * rows.bits, interlaced));
-        RgbImage image = RgbImage.black(width, height);
-        try (Inflater inflater = new Inflater()) {
-            inflater.setInput(data);
-            for (int[] pass : interlaced ? PASSES : WHOLE) {
-                rows.read(inflater, image, pass);
-            }
-        } catch (DataFormatException e) {
-            throw broken(e);
+        requireInflated(data, bytes(width, height, channels * header[8], header[12] == 1));
+        ByteArrayOutputStream file = new ByteArrayOutputStream(data.length + 1000);
+        file.writeBytes(SIGNATURE);
+        write(file, "IHDR", header);
+        if (palette != null && header[9] == 3) {
+            // Colours that are not there are black.
+            byte[] colours = Arrays.copyOf(palette, palette.length / 3 * 3);
+            write(file, "PLTE", Arrays.copyOf(colours, Math.max(colours.length, 3 << Math.clamp(header[8], 1, 8))));
         }
-        return image;
+        write(file, "IDAT", data);
+        write(file, "IEND", new byte[0]);
+        ImageReader reader = Reading.jdkReader("PNG");
+        try (ImageInputStream stream = new MemoryCacheImageInputStream(new ByteArrayInputStream(file.toByteArray()))) {
+            reader.setInput(stream, true, true);
+            return rgb(reader.read(0));
+        } finally {
+            reader.dispose();
+        }
     }
 
     /** What the pixels take, with the byte that says how each row is filtered. */
@@ -239,20 +243,11 @@ final class Png {
         }
         long bytes = 0;
         for (int[] pass : PASSES) {
-            long across = count(width, pass[0], pass[2]);
-            long down = count(height, pass[1], pass[3]);
+            long across = (width - pass[0] + pass[2] - 1) / pass[2];
+            long down = (height - pass[1] + pass[3] - 1) / pass[3];
             bytes += across > 0 && down > 0 ? down * (1 + (across * bits + 7) / 8) : 0;
         }
         return bytes;
-    }
-
-    /** How many of the columns or rows of an image a pass has. */
-    private static int count(int all, int first, int step) {
-        return (all - first + step - 1) / step;
-    }
-
-    private static IOException broken(DataFormatException e) {
-        return new IOException("its compressed pixels are broken (" + e.getMessage() + ")", e);
     }
 
     private static void requireInflated(byte[] data, long bytes) throws IOException {
@@ -268,135 +263,57 @@ final class Png {
                 there += more;
             }
         } catch (DataFormatException e) {
-            throw broken(e);
+            throw new IOException("its compressed pixels are broken (" + e.getMessage() + ")", e);
         }
     }
 
-    /**
-     * What rows of pixels become.
-     *
-     * @param colour type of colour, as the header has it
-     * @param bits of a sample
-     * @param channels samples of a pixel
-     * @param palette of {@link #COLOURS} bytes, black where the file has no more; null for other types of colour
-     */
-    private record Rows(int colour, int bits, int channels, byte[] palette) {
-        /** @throws IOException if there are no such pixels */
-        static Rows of(int colour, int bits, byte[] palette) throws IOException {
-            boolean known = switch (colour) {
-                case GRAY -> bits == 1 || bits == 2 || bits == 4 || bits == 8 || bits == 16;
-                case PALETTE -> bits == 1 || bits == 2 || bits == 4 || bits == 8;
-                case RGB, GRAY_ALPHA, RGB_ALPHA -> bits == 8 || bits == 16;
-                default -> false;
-            };
-            if (!known) {
-                throw new IOException("its header names pixels that PNG does not have: " + bits
-                        + " bits of colour type " + colour);
-            }
-            if (colour != PALETTE) {
-                int channels = colour == GRAY ? 1 : colour == GRAY_ALPHA ? 2 : colour == RGB ? 3 : 4;
-                return new Rows(colour, bits, channels, null);
-            }
-            if (palette == null) {
-                throw new IOException("its palette is missing");
-            }
-            byte[] whole = Arrays.copyOf(palette, palette.length / 3 * 3);
-            return new Rows(colour, bits, 1, Arrays.copyOf(whole, COLOURS));
-        }
+    private static void write(ByteArrayOutputStream file, String name, byte[] data) {
+        byte[] start = ByteBuffer.allocate(8).putInt(data.length).put(name.getBytes(StandardCharsets.ISO_8859_1))
+                .array();
+        CRC32 crc = new CRC32();
+        crc.update(start, 4, 4);
+        crc.update(data);
+        file.writeBytes(start);
+        file.writeBytes(data);
+        file.writeBytes(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array());
+    }
 
-        /** Reads the pixels of a pass of {@link #PASSES}, which are all there, into their places. */
-        void read(Inflater inflater, RgbImage image, int[] pass) throws IOException, DataFormatException {
-            int across = count(image.width(), pass[0], pass[2]);
-            if (across <= 0) {
-                return;
-            }
-            byte[] row = new byte[1 + (int) (((long) across * channels * bits + 7) / 8)];
-            byte[] above = new byte[row.length];
-            for (int y = pass[1]; y < image.height(); y += pass[3]) {
-                for (int at = 0; at < row.length;) {
-                    int more = inflater.inflate(row, at, row.length - at);
-                    if (more == 0) {
-                        throw new EOFException(Bytes.ENDS_EARLY);
-                    }
-                    at += more;
-                }
-                unfilter(row, above, Math.max(1, channels * bits / 8));
-                write(row, across, image.rgb(), 3 * (y * image.width() + pass[0]), 3 * pass[2]);
-                byte[] next = above;
-                above = row;
-                row = next;
-            }
-        }
-
-        /**
-         * @param row begins with its filter, as does the row above it
-         * @param pixel bytes from a sample to the one of the pixel before
-         */
-        private static void unfilter(byte[] row, byte[] above, int pixel) throws IOException {
-            switch (row[0]) {
-                case 0 -> { }
-                case 1 -> {
-                    for (int i = 1 + pixel; i < row.length; i++) {
-                        row[i] += row[i - pixel];
-                    }
-                }
-                case 2 -> {
-                    for (int i = 1; i < row.length; i++) {
-                        row[i] += above[i];
-                    }
-                }
-                case 3 -> {
-                    for (int i = 1; i < row.length; i++) {
-                        int left = i <= pixel ? 0 : row[i - pixel] & 0xff;
-                        row[i] += (byte) (left + (above[i] & 0xff) >> 1);
-                    }
-                }
-                case 4 -> {
-                    for (int i = 1; i < row.length; i++) {
-                        int left = i <= pixel ? 0 : row[i - pixel] & 0xff;
-                        int corner = i <= pixel ? 0 : above[i - pixel] & 0xff;
-                        row[i] += (byte) paeth(left, above[i] & 0xff, corner);
-                    }
-                }
-                default -> throw new IOException("a row of its pixels has a filter that is not known");
-            }
-        }
-
-        private static int paeth(int left, int above, int corner) {
-            int fromLeft = Math.abs(above - corner);
-            int fromAbove = Math.abs(left - corner);
-            int fromCorner = Math.abs(left + above - 2 * corner);
-            return fromLeft <= fromAbove && fromLeft <= fromCorner ? left : fromAbove <= fromCorner ? above : corner;
-        }
-
-        /** @param step from the place of a pixel to that of the next */
-        private void write(byte[] row, int pixels, byte[] rgb, int first, int step) {
-            if (colour == RGB && bits == 8 && step == 3) {
-                System.arraycopy(row, 1, rgb, first, 3 * pixels);
-                return;
-            }
-            for (int x = 0, at = first; x < pixels; x++, at += step) {
-                if (colour == PALETTE) {
-                    System.arraycopy(palette, 3 * sample(row, x), rgb, at, 3);
+    /** Takes the samples as they are stored: getRGB() would convert gray from a linear scale. */
+    private static RgbImage rgb(BufferedImage image) {
+        Raster raster = image.getRaster();
+        RgbImage out = RgbImage.black(image.getWidth(), image.getHeight());
+        byte[] rgb = out.rgb();
+        int bands = raster.getNumBands();
+        int[] row = new int[bands * image.getWidth()];
+        int[] palette = image.getColorModel() instanceof IndexColorModel model ? palette(model) : null;
+        int[] bits = raster.getSampleModel().getSampleSize();
+        int target = 0;
+        for (int y = 0; y < image.getHeight(); y++) {
+            raster.getPixels(raster.getMinX(), raster.getMinY() + y, image.getWidth(), 1, row);
+            for (int x = 0; x < image.getWidth(); x++) {
+                if (palette != null) {
+                    int colour = row[x] < palette.length ? palette[row[x]] : 0;
+                    rgb[target++] = (byte) (colour >> 16);
+                    rgb[target++] = (byte) (colour >> 8);
+                    rgb[target++] = (byte) colour;
                 } else {
                     for (int channel = 0; channel < 3; channel++) {
-                        rgb[at + channel] = level(sample(row, channels * x + (channels < 3 ? 0 : channel)));
+                        int band = bands < 3 ? 0 : channel;
+                        rgb[target++] = (byte) toByte(row[bands * x + band], bits[band]);
                     }
                 }
             }
         }
+        return out;
+    }
 
-        private int sample(byte[] row, int index) {
-            if (bits >= 8) {
-                // Of 16 bits the upper 8.
-                return row[1 + index * (bits / 8)] & 0xff;
-            }
-            int bit = index * bits;
-            return (row[1 + bit / 8] & 0xff) >> 8 - bits - bit % 8 & (1 << bits) - 1;
-        }
+    private static int[] palette(IndexColorModel model) {
+        int[] palette = new int[model.getMapSize()];
+        model.getRGBs(palette);
+        return palette;
+    }
 
-        private byte level(int sample) {
-            return (byte) (bits >= 8 ? sample : sample * 255 / ((1 << bits) - 1));
-        }
+    private static int toByte(int sample, int bits) {
+        return bits >= 8 ? sample >> (bits - 8) : sample * 255 / ((1 << bits) - 1);
     }
 }
