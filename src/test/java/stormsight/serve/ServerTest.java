@@ -214,7 +214,7 @@ class ServerTest {
     @Test
     void aFullLineAndALateAnswerAreTold() {
         try (Served small = new Served(1, 2, Duration.ofSeconds(60));
-                Served hasty = new Served(1, 2, Duration.ofMillis(1))) {
+                Served hasty = new Served(1, 2, Duration.ofMillis(10))) {
             refused(504, "timeout", hasty.ask(caption(Map.of())));
             refused(504, "timeout", hasty.ask(caption(Map.of("stream", true))));
             List<CompletableFuture<HttpResponse<String>>> together = IntStream.range(0, CLIENTS)
