@@ -65,8 +65,11 @@ final class NativeKernels implements AutoCloseable {
 
     private static final String FOLDER = "/org/bytedeco/dnnl/linux-x86_64/";
 
-    /** Compiled at a time: prompts differ in length, and each has its own. One kernel has at most some 60. */
-    private static final int KEPT = 256;
+    /**
+     * Compiled at a time. Prompts differ in length, and each has its own; a pass over an image and a prompt takes some
+     * 300, which would all be compiled anew each time if fewer were kept.
+     */
+    private static final int KEPT = 1024;
 
     /** oneDNN's loops for whatever it has no kernel for. */
     private static final String REFERENCE = "ref";
