@@ -144,7 +144,7 @@ final class FewTokens {
                 }
                 long to = sums + t * sumBytes + 4L * i;
                 int some = Math.min(TOKENS, tokens - t);
-                LaneSums.add(lanes, some, to, sumBytes, 4);
+                LaneSums.add(lanes, some, to, sumBytes);
             }
         }
     }
@@ -162,8 +162,6 @@ final class FewTokens {
         int lines = (int) ((from + bytes - first + LINE - 1) / LINE);
         IntVector all = IntVector.zero(READ);
         for (int i = 0; i < lines; i++) {
-            // Not by an exclusive or: the JVM mistakes the length of that instruction, and a fault in it ends the
-            // process.
             all = all.add(IntVector.fromMemorySegment(READ, ALL, first + i * LINE & ADDRESSES, LE));
         }
         all.intoMemorySegment(ALL, to, LE);

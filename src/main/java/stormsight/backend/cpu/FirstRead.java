@@ -28,6 +28,31 @@ final class FirstRead {
 
     private static final long TRIAL_BYTES = 1 << 16;
 
+    /** The weights of a kernel, of which the first run reads all. */
+    final class Weights {
+        private boolean fresh;
+        private boolean begun;
+
+        /** Called before the pieces of a run. */
+        void begin() {
+            fresh = !begun;
+            begun = true;
+        }
+
+        /**
+         * As {@link NarrowWeights#rows}.
+         *
+         * @param raw address of {@link #bytes}
+         */
+        void rows(int worker, Weight w, int first, int count, long to, long raw) {
+            if (fresh) {
+                FirstRead.this.rows(worker, w, first, count, to, raw);
+            } else {
+                NarrowWeights.rows(w, first, count, to);
+            }
+        }
+    }
+
     private final long process;
 
     /** Of each thread. */

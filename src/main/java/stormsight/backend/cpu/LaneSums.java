@@ -40,13 +40,13 @@ final class LaneSums {
     }
 
     /**
-     * Writes the sums of the lanes of vectors, up to four fours of them, which are overwritten. Where vectors wait for
-     * memory it is better to call {@link #four} as soon as there are as many: reads of the next ones begin earlier.
+     * Writes the sums of the lanes of vectors, up to four fours of them, which are overwritten. Those of a four lie
+     * side by side. Where vectors wait for memory it is better to call {@link #four} as soon as there are as many:
+     * reads of the next ones begin earlier.
      *
      * @param between from where the first sum of four goes to where that of the next four does, in bytes
-     * @param distance from where one sum goes to where the next of the same four does
      */
-    static void add(long lanes, int fours, long to, long between, long distance) {
+    static void add(long lanes, int fours, long to, long between) {
         if (TRANSPOSED) {
             transposed(lanes);
         }
@@ -55,11 +55,11 @@ final class LaneSums {
                 long from = lanes + 16L * i & ADDRESSES;
                 long at = to + i * between;
                 Memory.f32(at, Memory.f32(from));
-                Memory.f32(at + distance, Memory.f32(from + 4));
-                Memory.f32(at + 2 * distance, Memory.f32(from + 8));
-                Memory.f32(at + 3 * distance, Memory.f32(from + 12));
+                Memory.f32(at + 4, Memory.f32(from + 4));
+                Memory.f32(at + 8, Memory.f32(from + 8));
+                Memory.f32(at + 12, Memory.f32(from + 12));
             } else {
-                four(lanes + i * (4 * BYTES), to + i * between, distance);
+                four(lanes + i * (4 * BYTES), to + i * between, Float.BYTES);
             }
         }
     }

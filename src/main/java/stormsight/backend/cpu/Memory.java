@@ -19,10 +19,11 @@ final class Memory {
     static final long ADDRESSES = Long.MAX_VALUE >>> 1;
 
     /**
-     * {@code ALL.get(FAULT, w);} must stand in every method that reads weights by vectors, anywhere. A file may be cut
+     * {@code ALL.get(FAULT, w);} must stand in every method that reads weights by vectors alone. A file may be cut
      * short while it is mapped; the JVM makes an error of that, and not the end of the process, in compiled methods
-     * that hold a plain access. It has to be one of a byte, and no call of a method here: what runs rarely and is not
-     * that simple may be compiled apart from the method that it stands in.
+     * that hold a plain access, such as those that read scales in their loops. Outside of a loop it has to be one of a
+     * byte, and no call of a method here: what runs rarely and is not that simple may be compiled apart from the method
+     * that it stands in.
      */
     static final ValueLayout.OfByte FAULT = ValueLayout.JAVA_BYTE;
 

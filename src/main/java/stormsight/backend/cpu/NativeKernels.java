@@ -403,9 +403,9 @@ final class NativeKernels implements AutoCloseable {
         }
     }
 
-    /** How a thread reads weights for the first time. */
-    FirstRead firstRead() {
-        return firstRead;
+    /** How a kernel reads its weights. */
+    FirstRead.Weights weights() {
+        return firstRead.new Weights();
     }
 
     /** Scratch of oneDNN's own for a thread. */

@@ -20,6 +20,7 @@ final class NativeMatMul implements Kernel {
     private final Product product;
     private final Pieces work;
     private final NativeKernels natives;
+    private final FirstRead.Weights weights;
     private final String name;
     private final Scratch scratch;
     private final int rows;
@@ -28,11 +29,6 @@ final class NativeMatMul implements Kernel {
     private final OneDnn.Primitive[] whole;
 
     private final OneDnn.Primitive[] rest;
-
-    /** Whether this is the first run. */
-    private boolean fresh;
-
-    private boolean begun;
 
     /** What a piece computes. */
     interface Pieces {
@@ -49,6 +45,7 @@ final class NativeMatMul implements Kernel {
         this.product = product;
         this.work = work;
         this.natives = natives;
+        weights = natives.weights();
         this.name = name;
         this.scratch = scratch;
         rows = rows(product.width());
@@ -72,8 +69,7 @@ final class NativeMatMul implements Kernel {
 
     @Override
     public int pieces(Step step) {
-        fresh = !begun;
-        begun = true;
+        weights.begin();
         int tokens = product.tokens(step);
         compile(tokens, rows, whole);
         compile(tokens, product.width() % rows, rest);
@@ -108,11 +104,7 @@ final class NativeMatMul implements Kernel {
     private void multiply(OneDnn.Primitive primitive, Weight w, int first, int count, long out, long other,
             int worker) {
         long copy = scratch.own(worker);
-        if (fresh) {
-            natives.firstRead().rows(worker, w, first, count, copy, copy + biasOffset() + 4L * rows);
-        } else {
-            NarrowWeights.rows(w, first, count, copy);
-        }
+        weights.rows(worker, w, first, count, copy, copy + biasOffset() + 4L * rows);
         long bias = copy + biasOffset();
         if (product.bias() != 0) {
             Memory.copy(product.bias() + 4L * first, bias, 4L * count);

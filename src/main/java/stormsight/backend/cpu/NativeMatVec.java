@@ -22,6 +22,7 @@ final class NativeMatVec implements Kernel {
 
     private final Product product;
     private final NativeKernels natives;
+    private final FirstRead.Weights weights;
     private final String name;
     private final Scratch scratch;
 
@@ -29,11 +30,6 @@ final class NativeMatVec implements Kernel {
     private Piece whole;
 
     private Piece rest;
-
-    /** Whether this is the first run. */
-    private boolean fresh;
-
-    private boolean begun;
 
     /** Products of the parts, and what adds them. */
     private record Piece(OneDnn.Primitive products, OneDnn.Primitive sum) {}
@@ -46,6 +42,7 @@ final class NativeMatVec implements Kernel {
     NativeMatVec(Product product, NativeKernels natives, String name, Scratch scratch) {
         this.product = product;
         this.natives = natives;
+        weights = natives.weights();
         this.name = name;
         this.scratch = scratch;
         scratch.reserveOwn(copyBytes() + 4L * PARTS * ROWS);
@@ -90,8 +87,7 @@ final class NativeMatVec implements Kernel {
 
     @Override
     public int pieces(Step step) {
-        fresh = !begun;
-        begun = true;
+        weights.begin();
         int remaining = product.width() % ROWS;
         whole = product.width() < ROWS ? null : piece(ROWS);
         rest = remaining == 0 ? null : piece(remaining);
@@ -113,11 +109,7 @@ final class NativeMatVec implements Kernel {
         Piece of = count == ROWS ? whole : rest;
         long copy = scratch.own(worker);
         long products = copy + copyBytes();
-        if (fresh) {
-            natives.firstRead().rows(worker, w, first, count, copy, 0);
-        } else {
-            NarrowWeights.rows(w, first, count, copy);
-        }
+        weights.rows(worker, w, first, count, copy, 0);
         of.products.run(worker, natives.scratchpad(worker), scratch.shared(), copy, products, 0, 0);
         of.sum.run(worker, natives.scratchpad(worker), ones(), products, product.out() + 4L * first, 0, 0);
     }
