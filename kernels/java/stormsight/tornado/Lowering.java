@@ -22,6 +22,7 @@ import stormsight.tornado.kernel.Control;
 import stormsight.tornado.kernel.Embed;
 import stormsight.tornado.kernel.InputNorm;
 import stormsight.tornado.kernel.MatMul;
+import stormsight.tornado.kernel.MmaProjections;
 import stormsight.tornado.kernel.Norm;
 import stormsight.tornado.kernel.Projections;
 import stormsight.tornado.kernel.Result;
@@ -141,7 +142,9 @@ final class Lowering {
             List<Op> ops = segment.ops();
             for (int i = 0; i < ops.size(); i++) {
                 Result result = Result.of(ops.subList(i, ops.size()), program, device);
-                most = most.or(scratch(ops.get(i), device)).or(result.scratch(ops.get(i)));
+                most = most.or(scratch(ops.get(i), device)).or(result.scratch(ops.get(i)))
+                        .or(MmaProjections.of(ops.subList(i, ops.size()), program, device).map(joined ->
+                                joined.scratch(device)).orElse(Scratch.NONE));
             }
         }
         return most;
@@ -162,10 +165,23 @@ final class Lowering {
     }
 
     /**
-     * Lists of numbers that the kernels of an operation read from arrays: because there is any number of them, or so
-     * that the same code serves several operations.
+     * Lists of numbers that the kernels of a program's operations read from arrays: because there is any number of
+     * them, or so that the same code serves several operations.
      */
-    static List<List<Integer>> constants(Op op, DeviceInfo device) {
+    static List<List<Integer>> constants(Program program, DeviceInfo device) {
+        List<List<Integer>> all = new ArrayList<>();
+        for (Segment segment : program.segments()) {
+            List<Op> ops = segment.ops();
+            for (int i = 0; i < ops.size(); i++) {
+                all.addAll(constants(ops.get(i), device));
+                MmaProjections.of(ops.subList(i, ops.size()), program, device).ifPresent(joined ->
+                        all.add(joined.sizes(device)));
+            }
+        }
+        return all;
+    }
+
+    private static List<List<Integer>> constants(Op op, DeviceInfo device) {
         return switch (op) {
             case Op.MatMul matMul -> MatMul.constants(matMul, device);
             case Op.GatedMatMul gatedMatMul -> MatMul.constants(gatedMatMul, device);
@@ -339,6 +355,13 @@ final class Lowering {
                 together(all);
                 projections.get().lower(computed, this);
                 return all.size();
+            }
+            Optional<MmaProjections> joined =
+                    join ? MmaProjections.of(ops, program, residency.device()) : Optional.empty();
+            if (joined.isPresent()) {
+                together(joined.get().ops());
+                joined.get().lower(this);
+                return joined.get().ops().size();
             }
             if (norm.isPresent()) {
                 List<Op> products = norm.get().products();

@@ -135,9 +135,8 @@ final class Residency implements AutoCloseable {
         DecodeTables.fillBf16(bf16Table);
         DecodeTables.fillF16(f16Table);
         List.of(none, noInts, noLongs, noBytes, anchor, bf16Table, f16Table).forEach(this::kept);
-        programs.stream().flatMap(program -> program.segments().stream()).flatMap(segment -> segment.ops().stream())
-                .flatMap(op -> Lowering.constants(op, this.device).stream()).filter(numbers -> !numbers.isEmpty())
-                .forEach(this::addConstants);
+        programs.stream().flatMap(program -> Lowering.constants(program, this.device).stream())
+                .filter(numbers -> !numbers.isEmpty()).forEach(this::addConstants);
         tensors.forEach(tensor -> places.put(tensor, place(tensor)));
         scratch = room((long) space.floats() * Float.BYTES, FloatArray::fromSegmentShallow);
         parts = Stream.of(space.parts(), space.moreParts()).map(this::longs).toList();

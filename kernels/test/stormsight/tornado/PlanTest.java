@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -212,6 +213,21 @@ class PlanTest {
         assertEquals(27, plan("paligemma-3b-224", DType.F16, TENSOR_CORES, "cuda").stream()
                 .filter(launch -> launch.program().equals("encode")
                 && launch.kernel().equals("MmaAttention.flash")).mapToInt(PlannedLaunch::times).sum());
+    }
+
+    /** Queries, keys and values are one product and one kernel behind it, unless rows alone keep all groups busy. */
+    @Test
+    void projectionsAreOneProductOnTensorCores() throws IOException {
+        for (DType weights : List.of(DType.BF16, DType.Q8)) {
+            List<PlannedLaunch> launches = plan("paligemma-3b-224", weights, TENSOR_CORES, "cuda");
+            assertEquals(List.of(27, 18), Stream.of("encode", "prefill").map(program -> launches.stream()
+                    .filter(launch -> launch.program().equals(program)
+                    && launch.kernel().equals("MmaProjections.finish")).mapToInt(PlannedLaunch::times).sum()).toList());
+            assertTrue(launches.stream().noneMatch(launch -> launch.program().equals("prefill")
+                    && Set.of("rope", "store").contains(launch.kernel())));
+        }
+        assertTrue(plan("paligemma-3b-896", DType.BF16, TENSOR_CORES, "cuda").stream().noneMatch(launch ->
+                launch.kernel().equals("MmaProjections.finish")));
     }
 
     /** Every launch has its code, and nothing of it appears on standard output. */

@@ -37,6 +37,7 @@ import stormsight.program.Step;
 import stormsight.program.Tensor;
 import stormsight.tornado.kernel.Attention;
 import stormsight.tornado.kernel.MatMul;
+import stormsight.tornado.kernel.MmaProjections;
 import stormsight.tornado.kernel.Norm;
 import stormsight.tornado.kernel.Result;
 import uk.ac.manchester.tornado.api.KernelContext;
@@ -85,6 +86,21 @@ class TensorCoresTest {
         check(new OpCase(opCase.name(), 3 * ROUNDED, "bfloat16", opCase.setup()), gpu(multiprocessors), true);
     }
 
+    /**
+     * Queries, keys and values are one product, and one more kernel rotates and stores them; with few multiprocessors
+     * they are products of their own.
+     */
+    @TestFactory
+    Stream<DynamicTest> joinsProjections() {
+        return cases("manyProjections_.*").map(opCase -> DynamicTest.dynamicTest(opCase.name(), () -> {
+            List<String> kernels = check(opCase, gpu(100), false);
+            int layers = 2 * opCase.setup().get().runs().size();
+            assertEquals(layers, Collections.frequency(kernels, "MmaProjections.finish"), kernels.toString());
+            assertEquals(layers, kernels.stream().filter(name -> name.startsWith("MmaMatMul.product")).count());
+            check(new OpCase(opCase.name(), 5 * ROUNDED, "bfloat16", opCase.setup()), gpu(100), true);
+        }));
+    }
+
     private static DeviceInfo gpu(int multiprocessors) {
         return new DeviceInfo("9:0", "tornado", "GPU", "Test", "", "", DeviceInfo.Kind.GPU, 0, 49_152, 0, 1024,
                 multiprocessors, Set.of(DType.BF16, DType.F16));
@@ -118,18 +134,22 @@ class TensorCoresTest {
     /** Runs the first program of a case on tensor cores, and tells which kernels it took. */
     private static List<String> check(OpCase opCase, DeviceInfo device, boolean rounded) {
         OpCase.Setup setup = opCase.setup().get();
-        OpCase.Run run = setup.runs().getFirst();
-        EmulatedTasks tasks = new EmulatedTasks(setup, run.program(), device, rounded);
-        Segment segment = run.program().segments().getFirst();
-        for (int layer = 0; layer < segment.layers(); layer++) {
-            tasks.step.set(run.step(), layer, layer);
-            for (int i = 0; i < segment.ops().size(); i++) {
-                tasks.lower(segment.ops().subList(i, segment.ops().size()));
+        EmulatedTasks tasks = new EmulatedTasks(setup, device, rounded);
+        List<OpCase.Run> runs = setup.runs().stream().filter(run ->
+                run.program().equals(setup.programs().getFirst())).toList();
+        for (OpCase.Run run : runs) {
+            Segment segment = run.program().segments().getFirst();
+            for (int layer = 0; layer < segment.layers(); layer++) {
+                tasks.step.set(run.step(), layer, layer);
+                int done = 0;
+                while (done < segment.ops().size()) {
+                    done += tasks.lower(segment.ops().subList(done, segment.ops().size()), run.program());
+                }
             }
         }
         Map<Tensor, MemorySegment> outputs = new HashMap<>();
-        segment.ops().stream().filter(op -> !(op instanceof Op.Copy)).flatMap(op -> op.writes().stream())
-                .filter(setup.outputs()::contains).forEach(tensor ->
+        runs.getLast().program().segments().getFirst().ops().stream().filter(op -> !(op instanceof Op.Copy))
+                .flatMap(op -> op.writes().stream()).filter(setup.outputs()::contains).forEach(tensor ->
                 outputs.put(tensor, tasks.floats(tensor).getSegment()));
         OpCase.Setup compared = new OpCase.Setup(setup.weights(), setup.inputs(), setup.runs(),
                 List.copyOf(outputs.keySet()));
@@ -150,17 +170,15 @@ class TensorCoresTest {
         private final List<LongArray> planes;
         private final Tensor[] split = new Tensor[2];
         private final List<String> kernels = new ArrayList<>();
-        private final Program program;
         private final DeviceInfo device;
         private final boolean rounded;
         private Result result;
 
-        EmulatedTasks(OpCase.Setup setup, Program program, DeviceInfo device, boolean rounded) {
+        EmulatedTasks(OpCase.Setup setup, DeviceInfo device, boolean rounded) {
             this.setup = setup;
-            this.program = program;
             this.device = device;
             this.rounded = rounded;
-            Scratch scratch = Lowering.scratch(program, device);
+            Scratch scratch = Lowering.scratch(setup.programs().getFirst(), device);
             this.scratch = new FloatArray(Math.max(scratch.floats(), 1));
             // What no kernel has written is no number.
             this.scratch.init(Float.NaN);
@@ -168,10 +186,19 @@ class TensorCoresTest {
             planes = List.of(unwritten(scratch.planes()), unwritten(scratch.morePlanes()));
         }
 
-        /** Lowers the first operation of a list. */
-        void lower(List<Op> ops) {
-            Op op = ops.getFirst();
-            result = Result.of(ops, program, device);
+        /** Lowers the first operations of a list, and tells how many. */
+        int lower(List<Op> ops, Program program) {
+            Optional<MmaProjections> projections = MmaProjections.of(ops, program, device);
+            if (projections.isPresent()) {
+                projections.get().lower(this);
+                return projections.get().ops().size();
+            }
+            lower(ops.getFirst(), Result.of(ops, program, device));
+            return 1;
+        }
+
+        private void lower(Op op, Result left) {
+            result = left;
             op.writes().forEach(written -> Arrays.setAll(split, i -> written.equals(split[i]) ? null : split[i]));
             switch (op) {
                 case Op.BlockedAttention blocked -> Attention.lower(blocked, this);
@@ -193,9 +220,18 @@ class TensorCoresTest {
             return array;
         }
 
+        /** All layers of a weight, or an input, or null. */
         private MemorySegment values(Tensor tensor) {
             HostTensor weight = setup.weights().get(tensor);
-            return weight == null ? setup.inputs().get(tensor) : weight.layers().getFirst();
+            if (weight == null) {
+                return setup.inputs().get(tensor);
+            }
+            MemorySegment all = MemorySegment.ofArray(new byte[Math.toIntExact(tensor.bytes())]);
+            long layerBytes = tensor.bytes() / tensor.layers();
+            for (int i = 0; i < tensor.layers(); i++) {
+                MemorySegment.copy(weight.layers().get(i), 0, all, i * layerBytes, layerBytes);
+            }
+            return all;
         }
 
         @Override
@@ -307,7 +343,7 @@ class TensorCoresTest {
 
         @Override
         public int slotStride(Tensor tensor) {
-            return 0;
+            return tensor.slots() == 1 ? 0 : Math.multiplyExact(tensor.slotRows(), tensor.columns());
         }
 
         @Override

@@ -32,7 +32,7 @@ public final class MatMul {
     private static final int BIAS_STACK = 8;
     private static final int OUT_STACK = 16;
     /** Bits of {@link #vector}: the weights are stacks of layers; x is normalised; the norm's weight is a stack. */
-    private static final int STACK = 32;
+    static final int STACK = 32;
     private static final int NORM = 64;
     private static final int NORM_STACK = 128;
     /** From this bit on: a number of {@link #number}. */

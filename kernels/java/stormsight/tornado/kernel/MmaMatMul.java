@@ -2,6 +2,7 @@ package stormsight.tornado.kernel;
 
 import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
 
+import java.util.ArrayList;
 import java.util.List;
 import stormsight.backend.DeviceInfo;
 import stormsight.program.DType;
@@ -33,12 +34,13 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
  * 16 columns of it; {@link #splits} bounds its length.
  */
 public final class MmaMatMul {
-    /** A bit of the constant {@code epilogue}. */
+    /** Bits of the constant {@code epilogue}; products that are one have a bit that means something else elsewhere. */
     private static final int GATED = MatMul.GATED;
+    private static final int JOINED = MatMul.STACK;
 
     /** Rows of x, and rows of w (of both weights together, if gated), of a unit of {@link #product}. */
     private static final int TOKENS = 64;
-    private static final int WIDTH = 256;
+    static final int WIDTH = 256;
     private static final int HALF = WIDTH / 2;
     /** Columns in local memory at a time: those of one instruction. */
     private static final int DEPTH = 16;
@@ -79,6 +81,10 @@ public final class MmaMatMul {
     private static final int SPLITS = 4;
     private static final int GROUPS = 5;
     private static final int MULTIPROCESSORS = 6;
+    /** Of products that are one: where each begins in the rows of w, their rows, and the strides of their weights. */
+    static final int BEGINS = 7;
+    private static final int ROWS = 10;
+    private static final int STRIDES = 13;
 
     /** Lanes of a group of the kernels whose items are independent. */
     private static final int ITEM_LANES = 128;
@@ -90,29 +96,55 @@ public final class MmaMatMul {
      *
      * @param capacity rows of x
      * @param outputs rows of w, or of each of two weights
+     * @param whole whether no unit reaches beyond w
      * @param type of w
      * @param splits parts of the columns
      * @param serial whether a group does all parts of a unit: where there are units for all groups, and parts are only
      *     to keep sums short
      * @param groups of {@link #product}
+     * @param begins of products that are one, see {@link MmaProjections}; else empty
      */
-    private record Division(int capacity, int columns, int outputs, boolean gated, DType type, int splits,
-            boolean serial, int groups) {
+    record Division(int capacity, int columns, int outputs, boolean gated, boolean whole, DType type, int splits,
+            boolean serial, int groups, List<Integer> begins) {
         static Division of(int capacity, Tensor w, boolean gated, int multiprocessors) {
+            return of(capacity, w, w.rows(), w.rows() % (gated ? HALF : WIDTH) == 0, gated, multiprocessors,
+                    List.of());
+        }
+
+        /**
+         * Of several products as one. Halves of a unit are of one weight, unless {@link #decode} has written all
+         * weights one below the other.
+         */
+        static Division of(int capacity, List<Tensor> weights, int multiprocessors) {
+            List<Integer> begins = new ArrayList<>();
+            boolean decoded = planes(weights.getFirst().dtype()) > 1;
+            int outputs = 0;
+            for (Tensor w : weights) {
+                begins.add(outputs);
+                outputs = Math.addExact(outputs, decoded ? w.rows() : Math.ceilDiv(w.rows(), HALF) * HALF);
+            }
+            boolean whole = decoded ? outputs % WIDTH == 0
+                    : weights.stream().allMatch(w -> w.rows() % HALF == 0);
+            return of(capacity, weights.getFirst(), outputs, whole, false, multiprocessors, List.copyOf(begins));
+        }
+
+        private static Division of(int capacity, Tensor w, int outputs, boolean whole, boolean gated,
+                int multiprocessors, List<Integer> begins) {
             int units = Math.multiplyExact(Math.ceilDiv(capacity, TOKENS),
-                    Math.ceilDiv(w.rows(), gated ? HALF : WIDTH));
+                    Math.ceilDiv(outputs, gated ? HALF : WIDTH));
             int blocks = planes(w.dtype()) * blocks(w.columns());
             int most = RESIDENT * multiprocessors;
             boolean serial = units >= most;
             int splits = serial ? Math.ceilDiv(blocks, LONGEST) : MmaMatMul.splits(units, blocks, multiprocessors);
-            return new Division(capacity, w.columns(), w.rows(), gated, w.dtype(), splits, serial,
-                    serial ? most : Math.min(units * splits, most));
+            return new Division(capacity, w.columns(), outputs, gated,
+                    whole && (planes(w.dtype()) > 1 || w.columns() % DEPTH == 0), w.dtype(), splits, serial,
+                    serial ? most : Math.min(units * splits, most), begins);
         }
 
         /** Floats of the tiles through which sums pass: one for every part that is not finished yet. */
         private int tiles() {
             int units = Math.ceilDiv(capacity, TOKENS) * Math.ceilDiv(outputs, gated ? HALF : WIDTH);
-            return (serial || splits == 1 ? groups : units) * splits * TOKENS * WIDTH;
+            return (finished() > 0 ? groups : units) * splits * TOKENS * WIDTH;
         }
 
         /** Columns of w as {@link MmaMatMul#product} reads it. */
@@ -120,20 +152,28 @@ public final class MmaMatMul {
             return planes(type) == 1 ? columns : planes(type) * rowLongs(columns) * 4;
         }
 
-        /** Whether no unit reaches beyond w. */
-        boolean whole() {
-            return outputs % (gated ? HALF : WIDTH) == 0 && numbers() % DEPTH == 0;
+        /** Parts of a unit that {@link MmaMatMul#product} finishes; 0 if another kernel finishes them. */
+        int finished() {
+            return begins.isEmpty() && (serial || splits == 1) ? splits : 0;
         }
 
-        /** Parts of a unit that {@link MmaMatMul#product} finishes; 0 if {@link MmaMatMul#sum} finishes them. */
-        int finished() {
-            return serial || splits == 1 ? splits : 0;
+        /** Whether {@link MmaMatMul#product} reads three weights. */
+        boolean joined() {
+            return begins.size() > 1 && planes(type) == 1;
         }
 
         /** {@code sizes} of {@link MmaMatMul#product}. */
-        List<Integer> sizes(Tensor w, int multiprocessors) {
-            int stride = planes(type) == 1 && w.layers() > 1 ? Math.toIntExact(w.shape().elements()) / 4 : 0;
-            return List.of(stride, capacity, numbers(), outputs, splits, groups, multiprocessors);
+        List<Integer> sizes(List<Tensor> weights, int multiprocessors) {
+            List<Integer> strides = weights.stream().map(w ->
+                    planes(type) == 1 && w.layers() > 1 ? Math.toIntExact(w.shape().elements()) / 4 : 0).toList();
+            List<Integer> sizes = new ArrayList<>(List.of(strides.getFirst(), capacity, numbers(), outputs, splits,
+                    groups, multiprocessors));
+            if (!begins.isEmpty()) {
+                sizes.addAll(begins);
+                weights.forEach(w -> sizes.add(w.rows()));
+                sizes.addAll(strides);
+            }
+            return sizes;
         }
 
         int planeLongs() {
@@ -178,16 +218,28 @@ public final class MmaMatMul {
 
     /** Numbers that {@link #product} reads from an array. */
     static List<Integer> sizes(MatMul.Product op, int multiprocessors) {
-        return Division.of(op.out().rows(), op.w(), op.up().isPresent(), multiprocessors).sizes(op.w(),
+        return Division.of(op.out().rows(), op.w(), op.up().isPresent(), multiprocessors).sizes(List.of(op.w()),
                 multiprocessors);
     }
 
     static void lower(MatMul.Product op, Weight w, Weight up, Tasks tasks) {
         Division division = Division.of(op.out().rows(), op.w(), op.up().isPresent(), tasks.device().computeUnits());
         int parts = split(op.x(), tasks);
-        LongArray numbers = decoded(w, 0, division, tasks);
-        LongArray more = division.gated ? decoded(up, 1, division, tasks) : numbers;
+        LongArray numbers = decoded(w, 0, 0, division.outputs, division, tasks);
+        LongArray more = division.gated ? decoded(up, 1, 0, division.outputs, division, tasks) : numbers;
         product(op, division, parts, numbers, more, tasks);
+    }
+
+    /** The sums of products that are one, which stay in the tiles. */
+    static void lower(Tensor x, List<Tensor> weights, Division division, Tasks tasks) {
+        int parts = split(x, tasks);
+        List<LongArray> numbers = new ArrayList<>();
+        for (int i = 0; i < weights.size(); i++) {
+            numbers.add(decoded(Weight.of(weights.get(i), tasks), 0, division.begins.get(i), weights.get(i).rows(),
+                    division, tasks));
+        }
+        product(division, weights, parts, numbers.get(0), numbers.get(1), numbers.get(2), tasks.none(), tasks.none(),
+                tasks.none(), division.joined() ? JOINED : 0, Result.STORED, tasks);
     }
 
     /** Which of the tasks' parts holds x. */
@@ -202,17 +254,17 @@ public final class MmaMatMul {
         });
     }
 
-    /** A weight as {@link #product} reads it. */
-    private static LongArray decoded(Weight w, int index, Division division, Tasks tasks) {
+    /** A weight of so many rows as {@link #product} reads it, from a row of the planes on. */
+    private static LongArray decoded(Weight w, int index, int begin, int outputs, Division division, Tasks tasks) {
         if (planes(division.type) == 1) {
             return w.words();
         }
         LongArray planes = tasks.planes(index);
         tasks.task("MmaMatMul.decode" + Weight.suffix(division.type),
-                Geometry.items(Math.multiplyExact(division.outputs, rowLongs(division.columns)), ITEM_LANES),
+                Geometry.items(Math.multiplyExact(outputs, rowLongs(division.columns)), ITEM_LANES),
                 name -> createPackage(name, MmaMatMul::decode, tasks.context(), tasks.step(), w.words(),
-                        w.factors(), planes, w.type(), w.stride(), w.factorStride(), division.columns,
-                        division.outputs));
+                        w.factors(), planes, w.type(), w.stride(), w.factorStride(), division.columns, outputs,
+                        begin));
         return planes;
     }
 
@@ -223,16 +275,11 @@ public final class MmaMatMul {
         int result = left.bits(tasks);
         int epilogue = op.epilogue(tasks);
         int finished = division.finished();
-        IntArray sizes = tasks.constants(division.sizes(op.w(), tasks.device().computeUnits()));
         FloatArray bias = op.bias().map(tasks::floats).orElse(tasks.none());
         FloatArray residual = op.residual().map(tasks::floats).orElse(tasks.none());
         FloatArray out = tasks.floats(op.out());
-        tasks.task("MmaMatMul.product" + Weight.suffix(division.type),
-                Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
-                name -> createPackage(name, MmaMatMul::product, tasks.context(), tasks.step(), sizes,
-                        tasks.parts(x), first, second, bias, residual, tasks.scratch(), out, tasks.parts(1),
-                        parts(tasks), planes(division.type), division.whole() ? 1 : 0, finished,
-                        finished > 0 ? epilogue : epilogue & GATED, finished > 0 ? result : Result.STORED));
+        product(division, List.of(op.w()), x, first, second, second, bias, residual, out,
+                finished > 0 ? epilogue & ~JOINED : epilogue & GATED, finished > 0 ? result : Result.STORED, tasks);
         if (finished == 0) {
             tasks.task("MmaMatMul.sum", Geometry.items(Math.multiplyExact(division.capacity, division.outputs)
                     / together(result), ITEM_LANES),
@@ -243,6 +290,18 @@ public final class MmaMatMul {
         if (left.isSplit()) {
             tasks.setParts(op.out(), 1);
         }
+    }
+
+    private static void product(Division division, List<Tensor> weights, int x, LongArray first, LongArray second,
+            LongArray third, FloatArray bias, FloatArray residual, FloatArray out, int epilogue, int result,
+            Tasks tasks) {
+        IntArray sizes = tasks.constants(division.sizes(weights, tasks.device().computeUnits()));
+        tasks.task("MmaMatMul.product" + Weight.suffix(division.type),
+                Geometry.groups(division.groups, LANES, 2 * (X_WORDS + W_WORDS) * Integer.BYTES),
+                name -> createPackage(name, MmaMatMul::product, tasks.context(), tasks.step(), sizes,
+                        tasks.parts(x), first, second, third, bias, residual, tasks.scratch(), out, tasks.parts(1),
+                        parts(tasks), planes(division.type), division.whole ? 1 : 0, division.finished(), epilogue,
+                        result));
     }
 
     /** Parts of a weight of that type: 1 if tensor cores can read it as it is, 2 if {@link #decode} writes it anew. */
@@ -362,9 +421,11 @@ public final class MmaMatMul {
      * {@code planes[m, 0, k] = bfloat16(w[m, k]), planes[m, 1, k] = bfloat16(w[m, k] - planes[m, 0, k])}, rows filled
      * up with 0 to a multiple of 16 columns: a weight in F16, exactly, or of a blocked type with 16 bits of each
      * number, as {@link #product} reads it. An item handles four columns of a row m.
+     *
+     * @param begin row of the planes that the first one goes to
      */
     public static void decode(KernelContext context, IntArray step, LongArray words, FloatArray factors,
-            LongArray planes, int type, int stride, int factorStride, int columns, int outputs) {
+            LongArray planes, int type, int stride, int factorStride, int columns, int outputs, int begin) {
         int layer = step.get(StepBuffer.LAYER);
         int longs = (columns + DEPTH - 1) / DEPTH * (DEPTH / 4);
         int output = context.globalIdx / longs;
@@ -388,7 +449,7 @@ public final class MmaMatMul {
             int b1 = bits(w1);
             int b2 = bits(w2);
             int b3 = bits(w3);
-            int at = output * 2 * longs + k / 4;
+            int at = (begin + output) * 2 * longs + k / 4;
             planes.set(at, pack(b0, b1, b2, b3));
             planes.set(at + longs, pack(bits(rest(w0, b0)), bits(rest(w1, b1)), bits(rest(w2, b2)),
                     bits(rest(w3, b3))));
@@ -408,14 +469,29 @@ public final class MmaMatMul {
     /**
      * Four numbers of a row of w, 0 beyond its outputs and columns. The constant {@code whole} says that no unit
      * reaches beyond.
+     *
+     * @param which of the weights w is, the same for all lanes of a group
      */
-    private static long four(LongArray w, int index, int row, int column, int outputs, int columns, int whole) {
+    private static long four(LongArray first, LongArray second, LongArray third, int which, int index, int row,
+            int column, int outputs, int columns, int whole) {
         if (whole == 1) {
-            return w.get(index);
+            return word(first, second, third, which, index);
         }
         long value = 0;
         if (row < outputs && column < columns) {
-            value = w.get(index);
+            value = word(first, second, third, which, index);
+        }
+        return value;
+    }
+
+    private static long word(LongArray first, LongArray second, LongArray third, int which, int index) {
+        long value;
+        if (which == 0) {
+            value = first.get(index);
+        } else if (which == 1) {
+            value = second.get(index);
+        } else {
+            value = third.get(index);
         }
         return value;
     }
@@ -429,8 +505,9 @@ public final class MmaMatMul {
 
     /**
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code activation(sum over k of x[i, k] first[m,
-     * k]) * (sum over k of x[i, k] second[m, k])} if gated; else second is first. A unit is 64 rows i, 256 rows m (128
-     * of both weights if gated) and one part of the columns k; units of the same m follow one another, so that w is
+     * k]) * (sum over k of x[i, k] second[m, k])} if gated; else second and third are first, or, of products that are
+     * one, follow it: each half of the rows m of a unit is of one weight. A unit is 64 rows i, 256 rows m (128 of both
+     * weights if gated) and one part of the columns k; units of the same m follow one another, so that w is
      * read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit, or all parts of every
      * {@code groups}-th one if serial. Its sums pass through tiles of 64 x 256 floats, since a lane cannot get at the
      * elements of a fragment; where groups share the parts of the columns, they stay there for {@link #sum}.
@@ -451,7 +528,7 @@ public final class MmaMatMul {
      * @param result bits of {@link Result}: where out goes
      */
     public static void product(KernelContext context, IntArray step, IntArray sizes, LongArray x, LongArray first,
-            LongArray second, FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out,
+            LongArray second, LongArray third, FloatArray bias, FloatArray residual, FloatArray tiles, FloatArray out,
             LongArray outParts, int parts, int planes, int whole, int finished, int epilogue, int result) {
         int stride = sizes.get(STRIDE);
         int capacity = sizes.get(CAPACITY);
@@ -509,16 +586,38 @@ public final class MmaMatMul {
             int row0 = firstOut + wRow;
             int row1 = gated ? row0 : row0 + HALF;
             int column = begin * DEPTH + quad * 4;
-            int w0 = layer * stride + row0 * longs + column / 4;
-            int w1 = layer * stride + row1 * longs + column / 4;
+            int layer0 = layer * stride;
+            int layer1 = layer0;
+            int which0 = 0;
+            int which1 = 1;
+            int outputs0 = outputs;
+            int outputs1 = outputs;
+            if ((epilogue & JOINED) != 0) {
+                // A half that is beyond the last weight multiplies by its end again, for nobody.
+                int next = TornadoMath.min(firstOut + HALF, outputs - HALF);
+                which0 = 2 - Attention.within(firstOut, sizes.get(BEGINS + 1))
+                        - Attention.within(firstOut, sizes.get(BEGINS + 2));
+                which1 = 2 - Attention.within(next, sizes.get(BEGINS + 1))
+                        - Attention.within(next, sizes.get(BEGINS + 2));
+                row0 -= sizes.get(BEGINS + which0);
+                row1 = next + wRow - sizes.get(BEGINS + which1);
+                layer0 = layer * sizes.get(STRIDES + which0);
+                layer1 = layer * sizes.get(STRIDES + which1);
+                outputs0 = sizes.get(ROWS + which0);
+                outputs1 = sizes.get(ROWS + which1);
+            }
+            int w0 = layer0 + row0 * longs + column / 4;
+            int w1 = layer1 + row1 * longs + column / 4;
             int xAt = (unit % rowBlocks * xBlocks + begin % xBlocks) * X_LONGS + lane;
             for (int i = 0; i < 2 * parts; i++) {
                 xNext[i] = x.get(xAt + i * LANES);
             }
             for (int i = 0; i < 4; i++) {
                 int row = i / 2 * 64 + (i & 1);
-                wNext[i] = four(first, w0 + row * longs, row0 + row, column, outputs, columns, whole);
-                wNext[4 + i] = four(second, w1 + row * longs, row1 + row, column, outputs, columns, whole);
+                wNext[i] = four(first, second, third, which0, w0 + row * longs, row0 + row, column,
+                        outputs0, columns, whole);
+                wNext[4 + i] = four(first, second, third, which1, w1 + row * longs, row1 + row, column,
+                        outputs1, columns, whole);
             }
             float[] zero = context.mmaFragment(0f);
             float[] upper0 = zero, upper1 = zero, upper2 = zero, upper3 = zero, upper4 = zero, upper5 = zero,
@@ -559,8 +658,10 @@ public final class MmaMatMul {
                 }
                 for (int i = 0; i < 4; i++) {
                     int row = i / 2 * 64 + (i & 1);
-                    wNext[i] = four(first, w0 + row * longs, row0 + row, column, outputs, columns, whole);
-                    wNext[4 + i] = four(second, w1 + row * longs, row1 + row, column, outputs, columns, whole);
+                    wNext[i] = four(first, second, third, which0, w0 + row * longs, row0 + row, column,
+                            outputs0, columns, whole);
+                    wNext[4 + i] = four(first, second, third, which1, w1 + row * longs, row1 + row, column,
+                            outputs1, columns, whole);
                 }
                 // One barrier a step is enough: whoever passes it has multiplied what the next step overwrites.
                 context.localBarrier();
@@ -726,6 +827,26 @@ public final class MmaMatMul {
         return (result & Result.UPPER) != 0 ? 4 : 1;
     }
 
+    /** Index of a sum of the first part in the tiles that {@link #product} leaves. */
+    static int place(int row, int output, int rows, int width) {
+        return ((output / width * ((rows + TOKENS - 1) / TOKENS) + row / TOKENS) * TOKENS + row % TOKENS) * WIDTH
+                + output % width;
+    }
+
+    /** Floats from one part to the next there. */
+    static int tiles(int rows, int outputs, int width) {
+        return (rows + TOKENS - 1) / TOKENS * ((outputs + width - 1) / width) * TOKENS * WIDTH;
+    }
+
+    /** A sum from its parts, which are added in their order. */
+    static float total(FloatArray tiles, int at, int next, int splits) {
+        float total = 0;
+        for (int p = 0; p < splits; p++) {
+            total += tiles.get(at + p * next);
+        }
+        return total;
+    }
+
     /**
      * {@code out[i, m] = finish(sum over parts p of sums[p, i, m])}, gated likewise, for sums that {@link #product}
      * left in its tiles. An item handles one element, or four neighbours; parts are added in their order.
@@ -741,18 +862,13 @@ public final class MmaMatMul {
         int row = item / outputs;
         int output = item % outputs;
         if (row < rows) {
-            int rowBlocks = (rows + TOKENS - 1) / TOKENS;
-            int outBlocks = (outputs + width - 1) / width;
-            int at = ((output / width * rowBlocks + row / TOKENS) * TOKENS + row % TOKENS) * WIDTH + output % width;
-            int next = rowBlocks * outBlocks * TOKENS * WIDTH;
+            int at = place(row, output, rows, width);
+            int next = tiles(rows, outputs, width);
             for (int e = 0; e < together(result); e++) {
-                float value = 0;
+                float value = total(tiles, at + e, next, splits);
                 float up = 0;
-                for (int p = 0; p < splits; p++) {
-                    value += tiles.get(at + e + p * next);
-                    if (gated) {
-                        up += tiles.get(at + e + p * next + HALF);
-                    }
+                if (gated) {
+                    up = total(tiles, at + e + HALF, next, splits);
                 }
                 values[e] = MatMul.finish(value, up, bias, residual,
                         MatMul.biasStart(layer, outputs, epilogue) + output + e, item + e, epilogue);

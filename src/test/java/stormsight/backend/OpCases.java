@@ -59,6 +59,7 @@ public final class OpCases {
         all.sequences();
         all.softCap();
         all.projections();
+        all.manyProjections();
         all.attention();
         all.layer();
         all.probes();
@@ -205,6 +206,17 @@ public final class OpCases {
             }
             HostTensor value = HostTensor.of(stored, shape, data);
             weights.put(tensor, dtype.isBlocked() ? Blocks.quantize(value, dtype, arena) : value);
+            return tensor;
+        }
+
+        /** Such weights of several layers. */
+        Tensor stack(String name, DType dtype, double scale, int layers, int... dimensions) {
+            List<MemorySegment> values = new ArrayList<>();
+            for (int i = 0; i < layers; i++) {
+                values.add(weights.remove(weight(name, dtype, scale, dimensions)).layers().getFirst());
+            }
+            Tensor tensor = Tensor.weight(name, dtype, Shape.of(dimensions)).as(name, Tensor.Kind.WEIGHT, layers);
+            weights.put(tensor, new HostTensor(dtype, tensor.shape(), values));
             return tensor;
         }
 
@@ -699,6 +711,61 @@ public final class OpCases {
                     data.output("keyOut" + token, 1, 1, heads.keyValueColumns())),
                     new Op.Gather(values, data.place("value" + token, token),
                     data.output("valueOut" + token, 1, 1, heads.keyValueColumns())));
+        }
+    }
+
+    /**
+     * Queries, keys and values of many rows and layers: with biases and no cache, as in vision towers, or rotated and
+     * stored, as in decoders; heads that share keys, rows of weights that are no multiple of a tile's, a slot of a
+     * cache.
+     */
+    private void manyProjections() {
+        for (DType dtype : new DType[] {DType.BF16, DType.F16}) {
+            Op.Heads grouped = new Op.Heads(4, 2, 64);
+            add("manyProjections_50x4of2x64x144_" + dtype.label(), 3 * SUM, CHAINED_REASON, data ->
+                    manyProjections(data, 50, grouped, 144, dtype, 0));
+            add("manyProjections_70x2of2x72x288_bias_" + dtype.label(), 3 * SUM, CHAINED_REASON, data ->
+                    manyProjections(data, 70, new Op.Heads(2, 2, 72), 288, dtype, 2));
+            add("manyProjections_33x3of1x128x80_" + dtype.label(), 3 * SUM, CHAINED_REASON, data ->
+                    manyProjections(data, 33, new Op.Heads(3, 1, 128), 80, dtype, 0));
+        }
+    }
+
+    private static final String CHAINED_REASON = "attention of three sums; " + SUM_REASON;
+
+    /** @param biased how many biases are a stack, 0 without biases; without, there are a rotation and caches */
+    private static void manyProjections(Data data, int rows, Op.Heads heads, int columns, DType dtype, int biased) {
+        int layers = 2;
+        int capacity = rows + 10;
+        Tensor x = data.input("x", 1, capacity, columns);
+        Tensor q = Tensor.activation("q", capacity, heads.queryColumns());
+        Tensor k = Tensor.activation("k", capacity, heads.keyValueColumns());
+        Tensor v = Tensor.activation("v", capacity, heads.keyValueColumns());
+        List<Op> ops = new ArrayList<>();
+        for (Tensor out : List.of(q, k, v)) {
+            ops.add(new Op.MatMul(x,
+                    data.stack(out.name() + "Weight", dtype, 1 / Math.sqrt(columns), layers, out.columns(), columns),
+                    biased == 0 ? Optional.empty()
+                            : Optional.of(data.stack(out.name() + "Bias", DType.F32, 1, biased, out.columns())),
+                    Op.Activation.NONE, Optional.empty(), out));
+        }
+        Tensor keys = k;
+        Tensor values = v;
+        if (biased == 0) {
+            Tensor table = data.weight("table", DType.F32, 1, capacity, heads.headDim());
+            keys = data.cache("keys", 2, capacity, heads.keyValueColumns()).as("keys", Tensor.Kind.CACHE, layers);
+            values = data.cache("values", 2, capacity, heads.keyValueColumns()).as("values", Tensor.Kind.CACHE, layers);
+            ops.addAll(List.of(new Op.Rope(q, table, heads.queryHeads()), new Op.Rope(k, table, heads.keyValueHeads()),
+                    new Op.Store(k, keys), new Op.Store(v, values)));
+        }
+        ops.add(new Op.Attention(q, keys, values, heads, 1, 0, Op.Windows.NONE, Op.Keys.TOKENS,
+                data.output("out", layers, capacity, heads.queryColumns())));
+        int slot = biased == 0 ? 1 : 0;
+        int first = biased == 0 ? rows / 2 : rows;
+        for (int from = 0; from < rows; from += first) {
+            int count = Math.min(first, rows - from);
+            data.run(layers, new Step(List.of(new Step.Sequence(slot, from, count, from + count, 0, Sampling.GREEDY))),
+                    ops.toArray(Op[]::new));
         }
     }
 
