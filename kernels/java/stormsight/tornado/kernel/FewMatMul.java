@@ -136,6 +136,11 @@ public final class FewMatMul {
         int w = layer * stride + first * columns;
         int scale = layer * factorStride + first * scalesPerRow;
         int end = TornadoMath.min(rows, 1) * columns;
+        int shift = Weight.shift(type, place);
+        // Where x is shared, weights are decoded before x is waited for. A team alone decodes them column by column: for
+        // 16 rows the loop over columns is not unrolled, and weights found by its counter would lie in memory.
+        long[] now = new long[OUTPUTS];
+        float[] nowScales = new float[OUTPUTS];
         long[] next = new long[OUTPUTS];
         float[] nextScales = new float[OUTPUTS];
         float[] ws = new float[OUTPUTS * WIDE];
@@ -150,13 +155,13 @@ public final class FewMatMul {
         // Words are fetched a turn ahead, so the first turn does nothing else.
         for (int k = packed ? -WIDE * team : 0; k < end; k += WIDE * team) {
             if (packed) {
-                int shift = Weight.shift(type, place);
                 for (int r = 0; r < OUTPUTS; r++) {
-                    for (int e = 0; e < WIDE; e++) {
-                        if (Weight.levels(type, columns)) {
-                            ws[r * WIDE + e] = nextScales[r] * Weight.level(type, (int) (next[r] >> shift), e);
-                        } else {
-                            ws[r * WIDE + e] = Weight.half(type, (int) (next[r] >> (16 * e)), factors);
+                    if (alone) {
+                        now[r] = next[r];
+                        nowScales[r] = nextScales[r];
+                    } else {
+                        for (int e = 0; e < WIDE; e++) {
+                            ws[r * WIDE + e] = decoded(type, columns, next[r], shift, nextScales[r], e, factors);
                         }
                     }
                 }
@@ -226,6 +231,11 @@ public final class FewMatMul {
                 for (int e = 0; e < WIDE; e++) {
                     int column = packed ? Weight.column(type, k / WIDE + place, e) : k + e * team + place;
                     if (!alone || column < end) {
+                        if (alone && packed) {
+                            for (int r = 0; r < OUTPUTS; r++) {
+                                ws[r * WIDE] = decoded(type, columns, now[r], shift, nowScales[r], e, factors);
+                            }
+                        }
                         for (int i = 0; i < capacity; i++) {
                             float value;
                             if (alone) {
@@ -234,7 +244,7 @@ public final class FewMatMul {
                                 value = local[(i * WIDE + e) * pitch + place];
                             }
                             for (int r = 0; r < OUTPUTS; r++) {
-                                sums[i * OUTPUTS + r] += value * ws[r * WIDE + e];
+                                sums[i * OUTPUTS + r] += value * ws[r * WIDE + (alone && packed ? 0 : e)];
                             }
                         }
                     }
@@ -279,5 +289,17 @@ public final class FewMatMul {
                         index, epilogue));
             }
         }
+    }
+
+    /**
+     * The e-th of the columns that a lane reads together of a packed row.
+     *
+     * @param shift the lowest bit of them in the word, of a type with scales
+     */
+    private static float decoded(int type, int columns, long word, int shift, float scale, int e, FloatArray factors) {
+        if (Weight.levels(type, columns)) {
+            return scale * Weight.level(type, (int) (word >> shift), e);
+        }
+        return Weight.half(type, (int) (word >> (16 * e)), factors);
     }
 }

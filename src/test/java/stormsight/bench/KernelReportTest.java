@@ -295,7 +295,7 @@ class KernelReportTest {
         JsonRecord limits = JsonRecord.read(Path.of("bench/offline.json"));
         List<JsonRecord> recorded = limits.get("kernels").elements();
         assertEquals(
-                Set.of("sm_90", "gfx90a", "gfx1030"),
+                Set.of("sm_90", "gfx90a", "gfx1030", "acm-g10"),
                 recorded.stream().map(kernel -> kernel.get("target").text()).collect(Collectors.toSet()));
         for (JsonRecord kernel : recorded) {
             assertEquals(0, kernel.get("spill_bytes").index(1 << 20), kernel.get("kernel").text());
