@@ -87,10 +87,12 @@ final class CpuBackend implements Backend {
         if (!wanted || without.isPresent()) {
             return CpuExecutor.prepare(weights, programs, listener, path, workers, null, device.memoryBytes());
         }
-        LOG.info("{}: products of bf16, q8 and q4 weights with more than {} rows by oneDNN, in bf16"
-                + " (--strict-math: all in 32 bits)", device.backend(), Step.MOST_SEQUENCES);
         NativeKernels natives = NativeKernels.open(workers.count());
         try {
+            boolean rounds = programs.stream().anyMatch(natives::rounds);
+            LOG.info("{}: products of {} weights with more than {} rows by oneDNN, in {}", device.backend(),
+                    rounds ? "bf16, q8 and q4" : "f32", Step.MOST_SEQUENCES,
+                    rounds ? "bf16 (--strict-math: all in 32 bits)" : "32 bits");
             return CpuExecutor.prepare(weights, programs, listener, path, workers, natives, device.memoryBytes());
         } catch (RuntimeException | Error e) {
             natives.close();

@@ -3,6 +3,7 @@ package stormsight.backend.cpu;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -42,6 +43,8 @@ final class CpuExecutor implements Executor {
     /** Null if all kernels are Java's. */
     private final NativeKernels natives;
 
+    private final boolean roundsActivations;
+
     /** Kept reachable: kernels know the addresses alone. */
     private final Map<Tensor, HostTensor> weights;
 
@@ -56,6 +59,8 @@ final class CpuExecutor implements Executor {
         this.listener = listener;
         this.workers = workers;
         this.natives = natives;
+        roundsActivations = natives != null
+                && Arrays.stream(programs).map(Prepared::program).anyMatch(natives::rounds);
         this.weights = weights;
     }
 
@@ -312,7 +317,7 @@ final class CpuExecutor implements Executor {
 
     @Override
     public boolean roundsActivations() {
-        return natives != null;
+        return roundsActivations;
     }
 
     @Override

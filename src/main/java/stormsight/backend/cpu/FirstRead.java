@@ -7,7 +7,6 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Optional;
-import stormsight.program.DType;
 
 /**
  * Copies weights that this process may not have read before. The first read of a page of a mapped file is slow where a
@@ -93,7 +92,7 @@ final class FirstRead {
     void rows(int worker, Weight w, int first, int count, long to, long raw) {
         long levels = count * w.rowBytes();
         long from = w.address() + first * w.rowBytes();
-        if (w.dtype() == DType.BF16) {
+        if (!w.dtype().isBlocked()) {
             copy(worker, from, to, levels);
             return;
         }

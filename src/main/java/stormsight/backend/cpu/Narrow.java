@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import stormsight.program.DType;
 import stormsight.program.Step;
 
 /** Rounds x to BF16, to nearest and ties to even, into the shared scratch: [token, column], dense. By oneDNN. */
@@ -38,6 +39,11 @@ final class Narrow implements Kernel {
         capacity = product.capacity();
         this.scratch = scratch;
         scratch.reserveShared(bytes(product));
+    }
+
+    /** Whether products of weights of a type take a narrowed x. */
+    static boolean narrows(DType dtype) {
+        return dtype != DType.F32;
     }
 
     /** Bytes of the narrowed x. */

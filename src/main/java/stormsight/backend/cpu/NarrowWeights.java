@@ -14,7 +14,7 @@ import stormsight.program.DType;
 
 /**
  * Rows of weights as BF16, in the order of their columns: those of blocks are multiplied with their scales and rounded
- * as {@link Narrow} rounds x. For vectors of 256 bits or more.
+ * as {@link Narrow} rounds x. F32 ones stay as they are. For vectors of 256 bits or more.
  */
 final class NarrowWeights {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -28,17 +28,22 @@ final class NarrowWeights {
 
     private NarrowWeights() {}
 
+    /** Bytes of a row that was written. */
+    static long rowBytes(DType dtype, int columns) {
+        return (long) columns * (Narrow.narrows(dtype) ? DType.BF16 : DType.F32).elementBytes();
+    }
+
     /** Writes count rows from the first one on, dense. */
     static void rows(Weight w, int first, int count, long to) {
         for (int row = first; row < first + count; row++) {
             long from = w.address() + row * w.rowBytes();
             long scales = w.scales() + row * w.scaleBytes();
-            long at = to + 2L * (row - first) * w.columns();
+            long at = to + (row - first) * rowBytes(w.dtype(), w.columns());
             switch (w.dtype()) {
-                case BF16 -> Memory.copy(from, at, w.rowBytes());
+                case F32, BF16 -> Memory.copy(from, at, w.rowBytes());
                 case Q8 -> q8(from, scales, w.columns(), at);
                 case Q4 -> q4(from, scales, w.columns(), at);
-                case F32, F16, I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
+                case F16, I32, U8 -> throw new IllegalStateException("weights of type " + w.dtype());
             }
         }
     }

@@ -5,16 +5,17 @@ import stormsight.program.DType;
 import stormsight.program.Step;
 
 /**
- * A {@link Product} with many tokens, whose x is narrowed to BF16, by oneDNN. A piece is a block of weight rows. They
- * are copied into the thread's own scratch first, as BF16 and with their part of the bias, where they stay in the
- * second-level cache: native code that reads a mapping would end the process if its file was cut short. Each call into
- * the library leaves a few dozen bytes of short-lived objects behind.
+ * A {@link Product} with many tokens by oneDNN. Its x is narrowed to BF16 unless weights have 32 bits. A piece is a
+ * block of weight rows. They are copied into the thread's own scratch first, as {@link NarrowWeights} writes them and
+ * with their part of the bias, where most stay in the second-level cache: native code that reads a mapping would end
+ * the process if its file was cut short. Each call into the library leaves a few dozen bytes of short-lived objects
+ * behind.
  */
 final class NativeMatMul implements Kernel {
     private static final int FEW_ROWS = 64;
     private static final int MANY_ROWS = 128;
 
-    /** From this width on there are enough pieces of many rows for all threads. */
+    /** From this width on there are enough pieces of many rows for all threads; those of F32 would be too large. */
     private static final int MANY_FROM = 4096;
 
     private final Product product;
@@ -48,23 +49,28 @@ final class NativeMatMul implements Kernel {
         weights = natives.weights();
         this.name = name;
         this.scratch = scratch;
-        rows = rows(product.width());
+        rows = rows(product.dtype(), product.width());
         int products = product.up() == null ? 1 : 2;
         whole = new OneDnn.Primitive[product.width() / rows == 0 ? 0 : products];
         rest = new OneDnn.Primitive[product.width() % rows == 0 ? 0 : products];
         scratch.reserveOwn(biasOffset() + 4L * rows + FirstRead.bytes(product.w(), rows));
-        scratch.reserveShared(Narrow.bytes(product)
+        scratch.reserveShared(gateOffset()
                 + (product.up() == null ? 0 : DType.F32.elementBytes() * (long) product.capacity() * product.width()));
     }
 
     /** Weight rows of a piece. */
-    static int rows(int width) {
-        return width >= MANY_FROM ? MANY_ROWS : FEW_ROWS;
+    static int rows(DType dtype, int width) {
+        return Narrow.narrows(dtype) && width >= MANY_FROM ? MANY_ROWS : FEW_ROWS;
+    }
+
+    /** Behind the narrowed x, if there is one. */
+    private long gateOffset() {
+        return Narrow.narrows(product.dtype()) ? Narrow.bytes(product) : 0;
     }
 
     /** Behind the weights of a piece. */
     private long biasOffset() {
-        return 2L * rows * product.depth();
+        return rows * NarrowWeights.rowBytes(product.dtype(), product.depth());
     }
 
     @Override
@@ -95,7 +101,7 @@ final class NativeMatMul implements Kernel {
         if (product.up() == null) {
             multiply(primitives[0], product.w(), first, count, out, product.residual() + column, worker);
         } else {
-            long gate = scratch.shared() + Narrow.bytes(product) + column;
+            long gate = scratch.shared() + gateOffset() + column;
             multiply(primitives[0], product.w(), first, count, gate, 0, worker);
             multiply(primitives[1], product.up(), first, count, out, gate, worker);
         }
@@ -109,7 +115,8 @@ final class NativeMatMul implements Kernel {
         if (product.bias() != 0) {
             Memory.copy(product.bias() + 4L * first, bias, 4L * count);
         }
-        primitive.run(worker, natives.scratchpad(worker), scratch.shared(), copy, out, bias, other);
+        long x = Narrow.narrows(product.dtype()) ? scratch.shared() : product.x();
+        primitive.run(worker, natives.scratchpad(worker), x, copy, out, bias, other);
     }
 
     @Override
@@ -119,6 +126,6 @@ final class NativeMatMul implements Kernel {
 
     @Override
     public boolean bf16(Step step) {
-        return true;
+        return Narrow.narrows(product.dtype());
     }
 }

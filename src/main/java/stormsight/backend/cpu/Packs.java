@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import stormsight.program.Op;
+import stormsight.program.Step;
 import stormsight.program.Tensor;
 
 /**
@@ -24,8 +25,20 @@ final class Packs {
     /** What x becomes in steps with many rows, besides being packed in others. */
     private enum Form {
         PACKED,
+        AS_IT_IS,
         NARROWED,
         IN_PARTS
+    }
+
+    /** In the place of a kernel that would change x. */
+    private record AsItIs() implements Kernel {
+        @Override
+        public int pieces(Step step) {
+            return 1;
+        }
+
+        @Override
+        public void run(Step step, int piece, int worker) {}
     }
 
     /** Layers of a model have few packings, and their orders are long. */
@@ -53,12 +66,13 @@ final class Packs {
     /** @param product what {@code op} is bound to */
     List<Kernel> kernels(Op op, Product product, Tensor x, Tensor out, Scratch scratch) {
         Packing wanted = Packing.of(product);
-        Form wantedForm = form(op);
+        Form wantedForm = form(op, product);
         List<Kernel> kernels = new ArrayList<>();
         if (!x.equals(packed) || !wanted.equals(packing) || wantedForm != form) {
             Kernel pack = new Pack(product.x(), wanted, orders.computeIfAbsent(wanted, Packing::order), scratch);
             kernels.add(switch (wantedForm) {
                 case PACKED -> pack;
+                case AS_IT_IS -> ByTokens.of(product, pack, new AsItIs());
                 case NARROWED -> ByTokens.of(product, pack, new Narrow(product, natives, scratch));
                 case IN_PARTS -> ByTokens.ofStep(pack, new NativeMatVec.Parts(product, scratch));
             });
@@ -66,7 +80,7 @@ final class Packs {
         Kernel vectors = new MatMulVectors(product, wanted, scratch);
         kernels.add(switch (wantedForm) {
             case PACKED -> vectors;
-            case NARROWED -> ByTokens.of(product, vectors, natives.kernel(op, product, scratch));
+            case AS_IT_IS, NARROWED -> ByTokens.of(product, vectors, natives.kernel(op, product, scratch));
             case IN_PARTS -> ByTokens.ofStep(vectors, natives.exactKernel(op, product, scratch));
         });
         packed = out.equals(x) ? null : x;
@@ -75,9 +89,9 @@ final class Packs {
         return kernels;
     }
 
-    private Form form(Op op) {
+    private Form form(Op op, Product product) {
         if (natives != null && natives.implementation(op).isPresent()) {
-            return Form.NARROWED;
+            return Narrow.narrows(product.dtype()) ? Form.NARROWED : Form.AS_IT_IS;
         }
         return exact && natives.exact(op).isPresent() ? Form.IN_PARTS : Form.PACKED;
     }

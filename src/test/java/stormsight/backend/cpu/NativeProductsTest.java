@@ -180,6 +180,11 @@ class NativeProductsTest {
                 return tensor;
             }
             double scale = 3 / Math.sqrt(depth);
+            if (dtype == DType.F32) {
+                weights.put(tensor, new HostTensor(dtype, tensor.shape(),
+                        List.of(floats((long) depth * width, scale))));
+                return tensor;
+            }
             // Two bytes further than aligned, as in a file.
             MemorySegment segment = arena.allocate(2L * depth * width + 2, 64).asSlice(2);
             for (long i = 0; i < (long) depth * width; i++) {
@@ -266,7 +271,8 @@ class NativeProductsTest {
                 RunProfile profile = executor.profile(product.program, new Step(0, rows, 0));
                 RunProfile.Entry entry = profile.entries().getLast();
                 assertTrue(entry.kernel().contains("oneDNN brg_matmul"), entry::kernel);
-                assertTrue(entry.bf16());
+                assertEquals(product.dtype != DType.F32, entry.bf16());
+                assertEquals(product.dtype != DType.F32, executor.roundsActivations());
                 assertClose(expected, product.read(executor, rows), tolerance);
             }
         }
@@ -292,6 +298,22 @@ class NativeProductsTest {
             check(new Case(40, 256, 300, true, false, activation, "none", rounded), 40, tolerance);
             check(new Case(31, 300, 129, false, true, activation, "other", rounded), 31, tolerance);
             check(new Case(31, 300, 129, false, true, activation, "out", rounded), 31, tolerance);
+        }
+    }
+
+    /** Nothing is rounded; a row's results are the same however many there are. */
+    @ParameterizedTest
+    @CsvSource({"2048, 300", "16384, 70", "1152, 4304", "4304, 128", "65, 67", "96, 4200"})
+    void weightsOf32Bits(int depth, int width) {
+        check(new Case(DType.F32, 23, depth, width, false, true, Op.Activation.GELU_ERF, "out", false), 23, EXACT);
+        check(new Case(DType.F32, 23, depth, width, true, false, Op.Activation.GELU_TANH, "none", false), 23, EXACT);
+        check(new Case(DType.F32, 40, depth, width, false, false, Op.Activation.NONE, "other", false), 37, EXACT);
+        try (Case product = new Case(DType.F32, 300, depth, width, false, true, Op.Activation.NONE, "none", false);
+                Backend cpu = always(2); Executor executor = product.prepare(cpu)) {
+            float[] all = product.run(executor, 300);
+            for (int rows : new int[] {17, 64, 150, 268}) {
+                assertArrayEquals(Arrays.copyOf(all, rows * width), product.run(executor, rows));
+            }
         }
     }
 
@@ -463,7 +485,7 @@ class NativeProductsTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"BF16, '; x rounded to bf16'", "Q8, '; weights and x rounded to bf16'"})
+    @CsvSource({"BF16, '; x rounded to bf16'", "F32, '; in 32 bits'", "Q8, '; weights and x rounded to bf16'"})
     void plansNameTheKernelAndTheRounding(DType dtype, String rounding) {
         try (Case product = new Case(dtype, 40, 200, 150, false, true, Op.Activation.NONE, "none", false);
                 Backend cpu = always(1); Backend strict = Backends.open("cpu", BackendOptions.STRICT)) {
