@@ -29,13 +29,17 @@ final class Rehearsal {
 
     private Rehearsal() {}
 
-    /** @param arguments an image, of which both embedded models are asked */
+    /** @param arguments an image, of which both embedded models are asked, and the directory of one of them */
     public static void main(String[] arguments) throws ReflectiveOperationException, IOException, URISyntaxException {
         String image = arguments[0];
         run("--help");
         run("--version");
         run("match", "--backend", BackendMixin.PROCESSOR, "-i", image, "-p", "a kitchen");
         run("generate", "--backend", BackendMixin.PROCESSOR, "-i", image, "-p", "caption en", "-n", "2");
+        // As a large model, which runs on oneDNN.
+        System.setProperty("stormsight.native.from", "0");
+        run("generate", "-m", arguments[1], "--backend", BackendMixin.PROCESSOR, "-i", image, "-p", "caption en", "-n",
+                "2");
         loadOthers();
         // As Main does: the JVM loads something for it, too.
         System.exit(0);

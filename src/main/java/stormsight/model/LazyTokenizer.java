@@ -1,10 +1,10 @@
 package stormsight.model;
 
 import java.nio.file.Path;
+import java.util.BitSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
-import java.util.stream.IntStream;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ModelFiles;
 import stormsight.checkpoint.ModelPath;
@@ -40,9 +40,9 @@ public final class LazyTokenizer {
      */
     public static LazyTokenizer of(Path directory, int rows, String image, int imageId, Strictness strictness) {
         return new LazyTokenizer(directory, tokenizer -> {
-            long beyond = IntStream.range(rows, tokenizer.size())
-                    .filter(id -> id != imageId && !tokenizer.token(id).isEmpty())
-                    .count();
+            BitSet ids = tokenizer.spelled();
+            ids.clear(imageId);
+            int beyond = ids.get(rows, Math.max(rows, ids.length())).cardinality();
             if (beyond > 0) {
                 strictness.odd(
                         tokenizer.file(),

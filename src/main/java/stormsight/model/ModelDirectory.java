@@ -14,7 +14,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 import stormsight.checkpoint.Adapter;
 import stormsight.checkpoint.Checkpoint;
@@ -295,7 +294,8 @@ public final class ModelDirectory implements AutoCloseable {
             int named = names.size() > Math.max(rows, model.imageToken() + 1)
                     ? Math.min(rows, firstBehindText())
                     : Math.min(rows, names.size());
-            IntStream.range(0, named).filter(id -> !names.token(id).isEmpty()).forEach(ids::set);
+            ids.or(names.spelled());
+            ids.clear(named, Math.max(named, ids.length()));
         } else {
             ids.set(0, rows);
         }
@@ -315,8 +315,12 @@ public final class ModelDirectory implements AutoCloseable {
      * softmax is over the whole table.
      */
     public int counted() {
+        return counted(answerable());
+    }
+
+    private int counted(BitSet answerable) {
         int rows = describe().decoder().vocabularySize();
-        return answerable().length() > firstBehindText() ? rows : Math.min(rows, firstBehindText());
+        return answerable.length() > firstBehindText() ? rows : Math.min(rows, firstBehindText());
     }
 
     /** The image token, or the end of the embedding table where there is none. */
@@ -329,8 +333,12 @@ public final class ModelDirectory implements AutoCloseable {
     public MemorySegment answerParts() {
         byte[] parts = new byte[describe().decoder().vocabularySize()];
         Arrays.fill(parts, Op.Sample.PADDING);
-        Arrays.fill(parts, 0, counted(), Op.Sample.COUNTED);
-        answerable().stream().forEach(id -> parts[id] = Op.Sample.DRAWN);
+        BitSet drawn = answerable();
+        Arrays.fill(parts, 0, counted(drawn), Op.Sample.COUNTED);
+        for (int from = drawn.nextSetBit(0), to; from >= 0; from = drawn.nextSetBit(to)) {
+            to = drawn.nextClearBit(from);
+            Arrays.fill(parts, from, to, Op.Sample.DRAWN);
+        }
         return MemorySegment.ofArray(parts);
     }
 

@@ -117,6 +117,15 @@ public final class Tokenizer {
         return token == null ? "" : token;
     }
 
+    /** Ids whose {@link #token} is not empty. */
+    public BitSet spelled() {
+        BitSet ids = parts.vocabulary().spelled();
+        for (AddedTokens.Added token : parts.added().all()) {
+            ids.set(token.id(), !token.content().isEmpty());
+        }
+        return ids;
+    }
+
     /**
      * Whether the token steers the model and is no part of an answer: {@code <bos>}, {@code <eos>}, {@code <pad>} and
      * others that the file flags, except for locations and segmentation codes.

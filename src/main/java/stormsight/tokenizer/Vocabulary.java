@@ -1,6 +1,7 @@
 package stormsight.tokenizer;
 
 import java.util.Arrays;
+import java.util.BitSet;
 
 /**
  * Tokens and their ids. All spellings lie in one array, found by a table of ids: a map of strings would take ten times
@@ -47,6 +48,16 @@ final class Vocabulary {
         return id < 0 || id >= places.length || places[id] < 0
                 ? null
                 : new String(chars, (int) (places[id] >>> 32), (int) places[id]);
+    }
+
+    /** Ids of tokens that are not empty. */
+    BitSet spelled() {
+        BitSet ids = new BitSet(places.length);
+        for (int id = 0; id < places.length; id++) {
+            // The length, or less than 0 where there is no token.
+            ids.set(id, (int) places[id] > 0);
+        }
+        return ids;
     }
 
     /** Where the table has a spelling, or where there is room for it. */

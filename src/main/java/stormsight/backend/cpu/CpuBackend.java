@@ -44,7 +44,7 @@ final class CpuBackend implements Backend {
     /** @throws BackendException if the options name a device that is not there */
     static CpuBackend open(String name, BackendOptions options, Path path) {
         boolean exact = options.strictMath() || path == Path.SCALAR;
-        return open(name, options, path, exact ? Long.MAX_VALUE : NativeKernels.LEAST_BYTES);
+        return open(name, options, path, exact ? Long.MAX_VALUE : Settings.nativeFrom());
     }
 
     /** @param nativeFrom bytes of weights from which on kernels are native where they can be */

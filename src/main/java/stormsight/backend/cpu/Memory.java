@@ -80,6 +80,22 @@ final class Memory {
         MemorySegment.copy(ALL, from, ALL, to, bytes);
     }
 
+    /**
+     * To an array. A loop over arrays is many times as fast as one over addresses until the JVM has compiled it, and
+     * compiled in less time.
+     */
+    static void copy(long from, float[] to, int at, int count) {
+        MemorySegment.copy(ALL, F32, from, to, at, count);
+    }
+
+    static void copy(float[] from, int count, long to) {
+        MemorySegment.copy(from, 0, ALL, F32, to, count);
+    }
+
+    static void copy(long from, byte[] to, int count) {
+        MemorySegment.copy(ALL, ValueLayout.JAVA_BYTE, from, to, 0, count);
+    }
+
     static void zero(long address, long bytes) {
         fill(address, bytes, (byte) 0);
     }

@@ -1,7 +1,5 @@
 package stormsight.backend.cpu;
 
-import static stormsight.backend.cpu.Memory.ADDRESSES;
-
 import stormsight.program.Op;
 import stormsight.program.Step;
 
@@ -20,7 +18,7 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
     }
 
     private static Kernel kernel(Rotation rotation, Binding binding) {
-        return binding.choose(() -> new Scalar(rotation), () -> new Floats(rotation));
+        return binding.choose(() -> new Scalar(rotation), () -> new Floats(rotation, binding.scratch()));
     }
 
     int pieces(Step step) {
@@ -63,10 +61,14 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
     }
 
     /**
-     * In F32. A plain loop: over vectors it is no visible part of a run, but takes a tenth of a second to compile,
-     * which a new process would wait for.
+     * In F32. A plain loop over an array: over vectors it is no visible part of a run, but takes a tenth of a second to
+     * compile, which a new process would wait for.
      */
-    record Floats(Rotation rotation) implements Kernel {
+    record Floats(Rotation rotation, Scratch scratch) implements Kernel {
+        Floats {
+            scratch.reservePanel((rotation.heads + 1) * rotation.headDim);
+        }
+
         @Override
         public int pieces(Step step) {
             return rotation.pieces(step);
@@ -74,27 +76,30 @@ record Rotation(long x, long table, int heads, int headDim, int capacity) {
 
         @Override
         public void run(Step step, int piece, int worker) {
-            long headBytes = 4L * rotation.headDim;
+            int headDim = rotation.headDim;
+            int length = rotation.heads * headDim;
+            // A row, and behind it that of its position.
+            float[] panel = scratch.panel(worker);
             for (int row = piece * PIECE; row < rotation.end(step, piece); row++) {
-                long cosines = rotation.table + step.token(row) * headBytes;
-                for (int head = 0; head < rotation.heads; head++) {
-                    rotate(rotation.x + ((long) row * rotation.heads + head) * headBytes, cosines,
-                            2 * rotation.headDim);
+                long address = rotation.x + 4L * row * length;
+                Memory.copy(address, panel, 0, length);
+                Memory.copy(rotation.table + 4L * step.token(row) * headDim, panel, length, headDim);
+                for (int head = 0; head < length; head += headDim) {
+                    rotate(panel, head, length, headDim / 2);
                 }
+                Memory.copy(panel, length, address);
             }
         }
 
-        /** Rotates one head, of which half has that many bytes. */
-        private static void rotate(long head, long cosines, int half) {
-            long low = head & ADDRESSES;
-            long high = head + half & ADDRESSES;
-            long cosine = cosines & ADDRESSES;
-            long sine = cosines + half & ADDRESSES;
-            for (int c = 0; c < half; c += Float.BYTES) {
-                float a = Memory.f32(low + c);
-                float b = Memory.f32(high + c);
-                Memory.f32(low + c, a * Memory.f32(cosine + c) - b * Memory.f32(sine + c));
-                Memory.f32(high + c, b * Memory.f32(cosine + c) + a * Memory.f32(sine + c));
+        /** Rotates one head. */
+        private static void rotate(float[] panel, int head, int cosines, int half) {
+            for (int c = 0; c < half; c++) {
+                float a = panel[head + c];
+                float b = panel[head + half + c];
+                float cosine = panel[cosines + c];
+                float sine = panel[cosines + half + c];
+                panel[head + c] = a * cosine - b * sine;
+                panel[head + half + c] = b * cosine + a * sine;
             }
         }
     }

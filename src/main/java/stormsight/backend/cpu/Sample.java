@@ -31,6 +31,10 @@ final class Sample {
 
     private final int pieces;
 
+    /** Of each thread, the logits of a piece and the parts of their ids. */
+    private final Scratch scratch;
+    private final byte[][] pieceParts;
+
     /** One for each sequence. */
     private final Draw[] draws;
 
@@ -42,6 +46,9 @@ final class Sample {
         token = binding.address(op.token());
         logProbability = binding.address(op.logProbability());
         pieces = (vocabulary + PIECE - 1) / PIECE;
+        scratch = binding.scratch();
+        scratch.reservePanel(PIECE);
+        pieceParts = new byte[scratch.workers()][PIECE];
         draws = new Draw[op.token().columns()];
         Arrays.setAll(draws, Draw::new);
     }
@@ -56,11 +63,6 @@ final class Sample {
         return Memory.i8(parts + id) == Op.Sample.DRAWN ? Memory.f32(row + 4L * id) : Float.NEGATIVE_INFINITY;
     }
 
-    /** Of an id that takes part in the softmax; minus infinity for others. */
-    private float counted(long row, int id) {
-        return Memory.i8(parts + id) == Op.Sample.PADDING ? Float.NEGATIVE_INFINITY : Memory.f32(row + 4L * id);
-    }
-
     /** Largest logit of each piece and its lowest id; NaN if there is one. */
     private final class Largest implements Kernel {
         @Override
@@ -70,7 +72,7 @@ final class Sample {
 
         @Override
         public void run(Step step, int piece, int worker) {
-            draws[piece / pieces].findLargest(step, piece % pieces);
+            draws[piece / pieces].findLargest(step, piece % pieces, worker);
         }
     }
 
@@ -83,7 +85,7 @@ final class Sample {
 
         @Override
         public void run(Step step, int piece, int worker) {
-            draws[piece / pieces].sum(step, piece % pieces);
+            draws[piece / pieces].sum(step, piece % pieces, worker);
         }
     }
 
@@ -123,25 +125,33 @@ final class Sample {
             return logits + row * 4L * vocabulary;
         }
 
-        void findLargest(Step step, int piece) {
-            long row = row(step);
+        /** Has the thread's arrays hold a piece, and returns how many logits it has. */
+        private int load(Step step, int piece, int worker) {
             int from = piece * PIECE;
-            int to = Math.min(from + PIECE, vocabulary);
-            int best = from;
-            float bestLogit = logit(row, from);
-            for (int i = from; i < to; i++) {
-                float logit = logit(row, i);
-                float counted = counted(row, i);
-                if (logit > bestLogit) {
+            int count = Math.min(PIECE, vocabulary - from);
+            Memory.copy(row(step) + 4L * from, scratch.panel(worker), 0, count);
+            Memory.copy(parts + from, pieceParts[worker], count);
+            return count;
+        }
+
+        void findLargest(Step step, int piece, int worker) {
+            int count = load(step, piece, worker);
+            float[] z = scratch.panel(worker);
+            byte[] part = pieceParts[worker];
+            int best = 0;
+            float bestLogit = part[0] == Op.Sample.DRAWN ? z[0] : Float.NEGATIVE_INFINITY;
+            for (int i = 0; i < count; i++) {
+                float logit = z[i];
+                if (part[i] == Op.Sample.DRAWN && logit > bestLogit) {
                     bestLogit = logit;
                     best = i;
-                } else if (counted != counted) {
-                    bestLogit = counted;
+                } else if (part[i] != Op.Sample.PADDING && logit != logit) {
+                    bestLogit = logit;
                     break;
                 }
             }
             largest[piece] = bestLogit;
-            largestId[piece] = best;
+            largestId[piece] = piece * PIECE + best;
         }
 
         /** Id of the largest logit, -1 if one is not a number. */
@@ -158,24 +168,25 @@ final class Sample {
             return largestId[best];
         }
 
-        void sum(Step step, int piece) {
+        void sum(Step step, int piece, int worker) {
             int best = best();
             if (best < 0) {
                 return;
             }
-            long row = row(step);
-            float max = logit(row, best);
+            int count = load(step, piece, worker);
+            float[] z = scratch.panel(worker);
+            byte[] part = pieceParts[worker];
+            float max = logit(row(step), best);
             double temperature = step.sequences().get(sequence).sampling().temperature();
-            int to = Math.min((piece + 1) * PIECE, vocabulary);
             double sum = 0;
-            for (int i = piece * PIECE; i < to; i++) {
-                float logit = counted(row, i);
+            for (int i = 0; i < count; i++) {
+                float logit = part[i] == Op.Sample.PADDING ? Float.NEGATIVE_INFINITY : z[i];
                 double difference = logit == max ? 0 : (double) logit - max;
                 double exp = Math.exp(difference);
                 sum += exp;
                 if (temperature > 0) {
-                    boolean drawn = Memory.i8(parts + i) == Op.Sample.DRAWN;
-                    weights[i] = !drawn ? 0 : (float) (temperature == 1 ? exp : Math.exp(difference / temperature));
+                    weights[piece * PIECE + i] = part[i] != Op.Sample.DRAWN ? 0
+                            : (float) (temperature == 1 ? exp : Math.exp(difference / temperature));
                 }
             }
             sums[piece] = sum;

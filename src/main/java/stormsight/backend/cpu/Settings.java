@@ -14,6 +14,11 @@ final class Settings {
         return System.getProperty("os.name").equals("Linux");
     }
 
+    /** Bytes of weights from which on kernels are native where they can be. */
+    static long nativeFrom() {
+        return Long.getLong("stormsight.native.from", NativeKernels.LEAST_BYTES);
+    }
+
     /** Where programs of this user keep what can be made again. */
     static Path caches() {
         String chosen = System.getenv("XDG_CACHE_HOME");

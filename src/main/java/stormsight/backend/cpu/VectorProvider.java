@@ -56,7 +56,7 @@ public final class VectorProvider implements BackendProvider {
 
     @Override
     public void anticipate(BackendOptions options, long weightBytes) {
-        if (vectors() && !options.strictMath() && weightBytes >= NativeKernels.LEAST_BYTES) {
+        if (vectors() && !options.strictMath() && weightBytes >= Settings.nativeFrom()) {
             NativeKernels.begin();
         }
     }
