@@ -137,8 +137,8 @@ public final class FewMatMul {
         int scale = layer * factorStride + first * scalesPerRow;
         int end = TornadoMath.min(rows, 1) * columns;
         int shift = Weight.shift(type, place);
-        // Where x is shared, weights are decoded before x is waited for. A team alone decodes them column by column: for
-        // 16 rows the loop over columns is not unrolled, and weights found by its counter would lie in memory.
+        // Where x is shared, weights are decoded before x is waited for. A team alone decodes them column by column:
+        // for 16 rows the loop over columns is not unrolled, and weights found by its counter would lie in memory.
         long[] now = new long[OUTPUTS];
         float[] nowScales = new float[OUTPUTS];
         long[] next = new long[OUTPUTS];
