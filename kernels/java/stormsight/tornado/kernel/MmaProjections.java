@@ -51,29 +51,22 @@ public record MmaProjections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Li
         }
         List<Op> rest = ops.subList(3, ops.size());
         if (rest.size() >= 2 && rest.get(0) instanceof Op.Rope queryRope && rest.get(1) instanceof Op.Rope keyRope
-                && queryRope.x().equals(query.out()) && keyRope.x().equals(key.out())
-                && queryRope.table().equals(keyRope.table()) && queryRope.table().layers() == 1) {
+                && Projections.rotate(queryRope, query, keyRope, key)) {
             found = new MmaProjections(query, key, value, List.of(queryRope, keyRope), List.of());
             rest = rest.subList(2, rest.size());
         }
         if (rest.size() >= 2 && rest.get(0) instanceof Op.Store keyStore && rest.get(1) instanceof Op.Store valueStore
-                && keyStore.x().equals(key.out()) && valueStore.x().equals(value.out())
-                && keyStore.cache().shape().equals(valueStore.cache().shape())
-                && keyStore.cache().layers() == valueStore.cache().layers()) {
+                && Projections.store(keyStore, key, valueStore, value)) {
             MmaProjections storing =
                     new MmaProjections(query, key, value, found.rotation, List.of(keyStore, valueStore));
-            found = storing.areRead(program) ? found : storing;
+            found = Projections.areRead(List.of(key, value), program, storing.ops()) ? found : storing;
         }
         return Optional.of(found);
     }
 
     private boolean fits(DeviceInfo device) {
-        return products().allMatch(product -> product.x().equals(query.x())
-                && product.w().dtype() == query.w().dtype() && product.w().layers() == query.w().layers()
+        return products().allMatch(product -> Projections.isLike(query, product)
                 && product.bias().map(Tensor::layers).equals(query.bias().map(Tensor::layers))
-                && product.residual().isEmpty() && product.activation() == Op.Activation.NONE
-                && product.out().kind() == Tensor.Kind.ACTIVATION && product.out().layers() == 1
-                && product.out().rows() == query.out().rows()
                 && MmaMatMul.fits(product.out().rows(), product.w(), device))
                 && key.w().rows() == value.w().rows() && query.w().rows() % key.w().rows() == 0
                 && !division(device).serial();
@@ -89,13 +82,6 @@ public record MmaProjections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Li
 
     private MmaMatMul.Division division(DeviceInfo device) {
         return MmaMatMul.Division.of(query.out().rows(), weights(), device.computeUnits());
-    }
-
-    /** Whether others than these read keys or values where they are no caches. */
-    private boolean areRead(Program program) {
-        List<Op> own = ops();
-        return program.segments().stream().flatMap(segment -> segment.ops().stream()).filter(op ->
-                op.reads().contains(key.out()) || op.reads().contains(value.out())).anyMatch(op -> !own.contains(op));
     }
 
     /** What is lowered together. */

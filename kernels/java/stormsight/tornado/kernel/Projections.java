@@ -51,26 +51,41 @@ public record Projections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Op.Ro
     }
 
     private boolean fits(Program program) {
-        Tensor table = queryRope.table();
-        return Stream.of(query, key, value).allMatch(product -> product.x().equals(query.x())
-                && product.w().dtype() == query.w().dtype() && product.w().layers() == query.w().layers()
-                && isPlain(product))
+        return Stream.of(query, key, value).allMatch(product -> isLike(query, product) && product.bias().isEmpty())
+                && query.out().rows() == 1
                 && List.of(DType.BF16, DType.F16).contains(query.w().dtype()) && query.w().columns() % 4 == 0
-                && query.x().layers() == 1 && table.layers() == 1 && table.columns() % 4 == 0
-                && table.equals(keyRope.table()) && queryRope.x().equals(query.out()) && keyRope.x().equals(key.out())
-                && keyStore.x().equals(key.out()) && valueStore.x().equals(value.out())
-                && keyStore.cache().slots() == 1 && keyStore.cache().shape().equals(valueStore.cache().shape())
-                && keyStore.cache().layers() == valueStore.cache().layers()
-                && program.segments().stream().flatMap(segment -> segment.ops().stream())
-                        .filter(op -> op.reads().contains(key.out()) || op.reads().contains(value.out()))
-                        .allMatch(List.of(keyRope, keyStore, valueStore)::contains);
+                && query.x().layers() == 1 && queryRope.table().columns() % 4 == 0
+                && rotate(queryRope, query, keyRope, key) && store(keyStore, key, valueStore, value)
+                && keyStore.cache().slots() == 1
+                && !areRead(List.of(key, value), program, List.of(keyRope, keyStore, valueStore));
     }
 
-    /** One row, and nothing but a product. */
-    private static boolean isPlain(Op.MatMul product) {
-        return product.bias().isEmpty() && product.residual().isEmpty()
-                && product.activation() == Op.Activation.NONE && product.out().rows() == 1
-                && product.out().kind() == Tensor.Kind.ACTIVATION && product.out().layers() == 1;
+    /** Whether a product has the x of the first one and such weights, and does no more than add a bias. */
+    static boolean isLike(Op.MatMul first, Op.MatMul product) {
+        return product.x().equals(first.x()) && product.w().dtype() == first.w().dtype()
+                && product.w().layers() == first.w().layers() && product.residual().isEmpty()
+                && product.activation() == Op.Activation.NONE && product.out().kind() == Tensor.Kind.ACTIVATION
+                && product.out().layers() == 1 && product.out().rows() == first.out().rows();
+    }
+
+    /** Whether operations rotate queries and keys, by the same table. */
+    static boolean rotate(Op.Rope queryRope, Op.MatMul query, Op.Rope keyRope, Op.MatMul key) {
+        return queryRope.x().equals(query.out()) && keyRope.x().equals(key.out())
+                && queryRope.table().equals(keyRope.table()) && queryRope.table().layers() == 1;
+    }
+
+    /** Whether operations store keys and values, in caches of one shape. */
+    static boolean store(Op.Store keyStore, Op.MatMul key, Op.Store valueStore, Op.MatMul value) {
+        return keyStore.x().equals(key.out()) && valueStore.x().equals(value.out())
+                && keyStore.cache().shape().equals(valueStore.cache().shape())
+                && keyStore.cache().layers() == valueStore.cache().layers();
+    }
+
+    /** Whether other operations of a program than these read what products write. */
+    static boolean areRead(List<Op.MatMul> products, Program program, List<? extends Op> except) {
+        return program.segments().stream().flatMap(segment -> segment.ops().stream())
+                .filter(op -> products.stream().anyMatch(product -> op.reads().contains(product.out())))
+                .anyMatch(op -> !except.contains(op));
     }
 
     /** @param norm of x, which the kernel computes for itself */

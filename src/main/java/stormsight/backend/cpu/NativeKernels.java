@@ -18,6 +18,7 @@ import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import jdk.incubator.vector.FloatVector;
 import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
@@ -306,17 +307,19 @@ final class NativeKernels implements AutoCloseable {
      * one row have {@link #exact} kernels then, too, for steps with many rows.
      */
     boolean multiplies(Program program) {
-        return program.segments().stream()
-                .flatMap(segment -> segment.ops().stream())
-                .anyMatch(op -> Kind.of(op).flatMap(this::implementation).isPresent());
+        return products(program).findAny().isPresent();
     }
 
     /** Whether a program has such products whose x is rounded. */
     boolean rounds(Program program) {
+        return products(program).anyMatch(product -> Narrow.narrows(product.dtype));
+    }
+
+    private Stream<Kind> products(Program program) {
         return program.segments().stream()
                 .flatMap(segment -> segment.ops().stream())
                 .flatMap(op -> Kind.of(op).stream())
-                .anyMatch(kind -> Narrow.narrows(kind.dtype) && implementation(kind).isPresent());
+                .filter(product -> implementation(product).isPresent());
     }
 
     /** The kernel for an operation of one row, which rounds nothing; empty if Java computes it. */

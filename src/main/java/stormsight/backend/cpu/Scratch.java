@@ -32,7 +32,7 @@ final class Scratch {
         ownBytes = Math.max(ownBytes, align(bytes));
     }
 
-    /** An array of the thread's own, for {@link Tile}. */
+    /** An array of the thread's own. */
     void reservePanel(int length) {
         panelLength = Math.max(panelLength, length);
     }

@@ -14,7 +14,10 @@ final class Settings {
         return System.getProperty("os.name").equals("Linux");
     }
 
-    /** Bytes of weights from which on kernels are native where they can be. */
+    /**
+     * Bytes of weights from which on kernels are native where they can be. A run that has classes archived sets less,
+     * so that a small model shows what a large one loads.
+     */
     static long nativeFrom() {
         return Long.getLong("stormsight.native.from", NativeKernels.LEAST_BYTES);
     }
