@@ -134,6 +134,9 @@ public final class OpCases {
 
     /** Collects the tensors of one case. Values are random, seeded by the name of the case. */
     static final class Data {
+        /** Bytes of a cache line. */
+        private static final long LINE = 64;
+
         final Arena arena = Arena.ofAuto();
         final SplittableRandom random;
         final Map<Tensor, HostTensor> weights = new LinkedHashMap<>();
@@ -190,7 +193,9 @@ public final class OpCases {
             Tensor tensor = Tensor.weight(name, dtype, shape);
             long elements = shape.elements();
             DType stored = dtype.isBlocked() ? DType.F32 : dtype;
-            MemorySegment data = arena.allocate(stored.bytes(shape) + 2).asSlice(2);
+            // As in a file, where tensors begin anywhere.
+            long start = (2 + 26L * weights.size()) % LINE;
+            MemorySegment data = arena.allocate(stored.bytes(shape) + start, LINE).asSlice(start);
             for (long i = 0; i < elements; i++) {
                 float value = (float) (value() * scale);
                 switch (stored) {

@@ -100,10 +100,11 @@ class GeneratorTest {
                 promptLogits(golden, Options.DEFAULT.withFirstPosition(1)), ROUNDING);
     }
 
+    /** But for the order of sums, which begin where the cache lines of a file do. */
     @Test
     void shardsAndOneFileAreTheSame() {
         assertArrayEquals(promptLogits("paligemma-mqa", Options.DEFAULT),
-                promptLogits("paligemma-sharded", Options.DEFAULT));
+                promptLogits("paligemma-sharded", Options.DEFAULT), ROUNDING);
     }
 
     @ParameterizedTest

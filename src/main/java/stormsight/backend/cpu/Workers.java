@@ -7,10 +7,17 @@ import stormsight.program.Step;
 
 /**
  * Daemon threads that share the pieces of a kernel with the calling thread. A thread that finds no work spins for a
- * short while, then parks. Running a kernel allocates nothing.
+ * while, then parks. Running a kernel allocates nothing.
  */
 final class Workers implements AutoCloseable {
-    /** Spins before parking, some ten microseconds: longer than the gap between two kernels of a run. */
+    /**
+     * How long a thread without work spins before it parks: longer than norms and rotations that one thread does alone
+     * in a step of decoding. On a virtual machine one that parked comes back some ten microseconds later. Where there
+     * are fewer processors than threads, spinning keeps others from working.
+     */
+    private static final long SPIN_NANOS = 100_000;
+
+    /** Spins before the caller lets others run, some ten microseconds. */
     private static final int SPINS = 1 << 10;
 
     private static final long PIECES_MASK = 0xFFFFFFFFL;
@@ -90,12 +97,11 @@ final class Workers implements AutoCloseable {
     }
 
     private void serve(int index) {
-        int spins = 0;
+        long idle = System.nanoTime();
         while (!closed) {
             if (work(index + 1)) {
-                spins = 0;
-            } else if (spins < SPINS) {
-                spins++;
+                idle = System.nanoTime();
+            } else if (System.nanoTime() - idle < SPIN_NANOS) {
                 Thread.onSpinWait();
             } else {
                 parked[index].set(1);
@@ -103,7 +109,7 @@ final class Workers implements AutoCloseable {
                     LockSupport.park(this);
                 }
                 parked[index].set(0);
-                spins = 0;
+                idle = System.nanoTime();
             }
         }
     }
