@@ -269,6 +269,9 @@ final class Lowering {
         private List<Op> with = List.of();
         /** What each of {@link Tasks#parts} holds, or null. */
         private final Tensor[] split = new Tensor[2];
+        /** Keys and values that {@link Tasks#planes} hold for the running operation, and for the next one. */
+        private List<Tensor> inPlanes = List.of();
+        private List<Tensor> nextInPlanes = List.of();
         private Result result = Result.FLOATS;
 
         ProgramTasks(Program program) {
@@ -382,6 +385,8 @@ final class Lowering {
             op = ops.getFirst();
             with = ops.subList(1, ops.size());
             result = Result.FLOATS;
+            inPlanes = nextInPlanes;
+            nextInPlanes = List.of();
             for (int i = 0; i < split.length; i++) {
                 Tensor tensor = split[i];
                 if (tensor != null && ops.stream().anyMatch(each -> each.writes().contains(tensor))) {
@@ -537,6 +542,16 @@ final class Lowering {
         @Override
         public void setParts(Tensor x, int index) {
             split[index] = x;
+        }
+
+        @Override
+        public boolean areSplit(Tensor keys, Tensor values) {
+            return inPlanes.equals(List.of(keys, values));
+        }
+
+        @Override
+        public void setSplit(Tensor keys, Tensor values) {
+            nextInPlanes = List.of(keys, values);
         }
 
         @Override

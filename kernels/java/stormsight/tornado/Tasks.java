@@ -103,6 +103,15 @@ public interface Tasks {
     void setParts(Tensor x, int index);
 
     /**
+     * Whether {@link #planes} hold these keys and values as tensor cores read them: the operation right before called
+     * {@link #setSplit} with them.
+     */
+    boolean areSplit(Tensor keys, Tensor values);
+
+    /** Says that the task added last puts keys and values into {@link #planes}, for the operation right behind. */
+    void setSplit(Tensor keys, Tensor values);
+
+    /**
      * How the operation may leave its result. One that does not split it stores floats, whatever this is; one that
      * does calls {@link #setParts}.
      */

@@ -87,8 +87,8 @@ class TensorCoresTest {
     }
 
     /**
-     * Queries, keys and values are one product, and one more kernel rotates and stores them; with few multiprocessors
-     * they are products of their own.
+     * Queries, keys and values are one product, and one more kernel rotates and stores them, and splits keys and values
+     * if attention is right behind.
      */
     @TestFactory
     Stream<DynamicTest> joinsProjections() {
@@ -97,6 +97,9 @@ class TensorCoresTest {
             int layers = 2 * opCase.setup().get().runs().size();
             assertEquals(layers, Collections.frequency(kernels, "MmaProjections.finish"), kernels.toString());
             assertEquals(layers, kernels.stream().filter(name -> name.startsWith("MmaMatMul.product")).count());
+            assertEquals(0, Collections.frequency(kernels, "MmaAttention.split"), kernels.toString());
+            List<String> apart = check(opCase, gpu(100), false, true);
+            assertEquals(layers, Collections.frequency(apart, "MmaAttention.split"), apart.toString());
             check(new OpCase(opCase.name(), 5 * ROUNDED, "bfloat16", opCase.setup()), gpu(100), true);
         }));
     }
@@ -131,8 +134,16 @@ class TensorCoresTest {
         check(opCase, TENSOR_CORES, rounded);
     }
 
-    /** Runs the first program of a case on tensor cores, and tells which kernels it took. */
     private static List<String> check(OpCase opCase, DeviceInfo device, boolean rounded) {
+        return check(opCase, device, rounded, false);
+    }
+
+    /**
+     * Runs the first program of a case on tensor cores, and tells which kernels it took.
+     *
+     * @param apart whether the last operation is lowered as if it were not right behind the others
+     */
+    private static List<String> check(OpCase opCase, DeviceInfo device, boolean rounded, boolean apart) {
         OpCase.Setup setup = opCase.setup().get();
         EmulatedTasks tasks = new EmulatedTasks(setup, device, rounded);
         List<OpCase.Run> runs = setup.runs().stream().filter(run ->
@@ -141,9 +152,11 @@ class TensorCoresTest {
             Segment segment = run.program().segments().getFirst();
             for (int layer = 0; layer < segment.layers(); layer++) {
                 tasks.step.set(run.step(), layer, layer);
+                int all = segment.ops().size();
                 int done = 0;
-                while (done < segment.ops().size()) {
-                    done += tasks.lower(segment.ops().subList(done, segment.ops().size()), run.program());
+                while (done < all) {
+                    int end = apart && done < all - 1 ? all - 1 : all;
+                    done += tasks.lower(segment.ops().subList(done, end), run.program());
                 }
             }
         }
@@ -169,6 +182,7 @@ class TensorCoresTest {
         private final List<LongArray> parts;
         private final List<LongArray> planes;
         private final Tensor[] split = new Tensor[2];
+        private List<Tensor> inPlanes = List.of();
         private final List<String> kernels = new ArrayList<>();
         private final DeviceInfo device;
         private final boolean rounded;
@@ -212,6 +226,7 @@ class TensorCoresTest {
                         floats(copy.out()).getSegment(), 0, copy.out().shape().elements() * Float.BYTES);
                 default -> throw new IllegalArgumentException(op.toString());
             }
+            inPlanes = List.of();
         }
 
         private static LongArray unwritten(int longs) {
@@ -384,6 +399,16 @@ class TensorCoresTest {
         @Override
         public void setParts(Tensor x, int index) {
             split[index] = x;
+        }
+
+        @Override
+        public boolean areSplit(Tensor keys, Tensor values) {
+            return inPlanes.equals(List.of(keys, values));
+        }
+
+        @Override
+        public void setSplit(Tensor keys, Tensor values) {
+            inPlanes = List.of(keys, values);
         }
 
         @Override

@@ -136,7 +136,8 @@ public final class Attention {
         return onTensorCores(op, device) && MmaAttention.splits(op);
     }
 
-    private static boolean onTensorCores(Op.Attention op, DeviceInfo device) {
+    /** Whether {@link MmaAttention} does it. */
+    static boolean onTensorCores(Op.Attention op, DeviceInfo device) {
         return !few(op) && MmaAttention.fits(op, device);
     }
 

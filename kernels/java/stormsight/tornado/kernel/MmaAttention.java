@@ -89,7 +89,7 @@ public final class MmaAttention {
     }
 
     /** Keys of a tile of scores. */
-    private static int keys(int dim) {
+    static int keys(int dim) {
         return TILE / rows(dim);
     }
 
@@ -129,7 +129,7 @@ public final class MmaAttention {
         return rows(dim) * (CHUNK + 4);
     }
 
-    private static int keyTiles(Op.Attention op) {
+    static int keyTiles(Op.Attention op) {
         return Math.ceilDiv(op.k().slotRows(), keys(op.heads().headDim()));
     }
 
@@ -158,12 +158,15 @@ public final class MmaAttention {
         int keyTiles = keyTiles(op);
         int fixed = Attention.fixed(op);
         IntArray windows = Attention.windows(op, tasks);
-        int splitters = SPLITTERS * multiprocessors;
-        int split = Result.PARTS.bits(tasks);
-        tasks.task("MmaAttention.split", Geometry.groups(splitters, LANES),
-                name -> createPackage(name, MmaAttention::split, tasks.context(), tasks.step(),
-                        tasks.floats(op.k()), tasks.floats(op.v()), tasks.planes(0), tasks.planes(1), stride,
-                        slotStride, heads.keyValueHeads(), dim, windows, fixed, keyTiles, splitters * LANES, split));
+        if (!tasks.areSplit(op.k(), op.v())) {
+            int splitters = SPLITTERS * multiprocessors;
+            int split = Result.PARTS.bits(tasks);
+            tasks.task("MmaAttention.split", Geometry.groups(splitters, LANES),
+                    name -> createPackage(name, MmaAttention::split, tasks.context(), tasks.step(),
+                            tasks.floats(op.k()), tasks.floats(op.v()), tasks.planes(0), tasks.planes(1), stride,
+                            slotStride, heads.keyValueHeads(), dim, windows, fixed, keyTiles, splitters * LANES,
+                            split));
+        }
         int groups = groups(op, multiprocessors);
         Result left = tasks.result();
         int launch = groups << LAUNCH_BITS | left.bits(tasks) | (MmaMatMul.parts(tasks) == 1 ? ROUNDED : 0)
@@ -194,47 +197,73 @@ public final class MmaAttention {
         int end = Attention.keys(StepBuffer.tokens(step, 0), fixed) * TornadoMath.min(rows, 1);
         int firstTile = Attention.first(StepBuffer.position(step, 0), StepBuffer.prefix(step, 0), reach) / keys(dim);
         int tiles = (end + keys(dim) - 1) / keys(dim) - firstTile;
-        int keyItems = depths(dim) * keys(dim) * 4;
-        int valueGroups = across(dim) * wide(dim);
-        int valueItems = keys(dim) / DEPTH * valueGroups * GROUP_LONGS;
-        for (int item = context.globalIdx; item < heads * tiles * (keyItems + valueItems); item += items) {
-            int head = item / (keyItems + valueItems) / tiles;
-            int tile = firstTile + item / (keyItems + valueItems) % tiles;
-            int index = item % (keyItems + valueItems);
-            int start = base + head * dim;
-            if (index < keyItems) {
-                int block = index / (keys(dim) * 4);
-                int within = index % (keys(dim) * 4);
-                int key = tile * keys(dim) + within / GROUP_LONGS * 8 + (within & 3) * 2;
-                int d = block * DEPTH + within % GROUP_LONGS / 4;
-                int at = ((head * keyTiles + tile) * depths(dim) + block) * (keys(dim) * 8) + within;
-                MmaMatMul.put(keyParts, at, keys(dim) * 4, result, number(k, start, columns, key, d, end, dim),
-                        number(k, start, columns, key + 1, d, end, dim),
-                        number(k, start, columns, key, d + 8, end, dim),
-                        number(k, start, columns, key + 1, d + 8, end, dim));
-            } else {
-                int block = (index - keyItems) / (valueGroups * GROUP_LONGS);
-                int within = (index - keyItems) % (valueGroups * GROUP_LONGS);
-                int key = tile * keys(dim) + block * DEPTH + within % GROUP_LONGS / 4;
-                int d = within / GROUP_LONGS * 8 + (within & 3) * 2;
-                int at = ((head * keyTiles + tile) * (keys(dim) / DEPTH) + block) * (valueGroups * GROUP_LONGS * 2)
-                        + within;
-                MmaMatMul.put(valueParts, at, valueGroups * GROUP_LONGS, result,
-                        number(v, start, columns, key, d, end, dim),
-                        number(v, start, columns, key, d + 1, end, dim),
-                        number(v, start, columns, key + 8, d, end, dim),
-                        number(v, start, columns, key + 8, d + 1, end, dim));
+        int longs = longs(dim);
+        float[] values = new float[4];
+        for (int item = context.globalIdx; item < heads * tiles * longs; item += items) {
+            int head = item / longs / tiles;
+            int tile = firstTile + item / longs % tiles;
+            int index = item % longs;
+            for (int e = 0; e < 4; e++) {
+                int key = tile * keys(dim) + key(index, e, dim);
+                int d = dimension(index, e, dim);
+                values[e] = 0;
+                if (key < end && d < dim) {
+                    if (index < keyLongs(dim)) {
+                        values[e] = k.get(base + key * columns + head * dim + d);
+                    } else {
+                        values[e] = v.get(base + key * columns + head * dim + d);
+                    }
+                }
             }
+            put(keyParts, valueParts, head, tile, keyTiles, index, dim, result, values[0], values[1], values[2],
+                    values[3]);
         }
     }
 
-    /** An element of a key or value, 0 beyond the last one and the last column. */
-    private static float number(FloatArray x, int start, int columns, int key, int d, int end, int dim) {
-        float value = 0;
-        if (key < end && d < dim) {
-            value = x.get(start + key * columns + d);
+    /** Longs of upper parts of a tile of keys. */
+    static int keyLongs(int dim) {
+        return depths(dim) * keys(dim) * 4;
+    }
+
+    /** Longs of upper parts of a tile, those of keys before those of values. */
+    static int longs(int dim) {
+        return keyLongs(dim) + keys(dim) / DEPTH * valueLongs(dim);
+    }
+
+    /** Longs of upper parts of a block of values. */
+    private static int valueLongs(int dim) {
+        return across(dim) * wide(dim) * GROUP_LONGS;
+    }
+
+    /**
+     * The key, within its tile, of the e-th of the four numbers of a long: there are two columns 8 apart of two keys,
+     * or two columns of two values 8 apart.
+     */
+    static int key(int index, int e, int dim) {
+        return index < keyLongs(dim) ? index % (keys(dim) * 4) / GROUP_LONGS * 8 + (index & 3) * 2 + (e & 1)
+                : (index - keyLongs(dim)) / valueLongs(dim) * DEPTH + index % GROUP_LONGS / 4 + e / 2 * 8;
+    }
+
+    /** The column of its head of that number. */
+    static int dimension(int index, int e, int dim) {
+        return index < keyLongs(dim) ? index / (keys(dim) * 4) * DEPTH + index % GROUP_LONGS / 4 + e / 2 * 8
+                : (index - keyLongs(dim)) % valueLongs(dim) / GROUP_LONGS * 8 + (index & 3) * 2 + (e & 1);
+    }
+
+    /** Stores the four numbers of a long of a tile of keys and values. */
+    static void put(LongArray keyParts, LongArray valueParts, int head, int tile, int keyTiles, int index, int dim,
+            int result, float x0, float x1, float x2, float x3) {
+        int number = head * keyTiles + tile;
+        if (index < keyLongs(dim)) {
+            int block = keys(dim) * 4;
+            MmaMatMul.put(keyParts, (number * depths(dim) + index / block) * (2 * block) + index % block, block, result,
+                    x0, x1, x2, x3);
+        } else {
+            int block = valueLongs(dim);
+            int at = index - keyLongs(dim);
+            MmaMatMul.put(valueParts, (number * (keys(dim) / DEPTH) + at / block) * (2 * block) + at % block, block,
+                    result, x0, x1, x2, x3);
         }
-        return value;
     }
 
     /** {@code sum + a . b} from their parts, if there are two but for the product of both lower ones. */

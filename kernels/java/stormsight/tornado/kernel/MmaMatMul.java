@@ -75,10 +75,10 @@ public final class MmaMatMul {
      * of them then, and NVIDIA's compiler, which takes half a second, is asked once for all that are equal.
      */
     private static final int STRIDE = 0;
-    private static final int CAPACITY = 1;
+    static final int CAPACITY = 1;
     private static final int COLUMNS = 2;
-    private static final int OUTPUTS = 3;
-    private static final int SPLITS = 4;
+    static final int OUTPUTS = 3;
+    static final int SPLITS = 4;
     private static final int GROUPS = 5;
     private static final int MULTIPROCESSORS = 6;
     /** Of products that are one: where each begins in the rows of w, their rows, and the strides of their weights. */
