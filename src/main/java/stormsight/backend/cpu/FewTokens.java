@@ -186,10 +186,13 @@ final class FewTokens {
         FloatVector a31 = FloatVector.zero(F);
         FloatVector a32 = FloatVector.zero(F);
         FloatVector a33 = FloatVector.zero(F);
-        int from = 0;
-        for (int part = 0; part < Packing.PARTS; part++) {
-            int to = packing.end(part);
-            long shift = 2L * packing.shift(part);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 2L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 long at = b * BYTES + shift;
                 long xs = x + b * (2 * BYTES) & ADDRESSES;
@@ -246,7 +249,6 @@ final class FewTokens {
                 a23 = o2.fma(y, a23);
                 a33 = o3.fma(y, a33);
             }
-            from = to;
         }
         a00.intoMemorySegment(ALL, lanes, LE);
         a01.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);

@@ -241,6 +241,8 @@ final class MatMulVectors implements Kernel {
 
     /** Decodes slots of some rows into the panel; a row shorter than a block goes through {@code small}. */
     private void decode(Weight w, int first, int count, int slot, int depth, long small, float[] panel) {
+        // All but the partial block at the end of a row, which reads what comes before it again.
+        int whole = Math.min(depth, packing.fullBlocks() * packing.block() - slot);
         for (int i = 0; i < count; i++) {
             int to = DEPTH * i;
             if (packing.small()) {
@@ -250,14 +252,10 @@ final class MatMulVectors implements Kernel {
                 }
                 continue;
             }
-            int from = slot;
-            for (int part = 0; part < Packing.PARTS; part++) {
-                int end = Math.min(packing.end(part) * packing.block(), slot + depth);
-                if (from < end) {
-                    decode(w, first + i, from + packing.shift(part), from / packing.block(), end - from, panel,
-                            to + from - slot);
-                    from = end;
-                }
+            decode(w, first + i, slot, slot / packing.block(), whole, panel, to);
+            if (whole < depth) {
+                decode(w, first + i, packing.depth() - packing.block(), packing.fullBlocks(), packing.block(), panel,
+                        to + whole);
             }
         }
     }

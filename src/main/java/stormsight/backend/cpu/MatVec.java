@@ -162,10 +162,13 @@ final class MatVec {
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
-        int from = 0;
-        for (int part = 0; part < Packing.PARTS; part++) {
-            int to = packing.end(part);
-            long shift = 2L * packing.shift(part);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 2L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 long at = b * BYTES + shift;
                 FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
@@ -183,7 +186,6 @@ final class MatVec {
                 a3 = pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(xe, a3);
                 a3 = pairs.and(0xFFFF0000).reinterpretAsFloats().fma(xo, a3);
             }
-            from = to;
         }
         a0.intoMemorySegment(ALL, lanes, LE);
         a1.intoMemorySegment(ALL, lanes + BYTES, LE);
@@ -206,10 +208,13 @@ final class MatVec {
         FloatVector o2 = FloatVector.zero(F);
         FloatVector e3 = FloatVector.zero(F);
         FloatVector o3 = FloatVector.zero(F);
-        int from = 0;
-        for (int part = 0; part < Packing.PARTS; part++) {
-            int to = packing.end(part);
-            long shift = 2L * packing.shift(part);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 2L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 long at = b * BYTES + shift;
                 FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
@@ -271,7 +276,6 @@ final class MatVec {
                 e3 = even.fma(xe, e3);
                 o3 = odd.fma(xo, o3);
             }
-            from = to;
         }
         e0.add(o0).intoMemorySegment(ALL, lanes, LE);
         e1.add(o1).intoMemorySegment(ALL, lanes + BYTES, LE);
@@ -294,10 +298,13 @@ final class MatVec {
         FloatVector o2 = FloatVector.zero(F);
         FloatVector e3 = FloatVector.zero(F);
         FloatVector o3 = FloatVector.zero(F);
-        int from = 0;
-        for (int part = 0; part < Packing.PARTS; part++) {
-            int to = packing.end(part);
-            long shift = 4L * packing.shift(part);
+        int blocks = packing.slots() / packing.block();
+        int full = packing.fullBlocks();
+        // The second round is the partial block, which starts earlier in the row than its number says.
+        for (int round = 0; round < 2; round++) {
+            int from = round == 0 ? 0 : full;
+            int to = round == 0 ? full : blocks;
+            long shift = round == 0 ? 0 : 4L * (packing.depth() - packing.block() - full * packing.block());
             for (int b = from; b < to; b++) {
                 long at = b * (2 * BYTES) + shift;
                 FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
@@ -311,7 +318,6 @@ final class MatVec {
                 e3 = FloatVector.fromMemorySegment(F, ALL, w3 + at, LE).fma(xe, e3);
                 o3 = FloatVector.fromMemorySegment(F, ALL, w3 + at + BYTES, LE).fma(xo, o3);
             }
-            from = to;
         }
         e0.add(o0).intoMemorySegment(ALL, lanes, LE);
         e1.add(o1).intoMemorySegment(ALL, lanes + BYTES, LE);

@@ -11,16 +11,11 @@ import stormsight.program.Step;
  * packed as it stands. A last, partial block reads the last whole block of the row again, with zeros for the values of
  * x that were counted already.
  *
- * <p>A load of a vector that crosses a cache line takes two, and a file's tensors may begin anywhere. Where all rows of
- * weights are in the same place of their lines, blocks begin with the first weight of a line, and one more block, for
- * the weights before it, begins where the row does. It comes behind the others, before the last, partial one.
- *
  * @param perLane weights that are read as one integer
  * @param depth columns of x
- * @param lead weights of a row before the first whole block
  * @param capacity rows of x that are packed at most
  */
-record Packing(int perLane, int block, int depth, int lead, int capacity) {
+record Packing(int perLane, int block, int depth, int capacity) {
     private static final int LANES = Tile.LANES;
 
     /**
@@ -35,23 +30,10 @@ record Packing(int perLane, int block, int depth, int lead, int capacity) {
     /** Blocks of Q4 that a vector of integers holds, 0 where none is read: eight weights in each. */
     static final int Q4_BLOCKS = LANES == 16 ? 8 * LANES / DType.Q4_BLOCK : 0;
 
-    /** Parts of a row, one after the other: whole blocks, the block of the lead, and the last, partial block. */
-    static final int PARTS = 3;
-
-    /** @param capacity rows of x that are packed at most */
-    static Packing of(Weight w, int capacity) {
-        DType dtype = w.dtype();
-        int block = dtype.isBlocked() ? dtype.block() : 2 * LANES;
-        return new Packing(perLane(dtype), block, w.columns(), lead(w, block), capacity);
-    }
-
-    /** Weights before the first vector that begins where one would in an array of vectors; 0 if rows differ in that. */
-    private static int lead(Weight w, int block) {
-        long vector = 4L * LANES;
-        long bytes = -w.address() & vector - 1;
-        long element = w.dtype().isBlocked() ? 0 : w.dtype().elementBytes(1L);
-        return element == 0 || bytes % element != 0 || w.rowBytes() % vector != 0 || w.columns() < 2 * block
-                ? 0 : (int) (bytes / element);
+    static Packing of(Product product) {
+        DType dtype = product.dtype();
+        return new Packing(perLane(dtype), dtype.isBlocked() ? dtype.block() : 2 * LANES, product.depth(),
+                product.capacity());
     }
 
     /** Weights of a type that are read as one integer. */
@@ -80,27 +62,17 @@ record Packing(int perLane, int block, int depth, int lead, int capacity) {
 
     /** Values of a packed row. */
     int slots() {
-        return end(PARTS - 1) * block;
+        return (depth + block - 1) / block * block;
     }
 
     /** Whole blocks of a row. */
     int fullBlocks() {
-        return (depth - lead) / block;
+        return depth / block;
     }
 
-    /** The block behind the last one of a part, which is the first of the next part. */
-    int end(int part) {
-        int full = fullBlocks();
-        return full + (part > 0 && lead > 0 ? 1 : 0) + (part > 1 && lead + full * block < depth ? 1 : 0);
-    }
-
-    /** What is added to the place of a slot, in the order of blocks, to find its place in the row. */
-    int shift(int part) {
-        return switch (part) {
-            case 0 -> lead;
-            case 1 -> -fullBlocks() * block;
-            default -> depth - end(part) * block;
-        };
+    /** First value of the row that block b reads. */
+    int start(int b) {
+        return Math.min(b * block, depth - block);
     }
 
     /** Weights of a vector of integers; those of a block where none is read. */
@@ -110,7 +82,7 @@ record Packing(int perLane, int block, int depth, int lead, int capacity) {
 
     /** Whole vectors of integers of a row, 0 where none is read. */
     int vectors() {
-        return perLane == 1 ? 0 : (depth - lead) / vector();
+        return perLane == 1 ? 0 : depth / vector();
     }
 
     /** The first block that lies in none of them. */
@@ -132,15 +104,10 @@ record Packing(int perLane, int block, int depth, int lead, int capacity) {
             if (small()) {
                 order[slot] = i < depth ? i : -1;
             } else if (slot < vectors() * vector()) {
-                order[slot] = lead + slot / vector() * vector() + within(slot % vector());
+                order[slot] = slot / vector() * vector() + within(slot % vector());
             } else {
-                int part = 0;
-                while (b >= end(part)) {
-                    part++;
-                }
-                int index = b * block + shift(part) + (vector() == block ? within(i) : i);
-                int counted = lead + fullBlocks() * block;
-                order[slot] = part == 1 && index >= lead || part == 2 && index < counted ? -1 : index;
+                int index = start(b) + (vector() == block ? within(i) : i);
+                order[slot] = index < b * block ? -1 : index;
             }
         }
         return order;

@@ -65,7 +65,7 @@ final class Packs {
 
     /** @param product what {@code op} is bound to */
     List<Kernel> kernels(Op op, Product product, Tensor x, Tensor out, Scratch scratch) {
-        Packing wanted = Packing.of(product.w(), product.capacity());
+        Packing wanted = Packing.of(product);
         Form wantedForm = form(op, product);
         List<Kernel> kernels = new ArrayList<>();
         if (!x.equals(packed) || !wanted.equals(packing) || wantedForm != form) {

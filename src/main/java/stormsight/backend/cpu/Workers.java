@@ -7,17 +7,10 @@ import stormsight.program.Step;
 
 /**
  * Daemon threads that share the pieces of a kernel with the calling thread. A thread that finds no work spins for a
- * while, then parks. Running a kernel allocates nothing.
+ * short while, then parks. Running a kernel allocates nothing.
  */
 final class Workers implements AutoCloseable {
-    /**
-     * How long a thread without work spins before it parks: longer than norms and rotations that one thread does alone
-     * in a step of decoding. On a virtual machine one that parked comes back some ten microseconds later. Where there
-     * are fewer processors than threads, spinning keeps others from working.
-     */
-    private static final long SPIN_NANOS = 100_000;
-
-    /** Spins before the caller lets others run, some ten microseconds. */
+    /** Spins before parking, some ten microseconds: longer than the gap between two kernels of a run. */
     private static final int SPINS = 1 << 10;
 
     private static final long PIECES_MASK = 0xFFFFFFFFL;
@@ -97,11 +90,12 @@ final class Workers implements AutoCloseable {
     }
 
     private void serve(int index) {
-        long idle = System.nanoTime();
+        int spins = 0;
         while (!closed) {
             if (work(index + 1)) {
-                idle = System.nanoTime();
-            } else if (System.nanoTime() - idle < SPIN_NANOS) {
+                spins = 0;
+            } else if (spins < SPINS) {
+                spins++;
                 Thread.onSpinWait();
             } else {
                 parked[index].set(1);
@@ -109,7 +103,7 @@ final class Workers implements AutoCloseable {
                     LockSupport.park(this);
                 }
                 parked[index].set(0);
-                idle = System.nanoTime();
+                spins = 0;
             }
         }
     }

@@ -59,10 +59,11 @@ class CutWeightsTest {
     }
 
     private static Runnable product(DType type, int tokens, long address, Arena arena) {
+        int block = type.isBlocked() ? type.block() : 2 * Tile.LANES;
+        Packing packing = new Packing(Packing.perLane(type), block, COLUMNS, Step.MOST_SEQUENCES);
         // Not in the file, so that levels are what is missing.
         long scales = type.isBlocked() ? arena.allocate(BYTES, 64).address() : 0;
         Weight w = new Weight(type, address, scales, COLUMNS / DType.Q8_BLOCK, ROWS, COLUMNS);
-        Packing packing = Packing.of(w, Step.MOST_SEQUENCES);
         long x = arena.allocate(4L * COLUMNS * Step.MOST_SEQUENCES, 64).address();
         long sums = arena.allocate(4L * ROWS * Step.MOST_SEQUENCES, 64).address();
         long scratch = arena.allocate(1 << 20, 64).address();
