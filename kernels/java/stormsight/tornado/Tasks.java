@@ -90,7 +90,7 @@ public interface Tasks {
      */
     LongArray parts(int index);
 
-    /** Room for a weight in a form that one operation needs; index 0 or 1. */
+    /** Room for a weight, or for keys (0) and values (1), in a form that one operation needs; index 0 or 1. */
     LongArray planes(int index);
 
     /**

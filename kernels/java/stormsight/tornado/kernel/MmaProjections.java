@@ -79,11 +79,11 @@ public record MmaProjections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Li
             found = storing;
             rest = rest.subList(2, rest.size());
         }
-        return Optional.of(rest.isEmpty() ? found : found.before(rest.getFirst(), program, device));
+        return Optional.of(rest.isEmpty() ? found : found.splitFor(rest.getFirst(), program, device));
     }
 
     /** With keys and values split, if the next operation is attention that tensor cores make of them. */
-    private MmaProjections before(Op next, Program program, DeviceInfo device) {
+    private MmaProjections splitFor(Op next, Program program, DeviceInfo device) {
         Op.Attention reader = switch (next) {
             case Op.Attention plain -> plain;
             case Op.BlockedAttention blocked -> blocked.attention();
@@ -95,9 +95,9 @@ public record MmaProjections(Op.MatMul query, Op.MatMul key, Op.MatMul value, Li
                 || !Attention.onTensorCores(reader, device)) {
             return this;
         }
-        boolean read = !stores.isEmpty() || Projections.areRead(List.of(key, value), program,
+        boolean written = !stores.isEmpty() || Projections.areRead(List.of(key, value), program,
                 Stream.concat(rotation.stream(), Stream.of(next)).toList());
-        return new MmaProjections(query, key, value, rotation, stores, Optional.of(reader), read);
+        return new MmaProjections(query, key, value, rotation, stores, Optional.of(reader), written);
     }
 
     /** Where keys go. */
