@@ -28,18 +28,22 @@ class FirstTouchTest {
         return FirstTouch.advice().orElseThrow();
     }
 
-    /** Of the mapping that begins there. */
     private static int residentKibibytes(long address) throws IOException {
+        return Integer.parseInt(told(address, "Rss:").replaceAll("\\D", ""));
+    }
+
+    /** What the system tells of the mapping that begins there. */
+    private static String told(long address, String what) throws IOException {
         List<String> lines = Files.readAllLines(Path.of("/proc/self/smaps"));
         String begin = Long.toHexString(address) + "-";
         int at = 0;
         while (!lines.get(at).startsWith(begin)) {
             at++;
         }
-        while (!lines.get(at).startsWith("Rss:")) {
+        while (!lines.get(at).startsWith(what)) {
             at++;
         }
-        return Integer.parseInt(lines.get(at).replaceAll("\\D", ""));
+        return lines.get(at);
     }
 
     @Test
@@ -53,6 +57,19 @@ class FirstTouchTest {
             assumeTrue(FirstTouch.populate(advice, address + 5000, 1), "a kernel before 5.14");
             assertTrue(FirstTouch.populated(advice, mapped.asSlice(100)));
             assertEquals(KIBIBYTES, residentKibibytes(address));
+        }
+    }
+
+    @Test
+    void largePagesAreAskedFor() throws IOException {
+        MemorySegment advice = advice();
+        assumeTrue(Files.exists(Path.of("/sys/kernel/mm/transparent_hugepage")), "a kernel without large pages");
+        Path file = Files.write(folder.resolve("weights"), new byte[KIBIBYTES << 10]);
+        try (Arena arena = Arena.ofShared(); FileChannel channel = FileChannel.open(file)) {
+            MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, KIBIBYTES << 10, arena);
+            assertFalse(told(mapped.address(), "VmFlags:").contains(" hg"));
+            FirstTouch.inLargePages(advice, mapped);
+            assertTrue(told(mapped.address(), "VmFlags:").contains(" hg"));
         }
     }
 
