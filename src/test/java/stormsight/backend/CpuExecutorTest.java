@@ -8,6 +8,7 @@ import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -34,6 +35,9 @@ class CpuExecutorTest {
     private static final int CAPACITY = 128;
     private static final int HIDDEN = 64;
     private static final int VOCABULARY = 9000;
+
+    /** Until the compilers have seen all loops, beside other tests. */
+    private static final Duration LONGEST_WAIT = Duration.ofMinutes(2);
 
     /** A small decoder: every kind of operation of a decode step, over stacked weights and caches. */
     private static Program decoder() {
@@ -114,7 +118,8 @@ class CpuExecutorTest {
                     : new Sampling(0.7f, 40, 0.9f)));
             // The interpreter boxes vectors; the compilers must have seen all loops, and be left time to get to them.
             long allocated = Long.MAX_VALUE;
-            for (int round = 0; round < 2000 && allocated > 0; round++) {
+            long end = System.nanoTime() + LONGEST_WAIT.toNanos();
+            for (int round = 0; allocated > 0 && System.nanoTime() < end; round++) {
                 if (round >= 100) {
                     Thread.sleep(10);
                 }
