@@ -11,6 +11,7 @@ import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.DeviceMemory;
 import stormsight.backend.Executor;
+import stormsight.backend.FirstTouch;
 import stormsight.backend.KernelSource;
 import stormsight.backend.PlannedLaunch;
 import stormsight.backend.RunListener;
@@ -35,6 +36,7 @@ final class TornadoVm implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
+        FirstTouch.begin(weights.values());
         Executor executor = GraphExecutor.prepare(device, weights, programs, listener,
                 Settings.capture(device.language()), true, LayeredGraph.MOST_TASKS);
         if (executor.roundsActivations()) {

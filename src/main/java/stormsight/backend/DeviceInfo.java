@@ -1,5 +1,7 @@
 package stormsight.backend;
 
+import com.sun.management.OperatingSystemMXBean;
+import java.lang.management.ManagementFactory;
 import java.util.Set;
 import stormsight.program.DType;
 
@@ -27,6 +29,11 @@ public record DeviceInfo(String id, String backend, String name, String vendor, 
 
     public DeviceInfo {
         nativeTypes = Set.copyOf(nativeTypes);
+    }
+
+    /** Bytes of memory of this machine, or of the container that limits it. */
+    public static long hostMemoryBytes() {
+        return ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
     }
 
     /** As if it computed in F32 alone. */

@@ -1,7 +1,5 @@
 package stormsight.backend.cpu;
 
-import com.sun.management.OperatingSystemMXBean;
-import java.lang.management.ManagementFactory;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -15,6 +13,7 @@ import stormsight.backend.BackendOptions;
 import stormsight.backend.Ceilings;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.Executor;
+import stormsight.backend.FirstTouch;
 import stormsight.backend.PlannedLaunch;
 import stormsight.backend.RunListener;
 import stormsight.checkpoint.HostTensor;
@@ -58,12 +57,8 @@ final class CpuBackend implements Backend {
 
     static DeviceInfo device(String backend, String runtime, int threads) {
         return new DeviceInfo(DEVICE_ID, backend, Settings.architecture(), "", runtime,
-                "Java " + Runtime.version(), DeviceInfo.Kind.CPU, memoryBytes(), 0, 0, 0, threads, Set.of());
-    }
-
-    /** Memory of the machine, or of the container that limits it. */
-    private static long memoryBytes() {
-        return ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
+                "Java " + Runtime.version(), DeviceInfo.Kind.CPU, DeviceInfo.hostMemoryBytes(), 0, 0, 0,
+                threads, Set.of());
     }
 
     @Override
@@ -80,7 +75,7 @@ final class CpuBackend implements Backend {
 
     @Override
     public Executor prepare(Map<Tensor, HostTensor> weights, List<Program> programs, RunListener listener) {
-        FirstTouch.begin(weights.values(), device.memoryBytes());
+        FirstTouch.begin(weights.values());
         boolean wanted = NativeKernels.wanted(programs, nativeFrom);
         Optional<String> without = wanted ? NativeKernels.unavailable() : Optional.empty();
         without.ifPresent(why -> LOG.info("{}: {}; products are computed in Java", device.backend(), why));

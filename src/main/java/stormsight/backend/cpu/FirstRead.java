@@ -7,6 +7,8 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Optional;
+import stormsight.backend.FirstTouch;
+import stormsight.backend.NativeCall;
 
 /**
  * Copies weights that this process may not have read before. The first read of a page of a mapped file is slow where a

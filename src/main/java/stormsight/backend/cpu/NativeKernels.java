@@ -22,6 +22,7 @@ import java.util.stream.Stream;
 import jdk.incubator.vector.FloatVector;
 import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
+import stormsight.backend.NativeCall;
 import stormsight.program.DType;
 import stormsight.program.Op;
 import stormsight.program.Program;
@@ -133,7 +134,7 @@ final class NativeKernels implements AutoCloseable {
         }
 
         private static Loaded load() {
-            if (!Settings.linux() || !Settings.architecture().equals("amd64")) {
+            if (!NativeCall.possible()) {
                 return Loaded.not("oneDNN is used on Linux and x86-64 only");
             }
             URL threads = NativeKernels.class.getResource(FOLDER + "libgomp.so.1");

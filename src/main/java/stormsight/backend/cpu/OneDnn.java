@@ -9,6 +9,7 @@ import java.lang.foreign.SymbolLookup;
 import java.util.ArrayList;
 import java.util.List;
 import stormsight.backend.BackendException;
+import stormsight.backend.NativeCall;
 import stormsight.program.Op;
 
 /**

@@ -10,10 +10,6 @@ final class Settings {
         return System.getProperty("os.arch");
     }
 
-    static boolean linux() {
-        return System.getProperty("os.name").equals("Linux");
-    }
-
     /**
      * Bytes of weights from which on kernels are native where they can be. A run that has classes archived sets less,
      * so that a small model shows what a large one loads.

@@ -1,4 +1,4 @@
-package stormsight.backend.cpu;
+package stormsight.backend;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;

@@ -1,4 +1,4 @@
-package stormsight.backend.cpu;
+package stormsight.backend;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
@@ -16,16 +16,21 @@ import java.lang.invoke.MethodHandle;
  *
  * @see <a href="https://gitlab.com/x86-psABIs/x86-64-ABI">System V ABI, 3.2.3 Parameter Passing</a>
  */
-final class NativeCall {
+public final class NativeCall {
     private static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(JAVA_LONG,
             JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
             JAVA_FLOAT, JAVA_FLOAT));
 
     private NativeCall() {}
 
+    /** Whether this is such a system. */
+    public static boolean possible() {
+        return System.getProperty("os.name").equals("Linux") && System.getProperty("os.arch").equals("amd64");
+    }
+
     /** @return what the function does; the lower half of it where that is an {@code int} */
-    static long call(MemorySegment function, long a, long b, long c, long d, long e, long f, long g, long h, float s,
-            float t) {
+    public static long call(MemorySegment function, long a, long b, long c, long d, long e, long f, long g, long h,
+            float s, float t) {
         try {
             return (long) HANDLE.invokeExact(function, a, b, c, d, e, f, g, h, s, t);
         } catch (Throwable thrown) {
@@ -34,19 +39,19 @@ final class NativeCall {
         }
     }
 
-    static long call(MemorySegment function, long a, long b, long c, long d, long e, long f, long g, long h) {
+    public static long call(MemorySegment function, long a, long b, long c, long d, long e, long f, long g, long h) {
         return call(function, a, b, c, d, e, f, g, h, 0, 0);
     }
 
-    static long call(MemorySegment function, long a, long b, long c, long d) {
+    public static long call(MemorySegment function, long a, long b, long c, long d) {
         return call(function, a, b, c, d, 0, 0, 0, 0, 0, 0);
     }
 
-    static long call(MemorySegment function, long a, long b) {
+    public static long call(MemorySegment function, long a, long b) {
         return call(function, a, b, 0, 0, 0, 0, 0, 0, 0, 0);
     }
 
-    static long call(MemorySegment function, long a) {
+    public static long call(MemorySegment function, long a) {
         return call(function, a, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     }
 }

@@ -1,4 +1,4 @@
-package stormsight.backend.cpu;
+package stormsight.backend;
 
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
@@ -18,7 +18,7 @@ import stormsight.checkpoint.HostTensor;
  * entries of the processor's tables. That needs a file system with large folios, such as XFS, or ext4 from Linux 6.16
  * on; what the system already holds in small pages stays so.
  */
-final class FirstTouch {
+public final class FirstTouch {
     private static final Logger LOG = LoggerFactory.getLogger(FirstTouch.class);
 
     /** Fewer are mapped sooner than the call is linked. */
@@ -42,13 +42,13 @@ final class FirstTouch {
     private FirstTouch() {}
 
     /** Begins with all weights, in the order in which files hold them; does nothing where it would not help. */
-    static void begin(Collection<HostTensor> weights, long memoryBytes) {
+    public static void begin(Collection<HostTensor> weights) {
         List<MemorySegment> layers = weights.stream()
                 .flatMap(weight -> weight.layers().stream())
                 .sorted(Comparator.comparingLong(MemorySegment::address))
                 .toList();
         long bytes = layers.stream().mapToLong(MemorySegment::byteSize).sum();
-        if (bytes >= LEAST_BYTES && bytes <= memoryBytes / MEMORY_PART) {
+        if (bytes >= LEAST_BYTES && bytes <= DeviceInfo.hostMemoryBytes() / MEMORY_PART) {
             Thread.ofPlatform().daemon().name("stormsight-pages").start(() -> {
                 Optional<MemorySegment> advice = advice();
                 advice.ifPresent(call -> layers.forEach(layer -> inLargePages(call, layer)));
@@ -61,10 +61,7 @@ final class FirstTouch {
 
     /** The call {@code madvise}; empty on systems that do not have this kind of advice. */
     static Optional<MemorySegment> advice() {
-        if (!Settings.linux() || !Settings.architecture().equals("amd64")) {
-            return Optional.empty();
-        }
-        return Linker.nativeLinker().defaultLookup().find("madvise");
+        return NativeCall.possible() ? Linker.nativeLinker().defaultLookup().find("madvise") : Optional.empty();
     }
 
     /** Asks for large pages, which changes nothing where there are none. */
