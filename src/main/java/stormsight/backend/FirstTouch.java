@@ -17,6 +17,8 @@ import stormsight.checkpoint.HostTensor;
  * come from the disk then comes in few long reads, is mapped at once, for later processes as well, and takes fewer
  * entries of the processor's tables. That needs a file system with large folios, such as XFS, or ext4 from Linux 6.16
  * on; what the system already holds in small pages stays so.
+ *
+ * @see <a href="https://man7.org/linux/man-pages/man2/madvise.2.html">madvise(2)</a>
  */
 public final class FirstTouch {
     private static final Logger LOG = LoggerFactory.getLogger(FirstTouch.class);
@@ -41,7 +43,12 @@ public final class FirstTouch {
 
     private FirstTouch() {}
 
-    /** Begins with all weights, in the order in which files hold them; does nothing where it would not help. */
+    /**
+     * Begins with all weights, in the order in which files hold them; does nothing where it would not help. They may be
+     * unmapped at any time: the system then refuses.
+     *
+     * @param weights mapped from files
+     */
     public static void begin(Collection<HostTensor> weights) {
         List<MemorySegment> layers = weights.stream()
                 .flatMap(weight -> weight.layers().stream())

@@ -28,7 +28,12 @@ public final class NativeCall {
         return System.getProperty("os.name").equals("Linux") && System.getProperty("os.arch").equals("amd64");
     }
 
-    /** @return what the function does; the lower half of it where that is an {@code int} */
+    /**
+     * Calls a function. The other calls leave out what it does not take.
+     *
+     * @param s with {@code t} the floats that it takes, in their order
+     * @return what the function does; the lower half of it where that is an {@code int}
+     */
     public static long call(MemorySegment function, long a, long b, long c, long d, long e, long f, long g, long h,
             float s, float t) {
         try {
