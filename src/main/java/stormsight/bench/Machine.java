@@ -22,12 +22,15 @@ import java.util.concurrent.TimeUnit;
  * @param cores processors that the JVM may use
  */
 public record Machine(String version, Optional<String> commit, String jdk, String os, String cpu, int cores) {
+    private static final String COMMIT = "[0-9a-f]{12,40}\\+?";
+
     /**
      * This machine.
      *
      * @param os name, version and architecture
      * @param cpu what to call the processor where the system does not say
-     * @param built where the classes lie, in whose Git checkout the commit is looked up
+     * @param built where the classes lie, in whose Git checkout the commit is looked up; an archive of bench/gpu
+     *     says it in a file
      */
     public static Machine here(String version, String os, String cpu, Path built) {
         return new Machine(version, commit(built), Runtime.version().toString(), os, linuxCpu().orElse(cpu),
@@ -59,6 +62,10 @@ public record Machine(String version, Optional<String> commit, String jdk, Strin
 
     private static Optional<String> commit(Path built) {
         Path folder = Files.isDirectory(built) ? built : built.toAbsolutePath().getParent();
+        Optional<String> packed = packed(folder.resolveSibling("commit"));
+        if (packed.isPresent()) {
+            return packed;
+        }
         // A jar may lie in a checkout of something else.
         Optional<Path> top = git(folder, "rev-parse", "--show-toplevel")
                 .map(Path::of)
@@ -70,6 +77,14 @@ public record Machine(String version, Optional<String> commit, String jdk, Strin
                                         .isPresent()
                                 ? ""
                                 : "+"));
+    }
+
+    private static Optional<String> packed(Path file) {
+        try {
+            return Optional.of(Files.readString(file).strip()).filter(text -> text.matches(COMMIT));
+        } catch (IOException e) {
+            return Optional.empty();
+        }
     }
 
     /** What Git prints, or empty if it is not there or fails. */
