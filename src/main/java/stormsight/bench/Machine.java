@@ -22,6 +22,7 @@ import java.util.concurrent.TimeUnit;
  * @param cores processors that the JVM may use
  */
 public record Machine(String version, Optional<String> commit, String jdk, String os, String cpu, int cores) {
+    /** As a row has it. */
     private static final String COMMIT = "[0-9a-f]{12,40}\\+?";
 
     /**
@@ -62,10 +63,19 @@ public record Machine(String version, Optional<String> commit, String jdk, Strin
 
     private static Optional<String> commit(Path built) {
         Path folder = Files.isDirectory(built) ? built : built.toAbsolutePath().getParent();
-        Optional<String> packed = packed(folder.resolveSibling("commit"));
-        if (packed.isPresent()) {
-            return packed;
+        return packed(folder.resolveSibling("commit")).or(() -> checkedOut(folder));
+    }
+
+    /** What an archive says of itself. */
+    private static Optional<String> packed(Path file) {
+        try {
+            return Optional.of(Files.readString(file).strip()).filter(text -> text.matches(COMMIT));
+        } catch (IOException e) {
+            return Optional.empty();
         }
+    }
+
+    private static Optional<String> checkedOut(Path folder) {
         // A jar may lie in a checkout of something else.
         Optional<Path> top = git(folder, "rev-parse", "--show-toplevel")
                 .map(Path::of)
@@ -77,14 +87,6 @@ public record Machine(String version, Optional<String> commit, String jdk, Strin
                                         .isPresent()
                                 ? ""
                                 : "+"));
-    }
-
-    private static Optional<String> packed(Path file) {
-        try {
-            return Optional.of(Files.readString(file).strip()).filter(text -> text.matches(COMMIT));
-        } catch (IOException e) {
-            return Optional.empty();
-        }
     }
 
     /** What Git prints, or empty if it is not there or fails. */

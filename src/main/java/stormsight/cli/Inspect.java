@@ -1,8 +1,6 @@
 package stormsight.cli;
 
-import com.sun.management.OperatingSystemMXBean;
 import java.io.PrintWriter;
-import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.EnumMap;
 import java.util.EnumSet;
@@ -20,6 +18,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import stormsight.backend.DeviceInfo;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.generate.LimitException;
 import stormsight.model.Description;
@@ -134,7 +133,7 @@ final class Inspect implements Runnable {
         long weights = bytes.getOrDefault(Tensor.Kind.WEIGHT, 0L);
         long all = bytes.values().stream().mapToLong(Long::longValue).sum();
         return new Sizes(limits, weights, cache, cacheTypes, all - weights - cache,
-                ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize());
+                DeviceInfo.hostMemoryBytes());
     }
 
     /** How many tensors the files have of each type. */
