@@ -116,17 +116,45 @@ class CpuExecutorTest {
             Step[] steps = new Step[50];
             Arrays.setAll(steps, i -> new Step(i, 1, 5, 0.5f, i % 2 == 0 ? Sampling.GREEDY
                     : new Sampling(0.7f, 40, 0.9f)));
-            // The interpreter boxes vectors; the compilers must have seen all loops, and be left time to get to them.
-            long allocated = Long.MAX_VALUE;
-            long end = System.nanoTime() + LONGEST_WAIT.toNanos();
-            for (int round = 0; allocated > 0 && System.nanoTime() < end; round++) {
-                if (round >= 100) {
-                    Thread.sleep(10);
-                }
-                allocated = allocated(executor, program, steps);
-            }
-            assertEquals(0, allocated, "bytes allocated by all threads in " + steps.length + " decode steps");
+            assertAllocatesNothing(executor, program, steps);
         }
+    }
+
+    /** Loops over vectors that are longer than the compilers take make objects of their vectors for good. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 8})
+    void productsAllocateNothing(int rows) throws InterruptedException {
+        // Neither whole vectors of blocks nor whole blocks: each loop for what is left over has to run.
+        int[] depths = {HIDDEN, 2048 + 32, 2048 + 8};
+        List<Op> ops = new ArrayList<>();
+        for (int depth : depths) {
+            Tensor x = Tensor.activation("x" + depth, rows, depth);
+            for (DType dtype : List.of(DType.BF16, DType.F16, DType.F32, DType.Q8, DType.Q4)) {
+                ops.add(product(x, Tensor.weight("w" + dtype + depth, dtype, Shape.of(HIDDEN, depth)),
+                        Tensor.activation("y" + dtype + depth, rows, HIDDEN)));
+            }
+        }
+        Program program = new Program("products", List.of(Segment.once("all", ops)));
+        try (Backend backend = open("cpu"); Executor executor = backend.prepare(zeros(program), List.of(program),
+                RunListener.NONE)) {
+            Step[] steps = new Step[20];
+            Arrays.fill(steps, new Step(0, rows, rows));
+            assertAllocatesNothing(executor, program, steps);
+        }
+    }
+
+    /** The interpreter boxes vectors; the compilers must have seen all loops, and be left time to get to them. */
+    private static void assertAllocatesNothing(Executor executor, Program program, Step[] steps)
+            throws InterruptedException {
+        long allocated = Long.MAX_VALUE;
+        long end = System.nanoTime() + LONGEST_WAIT.toNanos();
+        for (int round = 0; allocated > 0 && System.nanoTime() < end; round++) {
+            if (round >= 100) {
+                Thread.sleep(10);
+            }
+            allocated = allocated(executor, program, steps);
+        }
+        assertEquals(0, allocated, "bytes allocated by all threads in " + steps.length + " steps");
     }
 
     private static long allocated(Executor executor, Program program, Step[] steps) {

@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import static jdk.incubator.vector.VectorOperators.I2F;
 import static stormsight.backend.cpu.Memory.ADDRESSES;
 import static stormsight.backend.cpu.Memory.ALL;
 
@@ -8,6 +9,7 @@ import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.LongVector;
+import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import stormsight.program.DType;
@@ -19,8 +21,7 @@ import stormsight.program.Step;
  * time; the next four find the weights in the cache. Each sum is added up in the order of MatVec, so that a token's
  * result does not depend on the others.
  *
- * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are
- * boxed.
+ * <p>The bodies are spelled out, and no longer than the compilers take, as in MatVec.
  */
 final class FewTokens {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -135,7 +136,8 @@ final class FewTokens {
                         if (q8) {
                             q8(w0, w1, w2, w3, c0, c1, c2, c3, packing, xs, d1, d2, d3, rest);
                         } else {
-                            q4(w0, w1, w2, w3, c0, c1, c2, c3, packing, xs, d1, d2, d3, rest);
+                            q4(w0, w1, c0, c1, packing, xs, d1, d2, d3, rest);
+                            q4(w2, w3, c2, c3, packing, xs, d1, d2, d3, rest + 2 * BYTES);
                         }
                         if (vectors > 0) {
                             MatVec.merge(lanes, rest, ROWS * TOKENS);
@@ -374,11 +376,11 @@ final class FewTokens {
     }
 
     /**
-     * As {@link #q8}, of four-bit weights of blocks that {@link #q4Eights} leaves over: a vector of bytes gives both
-     * vectors of a block.
+     * As {@link #q8}, of four-bit weights of blocks that {@link #q4Eights} leaves over, in two rows: a vector of bytes
+     * gives both vectors of a block.
      */
-    private static void q4(long w0, long w1, long w2, long w3, long s0, long s1, long s2, long s3, Packing packing,
-            long x, long d1, long d2, long d3, long lanes) {
+    private static void q4(long w0, long w1, long s0, long s1, Packing packing, long x, long d1, long d2, long d3,
+            long lanes) {
         FloatVector a00 = FloatVector.zero(F);
         FloatVector a01 = FloatVector.zero(F);
         FloatVector a02 = FloatVector.zero(F);
@@ -387,71 +389,41 @@ final class FewTokens {
         FloatVector a11 = FloatVector.zero(F);
         FloatVector a12 = FloatVector.zero(F);
         FloatVector a13 = FloatVector.zero(F);
-        FloatVector a20 = FloatVector.zero(F);
-        FloatVector a21 = FloatVector.zero(F);
-        FloatVector a22 = FloatVector.zero(F);
-        FloatVector a23 = FloatVector.zero(F);
-        FloatVector a30 = FloatVector.zero(F);
-        FloatVector a31 = FloatVector.zero(F);
-        FloatVector a32 = FloatVector.zero(F);
-        FloatVector a33 = FloatVector.zero(F);
         int blocks = packing.fullBlocks();
         for (int b = packing.rest(); b < blocks; b++) {
             // First of all, as calls past a certain size of the method are not inlined.
             float scale0 = Float.intBitsToFloat(Memory.i16(s0 + 2L * b & ADDRESSES) << 16);
             float scale1 = Float.intBitsToFloat(Memory.i16(s1 + 2L * b & ADDRESSES) << 16);
-            float scale2 = Float.intBitsToFloat(Memory.i16(s2 + 2L * b & ADDRESSES) << 16);
-            float scale3 = Float.intBitsToFloat(Memory.i16(s3 + 2L * b & ADDRESSES) << 16);
             long at = b * (DType.Q4_BLOCK / 2L);
             long xs = x + b * (2 * BYTES) & ADDRESSES;
             FloatVector f0 = FloatVector.broadcast(F, scale0);
             IntVector pairs0 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w0 + at & ADDRESSES, LE)
                     .convertShape(VectorOperators.B2I, I, 0);
             FloatVector u0 = (FloatVector) pairs0.lanewise(VectorOperators.LSHL, 28)
-                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
-            FloatVector v0 = (FloatVector) pairs0.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
+                    .lanewise(VectorOperators.ASHR, 28).convertShape(I2F, F, 0);
+            FloatVector v0 = (FloatVector) pairs0.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0);
             FloatVector f1 = FloatVector.broadcast(F, scale1);
             IntVector pairs1 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w1 + at & ADDRESSES, LE)
                     .convertShape(VectorOperators.B2I, I, 0);
             FloatVector u1 = (FloatVector) pairs1.lanewise(VectorOperators.LSHL, 28)
-                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
-            FloatVector v1 = (FloatVector) pairs1.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
-            FloatVector f2 = FloatVector.broadcast(F, scale2);
-            IntVector pairs2 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w2 + at & ADDRESSES, LE)
-                    .convertShape(VectorOperators.B2I, I, 0);
-            FloatVector u2 = (FloatVector) pairs2.lanewise(VectorOperators.LSHL, 28)
-                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
-            FloatVector v2 = (FloatVector) pairs2.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
-            FloatVector f3 = FloatVector.broadcast(F, scale3);
-            IntVector pairs3 = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, w3 + at & ADDRESSES, LE)
-                    .convertShape(VectorOperators.B2I, I, 0);
-            FloatVector u3 = (FloatVector) pairs3.lanewise(VectorOperators.LSHL, 28)
-                    .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0);
-            FloatVector v3 = (FloatVector) pairs3.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0);
+                    .lanewise(VectorOperators.ASHR, 28).convertShape(I2F, F, 0);
+            FloatVector v1 = (FloatVector) pairs1.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0);
             FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
             FloatVector z = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
             a00 = v0.fma(z, u0.mul(y)).fma(f0, a00);
             a10 = v1.fma(z, u1.mul(y)).fma(f1, a10);
-            a20 = v2.fma(z, u2.mul(y)).fma(f2, a20);
-            a30 = v3.fma(z, u3.mul(y)).fma(f3, a30);
             y = FloatVector.fromMemorySegment(F, ALL, xs + d1, LE);
             z = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
             a01 = v0.fma(z, u0.mul(y)).fma(f0, a01);
             a11 = v1.fma(z, u1.mul(y)).fma(f1, a11);
-            a21 = v2.fma(z, u2.mul(y)).fma(f2, a21);
-            a31 = v3.fma(z, u3.mul(y)).fma(f3, a31);
             y = FloatVector.fromMemorySegment(F, ALL, xs + d2, LE);
             z = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
             a02 = v0.fma(z, u0.mul(y)).fma(f0, a02);
             a12 = v1.fma(z, u1.mul(y)).fma(f1, a12);
-            a22 = v2.fma(z, u2.mul(y)).fma(f2, a22);
-            a32 = v3.fma(z, u3.mul(y)).fma(f3, a32);
             y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
             z = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
             a03 = v0.fma(z, u0.mul(y)).fma(f0, a03);
             a13 = v1.fma(z, u1.mul(y)).fma(f1, a13);
-            a23 = v2.fma(z, u2.mul(y)).fma(f2, a23);
-            a33 = v3.fma(z, u3.mul(y)).fma(f3, a33);
         }
         a00.intoMemorySegment(ALL, lanes, LE);
         a01.intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
@@ -461,19 +433,11 @@ final class FewTokens {
         a11.intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
         a12.intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
         a13.intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
-        a20.intoMemorySegment(ALL, lanes + 2 * BYTES, LE);
-        a21.intoMemorySegment(ALL, lanes + 6 * BYTES, LE);
-        a22.intoMemorySegment(ALL, lanes + 10 * BYTES, LE);
-        a23.intoMemorySegment(ALL, lanes + 14 * BYTES, LE);
-        a30.intoMemorySegment(ALL, lanes + 3 * BYTES, LE);
-        a31.intoMemorySegment(ALL, lanes + 7 * BYTES, LE);
-        a32.intoMemorySegment(ALL, lanes + 11 * BYTES, LE);
-        a33.intoMemorySegment(ALL, lanes + 15 * BYTES, LE);
     }
 
     /**
-     * Eight weights are read as one integer, as in MatVec: first the lower four bits of each byte meet all tokens, then
-     * the upper ones.
+     * Eight weights are read as one integer, as in MatVec: first the lower four bits of each byte meet all tokens, byte
+     * by byte, then the upper ones.
      *
      * @param c corrections of the first token; those of the others are an eighth as far apart as they are in x
      */
@@ -483,93 +447,55 @@ final class FewTokens {
         IntVector highMasks = IntVector.broadcast(I, highMask);
         IntVector lows = IntVector.broadcast(I, low);
         IntVector highs = IntVector.broadcast(I, high);
-        IntVector uppers = IntVector.broadcast(I, upper);
-        FloatVector a00 = FloatVector.zero(F);
-        FloatVector a01 = FloatVector.zero(F);
-        FloatVector a02 = FloatVector.zero(F);
-        FloatVector a03 = FloatVector.zero(F);
-        FloatVector a10 = FloatVector.zero(F);
-        FloatVector a11 = FloatVector.zero(F);
-        FloatVector a12 = FloatVector.zero(F);
-        FloatVector a13 = FloatVector.zero(F);
+        ShortVector uppers = IntVector.broadcast(I, upper).reinterpretAsShorts();
+        FloatVector zero = FloatVector.zero(F);
+        FloatVector a00 = zero;
+        FloatVector a01 = zero;
+        FloatVector a02 = zero;
+        FloatVector a03 = zero;
+        FloatVector a10 = zero;
+        FloatVector a11 = zero;
+        FloatVector a12 = zero;
+        FloatVector a13 = zero;
         for (int i = 0; i < vectors; i++) {
             // First of all, as calls past a certain size of the method are not inlined.
             FloatVector f0 = LongVector.broadcast(L, Memory.i64(s0 + 8L * i & ADDRESSES)).reinterpretAsShorts()
-                    .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
+                    .rearrange(MatVec.SPREAD).and(uppers).reinterpretAsFloats();
             FloatVector f1 = LongVector.broadcast(L, Memory.i64(s1 + 8L * i & ADDRESSES)).reinterpretAsShorts()
-                    .rearrange(MatVec.SPREAD).reinterpretAsInts().and(uppers).reinterpretAsFloats();
+                    .rearrange(MatVec.SPREAD).and(uppers).reinterpretAsFloats();
             long xs = x + i * (8 * BYTES) & ADDRESSES;
             long cs = c + i * BYTES & ADDRESSES;
-            IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + i * BYTES & ADDRESSES, LE);
-            IntVector v1 = IntVector.fromMemorySegment(I, ALL, w1 + i * BYTES & ADDRESSES, LE);
-            FloatVector u = v0.lanewise(VectorOperators.LSHL, 15).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            FloatVector v = v1.lanewise(VectorOperators.LSHL, 15).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-            FloatVector z = FloatVector.fromMemorySegment(F, ALL, cs, LE);
-            FloatVector p00 = u.fma(y, z);
-            FloatVector p10 = v.fma(y, z);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1, LE);
-            z = FloatVector.fromMemorySegment(F, ALL, cs + (d1 >>> 3), LE);
-            FloatVector p01 = u.fma(y, z);
-            FloatVector p11 = v.fma(y, z);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2, LE);
-            z = FloatVector.fromMemorySegment(F, ALL, cs + (d2 >>> 3), LE);
-            FloatVector p02 = u.fma(y, z);
-            FloatVector p12 = v.fma(y, z);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
-            z = FloatVector.fromMemorySegment(F, ALL, cs + (d3 >>> 3), LE);
-            FloatVector p03 = u.fma(y, z);
-            FloatVector p13 = v.fma(y, z);
-            u = v0.lanewise(VectorOperators.LSHL, 7).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            v = v1.lanewise(VectorOperators.LSHL, 7).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 2 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 2 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 2 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
-            u = v0.lanewise(VectorOperators.LSHR, 1).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            v = v1.lanewise(VectorOperators.LSHR, 1).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 4 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 4 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 4 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 4 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
-            u = v0.lanewise(VectorOperators.LSHR, 9).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            v = v1.lanewise(VectorOperators.LSHR, 9).and(lowMasks).lanewise(VectorOperators.XOR, lows)
-                    .reinterpretAsFloats();
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 6 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 6 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 6 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 6 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
+            IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + i * BYTES & ADDRESSES, LE)
+                    .lanewise(VectorOperators.ROL, 15);
+            IntVector v1 = IntVector.fromMemorySegment(I, ALL, w1 + i * BYTES & ADDRESSES, LE)
+                    .lanewise(VectorOperators.ROL, 15);
+            FloatVector p00 = FloatVector.fromMemorySegment(F, ALL, cs, LE);
+            FloatVector p01 = FloatVector.fromMemorySegment(F, ALL, cs + (d1 >>> 3), LE);
+            FloatVector p02 = FloatVector.fromMemorySegment(F, ALL, cs + (d2 >>> 3), LE);
+            FloatVector p03 = FloatVector.fromMemorySegment(F, ALL, cs + (d3 >>> 3), LE);
+            FloatVector p10 = p00;
+            FloatVector p11 = p01;
+            FloatVector p12 = p02;
+            FloatVector p13 = p03;
+            for (int j = 0; j < 4; j++) {
+                long at = xs + j * (2 * BYTES) & ADDRESSES;
+                FloatVector u = v0.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats();
+                FloatVector v = v1.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats();
+                FloatVector y = FloatVector.fromMemorySegment(F, ALL, at, LE);
+                p00 = u.fma(y, p00);
+                p10 = v.fma(y, p10);
+                y = FloatVector.fromMemorySegment(F, ALL, at + d1, LE);
+                p01 = u.fma(y, p01);
+                p11 = v.fma(y, p11);
+                y = FloatVector.fromMemorySegment(F, ALL, at + d2, LE);
+                p02 = u.fma(y, p02);
+                p12 = v.fma(y, p12);
+                y = FloatVector.fromMemorySegment(F, ALL, at + d3, LE);
+                p03 = u.fma(y, p03);
+                p13 = v.fma(y, p13);
+                v0 = v0.lanewise(VectorOperators.ROR, 8);
+                v1 = v1.lanewise(VectorOperators.ROR, 8);
+            }
             a00 = p00.fma(f0, a00);
             a01 = p01.fma(f0, a01);
             a02 = p02.fma(f0, a02);
@@ -578,70 +504,33 @@ final class FewTokens {
             a11 = p11.fma(f1, a11);
             a12 = p12.fma(f1, a12);
             a13 = p13.fma(f1, a13);
-            u = v0.lanewise(VectorOperators.LSHL, 15).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            v = v1.lanewise(VectorOperators.LSHL, 15).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            y = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-            p00 = u.mul(y);
-            p10 = v.mul(y);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + BYTES, LE);
-            p01 = u.mul(y);
-            p11 = v.mul(y);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + BYTES, LE);
-            p02 = u.mul(y);
-            p12 = v.mul(y);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
-            p03 = u.mul(y);
-            p13 = v.mul(y);
-            u = v0.lanewise(VectorOperators.LSHL, 7).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            v = v1.lanewise(VectorOperators.LSHL, 7).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 3 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 3 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 3 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
-            u = v0.lanewise(VectorOperators.LSHR, 1).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            v = v1.lanewise(VectorOperators.LSHR, 1).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 5 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 5 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 5 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 5 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
-            u = v0.lanewise(VectorOperators.LSHR, 9).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            v = v1.lanewise(VectorOperators.LSHR, 9).and(highMasks).lanewise(VectorOperators.XOR, highs)
-                    .reinterpretAsFloats();
-            y = FloatVector.fromMemorySegment(F, ALL, xs + 7 * BYTES, LE);
-            p00 = u.fma(y, p00);
-            p10 = v.fma(y, p10);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d1 + 7 * BYTES, LE);
-            p01 = u.fma(y, p01);
-            p11 = v.fma(y, p11);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d2 + 7 * BYTES, LE);
-            p02 = u.fma(y, p02);
-            p12 = v.fma(y, p12);
-            y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 7 * BYTES, LE);
-            p03 = u.fma(y, p03);
-            p13 = v.fma(y, p13);
+            p00 = zero;
+            p01 = zero;
+            p02 = zero;
+            p03 = zero;
+            p10 = zero;
+            p11 = zero;
+            p12 = zero;
+            p13 = zero;
+            for (int j = 0; j < 4; j++) {
+                long at = xs + j * (2 * BYTES) + BYTES & ADDRESSES;
+                FloatVector u = v0.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats();
+                FloatVector v = v1.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats();
+                FloatVector y = FloatVector.fromMemorySegment(F, ALL, at, LE);
+                p00 = u.fma(y, p00);
+                p10 = v.fma(y, p10);
+                y = FloatVector.fromMemorySegment(F, ALL, at + d1, LE);
+                p01 = u.fma(y, p01);
+                p11 = v.fma(y, p11);
+                y = FloatVector.fromMemorySegment(F, ALL, at + d2, LE);
+                p02 = u.fma(y, p02);
+                p12 = v.fma(y, p12);
+                y = FloatVector.fromMemorySegment(F, ALL, at + d3, LE);
+                p03 = u.fma(y, p03);
+                p13 = v.fma(y, p13);
+                v0 = v0.lanewise(VectorOperators.ROR, 8);
+                v1 = v1.lanewise(VectorOperators.ROR, 8);
+            }
             a00 = p00.fma(f0, a00);
             a01 = p01.fma(f0, a01);
             a02 = p02.fma(f0, a02);
@@ -665,6 +554,7 @@ final class FewTokens {
     private static void q8Quads(long w0, long w1, long s0, long s1, Packing packing, long x, long d1, long d2, long d3,
             long lanes, int mask) {
         IntVector top = IntVector.broadcast(I, mask);
+        FloatVector undo = FloatVector.broadcast(F, MatVec.UNDO);
         FloatVector a00 = FloatVector.zero(F);
         FloatVector a01 = FloatVector.zero(F);
         FloatVector a02 = FloatVector.zero(F);
@@ -697,8 +587,8 @@ final class FewTokens {
                 long xs = x + b * (4 * BYTES) & ADDRESSES;
                 IntVector v0 = IntVector.fromMemorySegment(I, ALL, w0 + at & ADDRESSES, LE);
                 IntVector v1 = IntVector.fromMemorySegment(I, ALL, w1 + at & ADDRESSES, LE);
-                FloatVector u = (FloatVector) v0.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                FloatVector v = (FloatVector) v1.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                FloatVector u = (FloatVector) v0.lanewise(VectorOperators.LSHL, 24).convertShape(I2F, F, 0);
+                FloatVector v = (FloatVector) v1.lanewise(VectorOperators.LSHL, 24).convertShape(I2F, F, 0);
                 FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
                 FloatVector p00 = u.mul(y);
                 FloatVector p10 = v.mul(y);
@@ -711,8 +601,8 @@ final class FewTokens {
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d3, LE);
                 FloatVector p03 = u.mul(y);
                 FloatVector p13 = v.mul(y);
-                u = (FloatVector) v0.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                v = (FloatVector) v1.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                u = (FloatVector) v0.lanewise(VectorOperators.LSHL, 16).and(top).convertShape(I2F, F, 0);
+                v = (FloatVector) v1.lanewise(VectorOperators.LSHL, 16).and(top).convertShape(I2F, F, 0);
                 y = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
                 p00 = u.fma(y, p00);
                 p10 = v.fma(y, p10);
@@ -725,8 +615,8 @@ final class FewTokens {
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + BYTES, LE);
                 p03 = u.fma(y, p03);
                 p13 = v.fma(y, p13);
-                u = (FloatVector) v0.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                v = (FloatVector) v1.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                u = (FloatVector) v0.lanewise(VectorOperators.LSHL, 8).and(top).convertShape(I2F, F, 0);
+                v = (FloatVector) v1.lanewise(VectorOperators.LSHL, 8).and(top).convertShape(I2F, F, 0);
                 y = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
                 p00 = u.fma(y, p00);
                 p10 = v.fma(y, p10);
@@ -739,8 +629,8 @@ final class FewTokens {
                 y = FloatVector.fromMemorySegment(F, ALL, xs + d3 + 2 * BYTES, LE);
                 p03 = u.fma(y, p03);
                 p13 = v.fma(y, p13);
-                u = (FloatVector) v0.and(top).convert(VectorOperators.I2F, 0);
-                v = (FloatVector) v1.and(top).convert(VectorOperators.I2F, 0);
+                u = (FloatVector) v0.and(top).convertShape(I2F, F, 0);
+                v = (FloatVector) v1.and(top).convertShape(I2F, F, 0);
                 y = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
                 p00 = u.fma(y, p00);
                 p10 = v.fma(y, p10);
@@ -763,13 +653,13 @@ final class FewTokens {
                 a13 = p13.fma(scale1, a13);
             }
         }
-        a00.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes, LE);
-        a01.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
-        a02.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
-        a03.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
-        a10.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + BYTES, LE);
-        a11.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
-        a12.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
-        a13.mul(MatVec.UNDO).intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
+        a00.mul(undo).intoMemorySegment(ALL, lanes, LE);
+        a01.mul(undo).intoMemorySegment(ALL, lanes + 4 * BYTES, LE);
+        a02.mul(undo).intoMemorySegment(ALL, lanes + 8 * BYTES, LE);
+        a03.mul(undo).intoMemorySegment(ALL, lanes + 12 * BYTES, LE);
+        a10.mul(undo).intoMemorySegment(ALL, lanes + BYTES, LE);
+        a11.mul(undo).intoMemorySegment(ALL, lanes + 5 * BYTES, LE);
+        a12.mul(undo).intoMemorySegment(ALL, lanes + 9 * BYTES, LE);
+        a13.mul(undo).intoMemorySegment(ALL, lanes + 13 * BYTES, LE);
     }
 }

@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import static jdk.incubator.vector.VectorOperators.I2F;
 import static stormsight.backend.cpu.Memory.ADDRESSES;
 import static stormsight.backend.cpu.Memory.ALL;
 
@@ -286,17 +287,12 @@ final class MatMulVectors implements Kernel {
         ALL.get(Memory.FAULT, from);
         for (int s = 0; s < count; s += 2 * LANES) {
             IntVector pairs = IntVector.fromMemorySegment(I, ALL, from + 2L * s, LE);
-            IntVector low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
-            IntVector high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
-            FloatVector even = low.reinterpretAsFloats().mul(Half.REBIAS);
-            FloatVector odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-            even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                    low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-            odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                    high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-            even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL, 16).and(Half.SIGN)).reinterpretAsFloats()
-                    .intoArray(panel, to + s);
-            odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats().intoArray(panel, to + s + LANES);
+            IntVector low = pairs.lanewise(VectorOperators.LSHL, 16).lanewise(VectorOperators.ASHR, 3).and(Half.KEPT);
+            IntVector high = pairs.lanewise(VectorOperators.ASHR, 3).and(Half.KEPT);
+            low = low.lanewise(VectorOperators.OR, Half.INFINITE, low.and(Half.LARGEST).eq(Half.LARGEST));
+            high = high.lanewise(VectorOperators.OR, Half.INFINITE, high.and(Half.LARGEST).eq(Half.LARGEST));
+            low.reinterpretAsFloats().mul(Half.REBIAS).intoArray(panel, to + s);
+            high.reinterpretAsFloats().mul(Half.REBIAS).intoArray(panel, to + s + LANES);
         }
     }
 
@@ -317,13 +313,13 @@ final class MatMulVectors implements Kernel {
                     ? LongVector.broadcast(L, Memory.i64(at)).reinterpretAsInts().rearrange(MatVec.HALVES)
                     : IntVector.broadcast(I, Memory.i32(at))).reinterpretAsFloats().mul(MatVec.UNDO);
             IntVector quads = IntVector.fromMemorySegment(I, ALL, from + s, LE);
-            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(scale)
+            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 24).convertShape(I2F, F, 0)).mul(scale)
                     .intoArray(panel, to + s);
-            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 16).and(MatVec.TOP).convert(VectorOperators.I2F, 0))
+            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 16).and(MatVec.TOP).convertShape(I2F, F, 0))
                     .mul(scale).intoArray(panel, to + s + LANES);
-            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 8).and(MatVec.TOP).convert(VectorOperators.I2F, 0))
+            ((FloatVector) quads.lanewise(VectorOperators.LSHL, 8).and(MatVec.TOP).convertShape(I2F, F, 0))
                     .mul(scale).intoArray(panel, to + s + 2 * LANES);
-            ((FloatVector) quads.and(MatVec.TOP).convert(VectorOperators.I2F, 0)).mul(scale)
+            ((FloatVector) quads.and(MatVec.TOP).convertShape(I2F, F, 0)).mul(scale)
                     .intoArray(panel, to + s + 3 * LANES);
         }
         for (int s = whole; s < count; s += DType.Q8_BLOCK) {
@@ -360,8 +356,8 @@ final class MatMulVectors implements Kernel {
                 IntVector pairs = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL, from + s / 2 + i, LE)
                         .convertShape(VectorOperators.B2I, I, 0);
                 ((FloatVector) pairs.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                        .convert(VectorOperators.I2F, 0)).mul(scale).intoArray(panel, to + s + i);
-                ((FloatVector) pairs.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).mul(scale)
+                        .convertShape(I2F, F, 0)).mul(scale).intoArray(panel, to + s + i);
+                ((FloatVector) pairs.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).mul(scale)
                         .intoArray(panel, to + s + half + i);
             }
         }

@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import static jdk.incubator.vector.VectorOperators.I2F;
 import static stormsight.backend.cpu.Memory.ADDRESSES;
 import static stormsight.backend.cpu.Memory.ALL;
 
@@ -20,7 +21,12 @@ import stormsight.program.DType;
  * as one integer lane. The sums of the lanes go through memory, to be added in a fixed order.
  *
  * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are
- * boxed.
+ * boxed. Nor may a body be too long. HotSpot's second compiler stops inlining where a method has grown to 40,000 nodes
+ * (LiveNodeCountInliningCutoff); an operation of the Vector API takes 350 to 450 of them. What is not inlined by then
+ * may box its vectors for as long as the process runs, at a hundredth of the speed. Of still longer bodies the first
+ * compiler runs out of registers, and the second never gets them. So none grows beyond 35,000: -XX:+LogCompilation
+ * tells, as {@code live}. Conversions name their species: {@code convert} takes it from its receiver, whose type the
+ * compiler may not know yet.
  */
 final class MatVec {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -200,6 +206,10 @@ final class MatVec {
         long w1 = w + Math.min(row + distance, last) * rowBytes;
         long w2 = w + Math.min(row + 2 * distance, last) * rowBytes;
         long w3 = w + Math.min(row + 3 * distance, last) * rowBytes;
+        IntVector kept = IntVector.broadcast(I, Half.KEPT);
+        IntVector largest = IntVector.broadcast(I, Half.LARGEST);
+        IntVector infinite = IntVector.broadcast(I, Half.INFINITE);
+        FloatVector rebias = FloatVector.broadcast(F, Half.REBIAS);
         FloatVector e0 = FloatVector.zero(F);
         FloatVector o0 = FloatVector.zero(F);
         FloatVector e1 = FloatVector.zero(F);
@@ -220,61 +230,33 @@ final class MatVec {
                 FloatVector xe = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES), LE);
                 FloatVector xo = FloatVector.fromMemorySegment(F, ALL, x + b * (2 * BYTES) + BYTES, LE);
                 IntVector pairs = IntVector.fromMemorySegment(I, ALL, w0 + at, LE);
-                IntVector low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
-                IntVector high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
-                FloatVector even = low.reinterpretAsFloats().mul(Half.REBIAS);
-                FloatVector odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
-                        16).and(Half.SIGN)).reinterpretAsFloats();
-                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
-                e0 = even.fma(xe, e0);
-                o0 = odd.fma(xo, o0);
+                IntVector low = pairs.lanewise(VectorOperators.LSHL, 16).lanewise(VectorOperators.ASHR, 3).and(kept);
+                IntVector high = pairs.lanewise(VectorOperators.ASHR, 3).and(kept);
+                low = low.lanewise(VectorOperators.OR, infinite, low.and(largest).eq(largest));
+                high = high.lanewise(VectorOperators.OR, infinite, high.and(largest).eq(largest));
+                e0 = low.reinterpretAsFloats().mul(rebias).fma(xe, e0);
+                o0 = high.reinterpretAsFloats().mul(rebias).fma(xo, o0);
                 pairs = IntVector.fromMemorySegment(I, ALL, w1 + at, LE);
-                low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
-                high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
-                even = low.reinterpretAsFloats().mul(Half.REBIAS);
-                odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
-                        16).and(Half.SIGN)).reinterpretAsFloats();
-                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
-                e1 = even.fma(xe, e1);
-                o1 = odd.fma(xo, o1);
+                low = pairs.lanewise(VectorOperators.LSHL, 16).lanewise(VectorOperators.ASHR, 3).and(kept);
+                high = pairs.lanewise(VectorOperators.ASHR, 3).and(kept);
+                low = low.lanewise(VectorOperators.OR, infinite, low.and(largest).eq(largest));
+                high = high.lanewise(VectorOperators.OR, infinite, high.and(largest).eq(largest));
+                e1 = low.reinterpretAsFloats().mul(rebias).fma(xe, e1);
+                o1 = high.reinterpretAsFloats().mul(rebias).fma(xo, o1);
                 pairs = IntVector.fromMemorySegment(I, ALL, w2 + at, LE);
-                low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
-                high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
-                even = low.reinterpretAsFloats().mul(Half.REBIAS);
-                odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
-                        16).and(Half.SIGN)).reinterpretAsFloats();
-                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
-                e2 = even.fma(xe, e2);
-                o2 = odd.fma(xo, o2);
+                low = pairs.lanewise(VectorOperators.LSHL, 16).lanewise(VectorOperators.ASHR, 3).and(kept);
+                high = pairs.lanewise(VectorOperators.ASHR, 3).and(kept);
+                low = low.lanewise(VectorOperators.OR, infinite, low.and(largest).eq(largest));
+                high = high.lanewise(VectorOperators.OR, infinite, high.and(largest).eq(largest));
+                e2 = low.reinterpretAsFloats().mul(rebias).fma(xe, e2);
+                o2 = high.reinterpretAsFloats().mul(rebias).fma(xo, o2);
                 pairs = IntVector.fromMemorySegment(I, ALL, w3 + at, LE);
-                low = pairs.and(0x7FFF).lanewise(VectorOperators.LSHL, 13);
-                high = pairs.lanewise(VectorOperators.LSHR, 3).and(0x0FFFE000);
-                even = low.reinterpretAsFloats().mul(Half.REBIAS);
-                odd = high.reinterpretAsFloats().mul(Half.REBIAS);
-                even = even.blend(low.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        low.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                odd = odd.blend(high.or(Half.INFINITY_BITS).reinterpretAsFloats(),
-                        high.compare(VectorOperators.GE, Half.INFINITE).cast(F));
-                even = even.reinterpretAsInts().or(pairs.lanewise(VectorOperators.LSHL,
-                        16).and(Half.SIGN)).reinterpretAsFloats();
-                odd = odd.reinterpretAsInts().or(pairs.and(Half.SIGN)).reinterpretAsFloats();
-                e3 = even.fma(xe, e3);
-                o3 = odd.fma(xo, o3);
+                low = pairs.lanewise(VectorOperators.LSHL, 16).lanewise(VectorOperators.ASHR, 3).and(kept);
+                high = pairs.lanewise(VectorOperators.ASHR, 3).and(kept);
+                low = low.lanewise(VectorOperators.OR, infinite, low.and(largest).eq(largest));
+                high = high.lanewise(VectorOperators.OR, infinite, high.and(largest).eq(largest));
+                e3 = low.reinterpretAsFloats().mul(rebias).fma(xe, e3);
+                o3 = high.reinterpretAsFloats().mul(rebias).fma(xo, o3);
             }
         }
         e0.add(o0).intoMemorySegment(ALL, lanes, LE);
@@ -444,46 +426,46 @@ final class MatVec {
             IntVector v0 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w0 + at & ADDRESSES, LE)
                     .convertShape(VectorOperators.B2I, I, 0);
             FloatVector p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                    .convert(VectorOperators.I2F, 0)).mul(low);
-            p0 = ((FloatVector) v0.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p0);
+                    .convertShape(I2F, F, 0)).mul(low);
+            p0 = ((FloatVector) v0.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p0);
             IntVector v1 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w1 + at & ADDRESSES, LE)
                     .convertShape(VectorOperators.B2I, I, 0);
             FloatVector p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                    .convert(VectorOperators.I2F, 0)).mul(low);
-            p1 = ((FloatVector) v1.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p1);
+                    .convertShape(I2F, F, 0)).mul(low);
+            p1 = ((FloatVector) v1.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p1);
             IntVector v2 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w2 + at & ADDRESSES, LE)
                     .convertShape(VectorOperators.B2I, I, 0);
             FloatVector p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                    .convert(VectorOperators.I2F, 0)).mul(low);
-            p2 = ((FloatVector) v2.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p2);
+                    .convertShape(I2F, F, 0)).mul(low);
+            p2 = ((FloatVector) v2.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p2);
             IntVector v3 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w3 + at & ADDRESSES, LE)
                     .convertShape(VectorOperators.B2I, I, 0);
             FloatVector p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                    .convert(VectorOperators.I2F, 0)).mul(low);
-            p3 = ((FloatVector) v3.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p3);
+                    .convertShape(I2F, F, 0)).mul(low);
+            p3 = ((FloatVector) v3.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p3);
             for (int i = LANES; i < DType.Q4_BLOCK / 2; i += LANES) {
                 low = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i, LE);
                 high = FloatVector.fromMemorySegment(F, ALL, xs + 4L * i + 2L * DType.Q4_BLOCK, LE);
                 v0 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w0 + at + i & ADDRESSES, LE)
                         .convertShape(VectorOperators.B2I, I, 0);
                 p0 = ((FloatVector) v0.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                        .convert(VectorOperators.I2F, 0)).fma(low, p0);
-                p0 = ((FloatVector) v0.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p0);
+                        .convertShape(I2F, F, 0)).fma(low, p0);
+                p0 = ((FloatVector) v0.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p0);
                 v1 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w1 + at + i & ADDRESSES, LE)
                         .convertShape(VectorOperators.B2I, I, 0);
                 p1 = ((FloatVector) v1.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                        .convert(VectorOperators.I2F, 0)).fma(low, p1);
-                p1 = ((FloatVector) v1.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p1);
+                        .convertShape(I2F, F, 0)).fma(low, p1);
+                p1 = ((FloatVector) v1.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p1);
                 v2 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w2 + at + i & ADDRESSES, LE)
                         .convertShape(VectorOperators.B2I, I, 0);
                 p2 = ((FloatVector) v2.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                        .convert(VectorOperators.I2F, 0)).fma(low, p2);
-                p2 = ((FloatVector) v2.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p2);
+                        .convertShape(I2F, F, 0)).fma(low, p2);
+                p2 = ((FloatVector) v2.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p2);
                 v3 = (IntVector) ByteVector.fromMemorySegment(PAIRS, ALL, w3 + at + i & ADDRESSES, LE)
                         .convertShape(VectorOperators.B2I, I, 0);
                 p3 = ((FloatVector) v3.lanewise(VectorOperators.LSHL, 28).lanewise(VectorOperators.ASHR, 28)
-                        .convert(VectorOperators.I2F, 0)).fma(low, p3);
-                p3 = ((FloatVector) v3.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0)).fma(high, p3);
+                        .convertShape(I2F, F, 0)).fma(low, p3);
+                p3 = ((FloatVector) v3.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0)).fma(high, p3);
             }
             a0 = p0.fma(FloatVector.broadcast(F, scale0), a0);
             a1 = p1.fma(FloatVector.broadcast(F, scale1), a1);
@@ -541,89 +523,61 @@ final class MatVec {
         IntVector highMasks = IntVector.broadcast(I, highMask);
         IntVector lows = IntVector.broadcast(I, low);
         IntVector highs = IntVector.broadcast(I, high);
-        IntVector uppers = IntVector.broadcast(I, upper);
-        FloatVector a0 = FloatVector.zero(F);
-        FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
+        ShortVector uppers = IntVector.broadcast(I, upper).reinterpretAsShorts();
+        FloatVector zero = FloatVector.zero(F);
+        FloatVector a0 = zero;
+        FloatVector a1 = zero;
+        FloatVector a2 = zero;
+        FloatVector a3 = zero;
         for (int i = 0; i < vectors; i++) {
             // First of all, as calls past a certain size of the method are not inlined.
             long ss = firstScale + 8L * i & ADDRESSES;
             FloatVector s0 = LongVector.broadcast(L, Memory.i64(ss)).reinterpretAsShorts().rearrange(SPREAD)
-                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+                    .and(uppers).reinterpretAsFloats();
             FloatVector s1 = LongVector.broadcast(L, Memory.i64(ss + e1)).reinterpretAsShorts().rearrange(SPREAD)
-                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+                    .and(uppers).reinterpretAsFloats();
             FloatVector s2 = LongVector.broadcast(L, Memory.i64(ss + e2)).reinterpretAsShorts().rearrange(SPREAD)
-                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+                    .and(uppers).reinterpretAsFloats();
             FloatVector s3 = LongVector.broadcast(L, Memory.i64(ss + e3)).reinterpretAsShorts().rearrange(SPREAD)
-                    .reinterpretAsInts().and(uppers).reinterpretAsFloats();
+                    .and(uppers).reinterpretAsFloats();
             long at = first + i * BYTES & ADDRESSES;
             long xs = x + i * (8 * BYTES) & ADDRESSES;
             FloatVector c = FloatVector.fromMemorySegment(F, ALL, corrections + i * BYTES & ADDRESSES, LE);
-            FloatVector x0 = FloatVector.fromMemorySegment(F, ALL, xs, LE);
-            FloatVector x1 = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
-            FloatVector x2 = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
-            FloatVector x3 = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
-            FloatVector x4 = FloatVector.fromMemorySegment(F, ALL, xs + 4 * BYTES, LE);
-            FloatVector x5 = FloatVector.fromMemorySegment(F, ALL, xs + 5 * BYTES, LE);
-            FloatVector x6 = FloatVector.fromMemorySegment(F, ALL, xs + 6 * BYTES, LE);
-            FloatVector x7 = FloatVector.fromMemorySegment(F, ALL, xs + 7 * BYTES, LE);
-            IntVector v = IntVector.fromMemorySegment(I, ALL, at, LE);
-            IntVector bytes = v.lanewise(VectorOperators.LSHL, 15);
-            FloatVector p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
-            FloatVector q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
-            bytes = v.lanewise(VectorOperators.LSHL, 7);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 1);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 9);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
-            a0 = q.fma(s0, p.fma(s0, a0));
-            v = IntVector.fromMemorySegment(I, ALL, at + d1, LE);
-            bytes = v.lanewise(VectorOperators.LSHL, 15);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
-            bytes = v.lanewise(VectorOperators.LSHL, 7);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 1);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 9);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
-            a1 = q.fma(s1, p.fma(s1, a1));
-            v = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
-            bytes = v.lanewise(VectorOperators.LSHL, 15);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
-            bytes = v.lanewise(VectorOperators.LSHL, 7);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 1);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 9);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
-            a2 = q.fma(s2, p.fma(s2, a2));
-            v = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
-            bytes = v.lanewise(VectorOperators.LSHL, 15);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x0, c);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().mul(x1);
-            bytes = v.lanewise(VectorOperators.LSHL, 7);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x2, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x3, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 1);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x4, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x5, q);
-            bytes = v.lanewise(VectorOperators.LSHR, 9);
-            p = bytes.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(x6, p);
-            q = bytes.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(x7, q);
-            a3 = q.fma(s3, p.fma(s3, a3));
+            // A byte of each lane at a time: all four, spelled out, would be more than the compiler inlines. It would
+            // unroll a loop that counts.
+            IntVector v0 = IntVector.fromMemorySegment(I, ALL, at, LE).lanewise(VectorOperators.ROL, 15);
+            IntVector v1 = IntVector.fromMemorySegment(I, ALL, at + d1, LE).lanewise(VectorOperators.ROL, 15);
+            IntVector v2 = IntVector.fromMemorySegment(I, ALL, at + d2, LE).lanewise(VectorOperators.ROL, 15);
+            IntVector v3 = IntVector.fromMemorySegment(I, ALL, at + d3, LE).lanewise(VectorOperators.ROL, 15);
+            FloatVector p0 = c;
+            FloatVector p1 = c;
+            FloatVector p2 = c;
+            FloatVector p3 = c;
+            FloatVector q0 = zero;
+            FloatVector q1 = zero;
+            FloatVector q2 = zero;
+            FloatVector q3 = zero;
+            for (int j = 1; j < 16; j <<= 1) {
+                FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
+                FloatVector z = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
+                xs = xs + 2 * BYTES & ADDRESSES;
+                p0 = v0.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(y, p0);
+                q0 = v0.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(z, q0);
+                v0 = v0.lanewise(VectorOperators.ROR, 8);
+                p1 = v1.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(y, p1);
+                q1 = v1.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(z, q1);
+                v1 = v1.lanewise(VectorOperators.ROR, 8);
+                p2 = v2.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(y, p2);
+                q2 = v2.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(z, q2);
+                v2 = v2.lanewise(VectorOperators.ROR, 8);
+                p3 = v3.and(lowMasks).lanewise(VectorOperators.XOR, lows).reinterpretAsFloats().fma(y, p3);
+                q3 = v3.and(highMasks).lanewise(VectorOperators.XOR, highs).reinterpretAsFloats().fma(z, q3);
+                v3 = v3.lanewise(VectorOperators.ROR, 8);
+            }
+            a0 = q0.fma(s0, p0.fma(s0, a0));
+            a1 = q1.fma(s1, p1.fma(s1, a1));
+            a2 = q2.fma(s2, p2.fma(s2, a2));
+            a3 = q3.fma(s3, p3.fma(s3, a3));
         }
         a0.intoMemorySegment(ALL, lanes, LE);
         a1.intoMemorySegment(ALL, lanes + BYTES, LE);
@@ -688,37 +642,28 @@ final class MatVec {
                 FloatVector x2 = FloatVector.fromMemorySegment(F, ALL, xs + 2 * BYTES, LE);
                 FloatVector x3 = FloatVector.fromMemorySegment(F, ALL, xs + 3 * BYTES, LE);
                 IntVector v = IntVector.fromMemorySegment(I, ALL, at, LE);
-                FloatVector p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F,
-                        0)).mul(x0);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x1, p);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x2, p);
-                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                FloatVector p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convertShape(I2F, F, 0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convertShape(I2F, F, 0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convertShape(I2F, F, 0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convertShape(I2F, F, 0)).fma(x3, p);
                 a0 = p.fma(scale0, a0);
                 v = IntVector.fromMemorySegment(I, ALL, at + d1, LE);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(x0);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x1, p);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x2, p);
-                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convertShape(I2F, F, 0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convertShape(I2F, F, 0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convertShape(I2F, F, 0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convertShape(I2F, F, 0)).fma(x3, p);
                 a1 = p.fma(scale1, a1);
                 v = IntVector.fromMemorySegment(I, ALL, at + d2, LE);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(x0);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x1, p);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x2, p);
-                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convertShape(I2F, F, 0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convertShape(I2F, F, 0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convertShape(I2F, F, 0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convertShape(I2F, F, 0)).fma(x3, p);
                 a2 = p.fma(scale2, a2);
                 v = IntVector.fromMemorySegment(I, ALL, at + d3, LE);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0)).mul(x0);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x1, p);
-                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F,
-                        0)).fma(x2, p);
-                p = ((FloatVector) v.and(top).convert(VectorOperators.I2F, 0)).fma(x3, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24).convertShape(I2F, F, 0)).mul(x0);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convertShape(I2F, F, 0)).fma(x1, p);
+                p = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convertShape(I2F, F, 0)).fma(x2, p);
+                p = ((FloatVector) v.and(top).convertShape(I2F, F, 0)).fma(x3, p);
                 a3 = p.fma(scale3, a3);
             }
         }

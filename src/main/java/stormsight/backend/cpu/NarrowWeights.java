@@ -1,5 +1,6 @@
 package stormsight.backend.cpu;
 
+import static jdk.incubator.vector.VectorOperators.I2F;
 import static stormsight.backend.cpu.Memory.ADDRESSES;
 import static stormsight.backend.cpu.Memory.ALL;
 
@@ -76,12 +77,12 @@ final class NarrowWeights {
                 IntVector pairs = (IntVector) ByteVector.fromMemorySegment(MatVec.PAIRS, ALL,
                         from + s / 2 + i & ADDRESSES, LE).convertShape(VectorOperators.B2I, I, 0);
                 IntVector bits = ((FloatVector) pairs.lanewise(VectorOperators.LSHL, 28)
-                        .lanewise(VectorOperators.ASHR, 28).convert(VectorOperators.I2F, 0)).mul(scale)
+                        .lanewise(VectorOperators.ASHR, 28).convertShape(I2F, F, 0)).mul(scale)
                         .reinterpretAsInts();
                 bits.add(bits.lanewise(VectorOperators.LSHR, Narrow.CUT).and(1)).add(Narrow.HALF)
                         .lanewise(VectorOperators.LSHR, Narrow.CUT).convertShape(VectorOperators.I2S, S, 0)
                         .reinterpretAsShorts().intoMemorySegment(ALL, to + 2L * (s + i) & ADDRESSES, LE);
-                bits = ((FloatVector) pairs.lanewise(VectorOperators.ASHR, 4).convert(VectorOperators.I2F, 0))
+                bits = ((FloatVector) pairs.lanewise(VectorOperators.ASHR, 4).convertShape(I2F, F, 0))
                         .mul(scale).reinterpretAsInts();
                 bits.add(bits.lanewise(VectorOperators.LSHR, Narrow.CUT).and(1)).add(Narrow.HALF)
                         .lanewise(VectorOperators.LSHR, Narrow.CUT).convertShape(VectorOperators.I2S, S, 0)
