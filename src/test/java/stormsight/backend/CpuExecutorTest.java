@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -120,18 +121,21 @@ class CpuExecutorTest {
         }
     }
 
-    /** Loops over vectors that are longer than the compilers take make objects of their vectors for good. */
+    /** A loop over vectors that is too long for the compilers makes objects of them for good. */
     @ParameterizedTest
-    @ValueSource(ints = {1, 8})
+    @ValueSource(ints = {1, 8, 40})
     void productsAllocateNothing(int rows) throws InterruptedException {
-        // Neither whole vectors of blocks nor whole blocks: each loop for what is left over has to run.
+        // 64 columns are less than a vector of Q4; the others end with a block, or part of one, behind whole vectors:
+        // the loops for what is left over run, too.
         int[] depths = {HIDDEN, 2048 + 32, 2048 + 8};
         List<Op> ops = new ArrayList<>();
         for (int depth : depths) {
             Tensor x = Tensor.activation("x" + depth, rows, depth);
             for (DType dtype : List.of(DType.BF16, DType.F16, DType.F32, DType.Q8, DType.Q4)) {
-                ops.add(product(x, Tensor.weight("w" + dtype + depth, dtype, Shape.of(HIDDEN, depth)),
-                        Tensor.activation("y" + dtype + depth, rows, HIDDEN)));
+                if (dtype.forRows(depth) == dtype) {
+                    ops.add(product(x, Tensor.weight("w" + dtype + depth, dtype, Shape.of(HIDDEN, depth)),
+                            Tensor.activation("y" + dtype + depth, rows, HIDDEN)));
+                }
             }
         }
         Program program = new Program("products", List.of(Segment.once("all", ops)));
@@ -143,7 +147,7 @@ class CpuExecutorTest {
         }
     }
 
-    /** The interpreter boxes vectors; the compilers must have seen all loops, and be left time to get to them. */
+    /** Runs steps until they allocate nothing: the interpreter boxes vectors, and the compilers need time to come. */
     private static void assertAllocatesNothing(Executor executor, Program program, Step[] steps)
             throws InterruptedException {
         long allocated = Long.MAX_VALUE;
@@ -171,6 +175,38 @@ class CpuExecutorTest {
             executor.run(program, step);
         }
         return Math.max(0, Arrays.stream(threads.getThreadAllocatedBytes(ids)).sum() - before - asking);
+    }
+
+    /** Each of the 65536 numbers of 16 bits is a weight, which one product with 1 leaves as it is. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 17})
+    void everyHalfIsRead(int rows) {
+        int numbers = 1 << 16;
+        // With a second part of a row, which begins anew.
+        for (int depth : new int[] {64, 72}) {
+            Tensor x = new Tensor("x", DType.F32, Shape.of(rows, depth), Tensor.Kind.INPUT, 1);
+            Tensor w = Tensor.weight("w", DType.F16, Shape.of(numbers, depth));
+            Tensor y = new Tensor("y", DType.F32, Shape.of(rows, numbers), Tensor.Kind.OUTPUT, 1);
+            Program program = new Program("halves", List.of(Segment.once("all", List.of(product(x, w, y)))));
+            try (Arena arena = Arena.ofConfined(); Backend backend = open("cpu")) {
+                MemorySegment halves = arena.allocate(DType.F16.bytes(w.shape()), 4);
+                for (int i = 0; i < numbers; i++) {
+                    halves.setAtIndex(ValueLayout.JAVA_SHORT, (long) i * depth + i % depth, (short) i);
+                }
+                Map<Tensor, HostTensor> weights = Map.of(w, HostTensor.of(DType.F16, w.shape(), halves));
+                try (Executor executor = backend.prepare(weights, List.of(program), RunListener.NONE)) {
+                    float[] ones = new float[rows * depth];
+                    Arrays.fill(ones, 1);
+                    executor.write(x, MemorySegment.ofArray(ones));
+                    executor.run(program, new Step(0, rows, rows));
+                    float[] read = new float[rows * numbers];
+                    executor.read(y, MemorySegment.ofArray(read));
+                    for (int i = 0; i < read.length; i++) {
+                        assertEquals(Float.float16ToFloat((short) i) + 0f, read[i] + 0f, "number " + i % numbers);
+                    }
+                }
+            }
+        }
     }
 
     @ParameterizedTest

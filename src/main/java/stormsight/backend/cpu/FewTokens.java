@@ -17,9 +17,9 @@ import stormsight.program.Step;
 
 /**
  * Dot products of a few packed rows of x with rows of weights: {@link MatVec} for several tokens, which share what is
- * read and decoded. Four rows of weights, or two where weights of Q8 or Q4 are read as integers, meet four tokens at a
- * time; the next four find the weights in the cache. Each sum is added up in the order of MatVec, so that a token's
- * result does not depend on the others.
+ * read and decoded. Four rows of weights meet four tokens at a time, or two rows where they are Q4, or Q8 read as
+ * integers; the next four tokens find the weights in the cache. Each sum is added up in the order of MatVec, so that a
+ * token's result does not depend on the others.
  *
  * <p>The bodies are spelled out, and no longer than the compilers take, as in MatVec.
  */

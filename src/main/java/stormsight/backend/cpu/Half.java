@@ -1,15 +1,15 @@
 package stormsight.backend.cpu;
 
 /**
- * Constants that turn binary16 into binary32 in vectors. The sign stays, exponent and mantissa move to below four bits
- * that are cleared; infinity and NaN, which have the largest exponent, get the largest one of binary32. A product with
- * 2^112 then mends the exponent's bias, for subnormals too.
+ * Constants that turn binary16 into binary32 in vectors. The sign stays in the highest bit. Exponent and mantissa move
+ * to bits 27 to 13, with three cleared bits above them. Infinity and NaN, whose exponent is all ones, get one of all
+ * ones in binary32, too. A product with 2^112 then mends the exponent's bias, for subnormals as well.
  */
 final class Half {
-    /** What is left of 16 bits at the top of an integer, which are moved down by 3 with their sign. */
+    /** Sign, exponent and mantissa of 16 bits at the top of an integer, once it is shifted right by 3 with its sign. */
     static final int KEPT = 0x8FFFE000;
 
-    /** The exponent of infinity and NaN, where it was moved. */
+    /** The exponent of infinity and NaN after that shift. */
     static final int LARGEST = 0x7C00 << 13;
 
     /** The exponent of infinity and NaN in binary32. */

@@ -23,10 +23,10 @@ import stormsight.program.DType;
  * <p>The bodies are spelled out: a method of ours that takes or returns vectors may not be inlined, and then they are
  * boxed. Nor may a body be too long. HotSpot's second compiler stops inlining where a method has grown to 40,000 nodes
  * (LiveNodeCountInliningCutoff); an operation of the Vector API takes 350 to 450 of them. What is not inlined by then
- * may box its vectors for as long as the process runs, at a hundredth of the speed. Of still longer bodies the first
- * compiler runs out of registers, and the second never gets them. So none grows beyond 35,000: -XX:+LogCompilation
- * tells, as {@code live}. Conversions name their species: {@code convert} takes it from its receiver, whose type the
- * compiler may not know yet.
+ * may box its vectors for as long as the process runs, at a hundredth of the speed. In still longer bodies the first
+ * compiler runs out of registers, and the second never gets to compile them. So none grows beyond 35,000 nodes:
+ * {@code live} in the log of -XX:+UnlockDiagnosticVMOptions -XX:+LogCompilation. A test counts calls. Conversions name
+ * their species: {@code convert} takes it from its receiver, whose type the compiler may not know yet.
  */
 final class MatVec {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -543,8 +543,8 @@ final class MatVec {
             long at = first + i * BYTES & ADDRESSES;
             long xs = x + i * (8 * BYTES) & ADDRESSES;
             FloatVector c = FloatVector.fromMemorySegment(F, ALL, corrections + i * BYTES & ADDRESSES, LE);
-            // A byte of each lane at a time: all four, spelled out, would be more than the compiler inlines. It would
-            // unroll a loop that counts.
+            // One byte of each lane at a time: all four, spelled out, would be more than the compiler inlines. j
+            // doubles, as the compiler would unroll a loop that counts, and that takes a tenth longer.
             IntVector v0 = IntVector.fromMemorySegment(I, ALL, at, LE).lanewise(VectorOperators.ROL, 15);
             IntVector v1 = IntVector.fromMemorySegment(I, ALL, at + d1, LE).lanewise(VectorOperators.ROL, 15);
             IntVector v2 = IntVector.fromMemorySegment(I, ALL, at + d2, LE).lanewise(VectorOperators.ROL, 15);
