@@ -25,8 +25,9 @@ import stormsight.program.DType;
  * (LiveNodeCountInliningCutoff); an operation of the Vector API takes 350 to 450 of them. What is not inlined by then
  * may box its vectors for as long as the process runs, at a hundredth of the speed. In still longer bodies the first
  * compiler runs out of registers, and the second never gets to compile them. So none grows beyond 35,000 nodes:
- * {@code live} in the log of -XX:+UnlockDiagnosticVMOptions -XX:+LogCompilation. A test counts calls. Conversions name
- * their species: {@code convert} takes it from its receiver, whose type the compiler may not know yet.
+ * {@code live} in the log of -XX:+UnlockDiagnosticVMOptions -XX:+LogCompilation. VectorCallsTest counts
+ * calls. Conversions name their species: {@code convert} takes it from its receiver, whose type the compiler may not
+ * know yet.
  */
 final class MatVec {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -543,8 +544,6 @@ final class MatVec {
             long at = first + i * BYTES & ADDRESSES;
             long xs = x + i * (8 * BYTES) & ADDRESSES;
             FloatVector c = FloatVector.fromMemorySegment(F, ALL, corrections + i * BYTES & ADDRESSES, LE);
-            // One byte of each lane at a time: all four, spelled out, would be more than the compiler inlines. j
-            // doubles, as the compiler would unroll a loop that counts, and that takes a tenth longer.
             IntVector v0 = IntVector.fromMemorySegment(I, ALL, at, LE).lanewise(VectorOperators.ROL, 15);
             IntVector v1 = IntVector.fromMemorySegment(I, ALL, at + d1, LE).lanewise(VectorOperators.ROL, 15);
             IntVector v2 = IntVector.fromMemorySegment(I, ALL, at + d2, LE).lanewise(VectorOperators.ROL, 15);
@@ -557,6 +556,8 @@ final class MatVec {
             FloatVector q1 = zero;
             FloatVector q2 = zero;
             FloatVector q3 = zero;
+            // One byte of each lane at a time: all four, spelled out, would be more than the compiler inlines. j
+            // doubles, as the compiler would unroll a loop that counts, and that takes a tenth longer.
             for (int j = 1; j < 16; j <<= 1) {
                 FloatVector y = FloatVector.fromMemorySegment(F, ALL, xs, LE);
                 FloatVector z = FloatVector.fromMemorySegment(F, ALL, xs + BYTES, LE);
