@@ -39,12 +39,12 @@ public final class MmaMatMul {
     private static final int JOINED = MatMul.STACK;
 
     /** Rows of x, and rows of w (of both weights together, if gated), of a unit of {@link #product}. */
-    private static final int TOKENS = 64;
+    private static final int TOKENS = 48;
     static final int WIDTH = 256;
     private static final int HALF = WIDTH / 2;
     /** Columns in local memory at a time: those of one instruction. */
     private static final int DEPTH = 16;
-    /** 2 x 2 warps, each with 32 rows of x and 128 rows of w: 2 x 16 sums of 16 x 8 numbers, 128 registers a lane. */
+    /** 4 warps, each with all rows of x and 64 rows of w: 3 x 8 sums of 16 x 8 numbers, 96 registers a lane. */
     private static final int LANES = 128;
 
     /**
@@ -64,7 +64,7 @@ public final class MmaMatMul {
     /** Numbers that a lane finishes at a time: their loads overlap, and no store is between them. */
     private static final int BATCH = 16;
 
-    /** Units of {@link #product} that fit on a multiprocessor at a time: of 255 registers a lane. */
+    /** Units of {@link #product} that fit on a multiprocessor at a time: of up to 255 registers a lane. */
     private static final int RESIDENT = 2;
     /** Blocks of {@link #DEPTH} columns of a sum, see above: 2048 columns cost 5e-6. */
     private static final int LONGEST = 128;
@@ -321,8 +321,8 @@ public final class MmaMatMul {
 
     /**
      * Into how many parts the columns are divided: as many as make the busiest multiprocessor's work least, counted in
-     * blocks of columns. By estimate, a unit costs 8 blocks besides its own, the kernel {@link #sum} 12 and one for
-     * every 12 units, and a unit alone on a multiprocessor waits for its loads a third of the time. No GPU has been
+     * blocks of columns. By estimate, a unit costs 8 blocks besides its own, the kernel {@link #sum} 16 and one for
+     * every 10 units, and a unit alone on a multiprocessor waits for its loads a third of the time. No GPU has been
      * measured.
      *
      * @param units those of undivided columns
@@ -334,8 +334,9 @@ public final class MmaMatMul {
         int best = fewest;
         double least = Double.MAX_VALUE;
         for (int s = fewest; s <= most; s++) {
-            double work = Math.max(1.5, Math.ceilDiv(units * s, multiprocessors)) * (Math.ceilDiv(blocks, s) + 8)
-                    + (s > 1 ? 12 + units * s / 12.0 : 0);
+            int turns = Math.ceilDiv(units * s, multiprocessors);
+            double work = (turns + turns % RESIDENT / 2.0) * (Math.ceilDiv(blocks, s) + 8)
+                    + (s > 1 ? 16 + units * s / 10.0 : 0);
             if (work < least) {
                 least = work;
                 best = s;
@@ -364,7 +365,7 @@ public final class MmaMatMul {
 
     /**
      * Writes four columns of a row as {@link #product} reads them: {@code high[i, k] = bfloat16(x[i, k]), low[i, k] =
-     * bfloat16(x[i, k] - high[i, k])} in blocks of 64 x 16 numbers, columns first, all high before all low. In a block
+     * bfloat16(x[i, k] - high[i, k])} in blocks of 48 x 16 numbers, columns first, all high before all low. In a block
      * a row has four longs; in every second four rows their halves change places.
      *
      * @param columns of x
@@ -506,10 +507,10 @@ public final class MmaMatMul {
     /**
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k])}, or {@code activation(sum over k of x[i, k] first[m,
      * k]) * (sum over k of x[i, k] second[m, k])} if gated; else second and third are first, or, of products that are
-     * one, follow it: each half of the rows m of a unit is of one weight. A unit is 64 rows i, 256 rows m (128 of both
+     * one, follow it: each half of the rows m of a unit is of one weight. A unit is 48 rows i, 256 rows m (128 of both
      * weights if gated) and one part of the columns k; units of the same m follow one another, so that w is
-     * read from memory once. A group of 2 x 2 warps handles every {@code groups}-th unit, or all parts of every
-     * {@code groups}-th one if serial. Its sums pass through tiles of 64 x 256 floats, since a lane cannot get at the
+     * read from memory once. A group of 4 warps handles every {@code groups}-th unit, or all parts of every
+     * {@code groups}-th one if serial. Its sums pass through tiles of 48 x 256 floats, since a lane cannot get at the
      * elements of a fragment; where groups share the parts of the columns, they stay there for {@link #sum}.
      *
      * <p>x and w of the next 16 columns are on their way into registers while the present ones, in one of two buffers
@@ -548,25 +549,26 @@ public final class MmaMatMul {
         int longs = columns / 4;
         int[] xs = context.allocateIntLocalArray(2 * X_WORDS);
         int[] ws = context.allocateIntLocalArray(2 * W_WORDS);
-        long[] xNext = new long[4];
+        long[] xNext = new long[3];
         long[] wNext = new long[8];
         float[] values = new float[BATCH];
         int lane = context.localIdx;
         int warp = lane / 32;
-        // A lane brings four columns of rows 2 pair and 2 pair + 1 of every eighth group of 8 rows of w, and four longs
-        // of x.
+        // A lane brings four columns of rows 2 pair and 2 pair + 1 of every eighth group of 8 rows of w, and three
+        // longs of x. If x is one part, half of the lanes have a second long; the others bring their first one again.
         int quad = lane & 3;
         int pair = (lane / 4) & 3;
         int odd8 = (lane / 16) & 1;
         int wRow = warp * 16 + odd8 * 8 + pair * 2;
         int wTo = warp * 128 + odd8 * 64 + quad * 16 + pair;
         int turn = odd8 * 2 + quad / 2;
+        int more = parts == 1 ? 1 - lane / (LANES / 2) : 1;
         int xTo = lane / 4 * 8 + ((quad * 2) ^ (odd8 * 4)) + odd8;
         // What to add to the byte offsets of a warp's first fragments, which count rows of 32 bytes of x and of 16
         // bytes of w in the order of lanes.
-        int xFrom = (warp & 1) * 2 * ROWS_BYTES + ((lane / 4) & 1) * (16 - 2 * (lane & 16));
+        int xFrom = ((lane / 4) & 1) * (16 - 2 * (lane & 16));
         int place = (lane & 15) ^ ((lane / 8) & 1);
-        int wFrom = warp / 2 * 16 * GROUP_BYTES + (place - (lane & 15)) * 16;
+        int wFrom = warp * 8 * GROUP_BYTES + (place - (lane & 15)) * 16;
         int wOdd = ((place ^ 2) - place) * 16;
         int passes = finished > 0 ? finished : 1;
         int units = rowBlocks * outBlocks * (finished > 0 ? 1 : splits);
@@ -609,8 +611,8 @@ public final class MmaMatMul {
             int w0 = layer0 + row0 * longs + column / 4;
             int w1 = layer1 + row1 * longs + column / 4;
             int xAt = (unit % rowBlocks * xBlocks + begin % xBlocks) * X_LONGS + lane;
-            for (int i = 0; i < 2 * parts; i++) {
-                xNext[i] = x.get(xAt + i * LANES);
+            for (int i = 0; i <= parts; i++) {
+                xNext[i] = x.get(xAt + i * more * LANES);
             }
             for (int i = 0; i < 4; i++) {
                 int row = i / 2 * 64 + (i & 1);
@@ -622,18 +624,16 @@ public final class MmaMatMul {
             float[] zero = context.mmaFragment(0f);
             float[] upper0 = zero, upper1 = zero, upper2 = zero, upper3 = zero, upper4 = zero, upper5 = zero,
                     upper6 = zero, upper7 = zero;
-            float[] upper8 = zero, upper9 = zero, upper10 = zero, upper11 = zero, upper12 = zero, upper13 = zero,
-                    upper14 = zero, upper15 = zero;
+            float[] middle0 = zero, middle1 = zero, middle2 = zero, middle3 = zero, middle4 = zero, middle5 = zero,
+                    middle6 = zero, middle7 = zero;
             float[] lower0 = zero, lower1 = zero, lower2 = zero, lower3 = zero, lower4 = zero, lower5 = zero,
                     lower6 = zero, lower7 = zero;
-            float[] lower8 = zero, lower9 = zero, lower10 = zero, lower11 = zero, lower12 = zero, lower13 = zero,
-                    lower14 = zero, lower15 = zero;
             for (int k = begin; k < end; k++) {
                 int xBuffer = (k & 1) * X_WORDS;
                 int wBuffer = (k & 1) * W_WORDS;
-                for (int i = 0; i < 2 * parts; i++) {
-                    xs[xBuffer + xTo + i * 256] = (int) xNext[i];
-                    xs[xBuffer + (xTo ^ 1) + i * 256] = (int) (xNext[i] >> 32);
+                for (int i = 0; i <= parts; i++) {
+                    xs[xBuffer + xTo + i * more * 256] = (int) xNext[i];
+                    xs[xBuffer + (xTo ^ 1) + i * more * 256] = (int) (xNext[i] >> 32);
                 }
                 for (int i = 0; i < 4; i++) {
                     int to = wBuffer + wTo + i * 512;
@@ -653,8 +653,8 @@ public final class MmaMatMul {
                 w0 += ahead * (DEPTH / 4);
                 w1 += ahead * (DEPTH / 4);
                 xAt += ahead * (planes == 2 && k + 1 == xBlocks ? 1 - xBlocks : 1) * X_LONGS;
-                for (int i = 0; i < 2 * parts; i++) {
-                    xNext[i] = x.get(xAt + i * LANES);
+                for (int i = 0; i <= parts; i++) {
+                    xNext[i] = x.get(xAt + i * more * LANES);
                 }
                 for (int i = 0; i < 4; i++) {
                     int row = i / 2 * 64 + (i & 1);
@@ -666,69 +666,56 @@ public final class MmaMatMul {
                 // One barrier a step is enough: whoever passes it has multiplied what the next step overwrites.
                 context.localBarrier();
                 int upperX = xBuffer * 4 + xFrom;
-                int lowerX = upperX + ROWS_BYTES;
+                int middleX = upperX + ROWS_BYTES;
+                int lowerX = middleX + ROWS_BYTES;
                 int even = wBuffer * 4 + wFrom;
                 int odd = even + wOdd;
                 HalfFloat[] upperHigh = context.mmaLoadA(xs, DEPTH, upperX);
                 HalfFloat[] upperLow = low(context, parts, xs, upperX + PART_BYTES, upperHigh);
+                HalfFloat[] middleHigh = context.mmaLoadA(xs, DEPTH, middleX);
+                HalfFloat[] middleLow = low(context, parts, xs, middleX + PART_BYTES, middleHigh);
                 HalfFloat[] lowerHigh = context.mmaLoadA(xs, DEPTH, lowerX);
                 HalfFloat[] lowerLow = low(context, parts, xs, lowerX + PART_BYTES, lowerHigh);
                 HalfFloat[] w;
                 w = context.mmaLoadB(ws, DEPTH, even);
                 upper0 = both(context, parts, upperHigh, upperLow, w, upper0);
+                middle0 = both(context, parts, middleHigh, middleLow, w, middle0);
                 lower0 = both(context, parts, lowerHigh, lowerLow, w, lower0);
                 w = context.mmaLoadB(ws, DEPTH, odd + GROUP_BYTES);
                 upper1 = both(context, parts, upperHigh, upperLow, w, upper1);
+                middle1 = both(context, parts, middleHigh, middleLow, w, middle1);
                 lower1 = both(context, parts, lowerHigh, lowerLow, w, lower1);
                 w = context.mmaLoadB(ws, DEPTH, even + 2 * GROUP_BYTES);
                 upper2 = both(context, parts, upperHigh, upperLow, w, upper2);
+                middle2 = both(context, parts, middleHigh, middleLow, w, middle2);
                 lower2 = both(context, parts, lowerHigh, lowerLow, w, lower2);
                 w = context.mmaLoadB(ws, DEPTH, odd + 3 * GROUP_BYTES);
                 upper3 = both(context, parts, upperHigh, upperLow, w, upper3);
+                middle3 = both(context, parts, middleHigh, middleLow, w, middle3);
                 lower3 = both(context, parts, lowerHigh, lowerLow, w, lower3);
                 w = context.mmaLoadB(ws, DEPTH, even + 4 * GROUP_BYTES);
                 upper4 = both(context, parts, upperHigh, upperLow, w, upper4);
+                middle4 = both(context, parts, middleHigh, middleLow, w, middle4);
                 lower4 = both(context, parts, lowerHigh, lowerLow, w, lower4);
                 w = context.mmaLoadB(ws, DEPTH, odd + 5 * GROUP_BYTES);
                 upper5 = both(context, parts, upperHigh, upperLow, w, upper5);
+                middle5 = both(context, parts, middleHigh, middleLow, w, middle5);
                 lower5 = both(context, parts, lowerHigh, lowerLow, w, lower5);
                 w = context.mmaLoadB(ws, DEPTH, even + 6 * GROUP_BYTES);
                 upper6 = both(context, parts, upperHigh, upperLow, w, upper6);
+                middle6 = both(context, parts, middleHigh, middleLow, w, middle6);
                 lower6 = both(context, parts, lowerHigh, lowerLow, w, lower6);
                 w = context.mmaLoadB(ws, DEPTH, odd + 7 * GROUP_BYTES);
                 upper7 = both(context, parts, upperHigh, upperLow, w, upper7);
+                middle7 = both(context, parts, middleHigh, middleLow, w, middle7);
                 lower7 = both(context, parts, lowerHigh, lowerLow, w, lower7);
-                w = context.mmaLoadB(ws, DEPTH, even + 8 * GROUP_BYTES);
-                upper8 = both(context, parts, upperHigh, upperLow, w, upper8);
-                lower8 = both(context, parts, lowerHigh, lowerLow, w, lower8);
-                w = context.mmaLoadB(ws, DEPTH, odd + 9 * GROUP_BYTES);
-                upper9 = both(context, parts, upperHigh, upperLow, w, upper9);
-                lower9 = both(context, parts, lowerHigh, lowerLow, w, lower9);
-                w = context.mmaLoadB(ws, DEPTH, even + 10 * GROUP_BYTES);
-                upper10 = both(context, parts, upperHigh, upperLow, w, upper10);
-                lower10 = both(context, parts, lowerHigh, lowerLow, w, lower10);
-                w = context.mmaLoadB(ws, DEPTH, odd + 11 * GROUP_BYTES);
-                upper11 = both(context, parts, upperHigh, upperLow, w, upper11);
-                lower11 = both(context, parts, lowerHigh, lowerLow, w, lower11);
-                w = context.mmaLoadB(ws, DEPTH, even + 12 * GROUP_BYTES);
-                upper12 = both(context, parts, upperHigh, upperLow, w, upper12);
-                lower12 = both(context, parts, lowerHigh, lowerLow, w, lower12);
-                w = context.mmaLoadB(ws, DEPTH, odd + 13 * GROUP_BYTES);
-                upper13 = both(context, parts, upperHigh, upperLow, w, upper13);
-                lower13 = both(context, parts, lowerHigh, lowerLow, w, lower13);
-                w = context.mmaLoadB(ws, DEPTH, even + 14 * GROUP_BYTES);
-                upper14 = both(context, parts, upperHigh, upperLow, w, upper14);
-                lower14 = both(context, parts, lowerHigh, lowerLow, w, lower14);
-                w = context.mmaLoadB(ws, DEPTH, odd + 15 * GROUP_BYTES);
-                upper15 = both(context, parts, upperHigh, upperLow, w, upper15);
-                lower15 = both(context, parts, lowerHigh, lowerLow, w, lower15);
             }
             // The group's own tile is its index, in a form that compilers cannot know before the loop: they would hold
             // the addresses of all fragments.
             int own = (done + group) % groups * passes;
             int tile = finished > 0 ? own + part : unit;
-            int tileRow = tile * TOKENS + (warp & 1) * 32;
-            int tileColumn = warp / 2 * HALF;
+            int tileRow = tile * TOKENS;
+            int tileColumn = warp * (WIDTH / 4);
             context.mmaStore(upper0, tiles, tileRow, tileColumn, WIDTH);
             context.mmaStore(upper1, tiles, tileRow, tileColumn + 8, WIDTH);
             context.mmaStore(upper2, tiles, tileRow, tileColumn + 16, WIDTH);
@@ -737,30 +724,22 @@ public final class MmaMatMul {
             context.mmaStore(upper5, tiles, tileRow, tileColumn + 40, WIDTH);
             context.mmaStore(upper6, tiles, tileRow, tileColumn + 48, WIDTH);
             context.mmaStore(upper7, tiles, tileRow, tileColumn + 56, WIDTH);
-            context.mmaStore(upper8, tiles, tileRow, tileColumn + 64, WIDTH);
-            context.mmaStore(upper9, tiles, tileRow, tileColumn + 72, WIDTH);
-            context.mmaStore(upper10, tiles, tileRow, tileColumn + 80, WIDTH);
-            context.mmaStore(upper11, tiles, tileRow, tileColumn + 88, WIDTH);
-            context.mmaStore(upper12, tiles, tileRow, tileColumn + 96, WIDTH);
-            context.mmaStore(upper13, tiles, tileRow, tileColumn + 104, WIDTH);
-            context.mmaStore(upper14, tiles, tileRow, tileColumn + 112, WIDTH);
-            context.mmaStore(upper15, tiles, tileRow, tileColumn + 120, WIDTH);
-            context.mmaStore(lower0, tiles, tileRow + 16, tileColumn, WIDTH);
-            context.mmaStore(lower1, tiles, tileRow + 16, tileColumn + 8, WIDTH);
-            context.mmaStore(lower2, tiles, tileRow + 16, tileColumn + 16, WIDTH);
-            context.mmaStore(lower3, tiles, tileRow + 16, tileColumn + 24, WIDTH);
-            context.mmaStore(lower4, tiles, tileRow + 16, tileColumn + 32, WIDTH);
-            context.mmaStore(lower5, tiles, tileRow + 16, tileColumn + 40, WIDTH);
-            context.mmaStore(lower6, tiles, tileRow + 16, tileColumn + 48, WIDTH);
-            context.mmaStore(lower7, tiles, tileRow + 16, tileColumn + 56, WIDTH);
-            context.mmaStore(lower8, tiles, tileRow + 16, tileColumn + 64, WIDTH);
-            context.mmaStore(lower9, tiles, tileRow + 16, tileColumn + 72, WIDTH);
-            context.mmaStore(lower10, tiles, tileRow + 16, tileColumn + 80, WIDTH);
-            context.mmaStore(lower11, tiles, tileRow + 16, tileColumn + 88, WIDTH);
-            context.mmaStore(lower12, tiles, tileRow + 16, tileColumn + 96, WIDTH);
-            context.mmaStore(lower13, tiles, tileRow + 16, tileColumn + 104, WIDTH);
-            context.mmaStore(lower14, tiles, tileRow + 16, tileColumn + 112, WIDTH);
-            context.mmaStore(lower15, tiles, tileRow + 16, tileColumn + 120, WIDTH);
+            context.mmaStore(middle0, tiles, tileRow + 16, tileColumn, WIDTH);
+            context.mmaStore(middle1, tiles, tileRow + 16, tileColumn + 8, WIDTH);
+            context.mmaStore(middle2, tiles, tileRow + 16, tileColumn + 16, WIDTH);
+            context.mmaStore(middle3, tiles, tileRow + 16, tileColumn + 24, WIDTH);
+            context.mmaStore(middle4, tiles, tileRow + 16, tileColumn + 32, WIDTH);
+            context.mmaStore(middle5, tiles, tileRow + 16, tileColumn + 40, WIDTH);
+            context.mmaStore(middle6, tiles, tileRow + 16, tileColumn + 48, WIDTH);
+            context.mmaStore(middle7, tiles, tileRow + 16, tileColumn + 56, WIDTH);
+            context.mmaStore(lower0, tiles, tileRow + 32, tileColumn, WIDTH);
+            context.mmaStore(lower1, tiles, tileRow + 32, tileColumn + 8, WIDTH);
+            context.mmaStore(lower2, tiles, tileRow + 32, tileColumn + 16, WIDTH);
+            context.mmaStore(lower3, tiles, tileRow + 32, tileColumn + 24, WIDTH);
+            context.mmaStore(lower4, tiles, tileRow + 32, tileColumn + 32, WIDTH);
+            context.mmaStore(lower5, tiles, tileRow + 32, tileColumn + 40, WIDTH);
+            context.mmaStore(lower6, tiles, tileRow + 32, tileColumn + 48, WIDTH);
+            context.mmaStore(lower7, tiles, tileRow + 32, tileColumn + 56, WIDTH);
             context.localBarrier();
             if (finished > 0 && part == finished - 1) {
                 for (int i = lane; i < TOKENS * width; i += BATCH * LANES) {
