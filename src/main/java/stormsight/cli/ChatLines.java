@@ -4,7 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
+import java.nio.charset.CharacterCodingException;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import org.jline.reader.EndOfFileException;
@@ -32,7 +32,7 @@ final class ChatLines implements AutoCloseable {
     private ChatLines(Optional<Terminal> terminal) {
         this.terminal = terminal;
         reader = terminal.map(ChatLines::reader);
-        pipe = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        pipe = new BufferedReader(new InputStreamReader(System.in, StandardInput.decoder()));
         terminal.ifPresent(each -> each.handle(Terminal.Signal.INT, _ -> stopped = true));
     }
 
@@ -69,6 +69,8 @@ final class ChatLines implements AutoCloseable {
             return Optional.of("");
         } catch (EndOfFileException e) {
             return Optional.empty();
+        } catch (CharacterCodingException e) {
+            throw new UsageException("standard input is not UTF-8");
         } catch (IOException e) {
             throw new UncheckedIOException("standard input cannot be read: " + e.getMessage(), e);
         }

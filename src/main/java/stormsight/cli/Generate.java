@@ -1,9 +1,7 @@
 package stormsight.cli;
 
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -277,14 +275,8 @@ final class Generate extends PromptCommand implements Runnable {
         }
     }
 
-    /** Standard input is not ours to close. */
     private static String standardInputText() {
-        String text;
-        try {
-            text = PromptText.of(new String(System.in.readAllBytes(), StandardCharsets.UTF_8));
-        } catch (IOException e) {
-            throw new UsageException("--prompt -: standard input cannot be read: " + e.getMessage());
-        }
+        String text = StandardInput.text("--prompt");
         if (text.isBlank()) {
             throw new UsageException(
                     "--prompt -: standard input is empty; write the prompt into it, such as: echo 'caption en' | "

@@ -10,6 +10,7 @@ import java.util.Locale;
 import picocli.CommandLine.ITypeConverter;
 import stormsight.checkpoint.TemporaryFolder;
 import stormsight.image.DataUrl;
+import stormsight.image.ImageDecoder;
 import stormsight.image.ImageException;
 
 /**
@@ -60,7 +61,10 @@ final class ImageArgument implements ITypeConverter<Path> {
         }
         try {
             Path file = TemporaryFolder.create().resolve("standard-input");
-            Files.copy(System.in, file);
+            // One byte more than an image may have is enough to refuse it.
+            if (StandardInput.copy(file, ImageDecoder.DEFAULT_MAX_BYTES + 1L) == 0) {
+                throw new ImageException("--image -", "standard input is empty");
+            }
             return file;
         } catch (IOException e) {
             throw new UncheckedIOException(

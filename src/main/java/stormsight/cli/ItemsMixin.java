@@ -1,7 +1,6 @@
 package stormsight.cli;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -61,7 +60,7 @@ final class ItemsMixin {
     private List<String> lines() {
         try {
             String all = textFile.equals(STANDARD_INPUT)
-                    ? new String(System.in.readAllBytes(), StandardCharsets.UTF_8)
+                    ? StandardInput.text("--texts")
                     : JsonRecord.textOf(textFile);
             List<String> found =
                     PromptText.of(all).lines().map(String::strip).filter(line -> !line.isEmpty()).toList();

@@ -15,7 +15,9 @@ import tools.jackson.databind.JsonNode;
  */
 record ChatRequest(Request request, boolean stream, boolean usage) {
     private static final List<String> UNSUPPORTED = List.of(
-            "tools", "functions", "tool_choice", "logit_bias", "logprobs", "top_logprobs", "audio", "modalities");
+            "tools", "functions", "tool_choice", "logit_bias", "logprobs", "top_logprobs", "audio", "modalities",
+            "bad_words", "allowed_token_ids", "stop_token_ids", "ignore_eos", "structured_outputs", "guided_json",
+            "guided_regex", "guided_choice", "guided_grammar");
 
     /** @throws ApiException naming what cannot be asked for */
     static ChatRequest of(JsonNode body, int maxTokens, ImageSource source) {
@@ -23,8 +25,8 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         JsonNode messages = body.path("messages");
         if (!messages.isArray() || messages.size() != 1
                 || !messages.get(0).path("role").asString("").equals("user")) {
-            throw ApiException.invalid("messages must be one message of the role user: each question is answered by "
-                    + "itself, without a history and without instructions of a system");
+            throw ApiException.invalid("'messages' must hold exactly one message, with the role user; each question is "
+                    + "answered on its own, without a history or a system prompt");
         }
         List<RgbImage> images = new ArrayList<>();
         StringBuilder text = new StringBuilder();
@@ -66,8 +68,7 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
             throw ApiException.invalid("'repetition_penalty' is " + penalty + ", not a positive number");
         }
         return new ChatRequest(new Request(images, text.toString(), tokens, sampling, seed, stops, penalty),
-                body.path("stream").asBoolean(false),
-                body.path("stream_options").path("include_usage").asBoolean(false));
+                flag(body, "stream"), flag(body.path("stream_options"), "include_usage"));
     }
 
     static String url(JsonNode part) {
@@ -100,7 +101,7 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         if (number(body, "n", 1, 1, Integer.MAX_VALUE, true) != 1) {
             throw ApiException.invalid("'n' must be 1; ask again with another seed for another answer");
         }
-        for (String name : List.of("frequency_penalty", "presence_penalty")) {
+        for (String name : List.of("frequency_penalty", "presence_penalty", "min_p", "min_tokens")) {
             if (number(body, name, 0, -100, 100, false) != 0) {
                 throw ApiException.invalid("'" + name + "' is not supported; leave it out");
             }
@@ -108,6 +109,14 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         if (!body.path("response_format").path("type").asString("text").equals("text")) {
             throw ApiException.invalid("'response_format' must be text");
         }
+    }
+
+    private static boolean flag(JsonNode body, String name) {
+        JsonNode value = body.path(name);
+        if (!value.isMissingNode() && !value.isNull() && !value.isBoolean()) {
+            throw ApiException.invalid("'" + name + "' is " + value + ", neither true nor false");
+        }
+        return value.asBoolean(false);
     }
 
     private static String text(double bound, boolean whole) {

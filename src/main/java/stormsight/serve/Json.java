@@ -26,7 +26,8 @@ final class Json {
         try {
             read = MAPPER.readTree(body);
         } catch (JacksonException e) {
-            throw ApiException.invalid("the body is not JSON: " + e.getOriginalMessage());
+            // What Jackson says in brackets is for its own users.
+            throw ApiException.invalid("the body is not JSON: " + e.getOriginalMessage().replaceFirst(" \\(.*", ""));
         }
         if (!read.isObject()) {
             throw ApiException.invalid("the body is not a JSON object");

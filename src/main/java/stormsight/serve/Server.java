@@ -17,6 +17,8 @@ import io.helidon.webserver.http1.Http1ConnectionListener;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -61,6 +63,8 @@ public final class Server implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Server.class);
     private static final String CHAT = "/v1/chat/completions";
     private static final String EMBEDDINGS = "/v1/embeddings";
+    private static final Map<String, String> METHODS = Map.of("/", "GET, HEAD", "/health", "GET, HEAD", "/metrics",
+            "GET", "/v1/models", "GET", CHAT, "POST", EMBEDDINGS, "POST");
     /** Of a stream that waits, so that a client that left is noticed. */
     private static final Duration HEARTBEAT = Duration.ofSeconds(1);
     /** How often is looked whether a client that waits for a whole answer is still there. */
@@ -114,6 +118,7 @@ public final class Server implements AutoCloseable {
                 () -> scheduler.map(Scheduler::running).orElse(embedding.isLocked() ? 1 : 0),
                 () -> scheduler.map(Scheduler::waiting).orElse(embedding.getQueueLength()));
         try {
+            requireFree(options);
             web = WebServer.builder()
                     .host(options.host())
                     .port(options.port())
@@ -128,10 +133,20 @@ public final class Server implements AutoCloseable {
                     .routing(this::routes)
                     .build()
                     .start();
-        } catch (RuntimeException e) {
+            if (!web.isRunning()) {
+                throw new IOException("the web server did not start");
+            }
+        } catch (IOException | RuntimeException e) {
             clock.close();
             throw new UncheckedIOException(options.host() + ":" + options.port() + " cannot be listened on: "
                     + root(e).getMessage(), new IOException(e));
+        }
+    }
+
+    /** Helidon does not throw what keeps it from listening, but logs it with its trace. */
+    private static void requireFree(ServerOptions options) throws IOException {
+        try (ServerSocket socket = new ServerSocket()) {
+            socket.bind(new InetSocketAddress(options.host(), options.port()));
         }
     }
 
@@ -155,9 +170,11 @@ public final class Server implements AutoCloseable {
                     chain.proceed();
                 })
                 .error(Exception.class, (request, response, e) -> tell(request, response, problem(e), false));
+        routing.head("/", (_, response) -> response.send())
+                .head("/health", (_, response) -> response.status(health()).send());
         routing.get("/", (_, response) -> response.header("Content-Type", "text/html; charset=utf-8").send(page()))
                 .get("/health", (_, response) -> {
-                    response.status(draining ? 503 : 200);
+                    response.status(health());
                     Json.send(response, Map.of("status", draining ? "shutting down" : "ok", "model", model));
                 })
                 .get("/metrics",
@@ -166,8 +183,21 @@ public final class Server implements AutoCloseable {
                         (_, response) -> Json.send(response, Map.of("object", "list", "data", List.of(described()))))
                 .post(CHAT, (request, response) -> within(CHAT, request, response, this::chat))
                 .post(EMBEDDINGS, (request, response) -> within(EMBEDDINGS, request, response, this::embeddings))
-                .any((request, response) -> refuse(request, response, new ApiException(404, "not_found", "there is no "
-                        + request.prologue().method().text() + " " + request.path().path())));
+                .any((request, response) -> {
+                    String method = request.prologue().method().text();
+                    String path = request.path().path();
+                    String allowed = METHODS.get(path);
+                    if (allowed != null) {
+                        response.header("Allow", allowed);
+                    }
+                    refuse(request, response, allowed == null
+                            ? new ApiException(404, "not_found", "there is no " + method + " " + path)
+                            : new ApiException(405, "wrong_method", path + " takes " + allowed + ", not " + method));
+                });
+    }
+
+    private int health() {
+        return draining ? 503 : 200;
     }
 
     /** Who may ask, and how. */
@@ -341,8 +371,8 @@ public final class Server implements AutoCloseable {
     /** Gives a request a place, and sees that it does not keep it for too long. */
     private void within(String path, ServerRequest request, ServerResponse response, Handler handler) {
         if (!places.tryAcquire()) {
-            refuse(request, response, new ApiException(429, "queue_full", "as many requests are here as may be ("
-                    + options.places() + "); try again later"));
+            refuse(request, response, new ApiException(429, "queue_full", "the server already has its maximum of "
+                    + options.places() + " requests; try again later"));
             return;
         }
         // What a client does not read blocks the thread that writes; to interrupt it closes the connection.
