@@ -8,7 +8,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -96,7 +95,8 @@ final class Embed extends EncoderCommand implements Runnable {
                     Embedder embedder =
                             Embedder.open(directory, backend, model.options(), together(backend), RunListener.NONE)) {
                 Stamp stamp = stamp(directory, embedder, raw);
-                Map<String, Row> done = done(rowFile, stamp);
+                List<Row> done = done(rowFile, stamp);
+                requireBegun(rowFile, done, named);
                 long start = System.nanoTime();
                 List<Row> rows = rows(named, files(embedder, !raw), done, progress, rowFile, stamp.text());
                 progress.clear();
@@ -104,12 +104,13 @@ final class Embed extends EncoderCommand implements Runnable {
                     write(form, rows, embedder.model().columns());
                     deletePart(rowFile);
                 }
-                long computed = rows.stream().filter(row -> !done.containsValue(row)).count();
+                long computed = rows.size() - done.size();
                 double seconds = (double) (System.nanoTime() - start) / SECOND;
                 err.println(String.format(
                         Locale.ROOT,
-                        "%d embeddings of %d numbers in %s; %d made in %.1f s, %.1f a second",
+                        "%d %s of %d numbers in %s; %d made in %.1f s, %.1f a second",
                         rows.size(),
+                        rows.size() == 1 ? "embedding" : "embeddings",
                         embedder.model().columns(),
                         file,
                         computed,
@@ -130,43 +131,58 @@ final class Embed extends EncoderCommand implements Runnable {
         throw new UsageException("--out " + file + " ends in none of .npy, .jsonl and .csv");
     }
 
+    /**
+     * Requires that a file holds the first rows of what is asked for, so that row i stays that of item i.
+     *
+     * @throws UsageException if it holds other rows, or the embedding of an image that has changed
+     */
+    private static void requireBegun(Path rowFile, List<Row> done, ItemsMixin.Items named) {
+        int images = named.images().size();
+        int all = images + named.texts().size();
+        for (int i = 0; i < done.size(); i++) {
+            Row row = done.get(i);
+            String kind = i < images ? IMAGE : TEXT;
+            String name = i >= all ? null : i < images ? named.images().get(i).toString()
+                    : named.texts().get(i - images);
+            if (!row.kind().equals(kind) || !row.name().equals(name)) {
+                throw new UsageException(rowFile + ": row " + (i + 1) + " is of the " + row.kind() + " " + row.name()
+                        + (name == null ? ", which is not asked for"
+                                : ", where the " + kind + " " + name + " is asked for")
+                        + "; give images and texts as before, delete it or name another file");
+            }
+            if (row.hash().isPresent()
+                    && FileEmbedder.hash(named.images().get(i))
+                            .filter(hash -> !hash.equals(row.hash().get()))
+                            .isPresent()) {
+                throw new UsageException(rowFile + " holds the embedding of another image under the name " + name
+                        + "; delete it or name another file");
+            }
+        }
+    }
+
+    /** @param done the first ones */
     private List<Row> rows(
             ItemsMixin.Items named,
             FileEmbedder embedder,
-            Map<String, Row> done,
+            List<Row> done,
             Progress progress,
             Path rowFile,
             String stamp) {
-        List<Row> rows = new ArrayList<>();
-        int all = named.images().size() + named.texts().size();
+        List<Row> rows = new ArrayList<>(done);
         int images = named.images().size();
-        Iterator<FileEmbedder.Embedded> embedded = embedder.images(named.images().stream()
-                .filter(image -> !done.containsKey(IMAGE + image))
-                .toList());
+        int all = images + named.texts().size();
+        Iterator<FileEmbedder.Embedded> embedded =
+                embedder.images(named.images().subList(Math.min(done.size(), images), images));
         Iterator<float[]> read = embedder.texts(
-                named.texts().stream().filter(text -> !done.containsKey(TEXT + text)).toList());
-        for (int i = 0; i < all; i++) {
-            String kind = i < images ? IMAGE : TEXT;
-            String name = i < images ? named.images().get(i).toString() : named.texts().get(i - images);
-            Row known = done.get(kind + name);
-            if (known != null) {
-                if (known.hash().isPresent()
-                        && FileEmbedder.hash(named.images().get(i))
-                                .filter(hash -> !hash.equals(known.hash().get()))
-                                .isPresent()) {
-                    throw new UsageException(rowFile + " holds the embedding of another image under the name " + name
-                            + "; delete it or name another file");
-                }
-                rows.add(known);
-                continue;
-            }
+                named.texts().subList(Math.max(done.size() - images, 0), named.texts().size()));
+        for (int i = done.size(); i < all; i++) {
             progress.item(i + 1, all);
             Row row;
             if (i < images) {
                 FileEmbedder.Embedded next = embedded.next();
-                row = new Row(kind, name, next.hash(), next.orThrow());
+                row = new Row(IMAGE, named.images().get(i).toString(), next.hash(), next.orThrow());
             } else {
-                row = new Row(kind, name, Optional.empty(), read.next());
+                row = new Row(TEXT, named.texts().get(i - images), Optional.empty(), read.next());
             }
             rows.add(row);
             append(rowFile, row, stamp);
@@ -208,8 +224,8 @@ final class Embed extends EncoderCommand implements Runnable {
      *
      * @throws UsageException if it is of another model
      */
-    private Map<String, Row> done(Path rowFile, Stamp stamp) {
-        Map<String, Row> done = new HashMap<>();
+    private List<Row> done(Path rowFile, Stamp stamp) {
+        List<Row> done = new ArrayList<>();
         if (!Files.isRegularFile(rowFile)) {
             return done;
         }
@@ -232,8 +248,7 @@ final class Embed extends EncoderCommand implements Runnable {
                     embedding[i] = row.get("embedding").get(i).floatValue();
                 }
                 Optional<String> hash = row.path(HASH).asStringOpt();
-                done.put(
-                        kind + row.path(kind).asString(), new Row(kind, row.path(kind).asString(), hash, embedding));
+                done.add(new Row(kind, row.path(kind).asString(), hash, embedding));
             }
             if (unknown != null) {
                 err().println(begunEarlier(rowFile, unknown));

@@ -339,6 +339,13 @@ class MatchingTest {
         List<String> rows = Files.readAllLines(lines);
         assertEquals(4, rows.size());
         assertEquals(5, Files.readAllLines(whole).size());
+        // Row i is of item i, or nothing is written.
+        String other = DUAL.resolve("input_1.png").toString();
+        fails(2, "row 1 is of the image " + image + ", where the image " + other + " is asked for", "embed", "-i",
+                other, "-i", image, "-o", lines.toString());
+        fails(2, "row 2 is of the text a red star, which is not asked for", "embed", "-i", image, "-o",
+                lines.toString());
+        assertEquals(rows, Files.readAllLines(lines));
         Path resumed = temporary.resolve("resumed.csv");
         Path part = temporary.resolve("resumed.csv.part.jsonl");
         // The second row was cut off in the middle of writing it.

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.lang.reflect.Field;
 import java.lang.reflect.ParameterizedType;
+import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -294,7 +295,7 @@ class OptionsTest {
                 assertEquals(0, run.exitCode(), run.err());
             }
             System.setIn(InputStream.nullInputStream());
-            fails(4, "standard-input", "generate", "-m", MODEL, "-i", "-", "-p", "caption en");
+            fails(4, "--image -: standard input is empty", "generate", "-m", MODEL, "-i", "-", "-p", "caption en");
         } finally {
             System.setIn(terminal);
         }
@@ -340,6 +341,12 @@ class OptionsTest {
             for (String nothing : new String[] {"", "\n", "\uFEFF\r\n"}) {
                 System.setIn(new ByteArrayInputStream(nothing.getBytes(StandardCharsets.UTF_8)));
                 fails(2, "standard input is empty", "generate", "-m", MODEL, "-i", IMAGE, "-p", "-");
+            }
+            for (Charset charset : List.of(StandardCharsets.UTF_16, StandardCharsets.ISO_8859_1)) {
+                System.setIn(new ByteArrayInputStream("answer en caf\u00e9".getBytes(charset)));
+                fails(2, "--prompt -: standard input is not UTF-8", "generate", "-m", MODEL, "-i", IMAGE, "-p", "-");
+                System.setIn(new ByteArrayInputStream("answer en caf\u00e9".getBytes(charset)));
+                fails(2, "standard input is not UTF-8", "chat", "-m", MODEL, "-i", IMAGE);
             }
         } finally {
             System.setIn(terminal);

@@ -1,7 +1,9 @@
 package stormsight.serve;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static stormsight.serve.Served.CAPTION;
 import static stormsight.serve.Served.CHAT;
@@ -19,6 +21,7 @@ import static stormsight.serve.Served.send;
 import static stormsight.serve.Served.to;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.Socket;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
@@ -154,18 +157,42 @@ class ServerTest {
     }
 
     @Test
+    void aPortThatIsTakenIsSaidInOneLine() {
+        ServerOptions free = Served.options(1, Duration.ofSeconds(60), Optional.empty(), false);
+        ServerOptions taken = new ServerOptions(free.host(), server.port(), free.apiKey(), free.root(), false,
+                free.maxBody(), free.maxPixels(), 1, free.timeout(), free.maxTokens());
+        UncheckedIOException e = assertThrows(UncheckedIOException.class,
+                () -> new Server(taken, "shapes", Optional.empty(), Optional.empty()));
+        assertTrue(e.getMessage().startsWith("127.0.0.1:" + server.port() + " cannot be listened on: Address"),
+                e.getMessage());
+    }
+
+    @Test
+    void headIsAnsweredLikeGet() throws IOException, InterruptedException {
+        for (String path : List.of("/", "/health")) {
+            assertEquals(200, CLIENT.send(to(server, path).HEAD().build(), HttpResponse.BodyHandlers.ofString())
+                    .statusCode());
+        }
+    }
+
+    @Test
     void whatCannotBeAskedIsRefusedByName() throws IOException, InterruptedException {
         byte[] kitchen = Files.readAllBytes(Path.of("examples", "kitchen.png"));
         refused(401, "invalid_api_key", served.get("/v1/models", "wrong"));
         refused(401, "invalid_api_key", served.get("/metrics", "wrong"));
         refused(404, "not_found", served.get("/v1/nothing", KEY));
-        refused(400, "invalid_request", post(server, CHAT, "{"));
+        HttpResponse<String> wrong = served.get(CHAT, KEY);
+        refused(405, "wrong_method", wrong);
+        assertEquals("POST", wrong.headers().firstValue("Allow").orElse(""));
+        HttpResponse<String> broken = post(server, CHAT, "{\"messages\": [");
+        refused(400, "invalid_request", broken);
+        assertFalse(broken.body().contains("Source"), broken.body());
         refused(400, "invalid_request", post(server, CHAT, "{\"messages\": []}"));
         refused(400, "invalid_request", post(server, CHAT,
                 "{\"messages\": [{\"role\": \"user\", \"content\": \"caption en\"}]}"));
         refused(404, "model_not_found", post(server, CHAT, question("kitchen.png", "a", Map.of("model", "gpt-4o"))));
         for (Map<String, Object> more : List.<Map<String, Object>>of(Map.of("n", 2), Map.of("stop", ""),
-                Map.of("stop", List.of(1)),
+                Map.of("stop", List.of(1)), Map.of("stream", "yes"), Map.of("min_p", 0.9), Map.of("ignore_eos", true),
                 Map.of("temperature", -1), Map.of("max_tokens", 0), Map.of("max_tokens", 5000),
                 Map.of("response_format", Map.of("type", "json_object")))) {
             refused(400, "invalid_request", post(server, CHAT, question("kitchen.png", "caption en", more)));
