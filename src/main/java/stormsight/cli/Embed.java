@@ -19,6 +19,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import stormsight.backend.Backend;
 import stormsight.backend.RunListener;
+import stormsight.image.ImageFile;
 import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
 import stormsight.model.ModelDirectory;
@@ -151,7 +152,7 @@ final class Embed extends EncoderCommand implements Runnable {
                         + "; give images and texts as before, delete it or name another file");
             }
             if (row.hash().isPresent()
-                    && FileEmbedder.hash(named.images().get(i))
+                    && ImageFile.hash(named.images().get(i))
                             .filter(hash -> !hash.equals(row.hash().get()))
                             .isPresent()) {
                 throw new UsageException(rowFile + " holds the embedding of another image under the name " + name

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import stormsight.checkpoint.JsonRecord;
 import stormsight.checkpoint.LineLog;
+import stormsight.image.ImageFile;
 import stormsight.model.Stamp;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -20,6 +21,7 @@ final class AnswerLog implements AutoCloseable {
     private static final String RUN = "run";
     private static final String PROMPT = "prompt";
     private static final String IMAGE = "image";
+    private static final String HASH = "image_sha256";
 
     private final LineLog lines;
     private final Stamp run;
@@ -76,6 +78,12 @@ final class AnswerLog implements AutoCloseable {
                     + ", where item " + item.index() + " about " + item.image()
                     + " is next; give the items as before, or name another file");
         }
+        // Lines of an earlier version, and those about images that could not be read, have none.
+        Optional<String> hash = line.find(HASH).map(JsonRecord::text);
+        if (hash.isPresent() && !hash.equals(ImageFile.hash(item.file()))) {
+            throw line.invalid("an answer about another image under the name " + item.image()
+                    + "; put that image back, or name another file");
+        }
         if (!run.fits(line.get(RUN).text())) {
             throw line.invalid("an answer of another model or of other options (run " + line.get(RUN).text()
                     + ", this is " + run.text() + "); give them as before, or name another file");
@@ -92,11 +100,16 @@ final class AnswerLog implements AutoCloseable {
         return unknown;
     }
 
-    /** Adds the line of an item: what it asks, then what came of it. */
-    void add(BatchItem item, Map<String, Object> result) throws IOException {
+    /**
+     * Adds the line of an item: what it asks, then what came of it.
+     *
+     * @param hash of the image's file, if it could be read
+     */
+    void add(BatchItem item, Optional<String> hash, Map<String, Object> result) throws IOException {
         Map<String, Object> line = new LinkedHashMap<>();
         line.put(INDEX, item.index());
         line.put(IMAGE, item.image());
+        hash.ifPresent(known -> line.put(HASH, known));
         line.put(PROMPT, item.prompt());
         item.input().ifPresent(input -> line.put("input", input));
         line.putAll(result);

@@ -16,6 +16,7 @@ import java.util.concurrent.Executors;
 import java.util.function.BiFunction;
 import java.util.function.IntConsumer;
 import stormsight.image.ImageDecoder;
+import stormsight.image.ImageFile;
 import stormsight.image.RgbImage;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
@@ -64,7 +65,7 @@ public final class Batch {
     /** Of the first item about each image, by its place. */
     private final Map<Integer, CompletableFuture<Cut>> cuts = new HashMap<>();
     /** Results that wait for an earlier one, by their place. */
-    private final Map<Integer, Map<String, Object>> waiting = new HashMap<>();
+    private final Map<Integer, Result> waiting = new HashMap<>();
     private AnswerLog log;
     private int written;
     private int answered;
@@ -73,7 +74,10 @@ public final class Batch {
     private long tokens;
 
     /** An image, ready to be encoded. */
-    private record Cut(RgbImage image, List<Views> views, long nanos) {}
+    private record Cut(RgbImage image, Optional<String> hash, List<Views> views, long nanos) {}
+
+    /** What becomes a line. */
+    private record Result(Optional<String> hash, Map<String, Object> fields) {}
 
     private Batch(Generator generator, List<BatchItem> items, Settings settings, IntConsumer progress) {
         this.generator = generator;
@@ -158,14 +162,15 @@ public final class Batch {
         long start = System.nanoTime();
         RgbImage image = settings.decoder().decode(file);
         Views views = generator.directory().views(image, file.toString());
-        return new Cut(image, List.of(views), System.nanoTime() - start);
+        long nanos = System.nanoTime() - start;
+        return new Cut(image, ImageFile.hash(file), List.of(views), nanos);
     }
 
-    private void put(int place, Map<String, Object> result) {
+    private void put(int place, Result result) {
         waiting.put(place, result);
         try {
-            for (Map<String, Object> next = waiting.remove(written); next != null; next = waiting.remove(written)) {
-                log.add(items.get(written), next);
+            for (Result next = waiting.remove(written); next != null; next = waiting.remove(written)) {
+                log.add(items.get(written), next.hash, next.fields);
                 written++;
                 progress.accept(written);
             }
@@ -179,6 +184,7 @@ public final class Batch {
         private final int place;
         private final int first;
         private RgbImage image;
+        private Optional<String> hash = Optional.empty();
 
         Item(int place, int first) {
             this.place = place;
@@ -198,6 +204,7 @@ public final class Batch {
                 }
             }
             image = cut.image;
+            hash = cut.hash;
             Request request = settings.asked().apply(cut.image, items.get(place).prompt());
             ModelDirectory directory = generator.directory();
             directory.processor().check(request.prompt(), request.images().size());
@@ -217,13 +224,14 @@ public final class Batch {
             Map<String, Object> result = new LinkedHashMap<>(answer.json());
             result.putAll(settings.told().apply(answer, image));
             result.put("seconds", seconds);
-            put(place, result);
+            put(place, new Result(hash, result));
         }
 
         @Override
         public void refused(RuntimeException why) {
             failed++;
-            put(place, Map.of("error", String.valueOf(why.getMessage()).strip().replaceAll("\\s*\\R\\s*", " ")));
+            put(place, new Result(hash,
+                    Map.of("error", String.valueOf(why.getMessage()).strip().replaceAll("\\s*\\R\\s*", " "))));
         }
     }
 }

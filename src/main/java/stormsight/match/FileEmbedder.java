@@ -6,13 +6,10 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -23,6 +20,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import stormsight.image.ImageDecoder;
 import stormsight.image.ImageException;
+import stormsight.image.ImageFile;
 import stormsight.model.Views;
 
 /** Embeds files of images and texts, several in a run, each content once however often it comes. */
@@ -147,8 +145,8 @@ public final class FileEmbedder {
                 // Says what is wrong with it.
                 new ImageDecoder().decode(file);
             }
-            byte[] content = content(file);
-            hash = Optional.of(hash(content));
+            byte[] content = ImageFile.content(file);
+            hash = Optional.of(ImageFile.hash(content));
             return new Read(
                     stamp,
                     hash,
@@ -169,30 +167,6 @@ public final class FileEmbedder {
                     hash,
                     Optional.empty(),
                     Optional.of(new ImageException(file.toString(), ImageDecoder.TOO_LITTLE_MEMORY, e)));
-        }
-    }
-
-    /** Tells the contents of files apart; empty where there is no such file. */
-    public static Optional<String> hash(Path file) {
-        try {
-            return Files.isRegularFile(file) ? Optional.of(hash(content(file))) : Optional.empty();
-        } catch (IOException e) {
-            throw unreadable(file, e);
-        }
-    }
-
-    /** As much of a file as tells whether it is too large to be an image. */
-    private static byte[] content(Path file) throws IOException {
-        try (InputStream in = Files.newInputStream(file)) {
-            return in.readNBytes(ImageDecoder.DEFAULT_MAX_BYTES + 1);
-        }
-    }
-
-    private static String hash(byte[] content) {
-        try {
-            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content));
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("every JVM has SHA-256", e);
         }
     }
 

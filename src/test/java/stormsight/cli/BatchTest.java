@@ -244,6 +244,21 @@ class BatchTest {
         refused("line 1: neither \"prompt\" nor \"question\"", with(options, "--resume"));
     }
 
+    /** Another image in the place of one that was answered is not taken for it. */
+    @Test
+    void anImageThatHasChangedIsNoticed() throws IOException {
+        Path image = temporary.resolve("changing.png");
+        Files.copy(Path.of("examples", "kitchen.png"), image);
+        Path file = temporary.resolve("changing.jsonl");
+        String[] options = {"-i", image.toString(), "-p", "caption en", "-o", file.toString(), "--resume"};
+        assertEquals(0, run(options).exitCode());
+        assertEquals(0, run(with(options, "-p", "answer en what?")).exitCode());
+        String before = Files.readString(file);
+        Files.copy(Path.of("examples", "sky.png"), image, StandardCopyOption.REPLACE_EXISTING);
+        refused("an answer about another image under the name " + image, with(options, "-p", "answer en what?"));
+        assertEquals(before, Files.readString(file));
+    }
+
     private static void refused(String said, String... options) {
         Run run = run(options);
         assertEquals(2, run.exitCode(), run.err());
