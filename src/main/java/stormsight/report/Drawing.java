@@ -7,10 +7,15 @@ import java.awt.RenderingHints;
 import java.awt.geom.AffineTransform;
 import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import javax.imageio.ImageIO;
+import javax.imageio.stream.ImageOutputStream;
+import javax.imageio.stream.MemoryCacheImageOutputStream;
 
 /** What all drawn figures have in common: their ink, their text and the PNG that they become. */
 final class Drawing {
@@ -46,11 +51,19 @@ final class Drawing {
 
     /** @throws FigureException if the file cannot be written */
     static void write(Path png, BufferedImage drawn) {
-        OutputFile.write(png, out -> {
-            if (!ImageIO.write(drawn, "png", out)) {
-                throw new FigureException(png, "this Java runtime writes no PNG", null);
-            }
-        });
+        byte[] bytes = png(drawn);
+        // Java's encoder would say no more than that it could not write.
+        OutputFile.write(png, out -> out.write(bytes));
+    }
+
+    static byte[] png(BufferedImage drawn) {
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        try (ImageOutputStream out = new MemoryCacheImageOutputStream(bytes)) {
+            ImageIO.write(drawn, "png", out);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return bytes.toByteArray();
     }
 
     static void text(Graphics2D g, Font font, String text, double x, double baseline) {

@@ -282,7 +282,7 @@ public final class HtmlReport {
         int width = Math.max(1, (int) Math.round(scale * image.width()));
         int height = Math.max(1, (int) Math.round(scale * image.height()));
         BufferedImage picture = Picture.of(image, width, height);
-        byte[] bytes = png(picture);
+        byte[] bytes = Drawing.png(picture);
         String type = "image/png";
         if (bytes.length > LARGEST_PNG) {
             bytes = jpeg(picture);
@@ -293,16 +293,6 @@ public final class HtmlReport {
         object.put("height", height);
         object.put("data", "data:" + type + ";base64," + Base64.getEncoder().encodeToString(bytes));
         return object;
-    }
-
-    private static byte[] png(BufferedImage picture) {
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        try {
-            ImageIO.write(picture, "png", bytes);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return bytes.toByteArray();
     }
 
     private static byte[] jpeg(BufferedImage picture) {
