@@ -39,8 +39,9 @@ public final class Statistics {
      */
     public record Ratio(double ratio, double low, double high) {
         /**
-         * No more than the noise allows: {@code 1.62x faster (95%: 1.55 to 1.70)}, or that there is no difference
-         * beyond noise.
+         * No more than the noise allows: {@code 1.62x faster (95%: 1.55 to 1.70)}, {@code 1.10x slower}, or that
+         * there is no difference beyond noise. Only the interval of what is faster is of first times divided by
+         * second ones; the others are of second times divided by first ones, above 1 where the second is slower.
          */
         public String verdict() {
             if (low > 1) {
@@ -50,7 +51,11 @@ public final class Statistics {
                 return text(1 / ratio, 1 / high, 1 / low, "x slower");
             }
             return String.format(
-                    Locale.ROOT, "no difference beyond noise (%.0f%%: %.2f to %.2f)", 100 * CONFIDENCE, low, high);
+                    Locale.ROOT,
+                    "no difference beyond noise (%.0f%%: %.2f to %.2f)",
+                    100 * CONFIDENCE,
+                    1 / high,
+                    1 / low);
         }
 
         private static String text(double ratio, double low, double high, String what) {

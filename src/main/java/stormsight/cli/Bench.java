@@ -41,7 +41,8 @@ import tools.jackson.databind.JsonNode;
                     + "warm one afterwards. JVM JIT is what the JVM's compilers took beside that in threads of their "
                     + "own; device JIT and device driver, the device's compilers, are parts of compile and upload.",
             "A regression, with --against: the 95%% interval of the ratio of times (Welch, on logarithms) lies above "
-                    + "1 and the ratio above --tolerance."
+                    + "1 and the ratio above --tolerance. The ratio is time now / time in the file; only where a row "
+                    + "is called faster, it and its interval are the other way round."
         })
 final class Bench implements Callable<Integer> {
     @Spec

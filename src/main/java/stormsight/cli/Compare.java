@@ -21,7 +21,8 @@ import stormsight.report.OutputFile;
                     + "process of its own, all at once, and repetitions take turns, so that what slows the machine "
                     + "for a while slows all of them.",
             "Speed: the geometric mean of the ratios of neighbouring repetitions with its 95%% interval (Student, on "
-                    + "logarithms).",
+                    + "logarithms). The ratio is time here / time of the baseline; only where a row is called faster, "
+                    + "it and its interval are the other way round.",
             "Agreement: fixed questions about the example images are answered greedily by the first one; the others "
                     + "are fed its tokens, and each of their own choices is compared. Then all are fed the images' "
                     + "right captions, whose perplexity is given. The largest error is over all logits of both.",

@@ -51,6 +51,15 @@ class StatisticsTest {
         assertThrows(IllegalArgumentException.class, () -> Statistics.unpaired(TIMES, List.of(1.0)));
     }
 
+    /** The interval is of the second times divided by the first ones, as that of what is slower. */
+    @Test
+    void theIntervalOfNoDifferenceIsAbove1WhereTheSecondIsSlower() {
+        assertEquals(
+                "no difference beyond noise (95%: 0.89 to 1.25)",
+                new Statistics.Ratio(0.95, 0.8, 1.125).verdict());
+        assertEquals("1.25x slower (95%: 1.11 to 2.00)", new Statistics.Ratio(0.8, 0.5, 0.9).verdict());
+    }
+
     @Test
     void equalSamplesDoNotDiffer() {
         assertEquals(
