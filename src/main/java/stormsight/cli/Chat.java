@@ -238,7 +238,7 @@ final class Chat extends PromptCommand implements Runnable {
                 text.append(piece);
                 out.print(piece);
                 if (out.checkError()) {
-                    throw new OutputException();
+                    throw OutputException.ofStandardOutput();
                 }
             }
 

@@ -134,7 +134,7 @@ final class Generate extends PromptCommand implements Runnable {
                                 out.print(piece);
                                 // Nobody reads on: the rest of the answer need not be computed.
                                 if (out.checkError()) {
-                                    throw new OutputException();
+                                    throw OutputException.ofStandardOutput();
                                 }
                             }
                         });

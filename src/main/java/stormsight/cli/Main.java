@@ -184,7 +184,7 @@ public final class Main implements Runnable {
             return main.report(e, err);
         }
         if (code == 0 && out.checkError()) {
-            return main.report(new OutputException(), err);
+            return main.report(OutputException.ofStandardOutput(), err);
         }
         return code;
     }

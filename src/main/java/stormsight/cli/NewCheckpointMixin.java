@@ -11,6 +11,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import picocli.CommandLine.Option;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.report.OutputFile;
 
 /**
  * The folder that a command writes a checkpoint to. It is written under a hidden name first and takes its place when it
@@ -54,8 +55,10 @@ final class NewCheckpointMixin {
      * Writes a checkpoint.
      *
      * @param target a directory that is empty or does not exist yet
-     * @throws CheckpointException if it is not empty or cannot be written; whatever {@code content} throws otherwise.
-     *     In both cases it is left as it was.
+     * @throws UsageException if it is not empty
+     * @throws OutputException if it is no directory
+     * @throws stormsight.report.FigureException if it cannot be written; whatever {@code content} throws otherwise. In
+     *     all cases it is left as it was.
      */
     static <R> R write(Path target, Content<R> content) {
         try {
@@ -86,7 +89,7 @@ final class NewCheckpointMixin {
                 removeHook(atExit);
             }
         } catch (IOException e) {
-            throw new CheckpointException(target, "cannot be written: " + e.getMessage(), e);
+            throw OutputFile.unwritable(target, e);
         }
     }
 
@@ -97,17 +100,18 @@ final class NewCheckpointMixin {
         } catch (CheckpointException e) {
             throw e.renamed(begun, target);
         } catch (FileSystemException e) {
-            throw new CheckpointException(begun, "cannot be written: " + e.getMessage(), e).renamed(begun, target);
+            throw new OutputException(
+                    target.toString(), e.getMessage().replace(begun.toString(), target.toString()));
         }
     }
 
     private static void requireEmpty(Path target) throws IOException {
         if (!Files.isDirectory(target)) {
-            throw new CheckpointException(target, "is not a directory");
+            throw new OutputException(target.toString(), "it is not a directory");
         }
         deleteLeft(target, target.toRealPath().getFileName());
         if (!files(target).isEmpty()) {
-            throw new CheckpointException(target, "is not empty");
+            throw new UsageException(target + " is not empty; name a new folder");
         }
     }
 

@@ -28,21 +28,24 @@ final class OutputOption {
                 : file.toString().toLowerCase(Locale.ROOT).endsWith(".md") ? Format.MD : Format.JSON;
     }
 
-    /** @throws UsageException naming option and file, if there is no place for it */
+    /** @throws OutputException naming option and file, if there is no place for it */
     static void requireWritable(String option, Path file) {
         OutputFile.obstacle(file).ifPresent(obstacle -> {
-            throw new UsageException(option + " " + file + " cannot be written: " + obstacle);
+            throw new OutputException(option + " " + file, obstacle);
         });
     }
 
-    /** @throws UsageException naming option and folder, if nothing can be written into it, or it cannot be made */
+    /** @throws OutputException naming option and folder, if nothing can be written into it, or it cannot be made */
     static void requireFolder(String option, Path folder) {
         OutputFile.folderObstacle(folder).ifPresent(obstacle -> {
-            throw new UsageException(option + " " + folder + " cannot be written: " + obstacle);
+            throw new OutputException(option + " " + folder, obstacle);
         });
     }
 
-    /** @throws UsageException naming option and folder, if it cannot be made, or there is something in it */
+    /**
+     * @throws OutputException naming option and folder, if it cannot be made
+     * @throws UsageException naming both, if there is something in it
+     */
     static void requireNewFolder(String option, Path folder) {
         requireFolder(option, folder);
         try {
@@ -54,7 +57,10 @@ final class OutputOption {
         }
     }
 
-    /** @throws UsageException naming option and file, if there is no place for it or its ending is that of no figure */
+    /**
+     * @throws OutputException naming option and file, if there is no place for it
+     * @throws UsageException naming both, if its ending is that of no figure
+     */
     static void requirePlot(String option, Path file) {
         requireWritable(option, file);
         String name = file.toString().toLowerCase(Locale.ROOT);

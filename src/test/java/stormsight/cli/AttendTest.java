@@ -280,8 +280,8 @@ class AttendTest {
         fails(2, "'sounds'", "-p", "caption en", "--out", out, "--maps", "sounds");
         assertFalse(Files.exists(Path.of(out)));
         Path file = Files.writeString(temporary.resolve("file"), "");
-        fails(2, "--out " + file + " cannot be written", "-p", "caption en", "--out", file.toString());
-        fails(2, file + " is not a directory", "-p", "caption en", "--out", file.resolve("below").toString());
+        fails(1, "--out " + file + " cannot be written", "-p", "caption en", "--out", file.toString());
+        fails(1, file + " is not a directory", "-p", "caption en", "--out", file.resolve("below").toString());
         assertEquals("", Files.readString(file));
     }
 }

@@ -435,16 +435,16 @@ class BenchTest {
                 "--against",
                 temporary.resolve("nothing.json").toString());
         fails(
-                2,
+                1,
                 "is not a directory",
                 "bench",
                 "-m",
                 MODEL,
                 "--out",
                 Path.of(MODEL, "config.json", "result.json").toString());
-        fails(2, "it is a directory", "bench", "-m", MODEL, "--out", "/");
-        fails(2, "it is a directory", "bench", "-m", MODEL, "--plot", "/");
-        fails(2, "it is a directory", "roofline", "-m", MODEL, "--plot", "/");
+        fails(1, "it is a directory", "bench", "-m", MODEL, "--out", "/");
+        fails(1, "it is a directory", "bench", "-m", MODEL, "--plot", "/");
+        fails(1, "it is a directory", "roofline", "-m", MODEL, "--plot", "/");
         fails(2, "neither .svg nor .png", "bench", "-m", MODEL, "--plot", temporary.resolve("plot.pdf").toString());
     }
 

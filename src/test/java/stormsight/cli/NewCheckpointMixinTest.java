@@ -18,6 +18,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.report.FigureException;
 
 class NewCheckpointMixinTest {
     @TempDir
@@ -57,7 +58,7 @@ class NewCheckpointMixinTest {
         if (exists) {
             Files.createDirectory(place);
         }
-        CheckpointException e = assertThrows(CheckpointException.class, () -> NewCheckpointMixin.write(place, begun -> {
+        FigureException e = assertThrows(FigureException.class, () -> NewCheckpointMixin.write(place, begun -> {
             Files.writeString(begun.resolve("config.json"), "{}");
             throw new IOException("the disk is full");
         }));
@@ -74,11 +75,12 @@ class NewCheckpointMixinTest {
             throw new CheckpointException(begun.resolve("model.safetensors"), "cannot be written: no space is left");
         }));
         assertEquals(place.resolve("model.safetensors") + ": cannot be written: no space is left", e.getMessage());
-        e = assertThrows(CheckpointException.class, () -> NewCheckpointMixin.write(place, begun -> {
+        OutputException full = assertThrows(OutputException.class, () -> NewCheckpointMixin.write(place, begun -> {
             throw new FileSystemException(begun.resolve("config.json").toString(), null, "no space is left");
         }));
         assertEquals(
-                place + ": cannot be written: " + place.resolve("config.json") + ": no space is left", e.getMessage());
+                place + " cannot be written: " + place.resolve("config.json") + ": no space is left",
+                full.getMessage());
     }
 
     /** A process that was killed deletes nothing; the next one that writes to the same place does. */
@@ -106,6 +108,9 @@ class NewCheckpointMixinTest {
         assertTrue(Files.exists(folder.resolve("q8/config.json")));
         fails(2, "name it last, or with --out", "synthesize", "--like", "tiny");
         fails(2, "two directories to write to", "synthesize", "--like", "tiny", named, "-o", named);
-        fails(3, "is not a directory", "synthesize", "--like", "tiny", folder.resolve("named/config.json").toString());
+        String file = folder.resolve("named/config.json").toString();
+        fails(1, "is not a directory", "synthesize", "--like", "tiny", file);
+        fails(1, file + " is not a directory", "synthesize", "--like", "tiny", file + "/below");
+        fails(2, named + " is not empty; name a new folder", "synthesize", "--like", "tiny", named);
     }
 }

@@ -411,7 +411,7 @@ class OptionsTest {
         Path file = Files.writeString(temporary.resolve("file"), "");
         for (String option : new String[] {"--out", "--html"}) {
             fails(
-                    2,
+                    1,
                     file + " is not a directory",
                     "knockout",
                     "-m",
@@ -423,8 +423,8 @@ class OptionsTest {
                     option,
                     file.resolve("below").toString());
         }
-        fails(2, file + " is not a directory", "bench", "-m", MODEL, "--out", file.resolve("below.json").toString());
-        fails(2, "it is a directory", "bench", "-m", MODEL, "--out", temporary.toString());
+        fails(1, file + " is not a directory", "bench", "-m", MODEL, "--out", file.resolve("below.json").toString());
+        fails(1, "it is a directory", "bench", "-m", MODEL, "--out", temporary.toString());
     }
 
     @Test

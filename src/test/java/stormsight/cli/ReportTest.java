@@ -335,7 +335,7 @@ class ReportTest {
                     command.size(),
                     6);
             Run run = MainTest.run(arguments);
-            assertEquals(2, run.exitCode(), Arrays.toString(arguments));
+            assertEquals(1, run.exitCode(), Arrays.toString(arguments));
             assertTrue(
                     run.err()
                             .startsWith("stormsight: --html " + nowhere + " cannot be written: " + file
