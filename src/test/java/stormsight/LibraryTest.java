@@ -79,28 +79,36 @@ class LibraryTest {
         return Files.writeString(temporary.resolve("Caption.java"), example.group(1));
     }
 
-    private Run caption(String... flags) throws IOException, InterruptedException {
+    private Run caption(String image, String... flags) throws IOException, InterruptedException {
         List<String> arguments = new ArrayList<>(Arrays.asList(flags));
         arguments.addAll(List.of(
                 "--enable-native-access=ALL-UNNAMED",
                 "-cp",
                 classes() + File.pathSeparator + libraries(),
                 example().toString(),
-                image()));
+                image));
         return run("java", arguments.toArray(String[]::new));
     }
 
     @Test
     void theExampleAnswers() throws IOException, InterruptedException {
-        Run run = caption("--add-modules", VECTORS);
+        Run run = caption(image(), "--add-modules", VECTORS);
         assertEquals(ANSWERS, run.answers(), run.err());
         assertEquals(0, run.exitCode());
+    }
+
+    @Test
+    void aMissingImageIsNamed() throws IOException, InterruptedException {
+        Run run = caption("missing.png", "--add-modules", VECTORS);
+        assertEquals("", run.out());
+        assertTrue(run.err().lines().anyMatch(line -> line.startsWith("IMAGE: missing.png: ")), run.err());
+        assertFalse(run.err().contains("\tat "), run.err());
     }
 
     /** In one line, in place of a slow answer. */
     @Test
     void aMissingFlagIsNamed() throws IOException, InterruptedException {
-        Run run = caption();
+        Run run = caption(image());
         assertEquals("", run.out());
         List<String> said = run.err().lines().filter(line -> !line.startsWith("SLF4J")).toList();
         assertEquals(1, said.size(), run.err());
