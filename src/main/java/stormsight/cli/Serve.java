@@ -24,9 +24,9 @@ import stormsight.serve.ServerOptions;
 @Command(
         name = "serve",
         description = {
-            "Answers over HTTP as OpenAI's clients ask: /v1/chat/completions, /v1/embeddings (SigLIP, CLIP), "
-                + "/v1/models;",
-            "/health, /metrics, and a page to try it at /. Ctrl-C or SIGTERM ends it after the requests that it took."
+            "Answers over HTTP as OpenAI's clients ask.",
+            "Paths: /v1/chat/completions, /v1/embeddings (SigLIP, CLIP), /v1/models, /health, /metrics, and a page to "
+                    + "try it at /. Ctrl-C or SIGTERM ends it after the requests that it took."
         })
 final class Serve extends ModelCommand implements Runnable {
     private static final String LOOPBACK = "127.0.0.1";

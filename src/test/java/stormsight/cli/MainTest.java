@@ -16,6 +16,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+import picocli.CommandLine.Model.CommandSpec;
 import stormsight.Goldens;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -325,6 +327,11 @@ class MainTest {
         for (String said :
                 new String[] {"generate", "verify", "inspect", "synthesize", "devices", "generate-completion", "130"}) {
             assertTrue(help.out().contains(said), said);
+        }
+        // The list shows the first part of each description.
+        for (String name : Main.COMMANDS) {
+            CommandSpec spec = new CommandLine(Main.command(name)).getCommandSpec();
+            assertTrue(spec.usageMessage().description()[0].endsWith("."), name);
         }
         assertTrue(run("generate-completion").out().contains("complete"));
         assertTrue(run("--version").out().startsWith("stormsight "));
