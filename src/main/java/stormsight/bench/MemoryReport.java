@@ -8,6 +8,7 @@ import java.util.Map;
 import stormsight.backend.DeviceInfo;
 import stormsight.backend.DeviceMemory;
 import stormsight.backend.PlannedLaunch;
+import stormsight.report.Bytes;
 import stormsight.report.TextTable;
 
 /**
@@ -20,7 +21,6 @@ import stormsight.report.TextTable;
 public record MemoryReport(DeviceInfo device, Map<String, DeviceMemory> forms, List<PlannedLaunch> launches) {
     /** Memory of common cards, in GB of 10^9 bytes; they have some more, which drivers take. */
     private static final List<Integer> CARDS = List.of(24, 48, 80, 141);
-    private static final double GIGA = 1e9;
     private static final long GIB = 1L << 30;
 
     public MemoryReport {
@@ -42,17 +42,17 @@ public record MemoryReport(DeviceInfo device, Map<String, DeviceMemory> forms, L
         DeviceMemory memory = planned();
         String has = device.memoryBytes() == 0 ? "does not say how much memory it has"
                 : fits(memory, device.memoryBytes()) ? "has it"
-                : String.format(Locale.ROOT, "has %.2f GB: too little", device.memoryBytes() / GIGA);
+                : "has " + Bytes.text(device.memoryBytes()) + ": too little";
         StringBuilder text = new StringBuilder();
-        text.append(String.format(Locale.ROOT, "memory: %.2f GB of weights, %.2f of caches, %.2f of activations, "
-                        + "%.2f of scratch, %.2f GB in all; %s %s%n",
-                memory.weights() / GIGA, memory.caches() / GIGA, memory.activations() / GIGA, memory.scratch() / GIGA,
-                memory.total() / GIGA, device.name(), has));
+        text.append(String.format("memory: %s of weights, %s of caches, %s of activations, %s of scratch, %s in all; "
+                        + "%s %s%n",
+                Bytes.text(memory.weights()), Bytes.text(memory.caches()), Bytes.text(memory.activations()),
+                Bytes.text(memory.scratch()), Bytes.text(memory.total()), device.name(), has));
         if (!memory.buffers().isEmpty()) {
             DeviceMemory.Buffer largest = memory.buffers().getFirst();
-            text.append(String.format(Locale.ROOT, "buffers: %d, the largest %.2f GB (%s); %d over 2 GiB, %d over 4 "
+            text.append(String.format(Locale.ROOT, "buffers: %d, the largest %s (%s); %d over 2 GiB, %d over 4 "
                             + "GiB; at most %d elements, an index has room for %d%n",
-                    memory.buffers().size(), largest.bytes() / GIGA, largest.holds(), memory.largerThan(2 * GIB),
+                    memory.buffers().size(), Bytes.text(largest.bytes()), largest.holds(), memory.largerThan(2 * GIB),
                     memory.largerThan(4 * GIB), mostElements(memory), Integer.MAX_VALUE));
         }
         if (largestGroup() > 0) {
@@ -62,7 +62,7 @@ public record MemoryReport(DeviceInfo device, Map<String, DeviceMemory> forms, L
         if (forms.size() > 1) {
             List<String> header = new ArrayList<>(List.of("card"));
             forms.forEach((form, needs) ->
-                    header.add(String.format(Locale.ROOT, "%s: %.2f GB", form, needs.total() / GIGA)));
+                    header.add(form + ": " + Bytes.text(needs.total())));
             TextTable table = new TextTable(header);
             for (int card : CARDS) {
                 List<String> row = new ArrayList<>(List.of(card + " GB"));

@@ -13,6 +13,7 @@ import picocli.CommandLine.Spec;
 import stormsight.backend.BackendProvider;
 import stormsight.backend.Backends;
 import stormsight.backend.DeviceInfo;
+import stormsight.report.Bytes;
 
 /** Lists backends and their devices. */
 @Command(
@@ -74,15 +75,15 @@ final class Devices implements Runnable {
             line.append(", driver ").append(device.driver());
         }
         line.append(", ")
-                .append(Memory.text(device.memoryBytes()))
+                .append(Bytes.text(device.memoryBytes()))
                 .append(" of memory, ")
                 .append(device.computeUnits())
                 .append(device.computeUnits() == 1 ? " compute unit" : " compute units");
         if (device.localMemoryBytes() > 0) {
-            line.append(", ").append(Memory.text(device.localMemoryBytes())).append(" of local memory");
+            line.append(", ").append(Bytes.text(device.localMemoryBytes())).append(" of local memory");
         }
         if (device.maxAllocationBytes() > 0) {
-            line.append(", buffers of up to ").append(Memory.text(device.maxAllocationBytes()));
+            line.append(", buffers of up to ").append(Bytes.text(device.maxAllocationBytes()));
         }
         if (device.maxWorkGroupSize() > 0) {
             line.append(", work groups of up to ").append(device.maxWorkGroupSize());

@@ -28,6 +28,7 @@ import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Views;
 import stormsight.model.family.EmbeddedModel;
+import stormsight.report.Bytes;
 import stormsight.report.OutputFile;
 import stormsight.report.RegionFile;
 
@@ -327,9 +328,9 @@ final class Generate extends PromptCommand implements Runnable {
             line(
                     err,
                     "peak memory",
-                    "heap " + Memory.text(Memory.peakHeap()) + ", buffers " + Memory.text(allocatedBytes)
+                    "heap " + Bytes.text(Memory.peakHeap()) + ", buffers " + Bytes.text(allocatedBytes)
                             + (resident.isPresent()
-                                    ? ", resident " + Memory.text(resident.getAsLong()) + " with mapped weights"
+                                    ? ", resident " + Bytes.text(resident.getAsLong()) + " with mapped weights"
                                     : ""));
             if (answer.stop() == Answer.Stop.LENGTH) {
                 line(err, "stopped", "after " + answer.tokens().size() + " tokens (--max-tokens)");

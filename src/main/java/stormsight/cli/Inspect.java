@@ -35,6 +35,7 @@ import stormsight.model.family.Families;
 import stormsight.program.DType;
 import stormsight.program.Program;
 import stormsight.program.Tensor;
+import stormsight.report.Bytes;
 
 /** Shows what a checkpoint is and what running it takes. */
 @Command(
@@ -170,13 +171,13 @@ final class Inspect implements Runnable {
         line(
                 out,
                 "cache",
-                Memory.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in "
+                Bytes.text(sizes.cache) + " for " + sizes.limits.capacity() + " tokens in "
                         + sizes.cacheTypes.stream().map(DType::toString).collect(Collectors.joining(" and ")));
         line(
                 out,
                 "activations",
-                Memory.text(sizes.activations) + " for a prompt of up to " + sizes.limits.promptTokens() + " tokens");
-        line(out, "this machine", Memory.text(sizes.memory) + " of memory: " + sizes.verdict());
+                Bytes.text(sizes.activations) + " for a prompt of up to " + sizes.limits.promptTokens() + " tokens");
+        line(out, "this machine", Bytes.text(sizes.memory) + " of memory: " + sizes.verdict());
     }
 
     /** Lines about the files. */
@@ -188,12 +189,12 @@ final class Inspect implements Runnable {
                 types(directory.checkpoint()).entrySet().stream()
                                 .map(entry -> entry.getValue() + " " + entry.getKey())
                                 .collect(Collectors.joining(", "))
-                        + ", " + Memory.text(directory.checkpoint().fileBytes()) + " in files");
+                        + ", " + Bytes.text(directory.checkpoint().fileBytes()) + " in files");
         long copied = directory.checkpoint().adaptedBytes();
         long otherBlocks = directory.checkpoint().otherBlocksBytes();
-        line(out, "weights", Memory.text(sizes.weights) + ", used in place from the files, except for small ones"
-                + (otherBlocks == 0 ? "" : ", " + Memory.text(otherBlocks) + " that are taken apart when they are read")
-                + (copied == 0 ? "" : " and " + Memory.text(copied) + " that the adapter changes"));
+        line(out, "weights", Bytes.text(sizes.weights) + ", used in place from the files, except for small ones"
+                + (otherBlocks == 0 ? "" : ", " + Bytes.text(otherBlocks) + " that are taken apart when they are read")
+                + (copied == 0 ? "" : " and " + Bytes.text(copied) + " that the adapter changes"));
         directory.checkpoint().adapter().ifPresent(changes -> line(
                 out,
                 "adapter",
@@ -256,8 +257,8 @@ final class Inspect implements Runnable {
         line(out, "model", name + ", " + encoder.title());
         encoder.parts().forEach((part, text) -> line(out, part, text));
         held(out, directory, sizes);
-        line(out, "activations", Memory.text(sizes.activations));
-        line(out, "this machine", Memory.text(sizes.memory) + " of memory: " + sizes.verdict());
+        line(out, "activations", Bytes.text(sizes.activations));
+        line(out, "this machine", Bytes.text(sizes.memory) + " of memory: " + sizes.verdict());
     }
 
     private static Map<String, Object> json(String name, ModelDirectory directory, Sizes sizes) {

@@ -36,13 +36,4 @@ final class Memory {
             return OptionalLong.empty();
         }
     }
-
-    /** {@code 1.2 GB}, in powers of 1000. */
-    static String text(long bytes) {
-        if (bytes < 1_000_000) {
-            return String.format(java.util.Locale.ROOT, "%.1f kB", bytes / 1e3);
-        }
-        return bytes < 1_000_000_000 ? String.format(java.util.Locale.ROOT, "%.1f MB", bytes / 1e6)
-                : String.format(java.util.Locale.ROOT, "%.2f GB", bytes / 1e9);
-    }
 }

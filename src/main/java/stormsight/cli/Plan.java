@@ -36,6 +36,7 @@ import stormsight.program.OpCost;
 import stormsight.program.Program;
 import stormsight.program.Step;
 import stormsight.program.Tensor;
+import stormsight.report.Bytes;
 import stormsight.report.TextTable;
 
 /** Prints what a backend makes of a model's programs. */
@@ -307,14 +308,14 @@ final class Plan extends ModelCommand implements Runnable {
                     launch.shape(),
                     launch.planned().kernel(),
                     launch.planned().geometry(),
-                    launch.costs() ? Memory.text(launch.cost().bytes()) : "",
+                    launch.costs() ? Bytes.text(launch.cost().bytes()) : "",
                     launch.costs() ? giga(launch.cost().operations()) : "");
         }
         return planned.program().name() + ", " + planned.step().rows()
                 + (planned.step().rows() == 1 ? " row" : " rows") + " from position "
                 + planned.step().position() + "\n\n" + table.plain() + "\n" + planned.count() + " launches"
                 + inGraphs(planned.graphs()) + ", "
-                + Memory.text(planned.cost().bytes()) + ", "
+                + Bytes.text(planned.cost().bytes()) + ", "
                 + giga(planned.cost().operations()) + " GFLOP\n";
     }
 

@@ -13,6 +13,7 @@ import stormsight.checkpoint.Quantization;
 import stormsight.model.ModelDirectory;
 import stormsight.model.family.Families;
 import stormsight.program.DType;
+import stormsight.report.Bytes;
 
 /** Writes a checkpoint with small weights. */
 @Command(
@@ -77,8 +78,8 @@ final class Quantize implements Runnable {
                             .map(each -> each.getValue() + (each.getValue() == 1 ? " tensor" : " tensors") + " in "
                                     + each.getKey().label() + ", ")
                             .collect(Collectors.joining())
-                    + result.kept() + " as they were; " + Memory.text(result.bytes()) + " of weights, before "
-                    + Memory.text(directory.checkpoint().fileBytes()));
+                    + result.kept() + " as they were; " + Bytes.text(result.bytes()) + " of weights, before "
+                    + Bytes.text(directory.checkpoint().fileBytes()));
             if (result.untouched() > 0) {
                 out.println(result.untouched() + (result.untouched() == 1 ? " tensor keeps" : " tensors keep")
                         + " the blocks that GGUF has; --weights " + form + " is for those without");

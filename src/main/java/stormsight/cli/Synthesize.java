@@ -25,6 +25,7 @@ import stormsight.model.Preset;
 import stormsight.model.Weights;
 import stormsight.model.family.Families;
 import stormsight.program.DType;
+import stormsight.report.Bytes;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Writes a checkpoint of random weights. */
@@ -115,7 +116,7 @@ final class Synthesize implements Runnable {
         PrintWriter out = spec.commandLine().getOut();
         out.println("wrote " + like + " in " + type + ", seed " + seed + ", to " + target + ":");
         for (Path file : written) {
-            out.println("  " + file.getFileName() + "  " + Memory.text(size(target.resolve(file.getFileName()))));
+            out.println("  " + file.getFileName() + "  " + Bytes.text(size(target.resolve(file.getFileName()))));
         }
     }
 
@@ -129,7 +130,7 @@ final class Synthesize implements Runnable {
         long free = Files.getFileStore(folder).getUsableSpace();
         if (needed > free) {
             throw new CheckpointException(
-                    target, "needs " + Memory.text(needed) + ", the disk has " + Memory.text(free));
+                    target, "needs " + Bytes.text(needed) + ", the disk has " + Bytes.text(free));
         }
     }
 
