@@ -136,7 +136,7 @@ final class ItemsMixin {
                 if (image.isEmpty() && text.isEmpty()) {
                     throw pair.invalid("neither \"image\" nor \"text\"");
                 }
-                image.map(pairs.toAbsolutePath().getParent()::resolve).ifPresent(allImages::add);
+                image.map(pairs::resolveSibling).ifPresent(allImages::add);
                 text.ifPresent(allTexts::add);
             } catch (JsonRecord.WrongShapeException e) {
                 throw new UsageException("--pairs " + e.getMessage());

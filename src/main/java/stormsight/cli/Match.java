@@ -220,11 +220,16 @@ final class Match extends EncoderCommand implements Runnable {
         }
     }
 
+    /** Of the images, as far as they were named; a file of pairs may lead to them through other folders. */
+    private static List<String> names(ItemsMixin.Items named) {
+        return named.images().stream().map(image -> image.normalize().toString()).toList();
+    }
+
     private Map<String, Object> described(String title, ItemsMixin.Items named) {
         Map<String, Object> object = new LinkedHashMap<>();
         object.put("model", model.encoderName());
         object.put("family", title);
-        object.put("images", named.images().stream().map(Path::toString).toList());
+        object.put("images", names(named));
         object.put("texts", named.texts());
         return object;
     }
@@ -245,12 +250,13 @@ final class Match extends EncoderCommand implements Runnable {
             JsonMixin.print(out, object);
             return;
         }
+        List<String> names = names(named);
         for (int i = 0; i < losses.perPair().length; i++) {
             out.println(String.format(
                     Locale.ROOT,
                     "%10.6f  %s  %s",
                     losses.perPair()[i],
-                    named.images().get(i),
+                    names.get(i),
                     named.texts().get(i)));
         }
         out.println(String.format(
@@ -303,7 +309,8 @@ final class Match extends EncoderCommand implements Runnable {
         for (int text = 0; text < named.texts().size(); text++) {
             out.println("text " + (text + 1) + "  " + named.texts().get(text));
         }
-        int widest = named.images().stream().mapToInt(image -> image.toString().length()).max().orElse(0);
+        List<String> names = names(named);
+        int widest = names.stream().mapToInt(String::length).max().orElse(0);
         StringBuilder header = new StringBuilder(String.format(Locale.ROOT, "%-" + widest + "s", shown));
         for (int text = 0; text < named.texts().size(); text++) {
             header.append(String.format(Locale.ROOT, " %9s", "text " + (text + 1)));
@@ -311,7 +318,7 @@ final class Match extends EncoderCommand implements Runnable {
         out.println(header);
         for (int image = 0; image < cells.length; image++) {
             StringBuilder row = new StringBuilder(String.format(
-                    Locale.ROOT, "%-" + widest + "s", named.images().get(image)));
+                    Locale.ROOT, "%-" + widest + "s", names.get(image)));
             for (double cell : cells[image]) {
                 row.append(String.format(Locale.ROOT, " %9.4f", cell));
             }

@@ -116,6 +116,22 @@ class MatchingTest {
         assertEquals(losses.get("loss").asDouble(), sum / 4, 1e-12 * sum);
     }
 
+    /** As the file of pairs was named, whatever way leads from it to the images. */
+    @Test
+    void imagesOfPairsAreNamedWithoutDetours() throws IOException {
+        Path pairs = Files.createDirectories(temporary.resolve("way/pairs")).resolve("pairs.jsonl");
+        Files.copy(Path.of("examples/kitchen.png"), temporary.resolve("way/kitchen.png"));
+        Files.writeString(pairs, "{\"image\": \"../kitchen.png\", \"text\": \"a red star\"}\n");
+        Path named = Path.of("").toAbsolutePath().relativize(pairs);
+        String kitchen = Path.of("").toAbsolutePath().relativize(temporary.resolve("way/kitchen.png")).toString();
+        for (String more : List.of("--loss", "--show=cosine")) {
+            MainTest.Run run = run("match", "--backend", "cpu", "--pairs", named.toString(), more);
+            assertEquals(0, run.exitCode(), run.err());
+            assertTrue(
+                    run.out().lines().anyMatch(line -> Arrays.asList(line.split(" +")).contains(kitchen)), run.out());
+        }
+    }
+
     @Test
     void matchPrintsATable() throws IOException {
         String text = captions().getLast();
