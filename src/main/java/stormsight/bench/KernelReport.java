@@ -177,7 +177,7 @@ public record KernelReport(String model, List<KernelResources> kernels) {
     /**
      * What is worse than in a file of {@link #json}: more registers or local memory where that costs occupancy, fewer
      * work items of a hardware thread, more spilled bytes, more waits. A line for each; and, to {@code notes}, what is
-     * in one of both alone, of the targets that were compiled for.
+     * in one of both alone, of the targets that were compiled for, and how many were compared if nothing is worse.
      *
      * @throws IOException if the file cannot be read
      * @throws JsonRecord.WrongShapeException if it is not one
@@ -189,6 +189,7 @@ public record KernelReport(String model, List<KernelResources> kernels) {
             then.put(kernel.get("target").text() + " " + kernel.get("kernel").text(), kernel);
         }
         List<String> worse = new ArrayList<>();
+        int compared = 0;
         for (KernelResources now : kernels) {
             String name = now.target() + " " + now.kernel();
             JsonRecord old = then.remove(name);
@@ -196,6 +197,7 @@ public record KernelReport(String model, List<KernelResources> kernels) {
                 notes.accept(name + " is not in " + file);
                 continue;
             }
+            compared++;
             int occupancy = old.get("occupancy").index(LARGEST);
             if (now.occupancy() < occupancy) {
                 worse.add(name + ": occupancy " + occupancy + " % -> " + now.occupancy() + " % ("
@@ -217,6 +219,9 @@ public record KernelReport(String model, List<KernelResources> kernels) {
         }
         then.keySet().removeIf(name -> kernels.stream().noneMatch(kernel -> name.startsWith(kernel.target() + " ")));
         then.keySet().forEach(name -> notes.accept(name + " is in " + file + " alone"));
+        if (worse.isEmpty()) {
+            notes.accept("no kernel is worse than in " + file + "; compared: " + compared);
+        }
         return worse;
     }
 }
