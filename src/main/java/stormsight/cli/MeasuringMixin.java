@@ -161,7 +161,8 @@ final class MeasuringMixin {
             description =
                     "What every result is compared with before it is timed: scalar or cpu, the backends; self, the "
                             + "same values on another way, also for a backend that would be compared with itself; "
-                            + "auto, scalar for small models, else cpu. Default: ${DEFAULT-VALUE}.")
+                            + "auto, scalar if all rows together take it seconds, else cpu. Default: "
+                            + "${DEFAULT-VALUE}.")
     private String check;
 
     @Option(
