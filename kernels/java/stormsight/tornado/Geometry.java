@@ -64,7 +64,8 @@ public record Geometry(int globalX, int globalY, int localX, int localY, int loc
 
     @Override
     public String toString() {
-        String shape = globalY == 1 && localY == 1 ? globalX / localX + " groups of " + localX
+        String shape = globalY == 1 && localY == 1
+                ? globalX / localX + (globalX == localX ? " group of " : " groups of ") + localX
                 : globalX / localX + " x " + globalY / localY + " groups of " + localX + " x " + localY;
         return localBytes == 0 ? shape : shape + ", " + localBytes + " B local";
     }

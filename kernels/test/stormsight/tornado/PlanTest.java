@@ -156,7 +156,7 @@ class PlanTest {
         List<Program> programs = programs("tiny-llava", DType.F32);
         List<String> launches = plan(programs, gpu(0, 0, 0, Set.of()), "opencl").stream()
                 .filter(launch -> launch.kernel().equals("Attention.flash")).map(PlannedLaunch::geometry).toList();
-        assertTrue(!launches.isEmpty() && launches.stream().allMatch(launch -> launch.contains("groups of 256")),
+        assertTrue(!launches.isEmpty() && launches.stream().allMatch(launch -> launch.matches(".* groups? of 256.*")),
                 launches.toString());
         assertThrows(BackendException.class, () -> plan(programs, gpu(0, 0, 32, Set.of()), "opencl"));
     }

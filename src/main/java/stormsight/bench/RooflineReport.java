@@ -169,9 +169,10 @@ public record RooflineReport(String title, OpRow.Model model, Machine machine, D
                 percent(stage.leastSeconds(ceilings) / stage.rowSeconds()));
         return String.format(
                         Locale.ROOT,
-                        "%s, %d rows from position %d%s: %.2f ms in operations, %.2f ms with all around them\n\n",
+                        "%s, %d %s from position %d%s: %.2f ms in operations, %.2f ms with all around them\n\n",
                         stage.name(),
                         stage.step().rows(),
+                        stage.step().rows() == 1 ? "row" : "rows",
                         stage.step().position(),
                         of,
                         seconds * 1e3,

@@ -218,17 +218,23 @@ final class BatchCommand extends PromptCommand implements Runnable {
         double seconds = (System.nanoTime() - start) / 1e9;
         err().println(String.format(
                 Locale.ROOT,
-                "%d answers and %d errors about %d images in %.1f s, %.2f a second, %.1f tokens a second%s%s: %s",
-                outcome.answered(),
-                outcome.failed(),
-                outcome.images(),
+                "%s and %s about %s in %.1f s, %.2f a second, %.1f tokens a second%s%s: %s",
+                counted(outcome.answered(), "answer"),
+                counted(outcome.failed(), "error"),
+                counted(outcome.images(), "image"),
                 seconds,
                 (outcome.answered() + outcome.failed()) / seconds,
                 outcome.tokens() / seconds,
-                cache.map(used -> ", features of " + used.found() + " images found and of " + used.kept() + " kept")
-                        .orElse(""),
-                outcome.before() == 0 ? "" : ", behind " + outcome.before() + " of before",
+                cache.map(used -> ", features of " + counted(used.found(), "image") + " found in the cache, of "
+                        + used.kept() + " added").orElse(""),
+                outcome.before() == 0
+                        ? ""
+                        : "; " + outcome.before() + (outcome.before() == 1 ? " was" : " were") + " there already",
                 file));
+    }
+
+    private static String counted(int number, String what) {
+        return number + " " + what + (number == 1 ? "" : "s");
     }
 
     private Generator open(

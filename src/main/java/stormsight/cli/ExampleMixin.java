@@ -166,7 +166,7 @@ final class ExampleMixin {
 
     private Example single(List<Box> boxes, Optional<Path> mask) {
         if (image == null || prompt == null) {
-            throw new UsageException("--dataset, or --image and --prompt, are missing");
+            throw new UsageException("give --dataset, or --image and --prompt");
         }
         if (!categories.isEmpty() || limit != null) {
             throw new UsageException("--category and --limit choose from a --dataset");

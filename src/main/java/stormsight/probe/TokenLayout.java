@@ -77,7 +77,7 @@ public record TokenLayout(Prompt prompt, List<Integer> question, Optional<List<I
             case GENERATED -> because(generated == 0, "nothing is generated before the token that counts");
             case OBJECT, OTHER ->
                 object.isEmpty()
-                        ? Optional.of("no box or mask says where the object is")
+                        ? Optional.of("no box or mask marks the object")
                         : because(
                                 span(name).isEmpty(),
                                 name.equals(OBJECT) ? "no patch shows the object" : "the object is on every patch");

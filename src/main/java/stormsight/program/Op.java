@@ -84,6 +84,12 @@ public sealed interface Op {
             return queryHeads * headDim;
         }
 
+        /** {@code 8 query heads and 1 key-value head of 256}. */
+        public String text() {
+            return queryHeads + (queryHeads == 1 ? " query head and " : " query heads and ") + keyValueHeads
+                    + (keyValueHeads == 1 ? " key-value head of " : " key-value heads of ") + headDim;
+        }
+
         public int keyValueColumns() {
             return keyValueHeads * headDim;
         }

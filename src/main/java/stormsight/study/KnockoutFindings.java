@@ -50,8 +50,8 @@ public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome
         if (many) {
             out.println(outcome.summary());
             for (Flow flow : flows) {
-                leftOut(flow)
-                        .forEach((reason, count) -> out.println(flow.name() + " left out of " + count + ": " + reason));
+                leftOut(flow).forEach((reason, count) -> out.println(flow.name() + " skipped for " + count
+                        + (count == 1 ? " question: " : " questions: ") + reason));
             }
         } else {
             KnockoutResult only = outcome.results().getFirst();

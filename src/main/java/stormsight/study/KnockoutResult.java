@@ -47,14 +47,14 @@ public record KnockoutResult(
         try {
             inquiry = example.inquiry(directory, prompt, maxTokens);
         } catch (ImageException e) {
-            return dropped(example, "image cannot be read", Optional.of(e.getMessage()), Optional.empty());
+            return dropped(example, Reason.UNREADABLE, Optional.of(e.getMessage()), Optional.empty());
         } catch (IllegalArgumentException e) {
             return dropped(
-                    example, "box or mask does not fit the image", Optional.of(e.getMessage()), Optional.empty());
+                    example, Reason.MARK, Optional.of(e.getMessage()), Optional.empty());
         }
         KnockoutSession.Asked asked = session.ask(inquiry);
         if (!example.isRight(asked.answer())) {
-            return dropped(example, "wrong answer", Optional.empty(), Optional.of(asked.answer()));
+            return dropped(example, Reason.WRONG, Optional.empty(), Optional.of(asked.answer()));
         }
         Map<String, double[]> measured = new LinkedHashMap<>();
         Map<String, String> leftOut = new LinkedHashMap<>();
@@ -80,12 +80,12 @@ public record KnockoutResult(
     }
 
     private static KnockoutResult dropped(
-            Example example, String reason, Optional<String> detail, Optional<String> prediction) {
+            Example example, Reason reason, Optional<String> detail, Optional<String> prediction) {
         return new KnockoutResult(
                 example.line(),
                 example.name(),
                 example.question(),
-                Optional.of(reason),
+                Optional.of(reason.words),
                 detail,
                 prediction,
                 Optional.empty(),

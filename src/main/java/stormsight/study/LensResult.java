@@ -71,10 +71,10 @@ public record LensResult(
                             maxTokens),
                     position.orElse(LensSession.LAST));
         } catch (ImageException e) {
-            return dropped(example, "image cannot be read", Optional.of(e.getMessage()), Optional.empty());
+            return dropped(example, Reason.UNREADABLE, Optional.of(e.getMessage()), Optional.empty());
         }
         if (!example.isRight(states.answer())) {
-            return dropped(example, "wrong answer", Optional.empty(), Optional.of(states.answer()));
+            return dropped(example, Reason.WRONG, Optional.empty(), Optional.of(states.answer()));
         }
         String answer = example.answer().orElse(states.answer()).strip();
         Map<String, Integer> ids = new LinkedHashMap<>();
@@ -117,12 +117,12 @@ public record LensResult(
     }
 
     private static LensResult dropped(
-            Example example, String reason, Optional<String> detail, Optional<String> prediction) {
+            Example example, Reason reason, Optional<String> detail, Optional<String> prediction) {
         return new LensResult(
                 example.line(),
                 example.name(),
                 example.question(),
-                Optional.of(reason),
+                Optional.of(reason.words),
                 detail,
                 prediction,
                 Optional.empty(),

@@ -39,10 +39,10 @@ public record Outcome<R extends ExampleResult>(
         return count(results.stream().flatMap(result -> result.dropped().stream()).toList());
     }
 
-    /** {@code kept 5 of 8: 2 wrong answer, 1 image cannot be read}. */
+    /** {@code kept 5 of 8: 1 image cannot be read, 2 wrong answers}. */
     public String summary() {
         List<String> parts = new ArrayList<>();
-        dropped().forEach((reason, count) -> parts.add(count + " " + reason));
+        dropped().forEach((reason, count) -> parts.add(ExampleResult.Reason.counted(count, reason)));
         return "kept " + kept().size() + " of " + results.size()
                 + (parts.isEmpty() ? "" : ": " + String.join(", ", parts));
     }

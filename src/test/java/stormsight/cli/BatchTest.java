@@ -118,7 +118,8 @@ class BatchTest {
             assertEquals(lines(whole), lines(cut), "cut at byte " + length);
         }
         Run again = run(with(options, cut.toString(), "--resume"));
-        assertTrue(again.err().contains("0 answers and 0 errors"), again.err());
+        assertTrue(again.err().contains("0 answers and 0 errors about 0 images"), again.err());
+        assertTrue(again.err().contains("; 7 were there already: "), again.err());
         assertEquals(lines(whole), lines(cut));
     }
 
@@ -161,8 +162,8 @@ class BatchTest {
         Path without = temporary.resolve("without.jsonl");
         assertEquals(0, run("--dataset", dataset.toString(), "-o", without.toString()).exitCode());
         String[] options = {"--dataset", dataset.toString(), "--feature-cache", kept.toString()};
-        cached("features of 0 images found and of 2 kept", without, options);
-        cached("features of 2 images found and of 0 kept", without, options);
+        cached("features of 0 images found in the cache, of 2 added", without, options);
+        cached("features of 2 images found in the cache, of 0 added", without, options);
         // The same picture under another name, whose entry is damaged, as the other one is.
         Files.copy(temporary.resolve("a.png"), temporary.resolve("b.png"), StandardCopyOption.REPLACE_EXISTING);
         Path same = temporary.resolve("same.jsonl");
@@ -173,19 +174,20 @@ class BatchTest {
         try (Stream<Path> files = Files.list(kept)) {
             Files.write(files.sorted().toList().getLast(), new byte[] {1, 2, 3});
         }
-        cached("features of 1 images found and of 1 kept", same, options);
+        cached("features of 1 image found in the cache, of 1 added", same, options);
         // Other weights, another resampling, and too little room.
         Run run = run(with(options, "-o", temporary.resolve("q8.jsonl").toString(), "--weights", "q8"));
-        assertTrue(run.err().contains("features of 1 images found and of 1 kept"), run.err());
+        assertTrue(run.err().contains("features of 1 image found in the cache, of 1 added"), run.err());
         run = run(with(options, "-o", temporary.resolve("resized.jsonl").toString(), "--resize", "bilinear"));
-        assertTrue(run.err().contains("features of 1 images found and of 1 kept"), run.err());
+        assertTrue(run.err().contains("features of 1 image found in the cache, of 1 added"), run.err());
         run = run(with(options, "-o", temporary.resolve("small.jsonl").toString(), "--resize", "bilinear",
                 "--weights", "q8", "--feature-cache-size", "1k"));
-        assertTrue(run.err().contains("features of 0 images found and of 0 kept"), run.err());
+        assertTrue(run.err().contains("features of 0 images found in the cache, of 0 added"), run.err());
         refused("--feature-cache-size 4X is not a number of bytes", with(options, "-o", "x", "--feature-cache-size",
                 "4X"));
-        refused("is not a directory", "--dataset", dataset.toString(), "-o", "x", "--feature-cache",
-                dataset.toString());
+        run = run("--dataset", dataset.toString(), "-o", "x", "--feature-cache", dataset.toString());
+        assertEquals(1, run.exitCode(), run.err());
+        assertTrue(run.err().contains("is not a directory"), run.err());
     }
 
     private void cached(String said, Path expected, String... options) throws IOException {

@@ -141,7 +141,9 @@ class KnockoutTest {
                 "knockout", "--dataset", dataset().toString(), "-n", "8", "--window", "1", "--out", out.toString());
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().startsWith("kept 2 of 4: 1 image cannot be read, 1 wrong answer"), run.out());
-        assertTrue(run.out().contains("object-to-question left out of 1: span 'object': no box or mask"), run.out());
+        assertTrue(
+                run.out().contains("object-to-question skipped for 1 question: span 'object': no box or mask"),
+                run.out());
         assertEquals(
                 1,
                 run.err()
@@ -299,7 +301,8 @@ class KnockoutTest {
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.out().startsWith("kept 2 of 2"), run.out());
         assertTrue(
-                run.out().contains("0-38->last left out of 1: leaves token 38 ('\\n', last) nothing to see in layer 0"),
+                run.out().contains("0-38->last skipped for 1 question: leaves token 38 ('\\n', last) nothing to see in "
+                        + "layer 0"),
                 run.out());
         assertEquals(
                 1,
@@ -388,7 +391,7 @@ class KnockoutTest {
         String set = dataset().toString();
         String out = temporary.resolve("out").toString();
         for (String command : new String[] {"knockout", "lens"}) {
-            fails(2, "--dataset, or --image and --prompt, are missing", command);
+            fails(2, "give --dataset, or --image and --prompt", command);
             fails(2, "--dataset needs --out", command, "--dataset", set);
             fails(2, "no such file", command, "--dataset", set + "x", "--out", out);
             fails(2, "--dataset brings its own", command, "--dataset", set, "-i", IMAGE, "-p", PROMPT, "--out", out);
@@ -416,7 +419,7 @@ class KnockoutTest {
         knockoutFails("'image' is not an edge such as image->last", "--edges", "image");
         knockoutFails("'cat' is no span", "--edges", "cat->last");
         knockoutFails("span '0-99': the last token is 38", "--edges", "0-99->last");
-        knockoutFails("object-to-question: span 'object': no box or mask says", "--flow", "object-to-question");
+        knockoutFails("object-to-question: span 'object': no box or mask marks", "--flow", "object-to-question");
         knockoutFails("leaves token 38 ('\\n', last) nothing to see in layers 0 to 1", "--edges", "0-38->last");
         knockoutFails("head 3: the heads are 0 to 2", "--heads", "0,3");
         knockoutFails("--window 0 is not positive", "--window", "0");

@@ -61,7 +61,7 @@ class RooflineCommandTest {
                 "| multiply-add | ",
                 "encode, ",
                 "prefill, ",
-                "decode, 1 rows",
+                "decode, 1 row from position ",
                 "| gatedMatMul | gate_proj, up_proj | ",
                 "| attention | ",
                 "| sample | token | ")) {

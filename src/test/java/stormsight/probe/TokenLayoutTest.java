@@ -71,8 +71,8 @@ class TokenLayoutTest {
     @Test
     void errorsNameTheSpan() {
         TokenLayout bare = layout(4, 9, 9, List.of(), Optional.empty(), 0);
-        assertEquals("span 'object': no box or mask says where the object is", message(bare, "object"));
-        assertEquals("span 'other': no box or mask says where the object is", message(bare, "other"));
+        assertEquals("span 'object': no box or mask marks the object", message(bare, "object"));
+        assertEquals("span 'other': no box or mask marks the object", message(bare, "other"));
         assertEquals("span 'generated': nothing is generated before the token that counts", message(bare, "generated"));
         assertEquals("span 'question': the prompt has no question", message(bare, "question"));
         assertEquals("span '3-9': the last token is 8", message(bare, "3-9"));

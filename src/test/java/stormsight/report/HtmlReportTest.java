@@ -181,11 +181,11 @@ class HtmlReportTest {
         float[] values = TO_IMAGE.values().orElseThrow();
         float[] sum = TO_IMAGE.sum().orElseThrow();
         // At first the sum of all layers, and the answer's first word.
-        shows("Word to image, layer sum of all, head mean, word \u201cyes\u201d", map(sum, 4));
+        shows("Word to image, sum of all layers, mean of all heads, word \u201cyes\u201d", map(sum, 4));
         assertTrue(browser.run("return document.getElementById('head').disabled").asBoolean());
         browser.type("#layer", Browser.LEFT);
         assertEquals("5", browser.text("#layer-shown"));
-        shows("Word to image, layer 5, head mean, word \u201cyes\u201d", map(TO_IMAGE.mean(), 5 + 4));
+        shows("Word to image, layer 5, mean of all heads, word \u201cyes\u201d", map(TO_IMAGE.mean(), 5 + 4));
         browser.type("#head", Browser.RIGHT + Browser.RIGHT + Browser.RIGHT);
         assertEquals("7", browser.text("#head-shown"));
         shows("Word to image, layer 5, head 7, word \u201cyes\u201d", map(values, (3 + 2) * 5 + 4));
@@ -204,7 +204,7 @@ class HtmlReportTest {
     @Test
     void directionsAreChosenByArrowKeys() {
         write(report(List.of(attention("one", VISION, TO_IMAGE, TO_WORD))));
-        shows("Vision layers, layer sum of all, head mean", VISION.sum().orElseThrow());
+        shows("Vision layers, sum of all layers, mean of all heads", VISION.sum().orElseThrow());
         assertFalse(browser.run("return document.getElementById('words').checkVisibility()").asBoolean());
         browser.type("#layer", Browser.LEFT);
         browser.type("#head", Browser.RIGHT);
@@ -213,7 +213,7 @@ class HtmlReportTest {
         shows("Word to image, layer 5, head 0, word \u201cyes\u201d", map(TO_IMAGE.values().orElseThrow(), 3 * 5 + 4));
         browser.type("#directions label:nth-child(2) input", Browser.RIGHT);
         // No generated words, no heads, no sum.
-        shows("Image to word, layer 5, head mean, word \u201c\u21b5\u201d", map(TO_WORD.mean(), 4 + 3));
+        shows("Image to word, layer 5, mean of all heads, word \u201c\u21b5\u201d", map(TO_WORD.mean(), 4 + 3));
         assertFalse(browser.run("return document.getElementById('head').checkVisibility()").asBoolean());
         browser.type("#layer", Browser.RIGHT);
         assertEquals("5", browser.text("#layer-shown"));
@@ -358,16 +358,16 @@ class HtmlReportTest {
         write(report(List.of(attention("one", PATCH))));
         float[] sum = PATCH.sum().orElseThrow();
         // At first a patch in the middle.
-        showsBytes("Patch to patch, layer sum of all, head mean, patch x 2, y 1", map(sum, COLUMNS + 2));
+        showsBytes("Patch to patch, sum of all layers, mean of all heads, patch x 2, y 1", map(sum, COLUMNS + 2));
         browser.press("#stage", (3 + 0.5) / COLUMNS, (2 + 0.5) / ROWS);
-        showsBytes("Patch to patch, layer sum of all, head mean, patch x 3, y 2", map(sum, 2 * COLUMNS + 3));
+        showsBytes("Patch to patch, sum of all layers, mean of all heads, patch x 3, y 2", map(sum, 2 * COLUMNS + 3));
         // Pointing alone reads and does not choose.
         browser.point("#stage", 0.5 / COLUMNS, 0.5 / ROWS);
         String said = browser.text("#value");
         assertEquals(
                 sum[(2 * COLUMNS + 3) * PATCHES], Double.parseDouble(said.substring(said.indexOf(": ") + 2)), BYTE);
         browser.type("#stage", Browser.RIGHT + Browser.SPACE);
-        showsBytes("Patch to patch, layer sum of all, head mean, patch x 1, y 0", map(sum, 1));
+        showsBytes("Patch to patch, sum of all layers, mean of all heads, patch x 1, y 0", map(sum, 1));
         browser.type("#layer", Browser.LEFT);
         browser.type("#head", Browser.RIGHT + Browser.RIGHT);
         showsBytes(
@@ -405,7 +405,7 @@ class HtmlReportTest {
         write(report(List.of(attention("one", WORD, TO_IMAGE))));
         assertFalse(browser.run("return document.getElementById('stage').checkVisibility()").asBoolean());
         assertTrue(browser.text("#shown")
-                .startsWith("Word to word, layer sum of all, head mean, word \u201cyes\u201d: from "));
+                .startsWith("Word to word, sum of all layers, mean of all heads, word \u201cyes\u201d: from "));
         browser.type("#layer", Browser.LEFT);
         browser.type("#head", Browser.RIGHT);
         // From cell to cell: at first the chosen word reads the first one.
@@ -583,9 +583,10 @@ class HtmlReportTest {
         write(report(List.of(attention("star", TO_IMAGE), attention("cat or dog", other))));
         browser.type("#layer", Browser.LEFT);
         browser.type("#example", Browser.DOWN);
-        shows("Word to image, layer 0, head mean, word \u201cdog\u201d", map(other.mean(), 1));
+        shows("Word to image, layer 0, mean of all heads, word \u201cdog\u201d", map(other.mean(), 1));
         browser.type("#example", Browser.UP);
-        shows("Word to image, layer sum of all, head mean, word \u201cyes\u201d", map(TO_IMAGE.sum().orElseThrow(), 4));
+        shows("Word to image, sum of all layers, mean of all heads, word \u201cyes\u201d",
+                map(TO_IMAGE.sum().orElseThrow(), 4));
     }
 
     @Test

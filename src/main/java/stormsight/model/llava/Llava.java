@@ -138,13 +138,11 @@ public final class Llava implements VisionLanguageModel {
                 "decoder",
                 String.format(
                         Locale.ROOT,
-                        "%s, %d layers, width %d, %d query heads and %d key-value heads of %d, MLP %d, %d positions",
+                        "%s, %d layers, width %d, %s, MLP %d, %d positions",
                         text.mistral() ? "Mistral" : "Llama",
                         text.layers(),
                         text.hiddenSize(),
-                        text.heads().queryHeads(),
-                        text.heads().keyValueHeads(),
-                        text.heads().headDim(),
+                        text.heads().text(),
                         text.intermediateSize(),
                         text.maxPositions()));
         return parts;

@@ -121,13 +121,11 @@ public final class PaliGemma implements VisionLanguageModel {
                 "decoder",
                 String.format(
                         Locale.ROOT,
-                        "%s, %d layers, width %d, %d query heads and %d key-value heads of %d, MLP %d, %d positions",
+                        "%s, %d layers, width %d, %s, MLP %d, %d positions",
                         text.version() == GemmaConfig.Version.GEMMA2 ? "Gemma 2" : "Gemma 1",
                         text.layers(),
                         text.hiddenSize(),
-                        text.heads().queryHeads(),
-                        text.heads().keyValueHeads(),
-                        text.heads().headDim(),
+                        text.heads().text(),
                         text.intermediateSize(),
                         text.maxPositions()));
         return parts;
