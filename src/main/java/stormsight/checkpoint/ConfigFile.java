@@ -63,6 +63,19 @@ public final class ConfigFile {
         return find(key).filter(value -> value instanceof Map<?, ?>).isPresent();
     }
 
+    /** Whether there is a value that says something: not null, false or empty, and not the number that says nothing. */
+    public boolean says(String key, double nothing) {
+        return find(key).filter(value -> switch (value) {
+                    case Boolean bool -> bool;
+                    case Number number -> number.doubleValue() != nothing;
+                    case String text -> !text.isEmpty();
+                    case List<?> list -> !list.isEmpty();
+                    case Map<?, ?> map -> !map.isEmpty();
+                    default -> true;
+                })
+                .isPresent();
+    }
+
     /** Whether the key is there with the value null: where transformers knows a default, that switches it off. */
     public boolean isNull(String key) {
         int dot = key.lastIndexOf('.');

@@ -4,7 +4,10 @@ import java.nio.file.Path;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** What becomes of something odd about a model that changes no answer, such as a tensor that it does not use. */
+/**
+ * What becomes of something odd about a model that is passed over, such as a tensor that it does not use or a setting
+ * of generation that is left to the user's options.
+ */
 public enum Strictness {
     /** A warning is logged, in one line. */
     LENIENT,

@@ -189,15 +189,18 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * Looks whether the checkpoint holds what the model needs. Values are not read.
+     * Looks whether the checkpoint holds what the model needs, and settings that are not used. Values are not read.
      *
-     * @param strictness what becomes of what is odd and changes no answer
+     * @param strictness what becomes of what is odd and passed over
      * @throws CheckpointException naming the tensors that are missing, of another shape or type, or odd
      */
     public void check(Strictness strictness) {
         Weights weights = Weights.of(checkpoint, Options.DEFAULT);
         model.declare(weights);
         weights.check(strictness);
+        if (model instanceof VisionLanguageModel) {
+            GenerationConfig.check(path, strictness);
+        }
     }
 
     /** @throws CheckpointException if a file that is read later is not there */
