@@ -44,9 +44,11 @@ public record GemmaConfig(Version version, int hiddenSize, int intermediateSize,
             default -> throw config.invalid(prefix + "model_type",
                     "decoder '" + type + "' is not supported; supported are gemma and gemma2");
         };
-        // hidden_activation overrides hidden_act; null means the latter, which is tanh-GELU whatever it says.
-        if (Activations.read(config, prefix + "hidden_activation", "gelu_pytorch_tanh") != Activation.GELU_TANH) {
-            throw config.invalid(prefix + "hidden_activation", "only gelu_pytorch_tanh is supported");
+        // hidden_activation overrides hidden_act, in which the first files have gelu for the tanh that they mean.
+        String key = prefix + (config.has(prefix + "hidden_activation") ? "hidden_activation" : "hidden_act");
+        if (Activations.read(config, key, "gelu_pytorch_tanh") != Activation.GELU_TANH
+                && !(key.equals(prefix + "hidden_act") && config.text(key).equals("gelu"))) {
+            throw config.invalid(key, "only gelu_pytorch_tanh is supported");
         }
         if (config.bool(prefix + "attention_bias", false)) {
             throw config.invalid(prefix + "attention_bias", "biases in attention are not supported");

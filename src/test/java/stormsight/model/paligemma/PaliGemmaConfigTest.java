@@ -101,11 +101,22 @@ class PaliGemmaConfigTest {
         assertEquals(5000, text.rotation().theta());
     }
 
+    /** Where hidden_activation is not there; the first files have gelu for what is tanh-GELU. */
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "\"hidden_act\": null", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"gelu_pytorch_tanh\"",
+        "\"hidden_act\": \"silu\", \"hidden_activation\": \"gelu_pytorch_tanh\""})
+    void takesActivationsThatMeanTanh(String entry) {
+        read(", " + entry, "");
+    }
+
     @ParameterizedTest
     @ValueSource(
             strings = {
                 "\"hidden_activation\": \"gelu\"",
                 "\"hidden_activation\": \"silu\"",
+                "\"hidden_act\": \"silu\"",
+                "\"hidden_activation\": null, \"hidden_act\": \"relu\"",
                 "\"model_type\": \"llama\"",
                 "\"attention_bias\": true",
                 "\"head_dim\": 7",
