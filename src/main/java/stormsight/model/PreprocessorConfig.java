@@ -6,22 +6,22 @@ import stormsight.checkpoint.ConfigFile;
 import stormsight.image.Preprocessing;
 import stormsight.image.Resampling;
 
-/** preprocessor_config.json. */
+/** preprocessor_config.json, or what processor_config.json has in its place. */
 public final class PreprocessorConfig {
     private static final int CHANNELS = 3;
 
     private PreprocessorConfig() {}
 
     /**
-     * How a model's files say that images are prepared: preprocessor_config.json, or processor_config.json as
-     * transformers 5 writes it.
+     * How a model's files say that images are prepared: processor_config.json as transformers 5 writes it, or
+     * preprocessor_config.json. Where both do, transformers 5 takes the former, too.
      *
      * @param published what holds where they say nothing; its size is that of the vision tower
      */
     public static Preprocessing read(Path path, Preprocessing published) {
-        return ConfigFile.readIfPresent(path.resolve("preprocessor_config.json"))
-                .or(() -> ConfigFile.readIfPresent(path.resolve("processor_config.json"))
-                        .flatMap(file -> file.objectIfPresent("image_processor")))
+        return ConfigFile.readIfPresent(path.resolve("processor_config.json"))
+                .flatMap(file -> file.objectIfPresent("image_processor"))
+                .or(() -> ConfigFile.readIfPresent(path.resolve("preprocessor_config.json")))
                 .map(file -> read(file, published))
                 .orElseGet(() -> published);
     }
