@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
 
@@ -18,6 +19,16 @@ enum Template {
     /** A template that is not known here. */
     UNKNOWN("", "");
 
+    /** Of a system message, perhaps; a role, images, the text, again for an assistant, and the next role. */
+    private static final Pattern VICUNAS = pieces("(T;)?R;: ;(<image>\n;)?(T; ;){1,2}ASSISTANT:;");
+
+    /**
+     * Of a system message, perhaps; a user's, and what an assistant says. Templates of the language model alone, which
+     * early revisions have, write no images.
+     */
+    private static final Pattern MISTRALS =
+            pieces("(<<SYS>>\n?;T;\n?<</SYS>>\n*;)?\\[INST] ;(<image>\n;)?T; \\[/INST];( ;)?(T;</s> ?;( ;)?)?");
+
     private final String before;
     private final String after;
 
@@ -26,28 +37,46 @@ enum Template {
         this.after = after;
     }
 
+    private static Pattern pieces(String regex) {
+        return Pattern.compile(regex.replace("T;", PrintedPieces.TEXT + ";")
+                .replace("R;", PrintedPieces.ROLE + ";")
+                .replace(";", PrintedPieces.END));
+    }
+
     /**
-     * The template of a checkpoint: chat_template.jinja, chat_template.json or tokenizer_config.json tells; where there
-     * is none, that of the decoder.
+     * The template of a checkpoint: that of processor_config.json, as in transformers 5; of chat_template.json and
+     * chat_template.jinja, which must agree, since versions of transformers take one or the other; of
+     * tokenizer_config.json; where there is none, that of the decoder. One is known if it writes what is written here.
      *
      * @throws CheckpointException if a file is broken
      */
     static Template read(Path directory, boolean mistral) {
-        Optional<String> text = whole(directory.resolve("chat_template.jinja"))
-                .or(() -> inside(directory.resolve("chat_template.json")))
-                .or(() -> inside(directory.resolve("tokenizer_config.json")));
-        if (text.isEmpty()) {
-            return mistral ? MISTRAL : VICUNA;
+        Optional<Template> processor = inside(directory.resolve("processor_config.json"));
+        if (processor.isPresent()) {
+            return processor.get();
         }
-        if (text.get().contains("[INST]")) {
-            return MISTRAL;
+        Optional<Template> json = inside(directory.resolve("chat_template.json"));
+        Optional<Template> jinja = whole(directory.resolve("chat_template.jinja")).map(Template::of);
+        if (json.isPresent() && jinja.isPresent() && json.get() != jinja.get()) {
+            return UNKNOWN;
         }
-        // The role is written as USER or made so of "user".
-        return text.get().contains("ASSISTANT:") ? VICUNA : UNKNOWN;
+        return json.or(() -> jinja)
+                .or(() -> inside(directory.resolve("tokenizer_config.json")))
+                .orElse(mistral ? MISTRAL : VICUNA);
     }
 
-    private static Optional<String> inside(Path file) {
-        return ConfigFile.readIfPresent(file).flatMap(config -> config.textIfPresent("chat_template"));
+    private static Template of(String text) {
+        String printed = PrintedPieces.of(text);
+        if (MISTRALS.matcher(printed).matches()) {
+            return MISTRAL;
+        }
+        return VICUNAS.matcher(printed).matches() ? VICUNA : UNKNOWN;
+    }
+
+    private static Optional<Template> inside(Path file) {
+        return ConfigFile.readIfPresent(file)
+                .flatMap(config -> config.textIfPresent("chat_template"))
+                .map(Template::of);
     }
 
     private static Optional<String> whole(Path file) {
