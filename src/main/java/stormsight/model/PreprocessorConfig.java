@@ -19,14 +19,23 @@ public final class PreprocessorConfig {
      * @param published what holds where they say nothing; its size is that of the vision tower
      */
     public static Preprocessing read(Path path, Preprocessing published) {
+        return read(path, published, false);
+    }
+
+    /** The same where an image is cut into tiles, each of which has the size of the vision tower already. */
+    public static Preprocessing readOfTiles(Path path, Preprocessing published) {
+        return read(path, published, true);
+    }
+
+    private static Preprocessing read(Path path, Preprocessing published, boolean tiles) {
         return ConfigFile.readIfPresent(path.resolve("processor_config.json"))
                 .flatMap(file -> file.objectIfPresent("image_processor"))
                 .or(() -> ConfigFile.readIfPresent(path.resolve("preprocessor_config.json")))
-                .map(file -> read(file, published))
+                .map(file -> read(file, published, tiles))
                 .orElseGet(() -> published);
     }
 
-    private static Preprocessing read(ConfigFile file, Preprocessing published) {
+    private static Preprocessing read(ConfigFile file, Preprocessing published, boolean tiles) {
         int size = published.size();
         requireSize(file, "size", List.of("height", "width", "shortest_edge"), size);
         boolean cropped = published.fit() == Preprocessing.Fit.CENTRE_CROP;
@@ -39,6 +48,9 @@ public final class PreprocessorConfig {
                 throw file.invalid(step, "false is not supported");
             }
         }
+        if (!tiles) {
+            requireFit(file, cropped);
+        }
         // Numbers of Pillow's filters.
         Resampling resampling = !file.has("resample") ? published.resampling() : switch (file.integer("resample")) {
             case 2 -> Resampling.BILINEAR;
@@ -47,6 +59,22 @@ public final class PreprocessorConfig {
         };
         return new Preprocessing(size, published.fit(), resampling, file.number("rescale_factor", 1 / 255.0),
                 channels(file, "image_mean", published.mean()), deviations(file, published.std()));
+    }
+
+    /** What becomes of an image that is not square follows from how its size is given, and from steps of other models. */
+    private static void requireFit(ConfigFile file, boolean cropped) {
+        if (file.isObject("size") && file.has("size.shortest_edge") != cropped) {
+            throw file.invalid("size", cropped
+                    ? "without shortest_edge each side is resized by itself, which is not supported for this model: "
+                            + "its images keep their shape and are cropped"
+                    : "shortest_edge keeps the shape of an image, which is not supported for this model: "
+                            + "each side of its images is resized by itself");
+        }
+        for (String step : cropped ? List.of("do_pad") : List.of("do_pad", "do_center_crop", "crop_pct")) {
+            if (file.says(step, 0)) {
+                throw file.invalid(step, "is not supported for this model");
+            }
+        }
     }
 
     /** Old files have one number in place of the object. */

@@ -75,7 +75,10 @@ public final class Llava implements VisionLanguageModel {
     private static Llava open(
             Path directory, ConfigFile file, Optional<Resampling> resize, Strictness strictness, boolean next) {
         LlavaConfig config = LlavaConfig.read(directory, file, next);
-        Preprocessing stored = PreprocessorConfig.read(directory, Preprocessing.clip(config.vision().imageSize()));
+        Preprocessing published = Preprocessing.clip(config.vision().imageSize());
+        Preprocessing stored = next
+                ? PreprocessorConfig.readOfTiles(directory, published)
+                : PreprocessorConfig.read(directory, published);
         LazyTokenizer tokenizer = LazyTokenizer.of(
                 directory, config.text().vocabularySize(), LlavaProcessor.IMAGE, config.imageTokenId(), strictness);
         return new Llava(
