@@ -154,7 +154,7 @@ public final class ConfigFile {
     }
 
     /** The keys of this object, in their order. */
-    List<String> names() {
+    public List<String> names() {
         return object.keySet().stream().map(String::valueOf).toList();
     }
 

@@ -2,12 +2,15 @@ package stormsight.model;
 
 import java.nio.file.Path;
 import java.util.BitSet;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.ConfigFile;
 import stormsight.checkpoint.ModelFiles;
 import stormsight.checkpoint.ModelPath;
+import stormsight.checkpoint.StrictJson;
 import stormsight.checkpoint.Strictness;
 import stormsight.tokenizer.Tokenizer;
 
@@ -77,8 +80,25 @@ public final class LazyTokenizer {
 
     private Tokenizer open() {
         Tokenizer tokenizer = Tokenizer.open(file);
+        ConfigFile.readIfPresent(file.resolveSibling("added_tokens.json"))
+                .ifPresent(added -> requireKnown(added, tokenizer, added.names()));
+        ConfigFile.readIfPresent(file.resolveSibling("tokenizer_config.json"))
+                .flatMap(config -> config.objectIfPresent("added_tokens_decoder"))
+                .ifPresent(added -> requireKnown(added, tokenizer, added.names().stream()
+                        .flatMap(id -> added.textIfPresent(id + ".content").stream())
+                        .toList()));
         check.accept(tokenizer);
         return tokenizer;
+    }
+
+    /** transformers adds tokens of other files to those of tokenizer.json, which texts then become. */
+    private static void requireKnown(ConfigFile added, Tokenizer tokenizer, List<String> tokens) {
+        tokens.stream().filter(token -> tokenizer.id(token).isEmpty()).findFirst().ifPresent(token -> {
+            throw new CheckpointException(
+                    added.file(),
+                    "the token " + StrictJson.printable(token) + " is not in " + tokenizer.file().getFileName()
+                            + ": save the tokenizer anew with transformers, which adds it there");
+        });
     }
 
     /**
