@@ -61,7 +61,7 @@ public final class PreprocessorConfig {
                 channels(file, "image_mean", published.mean()), deviations(file, published.std()));
     }
 
-    /** What becomes of an image that is not square follows from how its size is given, and from steps of other models. */
+    /** What becomes of an image that is not square follows from how its size is given, and from more steps. */
     private static void requireFit(ConfigFile file, boolean cropped) {
         if (file.isObject("size") && file.has("size.shortest_edge") != cropped) {
             throw file.invalid("size", cropped

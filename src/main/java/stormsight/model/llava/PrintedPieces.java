@@ -57,7 +57,7 @@ final class PrintedPieces {
         return pieces.toString();
     }
 
-    /** Text between two tags as transformers has Jinja trim it: blocks take a line end behind and spaces before them. */
+    /** Text between two tags as transformers has Jinja trim it: blocks take a line end behind, spaces before them. */
     private static String literal(String before, String text, String after) {
         String literal = text;
         if (before.endsWith("-}}") || before.endsWith("-%}") || before.endsWith("-#}")) {

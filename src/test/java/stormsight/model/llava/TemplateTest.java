@@ -16,7 +16,8 @@ import tools.jackson.databind.json.JsonMapper;
 /** A chat template is known only if it writes what is written in its place. */
 class TemplateTest {
     private static final String IMAGES =
-            "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}";
+            "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}"
+                    + "{% endfor %}";
     private static final String TEXTS =
             "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' '}}"
                     + "{% endfor %}";
