@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import stormsight.checkpoint.Checkpoint;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.checkpoint.Strictness;
@@ -21,6 +22,7 @@ import stormsight.model.Weights;
 import stormsight.model.nn.ImageProcessor;
 import stormsight.model.nn.Linear;
 import stormsight.model.nn.Pooled;
+import stormsight.model.nn.Sizes;
 import stormsight.model.nn.VisionConfig;
 import stormsight.model.nn.VisionTower;
 import stormsight.program.Op;
@@ -51,7 +53,7 @@ public final class Vit implements Classifier {
         return new Vit(ImageProcessor.read(directory, vision, published, resize), labels(config));
     }
 
-    /** In order of their ids, which must be the numbers from 0 on. Without any, transformers has two. */
+    /** In order of their ids, which must be the numbers from 0 on. Without names, transformers numbers them. */
     private static List<String> labels(ConfigFile config) {
         List<String> labels = new ArrayList<>();
         Optional<ConfigFile> named = config.objectIfPresent("id2label");
@@ -59,7 +61,9 @@ public final class Vit implements Classifier {
             labels.add(named.get().text(String.valueOf(labels.size())));
         }
         if (named.isEmpty()) {
-            return List.of("LABEL_0", "LABEL_1");
+            return IntStream.range(0, Sizes.positive(config, "num_labels", 2))
+                    .mapToObj(id -> "LABEL_" + id)
+                    .toList();
         }
         if (labels.isEmpty()) {
             throw config.invalid("id2label", "no label 0");

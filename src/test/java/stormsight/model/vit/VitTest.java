@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import stormsight.EditedCheckpoint;
@@ -103,5 +104,19 @@ class VitTest {
         assertEquals(3 * 16, renamed);
         edited.write();
         assertArrayEquals(logits(Goldens.folder("vit")), logits(folder));
+    }
+
+    /** As transformers names them. */
+    @Test
+    void labelsWithoutNamesAreNumbered(@TempDir Path folder) throws IOException {
+        EditedCheckpoint edited = EditedCheckpoint.of("vit", folder);
+        int labels = edited.tensors.get("classifier.bias").shape().dimension(0);
+        edited.text("config.json", config -> config.replaceAll("\"(id2label|label2id)\"", "\"other_$1\"")
+                .replaceFirst("\\{", "{\"num_labels\": " + labels + ","));
+        try (ModelDirectory directory = Families.open(folder, Optional.empty())) {
+            assertEquals(
+                    IntStream.range(0, labels).mapToObj(id -> "LABEL_" + id).toList(),
+                    directory.classifier().labels());
+        }
     }
 }
