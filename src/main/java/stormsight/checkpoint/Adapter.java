@@ -116,7 +116,8 @@ public final class Adapter implements AutoCloseable {
         }
         for (String key : List.of("modules_to_save", "trainable_token_indices", "target_parameters",
                 "layer_replication", "alora_invocation_tokens")) {
-            if (config.has(key)) {
+            // An empty list of modules saves none.
+            if (config.has(key) && !(key.equals("modules_to_save") && config.texts(key).isEmpty())) {
                 throw refused(config, key, "adapters that change more than sums with B A do are not read here");
             }
         }

@@ -175,6 +175,12 @@ class AdapterTest {
     }
 
     @Test
+    void takesOneThatSavesNoModules() throws IOException {
+        config("\"modules_to_save\": null", "\"modules_to_save\": []");
+        base("paligemma-mqa").withAdapter(folder).close();
+    }
+
+    @Test
     void refusesWhatConfigurationAndFactorsDisagreeAbout() throws IOException {
         config("\"r\": 4", "\"r\": 5");
         refused("paligemma-mqa", "lora_A.weight is [4, ", "of rank 5 expected, as adapter_config.json says");
