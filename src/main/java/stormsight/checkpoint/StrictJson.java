@@ -14,6 +14,8 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
@@ -41,6 +43,8 @@ public final class StrictJson {
     private static final int MAX_NUMBER = 400;
 
     private static final int PRINTED_NAME = 160;
+
+    private static final Pattern NO_NUMBER = Pattern.compile("Non-standard token '([-+]?\\w+)'");
 
     private static final char BYTE_ORDER_MARK = '\uFEFF';
 
@@ -98,6 +102,11 @@ public final class StrictJson {
 
     /** What the parser met, on one line and without where in its own words. */
     static String problem(JacksonException e) {
+        // Python writes what JSON does not have; Jackson's message is advice for programmers.
+        Matcher token = NO_NUMBER.matcher(String.valueOf(e.getOriginalMessage()));
+        if (token.find()) {
+            return "JSON has no " + token.group(1);
+        }
         return printable(String.valueOf(e.getOriginalMessage()).replaceFirst(" \\(start marker at .*", ""));
     }
 

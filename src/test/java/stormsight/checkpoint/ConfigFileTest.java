@@ -54,6 +54,13 @@ class ConfigFileTest {
         assertTrue(config.has("a.i"));
     }
 
+    /** Python writes it. */
+    @ParameterizedTest
+    @ValueSource(strings = {"NaN", "Infinity", "-Infinity"})
+    void saysThatJsonHasNoSuchNumber(String number) {
+        assertRefused(() -> read("{\"a\": " + number + "}"), ": JSON has no " + number);
+    }
+
     @Test
     void nullAndAbsentValuesTakeTheDefault() {
         ConfigFile config = read("{\"a\": {\"none\": null}, \"nothing\": null}");
