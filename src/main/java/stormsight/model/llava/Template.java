@@ -23,11 +23,11 @@ enum Template {
     private static final Pattern VICUNAS = pieces("(T;)?R;: ;(<image>\n;)?(T; ;){1,2}ASSISTANT:;");
 
     /**
-     * Of a system message, perhaps; a user's, and what an assistant says. Templates of the language model alone, which
-     * early revisions have, write no images.
+     * Of a system message, perhaps; a user's, and what an assistant says, whose end no prompt here has. Templates of
+     * the language model alone, which early revisions have, write no images.
      */
     private static final Pattern MISTRALS =
-            pieces("(<<SYS>>\n?;T;\n?<</SYS>>\n*;)?\\[INST] ;(<image>\n;)?T; \\[/INST];( ;)?(T;</s> ?;( ;)?)?");
+            pieces("(<<SYS>>\n?;T;\n?<</SYS>>\n*;)?\\[INST] ;(<image>\n;)?T; \\[/INST];( ;)?(T;[^;]+;( ;)?)?");
 
     private final String before;
     private final String after;
