@@ -220,7 +220,8 @@ public record KernelReport(String model, List<KernelResources> kernels) {
         then.keySet().removeIf(name -> kernels.stream().noneMatch(kernel -> name.startsWith(kernel.target() + " ")));
         then.keySet().forEach(name -> notes.accept(name + " is in " + file + " alone"));
         if (worse.isEmpty()) {
-            notes.accept("no kernel is worse than in " + file + "; compared: " + compared);
+            notes.accept(compared == 0 ? "no kernel could be compared with " + file
+                    : "no kernel is worse than in " + file + "; compared: " + compared);
         }
         return worse;
     }

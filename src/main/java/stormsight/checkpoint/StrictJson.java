@@ -101,7 +101,7 @@ public final class StrictJson {
     }
 
     /** What the parser met, on one line and without where in its own words. */
-    static String problem(JacksonException e) {
+    public static String problem(JacksonException e) {
         // Python writes what JSON does not have; Jackson's message is advice for programmers.
         Matcher token = NO_NUMBER.matcher(String.valueOf(e.getOriginalMessage()));
         if (token.find()) {

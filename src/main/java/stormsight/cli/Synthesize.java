@@ -129,8 +129,8 @@ final class Synthesize implements Runnable {
         long needed = weights.stream().mapToLong(Weights.Stored::parameters).sum() * type.dtype().elementBytes();
         long free = Files.getFileStore(folder).getUsableSpace();
         if (needed > free) {
-            throw new CheckpointException(
-                    target, "needs " + Bytes.text(needed) + ", the disk has " + Bytes.text(free));
+            throw new OutputException(
+                    target.toString(), "it needs " + Bytes.text(needed) + ", the disk has " + Bytes.text(free));
         }
     }
 

@@ -53,9 +53,10 @@ final class AnswerLog implements AutoCloseable {
                         file + " has answers already; --resume goes on with them, or name another file");
             }
             String unknown = null;
+            Images images = new Images();
             for (int i = 0; i < lines.size(); i++) {
                 JsonRecord line = JsonRecord.parse(file + ", line " + (i + 1), lines.get(i));
-                require(line, run, items, i);
+                require(line, run, items, i, images);
                 unknown = run.unknown(line.get(RUN).text()).orElse(unknown);
             }
             log.goOn();
@@ -66,7 +67,22 @@ final class AnswerLog implements AutoCloseable {
         }
     }
 
-    private static void require(JsonRecord line, Stamp run, List<BatchItem> items, int place) {
+    /** Those of lines that follow each other are mostly the same. */
+    private static final class Images {
+        private Path file;
+        private Optional<String> hash;
+
+        /** Of an item's image as it is now; empty if it is not there any more. */
+        Optional<String> hash(BatchItem item) {
+            if (!item.file().equals(file)) {
+                file = item.file();
+                hash = ImageFile.hash(file);
+            }
+            return hash;
+        }
+    }
+
+    private static void require(JsonRecord line, Stamp run, List<BatchItem> items, int place, Images images) {
         if (place >= items.size()) {
             throw line.invalid("more answers than there are items; name another file");
         }
@@ -80,7 +96,7 @@ final class AnswerLog implements AutoCloseable {
         }
         // Lines of an earlier version, and those about images that could not be read, have none.
         Optional<String> hash = line.find(HASH).map(JsonRecord::text);
-        if (hash.isPresent() && !hash.equals(ImageFile.hash(item.file()))) {
+        if (hash.isPresent() && images.hash(item).filter(now -> !now.equals(hash.get())).isPresent()) {
             throw line.invalid("an answer about another image under the name " + item.image()
                     + "; put that image back, or name another file");
         }

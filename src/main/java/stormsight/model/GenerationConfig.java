@@ -17,7 +17,8 @@ final class GenerationConfig {
     private static final String SAMPLING = "do_sample";
 
     /** What only counts where tokens are drawn: some checkpoints have them left over. */
-    private static final List<String> OF_SAMPLING = List.of("temperature", "top_p", "top_k", "min_p", "typical_p");
+    private static final Map<String, Integer> OF_SAMPLING =
+            Map.of("temperature", 1, "top_p", 1, "top_k", 0, "min_p", 0, "typical_p", 1);
 
     private GenerationConfig() {}
 
@@ -53,7 +54,8 @@ final class GenerationConfig {
         }
         ConfigFile file = present.get();
         Stream<String> sampling = file.says(SAMPLING, 0)
-                ? Stream.concat(Stream.of(SAMPLING), OF_SAMPLING.stream().filter(file::has))
+                ? Stream.concat(Stream.of(SAMPLING), OF_SAMPLING.keySet().stream().sorted()
+                        .filter(key -> file.says(key, OF_SAMPLING.get(key))))
                 : Stream.empty();
         List<String> unused = Stream.concat(
                         CHANGING.keySet().stream().filter(key -> file.says(key, CHANGING.get(key))), sampling)

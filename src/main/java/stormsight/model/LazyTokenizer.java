@@ -80,18 +80,20 @@ public final class LazyTokenizer {
 
     private Tokenizer open() {
         Tokenizer tokenizer = Tokenizer.open(file);
-        ConfigFile.readIfPresent(file.resolveSibling("added_tokens.json"))
-                .ifPresent(added -> requireKnown(added, tokenizer, added.names()));
+        // Where the first file has such tokens, transformers does not read the second one.
         ConfigFile.readIfPresent(file.resolveSibling("tokenizer_config.json"))
                 .flatMap(config -> config.objectIfPresent("added_tokens_decoder"))
-                .ifPresent(added -> requireKnown(added, tokenizer, added.names().stream()
-                        .flatMap(id -> added.textIfPresent(id + ".content").stream())
-                        .toList()));
+                .ifPresentOrElse(
+                        added -> requireKnown(added, tokenizer, added.names().stream()
+                                .flatMap(id -> added.textIfPresent(id + ".content").stream())
+                                .toList()),
+                        () -> ConfigFile.readIfPresent(file.resolveSibling("added_tokens.json"))
+                                .ifPresent(added -> requireKnown(added, tokenizer, added.names())));
         check.accept(tokenizer);
         return tokenizer;
     }
 
-    /** transformers adds tokens of other files to those of tokenizer.json, which texts then become. */
+    /** transformers adds tokens that tokenizer.json does not have at all, which texts then become. */
     private static void requireKnown(ConfigFile added, Tokenizer tokenizer, List<String> tokens) {
         tokens.stream().filter(token -> tokenizer.id(token).isEmpty()).findFirst().ifPresent(token -> {
             throw new CheckpointException(

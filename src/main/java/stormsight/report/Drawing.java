@@ -59,7 +59,9 @@ final class Drawing {
     static byte[] png(BufferedImage drawn) {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         try (ImageOutputStream out = new MemoryCacheImageOutputStream(bytes)) {
-            ImageIO.write(drawn, "png", out);
+            if (!ImageIO.write(drawn, "png", out)) {
+                throw new IllegalStateException("this Java runtime writes no PNG");
+            }
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

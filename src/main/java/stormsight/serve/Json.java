@@ -3,6 +3,7 @@ package stormsight.serve;
 import io.helidon.webserver.http.ServerResponse;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import stormsight.checkpoint.StrictJson;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.json.JsonFactory;
@@ -26,8 +27,7 @@ final class Json {
         try {
             read = MAPPER.readTree(body);
         } catch (JacksonException e) {
-            // What Jackson says in brackets is for its own users.
-            throw ApiException.invalid("the body is not JSON: " + e.getOriginalMessage().replaceFirst(" \\(.*", ""));
+            throw ApiException.invalid("the body is not JSON: " + StrictJson.problem(e));
         }
         if (!read.isObject()) {
             throw ApiException.invalid("the body is not a JSON object");

@@ -37,8 +37,19 @@ class LazyTokenizerTest {
         "tokenizer_config.json | {\"added_tokens_decoder\": {\"640\": {\"content\": \"new.token\"}}}"})
     void refusesOthers(String file, String json) throws IOException {
         Goldens.copy("llava-chat", folder);
+        Files.writeString(folder.resolve("tokenizer_config.json"), "{}");
         Files.writeString(folder.resolve(file), json);
         CheckpointException e = assertThrows(CheckpointException.class, this::open);
         assertTrue(e.getMessage().contains(file + ": the token new.token is not in tokenizer.json"), e.getMessage());
+    }
+
+    /** transformers reads added_tokens.json only where tokenizer_config.json has no such tokens. */
+    @Test
+    void passesOverAFileThatIsNotRead() throws IOException {
+        Goldens.copy("llava-chat", folder);
+        Files.writeString(folder.resolve("added_tokens.json"), "{\"new.token\": 640}");
+        Files.writeString(folder.resolve("tokenizer_config.json"),
+                "{\"added_tokens_decoder\": {\"572\": {\"content\": \"<image>\"}}}");
+        assertEquals(572, open().require("<image>"));
     }
 }

@@ -27,7 +27,7 @@ enum Template {
      * the language model alone, which early revisions have, write no images.
      */
     private static final Pattern MISTRALS =
-            pieces("(<<SYS>>\n?;T;\n?<</SYS>>\n*;)?\\[INST] ;(<image>\n;)?T; \\[/INST];( ;)?(T;[^;]+;( ;)?)?");
+            pieces("(<<SYS>>\n?;T;\n?<</SYS>>\n*;)?\\[INST] ;(<image>\n;)?T; \\[/INST];(( ;)?T;[^;]+;( ;)?)?");
 
     private final String before;
     private final String after;

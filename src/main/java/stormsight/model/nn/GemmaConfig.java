@@ -45,7 +45,9 @@ public record GemmaConfig(Version version, int hiddenSize, int intermediateSize,
                     "decoder '" + type + "' is not supported; supported are gemma and gemma2");
         };
         // hidden_activation overrides hidden_act, in which the first files have gelu for the tanh that they mean.
-        String key = prefix + (config.has(prefix + "hidden_activation") ? "hidden_activation" : "hidden_act");
+        // Gemma 2 knows the former alone.
+        String key = prefix
+                + (second || config.has(prefix + "hidden_activation") ? "hidden_activation" : "hidden_act");
         if (Activations.read(config, key, "gelu_pytorch_tanh") != Activation.GELU_TANH
                 && !(key.equals(prefix + "hidden_act") && config.text(key).equals("gelu"))) {
             throw config.invalid(key, "only gelu_pytorch_tanh is supported");
