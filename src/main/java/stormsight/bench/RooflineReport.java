@@ -14,6 +14,7 @@ import stormsight.backend.DeviceInfo;
 import stormsight.program.Op;
 import stormsight.program.OpCost;
 import stormsight.program.OpName;
+import stormsight.report.Count;
 import stormsight.report.RooflineFigure;
 import stormsight.report.TextTable;
 
@@ -169,10 +170,9 @@ public record RooflineReport(String title, OpRow.Model model, Machine machine, D
                 percent(stage.leastSeconds(ceilings) / stage.rowSeconds()));
         return String.format(
                         Locale.ROOT,
-                        "%s, %d %s from position %d%s: %.2f ms in operations, %.2f ms with all around them\n\n",
+                        "%s, %s from position %d%s: %.2f ms in operations, %.2f ms with all around them\n\n",
                         stage.name(),
-                        stage.step().rows(),
-                        stage.step().rows() == 1 ? "row" : "rows",
+                        Count.text(stage.step().rows(), "row"),
                         stage.step().position(),
                         of,
                         seconds * 1e3,

@@ -58,7 +58,7 @@ public final class ConfigFile {
         return find(key).isPresent();
     }
 
-    /** Whether there is an object: some keys have one or a plain value. */
+    /** Whether there is an object: some keys have one or a plain value, such as a number in old files. */
     public boolean hasObject(String key) {
         return find(key).filter(value -> value instanceof Map<?, ?>).isPresent();
     }
@@ -126,11 +126,6 @@ public final class ConfigFile {
 
     public String text(String key, String absent) {
         return find(key).map(value -> text(key, value)).orElse(absent);
-    }
-
-    /** Whether the value is an object: old files have a number in place of some. */
-    public boolean isObject(String key) {
-        return find(key).orElse(null) instanceof Map<?, ?>;
     }
 
     /** A text, if it is there and is one: some keys have values of several types. */

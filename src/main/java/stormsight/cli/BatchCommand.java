@@ -30,6 +30,7 @@ import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
+import stormsight.report.Count;
 
 /** Answers many prompts about many images. */
 @Command(
@@ -219,22 +220,18 @@ final class BatchCommand extends PromptCommand implements Runnable {
         err().println(String.format(
                 Locale.ROOT,
                 "%s and %s about %s in %.1f s, %.2f a second, %.1f tokens a second%s%s: %s",
-                counted(outcome.answered(), "answer"),
-                counted(outcome.failed(), "error"),
-                counted(outcome.images(), "image"),
+                Count.text(outcome.answered(), "answer"),
+                Count.text(outcome.failed(), "error"),
+                Count.text(outcome.images(), "image"),
                 seconds,
                 (outcome.answered() + outcome.failed()) / seconds,
                 outcome.tokens() / seconds,
-                cache.map(used -> ", features of " + counted(used.found(), "image") + " found in the cache, of "
+                cache.map(used -> ", features of " + Count.text(used.found(), "image") + " found in the cache, of "
                         + used.kept() + " added").orElse(""),
                 outcome.before() == 0
                         ? ""
                         : "; " + outcome.before() + (outcome.before() == 1 ? " was" : " were") + " there already",
                 file));
-    }
-
-    private static String counted(int number, String what) {
-        return number + " " + what + (number == 1 ? "" : "s");
     }
 
     private Generator open(

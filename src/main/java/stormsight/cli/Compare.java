@@ -11,6 +11,7 @@ import picocli.CommandLine.Spec;
 import stormsight.backend.Precision;
 import stormsight.bench.Comparison;
 import stormsight.bench.Configuration;
+import stormsight.report.Count;
 import stormsight.report.OutputFile;
 
 /** Sets configurations side by side: speed and agreement. */
@@ -69,7 +70,7 @@ final class Compare implements Runnable {
         }
         List<Configuration> configurations = configurations();
         if (configurations.size() < 2 || configurations.size() > MOST_CONFIGURATIONS) {
-            throw new UsageException(configurations.size() + " configuration" + (configurations.size() == 1 ? "" : "s")
+            throw new UsageException(Count.text(configurations.size(), "configuration")
                     + ": 2 to " + MOST_CONFIGURATIONS + " can be compared, such as --weights stored,q8");
         }
         if (configurations.stream().map(Configuration::located).distinct().count() < configurations.size()) {

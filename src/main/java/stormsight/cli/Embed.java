@@ -24,6 +24,7 @@ import stormsight.match.Embedder;
 import stormsight.match.FileEmbedder;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
+import stormsight.report.Count;
 import stormsight.report.Csv;
 import stormsight.report.Npy;
 import stormsight.report.OutputFile;
@@ -38,8 +39,8 @@ import tools.jackson.databind.json.JsonMapper;
             "Writes the embeddings of images and texts, with a model such as SigLIP or CLIP: rows of length 1, images "
                     + "first, each in the order of the options.",
             "Interrupted, the same command goes on where it was: a .jsonl file grows row by row, and beside a file of "
-                    + "another kind, FILE.part.jsonl does until it is whole. An image or text that comes twice is "
-                    + "computed once."
+                    + "another kind, FILE.part.jsonl does until it is whole. An image or text that comes twice in "
+                    + "a run is computed once."
         })
 final class Embed extends EncoderCommand implements Runnable {
     /** Rows of a file of another form, until all of them are there. */
@@ -109,9 +110,8 @@ final class Embed extends EncoderCommand implements Runnable {
                 double seconds = (double) (System.nanoTime() - start) / SECOND;
                 err.println(String.format(
                         Locale.ROOT,
-                        "%d %s of %d numbers in %s; %d made in %.1f s, %.1f a second",
-                        rows.size(),
-                        rows.size() == 1 ? "embedding" : "embeddings",
+                        "%s of %d numbers in %s; %d made in %.1f s, %.1f a second",
+                        Count.text(rows.size(), "embedding"),
                         embedder.model().columns(),
                         file,
                         computed,

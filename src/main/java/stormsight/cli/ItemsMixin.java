@@ -61,9 +61,9 @@ final class ItemsMixin {
         try {
             String all = textFile.equals(STANDARD_INPUT)
                     ? StandardInput.text("--texts")
-                    : JsonRecord.textOf(textFile);
+                    : PromptText.of(JsonRecord.textOf(textFile));
             List<String> found =
-                    PromptText.of(all).lines().map(String::strip).filter(line -> !line.isEmpty()).toList();
+                    all.lines().map(String::strip).filter(line -> !line.isEmpty()).toList();
             if (found.isEmpty()) {
                 throw new UsageException("--texts " + textFile + ": no line with a text");
             }

@@ -16,7 +16,6 @@ import stormsight.image.ImageDecoder;
 import stormsight.match.Embedder;
 import stormsight.model.DualEncoder;
 import stormsight.model.Limits;
-import stormsight.model.ModelDirectory;
 import stormsight.serve.Server;
 import stormsight.serve.ServerOptions;
 

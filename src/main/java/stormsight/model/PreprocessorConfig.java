@@ -63,7 +63,7 @@ public final class PreprocessorConfig {
 
     /** What becomes of an image that is not square follows from how its size is given, and from more steps. */
     private static void requireFit(ConfigFile file, boolean cropped) {
-        if (file.isObject("size") && file.has("size.shortest_edge") != cropped) {
+        if (file.hasObject("size") && file.has("size.shortest_edge") != cropped) {
             throw file.invalid("size", cropped
                     ? "without shortest_edge each side is resized by itself, which is not supported for this model: "
                             + "its images keep their shape and are cropped"
@@ -79,7 +79,7 @@ public final class PreprocessorConfig {
 
     /** Old files have one number in place of the object. */
     private static void requireSize(ConfigFile file, String key, List<String> sides, int size) {
-        for (String side : file.isObject(key)
+        for (String side : file.hasObject(key)
                 ? sides.stream().map(each -> key + "." + each).toList()
                 : List.of(key)) {
             int found = file.integer(side, size);

@@ -10,6 +10,7 @@ import java.util.Optional;
 import stormsight.probe.Edge;
 import stormsight.probe.Flow;
 import stormsight.probe.FlowGroup;
+import stormsight.report.Count;
 import stormsight.report.Csv;
 import stormsight.report.Curve;
 import stormsight.report.ReportData.Fact;
@@ -50,8 +51,8 @@ public record KnockoutFindings(List<FlowGroup> groups, List<Flow> flows, Outcome
         if (many) {
             out.println(outcome.summary());
             for (Flow flow : flows) {
-                leftOut(flow).forEach((reason, count) -> out.println(flow.name() + " skipped for " + count
-                        + (count == 1 ? " question: " : " questions: ") + reason));
+                leftOut(flow).forEach((reason, count) -> out.println(
+                        flow.name() + " skipped for " + Count.text(count, "question") + ": " + reason));
             }
         } else {
             KnockoutResult only = outcome.results().getFirst();

@@ -16,7 +16,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.image.Box;
 import stormsight.model.Prompt;
 import stormsight.model.Span;
-import stormsight.program.Op;
 
 class TokenLayoutTest {
     /** Four patches, bos, "answer", two words of a question, a newline, two generated tokens. */

@@ -7,9 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import stormsight.checkpoint.Checkpoint;
-import stormsight.checkpoint.CheckpointException;
 import stormsight.checkpoint.ConfigFile;
 import stormsight.checkpoint.Strictness;
 import stormsight.image.Preprocessing;
@@ -36,7 +34,6 @@ import stormsight.program.Program;
 import stormsight.program.Segment;
 import stormsight.program.Shape;
 import stormsight.program.Tensor;
-import stormsight.tokenizer.Tokenizer;
 
 /**
  * PaliGemma 1 and 2: a SigLIP tower, one product, a Gemma decoder. The prompt is seen by all of its tokens, an answer's
