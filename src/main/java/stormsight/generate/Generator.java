@@ -32,6 +32,7 @@ import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Passes;
 import stormsight.model.Prompt;
 import stormsight.model.Views;
@@ -168,10 +169,12 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
             Function<Passes, List<Program>> more,
             Preparing preparing) {
         directory.readTokenizer();
-        backend.expect(fitting(directory, backend, limits, options));
+        PromptRows rows = probes.stream().map(Probe::promptRows).reduce(options.promptRows(), PromptRows::or);
+        Options wanted = options.withPromptRows(rows);
+        backend.expect(fitting(directory, backend, limits, wanted));
         Arena arena = Arena.ofShared();
         try {
-            ModelDirectory.Bound bound = directory.bind(arena, limits, options);
+            ModelDirectory.Bound bound = directory.bind(arena, limits, wanted);
             Passes passes = bound.passes();
             for (Probe probe : probes) {
                 passes = passes.with(probe.add(Probe.Pass.ENCODE, passes.encode().program(), passes),

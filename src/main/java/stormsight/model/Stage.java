@@ -26,9 +26,9 @@ public record Stage(String name, String title, String segment, Tensor result) {
     public static final String PROJECTOR = "vision.projector";
     /** What the decoder's first layer reads in prefill, [promptTokens, hiddenSize]. */
     public static final String DECODER_EMBEDDINGS = "dec.embeddings";
-    /** Each decoder layer's result in prefill. */
+    /** Each decoder layer's result in prefill; of the last one only with {@link Options.PromptRows#STATES} or more. */
     public static final String DECODER_LAYERS = "dec.layers";
-    /** After the final norm: the last row alone, or all of them with {@link Options#everyRow}. */
+    /** After the final norm: the last row alone, or all of them with {@link Options.PromptRows#LOGITS}. */
     public static final String FINAL_NORM = "dec.final_norm";
     /** Each layer of a text tower. */
     public static final String TEXT_LAYERS = "text.layers";

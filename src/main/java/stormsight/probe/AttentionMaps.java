@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import stormsight.model.Description;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Passes;
 import stormsight.model.Prompt;
 import stormsight.model.Span;
@@ -107,6 +108,12 @@ public final class AttentionMaps implements Probe {
         int lastRead = causal ? imageEnd : wordEnd;
         reading = new Window(firstReader, wordEnd - firstReader, image, imageEnd - image);
         read = new Window(image, imageEnd - image, word, Math.max(1, lastRead - word));
+    }
+
+    /** The attention of the last layer is that of all rows in any case. */
+    @Override
+    public PromptRows promptRows() {
+        return PromptRows.LAST;
     }
 
     @Override

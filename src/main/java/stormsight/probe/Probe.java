@@ -1,5 +1,6 @@
 package stormsight.probe;
 
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Passes;
 import stormsight.program.Program;
 import stormsight.program.Tensor;
@@ -27,6 +28,11 @@ public interface Probe {
      * @param passes names the stages that a probe can look at
      */
     Program add(Pass pass, Program program, Passes passes);
+
+    /** What prefill has to compute for the probe. */
+    default PromptRows promptRows() {
+        return PromptRows.STATES;
+    }
 
     /** What the last run of a pass left. */
     interface Outputs {

@@ -43,16 +43,14 @@ public final class Probes {
      * @param result tensor that the segment writes; its value after the last operation that writes it is kept
      */
     public static Probed copy(Program program, String segment, Tensor result, String name) {
+        requireWritten(program, segment, result);
         Tensor output = result.as(name, Tensor.Kind.OUTPUT, stack(program, segment));
         return new Probed(inSegment(program, segment, ops -> {
-            int last = -1;
+            int last = 0;
             for (int i = 0; i < ops.size(); i++) {
                 if (ops.get(i).writes().contains(result)) {
                     last = i;
                 }
-            }
-            if (last < 0) {
-                throw new IllegalArgumentException(segment + " does not write " + result.name());
             }
             List<Op> rewritten = new ArrayList<>(ops);
             rewritten.add(last + 1, new Op.Copy(result, output));
@@ -204,6 +202,7 @@ public final class Probes {
             int vocabulary,
             String name) {
         Tensor state = Tensor.activation(name + ".state", 1, stream.columns());
+        requireWritten(program, segment, stream);
         Tensor output =
                 new Tensor(name, DType.F32, Shape.of(1, vocabulary), Tensor.Kind.OUTPUT, stack(program, segment));
         return new Probed(inSegment(program, segment, ops -> {
@@ -250,6 +249,16 @@ public final class Probes {
     /** Layers that differ stand in several segments, which bear the name of the whole and their first layer. */
     static boolean isPart(Segment segment, String name) {
         return segment.name().equals(name) || segment.name().startsWith(name + ":");
+    }
+
+    /** Every layer of a segment has to, or what the layer before left would be taken for its result. */
+    private static void requireWritten(Program program, String segment, Tensor tensor) {
+        for (Segment each : find(program, segment)) {
+            if (each.ops().stream().noneMatch(op -> op.writes().contains(tensor))) {
+                throw new IllegalArgumentException(program.name() + ", " + each.name() + " does not write "
+                        + tensor.name() + ", which is read there");
+            }
+        }
     }
 
     private static List<Segment> find(Program program, String name) {

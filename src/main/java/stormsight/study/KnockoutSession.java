@@ -16,6 +16,7 @@ import stormsight.generate.Probability;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Pass;
 import stormsight.model.Passes;
 import stormsight.model.Prompt;
@@ -63,6 +64,11 @@ public final class KnockoutSession implements Session {
         private Probes.Knockout prefill;
 
         @Override
+        public PromptRows promptRows() {
+            return PromptRows.LAST;
+        }
+
+        @Override
         public Program add(Pass pass, Program program, Passes passes) {
             if (pass == Pass.ENCODE) {
                 return program;
@@ -106,7 +112,8 @@ public final class KnockoutSession implements Session {
         Blocks blocks = new Blocks();
         // Probabilities are read from the only row of the prompt's logits.
         Generator generator =
-                Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(blocks));
+                Generator.open(directory, backend, limits, options.withPromptRows(PromptRows.LAST), listener,
+                        List.of(blocks));
         return new KnockoutSession(generator, blocks.prefill);
     }
 

@@ -11,6 +11,7 @@ import stormsight.generate.Probability;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Pass;
 import stormsight.model.Passes;
 import stormsight.model.Prompt;
@@ -81,7 +82,8 @@ public final class LensSession implements Session {
         Depths depths = new Depths();
         // Probabilities are read from the only row of the prompt's logits.
         return new LensSession(
-                Generator.open(directory, backend, limits, options.withEveryRow(false), listener, List.of(depths)),
+                Generator.open(directory, backend, limits, options.withPromptRows(PromptRows.STATES), listener,
+                        List.of(depths)),
                 depths);
     }
 

@@ -29,6 +29,7 @@ import stormsight.model.Description;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Pass;
 import stormsight.model.Passes;
 import stormsight.model.Prompt;
@@ -255,7 +256,7 @@ public final class GoldenCheck {
             ModelDirectory base = Families.openForIds(folder);
             try (ModelDirectory chosen = adapter.map(base::withAdapter).orElse(base);
                     Generator generator = Generator.open(
-                            chosen, backend, limits, options(false, false), RunListener.NONE, List.of())) {
+                            chosen, backend, limits, options(false, PromptRows.LAST), RunListener.NONE, List.of())) {
                 for (int p = 0; p < prompts.size(); p++) {
                     String logits = "p" + p + ".prefill_logits";
                     String own = name + "." + logits;
@@ -400,7 +401,8 @@ public final class GoldenCheck {
         /** The soft cap changes what prefill computes, so it is a model of its own. */
         private void capped(Limits limits) {
             try (Generator generator =
-                    Generator.open(directory, backend, limits, options(true, false), RunListener.NONE, List.of())) {
+                    Generator.open(directory, backend, limits, options(true, PromptRows.LAST), RunListener.NONE,
+                            List.of())) {
                 for (int p = 0; p < prompts.size(); p++) {
                     encode(generator, p);
                     generator.prefill(prompts.get(p));
@@ -420,11 +422,11 @@ public final class GoldenCheck {
             }
         }
 
-        private Options options(boolean finalSoftCap, boolean everyRow) {
+        private Options options(boolean finalSoftCap, PromptRows rows) {
             return Options.DEFAULT
                     .withSlidingWindow(slidingWindow)
                     .withFinalSoftCap(finalSoftCap)
-                    .withEveryRow(everyRow);
+                    .withPromptRows(rows);
         }
 
         /** Probes at every stage that may be recorded. */
@@ -536,7 +538,7 @@ public final class GoldenCheck {
                         directory,
                         backend,
                         limits,
-                        options(false, true),
+                        options(false, PromptRows.LOGITS),
                         RunListener.NONE,
                         List.of(plain, stages, taps),
                         made -> {

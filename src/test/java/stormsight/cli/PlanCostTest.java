@@ -70,13 +70,14 @@ class PlanCostTest {
 
     /**
      * PaliGemma of 3B with 268 tokens in giga-operations. By hand, two for each weight and row: 27 x 15.2e6 weights and
-     * 256 rows are 210e9 of encode, 18 x 110e6 and 268 rows 1063e9 of prefill; attention and the rest are on top.
+     * 256 rows are 210e9 of encode, 17 x 110e6 and 268 rows 1003e9 of prefill, where queries, keys and values of the
+     * last layer take 3e9 more; attention and the rest are on top.
      */
     @Test
     void aModelOfThreeBillionCostsWhatItsWeightsSay() throws IOException {
         Passes passes = passes("paligemma-3b-224");
         assertEquals(220, operations(passes.encode().program(), passes.encodeStep(0)), 0.5);
-        assertEquals(1074, operations(passes.prefill().program(), passes.prefillStep(268, 268)), 0.5);
+        assertEquals(1018, operations(passes.prefill().program(), passes.prefillStep(268, 268)), 0.5);
     }
 
     private static double operations(Program program, Step step) {

@@ -37,6 +37,7 @@ import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Prompt;
 import stormsight.model.Views;
 import stormsight.model.Weights;
@@ -72,7 +73,8 @@ class GeneratorTest {
             Prompt prompt = directory.processor().prompt("caption en", List.of(image));
             int length = prompt.length();
             try (Generator generator = Generator.open(directory, backend, new Limits(length + NEW_TOKENS, NEW_TOKENS),
-                    Options.DEFAULT.withSlidingWindow(true).withEveryRow(true), RunListener.NONE, List.of())) {
+                    Options.DEFAULT.withSlidingWindow(true).withPromptRows(PromptRows.LOGITS), RunListener.NONE,
+                    List.of())) {
                 generator.encodeViews(List.of(image));
                 int[] sequence = Arrays.copyOf(prompt.ids(), length + NEW_TOKENS);
                 generator.prefill(prompt);
@@ -98,6 +100,40 @@ class GeneratorTest {
     void positionsFromZeroAndFromOneAgree(String golden) {
         assertArrayEquals(promptLogits(golden, Options.DEFAULT.withFirstPosition(0)),
                 promptLogits(golden, Options.DEFAULT.withFirstPosition(1)), ROUNDING);
+    }
+
+    /**
+     * The last token alone goes through the end of the last layer, whatever room there is for others, and ends as it
+     * does among all tokens. Keys and values are those of all of them.
+     */
+    @ParameterizedTest
+    @ValueSource(strings = {"paligemma-mqa", "paligemma-gqa", "paligemma2-window", "llava-chat", "blip2-opt"})
+    void theLastTokenNeedsNoOthersBehindTheLastAttention(String golden) {
+        float[] all = lastLogits(golden, PromptRows.LOGITS, 1);
+        assertArrayEquals(all, lastLogits(golden, PromptRows.STATES, 1), ROUNDING);
+        assertArrayEquals(all, lastLogits(golden, PromptRows.LAST, 1), ROUNDING);
+        assertArrayEquals(all, lastLogits(golden, PromptRows.LAST, 3), ROUNDING);
+    }
+
+    /** Of a prompt's last token, then of the token that it predicts. */
+    private static float[] lastLogits(String golden, PromptRows rows, int sequences) {
+        try (ModelDirectory directory = Families.open(Goldens.folder(golden), Optional.empty())) {
+            Views image = directory.processor().views(image());
+            Prompt prompt = directory.processor().prompt("caption en", List.of(image));
+            try (Generator generator = Generator.open(directory, backend,
+                    new Limits(prompt.length(), 2).withSequences(sequences), Options.DEFAULT.withPromptRows(rows),
+                    RunListener.NONE, List.of())) {
+                generator.encodeViews(List.of(image));
+                generator.prefill(prompt);
+                float[] first = generator.read(generator.passes().prefill().output());
+                int vocabulary = generator.passes().prefill().output().columns();
+                generator.decode(generator.token(), prompt.length(), prompt.prefixLength());
+                float[] second = generator.read(generator.passes().decode().output());
+                float[] both = Arrays.copyOfRange(first, first.length - vocabulary, first.length + vocabulary);
+                System.arraycopy(second, 0, both, vocabulary, vocabulary);
+                return both;
+            }
+        }
     }
 
     @Test
@@ -420,7 +456,7 @@ class GeneratorTest {
                     directory,
                     backend,
                     new Limits(prompt.length(), 1),
-                    options.withEveryRow(true),
+                    options.withPromptRows(PromptRows.LOGITS),
                     RunListener.NONE,
                     List.of())) {
                 generator.encodeViews(List.of(image));

@@ -26,6 +26,7 @@ import stormsight.image.ImageDecoder;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Passes;
 import stormsight.model.Stage;
 import stormsight.model.Views;
@@ -54,7 +55,8 @@ class ProbesTest {
                 .processor()
                 .views(new ImageDecoder().decode(Goldens.folder("paligemma-mqa").resolve("input.png")));
         prompt = directory.processor().prompt("caption en", List.of(image)).ids();
-        bound = directory.bind(arena, new Limits(prompt.length, 1), Options.DEFAULT);
+        bound = directory.bind(arena, new Limits(prompt.length, 1),
+                Options.DEFAULT.withPromptRows(PromptRows.STATES));
         model = bound.passes();
     }
 
@@ -83,6 +85,21 @@ class ProbesTest {
         Arrays.fill(edges, (prompt.length - 1) * prompt.length, prompt.length * prompt.length - 1, (byte) 1);
         assertArrayEquals(plain, logits(backend, knockout.program(), knockout, edges, new int[everyLayer.length]));
         assertFalse(Arrays.equals(plain, logits(backend, knockout.program(), knockout, edges, everyLayer)));
+    }
+
+    /** Behind the last layer there would be what the one before it left. */
+    @Test
+    void statesThatAreNotComputedAreNotRead() {
+        Program shorter = directory.unbound(new Limits(prompt.length, 1), Options.DEFAULT).prefill().program();
+        String why = assertThrows(
+                IllegalArgumentException.class,
+                () -> Probes.copy(shorter, layers().segment(), layers().result(), "states")).getMessage();
+        assertEquals("prefill, decoder.layers:3 does not write prefill.x, which is read there", why);
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> Probes.lens(shorter, layers().segment(), layers().result(), Probes.lensRow(prompt.length),
+                        (state, logits) -> model.readOut().ops(state, logits, false),
+                        model.prefill().output().columns(), "lens"));
     }
 
     @ParameterizedTest

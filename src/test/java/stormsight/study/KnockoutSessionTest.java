@@ -136,7 +136,7 @@ class KnockoutSessionTest {
     /** Logits of every token of the prompt, of which only the last one's count. */
     @Test
     void everyRowChangesNothing() throws IOException {
-        open("paligemma-mqa", "cpu", Options.DEFAULT.withEveryRow(true), (session, expected) -> {
+        open("paligemma-mqa", "cpu", Options.DEFAULT.withPromptRows(Options.PromptRows.LOGITS), (session, expected) -> {
             double found = session.ask(inquiry(expected, "the cat")).baseProbability(false);
             assertEquals(expected.get("knockout").get(0).get("p_base").asDouble(), found, PROBABILITIES);
         });

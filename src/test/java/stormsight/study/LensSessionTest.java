@@ -24,6 +24,7 @@ import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Prompt;
 import stormsight.model.Views;
 import stormsight.model.family.Families;
@@ -70,8 +71,8 @@ class LensSessionTest {
             Limits limits = new Limits(directory.promptTokensAtMost(text), 1);
             List<Views> views = List.of(directory.processor().views(image));
             Prompt prompt = directory.prompt(text, views);
-            float[] each = logits(directory, backend, limits, Options.DEFAULT.withEveryRow(true), views, prompt);
-            float[] last = logits(directory, backend, limits, Options.DEFAULT, views, prompt);
+            float[] each = logits(directory, backend, limits, PromptRows.LOGITS, views, prompt);
+            float[] last = logits(directory, backend, limits, PromptRows.STATES, views, prompt);
             try (LensSession session =
                     LensSession.open(directory, backend, limits, Options.DEFAULT, RunListener.NONE)) {
                 for (int position = 0; position < prompt.length(); position++) {
@@ -102,11 +103,12 @@ class LensSessionTest {
             ModelDirectory directory,
             Backend backend,
             Limits limits,
-            Options options,
+            PromptRows rows,
             List<Views> views,
             Prompt prompt) {
         try (Generator generator =
-                Generator.open(directory, backend, limits, options, RunListener.NONE, List.of())) {
+                Generator.open(directory, backend, limits, Options.DEFAULT.withPromptRows(rows), RunListener.NONE,
+                        List.of())) {
             generator.encodeViews(views);
             generator.prefill(prompt);
             return generator.read(generator.passes().prefill().output());

@@ -249,7 +249,16 @@ final class NativeKernels implements AutoCloseable {
         }
 
         boolean suits() {
-            return known(dtype) && !Packing.single(capacity) && depth >= LEAST_SIDE && width >= LEAST_SIDE;
+            return known(dtype) && !Packing.single(capacity) && isLarge();
+        }
+
+        /** Whether one token is worth a kernel of its own: with weights as they lie in memory. */
+        boolean suitsAlone() {
+            return dtype == DType.BF16 && capacity == 1 && isLarge();
+        }
+
+        private boolean isLarge() {
+            return depth >= LEAST_SIDE && width >= LEAST_SIDE;
         }
 
         /** Whether {@link NarrowWeights}, which not every processor can load, has such weights as oneDNN takes them. */
@@ -265,7 +274,7 @@ final class NativeKernels implements AutoCloseable {
          *
          * @param columns of the result that a piece has
          */
-        List<OneDnn.Work> work(int rows, int columns) {
+        List<OneDnn.Product> work(int rows, int columns) {
             int type = Narrow.narrows(dtype) ? OneDnn.BF16 : OneDnn.F32;
             OneDnn.Matrix x = OneDnn.Matrix.dense(type, rows, depth);
             OneDnn.Matrix w = OneDnn.Matrix.dense(type, columns, depth).transposed();
@@ -285,7 +294,7 @@ final class NativeKernels implements AutoCloseable {
         if (dtype.isEmpty()) {
             return "in 32 bits";
         }
-        if (NativeMatVec.suits(op)) {
+        if (Kind.of(op).filter(Kind::suitsAlone).isPresent()) {
             return "x in three parts of bf16, exact to 32 bits";
         }
         return (dtype.get().isBlocked() ? "weights and x" : "x") + " rounded to bf16, error about " + ERROR;
@@ -326,13 +335,12 @@ final class NativeKernels implements AutoCloseable {
     /** The kernel for an operation of one row, which rounds nothing; empty if Java computes it. */
     Optional<String> exact(Op op) {
         return switch (op) {
-            case Op.MatMul product when NativeMatVec.suits(op) ->
-                    implementation(NativeMatVec.work(product.x().columns()));
             case Op.LayerNorm norm when norm.out().rows() == 1 && !mapped(norm.x()) ->
                     implementation(NativeNorm.work(norm));
             case Op.RmsNorm norm when norm.out().rows() == 1 && norm.residual().isEmpty() && !mapped(norm.x()) ->
                     implementation(NativeNorm.work(norm));
-            default -> Optional.empty();
+            default -> Kind.of(op).filter(Kind::suitsAlone).flatMap(product ->
+                    implementation(NativeMatVec.work(product.work(1, Math.min(NativeMatVec.ROWS, product.width)))));
         };
     }
 
@@ -378,7 +386,8 @@ final class NativeKernels implements AutoCloseable {
 
     /** @param product what {@code op}, which has an {@link #exact} kernel, is bound to */
     Kernel exactKernel(Op op, Product product, Scratch scratch) {
-        return new NativeMatVec(product, this, exact(op).orElseThrow(), scratch);
+        Kind kind = Kind.of(op).orElseThrow();
+        return new NativeMatVec(product, kind::work, this, exact(op).orElseThrow(), scratch);
     }
 
     /**

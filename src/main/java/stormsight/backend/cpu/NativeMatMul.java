@@ -34,7 +34,7 @@ final class NativeMatMul implements Kernel {
     /** What a piece computes. */
     interface Pieces {
         /** One after the other, the gate of a gated product first. */
-        List<OneDnn.Work> work(int tokens, int columns);
+        List<OneDnn.Product> work(int tokens, int columns);
     }
 
     /**
@@ -84,7 +84,7 @@ final class NativeMatMul implements Kernel {
 
     private void compile(int tokens, int columns, OneDnn.Primitive[] to) {
         if (to.length > 0) {
-            List<OneDnn.Work> each = work.work(tokens, columns);
+            List<OneDnn.Product> each = work.work(tokens, columns);
             for (int i = 0; i < to.length; i++) {
                 to[i] = natives.primitive(each.get(i));
             }

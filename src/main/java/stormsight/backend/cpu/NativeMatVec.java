@@ -1,26 +1,24 @@
 package stormsight.backend.cpu;
 
+import java.util.ArrayList;
 import java.util.List;
-import stormsight.program.DType;
-import stormsight.program.Op;
 import stormsight.program.Step;
 
 /**
- * A product of one row of x by oneDNN, as exact as in F32: x is the sum of three rows of numbers that BF16 has, which
- * are multiplied side by side. {@link MatVec} is faster once it is compiled, which a new process would wait for longer
- * than all of the product takes. A piece is a block of weight rows, copied as in {@link NativeMatMul}.
+ * A {@link Product} of one row of x by oneDNN, as exact as in F32: x is the sum of three rows of numbers that BF16 has,
+ * which are multiplied side by side. {@link MatVec} is faster once it is compiled, which a new process would wait for
+ * longer than all of the products of a prompt take. A piece is a block of weight rows, copied as in
+ * {@link NativeMatMul}.
  */
 final class NativeMatVec implements Kernel {
     /** Numbers of 8 bits that make up one of 24. */
     private static final int PARTS = 3;
 
-    /** Weights from which on it is worth it: the logits of large models. */
-    private static final long LEAST_WEIGHTS = 1L << 24;
-
     /** Weight rows of a piece. */
-    private static final int ROWS = 128;
+    static final int ROWS = 128;
 
     private final Product product;
+    private final NativeMatMul.Pieces work;
     private final NativeKernels natives;
     private final FirstRead.Weights weights;
     private final String name;
@@ -31,58 +29,66 @@ final class NativeMatVec implements Kernel {
 
     private Piece rest;
 
-    /** Products of the parts, and what adds them. */
-    private record Piece(OneDnn.Primitive products, OneDnn.Primitive sum) {}
+    /** Products of the parts, and what adds these: of each matrix of weights. */
+    private record Piece(OneDnn.Primitive products, List<OneDnn.Primitive> sums) {}
 
     /**
      * Reserves what it needs.
      *
+     * @param work of one token
      * @param name of oneDNN's kernel
      */
-    NativeMatVec(Product product, NativeKernels natives, String name, Scratch scratch) {
+    NativeMatVec(Product product, NativeMatMul.Pieces work, NativeKernels natives, String name, Scratch scratch) {
         this.product = product;
+        this.work = work;
         this.natives = natives;
         weights = natives.weights();
         this.name = name;
         this.scratch = scratch;
-        scratch.reserveOwn(copyBytes() + 4L * PARTS * ROWS);
-        scratch.reserveShared(partsBytes(product) + 4L * PARTS);
+        scratch.reserveOwn(biasOffset() + 4L * ROWS);
+        scratch.reserveShared(gateOffset() + (product.up() == null ? 0 : 4L * product.width()));
     }
 
-    private long copyBytes() {
+    /** Behind the weights of a piece. */
+    private long productsOffset() {
         return Scratch.align(2L * ROWS * product.depth());
+    }
+
+    /** Behind the products of a piece. */
+    private long biasOffset() {
+        return productsOffset() + 4L * PARTS * ROWS;
     }
 
     private static long partsBytes(Product product) {
         return Scratch.align(2L * PARTS * product.depth());
     }
 
-    /** Whether an operation is such a product, of weights as they lie in memory. */
-    static boolean suits(Op op) {
-        return op instanceof Op.MatMul product && product.w().dtype() == DType.BF16 && product.out().rows() == 1
-                && product.bias().isEmpty() && product.residual().isEmpty()
-                && product.activation() == Op.Activation.NONE
-                && product.w().shape().elements() >= LEAST_WEIGHTS;
+    /** Behind the parts of x and as many ones. */
+    private long gateOffset() {
+        return Scratch.align(partsBytes(product) + 4L * PARTS);
     }
 
-    /** Of a whole piece. */
-    static List<OneDnn.Work> work(int depth) {
-        return work(ROWS, depth);
-    }
-
-    private static List<OneDnn.Work> work(int rows, int depth) {
-        OneDnn.Matrix products = OneDnn.Matrix.dense(OneDnn.F32, PARTS, rows);
-        return List.of(
-                new OneDnn.Product(OneDnn.Matrix.dense(OneDnn.BF16, PARTS, depth),
-                        OneDnn.Matrix.dense(OneDnn.BF16, rows, depth).transposed(), false, List.of(), OneDnn.Last.NONE,
-                        products),
-                new OneDnn.Product(OneDnn.Matrix.dense(OneDnn.F32, 1, PARTS), products, false, List.of(),
-                        OneDnn.Last.NONE, OneDnn.Matrix.dense(OneDnn.F32, 1, rows)));
+    /**
+     * What a piece computes: products of the parts, then the sums of these with all that becomes of them.
+     *
+     * @param of what a piece of one token is otherwise
+     */
+    static List<OneDnn.Work> work(List<OneDnn.Product> of) {
+        OneDnn.Product first = of.getFirst();
+        OneDnn.Matrix products = OneDnn.Matrix.dense(OneDnn.F32, PARTS, first.out().columns());
+        List<OneDnn.Work> all = new ArrayList<>();
+        all.add(new OneDnn.Product(OneDnn.Matrix.dense(OneDnn.BF16, PARTS, first.x().columns()), first.w(), false,
+                List.of(), OneDnn.Last.NONE, products));
+        for (OneDnn.Product each : of) {
+            all.add(new OneDnn.Product(OneDnn.Matrix.dense(OneDnn.F32, 1, PARTS), products, each.bias(),
+                    each.functions(), each.last(), each.out()));
+        }
+        return all;
     }
 
     private Piece piece(int rows) {
-        List<OneDnn.Work> work = work(rows, product.depth());
-        return new Piece(natives.primitive(work.getFirst()), natives.primitive(work.getLast()));
+        List<OneDnn.Primitive> all = work(work.work(1, rows)).stream().map(natives::primitive).toList();
+        return new Piece(all.getFirst(), all.subList(1, all.size()));
     }
 
     @Override
@@ -105,13 +111,29 @@ final class NativeMatVec implements Kernel {
     public void run(Step step, int piece, int worker) {
         int first = piece * ROWS;
         int count = Math.min(ROWS, product.width() - first);
-        Weight w = product.w();
         Piece of = count == ROWS ? whole : rest;
+        long column = 4L * first;
+        long out = product.out() + column;
+        if (product.up() == null) {
+            multiply(of, 0, product.w(), first, count, out, product.residual() + column, worker);
+        } else {
+            long gate = scratch.shared() + gateOffset() + column;
+            multiply(of, 0, product.w(), first, count, gate, 0, worker);
+            multiply(of, 1, product.up(), first, count, out, gate, worker);
+        }
+    }
+
+    private void multiply(Piece of, int index, Weight w, int first, int count, long out, long other, int worker) {
         long copy = scratch.own(worker);
-        long products = copy + copyBytes();
+        long products = copy + productsOffset();
+        long bias = copy + biasOffset();
+        long pad = natives.scratchpad(worker);
         weights.rows(worker, w, first, count, copy, 0);
-        of.products.run(worker, natives.scratchpad(worker), scratch.shared(), copy, products, 0, 0);
-        of.sum.run(worker, natives.scratchpad(worker), ones(), products, product.out() + 4L * first, 0, 0);
+        if (product.bias() != 0) {
+            Memory.copy(product.bias() + 4L * first, bias, 4L * count);
+        }
+        of.products.run(worker, pad, scratch.shared(), copy, products, 0, 0);
+        of.sums.get(index).run(worker, pad, ones(), products, out, bias, other);
     }
 
     @Override

@@ -10,6 +10,7 @@ import stormsight.checkpoint.Strictness;
 import stormsight.model.Description;
 import stormsight.model.Limits;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Pass;
 import stormsight.model.Passes;
 import stormsight.model.Stage;
@@ -184,16 +185,20 @@ public final class Decoder {
      * @param encodeStages where probes can be put in it
      */
     public Passes passes(Pass encode, List<Stage> encodeStages) {
-        Rows prompt = new Rows("prefill", limits.promptTokens());
-        Tensor promptIds = new Tensor("prompt_ids", DType.I32, Shape.of(limits.promptTokens()), Tensor.Kind.INPUT, 1);
-        Tensor promptLogits = logits("prompt_logits", options.everyRow() ? limits.promptTokens() : 1);
         Rows next = new Rows("decode", limits.sequences());
+        boolean everyLogit = options.promptRows() == PromptRows.LOGITS;
+        Rows prompt = everyLogit
+                ? new Rows("prefill", limits.promptTokens())
+                : new Rows("prefill", limits.promptTokens(),
+                        limits.sequences() == 1 ? next.buffers : buffers("prefill.last", 1));
+        Tensor promptIds = new Tensor("prompt_ids", DType.I32, Shape.of(limits.promptTokens()), Tensor.Kind.INPUT, 1);
+        Tensor promptLogits = logits("prompt_logits", everyLogit ? limits.promptTokens() : 1);
         Tensor nextId = new Tensor("next_id", DType.I32, Shape.of(limits.sequences()), Tensor.Kind.INPUT, 1);
         Tensor nextLogits = logits("next_logits", limits.sequences());
         List<Stage> stages = List.of(
                 new Stage(Stage.DECODER_EMBEDDINGS, "decoder embeddings", EMBEDDINGS, prompt.buffers.x()),
                 new Stage(Stage.DECODER_LAYERS, "decoder layer", LAYERS, prompt.buffers.x()),
-                new Stage(Stage.FINAL_NORM, "final norm", HEAD, prompt.headInput(promptLogits)));
+                new Stage(Stage.FINAL_NORM, "final norm", HEAD, prompt.last.normed()));
         return new Passes(
                 limits,
                 encode,
@@ -266,61 +271,88 @@ public final class Decoder {
     private final class Rows {
         private final String pass;
         private final TransformerLayer.Buffers buffers;
+        /** Of the rows that the head reads: the same, or one alone. */
+        private final TransformerLayer.Buffers last;
 
+        /** All of which the head reads. */
         Rows(String pass, int rows) {
             this.pass = pass;
-            buffers = TransformerLayer.Buffers.of(pass, rows, config.width(), config.groups().getFirst().layer());
+            buffers = buffers(pass, rows);
+            last = buffers;
         }
 
-        Program program(Tensor ids, Optional<Tensor> features, Tensor logits) {
+        /** @param last of one row, for the last one, which the head reads */
+        Rows(String pass, int rows, TransformerLayer.Buffers last) {
+            this.pass = pass;
+            buffers = buffers(pass, rows);
+            this.last = last;
+        }
+
+        private Program program(Tensor ids, Optional<Tensor> features, Tensor logits) {
+            // Where every state is wanted, the last row is taken behind the layers.
+            boolean ends = last != buffers && options.promptRows() == PromptRows.LAST;
             List<Segment> segments = new ArrayList<>();
             segments.add(Segment.once(
                     EMBEDDINGS,
                     List.of(new Op.Embed(ids, table(), config.embeddingScale(), features, positions(), buffers.x()))));
-            segments.addAll(layers());
-            segments.add(Segment.once(HEAD, last(logits)));
+            segments.addAll(layers(ends));
+            List<Op> head = new ArrayList<>();
+            if (last != buffers && !ends) {
+                head.add(new Op.LastRow(buffers.x(), last.x()));
+            }
+            head.addAll(head(logits));
+            segments.add(Segment.once(HEAD, head));
             return new Program(pass, segments);
         }
 
-        /** One segment a group, whose name tells the first layer where there are several. */
-        private List<Segment> layers() {
+        /**
+         * One segment a group, whose name tells the first layer where there are several.
+         *
+         * @param ends whether the last row alone goes through the end of the last layer, which is a segment then
+         */
+        private List<Segment> layers(boolean ends) {
             Weights stack = weights.layers(config.names().layers(), config.layers());
+            boolean several = config.groups().size() > 1 || ends && config.layers() > 1;
             List<Segment> segments = new ArrayList<>();
             int first = 0;
             for (Group group : config.groups()) {
-                segments.add(new Segment(
-                        config.groups().size() == 1 ? LAYERS : LAYERS + ":" + first,
-                        first,
-                        group.count(),
-                        group.layer()
-                                .ops(stack, buffers, Optional.of(cache), Op.Keys.TOKENS, group.windows(first))));
-                first += group.count();
+                TransformerLayer layer = group.layer();
+                Op.Windows windows = group.windows(first);
+                int end = first + group.count();
+                boolean split = ends && end == config.layers();
+                int whole = split ? end - 1 : end;
+                if (first < whole) {
+                    segments.add(layers(several, first, whole,
+                            layer.ops(stack, buffers, Optional.of(cache), Op.Keys.TOKENS, windows)));
+                }
+                if (split) {
+                    segments.add(layers(several, whole, end,
+                            layer.opsOfLast(stack, buffers, Optional.of(cache), Op.Keys.TOKENS, windows, last)));
+                }
+                first = end;
             }
             return segments;
         }
 
+        private static Segment layers(boolean several, int first, int end, List<Op> ops) {
+            return new Segment(several ? LAYERS + ":" + first : LAYERS, first, end - first, ops);
+        }
+
         /** Final norm, logits and the next token. */
-        private List<Op> last(Tensor logits) {
+        private List<Op> head(Tensor logits) {
             List<Op> ops = new ArrayList<>();
-            Tensor state = buffers.x();
-            if (logits.rows() < buffers.x().rows()) {
-                state = Tensor.activation("head.last", 1, config.width());
-                ops.add(new Op.LastRow(buffers.x(), state));
-            }
-            ops.add(finalNorm(state, headInput(logits)));
-            ops.add(head(headInput(logits), logits));
+            ops.add(finalNorm(last.x(), last.normed()));
+            ops.add(Decoder.this.head(last.normed(), logits));
             if (options.finalSoftCap() && config.finalSoftCap() > 0) {
                 ops.add(new Op.SoftCap(logits, config.finalSoftCap()));
             }
             ops.add(new Op.Sample(logits, answerParts, token, logProbability));
             return ops;
         }
+    }
 
-        /** What the logits are computed from. */
-        private Tensor headInput(Tensor logits) {
-            return logits.rows() < buffers.x().rows()
-                    ? Tensor.activation("head.normed", 1, config.width())
-                    : buffers.normed();
-        }
+    private TransformerLayer.Buffers buffers(String pass, int rows) {
+        return TransformerLayer.Buffers.of(
+                pass, rows, config.width(), config.groups().getFirst().layer());
     }
 }

@@ -235,12 +235,31 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
 
     /** @param windows of this layer and those that differ from it in nothing else */
     List<Op> ops(Weights weights, Buffers to, Optional<Cache> cache, Op.Keys keys, Op.Windows windows) {
+        List<Op> ops = new ArrayList<>(attend(weights, to, cache, keys, windows));
+        ops.addAll(afterAttention(weights, to));
+        return ops;
+    }
+
+    /**
+     * The same up to the attention; behind it the last row of the run goes on alone.
+     *
+     * @param last of one row, whose {@code x} is the result
+     */
+    List<Op> opsOfLast(
+            Weights weights, Buffers to, Optional<Cache> cache, Op.Keys keys, Op.Windows windows, Buffers last) {
+        List<Op> ops = new ArrayList<>(attend(weights, to, cache, keys, windows));
+        ops.add(new Op.LastRow(to.x, last.x));
+        ops.add(new Op.LastRow(to.mixed, last.mixed));
+        ops.addAll(afterAttention(weights, last));
+        return ops;
+    }
+
+    private List<Op> attend(Weights weights, Buffers to, Optional<Cache> cache, Op.Keys keys, Op.Windows windows) {
         List<Op> ops = new ArrayList<>();
-        Tensor in = postNorm ? to.x : to.normed;
         if (!postNorm) {
-            ops.add(norm.op(weights, names.attentionNorm, to.x, Optional.empty(), in));
+            ops.add(norm.op(weights, names.attentionNorm, to.x, Optional.empty(), read(to)));
         }
-        ops.addAll(projections(weights, in, to));
+        ops.addAll(projections(weights, read(to), to));
         cache.flatMap(Cache::rotation).ifPresent(table -> {
             ops.add(new Op.Rope(to.q, table, attention.heads.queryHeads()));
             ops.add(new Op.Rope(to.k, table, attention.heads.keyValueHeads()));
@@ -259,6 +278,12 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
                 windows,
                 keys,
                 to.mixed));
+        return ops;
+    }
+
+    private List<Op> afterAttention(Weights weights, Buffers to) {
+        List<Op> ops = new ArrayList<>();
+        Tensor in = read(to);
         add(ops, weights, names.out, attention.outBias, to.mixed, names.afterAttention, to);
         ops.add(norm.op(weights, postNorm ? names.attentionNorm : names.mlpNorm, to.x, Optional.empty(), in));
         ops.add(hidden(weights, in, to));
@@ -267,6 +292,11 @@ public record TransformerLayer(Attention attention, Mlp mlp, Norm norm, boolean 
             ops.add(norm.op(weights, names.mlpNorm, to.x, Optional.empty(), to.x));
         }
         return ops;
+    }
+
+    /** What the branches read. */
+    private Tensor read(Buffers from) {
+        return postNorm ? from.x : from.normed;
     }
 
     /** Queries, keys and values. */

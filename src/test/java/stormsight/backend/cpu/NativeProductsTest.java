@@ -264,6 +264,51 @@ class NativeProductsTest {
         }
     }
 
+    /**
+     * The end of a prompt's last layer, for its last row alone, is as exact as Java's: a residual, biases, functions
+     * and a gate, weights whose last piece is not full.
+     */
+    @ParameterizedTest
+    @EnumSource(Op.Activation.class)
+    void theLastRowAloneIsExact(Op.Activation activation) {
+        int capacity = 20;
+        int depth = 300;
+        int hidden = 1000;
+        try (Case product = new Case(capacity, depth, 64, false, false, Op.Activation.NONE, "none", false);
+                Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT); Backend cpu = always(2)) {
+            Tensor last = new Tensor("last", DType.F32, Shape.of(1, depth), Tensor.Kind.OUTPUT, 1);
+            Tensor wide = new Tensor("wide", DType.F32, Shape.of(1, hidden), Tensor.Kind.OUTPUT, 1);
+            Tensor gated = new Tensor("gated", DType.F32, Shape.of(1, hidden), Tensor.Kind.OUTPUT, 1);
+            Tensor sum = new Tensor("sum", DType.F32, Shape.of(1, hidden), Tensor.Kind.OUTPUT, 1);
+            Segment end = Segment.once("end", List.of(
+                    new Op.LastRow(product.x, last),
+                    new Op.MatMul(last, product.weight("up", depth, hidden), Optional.of(product.vector(hidden)),
+                            activation, Optional.empty(), wide),
+                    new Op.GatedMatMul(last, product.weight("gate", depth, hidden),
+                            product.weight("times", depth, hidden), activation, gated),
+                    new Op.MatMul(last, product.weight("more", depth, hidden), Optional.empty(), activation,
+                            Optional.of(gated), sum),
+                    new Op.MatMul(gated, product.weight("down", hidden, depth), Optional.empty(), Op.Activation.NONE,
+                            Optional.of(last), last)));
+            Program program = new Program("prefill", List.of(product.program.segments().getFirst(), end));
+            try (Executor reference = scalar.prepare(product.weights, List.of(program), RunListener.NONE);
+                    Executor natives = cpu.prepare(product.weights, List.of(program), RunListener.NONE)) {
+                for (Executor each : List.of(reference, natives)) {
+                    each.write(product.x, product.values);
+                    each.run(program, new Step(0, capacity, 0));
+                }
+                for (Tensor tensor : List.of(wide, gated, sum, last)) {
+                    assertClose(read(reference, tensor), read(natives, tensor), EXACT);
+                }
+                List<RunProfile.Entry> entries = natives.profile(program, new Step(0, capacity, 0)).entries();
+                for (RunProfile.Entry entry : entries.subList(2, entries.size())) {
+                    assertTrue(entry.kernel().contains("oneDNN brg_matmul:"), entry::kernel);
+                    assertFalse(entry.bf16());
+                }
+            }
+        }
+    }
+
     private static void check(Case product, int rows, double tolerance) {
         try (product; Backend scalar = Backends.open("scalar", BackendOptions.DEFAULT); Backend cpu = always(2)) {
             float[] expected = product.run(scalar, rows);

@@ -137,7 +137,7 @@ class Blip2Test {
                     directory,
                     backend,
                     new Limits(length + NEW_TOKENS, NEW_TOKENS),
-                    Options.DEFAULT.withEveryRow(true),
+                    Options.DEFAULT.withPromptRows(Options.PromptRows.LOGITS),
                     RunListener.NONE,
                     List.of())) {
                 generator.encodeViews(List.of(image));
