@@ -100,7 +100,9 @@ final class GraphExecutor implements Executor {
             executor.startUp = new StartUp(Runtime.startNanos(), built - start, filling.nanos(),
                     started - built + loaded - compiled, compiled - started + ready - loaded, profile.jitNanos(),
                     profile.driverNanos(), executor.lowered.values().stream()
-                            .mapToInt(program -> program.tasks().size()).sum());
+                            .flatMap(program -> program.tasks().stream())
+                            .filter(Lowering.Task::isNew)
+                            .mapToInt(_ -> 1).sum());
             return executor;
         } catch (RuntimeException | Error e) {
             executor.close();
@@ -227,7 +229,7 @@ final class GraphExecutor implements Executor {
         String name = members.get(graph).graph.getTaskGraphName();
         for (Lowering.Lowered program : lowered.values()) {
             for (Lowering.Task task : program.tasks()) {
-                if (message.contains("compile task " + task.graph() + "." + task.name() + " ")) {
+                if (message.contains("compile task " + task.id() + " ")) {
                     return new BackendException(task.program() + ", " + task.segment() + ": kernel " + task.kernel()
                             + " does not compile for " + device.info().name() + ": " + Runtime.reason(e), e);
                 }

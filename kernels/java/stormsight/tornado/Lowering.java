@@ -4,7 +4,9 @@ import static uk.ac.manchester.tornado.api.common.TaskPackage.createPackage;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Consumer;
@@ -43,8 +45,9 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 
 /**
  * Turns programs into task graphs. All that a program does follows each other in as few graphs as TornadoVM's limits
- * allow, since the host waits for each; identical layers are the same tasks again, which are compiled once. Where the
- * times of operations are to be told apart, identical layers are a graph of their own that runs once a layer instead.
+ * allow, since the host waits for each; identical layers are the same tasks again, which are compiled once, and so is
+ * whatever else is the same task. Where the times of operations are to be told apart, nothing else is, and identical
+ * layers are a graph of their own that runs once a layer instead.
  */
 final class Lowering {
     /**
@@ -54,13 +57,19 @@ final class Lowering {
     private static final int COMMON_LANES = 256;
 
     /**
-     * A task as {@code plan} shows it, which is compiled once.
+     * A task as {@code plan} shows it.
      *
      * @param graph that holds it first
+     * @param isNew whether it is compiled for this: others before may have been the same task
      * @param times how often a run of its program launches it
      */
-    record Task(String program, String segment, Op op, List<Op> with, String graph, String name, String kernel,
-            Geometry geometry, int times) {
+    record Task(String program, String segment, Op op, List<Op> with, String graph, String name, boolean isNew,
+            String kernel, Geometry geometry, int times) {
+        /** As TornadoVM calls what it compiles. */
+        String id() {
+            return graph + "." + name;
+        }
+
         /** How it is launched. */
         PlannedLaunch planned() {
             return new PlannedLaunch(program, segment, times, Optional.ofNullable(op), with, kernel,
@@ -93,12 +102,17 @@ final class Lowering {
         }
     }
 
+    /** A task that a graph holds. */
+    private record Placed(String graph, LayeredGraph.Entry entry) {}
+
     private final Residency residency;
     private final Runtime.Device device;
     private final boolean join;
     private final int mostTasks;
     private final GridScheduler grids = new GridScheduler();
     private final KernelContext context = new KernelContext();
+    /** By geometry, method and arguments. */
+    private final Map<List<Object>, Placed> known = new HashMap<>();
     private int number;
 
     /**
@@ -253,7 +267,29 @@ final class Lowering {
     /** The tasks of a program while they are put into graphs. */
     private final class ProgramTasks implements Tasks {
         /** A task that is in no graph yet, but for those. */
-        private record Prepared(Op op, List<Op> with, String kernel, Geometry geometry, TaskPackage code) {}
+        private record Prepared(Op op, List<Op> with, String kernel, Geometry geometry, TaskPackage code) {
+            /** What tasks have in common that can be compiled as one. */
+            List<Object> sameAs() {
+                List<Object> all = new ArrayList<>(List.of(geometry));
+                for (Object each : code.getTaskParameters()) {
+                    all.add(each instanceof Number ? each : new Same(each));
+                }
+                return all;
+            }
+        }
+
+        /** The method, an array, the context: each equals itself alone. */
+        private record Same(Object object) {
+            @Override
+            public boolean equals(Object other) {
+                return other instanceof Same same && same.object == object;
+            }
+
+            @Override
+            public int hashCode() {
+                return System.identityHashCode(object);
+            }
+        }
 
         private final Program program;
         private final List<Graph> graphs = new ArrayList<>();
@@ -307,8 +343,12 @@ final class Lowering {
                         open = new LayeredGraph("g" + number++, residency.count(), mostTasks);
                     }
                     if (layer == 0) {
-                        tasks.add(task(each));
-                        entries.add(open.add(each.code));
+                        Optional<Placed> before = join ? Optional.ofNullable(known.get(each.sameAs()))
+                                : Optional.empty();
+                        Placed placed = before.orElseGet(() -> add(each));
+                        before.ifPresent(same -> open.again(same.entry, each.code));
+                        tasks.add(task(each, placed, before.isEmpty()));
+                        entries.add(placed.entry);
                     } else {
                         open.again(entries.get(i), each.code);
                     }
@@ -322,12 +362,18 @@ final class Lowering {
             prepared.clear();
         }
 
-        /** A task that goes into the open graph. */
-        private Task task(Prepared of) {
+        /** A task that no graph holds goes into the open one. */
+        private Placed add(Prepared task) {
             String name = open.getTaskGraphName();
-            grid(name + "." + of.code.getId(), of.geometry);
-            return new Task(program.name(), section.segment.name(), of.op, of.with, name, of.code.getId(), of.kernel,
-                    of.geometry, section.layers);
+            grid(name + "." + task.code.getId(), task.geometry);
+            Placed placed = new Placed(name, open.add(task.code));
+            known.put(task.sameAs(), placed);
+            return placed;
+        }
+
+        private Task task(Prepared of, Placed placed, boolean isNew) {
+            return new Task(program.name(), section.segment.name(), of.op, of.with, placed.graph, placed.entry.name(),
+                    isNew, of.kernel, of.geometry, section.layers);
         }
 
         /** Ends the open graph, if there is one. */

@@ -3,7 +3,9 @@ package stormsight.tornado;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import stormsight.backend.BackendException;
@@ -25,6 +27,8 @@ final class Sources {
     /** TornadoVM's own, as of 5.2. */
     private static final String DEFAULT_OPENCL_FLAGS = "-cl-mad-enable -cl-fast-relaxed-math -w";
 
+    private record Code(String entryPoint, String text) {}
+
     private Sources() {}
 
     /**
@@ -45,13 +49,17 @@ final class Sources {
                 plan.withDevice(device.tornado());
                 plan.withGridScheduler(lowering.grids());
                 plan.withPrintKernel();
-                List<KernelSource> sources = new ArrayList<>();
+                Map<String, Code> codes = new HashMap<>();
                 for (int i = 0; i < graphs.size(); i++) {
                     String graph = graphs.get(i).name();
-                    sources.addAll(sources(device, tasks.stream().filter(task -> task.graph().equals(graph)).toList(),
-                            printed(plan, i)));
+                    addCodes(tasks.stream().filter(task -> task.isNew() && task.graph().equals(graph)).toList(),
+                            printed(plan, i), codes);
                 }
-                return sources;
+                return tasks.stream().map(task -> {
+                    Code code = codes.get(task.id());
+                    return new KernelSource(task.planned(), device.language(), code.entryPoint, flags(device),
+                            task.geometry().groupSize(), task.geometry().localBytes(), code.text);
+                }).toList();
             }
         } catch (TornadoExecutionPlanException | TornadoInternalError e) {
             throw new BackendException("compiling for " + device.info().name() + " failed: " + Runtime.reason(e), e);
@@ -76,22 +84,24 @@ final class Sources {
         return printed;
     }
 
-    /** The last task of a graph is compiled and printed even if it was before. */
-    private static List<KernelSource> sources(Runtime.Device device, List<Lowering.Task> tasks, List<String> printed) {
-        List<KernelSource> sources = new ArrayList<>();
+    /**
+     * The last task of a graph is compiled and printed even if it was before.
+     *
+     * @param codes by task
+     */
+    private static void addCodes(List<Lowering.Task> tasks, List<String> printed, Map<String, Code> codes) {
+        int found = 0;
         for (String text : printed) {
             Matcher entry = ENTRY.matcher(text);
-            if (entry.find() && sources.size() < tasks.size()) {
-                Lowering.Task task = tasks.get(sources.size());
-                sources.add(new KernelSource(task.planned(), device.language(), entry.group(1), flags(device),
-                        task.geometry().groupSize(), task.geometry().localBytes(), text));
+            if (entry.find() && found < tasks.size()) {
+                codes.put(tasks.get(found).id(), new Code(entry.group(1), text));
+                found++;
             }
         }
-        if (sources.size() != tasks.size()) {
-            throw new BackendException("TornadoVM showed the code of " + sources.size() + " of "
+        if (found != tasks.size()) {
+            throw new BackendException("TornadoVM showed the code of " + found + " of "
                     + tasks.size() + " kernels; is tornado.print.kernel.dir set, which sends it elsewhere?");
         }
-        return sources;
     }
 
     private static String flags(Runtime.Device device) {

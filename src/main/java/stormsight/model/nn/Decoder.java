@@ -186,15 +186,23 @@ public final class Decoder {
      */
     public Passes passes(Pass encode, List<Stage> encodeStages) {
         Rows next = new Rows("decode", limits.sequences());
-        boolean everyLogit = options.promptRows() == PromptRows.LOGITS;
-        Rows prompt = everyLogit
-                ? new Rows("prefill", limits.promptTokens())
-                : new Rows("prefill", limits.promptTokens(),
-                        limits.sequences() == 1 ? next.buffers : buffers("prefill.last", 1));
-        Tensor promptIds = new Tensor("prompt_ids", DType.I32, Shape.of(limits.promptTokens()), Tensor.Kind.INPUT, 1);
-        Tensor promptLogits = logits("prompt_logits", everyLogit ? limits.promptTokens() : 1);
         Tensor nextId = new Tensor("next_id", DType.I32, Shape.of(limits.sequences()), Tensor.Kind.INPUT, 1);
         Tensor nextLogits = logits("next_logits", limits.sequences());
+        int tokens = limits.promptTokens();
+        Tensor promptIds = new Tensor("prompt_ids", DType.I32, Shape.of(tokens), Tensor.Kind.INPUT, 1);
+        Rows prompt;
+        Tensor promptLogits;
+        if (options.promptRows() == PromptRows.LOGITS) {
+            prompt = new Rows("prefill", tokens);
+            promptLogits = logits("prompt_logits", tokens);
+        } else if (limits.sequences() > 1) {
+            prompt = new Rows("prefill", tokens, buffers("prefill.last", 1));
+            promptLogits = logits("prompt_logits", 1);
+        } else {
+            // In decode's tensors the last row has the same operations as there, which a device compiles once.
+            prompt = new Rows("prefill", tokens, next.buffers);
+            promptLogits = nextLogits;
+        }
         List<Stage> stages = List.of(
                 new Stage(Stage.DECODER_EMBEDDINGS, "decoder embeddings", EMBEDDINGS, prompt.buffers.x()),
                 new Stage(Stage.DECODER_LAYERS, "decoder layer", LAYERS, prompt.buffers.x()),
