@@ -13,6 +13,7 @@ import java.nio.file.NoSuchFileException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import picocli.AutoComplete;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -209,7 +210,8 @@ public final class Main implements Runnable {
         return USAGE;
     }
 
-    private int report(Throwable e, PrintWriter err) {
+    private int report(Throwable thrown, PrintWriter err) {
+        Throwable e = explained(thrown);
         // A bar or a step may stand on the line.
         Progress.clearLine();
         int code = switch (e) {
@@ -243,6 +245,16 @@ public final class Main implements Runnable {
             err.println("Run it again with --verbose for the trace.");
         }
         return code;
+    }
+
+    /** Whoever closes a model whose files were changed says so, which explains a fault of the device or the JVM. */
+    private static Throwable explained(Throwable thrown) {
+        return thrown instanceof BackendException || thrown instanceof InternalError
+                ? Stream.of(thrown.getSuppressed())
+                        .filter(CheckpointException.class::isInstance)
+                        .findFirst()
+                        .orElse(thrown)
+                : thrown;
     }
 
     /** What an error began with: of a class that could not be initialised, why. */

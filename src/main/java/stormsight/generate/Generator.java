@@ -319,15 +319,21 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
      *
      * @param questions asked for the next one whenever there is room
      * @throws BackendException if the device fails or computes something that is not a number
+     * @throws CheckpointException in its place if the model's files were changed meanwhile
      */
     public void answer(Iterator<? extends Question> questions) {
-        loop(slot -> {
-            Optional<Course> begun = Optional.empty();
-            while (begun.isEmpty() && questions.hasNext()) {
-                begun = begin(questions.next(), slot);
-            }
-            return begun;
-        });
+        try {
+            loop(slot -> {
+                Optional<Course> begun = Optional.empty();
+                while (begun.isEmpty() && questions.hasNext()) {
+                    begun = begin(questions.next(), slot);
+                }
+                return begun;
+            });
+        } catch (BackendException e) {
+            directory.checkpoint().requireUnchanged();
+            throw e;
+        }
     }
 
     /**

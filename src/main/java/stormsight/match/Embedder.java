@@ -27,6 +27,7 @@ public final class Embedder implements AutoCloseable {
     /** What an image or a text becomes. */
     static final String WHAT = "an embedding";
 
+    private final ModelDirectory directory;
     private final DualEncoder model;
     private final DualEncoder.Encoders encoders;
     private final Towers towers;
@@ -34,7 +35,13 @@ public final class Embedder implements AutoCloseable {
     private final Similarity similarity;
 
     private Embedder(
-            DualEncoder model, DualEncoder.Encoders encoders, Towers towers, Arena arena, Similarity similarity) {
+            ModelDirectory directory,
+            DualEncoder model,
+            DualEncoder.Encoders encoders,
+            Towers towers,
+            Arena arena,
+            Similarity similarity) {
+        this.directory = directory;
         this.model = model;
         this.encoders = encoders;
         this.towers = towers;
@@ -68,6 +75,7 @@ public final class Embedder implements AutoCloseable {
                         directory.checkpoint().source(), "the scale or bias of the logits is not a finite number");
             }
             return new Embedder(
+                    directory,
                     model,
                     encoders,
                     new Towers(weights, List.of(encoders.image(), encoders.text()), backend, listener),
@@ -133,13 +141,19 @@ public final class Embedder implements AutoCloseable {
         return inRuns(texts, encoders.text(), run -> towers.texts(encoders.text(), run));
     }
 
-    private static <T> float[][] inRuns(List<T> all, Encoding encoding, Function<List<T>, float[][]> run) {
+    /** @throws CheckpointException in place of what a backend says if the model's files were changed meanwhile */
+    private <T> float[][] inRuns(List<T> all, Encoding encoding, Function<List<T>, float[][]> run) {
         List<float[]> rows = new ArrayList<>();
-        for (int i = 0; i < all.size(); i += encoding.together()) {
-            List<T> next = all.subList(i, Math.min(all.size(), i + encoding.together()));
-            for (float[] row : run.apply(next)) {
-                rows.add(Towers.checked(row, WHAT));
+        try {
+            for (int i = 0; i < all.size(); i += encoding.together()) {
+                List<T> next = all.subList(i, Math.min(all.size(), i + encoding.together()));
+                for (float[] row : run.apply(next)) {
+                    rows.add(Towers.checked(row, WHAT));
+                }
             }
+        } catch (BackendException e) {
+            directory.checkpoint().requireUnchanged();
+            throw e;
         }
         return rows.toArray(float[][]::new);
     }

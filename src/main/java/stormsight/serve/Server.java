@@ -47,6 +47,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import stormsight.checkpoint.CheckpointException;
 import stormsight.generate.LimitException;
 import stormsight.generate.Scheduler;
 import stormsight.image.ImageException;
@@ -518,6 +519,12 @@ public final class Server implements AutoCloseable {
             case CancellationException _ -> ApiException.shuttingDown();
             case ImageException e -> ApiException.image(e.getMessage());
             case IllegalArgumentException e -> ApiException.invalid(e.getMessage());
+            case CheckpointException e -> {
+                // Where files lie here is not for clients.
+                LOG.warn("a request failed: {}", e.getMessage());
+                yield new ApiException(500, "model_broken", "a file of the model on the server is broken or was "
+                        + "changed; it has to be mended there, and the server started again");
+            }
             default -> {
                 LOG.warn("a request failed", reason);
                 yield new ApiException(500, "internal_error", String.valueOf(reason.getMessage()));

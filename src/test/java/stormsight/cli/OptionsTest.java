@@ -35,6 +35,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.OptionSpec;
 import stormsight.Goldens;
+import stormsight.checkpoint.CheckpointException;
 import stormsight.model.Preset;
 import stormsight.model.family.Families;
 import tools.jackson.databind.JsonNode;
@@ -357,7 +358,10 @@ class OptionsTest {
     /** The JVM's errors end a command like any other: here thrown by whoever reads the prompt. */
     @Test
     void errorsOfTheJvmAreOneLine() {
+        InternalError explained = new InternalError("a fault occurred in an unsafe memory access operation");
+        explained.addSuppressed(new CheckpointException(Path.of("model.safetensors"), "was changed"));
         Map<Error, String> said = Map.of(
+                explained, "3 stormsight: model.safetensors: was changed",
                 new StackOverflowError(), "1 internal error: the stack is full",
                 new NoClassDefFoundError("some/Type"), "1 a part of Stormsight or of a library cannot be loaded: ",
                 new ExceptionInInitializerError(new IllegalStateException("a reason")),

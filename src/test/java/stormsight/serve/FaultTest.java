@@ -2,6 +2,7 @@ package stormsight.serve;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static stormsight.serve.Served.CAPTION;
 import static stormsight.serve.Served.CHAT;
@@ -20,11 +21,15 @@ import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -32,6 +37,10 @@ import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import stormsight.Goldens;
+import stormsight.checkpoint.CheckpointException;
+import stormsight.model.family.Families;
 
 /** Clients that leave, stop in the middle or never read, and a server that ends. */
 @Timeout(120)
@@ -175,6 +184,26 @@ class FaultTest {
             }
             assertTrue(cut >= 6, cut + " were told");
         }
+    }
+
+    /** A download that begins again cuts the file that is mapped: each request is told so, and the server lives on. */
+    @Test
+    void aModelThatIsCutShortIsTold(@TempDir Path folder) throws IOException, InterruptedException {
+        Goldens.copy("paligemma-mqa", folder);
+        Path weights = folder.resolve("model.safetensors");
+        Served served = new Served(1, 4, LONG, "golden", false, Families.open(folder, Optional.empty()));
+        assertEquals(200, served.ask(caption(Map.of("max_tokens", 4))).statusCode());
+        try (FileChannel file = FileChannel.open(weights, StandardOpenOption.WRITE)) {
+            file.truncate(10_000);
+        }
+        for (int i = 0; i < 2; i++) {
+            HttpResponse<String> response = served.ask(caption(Map.of("max_tokens", 4)));
+            refused(500, "model_broken", response);
+            assertFalse(response.body().contains(folder.toString()), response.body());
+        }
+        assertEquals(200, served.get("/health", KEY).statusCode());
+        String said = assertThrows(CheckpointException.class, served::close).getMessage();
+        assertTrue(said.contains(weights + ": was changed while it was used"), said);
     }
 
     /** A server in a process of its own, as a user starts it. */

@@ -41,7 +41,7 @@ final class Served implements AutoCloseable {
     static final HttpClient CLIENT = HttpClient.newHttpClient();
 
     final Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
-    final ModelDirectory directory = EmbeddedModel.open(Optional.empty());
+    final ModelDirectory directory;
     final Scheduler scheduler;
     final Server server;
 
@@ -56,6 +56,12 @@ final class Served implements AutoCloseable {
 
     /** @param name of the model */
     Served(int sequences, int places, Duration timeout, String name, boolean remote) {
+        this(sequences, places, timeout, name, remote, EmbeddedModel.open(Optional.empty()));
+    }
+
+    /** @param directory of another model; is closed with the server */
+    Served(int sequences, int places, Duration timeout, String name, boolean remote, ModelDirectory directory) {
+        this.directory = directory;
         Limits limits = directory.limitsWithin(64, MAX_TOKENS).withSequences(sequences);
         scheduler = Scheduler.open(
                 () -> Generator.open(directory, backend, limits, Options.DEFAULT, RunListener.NONE, List.of()), places);
