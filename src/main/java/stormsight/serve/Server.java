@@ -5,6 +5,7 @@ import io.helidon.common.socket.SocketWriterException;
 import io.helidon.http.HeaderNames;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpPrologue;
+import io.helidon.http.Method;
 import io.helidon.http.RequestException;
 import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.ConnectionContext;
@@ -274,7 +275,13 @@ public final class Server implements AutoCloseable {
         if (e.status() == 429) {
             response.header("Retry-After", "1");
         }
-        Json.send(response.status(e.status()), Json.error(e));
+        response.status(e.status());
+        if (request.prologue().method() == Method.HEAD) {
+            // A body would be read as the begin of the next answer.
+            response.send();
+        } else {
+            Json.send(response, Json.error(e));
+        }
     }
 
     private static void drain(InputStream in) throws IOException {

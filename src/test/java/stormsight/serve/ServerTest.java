@@ -175,6 +175,28 @@ class ServerTest {
         }
     }
 
+    private static String head(Socket socket, String request) throws IOException {
+        socket.getOutputStream()
+                .write((request + " HTTP/1.1\r\nHost: localhost\r\n\r\n").getBytes(StandardCharsets.US_ASCII));
+        StringBuilder answer = new StringBuilder();
+        while (!answer.toString().endsWith("\r\n\r\n")) {
+            answer.append((char) socket.getInputStream().read());
+        }
+        return answer.toString();
+    }
+
+    /** Bytes behind the head would be taken for the next answer of the connection. */
+    @Test
+    void aRefusedHeadHasNoBody() throws IOException {
+        for (String path : List.of("/v1/models", "/nothing", "/metrics")) {
+            try (Socket socket = new Socket("127.0.0.1", server.port())) {
+                socket.setSoTimeout(20_000);
+                assertTrue(head(socket, "HEAD " + path).startsWith("HTTP/1.1 40"), path);
+                assertTrue(head(socket, "GET /health").startsWith("HTTP/1.1 200"), path);
+            }
+        }
+    }
+
     @Test
     void whatCannotBeAskedIsRefusedByName() throws IOException, InterruptedException {
         byte[] kitchen = Files.readAllBytes(Path.of("examples", "kitchen.png"));
