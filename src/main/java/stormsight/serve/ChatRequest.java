@@ -34,6 +34,13 @@ record ChatRequest(Request request, boolean stream, boolean usage) {
         if (content.isString()) {
             text.append(content.asString());
         }
+        long count = content.valueStream()
+                .filter(part -> part.path("type").asString("").equals("image_url"))
+                .count();
+        if (count > 1) {
+            throw ApiException.invalid("the message has " + count + " images; this server takes one image a request: "
+                    + "ask about each in a request of its own");
+        }
         for (JsonNode part : content.isArray() ? content : List.<JsonNode>of()) {
             switch (part.path("type").asString("")) {
                 case "text" -> text.append(text.isEmpty() ? "" : "\n").append(part.path("text").asString(""));

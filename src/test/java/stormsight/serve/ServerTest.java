@@ -212,6 +212,12 @@ class ServerTest {
         refused(400, "invalid_request", post(server, CHAT, "{\"messages\": []}"));
         refused(400, "invalid_request", post(server, CHAT,
                 "{\"messages\": [{\"role\": \"user\", \"content\": \"caption en\"}]}"));
+        Map<String, Object> image = Map.of("type", "image_url", "image_url", Map.of("url", "kitchen.png"));
+        HttpResponse<String> two = post(server, CHAT, JSON.writeValueAsString(Map.of("messages", List.of(Map.of(
+                "role", "user", "content",
+                List.of(image, image, Map.of("type", "text", "text", "caption en")))))));
+        refused(400, "invalid_request", two);
+        assertTrue(two.body().contains("has 2 images; this server takes one image a request"), two.body());
         refused(404, "model_not_found", post(server, CHAT, question("kitchen.png", "a", Map.of("model", "gpt-4o"))));
         for (Map<String, Object> more : List.<Map<String, Object>>of(Map.of("n", 2), Map.of("stop", ""),
                 Map.of("stop", List.of(1)), Map.of("stream", "yes"), Map.of("min_p", 0.9), Map.of("ignore_eos", true),
