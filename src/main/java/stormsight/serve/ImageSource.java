@@ -6,6 +6,7 @@ import java.io.InputStream;
 import java.net.URI;
 import java.nio.file.FileSystemNotFoundException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Optional;
@@ -65,16 +66,26 @@ final class ImageSource {
                 "image files are not read by this server: send a data: URL, or start it with --root FOLDER"));
         try {
             Path real = folder.toRealPath();
-            Path file = url.toLowerCase(Locale.ROOT).startsWith("file:") ? Path.of(URI.create(url)) : real.resolve(url);
-            Path found = file.toRealPath();
-            // A pipe would never end.
-            if (found.startsWith(real) && Files.isRegularFile(found)) {
-                return found;
+            Path named =
+                    url.toLowerCase(Locale.ROOT).startsWith("file:") ? Path.of(URI.create(url)) : real.resolve(url);
+            Path file = named.toAbsolutePath().normalize();
+            Path present = file;
+            while (!Files.exists(present, LinkOption.NOFOLLOW_LINKS)) {
+                present = present.getParent();
+            }
+            Path found = present.toRealPath();
+            if (found.startsWith(real)) {
+                // A pipe would never end.
+                if (present.equals(file) && Files.isRegularFile(found)) {
+                    return found;
+                }
+                throw new ApiException(404, "file_not_found",
+                        "there is no image file " + DataUrl.shown(url) + " below the folder of --root");
             }
         } catch (IOException | IllegalArgumentException | FileSystemNotFoundException e) {
             // Whether a file exists elsewhere is nobody's business.
         }
-        throw new ApiException(403, "file_not_allowed",
-                "there is no image file " + DataUrl.shown(url) + " below the folder that --root allows");
+        throw new ApiException(403, "file_not_allowed", DataUrl.shown(url)
+                + " cannot be read: this server reads image files below the folder of --root only");
     }
 }

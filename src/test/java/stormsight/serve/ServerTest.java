@@ -231,8 +231,11 @@ class ServerTest {
         Path secret = Files.write(elsewhere.resolve("secret.png"), kitchen);
         Path link = Path.of("examples").toAbsolutePath().relativize(secret.toAbsolutePath());
         for (String path :
-                List.of(secret.toString(), secret.toUri().toString(), link.toString(), "../pom.xml", "none")) {
+                List.of(secret.toString(), secret.toUri().toString(), link.toString(), "../pom.xml", "../none")) {
             refused(403, "file_not_allowed", post(server, CHAT, question(path, "caption en", Map.of())));
+        }
+        for (String path : List.of("none", "none/below.png", "kitchen.png/below.png", ".")) {
+            refused(404, "file_not_found", post(server, CHAT, question(path, "caption en", Map.of())));
         }
         refused(400, "invalid_image", post(server, CHAT, question("answers.json", "caption en", Map.of())));
         refused(400, "invalid_image", post(server, CHAT,
