@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -30,6 +31,7 @@ import stormsight.probe.AttentionRequest.Kind;
 import stormsight.probe.AttentionRequest;
 import stormsight.probe.Word;
 import stormsight.report.ReportData;
+import stormsight.report.TextTable;
 import stormsight.study.AttentionComparison;
 import stormsight.study.AttentionFiles;
 import stormsight.study.AttentionPage;
@@ -42,8 +44,10 @@ import tools.jackson.databind.json.JsonMapper;
             "Answers prompts about images and writes what the model attended to: pictures, and the numbers behind "
                     + "them.",
             "Word to image is what a word reads of each patch. Image to word is what each patch reads of a word of "
-                    + "the prompt; the image never sees generated words. 'a \u2192 b' marks what a read when the "
-                    + "model chose b; generated words have a plus.",
+                    + "the prompt; the image never sees generated words. Where no token sees a later one, as in "
+                    + "LLaVA, words before the image see nothing of it, and words behind it are not seen from it: "
+                    + "they have no picture. 'a \u2192 b' marks what a read when the model chose b; generated words "
+                    + "have a plus.",
             "Several images and prompts are compared. maps.json in the output directory names every file."
         })
 final class Attend extends PromptCommand implements Runnable {
@@ -399,10 +403,10 @@ final class Attend extends PromptCommand implements Runnable {
             entry.put("generated", word.generated());
             for (Direction direction : Direction.values()) {
                 if (reading.words(direction).contains(word)) {
-                    AttentionReading.Patch peak = reading.peak(direction, word);
                     Map<String, Object> read = new LinkedHashMap<>();
                     read.put("share", reading.share(direction, word));
-                    read.put("peak_patch", List.of(peak.row(), peak.column()));
+                    reading.peak(direction, word)
+                            .ifPresent(peak -> read.put("peak_patch", List.of(peak.row(), peak.column())));
                     entry.put(direction.name().toLowerCase(Locale.ROOT), read);
                 }
             }
@@ -415,37 +419,31 @@ final class Attend extends PromptCommand implements Runnable {
         stdout.println("image   " + image);
         stdout.println("prompt  " + prompt);
         stdout.println("answer  " + answer);
-        List<Direction> shown = new ArrayList<>();
-        StringBuilder heading = new StringBuilder(String.format(Locale.ROOT, "%-18s", "word"));
-        for (Direction direction : Direction.values()) {
-            if (!reading.words(direction).isEmpty()) {
-                shown.add(direction);
-                heading.append(String.format(Locale.ROOT, "  %-28s", switch (direction) {
-                    case WORD_TO_IMAGE -> "reads of the image, peak at";
-                    case IMAGE_TO_WORD -> "is read by it, peak at";
-                }));
-            }
-        }
+        List<Direction> shown = Stream.of(Direction.values())
+                .filter(direction -> !reading.words(direction).isEmpty())
+                .toList();
         if (!shown.isEmpty()) {
-            stdout.println(heading.toString().stripTrailing());
-            for (Word word : reading.words()) {
-                StringBuilder line = new StringBuilder(
-                        String.format(Locale.ROOT, "%-18s", reading.label(Direction.WORD_TO_IMAGE, word)));
-                for (Direction direction : shown) {
-                    String cell = "";
-                    if (reading.words(direction).contains(word)) {
-                        AttentionReading.Patch peak = reading.peak(direction, word);
-                        cell = String.format(
-                                Locale.ROOT,
-                                "%6.2f%%  row %2d, column %2d",
-                                100 * reading.share(direction, word),
-                                peak.row(),
-                                peak.column());
-                    }
-                    line.append(String.format(Locale.ROOT, "  %-28s", cell));
-                }
-                stdout.println(line.toString().stripTrailing());
+            List<String> header = new ArrayList<>(List.of("word"));
+            for (Direction direction : shown) {
+                header.addAll(switch (direction) {
+                    case WORD_TO_IMAGE -> List.of(">reads of the image", "peak at");
+                    case IMAGE_TO_WORD -> List.of(">is read by it", "peak at");
+                });
             }
+            TextTable table = new TextTable(header);
+            for (Word word : reading.words()) {
+                List<String> row = new ArrayList<>(List.of(reading.label(Direction.WORD_TO_IMAGE, word)));
+                for (Direction direction : shown) {
+                    boolean has = reading.words(direction).contains(word);
+                    row.add(has ? TextTable.fixed(100 * reading.share(direction, word), 2) + "%" : "");
+                    row.add(!has ? "" : reading.peak(direction, word)
+                            .map(peak -> "row " + peak.row() + ", column " + peak.column())
+                            .orElse("nowhere"));
+                }
+                table.row(row);
+            }
+            stdout.print(table.plain());
+            AttentionFiles.notShown(reading).ifPresent(stdout::println);
         }
         stdout.println();
     }

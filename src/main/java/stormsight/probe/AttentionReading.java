@@ -46,6 +46,29 @@ public record AttentionReading(List<Word> words, List<Integer> layers, Span.Grid
     }
 
     /**
+     * Those of them whose map is not zero everywhere. Where no token sees those behind it, a word before the image
+     * reads nothing of it, nor does the image read a word behind it: there is nothing to show.
+     */
+    public List<Word> shown(Direction direction) {
+        return words(direction).stream().filter(word -> isShown(direction, word)).toList();
+    }
+
+    /** See {@link #shown}. */
+    public boolean isShown(Direction direction, Word word) {
+        return !isZero(map(direction, word));
+    }
+
+    /** Whether a map shows nothing. */
+    public static boolean isZero(float[] map) {
+        for (float value : map) {
+            if (value != 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /**
      * A word as a map is titled: generated ones with a plus, and what a word reads with the word that the answer went
      * on with. That one was chosen by what its predecessor read.
      */
@@ -76,15 +99,18 @@ public record AttentionReading(List<Word> words, List<Integer> layers, Span.Grid
         return sum / layers.size() / (direction == Direction.IMAGE_TO_WORD ? grid.cells() : 1);
     }
 
-    /** Where the map of a word is largest; the first such place. */
-    public Patch peak(Direction direction, Word word) {
+    /** Where the map of a word is largest, the first such place; nowhere if it is not {@link #shown}. */
+    public Optional<Patch> peak(Direction direction, Word word) {
         float[] map = map(direction, word);
+        if (isZero(map)) {
+            return Optional.empty();
+        }
         int peak = 0;
         for (int i = 1; i < map.length; i++) {
             if (map[i] > map[peak]) {
                 peak = i;
             }
         }
-        return new Patch(peak / grid.columns(), peak % grid.columns());
+        return Optional.of(new Patch(peak / grid.columns(), peak % grid.columns()));
     }
 }

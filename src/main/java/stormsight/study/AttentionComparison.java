@@ -64,7 +64,7 @@ public final class AttentionComparison {
     public List<String> write(AttentionFiles files) {
         List<String> written = new ArrayList<>();
         for (Direction direction : Direction.values()) {
-            if (runs.stream().allMatch(run -> run.reading().words(direction).isEmpty())) {
+            if (runs.stream().allMatch(run -> run.reading().shown(direction).isEmpty())) {
                 continue;
             }
             String file = "comparison_" + name(direction) + ".png";
@@ -85,7 +85,7 @@ public final class AttentionComparison {
 
     private MapFigure.Row row(Direction direction, Run run) {
         AttentionReading reading = run.reading();
-        List<HeatMap> maps = reading.words(direction).stream()
+        List<HeatMap> maps = reading.shown(direction).stream()
                 .map(word -> new HeatMap(
                         reading.label(direction, word),
                         reading.grid().columns(),
@@ -118,7 +118,7 @@ public final class AttentionComparison {
         for (Run run : runs) {
             for (Direction direction : Direction.values()) {
                 for (Word word : run.reading().words(direction)) {
-                    AttentionReading.Patch peak = run.reading().peak(direction, word);
+                    Optional<AttentionReading.Patch> peak = run.reading().peak(direction, word);
                     csv.row(
                             images.get(run.image()),
                             prompts.get(run.prompt()),
@@ -129,8 +129,8 @@ public final class AttentionComparison {
                             word.generated(),
                             name(direction),
                             run.reading().share(direction, word),
-                            peak.row(),
-                            peak.column());
+                            peak.map(patch -> String.valueOf(patch.row())).orElse(""),
+                            peak.map(patch -> String.valueOf(patch.column())).orElse(""));
                 }
             }
         }

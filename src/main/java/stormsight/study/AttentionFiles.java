@@ -8,13 +8,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import stormsight.image.Box;
 import stormsight.image.RgbImage;
 import stormsight.probe.AttentionMap;
 import stormsight.probe.AttentionReading.Direction;
 import stormsight.probe.AttentionReading;
 import stormsight.probe.Word;
+import stormsight.report.Count;
 import stormsight.report.FigureException;
 import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
@@ -232,7 +235,7 @@ public final class AttentionFiles {
         reading.maps().forEach(map -> numbers(folder, map, entries));
         String layers = "layers " + ranges(reading.layers()) + " summed";
         for (Direction direction : Direction.values()) {
-            List<Word> words = reading.words(direction);
+            List<Word> words = reading.shown(direction);
             if (words.isEmpty()) {
                 continue;
             }
@@ -243,7 +246,7 @@ public final class AttentionFiles {
                     .toList();
             String grid = folder + name + ".png";
             pictures.grid(path(grid), title(direction) + ", " + layers, image, maps, GRID_COLUMNS, true);
-            entries.add(picture(grid, sum, "all words"));
+            entries.add(picture(grid, sum, which(words, reading.words(direction))));
             for (Word word : words) {
                 String file =
                         folder + name + "/" + String.format(Locale.ROOT, "%02d", word.index()) + slug(word) + ".png";
@@ -254,12 +257,18 @@ public final class AttentionFiles {
         }
         reading.map(AttentionMap.ROLLOUT).ifPresent(map -> {
             String file = folder + map.name() + ".png";
-            List<HeatMap> maps = reading.words().stream()
+            List<Word> words = reading.words().stream()
+                    .filter(word -> !AttentionReading.isZero(map.at(word.index())))
+                    .toList();
+            if (words.isEmpty()) {
+                return;
+            }
+            List<HeatMap> maps = words.stream()
                     .map(word -> patches(reading.label(Direction.WORD_TO_IMAGE, word), map, map.at(word.index())))
                     .toList();
             pictures.grid(
                     path(file), "What reaches each word of the image, all layers", image, maps, GRID_COLUMNS, true);
-            entries.add(picture(file, map, "all words"));
+            entries.add(picture(file, map, which(words, reading.words())));
         });
         reading.map(AttentionMap.WORD_TO_QUERY_SUM)
                 .ifPresent(map -> wordToQuery(folder, map, layers, pictures.caption(), entries));
@@ -282,6 +291,28 @@ public final class AttentionFiles {
             }
         }
         return entries;
+    }
+
+    private static String which(List<Word> shown, List<Word> all) {
+        return shown.size() == all.size() ? "all words" : "all words whose map is not zero";
+    }
+
+    /** One sentence about words without a picture; empty if all have one. */
+    public static Optional<String> notShown(AttentionReading reading) {
+        List<String> parts = Stream.of(Direction.values())
+                .flatMap(direction -> notShown(reading, direction).stream())
+                .toList();
+        return parts.isEmpty() ? Optional.empty()
+                : Optional.of(String.join(", and ", parts)
+                        + ": no token of this model sees a later one, so there is no picture of these");
+    }
+
+    static Optional<String> notShown(AttentionReading reading, Direction direction) {
+        int count = reading.words(direction).size() - reading.shown(direction).size();
+        return count == 0 ? Optional.empty() : Optional.of(Count.text(count, "word") + switch (direction) {
+            case WORD_TO_IMAGE -> " before the image cannot see it";
+            case IMAGE_TO_WORD -> " behind the image cannot be seen from it";
+        });
     }
 
     /** What each word reads of each query, [words, queries]. */

@@ -71,7 +71,8 @@ public final class AttentionPage {
             return new Direction(
                     Kind.IMAGE,
                     name,
-                    each.meaning(),
+                    each.meaning()
+                            + AttentionFiles.notShown(reading, direction).map(part -> "; " + part).orElse(""),
                     layers,
                     meanOnly ? List.of() : heads,
                     words.stream().map(word -> reading.label(direction, word)).toList(),

@@ -84,7 +84,7 @@ public final class PromptComparison {
         for (Word word : a.words(direction)) {
             Occurrence occurrence = own.get(word);
             Word other = occurrence == null ? null : others.get(occurrence);
-            if (other != null) {
+            if (other != null && (a.isShown(direction, word) || b.isShown(direction, other))) {
                 float[] p = a.map(direction, word);
                 float[] q = b.map(direction, other);
                 changes.add(new Change(

@@ -183,6 +183,40 @@ class AttendTest {
         }
     }
 
+    /** Maps of zeros look as if a word, or the image, read nothing, where it could not. */
+    @Test
+    void whatACausalMaskHidesHasNoPicture() throws IOException {
+        Path out = temporary.resolve("causal");
+        String model = temporary.resolve("llava").toString();
+        assertEquals(0, run("synthesize", "--like", "tiny-llava", model).exitCode());
+        Run run = run("attend", "-m", model, "-i", IMAGE, "--raw-prompt", "-p",
+                "is <image> red", "--maps", "words,rollout", "-n", "2", "-o", out.toString(), "--backend", "cpu",
+                "--html", out.resolve("page.html").toString());
+        assertEquals(0, run.exitCode(), run.err());
+        JsonNode words = json(out.resolve("maps.json")).get("runs").get(0).get("words");
+        int blind = 0;
+        int hidden = 0;
+        for (JsonNode word : words) {
+            boolean sees = word.get("word_to_image").has("peak_patch");
+            assertEquals(sees, word.get("word_to_image").get("share").asDouble() > 0);
+            blind += sees ? 0 : 1;
+            hidden += word.has("image_to_word") && !word.get("image_to_word").has("peak_patch") ? 1 : 0;
+        }
+        assertTrue(blind > 0 && hidden > 0, run.out());
+        assertTrue(run.out().contains(blind + " words before the image cannot see it, and " + hidden + " words behind "
+                + "the image cannot be seen from it: no token of this model sees a later one"), run.out());
+        try (Stream<Path> overlays = Files.list(out.resolve("word_to_image"))) {
+            assertEquals(words.size() - blind, overlays.count());
+        }
+        assertTrue(Files.readString(out.resolve("page.html")).contains("before the image cannot see it"));
+        // Columns stand below each other, however long a word is.
+        List<String> table = run.out().lines().dropWhile(line -> !line.startsWith("word ")).toList();
+        for (String line : table.subList(1, 1 + words.size())) {
+            assertTrue(line.startsWith("row ", table.getFirst().indexOf("peak at"))
+                    || line.startsWith("nowhere", table.getFirst().indexOf("peak at")), line);
+        }
+    }
+
     @Test
     void aPromptDoesNotDifferFromItself() throws IOException {
         Path out = temporary.resolve("same");
