@@ -129,7 +129,8 @@ final class Attend extends PromptCommand implements Runnable {
                             + "quadrants: all of the decoder, summed over layers. whole: all of "
                             + "the decoder in each layer, as numbers, and for a report from word to word and patch to "
                             + "patch. rollout: what reaches each word of the image through all layers of the decoder "
-                            + "(attention rollout). Default: vision and words, and queries where the model has some.")
+                            + "(attention rollout). The page of --html has those of vision, queries, words and whole. "
+                            + "Default: vision and words, and queries where the model has some.")
     private List<Group> chosenGroups = List.of();
 
     @Option(

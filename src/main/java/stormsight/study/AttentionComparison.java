@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -20,6 +21,7 @@ import stormsight.report.Csv;
 import stormsight.report.HeatMap;
 import stormsight.report.MapFigure;
 import stormsight.report.ReportData;
+import stormsight.report.TextTable;
 import stormsight.study.PromptComparison.Change;
 
 /** Several images and prompts beside each other: pictures, and tables of how the words' maps changed. */
@@ -206,62 +208,36 @@ public final class AttentionComparison {
         }
         out.println("How much the map of a shared word changes from prompt to prompt, mean over " + prompts.size()
                 + " prompts in pairs and " + images.size() + (images.size() == 1 ? " image:" : " images:"));
-        out.println(String.format(
-                Locale.ROOT,
-                "%-18s  %-14s  %15s  %15s  %18s",
-                "word",
-                "direction",
-                "cosine distance",
-                "total variation",
-                "share, from .. to"));
-        sharedWords().forEach(same -> {
-            Change first = same.getFirst();
-            List<Double> shares = shares(same);
-            out.println(String.format(
-                    Locale.ROOT,
-                    "%-18s  %-14s  %15.4f  %15.4f  %7.2f%% .. %5.2f%%",
-                    first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
-                    name(first.direction()).replace('_', ' '),
-                    same.stream().mapToDouble(Change::cosineDistance).average().orElseThrow(),
-                    same.stream().mapToDouble(Change::totalVariation).average().orElseThrow(),
-                    100 * shares.getFirst(),
-                    100 * shares.getLast()));
-        });
-        out.println();
+        TextTable table = new TextTable(
+                "word", "direction", ">cosine distance", ">total variation", ">least share", ">largest share");
+        rows().forEach(table::row);
+        out.println(table.plain());
     }
 
     /** The same for a report; nothing if no word is in two prompts. */
     public Optional<ReportData.Table> table() {
-        if (changes.isEmpty()) {
-            return Optional.empty();
-        }
-        List<List<String>> rows = new ArrayList<>();
-        sharedWords().forEach(same -> {
-            Change first = same.getFirst();
-            rows.add(List.of(
-                    first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
-                    name(first.direction()).replace('_', ' '),
-                    String.format(
-                            Locale.ROOT,
-                            "%.4f",
-                            same.stream()
-                                    .mapToDouble(Change::cosineDistance)
-                                    .average()
-                                    .orElseThrow()),
-                    String.format(
-                            Locale.ROOT,
-                            "%.4f",
-                            same.stream()
-                                    .mapToDouble(Change::totalVariation)
-                                    .average()
-                                    .orElseThrow()),
-                    String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getFirst()),
-                    String.format(Locale.ROOT, "%.2f%%", 100 * shares(same).getLast())));
-        });
-        return Optional.of(new ReportData.Table(
+        return changes.isEmpty() ? Optional.empty() : Optional.of(new ReportData.Table(
                 "How much the map of a shared word changes from prompt to prompt",
                 List.of("Word", "Direction", "Cosine distance", "Total variation", "Least share", "Largest share"),
-                rows));
+                rows()));
+    }
+
+    private List<List<String>> rows() {
+        return sharedWords().stream().map(same -> {
+            Change first = same.getFirst();
+            List<Double> shares = shares(same);
+            return List.of(
+                    first.word() + (first.occurrence() > 1 ? " (" + first.occurrence() + ")" : ""),
+                    name(first.direction()).replace('_', ' '),
+                    mean(same, Change::cosineDistance),
+                    mean(same, Change::totalVariation),
+                    TextTable.fixed(100 * shares.getFirst(), 2) + "%",
+                    TextTable.fixed(100 * shares.getLast(), 2) + "%");
+        }).toList();
+    }
+
+    private static String mean(List<Change> changes, ToDoubleFunction<Change> value) {
+        return TextTable.fixed(changes.stream().mapToDouble(value).average().orElseThrow(), 4);
     }
 
     private Collection<List<Change>> sharedWords() {

@@ -241,6 +241,11 @@ class AttendTest {
                 "-n",
                 "1");
         assertEquals(0, run.exitCode(), run.err());
+        // A detected place is a long word; columns stand below each other all the same.
+        List<String> table = run.out().lines().dropWhile(line -> !line.startsWith("word  ") || !line.contains("share"))
+                .takeWhile(line -> !line.isBlank()).toList();
+        assertTrue(table.size() > 4, run.out());
+        table.forEach(line -> assertEquals(table.getFirst().length(), line.length(), line));
         JsonNode comparison = json(out.resolve("comparison.json"));
         assertTrue(comparison.get("definitions").has("cosine_distance"));
         int same = 0;
