@@ -1,6 +1,8 @@
 package stormsight.checkpoint;
 
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -8,6 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -81,7 +84,8 @@ public final class Quantization {
      * @param type blocked; a matrix gets it as {@link DType#forRows} says
      * @param to an empty directory
      * @param maxFileBytes of a shard
-     * @throws CheckpointException if something cannot be read or written, or the checkpoint is quantized already
+     * @throws CheckpointException if something cannot be read, or the checkpoint is quantized already
+     * @throws UncheckedIOException if something cannot be written
      */
     public static Result write(
             Checkpoint from, Set<String> matrices, DType type, Path to, long maxFileBytes) {
@@ -226,22 +230,38 @@ public final class Quantization {
     }
 
     private static void copyOthers(Checkpoint from, Path to) {
+        Map<String, Path> others = new LinkedHashMap<>();
         try (DirectoryStream<Path> files = Files.newDirectoryStream(from.directory(), Files::isRegularFile)) {
             for (Path file : files) {
                 String name = file.getFileName().toString();
                 if (!GgufBesides.NAMES.contains(name) && isBeside(name.toLowerCase(Locale.ROOT))) {
-                    Files.copy(file, to.resolve(name));
-                }
-            }
-            for (String name : GgufBesides.NAMES) {
-                // Written, not copied: a copy of a file that nobody may write is one, too.
-                Path file = from.model().resolve(name);
-                if (ModelFiles.exists(file)) {
-                    Files.write(to.resolve(name), ModelFiles.bytes(file));
+                    others.put(name, file);
                 }
             }
         } catch (IOException e) {
-            throw new CheckpointException(to, "cannot be written: " + e.getMessage(), e);
+            throw StrictJson.unreadable(from.directory(), e);
+        }
+        for (String name : GgufBesides.NAMES) {
+            Path file = from.model().resolve(name);
+            if (ModelFiles.exists(file)) {
+                others.put(name, file);
+            }
+        }
+        others.forEach((name, file) -> {
+            // Its content alone: a copy of a file that nobody may write is one, too.
+            try (InputStream in = opened(file)) {
+                Files.copy(in, to.resolve(name));
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        });
+    }
+
+    private static InputStream opened(Path file) {
+        try {
+            return ModelFiles.open(file, Long.MAX_VALUE);
+        } catch (IOException e) {
+            throw StrictJson.unreadable(file, e);
         }
     }
 
@@ -260,7 +280,7 @@ public final class Quantization {
                     .put("block_size", DType.Q8_BLOCK));
             Files.writeString(file, json.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
         } catch (IOException e) {
-            throw new CheckpointException(file, "cannot be written: " + e.getMessage(), e);
+            throw new UncheckedIOException(e);
         }
     }
 }

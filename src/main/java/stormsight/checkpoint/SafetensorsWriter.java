@@ -2,6 +2,7 @@ package stormsight.checkpoint;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -76,7 +77,8 @@ public final class SafetensorsWriter {
      * @param directory exists
      * @param tensors with the names to store, in the order in which they are spread over shards
      * @return the files
-     * @throws CheckpointException if a file exists already or cannot be written; files begun are deleted
+     * @throws CheckpointException if a file exists already
+     * @throws UncheckedIOException if one cannot be written; files begun are deleted
      */
     public static List<Path> write(Path directory, List<Entry> tensors, long maxFileBytes, Content content) {
         List<List<Entry>> shards = shards(tensors, maxFileBytes);
@@ -124,7 +126,8 @@ public final class SafetensorsWriter {
     /**
      * Writes one file.
      *
-     * @throws CheckpointException if it exists already or cannot be written; what was begun is deleted
+     * @throws CheckpointException if it exists already
+     * @throws UncheckedIOException if it cannot be written; what was begun is deleted
      */
     public static void writeFile(Path file, List<Entry> tensors, Content content) {
         List<Entry> sorted = tensors.stream()
@@ -260,13 +263,13 @@ public final class SafetensorsWriter {
         } catch (FileAlreadyExistsException e) {
             throw new CheckpointException(file, "exists already", e);
         } catch (IOException e) {
-            throw new CheckpointException(file, "cannot be written: " + e.getMessage(), e);
+            throw new UncheckedIOException(e);
         }
         try (FileChannel channel = opened) {
             writing.to(channel);
         } catch (IOException e) {
             delete(file, e);
-            throw new CheckpointException(file, "cannot be written: " + e.getMessage(), e);
+            throw new UncheckedIOException(e);
         } catch (RuntimeException e) {
             delete(file, e);
             throw e;

@@ -1,7 +1,8 @@
 package stormsight.cli;
 
 import java.io.IOException;
-import java.nio.file.FileSystemException;
+import java.io.UncheckedIOException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
@@ -84,6 +85,8 @@ final class NewCheckpointMixin {
                     Files.move(begun, place);
                 }
                 return result;
+            } catch (FileAlreadyExistsException e) {
+                throw new OutputException(target.toString(), "somebody else wrote to it meanwhile; name a new folder");
             } finally {
                 delete(begun);
                 removeHook(atExit);
@@ -99,9 +102,8 @@ final class NewCheckpointMixin {
             return content.to(begun);
         } catch (CheckpointException e) {
             throw e.renamed(begun, target);
-        } catch (FileSystemException e) {
-            throw new OutputException(
-                    target.toString(), e.getMessage().replace(begun.toString(), target.toString()));
+        } catch (UncheckedIOException e) {
+            throw e.getCause();
         }
     }
 
@@ -110,9 +112,16 @@ final class NewCheckpointMixin {
             throw new OutputException(target.toString(), "it is not a directory");
         }
         deleteLeft(target, target.toRealPath().getFileName());
-        if (!files(target).isEmpty()) {
-            throw new UsageException(target + " is not empty; name a new folder");
+        List<Path> files = files(target);
+        if (files.isEmpty()) {
+            return;
         }
+        Matcher begun = PARTIAL.matcher(files.getFirst().getFileName().toString());
+        throw new UsageException(
+                files.size() == 1 && begun.matches()
+                        ? "the process " + begun.group(1) + " writes to " + target + "; wait for it or name a new "
+                                + "folder. If it does something else, delete " + files.getFirst()
+                        : target + " is not empty; name a new folder");
     }
 
     /** What processes that were killed had begun of this folder. */

@@ -8,6 +8,7 @@ import static stormsight.cli.MainTest.fails;
 import static stormsight.cli.MainTest.run;
 
 import java.io.IOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,6 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import stormsight.checkpoint.CheckpointException;
+import stormsight.checkpoint.SafetensorsWriter;
 import stormsight.report.FigureException;
 
 class NewCheckpointMixinTest {
@@ -72,15 +74,56 @@ class NewCheckpointMixinTest {
     void messagesNameThePlaceThatTheUserNamed() {
         Path place = folder.resolve("new");
         CheckpointException e = assertThrows(CheckpointException.class, () -> NewCheckpointMixin.write(place, begun -> {
-            throw new CheckpointException(begun.resolve("model.safetensors"), "cannot be written: no space is left");
+            throw new CheckpointException(begun.resolve("model.safetensors"), "cannot be read");
         }));
-        assertEquals(place.resolve("model.safetensors") + ": cannot be written: no space is left", e.getMessage());
-        OutputException full = assertThrows(OutputException.class, () -> NewCheckpointMixin.write(place, begun -> {
+        assertEquals(place.resolve("model.safetensors") + ": cannot be read", e.getMessage());
+        FigureException full = assertThrows(FigureException.class, () -> NewCheckpointMixin.write(place, begun -> {
             throw new FileSystemException(begun.resolve("config.json").toString(), null, "no space is left");
         }));
+        assertEquals(place + ": cannot be written: no space is left", full.getMessage());
+        FigureException denied = assertThrows(FigureException.class, () -> NewCheckpointMixin.write(place, begun -> {
+            throw new AccessDeniedException(begun.resolve("config.json").toString());
+        }));
+        assertEquals(place + ": cannot be written: permission denied", denied.getMessage());
+    }
+
+    /** As everywhere else, and not as if the model that is read were broken. */
+    @Test
+    void weightsThatCannotBeWrittenAreNoFaultOfTheModel() {
+        Path place = folder.resolve("new");
+        FigureException e = assertThrows(FigureException.class, () -> NewCheckpointMixin.write(place, begun -> {
+            SafetensorsWriter.write(begun.resolve("gone"), List.of(), 1, (tensor, first, piece) -> {});
+            return begun;
+        }));
+        assertEquals(place + ": cannot be written: no such directory", e.getMessage());
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void twoThatWriteToOnePlaceAreTold(boolean exists) throws IOException {
+        Path place = folder.resolve("new");
+        if (exists) {
+            Files.createDirectory(place);
+        }
+        OutputException late = assertThrows(OutputException.class, () -> NewCheckpointMixin.write(place, begun -> {
+            Files.writeString(begun.resolve("config.json"), "second");
+            Files.createDirectories(place);
+            return Files.writeString(place.resolve("config.json"), "first");
+        }));
         assertEquals(
-                place + " cannot be written: " + place.resolve("config.json") + ": no space is left",
-                full.getMessage());
+                place + " cannot be written: somebody else wrote to it meanwhile; name a new folder",
+                late.getMessage());
+        assertEquals("first", Files.readString(place.resolve("config.json")));
+        assertEquals(List.of("config.json"), names(place));
+    }
+
+    @Test
+    void aPlaceThatIsWrittenToIsNotCalledFull() throws IOException {
+        Path place = Files.createDirectory(folder.resolve("new"));
+        long other = ProcessHandle.current().parent().orElseThrow().pid();
+        Files.createDirectory(place.resolve(".new.partial-" + other));
+        UsageException e = assertThrows(UsageException.class, () -> NewCheckpointMixin.write(place, begun -> begun));
+        assertTrue(e.getMessage().startsWith("the process " + other + " writes to " + place), e.getMessage());
     }
 
     /** A process that was killed deletes nothing; the next one that writes to the same place does. */
