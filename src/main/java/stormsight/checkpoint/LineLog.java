@@ -6,6 +6,7 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
@@ -32,12 +33,14 @@ public final class LineLog implements AutoCloseable {
     }
 
     /**
-     * Opens or makes the file. Nothing is written until {@link #goOn}, {@link #restart} or {@link #add}.
+     * Opens or makes the file, and the folders that it needs. Nothing is written until
+     * {@link #goOn}, {@link #restart} or {@link #add}.
      *
      * @throws IllegalArgumentException if it is in use
      * @throws IOException if it cannot be read or written
      */
     public static LineLog open(Path file) throws IOException {
+        Files.createDirectories(file.toAbsolutePath().getParent());
         FileChannel channel =
                 FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
         try {

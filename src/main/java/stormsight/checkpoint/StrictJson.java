@@ -113,7 +113,10 @@ public final class StrictJson {
     private static void skipByteOrderMark(Path file, String what, PushbackReader text) {
         try {
             int first = text.read();
-            if (first >= 0 && first != BYTE_ORDER_MARK) {
+            if (first < 0) {
+                throw empty(file, what);
+            }
+            if (first != BYTE_ORDER_MARK) {
                 text.unread(first);
             }
         } catch (CharacterCodingException e) {
@@ -182,6 +185,11 @@ public final class StrictJson {
         String reason =
                 e instanceof AccessDeniedException ? "permission denied" : oneLine(String.valueOf(e.getMessage()));
         return new CheckpointException(file, "cannot be read: " + reason, e);
+    }
+
+    /** What a download that stopped leaves. */
+    public static CheckpointException empty(Path file, String what) {
+        return new CheckpointException(file, what + " is empty; download it again");
     }
 
     /** A name from a file, made fit for one line of a message. */

@@ -1,7 +1,6 @@
 package stormsight.cli;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -31,6 +30,7 @@ import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Stamp;
 import stormsight.report.Count;
+import stormsight.report.OutputFile;
 
 /** Answers many prompts about many images. */
 @Command(
@@ -137,7 +137,7 @@ final class BatchCommand extends PromptCommand implements Runnable {
             try {
                 answer(directory, backend, items, keptBytes, progress);
             } catch (IOException e) {
-                throw new UncheckedIOException(file + " cannot be written: " + e.getMessage(), e);
+                throw OutputFile.unwritable(file, e);
             }
         });
     }

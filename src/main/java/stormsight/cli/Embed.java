@@ -208,7 +208,7 @@ final class Embed extends EncoderCommand implements Runnable {
                     StandardOpenOption.CREATE,
                     StandardOpenOption.APPEND);
         } catch (IOException e) {
-            throw new UncheckedIOException(rowFile + " cannot be written: " + e.getMessage(), e);
+            throw OutputFile.unwritable(rowFile, e);
         }
     }
 

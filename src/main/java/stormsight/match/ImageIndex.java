@@ -1,8 +1,11 @@
 package stormsight.match;
 
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -20,7 +23,10 @@ import org.apache.lucene.document.Field;
 import org.apache.lucene.document.KnnFloatVectorField;
 import org.apache.lucene.document.StoredField;
 import org.apache.lucene.document.StringField;
+import org.apache.lucene.index.CorruptIndexException;
 import org.apache.lucene.index.DirectoryReader;
+import org.apache.lucene.index.IndexFormatTooNewException;
+import org.apache.lucene.index.IndexFormatTooOldException;
 import org.apache.lucene.index.IndexWriter;
 import org.apache.lucene.index.IndexWriterConfig;
 import org.apache.lucene.index.MultiBits;
@@ -145,7 +151,15 @@ public final class ImageIndex implements AutoCloseable {
     }
 
     private static UncheckedIOException failed(String name, IOException e) {
-        String reason = e instanceof LockObtainFailedException ? "another process has it open" : e.getMessage();
+        String reason = switch (e) {
+            case LockObtainFailedException _ -> "another process has it open";
+            // Lucene's words are about its code.
+            case CorruptIndexException _, IndexFormatTooOldException _, IndexFormatTooNewException _, EOFException _,
+                    NoSuchFileException _ ->
+                "a file in it is damaged or missing; delete the folder and index the images again";
+            case AccessDeniedException denied -> denied.getFile() + ": permission denied";
+            default -> e.getMessage();
+        };
         return new UncheckedIOException("the index in " + name + " cannot be used: " + reason, e);
     }
 

@@ -33,6 +33,9 @@ final class TokenizerFile {
         ModelReader model = new ModelReader(file);
         try {
             in.skipByteOrderMark();
+            if (in.peek() < 0) {
+                throw StrictJson.empty(file, "the file");
+            }
             if (in.peek() != '{') {
                 throw new CheckpointException(file, "not a JSON object");
             }

@@ -54,6 +54,12 @@ class ConfigFileTest {
         assertTrue(config.has("a.i"));
     }
 
+    @Test
+    void anEmptyFileIsNamedSo() {
+        assertRefused(() -> read(""), "config.json: the file is empty; download it again");
+        assertRefused(() -> read("\uFEFF"), "config.json: not a JSON object");
+    }
+
     /** Python writes it. */
     @ParameterizedTest
     @ValueSource(strings = {"NaN", "Infinity", "-Infinity"})

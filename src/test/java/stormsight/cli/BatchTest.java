@@ -64,6 +64,20 @@ class BatchTest {
                 .toList();
     }
 
+    /** As files of other commands; a name that no disk takes is told with its reason, and once. */
+    @Test
+    void theFolderOfTheOutputIsMade() throws IOException {
+        Path file = temporary.resolve("new/folder/out.jsonl");
+        Run run = run("-i", "examples/kitchen.png", "-p", "caption en", "--out", file.toString());
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals(1, Files.readAllLines(file).size());
+        String name = temporary.resolve("x".repeat(300)).toString();
+        Run refused = run("-i", "examples/kitchen.png", "-p", "caption en", "--out", name);
+        assertEquals(1, refused.exitCode());
+        assertTrue(refused.err().contains("stormsight: " + name + ": cannot be written: "), refused.err());
+        assertEquals(refused.err().indexOf(name), refused.err().lastIndexOf(name), refused.err());
+    }
+
     @Test
     void everyItemHasALine() throws IOException {
         Path file = temporary.resolve("out.jsonl");

@@ -10,9 +10,11 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -45,6 +47,38 @@ class ImageIndexTest {
             assertFalse(index.isCurrent(file));
             index.put(file, ImageIndex.stamp(file), new float[] {1});
             assertTrue(index.isCurrent(file));
+        }
+    }
+
+    /** Each of its files in turn: cut, emptied, gone. */
+    @Test
+    void aDamagedIndexSaysWhatToDo() throws IOException {
+        for (int damage = 0; damage < 3; damage++) {
+            for (int file = 0; file < 4; file++) {
+                Path kept = folder.resolve("damaged" + damage + file);
+                try (ImageIndex index = ImageIndex.open(kept)) {
+                    index.put(folder.resolve("a.png"), "stamp", new float[] {1});
+                    index.commit("a model");
+                }
+                List<Path> files;
+                try (Stream<Path> list = Files.list(kept)) {
+                    files = list.filter(each -> !each.endsWith("write.lock")).sorted().toList();
+                }
+                assertEquals(4, files.size());
+                Path damaged = files.get(file);
+                if (damage == 2 && damaged.getFileName().toString().startsWith("segments")) {
+                    // Without it there is no index, and one begins.
+                    continue;
+                }
+                switch (damage) {
+                    case 0 -> Files.write(damaged, Arrays.copyOf(Files.readAllBytes(damaged), 100));
+                    case 1 -> Files.write(damaged, new byte[0]);
+                    default -> Files.delete(damaged);
+                }
+                UncheckedIOException e = assertThrows(UncheckedIOException.class, () -> ImageIndex.open(kept).close());
+                assertEquals("the index in " + kept + " cannot be used: a file in it is damaged or missing; delete the "
+                        + "folder and index the images again", e.getMessage(), damaged.toString());
+            }
         }
     }
 

@@ -126,6 +126,13 @@ class TokenizerFileTest {
         assertEquals(file + ": model: the token \"a\" has the ids 0 and 1", e.getMessage());
     }
 
+    @Test
+    void anEmptyFileIsNamedSo() throws IOException {
+        Path file = write("");
+        CheckpointException e = assertThrows(CheckpointException.class, () -> Tokenizer.open(file));
+        assertEquals(file + ": the file is empty; download it again", e.getMessage());
+    }
+
     /** Where the file ends early, holds a key twice, or goes on. */
     @Test
     void brokenJsonIsRefused() throws IOException {

@@ -27,6 +27,10 @@ record PaliGemmaConfig(VisionTower.Config vision, GemmaConfig text, int imageTok
      * @throws stormsight.checkpoint.CheckpointException if they are broken or describe something that is not supported
      */
     static PaliGemmaConfig read(Path directory, ConfigFile config) {
+        if (!config.hasObject("vision_config")) {
+            throw config.invalid("vision_config", "missing, so that nobody knows how large the vision tower is; "
+                    + "download config.json again");
+        }
         VisionTower.Config vision = VisionConfig.siglip(config, "vision_config.");
         GemmaConfig text = GemmaConfig.read(config, "text_config.");
         // May lie beyond the embedding table: image rows are not looked up there.

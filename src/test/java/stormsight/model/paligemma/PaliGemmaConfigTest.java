@@ -39,6 +39,17 @@ class PaliGemmaConfigTest {
         return PaliGemmaConfig.read(directory, ConfigFile.read(directory.resolve("config.json")));
     }
 
+    /** The sizes of another tower would be taken, and hundreds of weights called missing. */
+    @Test
+    void aMissingVisionConfigIsNamed() throws IOException {
+        Path file = Files.writeString(directory.resolve("config.json"), """
+                {"model_type": "paligemma", "text_config": {"hidden_size": 8}}""");
+        String message = assertThrows(
+                        CheckpointException.class, () -> PaliGemmaConfig.read(directory, ConfigFile.read(file)))
+                .getMessage();
+        assertTrue(message.startsWith(file + ": vision_config: missing, so that nobody knows"), message);
+    }
+
     @Test
     void paliGemma1TakesTheDefaultsOfTransformers() {
         PaliGemmaConfig config = read("""
