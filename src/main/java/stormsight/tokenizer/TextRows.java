@@ -15,18 +15,43 @@ import stormsight.checkpoint.ConfigFile;
  * @param pad the id that rows are filled up with
  */
 public record TextRows(Tokenizer tokenizer, int length, int pad) {
+    private static final String CONFIG = "tokenizer_config.json";
+    private static final String MOST = "model_max_length";
+    /** A token between that in front and that behind. */
+    private static final int SHORTEST = 3;
+
+    /**
+     * Most ids of a text: there transformers cuts it off, where the model has no fewer positions.
+     *
+     * @throws CheckpointException if a text would have no token of its own
+     */
+    public static int most(Path folder, int positions) {
+        Optional<ConfigFile> config = ConfigFile.readIfPresent(folder.resolve(CONFIG)).filter(c -> c.has(MOST));
+        // Where there is no limit, transformers writes a number of 31 digits.
+        double most = config.map(c -> c.number(MOST)).orElse(Double.POSITIVE_INFINITY);
+        if (most < SHORTEST) {
+            throw config.orElseThrow().invalid(MOST, most + " is too short for a text");
+        }
+        return (int) Math.min(positions, most);
+    }
+
     /**
      * Opens the tokenizer of a checkpoint: spiece.model where there is one, as transformers does for SigLIP, else
      * tokenizer.json.
      *
      * @param lowerCase whether texts are lower-cased, as SigLIP 2 was trained; the files of its models of fixed
      *     resolution do not say so. spiece.model and CLIP's tokenizer.json do it anyway
-     * @throws CheckpointException if there is no tokenizer, or no pad token
+     * @throws CheckpointException if there is no tokenizer, no pad token, or texts are to be filled up to fewer ids
      */
     public static TextRows open(Path folder, int length, boolean lowerCase) {
         Path pieces = folder.resolve("spiece.model");
         Tokenizer opened = Tokenizer.open(Files.exists(pieces) ? pieces : folder.resolve("tokenizer.json"));
-        String pad = padToken(folder.resolve("tokenizer_config.json"))
+        int most = most(folder, length);
+        if (most < length) {
+            throw new CheckpointException(folder.resolve(CONFIG), MOST + ": transformers fills texts up to " + most
+                    + " tokens, but the model was trained with " + length + " and is run so here: set it to " + length);
+        }
+        String pad = padToken(folder.resolve(CONFIG))
                 .or(() -> padToken(folder.resolve("special_tokens_map.json")))
                 .orElseThrow(() -> new CheckpointException(folder,
                         "no pad_token in tokenizer_config.json or special_tokens_map.json"));

@@ -24,6 +24,7 @@ import stormsight.backend.Backend;
 import stormsight.backend.BackendOptions;
 import stormsight.backend.Backends;
 import stormsight.backend.RunListener;
+import stormsight.checkpoint.CheckpointException;
 import stormsight.image.ImageDecoder;
 import stormsight.image.ImageException;
 import stormsight.image.RgbImage;
@@ -122,6 +123,39 @@ class EmbedderTest {
         }
         for (int i = 0; i < 3; i++) {
             assertArrayEquals(found.get(i), found.get(3 + i), ROUNDING);
+        }
+    }
+
+    /** As transformers cuts them: [702, 320, 520, 64, 703] of 18 tokens where model_max_length is 5. */
+    @Test
+    void textsAreCutWhereTheTokenizerSays() throws IOException {
+        Goldens.copy("zeroshot-clip", temporary);
+        Path config = temporary.resolve("tokenizer_config.json");
+        String before = Files.readString(config);
+        Files.writeString(config, before.replace("\"model_max_length\": 77", "\"model_max_length\": 5"));
+        try (ModelDirectory directory = Families.open(temporary, Optional.empty())) {
+            assertArrayEquals(
+                    new int[] {702, 320, 520, 64, 703},
+                    directory.dualEncoder().ids("a star a star a star a star"));
+        }
+        Files.writeString(config, before.replace("\"model_max_length\": 77", "\"model_max_length\": 1e30"));
+        try (ModelDirectory directory = Families.open(temporary, Optional.empty())) {
+            assertEquals(18, directory.dualEncoder().ids("a star a star a star a star").length);
+        }
+    }
+
+    /** Padding is seen, so that every text would become something else than there. */
+    @Test
+    void textsThatAreFilledUpToLessAreRefused() throws IOException {
+        Goldens.copy("zeroshot-siglip", temporary);
+        Path config = temporary.resolve("tokenizer_config.json");
+        Files.writeString(config, Files.readString(config)
+                .replaceFirst("\"model_max_length\": \\d+", "\"model_max_length\": 5"));
+        try (ModelDirectory directory = Families.open(temporary, Optional.empty())) {
+            String message = assertThrows(
+                            CheckpointException.class, () -> directory.dualEncoder().ids("a star"))
+                    .getMessage();
+            assertTrue(message.startsWith(config + ": model_max_length: transformers fills texts up to 5"), message);
         }
     }
 

@@ -33,6 +33,7 @@ import stormsight.model.nn.VisionTower;
 import stormsight.program.Op;
 import stormsight.program.Segment;
 import stormsight.program.Tensor;
+import stormsight.tokenizer.TextRows;
 import stormsight.tokenizer.Tokenizer;
 
 /**
@@ -58,6 +59,7 @@ public final class Clip implements DualEncoder {
     private final int end;
     private final int columns;
     private final LazyTokenizer tokenizer;
+    private final int mostTokens;
 
     private Clip(Path directory, ImageProcessor images, TextTower.Config text, int end, int columns) {
         this.directory = directory;
@@ -66,6 +68,7 @@ public final class Clip implements DualEncoder {
         this.end = end;
         this.columns = columns;
         tokenizer = new LazyTokenizer(directory, _ -> { });
+        mostTokens = TextRows.most(directory, text.positions());
     }
 
     private static Clip open(Path directory, ConfigFile config, Optional<Resampling> resize, Strictness strictness) {
@@ -129,7 +132,7 @@ public final class Clip implements DualEncoder {
     @Override
     public int[] ids(String words) {
         Tokenizer opened = tokenizer.get();
-        return needed(text.checked(opened.encodeWithSpecials(words, text.positions()), opened));
+        return needed(text.checked(opened.encodeWithSpecials(words, mostTokens), opened));
     }
 
     /** Up to the end of the text: no token sees what comes after it. */
