@@ -58,6 +58,11 @@ public final class Checkpoint implements AutoCloseable {
 
     /** Of common file systems. */
     private static final int MAX_FILE_NAME = 255;
+    private static final int PAGE = 4096;
+    /** Of a matrix whose zeros say something. */
+    private static final int SMALLEST_CHECKED = 8 * PAGE;
+    /** Rows of an embedding table that no token has come after it. */
+    private static final double LATE = 0.875;
 
     private final Path source;
     private final Map<String, TensorInfo> tensors;
@@ -114,6 +119,47 @@ public final class Checkpoint implements AutoCloseable {
         return Gguf.read(directory, ModelPath.gguf(directory))
                 .map(Checkpoint::open)
                 .orElseThrow(() -> ModelPath.withoutWeights(directory));
+    }
+
+    /**
+     * Looks whether a file of safetensors ends in zeros: a download that stopped leaves them in a file that got its
+     * size beforehand. Vectors may be zero, and so may the last rows of an embedding table. Three pages of each file
+     * are read at most.
+     */
+    public void checkEnds(Strictness strictness) {
+        if (isGguf()) {
+            return;
+        }
+        Map<Path, TensorInfo> last = new HashMap<>();
+        Map<Path, TensorInfo> lastMatrix = new HashMap<>();
+        for (TensorInfo tensor : tensors.values()) {
+            last.merge(tensor.file(), tensor, Checkpoint::later);
+            if (tensor.shape().rank() > 1 && tensor.bytes() >= SMALLEST_CHECKED) {
+                lastMatrix.merge(tensor.file(), tensor, Checkpoint::later);
+            }
+        }
+        lastMatrix.forEach((file, matrix) -> {
+            if (isZero(last.get(file), 1) && isZero(matrix, 1) && isZero(matrix, LATE)) {
+                strictness.odd(file, "tensor " + matrix.label() + " and all behind it end in zeros, as a download that "
+                        + "stopped leaves them: download the file again");
+            }
+        });
+    }
+
+    private static TensorInfo later(TensorInfo a, TensorInfo b) {
+        return a.offset() > b.offset() ? a : b;
+    }
+
+    /** Whether a page of a tensor that ends at that part of it, or all before if that is less, is zero. */
+    private boolean isZero(TensorInfo tensor, double part) {
+        long end = (long) (tensor.bytes() * part);
+        long first = Math.max(0, end - PAGE);
+        for (byte each : bytes(tensor, first, (int) (end - first))) {
+            if (each != 0) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Whether a path is a directory whose weights are GGUF; no file is read. */

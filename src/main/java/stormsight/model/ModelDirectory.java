@@ -189,7 +189,8 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * Looks whether the checkpoint holds what the model needs, and settings that are not used. Values are not read.
+     * Looks whether the checkpoint holds what the model needs, and settings that are not used. Of values, only
+     * the ends of files are read.
      *
      * @param strictness what becomes of what is odd and passed over
      * @throws CheckpointException naming the tensors that are missing, of another shape or type, or odd
@@ -198,6 +199,7 @@ public final class ModelDirectory implements AutoCloseable {
         Weights weights = Weights.of(checkpoint, Options.DEFAULT);
         model.declare(weights);
         weights.check(strictness);
+        checkpoint.checkEnds(strictness);
         if (model instanceof VisionLanguageModel) {
             GenerationConfig.check(path, strictness);
         }

@@ -8,9 +8,11 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.FileTime;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -39,6 +41,39 @@ class ChangedFilesTest {
     private void cut(long bytes) throws IOException {
         try (RandomAccessFile file = new RandomAccessFile(weights.toFile(), "rw")) {
             file.setLength(bytes);
+        }
+    }
+
+    /** A download that stopped in a file that had its size already. */
+    @Test
+    void aFileThatEndsInZerosIsNamed() throws IOException {
+        Path shapes = Path.of("models", "shapes", "model.safetensors");
+        Files.copy(shapes, weights, StandardCopyOption.REPLACE_EXISTING);
+        long bytes = Files.size(weights);
+        for (double kept : new double[] {0.1, 0.5, 0.9}) {
+            Files.copy(shapes, weights, StandardCopyOption.REPLACE_EXISTING);
+            cut((long) (bytes * kept));
+            cut(bytes);
+            try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+                assertProblem(
+                        weights + ": tensor vision_tower.vision_model.encoder.layers.3.",
+                        () -> checkpoint.checkEnds(Strictness.STRICT));
+                assertProblem("end in zeros", () -> checkpoint.checkEnds(Strictness.STRICT));
+            }
+        }
+    }
+
+    /** Biases of zeros, and vectors that end a file, are none of it. */
+    @Test
+    void noOtherFileIsNamed() {
+        List<Path> folders = Stream.concat(
+                        Stream.concat(Goldens.MODELS.stream(), Goldens.ENCODERS.stream()).map(Goldens::folder),
+                        Stream.of(Path.of("models", "shapes"), Path.of("models", "shapes-dual")))
+                .toList();
+        for (Path each : folders) {
+            try (Checkpoint checkpoint = Checkpoint.open(each)) {
+                checkpoint.checkEnds(Strictness.STRICT);
+            }
         }
     }
 
