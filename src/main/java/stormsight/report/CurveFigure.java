@@ -1,8 +1,10 @@
 package stormsight.report;
 
+import java.awt.BasicStroke;
 import java.awt.Color;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYSeries;
@@ -16,6 +18,11 @@ public final class CurveFigure {
     /** Beyond it markers would hide the line. */
     private static final int MOST_MARKED_POINTS = 64;
     private static final int TICK_SPACING = 74;
+    private static final float LINE_WIDTH = 2.2f;
+    /** Pixels of a dash. */
+    private static final float DASH = 8;
+    /** Of the height of all curves: as near as lines that cannot be told apart. */
+    private static final double NEAR = 0.005;
 
     private CurveFigure() {}
 
@@ -79,9 +86,46 @@ public final class CurveFigure {
             line.setMarker(curve.x().length > MOST_MARKED_POINTS ? SeriesMarkers.NONE : SeriesMarkers.CIRCLE);
             line.setLineColor(color(i));
             line.setMarkerColor(color(i));
-            line.setLineWidth(2.2f);
+            line.setLineWidth(LINE_WIDTH);
+            int below = coinciding(curves, i, axes);
+            if (below > 0) {
+                // What lies below shows in the gaps.
+                line.setLineStyle(new BasicStroke(LINE_WIDTH, BasicStroke.CAP_BUTT, BasicStroke.JOIN_ROUND, 1,
+                        new float[] {DASH, DASH * below}, 0));
+            }
         }
         ChartFile.write(file, chart, title, yLabel + " over " + xLabel + ": " + String.join("; ", names));
+    }
+
+    /** How many curves that are drawn before lie below a part of this one. */
+    private static int coinciding(List<Curve> curves, int curve, Axes axes) {
+        double[] heights = curves.stream()
+                .flatMapToDouble(each -> Arrays.stream(each.y()))
+                .filter(Double::isFinite)
+                .map(y -> height(y, axes))
+                .toArray();
+        double near = NEAR
+                * (Arrays.stream(heights).max().orElse(0) - Arrays.stream(heights).min().orElse(0));
+        return (int) curves.subList(0, curve).stream()
+                .filter(other -> coincide(curves.get(curve), other, near, axes))
+                .count();
+    }
+
+    /** Whether two curves lie on each other from one point to the next. */
+    private static boolean coincide(Curve a, Curve b, double near, Axes axes) {
+        boolean before = false;
+        for (int i = 0; i < Math.min(a.x().length, b.x().length); i++) {
+            boolean here = a.x()[i] == b.x()[i] && Math.abs(height(a.y()[i], axes) - height(b.y()[i], axes)) <= near;
+            if (here && before) {
+                return true;
+            }
+            before = here;
+        }
+        return false;
+    }
+
+    private static double height(double y, Axes axes) {
+        return axes.logY ? Math.log(y) : y;
     }
 
     private static Color color(int curve) {

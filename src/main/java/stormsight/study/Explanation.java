@@ -193,15 +193,17 @@ public final class Explanation {
                         explained.positions(), patch * patches, (patch + 1) * patches)));
             }
         }
+        String some = tiles.size() < patches ? tiles.size() + " of " + patches + " patches" : "all patches";
         Path png = figure(
                 "positions",
                 "Position embeddings",
-                "Each small map shows how alike the position embedding of one patch is to those of all patches, as a "
-                        + "cosine: in a trained tower neighbours are most alike, and rows and columns show.");
+                "Each small map, of " + some + ", shows how alike the position embedding of one patch is to those of "
+                        + "all patches, as a cosine: in a trained tower neighbours are most alike, and rows and "
+                        + "columns show.");
         new TileFigure(new MapStyle(style.colors(), false), caption())
                 .write(
                         png,
-                        "Similarity of position embeddings",
+                        "Similarity of position embeddings, of " + some + " to each patch",
                         new TileFigure.Places("patch row", rows.stream().map(String::valueOf).toList()),
                         new TileFigure.Places("patch column", columns.stream().map(String::valueOf).toList()),
                         tiles);
@@ -252,7 +254,7 @@ public final class Explanation {
         double[] x = IntStream.range(-1, steps - 1).asDoubleStream().toArray();
         List<Curve> curves = new ArrayList<>();
         curves.add(new Curve(
-                "patches",
+                "patches: mean, and from the shortest to the longest",
                 x,
                 eachNorm(norms -> norms.average().orElseThrow()),
                 Optional.of(eachNorm(norms -> norms.min().orElseThrow())),

@@ -81,6 +81,8 @@ class ExplainTest {
         assertEquals(
                 Set.of("grid", "patches", "embeddings", "positions", "norms", "norm_curves", "mask"),
                 consistent(object));
+        String page = Files.readString(out().resolve("index.html"));
+        assertTrue(page.contains("of 64 of 256 patches") && page.contains("patches: mean, and from the shortest"));
         assertEquals(16, object.get("tower").get("patch_rows").asInt());
         assertFalse(object.get("tower").get("class_token").asBoolean());
         NumpyArray embeddings = NumpyFiles.read(out().resolve("embeddings.npy"));

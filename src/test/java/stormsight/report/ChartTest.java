@@ -1,6 +1,7 @@
 package stormsight.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -15,6 +16,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import javax.imageio.ImageIO;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
@@ -100,6 +102,27 @@ class ChartTest {
         assertTrue(lines > 500, lines + " pixels of the line");
         // A band of 10 to 20 of about 70 units, 3 of 3 layers wide.
         assertTrue(bands > 40_000, bands + " pixels of the band");
+    }
+
+    /** The upper one has gaps; curves that only cross have none. */
+    @Test
+    void aCurveBelowAnotherIsSeen() throws Exception {
+        double[] x = {0, 1, 2, 3};
+        Curve lower = new Curve("lower", x, new double[] {-99.7, -99.7, -99.7, 0});
+        Curve upper = new Curve("upper", x, new double[] {-99.6, -99.7, -99.8, 0});
+        Curve crossing = new Curve("crossing", x, new double[] {0, -99.7, 0, 0.1});
+        assertFalse(svg(List.of(lower, crossing), CurveFigure.Axes.LINEAR).contains("stroke-dasharray:8"));
+        assertTrue(svg(List.of(lower, crossing, upper), CurveFigure.Axes.LINEAR).contains("stroke-dasharray:8"));
+        Path file = directory.resolve("two.png");
+        CurveFigure.write(file, "", "", "", List.of(lower, upper));
+        BufferedImage picture = ImageIO.read(file.toFile());
+        for (int curve = 0; curve < 2; curve++) {
+            int rgb = ChartFile.COLORS[curve].getRGB();
+            long pixels = IntStream.range(0, picture.getWidth() * picture.getHeight() * 4 / 5)
+                    .filter(i -> picture.getRGB(i % picture.getWidth(), i / picture.getWidth()) == rgb)
+                    .count();
+            assertTrue(pixels > 100, curve + ": " + pixels);
+        }
     }
 
     @Test
