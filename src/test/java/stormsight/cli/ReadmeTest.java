@@ -27,6 +27,8 @@ import picocli.CommandLine.ParseResult;
  */
 class ReadmeTest {
     private static final Pattern BLOCK = Pattern.compile("```(\\w+)\n(.*?)```", Pattern.DOTALL);
+    private static final Pattern PICTURE =
+            Pattern.compile("!\\[([^]]*)]\\(([^)]*)\\)|<img src=\"([^\"]*)\"[^>]*alt=\"([^\"]*)\"");
     private static final Pattern WORD = Pattern.compile("\"([^\"]*)\"|(\\S+)");
     private static final Set<String> WRITTEN = Set.of("--out", "--html", "--plot");
     private static final Set<String> READ = Set.of("--image", "--dataset");
@@ -54,6 +56,19 @@ class ReadmeTest {
                             .toList()));
         }
         return commands;
+    }
+
+    /** For who does not see them: in words, and more than what kind of picture it is. */
+    @Test
+    void picturesSayWhatIsSeen() throws IOException {
+        List<MatchResult> pictures = PICTURE.matcher(Files.readString(Path.of("README.md"))).results().toList();
+        assertTrue(pictures.size() >= 5, pictures.size() + " pictures");
+        for (MatchResult picture : pictures) {
+            boolean markdown = picture.group(2) != null;
+            String words = picture.group(markdown ? 1 : 4);
+            assertTrue(words.split(" ").length > 8, words);
+            assertTrue(Files.exists(Path.of(picture.group(markdown ? 2 : 3))), picture.group());
+        }
     }
 
     @Test
