@@ -38,6 +38,8 @@ public final class RooflineFigure {
     private static final double LEFT_EDGE = 90;
     private static final double RIGHT_EDGE = 16;
     private static final double UPPER_EDGE = 50;
+    /** Pixels between a point and its name beyond which a line leads from one to the other. */
+    private static final double LEADING = 12;
     /** Rings around a point in which its name is tried. */
     private static final int RINGS = 6;
 
@@ -92,8 +94,12 @@ public final class RooflineFigure {
         styler.setXAxisLogarithmic(true);
         styler.setYAxisLogarithmic(true);
         styler.setMarkerSize(MARKER);
-        // Room for names above the ceiling.
+        // Room for names above the ceiling. What is drawn later must not move the axes.
         styler.setYAxisMax(HEAD_ROOM * Math.max(peak, all.stream().mapToDouble(Point::rate).max().orElseThrow()));
+        styler.setYAxisMin(Math.min(low * bandwidth, all.stream().mapToDouble(Point::rate).min().orElseThrow())
+                / MARGIN);
+        styler.setXAxisMin(low);
+        styler.setXAxisMax(high);
         XYSeries line =
                 chart.addSeries(roof, new double[] {low, ridge, high}, new double[] {low * bandwidth, peak, peak});
         line.setMarker(SeriesMarkers.NONE);
@@ -110,15 +116,19 @@ public final class RooflineFigure {
                     entry.getValue().stream().mapToDouble(Point::rate).toArray());
             series.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.Scatter);
             series.setMarker(MARKERS[group % MARKERS.length]);
-            series.setMarkerColor(ChartFile.COLORS[group % ChartFile.COLORS.length]);
+            series.setMarkerColor(color(group));
             group++;
         }
         name(chart, peak, points);
         ChartFile.write(file, chart, title, "GFLOP/s over operations per byte: " + String.join("; ", names));
     }
 
+    private static Color color(int group) {
+        return ChartFile.COLORS[group % ChartFile.COLORS.length];
+    }
+
     /** Points of a group that lie together, on the screen. */
-    private record Named(String name, double x, double y) {}
+    private record Named(String name, double x, double y, Color color) {}
 
     /** Writes names beside points, where they cover the least of what is there. */
     private static void name(XYChart chart, double peak, Map<String, List<Point>> points) {
@@ -131,8 +141,12 @@ public final class RooflineFigure {
         List<Rectangle2D> taken = new ArrayList<>();
         double ceiling = chart.getScreenYFromChart(peak);
         taken.add(around(chart.getWidth() / 2.0, ceiling, chart.getWidth(), 4));
+        int groups = 0;
         for (List<Point> group : points.values()) {
-            List<Named> own = together(chart, group);
+            if (group.isEmpty()) {
+                continue;
+            }
+            List<Named> own = together(chart, group, color(groups++));
             own.forEach(named -> taken.add(around(named.x, named.y, MARKER + 2.0, MARKER + 2.0)));
             all.addAll(own);
         }
@@ -142,13 +156,31 @@ public final class RooflineFigure {
             }
             Rectangle2D place = place(named, Fonts.width(font, named.name), taken);
             taken.add(place);
+            lead(chart, named, place);
             // Counted from the lower edge.
             chart.addAnnotation(
                     new AnnotationText(named.name, place.getCenterX(), chart.getHeight() - place.getCenterY(), true));
         }
     }
 
-    private static List<Named> together(XYChart chart, List<Point> group) {
+    /** Draws a line from a point to a name that does not stand beside it, since other points may be nearer to that. */
+    private static void lead(XYChart chart, Named named, Rectangle2D place) {
+        double x = Math.clamp(named.x, place.getMinX(), place.getMaxX());
+        double y = Math.clamp(named.y, place.getMinY(), place.getMaxY());
+        if (Math.hypot(x - named.x, y - named.y) <= LEADING) {
+            return;
+        }
+        XYSeries line = chart.addSeries(
+                "line " + chart.getSeriesMap().size(),
+                new double[] {chart.getChartXFromCoordinate((int) named.x), chart.getChartXFromCoordinate((int) x)},
+                new double[] {chart.getChartYFromCoordinate((int) named.y), chart.getChartYFromCoordinate((int) y)});
+        line.setMarker(SeriesMarkers.NONE);
+        line.setLineColor(named.color);
+        line.setLineWidth(0.8f);
+        line.setShowInLegend(false);
+    }
+
+    private static List<Named> together(XYChart chart, List<Point> group, Color color) {
         List<Named> found = new ArrayList<>();
         for (Point point : group) {
             double x = chart.getScreenXFromChart(point.intensity);
@@ -158,10 +190,10 @@ public final class RooflineFigure {
                     .findFirst()
                     .orElse(-1);
             if (near < 0) {
-                found.add(new Named(point.name, x, y));
+                found.add(new Named(point.name, x, y, color));
             } else if (!List.of(found.get(near).name.split(", ")).contains(point.name)) {
                 Named one = found.get(near);
-                found.set(near, new Named(one.name + ", " + point.name, one.x, one.y));
+                found.set(near, new Named(one.name + ", " + point.name, one.x, one.y, color));
             }
         }
         return found;

@@ -228,6 +228,19 @@ class ChartTest {
         return count;
     }
 
+    /** Where points are crowded, a name farther away belongs to the one that a line leads to. */
+    @Test
+    void namesThatFindNoPlaceBesideTheirPointsHaveLines() throws IOException {
+        Path file = directory.resolve("crowded.svg");
+        RooflineFigure.write(file, "", 20, 200, Map.of("a", List.of(new RooflineFigure.Point("alone", 1, 1))));
+        assertFalse(Files.readString(file).contains("stroke-width:0.8"));
+        List<RooflineFigure.Point> points = IntStream.range(0, 20)
+                .mapToObj(i -> new RooflineFigure.Point("a long name of " + i, 1 + i % 4 * 0.2, 1 + i / 4 * 0.2))
+                .toList();
+        RooflineFigure.write(file, "", 20, 200, Map.of("a", points));
+        assertTrue(Files.readString(file).contains("stroke-width:0.8"));
+    }
+
     @Test
     void aRoofHasThePointsOfEveryGroupBelowIt() throws Exception {
         Map<String, List<RooflineFigure.Point>> points = new LinkedHashMap<>();
