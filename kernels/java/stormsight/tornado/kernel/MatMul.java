@@ -45,11 +45,12 @@ public final class MatMul {
     private static final int RELU = 5;
 
     /**
-     * Rows of w, and of x with as many lanes as there can be, of a block of {@link #tile}; each lane holds 4 x 4 sums.
+     * Rows of x of a block of {@link #tile}, with as many lanes as there can be, and of each of two halves of its
+     * weights: of both matrices if gated, else of one. Each lane holds 8 x 4 sums of both.
      */
     private static final int TILE = 64;
-    private static final int MOST_TILE_LANES = 256;
-    /** 16 rows of x; fewer would leave too little to do between two barriers. */
+    private static final int MOST_TILE_LANES = 128;
+    /** 32 rows of x; fewer would leave too little to do between two barriers. */
     private static final int FEWEST_TILE_LANES = 64;
     /** Bits of the parameter {@code division} of {@link #tile} for the lanes; the parts of the columns are above. */
     private static final int LANE_BITS = 16;
@@ -57,12 +58,18 @@ public final class MatMul {
     /** Lanes of a group of {@link #sum}. */
     private static final int SUM_LANES = 64;
     /** Columns of x and w that are in local memory at a time. */
-    private static final int DEPTH = 32;
-    /**
-     * Distance of columns in local memory: 4 more than the tile spreads stores over the banks and keeps rows aligned to
-     * 16 bytes, if the array is. TornadoVM declares it as floats, so that only Intel's compiler reads four at once.
-     */
+    private static final int DEPTH = 16;
+    /** Distance of columns in local memory: 4 more than the tile spreads stores over the banks. */
     private static final int PITCH = TILE + 4;
+    /** Lanes side by side, whose sums are of weights that follow each other. */
+    private static final int TILE_WIDTH = 16;
+    /** Rows of x and columns of w whose products a lane adds up. */
+    private static final int LANE_ROWS = 8;
+    /** Elements of x that a lane reads for each {@link #DEPTH} columns. */
+    private static final int TILE_READS = DEPTH * LANE_ROWS / TILE_WIDTH;
+    /** Of each half of the weights, at most. */
+    private static final int MOST_READS = TILE * DEPTH / FEWEST_TILE_LANES;
+    private static final int LANE_COLUMNS = 4;
 
     /** Rows of w, of both weights together if gated, of a group of {@link #vector}. */
     private static final int VECTOR_ROWS = 4;
@@ -130,7 +137,7 @@ public final class MatMul {
         if (capacity == 1 || FewMatMul.fits(capacity, op.w(), device)) {
             return Scratch.NONE;
         }
-        int splits = splits(capacity, op.w(), device.computeUnits());
+        int splits = splits(capacity, op.w(), op.up().isPresent(), device.computeUnits());
         return splits == 1 ? Scratch.NONE : Scratch.ofFloats(Math.multiplyExact(op.up().isPresent() ? 2 : 1,
                 Math.multiplyExact(splits, Math.multiplyExact(capacity, op.w().rows()))));
     }
@@ -143,9 +150,9 @@ public final class MatMul {
      *
      * @param computeUnits 0 where they are not known
      */
-    static int splits(int capacity, Tensor w, int computeUnits) {
+    static int splits(int capacity, Tensor w, boolean gated, int computeUnits) {
         int units = Math.max(computeUnits, 1);
-        int blocks = Math.ceilDiv(capacity, TILE) * Math.ceilDiv(w.rows(), TILE);
+        int blocks = Math.ceilDiv(capacity, TILE) * Math.ceilDiv(w.rows(), tileOutputs(gated));
         int steps = Math.ceilDiv(w.columns(), DEPTH);
         int best = 1;
         double least = Double.MAX_VALUE;
@@ -212,12 +219,13 @@ public final class MatMul {
         } else {
             // Fewer lanes are refused with the geometry.
             int lanes = Math.clamp(tasks.mostLanes(), FEWEST_TILE_LANES, MOST_TILE_LANES);
-            int splits = splits(capacity, op.w(), tasks.device().computeUnits());
+            int splits = splits(capacity, op.w(), op.up().isPresent(), tasks.device().computeUnits());
             int groups = Math.multiplyExact(splits,
-                    Math.multiplyExact(Math.ceilDiv(outputs, TILE), Math.ceilDiv(capacity, tileRows(lanes))));
+                    Math.multiplyExact(Math.ceilDiv(outputs, tileOutputs(op.up().isPresent())),
+                            Math.ceilDiv(capacity, tileRows(lanes))));
             FloatArray sums = splits == 1 ? out : tasks.scratch();
             tasks.task(family + ".tile" + type, Geometry.groups(groups, lanes,
-                    DEPTH * (xPitch(lanes) + weights * PITCH) * Float.BYTES),
+                    DEPTH * (xPitch(lanes) + 2 * PITCH) * Float.BYTES),
                     name -> createPackage(name, MatMul::tile, context, step, x, w.f32(), w.words(), w.factors(),
                             up.f32(), up.words(), up.factors(), bias, residual, sums, w.type(), w.stride(),
                             w.factorStride(), capacity, columns, outputs, epilogue, lanes | splits << LANE_BITS));
@@ -322,7 +330,12 @@ public final class MatMul {
 
     /** Rows of x of a block of so many lanes. */
     static int tileRows(int lanes) {
-        return lanes / 4;
+        return lanes / TILE_WIDTH * LANE_ROWS;
+    }
+
+    /** Columns of out of a block. */
+    private static int tileOutputs(boolean gated) {
+        return gated ? TILE : 2 * TILE;
     }
 
     /** As {@link #PITCH}, for those rows. */
@@ -331,9 +344,11 @@ public final class MatMul {
     }
 
     /**
-     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])}. A group of 16 x 16
-     * lanes handles 64 rows i and 64 columns m, with fewer lanes fewer rows; groups of the same columns follow one
-     * another, so that w is read from memory once.
+     * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])}. A group of 8 x 16
+     * lanes handles 64 rows i and 128 columns m, or 64 of both weights if gated; with fewer lanes fewer rows. Groups of
+     * the same columns follow one another, so that w is read from memory once. Local memory limits portable code, which
+     * reads its floats one by one: a lane makes 64 products of 16 of them. Neighbours read neighbours of w, and the
+     * same x.
      *
      * <p>Where the columns k are divided, groups of a part follow those of the one before, and out gets the sums of
      * each part for {@link #sum}: {@code [part, weight, i, m]}.
@@ -344,61 +359,94 @@ public final class MatMul {
             int outputs, int epilogue, int division) {
         int lanes = division & ((1 << LANE_BITS) - 1);
         int splits = division >> LANE_BITS;
+        int gates = (epilogue / GATED) & 1;
         int rows = TornadoMath.min(step.get(StepBuffer.ROWS), capacity);
         int layer = step.get(StepBuffer.LAYER);
         int lane = context.localIdx;
+        int tileOutputs = TILE * (2 - gates);
         int rowBlocks = (capacity + tileRows(lanes) - 1) / tileRows(lanes);
-        int blocks = rowBlocks * ((outputs + TILE - 1) / TILE);
+        int blocks = rowBlocks * ((outputs + tileOutputs - 1) / tileOutputs);
         int part = splits == 1 ? 0 : context.groupIdx / blocks;
         int block = splits == 1 ? context.groupIdx : context.groupIdx % blocks;
         int firstRow = (block % rowBlocks) * tileRows(lanes);
-        int firstOut = (block / rowBlocks) * TILE;
+        int firstOut = (block / rowBlocks) * tileOutputs;
         float[] xs = context.allocateFloatLocalArray(DEPTH * xPitch(lanes));
-        int gates = (epilogue / GATED) & 1;
-        // Those of up follow those of w.
-        float[] ws = context.allocateFloatLocalArray(DEPTH * PITCH * (1 + gates));
+        // The second half follows the first: up, or the next columns of out.
+        float[] ws = context.allocateFloatLocalArray(2 * DEPTH * PITCH);
         // A block of surplus rows has nothing to add. It must not return: PoCL then loses stores to local memory before
         // barriers.
         int steps = (columns + DEPTH - 1) / DEPTH;
         int begin = part * steps / splits * DEPTH;
         int end = firstRow < rows ? (part + 1) * steps / splits * DEPTH : 0;
-        float[] sums = new float[16];
-        float[] upSums = new float[16];
-        for (int s = 0; s < 16; s++) {
+        float[] sums = new float[LANE_ROWS * LANE_COLUMNS];
+        float[] more = new float[LANE_ROWS * LANE_COLUMNS];
+        for (int s = 0; s < LANE_ROWS * LANE_COLUMNS; s++) {
             sums[s] = 0;
-            upSums[s] = 0;
+            more[s] = 0;
         }
-        int laneColumn = lane & (DEPTH - 1);
-        int laneRow = lane / DEPTH;
-        int tx = (lane & 15) * 4;
-        int ty = (lane / 16) * 4;
+        int tx = lane & (TILE_WIDTH - 1);
+        int ty = (lane / TILE_WIDTH) * LANE_ROWS;
+        // What a lane reads: a column of every so many rows of x, and as many of w as a word holds at least.
+        int xColumn = lane & (DEPTH - 1);
+        int xRow = lane / DEPTH;
+        int xDistance = lanes / DEPTH;
+        int each = Weight.foursInWords(type, columns) ? 4 : 1;
+        int wColumn = (lane & (DEPTH / each - 1)) * each;
+        int wRow = lane / (DEPTH / each);
+        int wDistance = lanes * each / DEPTH;
         int scalesPerRow = Weight.scalesPerRow(type, columns);
+        float[] xRead = new float[TILE_READS];
+        long[] wRead = new long[MOST_READS];
+        float[] values = new float[MOST_READS];
         for (int k = begin; k < end; k += DEPTH) {
-            int column = k + laneColumn;
-            for (int t = 0; t < tileRows(lanes); t += lanes / DEPTH) {
-                int row = firstRow + laneRow + t;
-                float value = 0;
-                if (row < rows && column < columns) {
-                    value = x.get(row * columns + column);
-                }
-                xs[laneColumn * xPitch(lanes) + laneRow + t] = value;
+            // Reads come before the first use of one, and none depends on a condition, so that they are under way
+            // together: rows and columns beyond the last repeat it, and x is 0 there.
+            int column = k + xColumn;
+            for (int t = 0; t < TILE_READS; t++) {
+                int row = TornadoMath.min(firstRow + xRow + t * xDistance, rows - 1);
+                xRead[t] = x.get(row * columns + TornadoMath.min(column, columns - 1));
             }
-            for (int t = 0; t < TILE; t += lanes / DEPTH) {
-                int output = firstOut + laneRow + t;
-                float value = 0;
-                float other = 0;
-                if (output < outputs && column < columns) {
-                    int index = layer * stride + output * columns + column;
-                    int scale = layer * factorStride + output * scalesPerRow + column / Weight.block(type);
-                    value = Weight.at(type, f32, words, factors, index, scale);
-                    if (gates == 1) {
-                        other = Weight.at(type, upF32, upWords, upFactors, index, scale);
+            int at = TornadoMath.min(k + wColumn, columns - each);
+            for (int h = 0; h < 2; h++) {
+                int first = firstOut + wRow + h * (1 - gates) * TILE;
+                int ups = h * gates;
+                for (int t = 0; t < TILE / wDistance; t++) {
+                    int row = TornadoMath.min(first + t * wDistance, outputs - 1);
+                    int index = layer * stride + row * columns + at;
+                    if (type == Weight.F32) {
+                        values[t] = ups == 1 ? upF32.get(index) : f32.get(index);
+                    } else {
+                        wRead[t] = ups == 1 ? Weight.word(type, upWords, index) : Weight.word(type, words, index);
                     }
                 }
-                ws[laneColumn * PITCH + laneRow + t] = value;
-                if (gates == 1) {
-                    ws[DEPTH * PITCH + laneColumn * PITCH + laneRow + t] = other;
+                if (type != Weight.F32) {
+                    for (int t = 0; t < TILE / wDistance; t++) {
+                        int row = TornadoMath.min(first + t * wDistance, outputs - 1);
+                        int index = layer * stride + row * columns + at;
+                        int scale = layer * factorStride + row * scalesPerRow + at / Weight.block(type);
+                        for (int e = 0; e < each; e++) {
+                            values[t * each + e] = ups == 1
+                                    ? Weight.factor(type, wRead[t], upFactors, index + e, scale)
+                                    : Weight.factor(type, wRead[t], factors, index + e, scale);
+                        }
+                    }
+                    for (int t = 0; t < TILE / wDistance; t++) {
+                        int row = TornadoMath.min(first + t * wDistance, outputs - 1);
+                        int index = layer * stride + row * columns + at;
+                        for (int e = 0; e < each; e++) {
+                            values[t * each + e] = Weight.times(type, wRead[t], values[t * each + e], index + e);
+                        }
+                    }
                 }
+                for (int t = 0; t < TILE / wDistance; t++) {
+                    for (int e = 0; e < each; e++) {
+                        ws[(h * DEPTH + wColumn + e) * PITCH + wRow + t * wDistance] = values[t * each + e];
+                    }
+                }
+            }
+            for (int t = 0; t < TILE_READS; t++) {
+                float value = column < columns ? xRead[t] : 0;
+                xs[xColumn * xPitch(lanes) + xRow + t * xDistance] = value;
             }
             context.localBarrier();
             for (int d = 0; d < DEPTH; d++) {
@@ -406,41 +454,67 @@ public final class MatMul {
                 float x1 = xs[d * xPitch(lanes) + ty + 1];
                 float x2 = xs[d * xPitch(lanes) + ty + 2];
                 float x3 = xs[d * xPitch(lanes) + ty + 3];
-                for (int c = 0; c < 4; c++) {
-                    float wc = ws[d * PITCH + tx + c];
+                float x4 = xs[d * xPitch(lanes) + ty + 4];
+                float x5 = xs[d * xPitch(lanes) + ty + 5];
+                float x6 = xs[d * xPitch(lanes) + ty + 6];
+                float x7 = xs[d * xPitch(lanes) + ty + 7];
+                for (int c = 0; c < LANE_COLUMNS; c++) {
+                    float wc = ws[d * PITCH + tx + c * TILE_WIDTH];
+                    float uc = ws[DEPTH * PITCH + d * PITCH + tx + c * TILE_WIDTH];
                     sums[c] += x0 * wc;
                     sums[4 + c] += x1 * wc;
                     sums[8 + c] += x2 * wc;
                     sums[12 + c] += x3 * wc;
-                    if (gates == 1) {
-                        float uc = ws[DEPTH * PITCH + d * PITCH + tx + c];
-                        upSums[c] += x0 * uc;
-                        upSums[4 + c] += x1 * uc;
-                        upSums[8 + c] += x2 * uc;
-                        upSums[12 + c] += x3 * uc;
-                    }
+                    sums[16 + c] += x4 * wc;
+                    sums[20 + c] += x5 * wc;
+                    sums[24 + c] += x6 * wc;
+                    sums[28 + c] += x7 * wc;
+                    more[c] += x0 * uc;
+                    more[4 + c] += x1 * uc;
+                    more[8 + c] += x2 * uc;
+                    more[12 + c] += x3 * uc;
+                    more[16 + c] += x4 * uc;
+                    more[20 + c] += x5 * uc;
+                    more[24 + c] += x6 * uc;
+                    more[28 + c] += x7 * uc;
                 }
             }
             context.localBarrier();
         }
-        for (int r = 0; r < 4; r++) {
-            for (int c = 0; c < 4; c++) {
-                int row = firstRow + ty + r;
-                int output = firstOut + tx + c;
+        for (int r = 0; r < LANE_ROWS; r++) {
+            int row = firstRow + ty + r;
+            for (int c = 0; c < LANE_COLUMNS; c++) {
+                int output = firstOut + tx + c * TILE_WIDTH;
                 if (row < rows && output < outputs) {
-                    int index = row * outputs + output;
-                    if (splits == 1) {
-                        out.set(outStart(layer, capacity, outputs, epilogue) + index,
-                                finish(sums[r * 4 + c], upSums[r * 4 + c], bias, residual,
-                                biasStart(layer, outputs, epilogue) + output, index, epilogue));
-                    } else {
-                        int at = part * (1 + gates) * capacity * outputs + index;
-                        out.set(at, sums[r * 4 + c]);
-                        if (gates == 1) {
-                            out.set(at + capacity * outputs, upSums[r * 4 + c]);
-                        }
-                    }
+                    store(sums[c], more[c], bias, residual, out, layer, part, capacity, outputs, row, output, splits,
+                            epilogue);
                 }
+                if (gates == 0 && row < rows && output + TILE < outputs) {
+                    store(more[c], 0, bias, residual, out, layer, part, capacity, outputs, row, output + TILE, splits,
+                            epilogue);
+                }
+            }
+            // The next row's. An index that compilers do not know would keep all sums in memory.
+            for (int s = 0; s < (LANE_ROWS - 1) * LANE_COLUMNS; s++) {
+                sums[s] = sums[s + LANE_COLUMNS];
+                more[s] = more[s + LANE_COLUMNS];
+            }
+        }
+    }
+
+    /** An element of {@link #tile}, or of one of its parts. */
+    private static void store(float sum, float up, FloatArray bias, FloatArray residual, FloatArray out, int layer,
+            int part, int capacity, int outputs, int row, int output, int splits, int epilogue) {
+        int gates = (epilogue / GATED) & 1;
+        int index = row * outputs + output;
+        if (splits == 1) {
+            out.set(outStart(layer, capacity, outputs, epilogue) + index, finish(sum, up, bias, residual,
+                    biasStart(layer, outputs, epilogue) + output, index, epilogue));
+        } else {
+            int at = part * (1 + gates) * capacity * outputs + index;
+            out.set(at, sum);
+            if (gates == 1) {
+                out.set(at + capacity * outputs, up);
             }
         }
     }

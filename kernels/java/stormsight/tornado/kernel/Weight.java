@@ -61,7 +61,12 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
 
     /** Whether rows of that many columns are words of four elements. */
     static boolean fours(int type, int columns) {
-        return type != F32 && !blocked(type) && columns % 4 == 0;
+        return foursInWords(type, columns) && !blocked(type);
+    }
+
+    /** Whether four elements whose index is a multiple of four lie in one word, and rows begin at such an index. */
+    static boolean foursInWords(int type, int columns) {
+        return type != F32 && columns % 4 == 0;
     }
 
     /** Whether elements have scales, and rows of that many columns are whole words. */
@@ -119,14 +124,69 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
 
     /** As {@link #unscaled}, of a type that is packed. */
     static float packed(int type, LongArray words, FloatArray factors, int index) {
+        return decoded(type, word(type, words, index), factors, index);
+    }
+
+    /** The word that holds an element of a type that is packed. */
+    static long word(int type, LongArray words, int index) {
         if (type == Q8) {
-            return q8((int) (words.get(index >> 3) >> ((index & 7) << 3)));
+            return words.get(index >> 3);
         } else if (type == Q4) {
             // Of the two words of a block, the first holds elements 0 to 7 and 16 to 23.
-            int word = ((index >> 5) << 1) + ((index >> 3) & 1);
-            return q4((int) (words.get(word) >> (((index & 7) << 3) + ((index >> 2) & 4))));
+            return words.get(((index >> 5) << 1) + ((index >> 3) & 1));
         } else {
-            return half(type, (int) (words.get(index >> 2) >> ((index & 3) << 4)), factors);
+            return words.get(index >> 2);
+        }
+    }
+
+    /** An element's bits, in the lowest ones, of its {@link #word}. */
+    private static int bits(int type, long word, int index) {
+        if (type == Q8) {
+            return (int) (word >> ((index & 7) << 3));
+        } else if (type == Q4) {
+            return (int) (word >> (((index & 7) << 3) + ((index >> 2) & 4)));
+        } else {
+            return (int) (word >> ((index & 3) << 4));
+        }
+    }
+
+    /** An element, without its scale, of its {@link #word}. */
+    private static float decoded(int type, long word, FloatArray factors, int index) {
+        int bits = bits(type, word, index);
+        return type == Q8 ? q8(bits) : type == Q4 ? q4(bits) : half(type, bits, factors);
+    }
+
+    /**
+     * What {@link #times} multiplies an element by, of a type that is packed: its scale, or that of the decode table.
+     * Kernels that read many elements read the factors of all before they use one.
+     */
+    static float factor(int type, long word, FloatArray factors, int index, int scaleIndex) {
+        if (blocked(type)) {
+            return factors.get(scaleIndex);
+        } else if (type == BF16) {
+            return factors.get(bf16Factor(bits(type, word, index)));
+        } else if (type == F16) {
+            return factors.get(f16Factor(bits(type, word, index)));
+        } else {
+            return 1;
+        }
+    }
+
+    /** An element of its {@link #word}, times its {@link #factor}. */
+    static float times(int type, long word, float factor, int index) {
+        int bits = bits(type, word, index);
+        if (type == Q8) {
+            return q8(bits) * factor;
+        } else if (type == Q4) {
+            return q4(bits) * factor;
+        } else if (type == BF16) {
+            return factor * bf16Fraction(bits);
+        } else if (type == F16) {
+            return factor * f16Fraction(bits);
+        } else if (type == BF16_SHIFTED) {
+            return BFloat16.bf16ToFloat((short) bits);
+        } else {
+            return f16Shifted(bits);
         }
     }
 
@@ -175,7 +235,16 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
 
     /** Subnormal numbers, below 1.2e-38, become 0. */
     static float bf16(int bits, FloatArray table) {
-        return table.get((bits >> 7) & 0x1FF) * (128 + (bits & 0x7F));
+        return table.get(bf16Factor(bits)) * bf16Fraction(bits);
+    }
+
+    /** The place of its power of two in the table. */
+    private static int bf16Factor(int bits) {
+        return (bits >> 7) & 0x1FF;
+    }
+
+    private static int bf16Fraction(int bits) {
+        return 128 + (bits & 0x7F);
     }
 
     /**
@@ -183,8 +252,20 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
      * normal ones.
      */
     static float f16(int bits, FloatArray table) {
-        int normal = TornadoMath.min((bits >> 10) & 0x1F, 1);
-        return table.get(((bits >> 10) & 0x3F) + 1 - normal) * ((normal << 10) + (bits & 0x3FF));
+        return table.get(f16Factor(bits)) * f16Fraction(bits);
+    }
+
+    /** The place of its power of two in the table. */
+    private static int f16Factor(int bits) {
+        return ((bits >> 10) & 0x3F) + 1 - f16Normal(bits);
+    }
+
+    private static int f16Fraction(int bits) {
+        return (f16Normal(bits) << 10) + (bits & 0x3FF);
+    }
+
+    private static int f16Normal(int bits) {
+        return TornadoMath.min((bits >> 10) & 0x1F, 1);
     }
 
     /** As {@link #f16}, with sign and power of two, {@code 2^(e - 25)} or infinity, as a bfloat16. */
