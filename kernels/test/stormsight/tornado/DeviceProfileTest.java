@@ -3,7 +3,6 @@ package stormsight.tornado;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -14,15 +13,14 @@ import stormsight.Goldens;
 import stormsight.backend.Backend;
 import stormsight.backend.Ceilings;
 import stormsight.bench.Roofline;
+import stormsight.bench.RooflineRows;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
 import stormsight.model.Passes;
 import stormsight.model.Stage;
 import stormsight.model.family.Families;
-import stormsight.program.Op;
 import stormsight.program.Program;
-import stormsight.program.Segment;
 
 /** What the profiler says of a model's run, operation by operation. */
 class DeviceProfileTest {
@@ -40,14 +38,7 @@ class DeviceProfileTest {
                 for (int i = 0; i < model.programs().size(); i++) {
                     Program program = model.programs().get(i);
                     Roofline.Stage stage = roofline.stages().get(i);
-                    List<String> expected = new ArrayList<>();
-                    for (Segment segment : program.segments()) {
-                        for (Op op : segment.ops()) {
-                            expected.add(segment.name() + " " + op + " " + segment.layers() * stage.runs());
-                        }
-                    }
-                    assertEquals(expected, stage.rows().stream().filter(row -> row.op().isPresent())
-                            .map(row -> row.segment() + " " + row.op().orElseThrow() + " " + row.calls()).toList());
+                    RooflineRows.assertComplete(program, stage);
                     assertTrue(stage.rows().stream().allMatch(row -> row.median() > 0), stage.rows()::toString);
                 }
                 for (Ceilings.Rate rate : List.of(roofline.ceilings().read(), roofline.ceilings().copy(),

@@ -2,15 +2,16 @@ package stormsight.bench;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import stormsight.backend.Backend;
 import stormsight.backend.BackendException;
 import stormsight.backend.Ceilings;
-import stormsight.program.OpCost;
-import stormsight.program.OpName;
 import stormsight.backend.RunProfile;
 import stormsight.generate.Generator;
 import stormsight.generate.LimitException;
@@ -23,6 +24,8 @@ import stormsight.model.Prompt;
 import stormsight.model.Stage;
 import stormsight.model.Views;
 import stormsight.program.Op;
+import stormsight.program.OpCost;
+import stormsight.program.OpName;
 import stormsight.program.Program;
 import stormsight.program.Step;
 
@@ -92,8 +95,10 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
     }
 
     /**
-     * One operation of one segment, over all layers and all runs of a pass.
+     * One operation of one segment, over all layers and all runs of a pass. Layers of other segments that have the very
+     * same operation are counted, too.
      *
+     * @param segment the first one
      * @param op empty for what the backend adds of its own
      * @param calls layers times runs
      * @param seconds of each pass
@@ -115,6 +120,13 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
 
         public double median() {
             return Roofline.median(seconds);
+        }
+
+        /** Both together. */
+        private Row plus(Row other) {
+            return new Row(segment, op, name, kernel, calls + other.calls,
+                    IntStream.range(0, seconds.size()).mapToObj(i -> seconds.get(i) + other.seconds.get(i)).toList(),
+                    new OpCost(cost.bytes() + other.cost.bytes(), cost.operations() + other.cost.operations()), bf16);
         }
 
         /** Bytes a second. */
@@ -279,7 +291,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
         }
 
         Stage stage() {
-            List<Row> rows = new ArrayList<>();
+            Map<List<Object>, Row> rows = new LinkedHashMap<>();
             List<RunProfile.Entry> entries = passes.getFirst().getFirst().entries();
             for (int i = 0; i < entries.size(); i++) {
                 int index = i;
@@ -294,7 +306,7 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                     bytes += cost.bytes() * entry.calls();
                     operations += cost.operations() * entry.calls();
                 }
-                rows.add(new Row(
+                Row row = new Row(
                         entry.segment(),
                         entry.op(),
                         entry.op().map(op -> OpName.of(op, steps.getFirst())),
@@ -302,12 +314,15 @@ public record Roofline(Ceilings ceilings, List<Stage> stages) {
                         entry.calls() * steps.size(),
                         seconds,
                         new OpCost(bytes, operations),
-                        entry.bf16()));
+                        entry.bf16());
+                rows.merge(List.of(entry.op().<Object>map(op -> op).orElse(i), entry.kernel(), entry.bf16()), row,
+                        Row::plus);
             }
             List<Double> seconds = passes.stream()
                     .map(pass -> pass.stream().mapToLong(RunProfile::nanos).sum() / 1e9)
                     .toList();
-            return new Stage(program.name(), steps.getFirst(), steps.size(), seconds, rows);
+            return new Stage(
+                    program.name(), steps.getFirst(), steps.size(), seconds, List.copyOf(rows.values()));
         }
     }
 }
