@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.regex.Matcher;
@@ -57,9 +58,9 @@ final class NewCheckpointMixin {
      *
      * @param target a directory that is empty or does not exist yet
      * @throws UsageException if it is not empty
-     * @throws OutputException if it is no directory
+     * @throws OutputException if it is no directory, or somebody else wrote to it meanwhile
      * @throws stormsight.report.FigureException if it cannot be written; whatever {@code content} throws otherwise. In
-     *     all cases it is left as it was.
+     *     all cases nothing that was written stays, and what others wrote does.
      */
     static <R> R write(Path target, Content<R> content) {
         try {
@@ -136,13 +137,21 @@ final class NewCheckpointMixin {
         }
     }
 
+    /** All or none. */
     private static void moveFiles(Path from, Path to) throws IOException {
-        for (Path file : files(from)) {
-            if (!file.endsWith(CONFIG)) {
-                Files.move(file, to.resolve(file.getFileName()));
+        List<Path> moved = new ArrayList<>();
+        try {
+            for (Path file : files(from)) {
+                if (!file.endsWith(CONFIG)) {
+                    moved.add(Files.move(file, to.resolve(file.getFileName())));
+                }
             }
+            Files.move(from.resolve(CONFIG), to.resolve(CONFIG));
+        } catch (IOException e) {
+            // They would lie in the checkpoint of whoever was first.
+            moved.forEach(NewCheckpointMixin::delete);
+            throw e;
         }
-        Files.move(from.resolve(CONFIG), to.resolve(CONFIG));
     }
 
     /** What lies in a folder, by name. */

@@ -107,14 +107,19 @@ class NewCheckpointMixinTest {
         }
         OutputException late = assertThrows(OutputException.class, () -> NewCheckpointMixin.write(place, begun -> {
             Files.writeString(begun.resolve("config.json"), "second");
+            Files.writeString(begun.resolve("merges.txt"), "second");
+            Files.writeString(begun.resolve("model.safetensors"), "second");
             Files.createDirectories(place);
+            Files.writeString(place.resolve("model.safetensors"), "first");
             return Files.writeString(place.resolve("config.json"), "first");
         }));
         assertEquals(
                 place + " cannot be written: somebody else wrote to it meanwhile; name a new folder",
                 late.getMessage());
-        assertEquals("first", Files.readString(place.resolve("config.json")));
-        assertEquals(List.of("config.json"), names(place));
+        for (String name : List.of("config.json", "model.safetensors")) {
+            assertEquals("first", Files.readString(place.resolve(name)));
+        }
+        assertEquals(List.of("config.json", "model.safetensors"), names(place));
     }
 
     @Test
