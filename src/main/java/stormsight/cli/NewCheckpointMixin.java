@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.regex.Matcher;
+import java.util.OptionalLong;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import picocli.CommandLine.Option;
@@ -20,7 +20,7 @@ import stormsight.report.OutputFile;
  * is whole: nobody takes what a killed process left for a checkpoint.
  */
 final class NewCheckpointMixin {
-    private static final Pattern PARTIAL = Pattern.compile("\\..*\\.partial-(\\d{1,18})");
+    private static final Pattern PROCESS = Pattern.compile("\\d{1,18}");
     /** A folder without it is no checkpoint. */
     private static final String CONFIG = "config.json";
 
@@ -74,7 +74,7 @@ final class NewCheckpointMixin {
             }
             // A folder that exists is kept: it may be where somebody's shell stands, or a disk.
             Path begun = Files.createDirectory((exists ? place : place.getParent())
-                    .resolve("." + place.getFileName() + ".partial-" + ProcessHandle.current().pid()));
+                    .resolve(partial(place.getFileName()) + ProcessHandle.current().pid()));
             // Ctrl-C runs no finally.
             Thread atExit = new Thread(() -> delete(begun), "stormsight-new-checkpoint");
             Runtime.getRuntime().addShutdownHook(atExit);
@@ -112,15 +112,16 @@ final class NewCheckpointMixin {
         if (!Files.isDirectory(target)) {
             throw new OutputException(target.toString(), "it is not a directory");
         }
-        deleteLeft(target, target.toRealPath().getFileName());
+        Path name = target.toRealPath().getFileName();
+        deleteLeft(target, name);
         List<Path> files = files(target);
         if (files.isEmpty()) {
             return;
         }
-        Matcher begun = PARTIAL.matcher(files.getFirst().getFileName().toString());
+        OptionalLong writer = files.size() == 1 ? writer(files.getFirst(), name) : OptionalLong.empty();
         throw new UsageException(
-                files.size() == 1 && begun.matches()
-                        ? "the process " + begun.group(1) + " writes to " + target + "; wait for it or name a new "
+                writer.isPresent() && runs(writer.getAsLong())
+                        ? "the process " + writer.getAsLong() + " writes to " + target + "; wait for it or name a new "
                                 + "folder. If it does something else, delete " + files.getFirst()
                         : target + " is not empty; name a new folder");
     }
@@ -128,13 +129,32 @@ final class NewCheckpointMixin {
     /** What processes that were killed had begun of this folder. */
     private static void deleteLeft(Path folder, Path name) throws IOException {
         for (Path file : files(folder)) {
-            Matcher left = PARTIAL.matcher(file.getFileName().toString());
-            if (left.matches()
-                    && left.group().startsWith("." + name + ".partial-")
-                    && ProcessHandle.of(Long.parseLong(left.group(1))).isEmpty()) {
+            OptionalLong writer = writer(file, name);
+            if (writer.isPresent() && !runs(writer.getAsLong())) {
                 delete(file);
             }
         }
+    }
+
+    /** What the hidden name of a folder begins with, before the process. */
+    private static String partial(Path name) {
+        return "." + name + ".partial-";
+    }
+
+    /** The process that began a folder of this name; none if the file is something else. */
+    private static OptionalLong writer(Path file, Path name) {
+        String hidden = file.getFileName().toString();
+        if (!hidden.startsWith(partial(name))) {
+            return OptionalLong.empty();
+        }
+        String process = hidden.substring(partial(name).length());
+        return PROCESS.matcher(process).matches()
+                ? OptionalLong.of(Long.parseLong(process))
+                : OptionalLong.empty();
+    }
+
+    private static boolean runs(long process) {
+        return ProcessHandle.of(process).isPresent();
     }
 
     /** All or none. */

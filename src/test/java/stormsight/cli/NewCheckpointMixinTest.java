@@ -131,6 +131,16 @@ class NewCheckpointMixinTest {
         assertTrue(e.getMessage().startsWith("the process " + other + " writes to " + place), e.getMessage());
     }
 
+    /** Nobody would wait for its end in vain. */
+    @Test
+    void anotherHiddenFolderIsNoWriter() throws IOException {
+        Path place = Files.createDirectory(folder.resolve("new"));
+        long other = ProcessHandle.current().parent().orElseThrow().pid();
+        Files.createDirectory(place.resolve(".old.partial-" + other));
+        UsageException e = assertThrows(UsageException.class, () -> NewCheckpointMixin.write(place, begun -> begun));
+        assertEquals(place + " is not empty; name a new folder", e.getMessage());
+    }
+
     /** A process that was killed deletes nothing; the next one that writes to the same place does. */
     @Test
     void whatAKilledProcessLeftIsDeleted() throws Exception {
