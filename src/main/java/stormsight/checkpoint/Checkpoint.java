@@ -378,6 +378,21 @@ public final class Checkpoint implements AutoCloseable {
         });
     }
 
+    /**
+     * What to throw where something failed that read the weights: if the files were changed that explains it.
+     *
+     * @return the failure, or what {@link #requireUnchanged} throws with the failure as suppressed
+     */
+    public RuntimeException explained(RuntimeException failure) {
+        try {
+            requireUnchanged();
+            return failure;
+        } catch (CheckpointException e) {
+            e.addSuppressed(failure);
+            return e;
+        }
+    }
+
     private static CheckpointException changed(Path file, String how) {
         return new CheckpointException(
                 file, "was changed while it was used (" + how + "): results may be wrong, run it again");

@@ -99,7 +99,7 @@ public final class Main implements Runnable {
             description = "Log more, and show the trace of an error.")
     private boolean verbose;
 
-    private Main() {}
+    Main() {}
 
     static Object command(String name) {
         return switch (name) {
@@ -210,7 +210,8 @@ public final class Main implements Runnable {
         return USAGE;
     }
 
-    private int report(Throwable thrown, PrintWriter err) {
+    /** Prints what went wrong, in one line and with --verbose as it was thrown. @return the exit code */
+    int report(Throwable thrown, PrintWriter err) {
         Throwable e = explained(thrown);
         // A bar or a step may stand on the line.
         Progress.clearLine();
@@ -240,7 +241,7 @@ public final class Main implements Runnable {
                 };
         err.println("stormsight: " + oneLine(message));
         if (verbose) {
-            e.printStackTrace(err);
+            thrown.printStackTrace(err);
         } else if (message.startsWith(INTERNAL_ERROR)) {
             err.println("Run it again with --verbose for the trace.");
         }

@@ -331,8 +331,7 @@ public final class Generator implements Probe.Outputs, AutoCloseable {
                 return begun;
             });
         } catch (BackendException e) {
-            directory.checkpoint().requireUnchanged();
-            throw e;
+            throw directory.checkpoint().explained(e);
         }
     }
 

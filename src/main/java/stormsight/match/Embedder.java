@@ -152,8 +152,7 @@ public final class Embedder implements AutoCloseable {
                 }
             }
         } catch (BackendException e) {
-            directory.checkpoint().requireUnchanged();
-            throw e;
+            throw directory.checkpoint().explained(e);
         }
         return rows.toArray(float[][]::new);
     }

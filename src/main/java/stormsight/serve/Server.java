@@ -528,7 +528,7 @@ public final class Server implements AutoCloseable {
             case IllegalArgumentException e -> ApiException.invalid(e.getMessage());
             case CheckpointException e -> {
                 // Where files lie here is not for clients.
-                LOG.warn("a request failed: {}", e.getMessage());
+                LOG.warn("a request failed", e);
                 yield new ApiException(500, "model_broken", "a file of the model on the server is broken or was "
                         + "changed; it has to be mended there, and the server started again");
             }

@@ -1,6 +1,8 @@
 package stormsight.checkpoint;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -139,6 +141,20 @@ class ChangedFilesTest {
                 "model.safetensors: was changed while it was used (it was written again): results may be wrong, run "
                         + "it again",
                 directory::close);
+    }
+
+    /** A file may merely have been touched while a device failed. */
+    @Test
+    void whatFailedMeanwhileIsKept() throws IOException {
+        RuntimeException failure = new IllegalStateException("the device is lost");
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            assertSame(failure, checkpoint.explained(failure));
+            Files.setLastModifiedTime(
+                    weights, FileTime.fromMillis(Files.getLastModifiedTime(weights).toMillis() + 5000));
+            RuntimeException explained = checkpoint.explained(failure);
+            assertInstanceOf(CheckpointException.class, explained);
+            assertEquals(List.of(failure), List.of(explained.getSuppressed()));
+        }
     }
 
     /** What was mapped stays. */

@@ -14,11 +14,14 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import stormsight.Goldens;
+import stormsight.backend.BackendException;
+import stormsight.checkpoint.CheckpointException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -318,6 +321,26 @@ class MainTest {
         assertEquals(0, devices.exitCode(), devices.err());
         assertTrue(devices.out().lines().anyMatch(line -> line.startsWith("* ")), devices.out());
         assertTrue(devices.out().lines().anyMatch(line -> line.contains("cpu 0")), devices.out());
+    }
+
+    /** The line is about the files, in whichever order the two came; the trace has the device, too. */
+    @Test
+    void whatChangedFilesExplainIsInTheTrace() {
+        CheckpointException changed = new CheckpointException(Path.of("model.safetensors"), "was changed");
+        BackendException lost = new BackendException("the device is lost");
+        lost.addSuppressed(changed);
+        CheckpointException explained = new CheckpointException(Path.of("model.safetensors"), "was changed");
+        explained.addSuppressed(new BackendException("the device is lost"));
+        for (RuntimeException thrown : List.of(lost, explained)) {
+            Main main = new Main();
+            new CommandLine(main).parseArgs("--verbose");
+            StringWriter err = new StringWriter();
+            assertEquals(3, main.report(thrown, new PrintWriter(err, true)));
+            String said = err.toString();
+            assertTrue(said.startsWith("stormsight: model.safetensors: was changed" + System.lineSeparator()), said);
+            assertTrue(said.contains("CheckpointException: model.safetensors: was changed"), said);
+            assertTrue(said.contains("BackendException: the device is lost"), said);
+        }
     }
 
     @Test
