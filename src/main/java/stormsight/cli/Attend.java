@@ -391,7 +391,9 @@ final class Attend extends PromptCommand implements Runnable {
                 reading.maps().stream()
                         .filter(map -> map.name().equals(AttentionMap.WORD_TO_IMAGE_SUM)
                                 || map.name().equals(AttentionMap.IMAGE_TO_WORD_SUM))
-                        .toList());
+                        .toList(),
+                reading.firstSeeing(),
+                reading.firstUnseen());
     }
 
     private static List<Map<String, Object>> words(AttentionReading reading) {

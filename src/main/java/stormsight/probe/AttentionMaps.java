@@ -509,7 +509,20 @@ public final class AttentionMaps implements Probe {
             maps.add(whole(all, prompt, words.subList(0, prompted)));
             maps.add(wordToWord(all, prompt, words));
         });
-        return new AttentionReading(words, decoder.layers(), grid.cells(), maps);
+        int first = prompt.imagePlaces().getFirst();
+        int last = prompt.imagePlaces().getLast();
+        int prefix = prompt.prefixLength();
+        return new AttentionReading(
+                words,
+                decoder.layers(),
+                grid.cells(),
+                maps,
+                first < prefix ? 0 : countBefore(first, places),
+                countBefore(Math.max(last, prefix), places));
+    }
+
+    private static int countBefore(int end, List<Integer> places) {
+        return (int) places.stream().filter(place -> place < end).count();
     }
 
     /** Where the sequence has the patches of the image's finest part, row by row. */

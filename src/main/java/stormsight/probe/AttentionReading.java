@@ -11,8 +11,16 @@ import stormsight.model.Span;
  * @param layers that were looked at
  * @param grid the cells of the maps, and what they cover of the image
  * @param maps in the order in which they are shown
+ * @param firstSeeing index of the first word that may see some of the image
+ * @param firstUnseen index of the first word that none of the image may see
  */
-public record AttentionReading(List<Word> words, List<Integer> layers, Span.Grid grid, List<AttentionMap> maps) {
+public record AttentionReading(
+        List<Word> words,
+        List<Integer> layers,
+        Span.Grid grid,
+        List<AttentionMap> maps,
+        int firstSeeing,
+        int firstUnseen) {
     /** Which way attention between words and image is read. */
     public enum Direction {
         /** What a word reads of the image. */
@@ -46,8 +54,8 @@ public record AttentionReading(List<Word> words, List<Integer> layers, Span.Grid
     }
 
     /**
-     * Those of them whose map is not zero everywhere. Where no token sees those behind it, a word before the image
-     * reads nothing of it, nor does the image read a word behind it: there is nothing to show.
+     * Those of them whose map is not zero everywhere. One of zeros shows nothing: the word is {@link #isHidden hidden},
+     * or nothing was read in the layers.
      */
     public List<Word> shown(Direction direction) {
         return words(direction).stream().filter(word -> isShown(direction, word)).toList();
@@ -56,6 +64,17 @@ public record AttentionReading(List<Word> words, List<Integer> layers, Span.Grid
     /** See {@link #shown}. */
     public boolean isShown(Direction direction, Word word) {
         return !isZero(map(direction, word));
+    }
+
+    /**
+     * Whether the model cannot attend that way. Where no token sees those behind it, a word before the image reads
+     * nothing of it, nor does the image read a word behind it.
+     */
+    public boolean isHidden(Direction direction, Word word) {
+        return switch (direction) {
+            case WORD_TO_IMAGE -> word.index() < firstSeeing;
+            case IMAGE_TO_WORD -> word.index() >= firstUnseen;
+        };
     }
 
     /** Whether a map shows nothing. */

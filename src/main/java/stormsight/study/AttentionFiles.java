@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import stormsight.image.Box;
 import stormsight.image.RgbImage;
 import stormsight.probe.AttentionMap;
@@ -297,22 +297,43 @@ public final class AttentionFiles {
         return shown.size() == all.size() ? "all words" : "all words whose map is not zero";
     }
 
-    /** One sentence about words without a picture; empty if all have one. */
+    /** Why words have no picture; empty if all have one. */
     public static Optional<String> notShown(AttentionReading reading) {
-        List<String> parts = Stream.of(Direction.values())
-                .flatMap(direction -> notShown(reading, direction).stream())
-                .toList();
-        return parts.isEmpty() ? Optional.empty()
-                : Optional.of(String.join(", and ", parts)
-                        + ": no token of this model sees a later one, so there is no picture of these");
+        return notShown(reading, List.of(Direction.values()));
     }
 
-    static Optional<String> notShown(AttentionReading reading, Direction direction) {
-        int count = reading.words(direction).size() - reading.shown(direction).size();
-        return count == 0 ? Optional.empty() : Optional.of(Count.text(count, "word") + switch (direction) {
-            case WORD_TO_IMAGE -> " before the image cannot see it";
-            case IMAGE_TO_WORD -> " behind the image cannot be seen from it";
-        });
+    static Optional<String> notShown(AttentionReading reading, List<Direction> directions) {
+        List<String> hidden = new ArrayList<>();
+        List<String> unread = new ArrayList<>();
+        for (Direction direction : directions) {
+            Map<Boolean, Long> counts = reading.words(direction).stream()
+                    .filter(word -> !reading.isShown(direction, word))
+                    .collect(Collectors.partitioningBy(
+                            word -> reading.isHidden(direction, word), Collectors.counting()));
+            if (counts.get(true) > 0) {
+                hidden.add(Count.text(counts.get(true).intValue(), "word") + switch (direction) {
+                    case WORD_TO_IMAGE -> " before the image cannot see it";
+                    case IMAGE_TO_WORD -> " behind the image cannot be seen from it";
+                });
+            }
+            if (counts.get(false) > 0) {
+                String words = Count.text(counts.get(false).intValue(), "word");
+                unread.add(switch (direction) {
+                    case WORD_TO_IMAGE ->
+                        words + (counts.get(false) == 1 ? " reads" : " read") + " nothing of the image";
+                    case IMAGE_TO_WORD -> "the image reads nothing of " + words;
+                });
+            }
+        }
+        List<String> parts = new ArrayList<>();
+        if (!hidden.isEmpty()) {
+            parts.add(String.join(", and ", hidden) + ": no token of this model sees a later one");
+        }
+        if (!unread.isEmpty()) {
+            parts.add(String.join(", and ", unread) + " in these layers");
+        }
+        return parts.isEmpty() ? Optional.empty()
+                : Optional.of(String.join("; ", parts) + ", so there is no picture of these");
     }
 
     /** What each word reads of each query, [words, queries]. */

@@ -72,7 +72,7 @@ public final class AttentionPage {
                     Kind.IMAGE,
                     name,
                     each.meaning()
-                            + AttentionFiles.notShown(reading, direction).map(part -> "; " + part).orElse(""),
+                            + AttentionFiles.notShown(reading, List.of(direction)).map(part -> "; " + part).orElse(""),
                     layers,
                     meanOnly ? List.of() : heads,
                     words.stream().map(word -> reading.label(direction, word)).toList(),

@@ -90,6 +90,8 @@ class PromptComparisonTest {
                         AttentionMap.WORD_TO_IMAGE_SUM,
                         "a test",
                         List.of(new AttentionMap.Axis("word", labels), AttentionMap.Axis.counted("patch", 2)),
-                        values)));
+                        values)),
+                0,
+                words.size());
     }
 }
