@@ -59,28 +59,51 @@ public final class AttentionPage {
         }
     }
 
+    /** Of the words that have something to show; nothing if none has. */
     private static Optional<Direction> words(
             String name, String map, AttentionReading.Direction direction, AttentionReading reading) {
-        return reading.map(map).map(each -> {
-            List<Word> words = reading.words(direction);
+        List<Word> shown = reading.shown(direction);
+        return reading.map(map).filter(_ -> !shown.isEmpty()).map(each -> {
             List<String> layers = each.axes().getFirst().labels();
             List<String> heads = each.axes().get(1).labels();
+            int words = reading.words(direction).size();
+            int cells = reading.grid().cells();
+            float[] values = of(shown, words, cells, each.values());
             boolean meanOnly = heads.equals(List.of(MEAN));
-            float[] mean =
-                    meanOnly ? each.values() : AttentionMaps.meanOverHeads(each.values(), layers.size(), heads.size());
+            float[] mean = meanOnly ? values : AttentionMaps.meanOverHeads(values, layers.size(), heads.size());
             return new Direction(
                     Kind.IMAGE,
                     name,
                     each.meaning()
-                            + AttentionFiles.notShown(reading, List.of(direction)).map(part -> "; " + part).orElse(""),
+                            + AttentionFiles.notShown(reading, List.of(direction)).map(why -> "; " + why).orElse(""),
                     layers,
                     meanOnly ? List.of() : heads,
-                    words.stream().map(word -> reading.label(direction, word)).toList(),
-                    (int) words.stream().filter(word -> !word.generated()).count(),
+                    shown.stream().map(word -> reading.label(direction, word)).toList(),
+                    (int) shown.stream().filter(word -> !word.generated()).count(),
                     mean,
-                    meanOnly ? Optional.empty() : Optional.of(each.values()),
-                    reading.map(map + "_sum").map(AttentionMap::values));
+                    meanOnly ? Optional.empty() : Optional.of(values),
+                    reading.map(map + "_sum").map(sum -> of(shown, words, cells, sum.values())));
         });
+    }
+
+    /** The maps of some words, of [planes, words, cells]. */
+    private static float[] of(List<Word> chosen, int words, int cells, float[] values) {
+        if (chosen.size() == words) {
+            return values;
+        }
+        int planes = values.length / words / cells;
+        float[] part = new float[planes * chosen.size() * cells];
+        for (int plane = 0; plane < planes; plane++) {
+            for (int i = 0; i < chosen.size(); i++) {
+                System.arraycopy(
+                        values,
+                        (plane * words + chosen.get(i).index()) * cells,
+                        part,
+                        (plane * chosen.size() + i) * cells,
+                        cells);
+            }
+        }
+        return part;
     }
 
     private static Direction wordToWord(AttentionMap map, AttentionReading reading) {
