@@ -105,6 +105,7 @@ public final class ImageIndex implements AutoCloseable {
         Directory directory = null;
         try {
             Files.createDirectories(folder);
+            requireLock(folder.resolve(IndexWriter.WRITE_LOCK_NAME));
             directory = FSDirectory.open(folder);
             return new ImageIndex(directory, new IndexWriter(directory, configuration()));
         } catch (IOException e) {
@@ -116,6 +117,13 @@ public final class ImageIndex implements AutoCloseable {
                 e.addSuppressed(closing);
             }
             throw failed(folder.toString(), e);
+        }
+    }
+
+    /** Lucene would say so in the middle of its work, and as a fault of this program. */
+    private static void requireLock(Path lock) throws IOException {
+        if (Files.exists(lock) && Files.size(lock) > 0) {
+            throw new IOException(lock + " is not empty, as Lucene leaves it; delete that file");
         }
     }
 
@@ -154,8 +162,10 @@ public final class ImageIndex implements AutoCloseable {
         String reason = switch (e) {
             case LockObtainFailedException _ -> "another process has it open";
             // Lucene's words are about its code.
-            case CorruptIndexException _, IndexFormatTooOldException _, IndexFormatTooNewException _, EOFException _,
-                    NoSuchFileException _ ->
+            case IndexFormatTooOldException _, IndexFormatTooNewException _ ->
+                "it was written by another version of Stormsight or Lucene; use that version, or index the images "
+                        + "again in another folder";
+            case CorruptIndexException _, EOFException _, NoSuchFileException _ ->
                 "a file in it is damaged or missing; delete the folder and index the images again";
             case AccessDeniedException denied -> denied.getFile() + ": permission denied";
             default -> e.getMessage();

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -15,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.stream.Stream;
+import java.util.zip.CRC32;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -50,16 +52,52 @@ class ImageIndexTest {
         }
     }
 
+    private Path index(String name) {
+        Path kept = folder.resolve(name);
+        try (ImageIndex index = ImageIndex.open(kept)) {
+            index.put(folder.resolve("a.png"), "stamp", new float[] {1});
+            index.commit("a model");
+        }
+        return kept;
+    }
+
+    /** Nobody has to delete an index that another version can read. */
+    @Test
+    void anIndexOfAnotherVersionIsNotCalledDamaged() throws IOException {
+        for (int version : new int[] {1, 1000}) {
+            Path kept = index("version" + version);
+            Path segments = kept.resolve("segments_1");
+            ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(segments));
+            // Behind the magic number and the name, which has its length before it.
+            bytes.putInt(Integer.BYTES + 1 + "segments".length(), version);
+            CRC32 sum = new CRC32();
+            int end = bytes.capacity() - Long.BYTES;
+            sum.update(bytes.array(), 0, end);
+            bytes.putLong(end, sum.getValue());
+            Files.write(segments, bytes.array());
+            UncheckedIOException e = assertThrows(UncheckedIOException.class, () -> ImageIndex.open(kept).close());
+            assertEquals("the index in " + kept + " cannot be used: it was written by another version of Stormsight "
+                    + "or Lucene; use that version, or index the images again in another folder", e.getMessage());
+        }
+    }
+
+    @Test
+    void aLockWithBytesIsNamed() throws IOException {
+        Path kept = index("locked");
+        Path lock = Files.writeString(kept.resolve("write.lock"), "x");
+        UncheckedIOException e = assertThrows(UncheckedIOException.class, () -> ImageIndex.open(kept).close());
+        assertEquals("the index in " + kept + " cannot be used: " + lock + " is not empty, as Lucene leaves it; "
+                + "delete that file", e.getMessage());
+        Files.delete(lock);
+        ImageIndex.open(kept).close();
+    }
+
     /** Each of its files in turn: cut, emptied, gone. */
     @Test
     void aDamagedIndexSaysWhatToDo() throws IOException {
         for (int damage = 0; damage < 3; damage++) {
             for (int file = 0; file < 4; file++) {
-                Path kept = folder.resolve("damaged" + damage + file);
-                try (ImageIndex index = ImageIndex.open(kept)) {
-                    index.put(folder.resolve("a.png"), "stamp", new float[] {1});
-                    index.commit("a model");
-                }
+                Path kept = index("damaged" + damage + file);
                 List<Path> files;
                 try (Stream<Path> list = Files.list(kept)) {
                     files = list.filter(each -> !each.endsWith("write.lock")).sorted().toList();
