@@ -2,11 +2,13 @@ package stormsight.checkpoint;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
@@ -55,6 +57,9 @@ public final class Quantization {
     private static final Pattern BESIDES = Pattern.compile(
             "[^.]+|.*\\.(json|jinja|model|txt|md|tiktoken|py)|(licen[cs]e|notice).*|"
                     + Pattern.quote(ModelFiles.MASK_DECODER));
+
+    /** Bytes that are copied at a time. */
+    private static final int PIECE = 1 << 16;
 
     private Quantization() {}
 
@@ -249,8 +254,12 @@ public final class Quantization {
         }
         others.forEach((name, file) -> {
             // Its content alone: a copy of a file that nobody may write is one, too.
-            try (InputStream in = opened(file)) {
-                Files.copy(in, to.resolve(name));
+            try (InputStream in = opened(file);
+                    OutputStream out = Files.newOutputStream(to.resolve(name), StandardOpenOption.CREATE_NEW)) {
+                byte[] piece = new byte[PIECE];
+                for (int read = read(in, piece, file); read >= 0; read = read(in, piece, file)) {
+                    out.write(piece, 0, read);
+                }
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -260,6 +269,14 @@ public final class Quantization {
     private static InputStream opened(Path file) {
         try {
             return ModelFiles.open(file, Long.MAX_VALUE);
+        } catch (IOException e) {
+            throw StrictJson.unreadable(file, e);
+        }
+    }
+
+    private static int read(InputStream in, byte[] piece, Path file) {
+        try {
+            return in.read(piece);
         } catch (IOException e) {
             throw StrictJson.unreadable(file, e);
         }

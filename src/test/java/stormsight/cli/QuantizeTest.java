@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static stormsight.cli.MainTest.fails;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -246,5 +248,16 @@ class QuantizeTest {
         try (Stream<Path> left = Files.list(folder)) {
             assertEquals(List.of(out), left.toList());
         }
+    }
+
+    /** It is the model that is at fault, and not the place that is written to. */
+    @Test
+    void aFileBesideThatCannotBeReadIsNamed() throws IOException {
+        Path unreadable = Path.of("/proc/self/mem");
+        assumeTrue(Files.exists(unreadable), "no file here that opens and cannot be read");
+        Path model = folder.resolve("model");
+        Goldens.copy("paligemma-mqa", Files.createDirectories(model));
+        Path notes = Files.createSymbolicLink(model.resolve("notes.txt"), unreadable);
+        fails(3, notes + ": cannot be read: ", "quantize", model.toString(), folder.resolve("q8").toString());
     }
 }
