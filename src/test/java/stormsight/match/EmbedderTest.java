@@ -144,6 +144,19 @@ class EmbedderTest {
         }
     }
 
+    @Test
+    void imagesDoWithoutWhatTextsNeed() throws IOException {
+        Goldens.copy("zeroshot-clip", temporary);
+        Path config = Files.writeString(temporary.resolve("tokenizer_config.json"), "{");
+        try (ModelDirectory directory = Families.open(temporary, Optional.empty());
+                Backend backend = Backends.open("cpu", BackendOptions.DEFAULT);
+                Embedder embedder = Embedder.open(directory, backend, Options.DEFAULT, 1, RunListener.NONE)) {
+            assertEquals(1, embedder.images(views(directory.dualEncoder(), 0, 1)).length);
+            String message = assertThrows(CheckpointException.class, () -> embedder.text("a star")).getMessage();
+            assertTrue(message.startsWith(config + ": "), message);
+        }
+    }
+
     /** Padding is seen, so that every text would become something else than there. */
     @Test
     void textsThatAreFilledUpToLessAreRefused() throws IOException {

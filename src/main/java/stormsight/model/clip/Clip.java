@@ -59,7 +59,8 @@ public final class Clip implements DualEncoder {
     private final int end;
     private final int columns;
     private final LazyTokenizer tokenizer;
-    private final int mostTokens;
+    /** 0 until the first text: images do without what says it. */
+    private int mostTokens;
 
     private Clip(Path directory, ImageProcessor images, TextTower.Config text, int end, int columns) {
         this.directory = directory;
@@ -68,7 +69,6 @@ public final class Clip implements DualEncoder {
         this.end = end;
         this.columns = columns;
         tokenizer = new LazyTokenizer(directory, _ -> { });
-        mostTokens = TextRows.most(directory, text.positions());
     }
 
     private static Clip open(Path directory, ConfigFile config, Optional<Resampling> resize, Strictness strictness) {
@@ -132,7 +132,14 @@ public final class Clip implements DualEncoder {
     @Override
     public int[] ids(String words) {
         Tokenizer opened = tokenizer.get();
-        return needed(text.checked(opened.encodeWithSpecials(words, mostTokens), opened));
+        return needed(text.checked(opened.encodeWithSpecials(words, mostTokens()), opened));
+    }
+
+    private synchronized int mostTokens() {
+        if (mostTokens == 0) {
+            mostTokens = TextRows.most(directory, text.positions());
+        }
+        return mostTokens;
     }
 
     /** Up to the end of the text: no token sees what comes after it. */
