@@ -97,6 +97,8 @@ public final class Server implements AutoCloseable {
             Executors.newSingleThreadScheduledExecutor(Thread.ofPlatform().daemon().name("clock").factory());
     private final WebServer web;
     private volatile boolean draining;
+    /** A file of the model is broken or was changed: no request is answered any more. */
+    private volatile boolean broken;
 
     /**
      * Starts to listen. Closing the server does not close what answers.
@@ -177,7 +179,8 @@ public final class Server implements AutoCloseable {
         routing.get("/", (_, response) -> response.header("Content-Type", "text/html; charset=utf-8").send(page()))
                 .get("/health", (_, response) -> {
                     response.status(health());
-                    Json.send(response, Map.of("status", draining ? "shutting down" : "ok", "model", model));
+                    String status = draining ? "shutting down" : broken ? "model broken" : "ok";
+                    Json.send(response, Map.of("status", status, "model", model));
                 })
                 .get("/metrics",
                         (_, response) -> response.header("Content-Type", Metrics.CONTENT_TYPE).send(metrics.text()))
@@ -199,7 +202,7 @@ public final class Server implements AutoCloseable {
     }
 
     private int health() {
-        return draining ? 503 : 200;
+        return draining || broken ? 503 : 200;
     }
 
     /** Who may ask, and how. */
@@ -517,7 +520,7 @@ public final class Server implements AutoCloseable {
         }
     }
 
-    private static ApiException problem(Throwable reason) {
+    private ApiException problem(Throwable reason) {
         return switch (reason) {
             case ApiException e -> e;
             case RequestException e when e.status().code() < 500 ->
@@ -529,6 +532,7 @@ public final class Server implements AutoCloseable {
             case CheckpointException e -> {
                 // Where files lie here is not for clients.
                 LOG.warn("a request failed", e);
+                broken = true;
                 yield new ApiException(500, "model_broken", "a file of the model on the server is broken or was "
                         + "changed; it has to be mended there, and the server started again");
             }

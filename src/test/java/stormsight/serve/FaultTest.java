@@ -193,6 +193,7 @@ class FaultTest {
         Path weights = folder.resolve("model.safetensors");
         Served served = new Served(1, 4, LONG, "golden", false, Families.open(folder, Optional.empty()));
         assertEquals(200, served.ask(caption(Map.of("max_tokens", 4))).statusCode());
+        assertEquals(200, served.get("/health", KEY).statusCode());
         try (FileChannel file = FileChannel.open(weights, StandardOpenOption.WRITE)) {
             file.truncate(10_000);
         }
@@ -201,7 +202,9 @@ class FaultTest {
             refused(500, "model_broken", response);
             assertFalse(response.body().contains(folder.toString()), response.body());
         }
-        assertEquals(200, served.get("/health", KEY).statusCode());
+        HttpResponse<String> health = served.get("/health", KEY);
+        assertEquals(503, health.statusCode());
+        assertTrue(health.body().contains("\"model broken\""), health.body());
         String said = assertThrows(CheckpointException.class, served::close).getMessage();
         assertTrue(said.contains(weights + ": was changed while it was used"), said);
     }
