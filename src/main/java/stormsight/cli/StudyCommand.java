@@ -85,7 +85,7 @@ abstract class StudyCommand extends PromptCommand {
         settings.put("experiment", experiment);
         settings.put("model", model.name());
         settings.put("checkpoint", directory.fingerprint());
-        settings.put("options", model.options().toString());
+        settings.put("options", model.options().recorded());
         if (rawPrompt()) {
             settings.put("raw prompt", "true");
         }

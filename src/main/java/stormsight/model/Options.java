@@ -39,6 +39,15 @@ public record Options(
         }
     }
 
+    /**
+     * What answers depend on, for files of results. Which rows of a prompt are computed is no part of it: each
+     * experiment has those that it reads.
+     */
+    public String recorded() {
+        return "Options[slidingWindow=" + slidingWindow + ", finalSoftCap=" + finalSoftCap + ", firstPosition="
+                + firstPosition + ", weights=" + weights + "]";
+    }
+
     public Options withSlidingWindow(boolean chosen) {
         return new Options(chosen, finalSoftCap, promptRows, firstPosition, weights);
     }

@@ -36,7 +36,8 @@ public final class ResultLog<R> implements AutoCloseable {
     private static final String SETTINGS = "settings";
     /** A setting that is known only when the model is prepared. */
     private static final String ACTIVATIONS = "activations";
-
+    /** Files have it that were begun when it was recorded, also where other rows were computed. */
+    private static final String PROMPT_ROWS = ", promptRows=LAST";
 
     private final LineLog log;
     private final Path file;
@@ -93,6 +94,7 @@ public final class ResultLog<R> implements AutoCloseable {
             settings = first.get(SETTINGS);
             Map<String, String> known = new LinkedHashMap<>(settings);
             known.remove(ACTIVATIONS);
+            known.computeIfPresent("options", (_, text) -> text.replace(PROMPT_ROWS, ""));
             requireSame(known, wanted);
             for (line = 2; line <= lines.size(); line++) {
                 R result = MAPPER.readValue(lines.get(line - 1), type);

@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import stormsight.model.Options;
 
 class ResultLogTest {
     private static final Map<String, String> SETTINGS = Map.of("window", "9", "model", "a");
@@ -65,6 +66,21 @@ class ResultLogTest {
             assertArrayEquals(new double[] {3, 1.0 / 3}, log.results().get(2).numbers().get("p"));
         }
         assertEquals(4, Files.readAllLines(file).size());
+    }
+
+    /** It says nothing of results, and was not what ran at times. */
+    @Test
+    void rowsOfThePromptAreNotCompared() throws IOException {
+        String before = "Options[slidingWindow=false, finalSoftCap=false, promptRows=LAST, firstPosition=1, "
+                + "weights=Optional.empty]";
+        try (ResultLog<Value> log = open(Map.of("options", before))) {
+            log.add(new Value(1, Optional.empty(), Map.of()));
+        }
+        try (ResultLog<Value> log = open(Map.of("options", Options.DEFAULT.recorded()))) {
+            assertEquals(1, log.results().size());
+        }
+        Map<String, String> others = Map.of("options", Options.DEFAULT.withFirstPosition(0).recorded());
+        assertThrows(IllegalArgumentException.class, () -> open(others));
     }
 
     /** Cut off anywhere, the file gives the results that are whole, and goes on. */
