@@ -280,7 +280,7 @@ public final class Server implements AutoCloseable {
         }
         response.status(e.status());
         if (request.prologue().method() == Method.HEAD) {
-            // A body would be read as the begin of the next answer.
+            // A body would be read as the beginning of the next answer.
             response.send();
         } else {
             Json.send(response, Json.error(e));

@@ -203,7 +203,7 @@ public final class Explanation {
         new TileFigure(new MapStyle(style.colors(), false), caption())
                 .write(
                         png,
-                        "Similarity of position embeddings, of " + some + " to each patch",
+                        "Position embeddings of " + some + ", compared with all",
                         new TileFigure.Places("patch row", rows.stream().map(String::valueOf).toList()),
                         new TileFigure.Places("patch column", columns.stream().map(String::valueOf).toList()),
                         tiles);

@@ -28,7 +28,7 @@ record PaliGemmaConfig(VisionTower.Config vision, GemmaConfig text, int imageTok
      */
     static PaliGemmaConfig read(Path directory, ConfigFile config) {
         if (!config.hasObject("vision_config")) {
-            throw config.invalid("vision_config", "missing, so that nobody knows how large the vision tower is; "
+            throw config.invalid("vision_config", "missing: it tells how large the vision tower is; "
                     + "download config.json again");
         }
         VisionTower.Config vision = VisionConfig.siglip(config, "vision_config.");
