@@ -46,8 +46,8 @@ import uk.ac.manchester.tornado.api.types.arrays.LongArray;
 /**
  * Turns programs into task graphs. All that a program does follows each other in as few graphs as TornadoVM's limits
  * allow, since the host waits for each; identical layers are the same tasks again, which are compiled once, and so is
- * whatever else is the same task. Where the times of operations are to be told apart, nothing else is, and identical
- * layers are a graph of their own that runs once a layer instead.
+ * whatever else is the same task. Where the times of operations are to be told apart, only identical layers share
+ * tasks: they are a graph of their own that runs once a layer.
  */
 final class Lowering {
     /**

@@ -61,15 +61,15 @@ public final class MatMul {
     private static final int DEPTH = 16;
     /** Distance of columns in local memory: 4 more than the tile spreads stores over the banks. */
     private static final int PITCH = TILE + 4;
-    /** Lanes side by side, whose sums are of weights that follow each other. */
+    /** Lanes side by side, whose sums are of rows of weights that follow each other. */
     private static final int TILE_WIDTH = 16;
-    /** Rows of x and columns of w whose products a lane adds up. */
+    /** Rows of x whose products a lane adds up, and of each half of the weights. */
     private static final int LANE_ROWS = 8;
+    private static final int LANE_COLUMNS = 4;
     /** Elements of x that a lane reads for each {@link #DEPTH} columns. */
     private static final int TILE_READS = DEPTH * LANE_ROWS / TILE_WIDTH;
     /** Of each half of the weights, at most. */
     private static final int MOST_READS = TILE * DEPTH / FEWEST_TILE_LANES;
-    private static final int LANE_COLUMNS = 4;
 
     /** Rows of w, of both weights together if gated, of a group of {@link #vector}. */
     private static final int VECTOR_ROWS = 4;
@@ -400,11 +400,16 @@ public final class MatMul {
         float[] values = new float[MOST_READS];
         for (int k = begin; k < end; k += DEPTH) {
             // Reads come before the first use of one, and none depends on a condition, so that they are under way
-            // together: rows and columns beyond the last repeat it, and x is 0 there.
+            // together: rows and columns beyond the last repeat it, and x is 0 in such columns. An infinite weight
+            // there makes no number of a sum that is infinite else.
             int column = k + xColumn;
             for (int t = 0; t < TILE_READS; t++) {
                 int row = TornadoMath.min(firstRow + xRow + t * xDistance, rows - 1);
                 xRead[t] = x.get(row * columns + TornadoMath.min(column, columns - 1));
+            }
+            for (int t = 0; t < TILE_READS; t++) {
+                float value = column < columns ? xRead[t] : 0;
+                xs[xColumn * xPitch(lanes) + xRow + t * xDistance] = value;
             }
             int at = TornadoMath.min(k + wColumn, columns - each);
             for (int h = 0; h < 2; h++) {
@@ -443,10 +448,6 @@ public final class MatMul {
                         ws[(h * DEPTH + wColumn + e) * PITCH + wRow + t * wDistance] = values[t * each + e];
                     }
                 }
-            }
-            for (int t = 0; t < TILE_READS; t++) {
-                float value = column < columns ? xRead[t] : 0;
-                xs[xColumn * xPitch(lanes) + xRow + t * xDistance] = value;
             }
             context.localBarrier();
             for (int d = 0; d < DEPTH; d++) {

@@ -124,7 +124,8 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
 
     /** As {@link #unscaled}, of a type that is packed. */
     static float packed(int type, LongArray words, FloatArray factors, int index) {
-        return decoded(type, word(type, words, index), factors, index);
+        long word = word(type, words, index);
+        return times(type, word, blocked(type) ? 1 : factor(type, word, factors, index, 0), index);
     }
 
     /** The word that holds an element of a type that is packed. */
@@ -148,12 +149,6 @@ record Weight(int type, FloatArray f32, LongArray words, FloatArray factors, int
         } else {
             return (int) (word >> ((index & 3) << 4));
         }
-    }
-
-    /** An element, without its scale, of its {@link #word}. */
-    private static float decoded(int type, long word, FloatArray factors, int index) {
-        int bits = bits(type, word, index);
-        return type == Q8 ? q8(bits) : type == Q4 ? q4(bits) : half(type, bits, factors);
     }
 
     /**

@@ -494,7 +494,7 @@ final class MeasuredModel implements Measured {
         return Arrays.copyOf(generator.read(logits), logits.columns());
     }
 
-    /** [vocabularySize], of the last prefill. */
+    /** [vocabularySize], of a prefill that ran last. */
     float[] promptLogits() {
         return generator.read(passes().prefill().output());
     }

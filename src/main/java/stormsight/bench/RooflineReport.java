@@ -84,7 +84,7 @@ public record RooflineReport(String title, OpRow.Model model, Machine machine, D
         for (Roofline.Stage stage : roofline.stages()) {
             points.put(stage.name(), stage.rows().stream()
                     .filter(row -> row.cost().operations() > 0 && row.median() > 0)
-                    .map(row -> new RooflineFigure.Point(title(row), row.intensity(), row.rate() / GIGA))
+                    .map(row -> new RooflineFigure.Point(title(row, stage), row.intensity(), row.rate() / GIGA))
                     .toList());
         }
         RooflineFigure.write(file, model.name() + " on " + device.backend() + ", " + device.runtime(),
@@ -184,7 +184,14 @@ public record RooflineReport(String title, OpRow.Model model, Machine machine, D
         return String.format(Locale.ROOT, "%.0f%%", 100 * share);
     }
 
-    /** What a plot calls an operation: its weight, or what it does. */
+    /** What a plot calls an operation: with its shape where two of a stage would have one name. */
+    private static String title(Roofline.Row row, Roofline.Stage stage) {
+        String title = title(row);
+        long same = stage.rows().stream().filter(each -> title(each).equals(title)).count();
+        return same > 1 ? title + row.name().map(name -> " " + name.shape()).orElse("") : title;
+    }
+
+    /** Its weight, or what it does. */
     private static String title(Roofline.Row row) {
         return row.op().map(op -> switch (op) {
             case Op.MatMul _, Op.GatedMatMul _, Op.LayerNorm _, Op.RmsNorm _ -> which(op);

@@ -10,7 +10,7 @@ import stormsight.program.Tensor;
  *     [promptTokens] I32; decode: [sequences] I32
  * @param output encode: features of all views, [views x rowsPerView, hiddenSize], which stay on the device; prefill:
  *     logits of the last row or of all rows, [1 or promptTokens, vocabularySize]; decode:
- *     [sequences, vocabularySize]
+ *     [sequences, vocabularySize]. Those of prefill may be decode's: they are there until the next run of either
  */
 public record Pass(Program program, Tensor input, Tensor output) {
     /** The same with a rewritten program. */

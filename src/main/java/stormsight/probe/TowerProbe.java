@@ -5,6 +5,7 @@ import java.util.Optional;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import stormsight.model.Description;
+import stormsight.model.Options.PromptRows;
 import stormsight.model.Passes;
 import stormsight.model.Stage;
 import stormsight.program.Op;
@@ -28,6 +29,11 @@ public final class TowerProbe implements Probe {
 
     public TowerProbe(Description.Vision vision) {
         this.vision = vision;
+    }
+
+    @Override
+    public PromptRows promptRows() {
+        return PromptRows.LAST;
     }
 
     @Override

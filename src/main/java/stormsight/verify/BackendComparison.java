@@ -13,10 +13,13 @@ import stormsight.image.RgbImage;
 import stormsight.model.Limits;
 import stormsight.model.ModelDirectory;
 import stormsight.model.Options;
+import stormsight.model.Options.PromptRows;
+import stormsight.model.Pass;
 import stormsight.model.Prompt;
 import stormsight.model.Stage;
 import stormsight.model.Views;
 import stormsight.probe.StageProbes;
+import stormsight.program.Program;
 import stormsight.program.Tensor;
 
 /**
@@ -124,13 +127,18 @@ public final class BackendComparison {
         List<Views> images = List.of(side.directory().views(image, "the image"));
         Prompt asked = side.directory().prompt(prompt, images);
         StageProbes stages = new StageProbes();
+        Limits limits = new Limits(asked.length(), tokens, images.getFirst().count());
+        // What answers without probes; the weights are the same.
+        Pass answering = side.directory().unbound(limits, options.withPromptRows(PromptRows.LAST)).prefill();
+        Program prefill = new Program("answering prefill", answering.program().segments());
         try (Generator generator = Generator.open(
                 side.directory(),
                 side.backend(),
-                new Limits(asked.length(), tokens, images.getFirst().count()),
+                limits,
                 options,
                 RunListener.NONE,
-                List.of(stages))) {
+                List.of(stages),
+                _ -> List.of(prefill))) {
             Values made = new Values(
                     new ArrayList<>(), new ArrayList<>(), new ArrayList<>(), generator.roundsActivations());
             generator.encodeViews(images);
@@ -146,6 +154,8 @@ public final class BackendComparison {
                 }
                 return OptionalInt.of(forced.isEmpty() ? id : forced.get(place));
             });
+            generator.prefill(prefill, asked);
+            add(made, generator, "logits without other states", answering.output());
             return made;
         }
     }

@@ -34,8 +34,8 @@ class BackendComparisonTest {
             assertEquals(Optional.empty(), compare(directory, directory, stages));
             int layers = directory.describe().vision().layers() + directory.describe().decoder().layers();
             // Patch embedding, vision norm, projector, decoder embeddings, final norm, logits of the prompt and of
-            // three more tokens.
-            assertEquals(layers + 9, stages.size());
+            // three more tokens, and of the prompt as it is read to be answered.
+            assertEquals(layers + 10, stages.size());
         }
         assertTrue(stages.stream().allMatch(stage -> stage.scale() > 0));
     }

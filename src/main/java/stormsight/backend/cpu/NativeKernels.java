@@ -36,10 +36,10 @@ import stormsight.program.Tensor;
  * their size; sums are F32. Q8 and Q4 weights, times their scales, are rounded as x is, a piece at a time. Products of
  * F32 weights are F32 here as well, 8 to 31% faster than Java's, and a row's do not depend on how many rows there are.
  *
- * <p>Beside them, attention, norms and the logits of a prompt are oneDNN's as well, as exact as in F32: it compiles a
- * kernel at once, where loops over vectors wait for the JVM's compiler and take many times as long until then. A new
- * process encodes an image for a 3B model in less than half of the time. What is compiled is shared by all kernels of
- * an executor.
+ * <p>Beside them, attention, norms and products of a prompt's last token are oneDNN's as well, as exact as in F32: it
+ * compiles a kernel at once, where loops over vectors wait for the JVM's compiler and take many times as long until
+ * then. A new process encodes an image for a 3B model in less than half of the time. What is compiled is shared by all
+ * kernels of an executor.
  */
 final class NativeKernels implements AutoCloseable {
     /**
@@ -54,8 +54,8 @@ final class NativeKernels implements AutoCloseable {
     /** When they are used, for people. */
     static final String DESCRIPTION = "products of bf16, q8 and q4 weights with more than " + Step.MOST_SEQUENCES
             + " rows run on oneDNN, in bf16, and those of f32 weights in 32 bits, in models with more than "
-            + (LEAST_BYTES >> 20) + " MiB of them, and attention, norms and a prompt's logits beside them in 32 bits;"
-            + " --strict-math keeps 32 bits in all of them";
+            + (LEAST_BYTES >> 20) + " MiB of them, and attention, norms and products of a prompt's last token beside"
+            + " them in 32 bits; --strict-math keeps 32 bits in all of them";
 
     /** Products narrower or shorter than that are not worth a call. */
     private static final int LEAST_SIDE = 64;
@@ -288,7 +288,7 @@ final class NativeKernels implements AutoCloseable {
         }
     }
 
-    /** What is rounded for an operation that has an {@link #implementation}, for people. */
+    /** What is rounded for an operation that has an {@link #implementation} or an {@link #exact} one, for people. */
     static String rounding(Op op) {
         Optional<DType> dtype = Kind.of(op).map(Kind::dtype).filter(Narrow::narrows);
         if (dtype.isEmpty()) {

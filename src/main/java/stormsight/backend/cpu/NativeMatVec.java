@@ -7,7 +7,7 @@ import stormsight.program.Step;
 /**
  * A {@link Product} of one row of x by oneDNN, as exact as in F32: x is the sum of three rows of numbers that BF16 has,
  * which are multiplied side by side. {@link MatVec} is faster once it is compiled, which a new process would wait for
- * longer than all of the products of a prompt take. A piece is a block of weight rows, copied as in
+ * longer than all such products of a prompt take. A piece is a block of weight rows, copied as in
  * {@link NativeMatMul}.
  */
 final class NativeMatVec implements Kernel {
