@@ -155,7 +155,7 @@ public final class BackendComparison {
                 return OptionalInt.of(forced.isEmpty() ? id : forced.get(place));
             });
             generator.prefill(prefill, asked);
-            add(made, generator, "logits without other states", answering.output());
+            add(made, generator, "logits without probes", answering.output());
             return made;
         }
     }
