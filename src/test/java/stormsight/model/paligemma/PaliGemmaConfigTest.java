@@ -47,7 +47,7 @@ class PaliGemmaConfigTest {
         String message = assertThrows(
                         CheckpointException.class, () -> PaliGemmaConfig.read(directory, ConfigFile.read(file)))
                 .getMessage();
-        assertTrue(message.startsWith(file + ": vision_config: missing, so that nobody knows"), message);
+        assertTrue(message.startsWith(file + ": vision_config: missing: it tells how large"), message);
     }
 
     @Test
