@@ -44,13 +44,10 @@ public final class MatMul {
     private static final int SILU = 4;
     private static final int RELU = 5;
 
-    /**
-     * Rows of x of a block of {@link #tile}, with as many lanes as there can be, and of each of two halves of its
-     * weights: of both matrices if gated, else of one. Each lane holds 8 x 4 sums of both.
-     */
+    /** Rows of each of two halves of the weights of a block of {@link #tile}: of both if gated, else of one. */
     private static final int TILE = 64;
     private static final int MOST_TILE_LANES = 128;
-    /** 32 rows of x; fewer would leave too little to do between two barriers. */
+    /** 24 rows of x; fewer would leave too little to do between two barriers. */
     private static final int FEWEST_TILE_LANES = 64;
     /** Bits of the parameter {@code division} of {@link #tile} for the lanes; the parts of the columns are above. */
     private static final int LANE_BITS = 16;
@@ -64,7 +61,7 @@ public final class MatMul {
     /** Lanes side by side, whose sums are of rows of weights that follow each other. */
     private static final int TILE_WIDTH = 16;
     /** Rows of x whose products a lane adds up, and of each half of the weights. */
-    private static final int LANE_ROWS = 8;
+    private static final int LANE_ROWS = 6;
     private static final int LANE_COLUMNS = 4;
     /** Elements of x that a lane reads for each {@link #DEPTH} columns. */
     private static final int TILE_READS = DEPTH * LANE_ROWS / TILE_WIDTH;
@@ -152,7 +149,7 @@ public final class MatMul {
      */
     static int splits(int capacity, Tensor w, boolean gated, int computeUnits) {
         int units = Math.max(computeUnits, 1);
-        int blocks = Math.ceilDiv(capacity, TILE) * Math.ceilDiv(w.rows(), tileOutputs(gated));
+        int blocks = Math.ceilDiv(capacity, tileRows(MOST_TILE_LANES)) * Math.ceilDiv(w.rows(), tileOutputs(gated));
         int steps = Math.ceilDiv(w.columns(), DEPTH);
         int best = 1;
         double least = Double.MAX_VALUE;
@@ -345,9 +342,9 @@ public final class MatMul {
 
     /**
      * {@code out[i, m] = finish(sum over k of x[i, k] w[m, k], sum over k of x[i, k] up[m, k])}. A group of 8 x 16
-     * lanes handles 64 rows i and 128 columns m, or 64 of both weights if gated; with fewer lanes fewer rows. Groups of
+     * lanes handles 48 rows i and 128 columns m, or 64 of both weights if gated; with fewer lanes fewer rows. Groups of
      * the same columns follow one another, so that w is read from memory once. Local memory limits portable code, which
-     * reads its floats one by one: a lane makes 64 products of 16 of them. Neighbours read neighbours of w, and the
+     * reads its floats one by one: a lane makes 48 products of 14 of them. Neighbours read neighbours of w, and the
      * same x.
      *
      * <p>Where the columns k are divided, groups of a part follow those of the one before, and out gets the sums of
@@ -457,8 +454,6 @@ public final class MatMul {
                 float x3 = xs[d * xPitch(lanes) + ty + 3];
                 float x4 = xs[d * xPitch(lanes) + ty + 4];
                 float x5 = xs[d * xPitch(lanes) + ty + 5];
-                float x6 = xs[d * xPitch(lanes) + ty + 6];
-                float x7 = xs[d * xPitch(lanes) + ty + 7];
                 for (int c = 0; c < LANE_COLUMNS; c++) {
                     float wc = ws[d * PITCH + tx + c * TILE_WIDTH];
                     float uc = ws[DEPTH * PITCH + d * PITCH + tx + c * TILE_WIDTH];
@@ -468,16 +463,12 @@ public final class MatMul {
                     sums[12 + c] += x3 * wc;
                     sums[16 + c] += x4 * wc;
                     sums[20 + c] += x5 * wc;
-                    sums[24 + c] += x6 * wc;
-                    sums[28 + c] += x7 * wc;
                     more[c] += x0 * uc;
                     more[4 + c] += x1 * uc;
                     more[8 + c] += x2 * uc;
                     more[12 + c] += x3 * uc;
                     more[16 + c] += x4 * uc;
                     more[20 + c] += x5 * uc;
-                    more[24 + c] += x6 * uc;
-                    more[28 + c] += x7 * uc;
                 }
             }
             context.localBarrier();
